@@ -44,8 +44,8 @@ class SpoolPart:
 
     def __init__(self, spool: Spool, begin: int, end: int) -> None:
         self._spool = spool
-        self._begin = begin
-        self._file_end = end
+        self._part_begin = begin
+        self._part_end = end
 
     def __iter__(self) -> Iterator[str]:
-        return self._spool.pieces(self._begin, self._file_end)
+        return self._spool.pieces(self._part_begin, self._part_end)

@@ -10,7 +10,7 @@ from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import LEASE_SECONDS, Run
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import ago, now
-from triage_cli.runtime.process import alive, place
+from triage_cli.runtime.process import alive, began, place
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Values
 from triage_cli.stores.money_tables import MoneyTables
@@ -48,6 +48,17 @@ def continued_by(run: Run) -> tuple[str, ...]:
 
 class RunTables(MoneyTables):
     """Begins, ends and reads runs."""
+
+    # The statements with the clock of the dialect.
+    CONTINUE_RUN: str
+    BEGIN_RUN: str
+
+    def _begin_run(self, db: Any, run: Run, *clock: float) -> float:
+        """Record a run; return what it had spent before, with what it inherits from dead runs that it continues."""
+        continued = db.execute(self.CONTINUE_RUN, (*continued_by(run), *clock)).fetchall()
+        inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
+        db.execute(self.BEGIN_RUN, (*run._replace(spent=0.0), inherited, place(), began(run.pid), *clock))
+        return float(inherited)
 
     def end(self, run: Run) -> None:
         """Record how a run ended, and free its tickets."""

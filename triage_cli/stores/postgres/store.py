@@ -22,14 +22,13 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
-from triage_cli.runtime.process import began, machine, place
+from triage_cli.runtime.process import machine
 from triage_cli.stores import where_clauses
 from triage_cli.stores.event_tables import SET_HEAD
 from triage_cli.stores.leases import DELETE_CLAIMS
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
-from triage_cli.stores.run_tables import continued_by
 from triage_cli.stores.sql_store import PUT_CURSOR, SqlStore
 from triage_cli.stores.ticket_tables import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
@@ -41,6 +40,7 @@ class PostgresStore(SqlStore):
     """
 
     FREE_BATCH = pg_queries.FREE_BATCH
+    BEGIN_RUN, CONTINUE_RUN = pg_queries.BEGIN_RUN_NOW, pg_queries.CONTINUE_RUN_NOW
 
     database: PostgresDatabase
 
@@ -82,11 +82,9 @@ class PostgresStore(SqlStore):
 
         def begin(db: DialectConnection) -> float:
             self._tend_leases(db, server_now)
-            continued = db.execute(pg_queries.CONTINUE_RUN_NOW, continued_by(run)).fetchall()
-            inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(pg_queries.BEGIN_RUN_NOW, (*run._replace(spent=0.0), inherited, place(), began(run.pid)))
+            inherited = self._begin_run(db, run)
             db.trace = "select 1 from runs where run_id = ?", (run.run_id,)
-            return float(inherited)
+            return inherited
 
         return run._replace(spent=self.database.write(begin))
 

@@ -19,7 +19,7 @@ from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.sources import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.file_system import is_full
-from triage_cli.runtime.process import began, machine, place
+from triage_cli.runtime.process import machine
 from triage_cli.stores import category_tables, where_clauses
 from triage_cli.stores.answer_tables import INSERT_ANSWER
 from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
@@ -34,7 +34,7 @@ from triage_cli.stores.leases import (
     TAKE_OVER_TICKETS,
     UNCLAIMED_TICKET,
 )
-from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN, continued_by
+from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN
 from triage_cli.stores.sql_store import PUT_CURSOR, SqlStore
 from triage_cli.stores.sqlite.backup import write_backup
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
@@ -45,8 +45,7 @@ from triage_cli.stores.ticket_tables import MOVED_ON, SET_DECISION, insert_ticke
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
 DISK_ROOM = 32 << 20
-# The clock is this machine's.
-BEGIN_RUN_NOW, CONTINUE_RUN_NOW, RENEW_LEASE_NOW = (s.format(now="?") for s in (BEGIN_RUN, CONTINUE_RUN, RENEW_LEASE))
+RENEW_LEASE_NOW = RENEW_LEASE.format(now="?")  # a value of this machine's clock
 
 
 class SqliteStore(SqlStore):
@@ -59,6 +58,7 @@ class SqliteStore(SqlStore):
 
     database: SqliteDatabase
 
+    BEGIN_RUN, CONTINUE_RUN = BEGIN_RUN.format(now="?"), CONTINUE_RUN.format(now="?")
     BEFORE_RENAME = (category_tables.CATEGORY_INDEX,)
 
     def __init__(
@@ -103,9 +103,7 @@ class SqliteStore(SqlStore):
             db.execute(f"pragma cache_size = -{BULK_CACHE}")
             started_at = time.time()
             self._tend_leases(db, started_at)
-            continued = db.execute(CONTINUE_RUN_NOW, (*continued_by(run), started_at)).fetchall()
-            inherited = run.spent + sum(row[0] for row in continued) + self._spent_before(db, run)
-            db.execute(BEGIN_RUN_NOW, (*run._replace(spent=0.0), inherited, place(), began(run.pid), started_at))
+            inherited = self._begin_run(db, run, started_at)
         keep_head(db, self.path)
         return run._replace(spent=inherited)
 
