@@ -1,41 +1,28 @@
-"""The tables of trained models: versions of the embedded model, calibrations, and answers paid for by `eval`.
+"""The registry of trained models: versions of the embedded model, the texts that they learn from, and calibrations.
 
 The same SQL runs on SQLite and PostgreSQL.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
+from collections.abc import Iterator
+from collections.abc import Mapping
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import NAMED, chunked
+from triage_cli.domain.chunks import NAMED
+from triage_cli.domain.chunks import chunked
 from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.learning import Labelled, ModelVersion
-from triage_cli.domain.runs import Lease
+from triage_cli.domain.learning import Labelled
+from triage_cli.domain.learning import ModelVersion
 from triage_cli.domain.tickets import text_of
-from triage_cli.stores.database import Db, Tables
+from triage_cli.stores.calibration_tables import CalibrationTables
+from triage_cli.stores.database import Db
 from triage_cli.stores.event_tables import LOCK_CHAIN
+from triage_cli.stores.trial_tables import TrialTables
 
 _VERSION_COLUMNS = ", ".join(ModelVersion._fields)
-_CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
-# All fields of an answer except its reason, which may quote a customer's text.
-_TRIAL_COLUMNS = (
-    "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
-    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
-)  # fmt: skip
-# A question is asked again if its answer is of no use any more, as one under a category that is gone.
-KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
-    on conflict (answer_key) do update set {", ".join(f"{field} = excluded.{field}" for field in _TRIAL_COLUMNS)}"""
-PAID_TRIALS = f"select {', '.join(_TRIAL_COLUMNS)} from trials where answer_key in (select value from json_each(?))"
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
 ACTIVE_VERSION = "select version, based_on from versions where active = 1 order by version desc limit 1"
-KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
-    values ({", ".join("?" * len(Calibration._fields))})
-    on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
 LABELLED_TICKETS = """select ticket_id, subject, description, extra, category from tickets
     where verdict = 1 and category is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
@@ -50,30 +37,11 @@ LONGEST_TEXT = 10_000  # characters of a text without a verdict; a model reads n
 CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
     join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.confidence_source <> 'human'
     and c.category is not null and c.error is null order by c.classification_id"""
-KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at)
-    values (?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
-    category = excluded.category, confidence = excluded.confidence, at = excluded.at"""
-GRADED_ANSWERS = "select answer_key, category, confidence, label from graded_answers where fingerprint = ?"
-# The answers to one question about tickets that a person has decided, oldest first.
-JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
-    c.confidence_source, t.subject, t.description, t.extra
-    from tickets t join classifications c on c.ticket_id = t.ticket_id
-    where t.verdict = 1 and t.category is not null and (t.subject is not null or t.description is not null)
-    and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
-    order by c.classification_id"""
-_BOUND_COLUMNS = ", ".join(StoredBound._fields)
-KEEP_BOUND = f"""insert into error_bounds ({_BOUND_COLUMNS}) values ({", ".join("?" * len(StoredBound._fields))})
-    on conflict (classifier, category, max_error)
-    do update set {", ".join(f"{f} = excluded.{f}" for f in StoredBound._fields)}"""
 VERDICTS_PER_PAGE = 1000
 
 
-class SqlModelRegistry:
+class SqlModelRegistry(CalibrationTables, TrialTables):
     """Implements `ports.ModelRegistry` on the connections of a store."""
-
-    def __init__(self, store: Tables) -> None:
-        self._store = store
-        self._database = store.database
 
     # -- versions of the embedded model
 
@@ -161,87 +129,3 @@ class SqlModelRegistry:
         for ticket_id, classifier, category, confidence in self._database.read(CLASSIFIER_OPINIONS):
             opinions_by_ticket.setdefault(ticket_id, {})[classifier] = (category, confidence)
         return opinions_by_ticket
-
-    # -- calibrations
-
-    def calibration(self, fingerprint: str) -> Calibration | None:
-        """Return the calibration for the question with this fingerprint, or None."""
-        calibration_rows = self._database.read(
-            f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?", (fingerprint,)
-        )
-        return Calibration(*calibration_rows[0]) if calibration_rows else None
-
-    def calibrations(self) -> list[Calibration]:
-        """Return all calibrations, newest first."""
-        calibrations_query = f"select {_CALIBRATION_COLUMNS} from calibrations order by at desc, fingerprint"
-        return [Calibration(*row) for row in self._database.read(calibrations_query)]
-
-    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
-        """Store a calibration, replacing an earlier one with the same fingerprint."""
-
-        def keep_calibration(db: Db) -> None:
-            db.execute(KEEP_CALIBRATION, tuple(calibration))
-            self._store.log(db, [Change(event)])
-
-        self._database.write(keep_calibration)
-
-    # -- labels, and the error bounds that follow from them
-
-    def graded(self, fingerprint: str) -> list[GradedAnswer]:
-        """Return the answers to a question about labelled texts, each text once; a verdict overrules a file's label."""
-        graded_rows = self._database.read(GRADED_ANSWERS, (fingerprint,))
-        graded_answers = {answer_key: GradedAnswer(*answer) for answer_key, *answer in graded_rows}
-        for answer_key, category, confidence, label, source, *ticket in self._database.read(
-            JUDGED_ANSWERS, (fingerprint,)
-        ):
-            graded_text = text_of(*ticket) if source == "model" else ""
-            graded_answers[answer_key] = GradedAnswer(category, confidence, label, graded_text)
-        return list(graded_answers.values())
-
-    def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
-        """Store answers with the labels of their texts."""
-
-        def keep_graded(db: Db) -> None:
-            for answer, label in answers:
-                key = (answer.fingerprint, answer.answer_key)
-                db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
-
-        self._database.write(keep_graded)
-
-    def error_bounds(self) -> list[StoredBound]:
-        """Return the bounds that were found last, by classifier and category."""
-        bounds_query = f"select {_BOUND_COLUMNS} from error_bounds order by classifier, category, max_error"
-        return [StoredBound(*row) for row in self._database.read(bounds_query)]
-
-    def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
-        """Store bounds, replacing those of the same classifier, category and error."""
-
-        def keep_bounds(db: Db) -> None:
-            for bound in bounds:
-                db.execute(KEEP_BOUND, tuple(bound))
-            self._store.log(db, [Change(event)])
-
-        self._database.write(keep_bounds)
-
-    # -- answers paid for by `eval`
-
-    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that earlier evaluations paid for, by answer key."""
-        trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
-        return {answer.answer_key: answer for answer in map(_trial_answer, trial_rows)}
-
-    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
-
-        def keep_trials(db: Db) -> None:
-            self._store.renew_lease(db, lease)
-            for answer in answers:
-                db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL_COLUMNS))
-
-        self._database.write(keep_trials)
-
-
-def _trial_answer(trial_row: Sequence[Any]) -> Classification:
-    trial_fields = dict(zip(_TRIAL_COLUMNS, trial_row, strict=True))
-    empty_fields = dict.fromkeys(Classification._fields)
-    return Classification(**{**empty_fields, **Classification._field_defaults, "ticket_id": "", **trial_fields})

@@ -1,39 +1,28 @@
 """A PostgreSQL database: a pool of connections, and transactions that are retried when a connection is lost."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from contextlib import contextmanager
-from contextlib import suppress
+import logging
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
-from psycopg_pool import ConnectionPool
-from psycopg_pool import PoolClosed
-from psycopg_pool import PoolTimeout
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
 from triage_cli.config import without_password
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.stores.database import Values
-from triage_cli.stores.postgres import migrations
-from triage_cli.stores.postgres import queries
-from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.postgres.dialect import adapt
-from triage_cli.stores.postgres.errors import check_address
-from triage_cli.stores.postgres.errors import is_lost
-from triage_cli.stores.postgres.errors import is_retryable
-from triage_cli.stores.postgres.errors import is_starting
-from triage_cli.stores.postgres.errors import translate
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.connection import newer
-from typing import Any
-from typing import TypeVar
-import logging
-import psycopg
-import random
-import threading
-import time
-import weakref
+from triage_cli.stores.postgres import migrations, queries
+from triage_cli.stores.postgres.dialect import DialectConnection, adapt
+from triage_cli.stores.postgres.errors import check_address, is_lost, is_retryable, is_starting, translate
+from triage_cli.stores.sqlite.connection import VERSION, newer
 
 T = TypeVar("T")
 
