@@ -8,16 +8,27 @@ _PLACEHOLDERS = (
     "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
     "\u2013", "\u2014", "?",
 )  # fmt: skip
-NOTHING = frozenset(
+_PLACEHOLDER_FORMS = frozenset(
     form for word in _PLACEHOLDERS for form in (word, word.upper(), word.title(), word.capitalize())
 ) | {""}
-NOTHING_LENGTH = max(map(len, NOTHING))  # a longer text need not be looked up
+_LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDER_FORMS))  # a longer text need not be looked up
 
 
 def is_nothing(cell: str) -> bool:
     """Return whether a cell is empty or a placeholder for nothing."""
     cell_text = cell.strip()
-    return len(cell_text) <= NOTHING_LENGTH and cell_text in NOTHING
+    return len(cell_text) <= _LONGEST_PLACEHOLDER and cell_text in _PLACEHOLDER_FORMS
+
+
+def stripped_or_none(cell: str) -> str | None:
+    """Return a cell's text, None if the cell is empty."""
+    return cell.strip() or None
+
+
+def text_or_none(cell: str) -> str | None:
+    """Return a cell's text, None if it is a placeholder for nothing."""
+    cell_text = cell.strip()
+    return None if len(cell_text) <= _LONGEST_PLACEHOLDER and cell_text in _PLACEHOLDER_FORMS else cell_text
 
 
 def plain(cell_text: str) -> str:

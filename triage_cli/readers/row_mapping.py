@@ -10,7 +10,7 @@ from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import NOTHING, NOTHING_LENGTH, plain_id
+from triage_cli.readers.cell_values import plain_id, stripped_or_none, text_or_none
 from triage_cli.readers.dates import UnreadDates, moment
 from triage_cli.readers.non_ticket_rows import non_ticket_reason
 from triage_cli.readers.priorities import priority
@@ -77,7 +77,7 @@ class _RowMapper:
         )
         is_export = {*TICKET_KEYS} <= row_mapping.our_columns
         # In an export of ours a dash is a text: nothing is empty there.
-        self._text_or_none = _stripped if is_export else _text_or_none
+        self._text_or_none = stripped_or_none if is_export else text_or_none
         self._exported = [row_mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
         field_columns = set(row_mapping.fields.values())
         self._extra_columns = tuple(
@@ -90,28 +90,28 @@ class _RowMapper:
             row_mapping.column_names[index] for index in field_columns - {self._priority_index, self._created_index}
         }
         self._maybe_in_extra = tuple(name for name in row_mapping.column_names if name not in self._not_in_extra)
-        self._read_priority = _cached(lambda text: priority(text, row_mapping.priority_numbers))
-        self._read_moment = _cached(lambda text: moment(text, day_first=row_mapping.day_first))
+        self._read_priority = _cached_cell_reader(lambda text: priority(text, row_mapping.priority_numbers))
+        self._read_moment = _cached_cell_reader(lambda text: moment(text, day_first=row_mapping.day_first))
         self._non_ticket_reason = non_ticket_reason(
             row_mapping.header, {self._subject_index, self._description_index} - {column_count}
         )
 
     def draft_or_rejection(self, record: Record, row: int) -> TicketDraft | Rejected | None:
         """Return the draft of a record, or its rejection; None for a blank line, which is no row."""
-        cell_values, problem = self._cell_values(record)
+        row_cells, problem = self._row_cells(record)
         text_or_none = self._text_or_none
         subject, description = (
-            text_or_none(cell_values[self._subject_index]),
-            text_or_none(cell_values[self._description_index]),
+            text_or_none(row_cells[self._subject_index]),
+            text_or_none(row_cells[self._description_index]),
         )
         if self._row_mapping.html and description:
             description = mail_html.plain(description) or None
         problem = problem or self._non_ticket_reason(record.cells, subject or description, row == 0)
         if problem or not (subject or description):
             return self._rejected_row(record, row, problem)
-        row_priority, unread_priority = self._read_priority(cell_values[self._priority_index])
-        created_at, unread_time = self._read_moment(cell_values[self._created_index])
-        extra = self._row_extra(record, cell_values)
+        row_priority, unread_priority = self._read_priority(row_cells[self._priority_index])
+        created_at, unread_time = self._read_moment(row_cells[self._created_index])
+        extra = self._row_extra(record, row_cells)
         if unread_priority:
             extra[self._row_mapping.column_names[self._priority_index]] = unread_priority
         if unread_time:
@@ -122,35 +122,35 @@ class _RowMapper:
             line=record.line,
             subject=subject,
             description=description,
-            customer_id=text_or_none(plain_id(cell_values[self._customer_index])),
+            customer_id=text_or_none(plain_id(row_cells[self._customer_index])),
             priority=row_priority,
             created_at=created_at,
-            external_id=text_or_none(plain_id(cell_values[self._external_index])),
+            external_id=text_or_none(plain_id(row_cells[self._external_index])),
             source=self._row_mapping.source,
             extra=extra or _NO_EXTRA,
-            verdict=text_or_none(cell_values[self._verdict_index]),
+            verdict=text_or_none(row_cells[self._verdict_index]),
             cells=_original_row(record.cells, record.item, self._row_mapping),
             silent=self._silent_columns(record, extra),
             size=self._draft_size(record),
             record=row + 1 if self._row_mapping.numbered else 0,
-            exported=self._ids_of_export(cell_values) if self._exported else None,
+            exported=self._ids_of_export(row_cells) if self._exported else None,
         )
 
-    def _ids_of_export(self, cell_values: Sequence[str]) -> tuple[str, str] | None:
+    def _ids_of_export(self, row_cells: Sequence[str]) -> tuple[str, str] | None:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
-        source, external_id = (cell_values[index].strip() for index in self._exported)
+        source, external_id = (row_cells[index].strip() for index in self._exported)
         source = source if self._row_mapping.source == "import" else self._row_mapping.source
         is_name = 0 < len(source) <= MAX_SOURCE and source.isprintable()
         return (source, external_id) if external_id and is_name else None
 
-    def _cell_values(self, record: Record) -> tuple[list[str], str]:
+    def _row_cells(self, record: Record) -> tuple[list[str], str]:
         """Return the cells, with an empty one behind the last column, and the problem of the record."""
         cells, problem, id_key = record.cells, record.problem, self._row_mapping.id_key
         if record.item and id_key and isinstance(record.item.get(id_key), dict | list):
             problem = problem or f"the id under {id_key} is a list or an object"
         if cells is not None and len(cells) == self._column_count:
             return [*cells, ""], problem
-        return _padded(cells, self._column_count, problem)
+        return _padded_row(cells, self._column_count, problem)
 
     def _rejected_row(self, record: Record, row: int, problem: str) -> Rejected | None:
         raw = self._raw()
@@ -162,19 +162,19 @@ class _RowMapper:
             row, record.line, error, raw, _original_row(record.cells, record.item, self._row_mapping), record.rest
         )
 
-    def _row_extra(self, record: Record, cell_values: Sequence[str]) -> dict[str, Any]:
+    def _row_extra(self, record: Record, row_cells: Sequence[str]) -> dict[str, Any]:
         """Return the columns that are no field of a ticket and have a value."""
         if record.item is not None:
             extra = parts.whole(_json_extra(record.item, self._row_mapping))
         else:
             extra = {
-                column_name: cell_value
+                column_name: column_value
                 for column_name, index in self._extra_columns
-                if (cell_value := cell_values[index]) and not cell_value.isspace()
+                if (column_value := row_cells[index]) and not column_value.isspace()
             }
         if "extra" in self._row_mapping.our_columns:
             extra |= _exported_extra(
-                record.item["extra"] if record.item else cell_values[self._row_mapping.column_names.index("extra")]
+                record.item["extra"] if record.item else row_cells[self._row_mapping.column_names.index("extra")]
             )
         return extra
 
@@ -189,29 +189,19 @@ class _RowMapper:
         return len(self._raw()) + _SIZE_OF_CELL * len(record.item)
 
 
-def _stripped(cell: str) -> str | None:
-    return cell.strip() or None
-
-
-def _text_or_none(cell: str) -> str | None:
-    """Return a cell's text, None if it is a placeholder for nothing."""
-    cell_text = cell.strip()
-    return None if len(cell_text) <= NOTHING_LENGTH and cell_text in NOTHING else cell_text
-
-
-def _cached(read_cell: Callable[[str], str | None]) -> _CellReader:
+def _cached_cell_reader(read_cell: Callable[[str], str | None]) -> _CellReader:
     """Return a cached reader of cells, which returns the value, and the text if it has no known value."""
 
     @lru_cache(_CACHE_SIZE)
     def cached_reader(cell: str) -> tuple[str | None, str]:
-        cell_text = _text_or_none(cell)
+        cell_text = text_or_none(cell)
         read_value = None if cell_text is None else read_cell(cell_text)
         return read_value, cell_text if cell_text is not None and read_value is None else ""
 
     return cached_reader
 
 
-def _padded(cells: list[str] | None, column_count: int, problem: str) -> tuple[list[str], str]:
+def _padded_row(cells: list[str] | None, column_count: int, problem: str) -> tuple[list[str], str]:
     """Return a row's cells, padded to one more than the columns, and its problem; short rows are allowed."""
     if cells is None:
         return [""] * (column_count + 1), problem

@@ -1,7 +1,7 @@
 """The tables of the HTTP API: API keys, rate limits, idempotency keys and processed webhook events.
 
-The same SQL runs on SQLite and PostgreSQL. Times are seconds of this machine's clock. Each change is a short
-transaction of its own.
+Rate limits and leases of idempotency keys are measured by this machine's clock. Each change of the API's tables is a
+short transaction of its own.
 """
 
 import time

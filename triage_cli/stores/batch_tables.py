@@ -46,11 +46,11 @@ class BatchTables(Tables):
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
         batch_values = {"run": lease.run_id, "now": time.time()}
 
-        def hold(db: Db) -> list[Any]:
+        def hold_batches(db: Db) -> list[Any]:
             self.renew_lease(db, lease)
             return db.execute(HOLD_BATCHES.format(free=self.FREE_BATCH, open=OPEN_STATES), batch_values).fetchall()
 
-        return sorted(Batch(*row) for row in self.database.write(hold))
+        return sorted(Batch(*row) for row in self.database.write(hold_batches))
 
     def open_batch(self, batch: Batch, event: Event) -> None:
         """Record a new batch, before anything is sent to the provider."""
@@ -64,7 +64,7 @@ class BatchTables(Tables):
     def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
         """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
 
-        def advance(db: Db) -> bool:
+        def advance_batch(db: Db) -> bool:
             self.renew_lease(db, lease)
             batch_values = batch._asdict() | {"was": was, "run_id": lease.run_id}
             was_advanced = db.execute(ADVANCE_BATCH, batch_values).rowcount == 1
@@ -72,7 +72,7 @@ class BatchTables(Tables):
                 self.log(db, [Change(event)])
             return was_advanced
 
-        return self.database.write(advance)
+        return self.database.write(advance_batch)
 
     def batch_items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None

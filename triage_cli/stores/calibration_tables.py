@@ -1,7 +1,4 @@
-"""The tables of calibrations, of graded answers to labelled texts, and of the error bounds that follow from them.
-
-The same SQL runs on SQLite and PostgreSQL.
-"""
+"""The tables of calibrations, of graded answers to labelled texts, and of the error bounds that follow from them."""
 
 from collections.abc import Sequence
 

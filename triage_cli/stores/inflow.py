@@ -1,7 +1,4 @@
-"""Queries of tickets by when they were written, and the table of spikes that were sent.
-
-The same SQL runs on SQLite and PostgreSQL.
-"""
+"""Queries of tickets by when they were written, and the table of spikes that were sent."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -72,14 +69,14 @@ class SqlInflow:
     def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
         """Store spikes, replacing those with the same id."""
 
-        def keep(db: Db) -> None:
+        def keep_spikes(db: Db) -> None:
             for spike in spikes:
                 spike_values = spike._asdict() | {"members": compact(list(spike.members))}
                 db.execute(KEEP_SPIKE, tuple(spike_values.values()))
             if event is not None:
                 self._store.log(db, [Change(event)])
 
-        self._database.write(keep)
+        self._database.write(keep_spikes)
 
     def counts(self, since: str, until: str) -> PeriodCounts:
         """Return the counts of the tickets written from `since` up to before `until`."""

@@ -1,7 +1,4 @@
-"""The registry of trained models: versions of the embedded model, the texts that they learn from, and calibrations.
-
-The same SQL runs on SQLite and PostgreSQL.
-"""
+"""The registry of trained models: versions of the embedded model, the texts that they learn from, and calibrations."""
 
 from collections.abc import Iterator
 from collections.abc import Mapping
