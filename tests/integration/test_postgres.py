@@ -1,60 +1,54 @@
 """What only the PostgreSQL store promises: exactly once over lost connections, one schema, errors that help."""
 
-from collections.abc import Callable
-from collections.abc import Iterator
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
 from tests.support.chain import first_break
-from tests.support.commands import PATIENCE
-from tests.support.commands import until
+from tests.support.commands import PATIENCE, until
 from tests.support.llm_classifiers import opened
-from tests.support.llm_server import Asked
-from tests.support.llm_server import Step
-from tests.support.llm_server import good
-from tests.support.llm_server import running_llm_server
+from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
-from tests.support.pg_server import PgServer
-from tests.support.pg_server import sql
-from tests.support.stored_tickets import OLD_RUN
-from tests.support.stored_tickets import OLD_WORDING
-from tests.support.stored_tickets import a_run
-from tests.support.stored_tickets import a_ticket
-from tests.support.stored_tickets import actions
-from tests.support.stored_tickets import as_of_version_1
-from tests.support.stored_tickets import changed
-from tests.support.stored_tickets import created
-from tests.support.stored_tickets import filled
+from tests.support.pg_server import PgServer, sql
+from tests.support.stored_tickets import (
+    OLD_RUN,
+    OLD_WORDING,
+    a_run,
+    a_ticket,
+    actions,
+    as_of_version_1,
+    changed,
+    created,
+    filled,
+    stored,
+)
 from tests.support.stored_tickets import sql as on_either
-from tests.support.stored_tickets import stored
 from tests.support.world import World
 from triage_cli.config import without_password
 from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.classifications import QuestionSpec
-from triage_cli.domain.errors import Refusal
-from triage_cli.domain.errors import StoreError
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.classifications import Classification, ClassifyPlan, QuestionSpec
+from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.learning import ModelVersion
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Renamed
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain.runs import Lease, Run
+from triage_cli.domain.tickets import Renamed, Selection
 from triage_cli.domain.times import now
 from triage_cli.stores import where_clauses
 from triage_cli.stores.api_tables import SqlApiAccess
-from triage_cli.stores.category_tables import BEARS_CATEGORY
-from triage_cli.stores.category_tables import CategoryMemory
+from triage_cli.stores.category_tables import BEARS_CATEGORY, CategoryMemory
 from triage_cli.stores.database import Db
 from triage_cli.stores.delivery_tables import NEXT_DUE
 from triage_cli.stores.inflow import SqlInflow
@@ -62,19 +56,10 @@ from triage_cli.stores.model_registry import SqlModelRegistry
 from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.postgres.dialect import storable
-from triage_cli.stores.postgres.dialect import translated
+from triage_cli.stores.postgres.dialect import DialectConnection, storable, translated
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
-from typing import Any
-import psycopg
-import pytest
-import subprocess
-import sys
-import threading
-import time
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from triage_cli.client.wire_errors import ProtocolError
+from triage_cli.domain.json_values import compact, is_too_deep
 from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.serialization import compact, is_too_deep
 from triage_cli.domain.tickets import TicketDraft
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.

@@ -3,40 +3,24 @@
 The types of received records are checked here; their values by the reader.
 """
 
-from collections.abc import Hashable
-from collections.abc import Mapping
+import json
+from collections.abc import Hashable, Mapping
 from datetime import datetime
 from functools import cache
+from types import UnionType
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
 from triage_cli.client.wire_errors import ProtocolError
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.classifications import Decided
-from triage_cli.domain.deliveries import Attempt
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.explanation.history import Why
+from triage_cli.domain.classifications import Classification, ClassifyPlan
+from triage_cli.domain.deliveries import Attempt, Delivery, RoutePlan
+from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.json_values import is_too_deep
 from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.runs import Run
 from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.tickets import URGENCY
-from triage_cli.domain.tickets import VerdictDraft
-from types import UnionType
-from typing import Any
-from typing import TypeVar
-from typing import Union
-from typing import cast
-from typing import get_args
-from typing import get_origin
-from typing import get_type_hints
-import json
+from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, VerdictDraft
 
 T = TypeVar("T")
 Record = Mapping[str, Any]

@@ -1,11 +1,12 @@
 """The payload of a delivery: one JSON object, or the values for templates."""
 
 from collections.abc import Mapping
+from typing import Any
+
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.errors import DeliveryError
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.serialization import ticket_record
-from typing import Any
 
 SCHEMA_VERSION = 1
 

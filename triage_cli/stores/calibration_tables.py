@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
 from triage_cli.domain.tickets import text_of

@@ -1,15 +1,12 @@
 """The registry of trained models: versions of the embedded model, the texts that they learn from, and calibrations."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import NAMED
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Classification
+from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.learning import Labelled
-from triage_cli.domain.learning import ModelVersion
+from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.calibration_tables import CalibrationTables
 from triage_cli.stores.database import Db

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.decisions import Classification
+from triage_cli.domain.classifications import Classification
+from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.serialization import compact
 from triage_cli.stores.database import Database, Db, Tables
 
 # All fields of an answer except its reason, which may quote a customer's text.

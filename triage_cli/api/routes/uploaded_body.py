@@ -1,34 +1,23 @@
 """The body of a bulk upload: received whole, then read as drafts of tickets."""
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, NamedTuple, cast
+
 from fastapi import Request
 from starlette.requests import ClientDisconnect
-from tempfile import SpooledTemporaryFile
-from triage_cli.api.media_types import media_type
-from triage_cli.api.media_types import other_type_error
+
+from triage_cli.api.media_types import media_type, other_type_error
 from triage_cli.api.schemas import table_upload as upload_schemas
-from triage_cli.client import wire_drafts
-from triage_cli.client import wire_errors
-from triage_cli.client import wire_outcomes
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.errors import TooLargeError
-from triage_cli.domain.errors import UsageError
+from triage_cli.client import wire_drafts, wire_errors, wire_outcomes
+from triage_cli.domain.errors import RowError, TooLargeError, UsageError
 from triage_cli.domain.json_values import from_json
-from triage_cli.domain.runs import InputPart
-from triage_cli.domain.runs import WHOLE
-from triage_cli.domain.tickets import PRIORITIES
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain.runs import WHOLE, InputPart
+from triage_cli.domain.tickets import PRIORITIES, Rejected, TicketDraft
 from triage_cli.readers import dates
 from triage_cli.readers.table import ReadOptions
 from triage_cli.readers.table_reader import open_table
-from typing import Any
-from typing import BinaryIO
-from typing import NamedTuple
-from typing import cast
-import hashlib
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 BODY_IN_MEMORY = 1 << 20

@@ -1,22 +1,20 @@
-"""Evaluates classifiers on a labelled file: asks, grades, fits a calibration; paid answers are stored."""
+"""Runs an evaluation: asks a classifier about a labelled file, scores it, fits calibrations; stores paid answers."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Classification, ClassifyPlan, Unfinished
+from triage_cli.domain.classifications import ClassifyPlan, Unfinished
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.learning import Labelled
-from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import InputPart
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.classifiers import Classifier
@@ -25,31 +23,18 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.attacks import AttackResult, AttackTries
+from triage_cli.service.learning.graded_rows import (
+    GradedRow,
+    LearnedTickets,
+    Mistake,
+    gradable_answers,
+    graded_answers,
+    graded_row_of,
+    is_embedded,
+    learned_tickets,
+    surest_mistakes,
+)
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
-
-SHOWN_MISTAKES = 25
-
-
-class Mistake(NamedTuple):
-    """A labelled ticket with a wrong answer of the evaluated classifier."""
-
-    text: str
-    label: str
-    guess: str
-    confidence: float | None
-
-
-class LearnedTickets(NamedTuple):
-    """How many tickets the embedded model was trained on, which flatters it, and its right answers on the others."""
-
-    n: int
-    others: int
-    right: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the share of right answers on the others."""
-        return wilson(self.right, self.others)
 
 
 class Evaluated(NamedTuple):
@@ -72,17 +57,6 @@ class AttackEvaluation(NamedTuple):
 
     result: AttackResult
     stopped: TriageError | None = None
-
-
-class _GradedRow(NamedTuple):
-    """The answers of a classifier about one row of the labelled file."""
-
-    row: int
-    label: str
-    steps: tuple[Classification, ...]
-    is_sure: bool
-    error: TriageError | None
-    learned: bool = False
 
 
 class EvaluationRun:
@@ -160,30 +134,37 @@ class EvaluationRun:
         """
         with self._classifier_run(plan) as (recorder, classifier):
             started_at = time.monotonic()
-            graded_rows: list[_GradedRow] = []
+            graded_rows: list[GradedRow] = []
             was_learned = self._learned([row.text for row in labelled_rows])
             stopped: TriageError | None = None
             try:
                 for chunk in self._ask(classifier, labelled_rows, recorder):
                     graded_rows += [
-                        row._replace(learned=was_learned[row.row] and any(map(_embedded, row.steps))) for row in chunk
+                        graded_row._replace(
+                            learned=was_learned[graded_row.row] and any(map(is_embedded, graded_row.steps))
+                        )
+                        for graded_row in chunk
                     ]
             except BudgetError as error:
                 stopped = error
                 recorder.codes.add(error.exit_code)
             seconds = time.monotonic() - started_at
             if fit:
-                self._registry.keep_graded([pair for row in graded_rows for pair in _graded_answers(row, self._labels)])
+                self._registry.keep_graded(
+                    [pair for graded_row in graded_rows for pair in graded_answers(graded_row, self._labels)]
+                )
             calibrations = tuple(self._fit(graded_rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, graded_rows, own_threshold, spent, seconds)
-            first_error = next((row.error for row in graded_rows if row.error), None)
-            mistakes = _surest_mistakes(graded_rows, labelled_rows)
-            return Evaluated(figures, calibrations, stopped, mistakes, self._learned_tickets(graded_rows), first_error)
+            first_error = next((graded_row.error for graded_row in graded_rows if graded_row.error), None)
+            mistakes = surest_mistakes(graded_rows, labelled_rows)
+            return Evaluated(
+                figures, calibrations, stopped, mistakes, learned_tickets(graded_rows, self._labels), first_error
+            )
 
     def _ask(
         self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
-    ) -> Iterator[list[_GradedRow]]:
+    ) -> Iterator[list[GradedRow]]:
         labels = {str(n): row.category for n, row in enumerate(labelled_rows)}
         tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(labelled_rows))
 
@@ -195,8 +176,8 @@ class EvaluationRun:
 
         for outcomes in classifier.classify(chunks(), recorder.context.budget):
             recorder.context.heartbeat()
-            graded_rows = [_graded_row(outcome, labels) for outcome in outcomes]
-            paid_answers = [s for row in graded_rows for s in row.steps if not (_embedded(s) or s.error or s.reused)]
+            graded_rows = [graded_row_of(outcome, labels) for outcome in outcomes]
+            paid_answers = [s for row in graded_rows for s in row.steps if not (is_embedded(s) or s.error or s.reused)]
             if paid_answers:
                 with recorder.context.budget.recording(recorder.context.lease) as lease:
                     self._registry.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid_answers], lease)
@@ -206,39 +187,36 @@ class EvaluationRun:
             recorder.counts["asked"] += len(answered_rows)
             yield answered_rows
 
-    def _learned_tickets(self, graded_rows: Sequence[_GradedRow]) -> LearnedTickets | None:
-        known_labels = [row for row in graded_rows if row.label in self._labels]
-        others = [row for row in known_labels if not row.learned]
-        number_learned = len(known_labels) - len(others)
-        right = sum(bool(row.steps) and not row.error and row.steps[-1].category == row.label for row in others)
-        return LearnedTickets(number_learned, len(others), right) if number_learned else None
-
     def _scored(
-        self, name: str, graded_rows: Sequence[_GradedRow], own_threshold: float | None, cost: float, seconds: float
+        self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float
     ) -> Scored:
         graded = []
-        for row in graded_rows:
-            last = row.steps[-1] if row.steps and not row.error else None
+        for graded_row in graded_rows:
+            last = graded_row.steps[-1] if graded_row.steps and not graded_row.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            graded.append(Graded(row.label, guess, confidence if guess else None, row.is_sure and not row.error))
-        steps = [step for row in graded_rows for step in row.steps]
+            graded.append(
+                Graded(
+                    graded_row.label, guess, confidence if guess else None, graded_row.is_sure and not graded_row.error
+                )
+            )
+        steps = [step for graded_row in graded_rows for step in graded_row.steps]
         return scored(
             name, graded, self._labels, own=own_threshold, cost=cost, seconds=seconds,
-            failed=sum(row.error is not None for row in graded_rows),
+            failed=sum(graded_row.error is not None for graded_row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )  # fmt: skip
 
-    def _fit(self, graded_rows: Sequence[_GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
+    def _fit(self, graded_rows: Sequence[GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
 
         What a model has learned tells nothing.
         """
         calibration_pairs: dict[tuple[str, str], list[calibration.CalibrationPair]] = {}
-        for row in graded_rows:
-            for step in _gradable_answers(row):
+        for graded_row in graded_rows:
+            for step in gradable_answers(graded_row):
                 step_key = (step.fingerprint, step.classifier)
                 calibration_pairs.setdefault(step_key, []).append(
-                    (step.raw_confidence or 0.0, step.category == row.label)
+                    (step.raw_confidence or 0.0, step.category == graded_row.label)
                 )
         for (fingerprint, name), pairs in calibration_pairs.items():
             if len(pairs) < calibration.LEAST:
@@ -253,40 +231,6 @@ class EvaluationRun:
                 event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data)
                 self._registry.keep_calibration(fitted, event)
             yield fitted
-
-
-def _graded_row(outcome: Outcome[Answer], labels: Mapping[str, str]) -> _GradedRow:
-    ticket, answer = outcome.ticket, outcome.value
-    steps = answer.steps if answer else ()
-    is_sure = bool(answer and answer.sure)
-    return _GradedRow(int(ticket.ticket_id), labels[ticket.ticket_id], steps, is_sure, outcome.error)
-
-
-def _gradable_answers(row: _GradedRow) -> Iterator[Classification]:
-    """Yield the answers that can be graded by confidence; what the embedded model has learned tells nothing."""
-    for step in row.steps:
-        answered = step.category is not None and step.raw_confidence is not None and not step.error
-        if answered and not (row.learned and _embedded(step)):
-            yield step
-
-
-def _graded_answers(row: _GradedRow, labels: Collection[str]) -> list[tuple[Classification, str]]:
-    """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
-    label = row.label if row.label in labels else ""
-    return [(step, label) for step in _gradable_answers(row)]
-
-
-def _embedded(step: Classification) -> bool:
-    return step.confidence_source == "model"
-
-
-def _surest_mistakes(graded_rows: Sequence[_GradedRow], labelled_rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
-    mistakes = [
-        Mistake(labelled_rows[row.row].text, row.label, last.category, last.confidence)
-        for row in graded_rows
-        if row.steps and (last := row.steps[-1]).category and last.category != row.label
-    ]
-    return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
 
 
 def _calibration_error(pairs: Sequence[calibration.CalibrationPair]) -> float:

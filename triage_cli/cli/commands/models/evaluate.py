@@ -21,7 +21,8 @@ from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
 from triage_cli.runtime.file_system import private
 from triage_cli.service.learning.attacks import AttackResult
-from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun, LearnedTickets
+from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun
+from triage_cli.service.learning.graded_rows import LearnedTickets
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 

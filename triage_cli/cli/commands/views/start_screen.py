@@ -1,14 +1,14 @@
 """`triage` without a command: the start screen, with what is stored and the next commands."""
 
-from collections.abc import Iterator
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from itertools import islice
+
 from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
 from triage_cli.config import without_password
-import sys
 
 
 @remote_command
