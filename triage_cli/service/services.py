@@ -8,7 +8,7 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.domain.tickets import Category, Selection
 from triage_cli.ports.classifiers import Batcher, Classifier, Ranking
 from triage_cli.ports.storage import Store
-from triage_cli.service.batch.collect import BatchCollector, batched
+from triage_cli.service.batch.collect import BatchCollector, open_batch_collector
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.routing_map import RoutingMap
@@ -77,4 +77,6 @@ class Services(NamedTuple):
         if (batcher := self.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
         actor, run_id = decision_recorder.context.actor, decision_recorder.context.run.run_id
-        return batched(lambda name: batcher(name, plan, actor, run_id), decision_recorder, proposals=proposals)
+        return open_batch_collector(
+            lambda name: batcher(name, plan, actor, run_id), decision_recorder, proposals=proposals
+        )

@@ -9,6 +9,8 @@ from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.batches import Batch, BatchItem
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import CHUNK
+from triage_cli.domain.classifications import Answer
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Batcher
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
@@ -33,11 +35,11 @@ class BatchContext(NamedTuple):
 
         A cost is booked on the run that set the money aside, even if that run has ended; this run's own on its budget.
         """
-        others = [c._replace(adds=tuple(a for a in c.adds if not self._is_of_this_run(a))) for c in changes]
-        accepted = [conflict is None for conflict in self.run.save(others)]
+        booked_elsewhere = [c._replace(adds=tuple(a for a in c.adds if not self._is_of_this_run(a))) for c in changes]
+        accepted = [conflict is None for conflict in self.run.save(booked_elsewhere)]
         for change, is_accepted in zip(changes, accepted, strict=True):
-            for add in filter(self._is_of_this_run, change.adds if is_accepted else ()):
-                self.run.budget.book(add.usd - add.released)
+            for spent in filter(self._is_of_this_run, change.adds if is_accepted else ()):
+                self.run.budget.book(spent.usd - spent.released)
         return accepted
 
     def advance(self, batch: Batch, before: str, event: Event | None) -> bool:
@@ -49,28 +51,30 @@ class BatchContext(NamedTuple):
 
     def give_back(self, batch: Batch, why: str) -> None:
         """Return the waiting tickets of a batch to their earlier status, and the money that was set aside."""
-        while items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
-            tickets = self.tickets(items)
-            self.save([self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in items])
+        while batch_items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
+            tickets = self.tickets(batch_items)
+            self.save(
+                [self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in batch_items]
+            )
         if batch.state not in ("ended", "returned"):
-            gone = batch._replace(state="returned", ended_at=times.now(), error=why)
+            returned_batch = batch._replace(state="returned", ended_at=times.now(), error=why)
             event = self.run.event(EventAction.BATCH_RETURNED, None, {"batch": batch.batch_id, "why": why})
-            self.advance(gone, batch.state, event)
+            self.advance(returned_batch, batch.state, event)
 
     def returned(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, why: str, cost: float = 0.0) -> Change:
         """Return the change that ends a ticket's waiting without an answer, or without one that may be kept."""
-        adds = (batch_item._replace(state="returned", reserved=0.0), paid(batch, batch_item, cost))
+        adds = (batch_item._replace(state="returned", reserved=0.0), paid_answer(batch, batch_item, cost))
         event = self.run.event(EventAction.RETURNED, ticket.ticket_id, {"batch": batch.batch_id, "why": why})
         return Change(event, released(ticket, batch_item, batch), ticket.revision, adds)
 
-    def tickets(self, items: Sequence[BatchItem]) -> dict[str, Ticket]:
-        """Return the tickets of items as they are now, by id."""
-        ids_of_items = tuple(batch_item.ticket_id for batch_item in items)
-        return {ticket.ticket_id: ticket for ticket in self.run.store.find(Selection(ids=ids_of_items))}
+    def tickets(self, batch_items: Sequence[BatchItem]) -> dict[str, Ticket]:
+        """Return the tickets of batch items as they are now, by id."""
+        waiting_ids = tuple(batch_item.ticket_id for batch_item in batch_items)
+        return {ticket.ticket_id: ticket for ticket in self.run.store.find(Selection(ids=waiting_ids))}
 
 
-def paid(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
-    """Return what an answer cost, in USD, to be booked instead of what was set aside for it."""
+def paid_answer(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
+    """Return what an answer of a batch cost, in USD, to be booked instead of what was set aside for it."""
     return Spent(batch.paid_by, cost, batch_item.reserved, batch.opened_at)
 
 
@@ -84,7 +88,7 @@ def waits_for(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> bool:
 
 
 def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | None:
-    """Return a ticket with its earlier status, or None if it does not wait for this answer.
+    """Return a ticket that waited, with its earlier status; None if it does not wait for this answer.
 
     A ticket with a verdict is released even if its text has changed: with `force`, it waits too.
     """
@@ -96,3 +100,14 @@ def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | No
 def spooled() -> IO[bytes]:
     """Return an unnamed file, in memory while it is small; it vanishes with the process."""
     return cast(IO[bytes], tempfile.SpooledTemporaryFile(IN_MEMORY))
+
+
+def copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
+    """Return an answer for another ticket with the same text; the copy costs nothing."""
+    if outcome.value is None or outcome.value.ticket.ticket_id == ticket.ticket_id:
+        return outcome._replace(item=ticket)
+    copied_steps = tuple(
+        step.copy(ids.new_id(), step.run_id, step.at)._replace(ticket_id=ticket.ticket_id)
+        for step in outcome.value.steps
+    )
+    return outcome._replace(value=outcome.value._replace(ticket=ticket, steps=copied_steps), item=ticket)

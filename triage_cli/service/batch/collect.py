@@ -1,4 +1,4 @@
-"""`classify --batch`: collects the answers of ended batches, submits new ones, and ends; cron calls it again."""
+"""Collects the answers of ended batches, and hands further tickets to new ones: the batch work of a run."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
@@ -14,7 +14,14 @@ from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeErr
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Batcher
-from triage_cli.service.batch.batch_context import BatchContext, paid, released, spooled, waits_for
+from triage_cli.service.batch.batch_context import (
+    BatchContext,
+    copied_answer,
+    paid_answer,
+    released,
+    spooled,
+    waits_for,
+)
 from triage_cli.service.batch.submit import BatchSubmitter
 from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
 from triage_cli.service.classification.classify_run import ClassifyRun
@@ -40,7 +47,7 @@ class BatchCollector:
         self._errors_by_classifier: dict[str, TriageError] = {}
 
     def raise_trouble(self) -> None:
-        """Raise the first error of a classifier, if there is one."""
+        """Raise the first error of a classifier's batches, if there is one."""
         for error in self._errors_by_classifier.values():
             raise error
 
@@ -57,8 +64,6 @@ class BatchCollector:
             row += len(selected_outcomes)
         yield from classify_run.decided(selection, self.submit, row)
 
-    # -- collect
-
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that have ended; tickets without an answer return to their earlier status."""
         for batch in self._context.run.store.hold_batches(self._context.run.lease):
@@ -67,29 +72,29 @@ class BatchCollector:
             if batch.classifier in self._errors_by_classifier:
                 continue
             try:
-                yield from self._collected(batch)
+                yield from self._collect_batch(batch)
             except TriageError as error:
                 self._errors_by_classifier.setdefault(batch.classifier, error)
 
-    def _collected(self, batch: Batch) -> Iterator[list[Outcome[Decided]]]:
+    def _collect_batch(self, batch: Batch) -> Iterator[list[Outcome[Decided]]]:
         if batch.state == "sending":
-            batch = self._sending_resolved(batch)
+            batch = self._find_sent_batch(batch)
         if batch.state == "sending":
             return
         if batch.state != "submitted":
             self._context.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
             return
         batcher = self._batcher(batch)
-        look = batcher.look(batch)
-        if look.state == "ended":
-            yield from self._answers(batch, batcher, outage=look.answered == 0)
-        elif look.state != "waiting":
-            why = "the provider refused it" if look.state == "failed" else "the provider no longer knows it"
+        batch_look = batcher.look(batch)
+        if batch_look.state == "ended":
+            yield from self._fetch_answers(batch, batcher, outage=batch_look.answered == 0)
+        elif batch_look.state != "waiting":
+            why = "the provider refused it" if batch_look.state == "failed" else "the provider no longer knows it"
             self._context.give_back(batch, why)
-            if look.error is not None:
-                raise look.error
+            if batch_look.error is not None:
+                raise batch_look.error
 
-    def _sending_resolved(self, batch: Batch) -> Batch:
+    def _find_sent_batch(self, batch: Batch) -> Batch:
         """Find out whether a batch arrived whose sending was cut off; it stays `sending` while that is unknown."""
         context = self._context
         try:
@@ -97,12 +102,12 @@ class BatchCollector:
         except UnknownOutcomeError:
             return batch
         if provider_id is not None:
-            submitted = batch._replace(state="submitted", provider_id=provider_id)
-            about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
+            found_batch = batch._replace(state="submitted", provider_id=provider_id)
+            found_data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
             event = context.run.event(
-                EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id, "found": True}
+                EventAction.BATCH_SUBMITTED, None, {**found_data, "provider_batch": provider_id, "found": True}
             )
-            return submitted if context.advance(submitted, "sending", event) else batch
+            return found_batch if context.advance(found_batch, "sending", event) else batch
         if (batch.sent_at or "") < times.ago(LOST_AFTER_SECONDS):
             context.give_back(batch, "it never arrived")
         return batch
@@ -116,7 +121,7 @@ class BatchCollector:
             )
         return batcher
 
-    def _answers(self, batch: Batch, batcher: Batcher, *, outage: bool) -> Iterator[list[Outcome[Decided]]]:
+    def _fetch_answers(self, batch: Batch, batcher: Batcher, *, outage: bool) -> Iterator[list[Outcome[Decided]]]:
         context = self._context
         with spooled() as spool:
             batcher.fetch(batch, spool)
@@ -127,64 +132,75 @@ class BatchCollector:
                 for batch_result in results:
                     if batch_result.error is not None and batch_result.error.stops_run:
                         self._errors_by_classifier.setdefault(batch.classifier, batch_result.error)
-                yield self._settled(batch, batcher, {batch_result.number: batch_result for batch_result in results})
-        ended = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
+                yield self._save_answers(
+                    batch, batcher, {batch_result.number: batch_result for batch_result in results}
+                )
+        ended_batch = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
         event = context.run.event(
             EventAction.BATCH_ENDED, None, {"batch": batch.batch_id, "provider_batch": batch.provider_id}
         )
-        context.give_back(ended, "no answer came")
-        context.advance(ended, "submitted", event)
+        context.give_back(ended_batch, "no answer came")
+        context.advance(ended_batch, "submitted", event)
 
-    def _settled(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
+    def _save_answers(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
         context = self._context
-        answered: dict[int, Outcome[Answer]] = {}
+        answers_by_request: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
-        while items := context.run.store.batch_items(batch.batch_id, list(results)):
-            tickets = context.tickets(items)
+        while batch_items := context.run.store.batch_items(batch.batch_id, list(results)):
+            tickets = context.tickets(batch_items)
             # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
-            items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))
+            batch_items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))
             changes = [
-                self._change(
-                    batch, batcher, batch_item, tickets[batch_item.ticket_id], results[batch_item.number], answered
+                self._answer_change(
+                    batch,
+                    batcher,
+                    batch_item,
+                    tickets[batch_item.ticket_id],
+                    results[batch_item.number],
+                    answers_by_request,
                 )
-                for batch_item in items
+                for batch_item in batch_items
             ]
-            for batch_item, change, accepted in zip(items, changes, context.save(changes), strict=True):
+            for batch_item, change, accepted in zip(batch_items, changes, context.save(changes), strict=True):
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
                     before = tickets[batch_item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
                     outcomes.append(context.decision_recorder.outcome(change, answered_by(change), instead, before))
         return outcomes
 
-    def _change(
+    def _answer_change(
         self,
         batch: Batch,
         batcher: Batcher,
         batch_item: BatchItem,
         ticket: Ticket,
         batch_result: BatchResult,
-        answered: dict[int, Outcome[Answer]],
+        answers_by_request: dict[int, Outcome[Answer]],
     ) -> Change:
         context = self._context
         if batch_result.again:
             return context.returned(batch, batch_item, ticket, "it was not answered")
-        if batch_item.number not in answered:
-            answered[batch_item.number] = batcher.answer(ticket, batch_item, batch, batch_result)
-        outcome = _copied_answer(answered[batch_item.number], ticket)
+        if batch_item.number not in answers_by_request:
+            answers_by_request[batch_item.number] = batcher.answer(ticket, batch_item, batch, batch_result)
+        outcome = copied_answer(answers_by_request[batch_item.number], ticket)
         if ids.is_forgotten(ticket.identity):
             cost = costs(outcome.value.steps if outcome.value else ())
             return context.returned(batch, batch_item, ticket, "its text was forgotten", cost)
         if not batch_item.was:
             return self._proposed(batch, batch_item, ticket, outcome)
         change = context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())
-        cost = costs(step for step in change.adds if isinstance(step, Classification))
-        adds = (*change.adds, batch_item._replace(state="answered", reserved=0.0), paid(batch, batch_item, cost))
+        answer_cost = costs(step for step in change.adds if isinstance(step, Classification))
+        adds = (
+            *change.adds,
+            batch_item._replace(state="answered", reserved=0.0),
+            paid_answer(batch, batch_item, answer_cost),
+        )
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
         if not waits_for(ticket, batch_item, batch):
             return late(change)._replace(ticket=released(ticket, batch_item, batch), expected_revision=ticket.revision)
-        unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
-        if unsure and batcher.has_next and batch_item.was in ("new", "failed"):
+        is_unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
+        if is_unsure and batcher.has_next and batch_item.was in ("new", "failed"):
             return _for_the_next_step(change)
         return change
 
@@ -192,34 +208,32 @@ class BatchCollector:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
         context = self._context
         steps = steps_within(outcome.value, context.decision_recorder.labels)
-        now = steps[-1]
-        data = {
-            "classifier": now.classifier, "category": now.category, "confidence": now.confidence,
-            "was": ticket.category, "threshold": now.threshold, "decision": now.classification_id,
+        proposal = steps[-1]
+        proposal_data = {
+            "classifier": proposal.classifier, "category": proposal.category, "confidence": proposal.confidence,
+            "was": ticket.category, "threshold": proposal.threshold, "decision": proposal.classification_id,
             "batch": batch.batch_id,
             "outcome": (
-                Action.UNANSWERED if now.error else judge(ticket, now, context.decision_recorder.labels, 0.0)
+                Action.UNANSWERED if proposal.error else judge(ticket, proposal, context.decision_recorder.labels, 0.0)
             ).value,
         }  # fmt: skip
-        cost = paid(batch, batch_item, costs(steps))
+        spent = paid_answer(batch, batch_item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
-        adds = (*steps, batch_item._replace(state="answered", reserved=0.0), cost)
+        adds = (*steps, batch_item._replace(state="answered", reserved=0.0), spent)
         return Change(
-            context.run.event(EventAction.PROPOSED, ticket.ticket_id, data),
+            context.run.event(EventAction.PROPOSED, ticket.ticket_id, proposal_data),
             released_with_cost(ticket, steps),
             ticket.revision,
             adds,
         )
-
-    # -- submit
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
         recorder, run = self._context.decision_recorder, self._context.run
         for outcomes in recorder.classifier.classify(recorder.check.over(self._until_troubled(chunks)), run.budget):
             run.heartbeat()
-            ready = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
-            yield recorder.save(ready) if ready else []
+            answered_at_once = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
+            yield recorder.save(answered_at_once) if answered_at_once else []
             yield from self.postpone(outcomes)
             if outcomes:
                 recorder.check.after()
@@ -251,14 +265,14 @@ class BatchCollector:
             yield from self._submitters[classifier_name].add(postponed[classifier_name])
 
     def send(self) -> Iterator[list[Outcome[Decided]]]:
-        """Send the batches that are being gathered."""
+        """Send the batches that the submitters are gathering."""
         for classifier_name, submitter in self._submitters.items():
             yield from submitter.send()
             if submitter.trouble is not None:
                 self._errors_by_classifier.setdefault(classifier_name, submitter.trouble)
 
 
-def batched(
+def open_batch_collector(
     open_batcher: Callable[[str], Batcher], decision_recorder: DecisionRecorder, *, proposals: bool
 ) -> BatchCollector:
     """Return the batch work of one run; the batches that `open_batcher` opens renew the run's lease."""
@@ -270,17 +284,6 @@ def batched(
         return batcher
 
     return BatchCollector(BatchContext(decision_recorder, batcher), proposals=proposals)
-
-
-def _copied_answer(outcome: Outcome[Answer], ticket: Ticket) -> Outcome[Answer]:
-    """Return an answer for another ticket with the same text; the copy costs nothing."""
-    if outcome.value is None or outcome.value.ticket.ticket_id == ticket.ticket_id:
-        return outcome._replace(item=ticket)
-    shared = tuple(
-        step.copy(ids.new_id(), step.run_id, step.at)._replace(ticket_id=ticket.ticket_id)
-        for step in outcome.value.steps
-    )
-    return outcome._replace(value=outcome.value._replace(ticket=ticket, steps=shared), item=ticket)
 
 
 def _for_the_next_step(change: Change) -> Change:

@@ -1,4 +1,4 @@
-"""Puts tickets into a provider's batch: they are recorded as waiting before anything is sent to the provider."""
+"""Submits tickets to a provider's batch: they are recorded as waiting before anything is sent to the provider."""
 
 import json
 from collections.abc import Generator, Iterator, Sequence
@@ -45,26 +45,28 @@ class BatchSubmitter:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
         yield [_already_waiting(o.ticket) for o in postponed if o.ticket.status == "waiting"]
         postponed = [o for o in postponed if o.ticket.status != "waiting"]
-        key_of = {o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed}
-        requests_by_key = dict(self._context.run.store.joinable(list(key_of.values())))
+        answer_key_of = {
+            o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed
+        }
+        requests_by_key = dict(self._context.run.store.joinable(list(answer_key_of.values())))
         for place, outcome in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
             ticket = outcome.ticket
-            key = key_of[ticket.ticket_id]
+            answer_key = answer_key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
-            if key in requests_by_key:
-                batch_id, number, waiting_ids = requests_by_key[key]
+            if answer_key in requests_by_key:
+                batch_id, number, waiting_ids = requests_by_key[answer_key]
                 if ticket.ticket_id in waiting_ids:
                     yield [_already_waiting(ticket)]
                     continue
-                batch_item = BatchItem(batch_id, ticket.ticket_id, number, key, was, 0.0)
+                batch_item = BatchItem(batch_id, ticket.ticket_id, number, answer_key, was, 0.0)
             else:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
-                requests_by_key[key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
+                requests_by_key[answer_key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
                 batch_item = BatchItem(
-                    self._batch.batch_id, ticket.ticket_id, self._number, key, was, request.worst,
+                    self._batch.batch_id, ticket.ticket_id, self._number, answer_key, was, request.worst,
                     request.redacted,
                 )  # fmt: skip
                 self._requests[self._number] = request
@@ -81,8 +83,8 @@ class BatchSubmitter:
         while self.trouble is None and not self._context.run.budget.stopping:
             batch = self._batch or self._new_batch()
             request = batcher.request(ticket, batch.batch_id, self._number)
-            full = self._number == batcher.most_requests or self._size + len(request.line) > batcher.most_bytes
-            if full and self._number:
+            is_full = self._number == batcher.most_requests or self._size + len(request.line) > batcher.most_bytes
+            if is_full and self._number:
                 yield self._save_waiting()
                 yield from self.send()
                 continue
@@ -118,14 +120,14 @@ class BatchSubmitter:
         )  # fmt: skip
         self._spool = spooled()
         self._size = self._number = 0
-        data = {"batch": batch.batch_id, "classifier": batcher.name}
-        self._context.run.store.open_batch(batch, self._context.run.event(EventAction.BATCH_OPENED, None, data))
+        opened_data = {"batch": batch.batch_id, "classifier": batcher.name}
+        self._context.run.store.open_batch(batch, self._context.run.event(EventAction.BATCH_OPENED, None, opened_data))
         return batch
 
     def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
-        data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
-        data |= {"sent": {self._batcher.address: texts_of(ticket)}}
-        event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, data)
+        submitted_data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
+        submitted_data |= {"sent": {self._batcher.address: texts_of(ticket)}}
+        event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
         status = ticket.status if self._proposals else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         steps = outcome.value.steps if outcome.value else ()
@@ -135,7 +137,7 @@ class BatchSubmitter:
         """Save the waiting tickets, then write their requests; a ticket that has changed meanwhile gets no request."""
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
-        held, cost = [], 0.0
+        held, sent_worst = [], 0.0
         for change, accepted in zip(changes, self._context.save(changes), strict=True):
             batch_item = change.adds[-1]
             if change.ticket is None or not isinstance(batch_item, BatchItem):
@@ -144,11 +146,11 @@ class BatchSubmitter:
                 held.append(Outcome(None, Action.HELD, Decided(change.ticket, None, asked=False), None, change.ticket))
                 continue
             self._sent.append(batch_item.ticket_id)
-            belongs = self._batch is not None and batch_item.batch_id == self._batch.batch_id
-            if belongs and self._spool and (request := requests.pop(batch_item.number, None)):
+            is_of_this_batch = self._batch is not None and batch_item.batch_id == self._batch.batch_id
+            if is_of_this_batch and self._spool and (request := requests.pop(batch_item.number, None)):
                 self._spool.write(request.line)
-                cost += request.worst
-        self._context.run.budget.settle(self._set_aside_usd, cost, self._set_aside_count)
+                sent_worst += request.worst
+        self._context.run.budget.settle(self._set_aside_usd, sent_worst, self._set_aside_count)
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
         return held
 
@@ -175,24 +177,26 @@ class BatchSubmitter:
         if context.run.budget.stopping or not spool.tell():
             context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
-        about = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
+        sent_data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
         sending_batch = batch._replace(state="sending", requests=self._number)
 
-        def mark() -> bool:
+        def mark_as_sent() -> bool:
             nonlocal sending_batch
             sending_batch = sending_batch._replace(sent_at=times.now())
-            return context.advance(sending_batch, "gathering", context.run.event(EventAction.BATCH_SENT, None, about))
+            return context.advance(
+                sending_batch, "gathering", context.run.event(EventAction.BATCH_SENT, None, sent_data)
+            )
 
         try:
-            provider_id = self._batcher.submit(batch, spool, mark)
+            provider_id = self._batcher.submit(batch, spool, mark_as_sent)
         except UnknownOutcomeError as error:
             return error
         except TriageError as error:
             context.give_back(sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}")
             return error
-        done = sending_batch._replace(state="submitted", provider_id=provider_id)
-        event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**about, "provider_batch": provider_id})
-        context.advance(done, "sending", event)
+        submitted_batch = sending_batch._replace(state="submitted", provider_id=provider_id)
+        event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**sent_data, "provider_batch": provider_id})
+        context.advance(submitted_batch, "sending", event)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Categories that people set in the helpdesk that tickets are pulled from: they count as verdicts."""
+"""Corrections: categories that people set in the helpdesk that tickets are pulled from count as verdicts."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -42,9 +42,11 @@ class Corrections:
         self._names = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
-        """Return drafts with `verdict` set to a person's category; None if the source repeats what triage wrote."""
+        """Return drafts with `verdict` set to a person's correction; None if the source repeats what triage wrote."""
         named_categories = {
-            identified.identity: self._category(identified) for identified in items if identified.draft.verdict
+            identified.identity: self._corrected_category(identified)
+            for identified in items
+            if identified.draft.verdict
         }
         known = self._store.known([identity for identity, category in named_categories.items() if category])
         differing_ids = [t.ticket_id for identity, t in known.items() if t.category != named_categories[identity]]
@@ -54,42 +56,52 @@ class Corrections:
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
 
-        stating = [
+        naming_another = [
             i
             for i, category in named_categories.items()
             if category and (i not in known or known[i].category != category)
         ]
-        lost = self._lost(stating) if stating else {}
+        lost_deliveries = self._lost(naming_another) if naming_another else {}
 
-        def applied(identified: Identified) -> Identified:
+        def with_correction(identified: Identified) -> Identified:
             category, ticket = named_categories.get(identified.identity), known.get(identified.identity)
-            before = [d._replace(category=self._named(d.category)) for d in lost.get(identified.identity, ())]
+            lost_before = [
+                d._replace(category=self._present_name(d.category))
+                for d in lost_deliveries.get(identified.identity, ())
+            ]
             overruled = False
             if category and ticket:
-                answers, changed = verdicts.get(ticket.ticket_id, ()), _changed(identified)
-                known_deliveries = (*before, *deliveries.get(ticket.ticket_id, ()))
-                values, refused_at = self._values(known_deliveries, answers), seen_there(known_deliveries)
-                if category == ticket.category or not is_news(category, changed, values, refused_at):
+                answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(identified)
+                known_deliveries = (*lost_before, *deliveries.get(ticket.ticket_id, ()))
+                field_values, refused_at = (
+                    self._field_values(known_deliveries, answers),
+                    refusal_seen_at(known_deliveries),
+                )
+                if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
                     category = None
-                given_here = [a for a in answers if a.classification_id == ticket.decision_id and not is_imported(a)]
-                overruled = any(int(to_seconds(answer.at)) > changed for answer in given_here)
-            elif before and before[-1].category == category:
+                given_in_triage = [
+                    a for a in answers if a.classification_id == ticket.decision_id and not is_imported(a)
+                ]
+                overruled = any(int(to_seconds(answer.at)) > changed for answer in given_in_triage)
+            elif lost_before and lost_before[-1].category == category:
                 category = None
             return identified._replace(draft=identified.draft._replace(verdict=category, overruled=overruled))
 
-        return [applied(identified) for identified in items]
+        return [with_correction(identified) for identified in items]
 
-    def _values(self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> "list[FieldValue]":
+    def _field_values(self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> "list[FieldValue]":
         """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
         setters = self._field_setters({d.destination for d in deliveries})
-        rounds = groupby((d for d in deliveries if d.destination in setters), key=lambda d: d.category)
-        values = [FieldValue.imported(answer) for answer in verdicts if is_imported(answer)]
-        return values + [FieldValue.delivered(category, list(deliveries)) for category, deliveries in rounds]
+        delivered_categories = groupby((d for d in deliveries if d.destination in setters), key=lambda d: d.category)
+        imported_values = [FieldValue.imported(answer) for answer in verdicts if is_imported(answer)]
+        return imported_values + [
+            FieldValue.delivered(category, list(deliveries)) for category, deliveries in delivered_categories
+        ]
 
-    def _named(self, category: str) -> str:
+    def _present_name(self, category: str) -> str:
         return self._names.get(as_tag(category), category)
 
-    def _category(self, identified: Identified) -> str | None:
+    def _corrected_category(self, identified: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
         text = identified.draft.verdict or ""
         category = next((self._names[tag] for tag in tags_of(text) if tag in self._names), None)
@@ -108,7 +120,7 @@ class PulledFrom(NamedTuple):
 
 
 class FieldValue(NamedTuple):
-    """A category that a field has had, for `is_news`.
+    """A category that a field has had, for `is_correction`.
 
     It may have been set until `possible_until`, and was set for sure from `certain_from` on, in seconds since 1970.
     """
@@ -131,13 +143,13 @@ class FieldValue(NamedTuple):
         return cls(category, math.inf if in_flight else max(done, default=0.0), max(done) if is_whole else math.inf)
 
 
-def seen_there(deliveries: Iterable[Delivery]) -> float:
+def refusal_seen_at(deliveries: Iterable[Delivery]) -> float:
     """Return when a destination saw a person's value that triage does not know, and refused to overwrite it; else 0."""
     refused = (d for d in deliveries if d.state == "dead" and d.refusal == Refusal.SET_BY_A_PERSON)
     return max((to_seconds(d.done_at or d.at) for d in refused), default=0.0)
 
 
-def is_news(category: str, changed: float, values: Sequence[FieldValue], refused_at: float) -> bool:
+def is_correction(category: str, changed: float, values: Sequence[FieldValue], refused_at: float) -> bool:
     """Return whether a category in a field, changed then, is a person's word that is not known yet.
 
     It is not if the field may have it from triage, or from a person whose word was taken in, unless a destination has
@@ -148,7 +160,7 @@ def is_news(category: str, changed: float, values: Sequence[FieldValue], refused
     return set_at < refused_at or not set_at or any(replaced)
 
 
-def _changed(identified: Identified) -> float:
-    """Return when an item was changed, in whole seconds, since some helpdesks have no fractions."""
+def _item_changed_at(identified: Identified) -> float:
+    """Return when an item was changed in its helpdesk, in whole seconds, since some helpdesks have no fractions."""
     changed = identified.draft.changed_at
     return math.inf if changed is None else int(to_seconds(changed))

@@ -1,4 +1,4 @@
-"""Finds the stored tickets that an input's drafts belong to."""
+"""Identities: finds the stored tickets that the drafts of an input belong to."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -11,20 +11,20 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 
 
-def named(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
+def with_ticket_identities(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
     """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
 
     Mails do not, since whoever writes one chooses its ids. A ticket that another store exported gets back the source
     and the external id that it had there.
     """
-    ticket_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
-    if not ticket_ids:
+    named_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
+    if not named_ids:
         return identified_drafts
-    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(ticket_ids)))}
-    return [_named(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
+    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(named_ids)))}
+    return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
 
 
-def _named(identified: Identified, identities_by_id: Mapping[str, str]) -> Identified:
+def _with_ticket_identity(identified: Identified, identities_by_id: Mapping[str, str]) -> Identified:
     draft = identified.draft
     if identity := identities_by_id.get(draft.external_id or ""):
         return identified._replace(identity=identity)
@@ -40,26 +40,30 @@ def _may_name_a_ticket(draft: TicketDraft) -> bool:
 
 def known_as(store: Store, identity: str) -> Ticket | None:
     """Return the ticket with an identity, even if it was forgotten."""
-    gone = ids.forgotten(identity)
-    known_tickets = store.known([identity, gone])
-    return known_tickets.get(identity) or known_tickets.get(gone)
+    forgotten_identity = ids.forgotten(identity)
+    known_tickets = store.known([identity, forgotten_identity])
+    return known_tickets.get(identity) or known_tickets.get(forgotten_identity)
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
     """Raise `InputError` if the drafts seem to be other tickets under known ids; nothing is stored."""
     met = rewritten = 0
     source = ""
-    with closing(OccurrenceCounter()) as seen:
+    with closing(OccurrenceCounter()) as seen_identities:
         for chunk in bounded(drafts):
-            identified_drafts = named(
+            identified_drafts = with_ticket_identities(
                 store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
             )
-            before = seen.count([identified.identity for identified in identified_drafts])
-            identified_drafts = [identified for identified, n in zip(identified_drafts, before, strict=True) if not n]
-            known = store.known([identified.identity for identified in identified_drafts])
-            met += len(known)
+            seen_before = seen_identities.count([identified.identity for identified in identified_drafts])
+            identified_drafts = [
+                identified for identified, n in zip(identified_drafts, seen_before, strict=True) if not n
+            ]
+            known_tickets = store.known([identified.identity for identified in identified_drafts])
+            met += len(known_tickets)
             rewritten += sum(
-                known[i.identity].content_hash != i.content for i in identified_drafts if i.identity in known
+                known_tickets[i.identity].content_hash != i.content
+                for i in identified_drafts
+                if i.identity in known_tickets
             )
             source = identified_drafts[0].draft.source if identified_drafts else source
     guard = RewriteGuard()

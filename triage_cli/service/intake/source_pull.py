@@ -1,4 +1,4 @@
-"""`pull`: imports the pages of a source, and stores with each page how far the source was read."""
+"""The pull of a source: imports its pages, and stores with each page the cursor up to which it was read."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,10 +15,10 @@ from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.verdicts import Verdicts
 
-# The longest pause without a deadline, in seconds.
+# The longest pause that a source may ask for without a deadline, in seconds.
 LONGEST_PAUSE = 3600.0
 # Seconds between two heartbeats in a pause, which renew the run's lease.
-TICK = 5.0
+HEARTBEAT_SECONDS = 5.0
 
 
 class SourcePull:
@@ -39,29 +39,29 @@ class SourcePull:
         self._stop = context.stop
         self._source = source
         self._plan = plan
-        self._left = plan.limit
+        self._items_left = plan.limit
 
     def chunks(self) -> Iterator[list[Outcome[Ticket]]]:
         """Store the source's pages and yield their outcomes; a page is stored before the next one is requested.
 
         Raises what the source raises, and `UnavailableError` at the deadline; what was stored until then stays.
         """
-        stored = self._context.store.cursor(self._source.name)
-        position = stored.position if stored and not self._plan.full else None
-        saved = stored.position if stored else None
-        if self._left == 0:
+        stored_cursor = self._context.store.cursor(self._source.name)
+        position = stored_cursor.position if stored_cursor and not self._plan.full else None
+        saved_position = stored_cursor.position if stored_cursor else None
+        if self._items_left == 0:
             return
         self._stop.end_in(self._plan.deadline)
         for page in self._source.pages(position, self._plan, self._pause):
-            *before, last = self._parts(page)
-            for part in before:
+            *first_parts, last_part = self._page_parts(page)
+            for part in first_parts:
                 yield self._intake.page(part, None)
-            is_whole = sum(map(len, before)) + len(last) == len(page.drafts)
+            is_whole_page = sum(map(len, first_parts)) + len(last_part) == len(page.drafts)
             cursor = None
-            if is_whole and page.position is not None and page.position != saved:
-                cursor, saved = SourceCursor(self._source.name, page.position, times.now()), page.position
-            yield self._intake.page(last, cursor)
-            if self._left == 0 or self._stop.stopping:
+            if is_whole_page and page.position is not None and page.position != saved_position:
+                cursor, saved_position = SourceCursor(self._source.name, page.position, times.now()), page.position
+            yield self._intake.page(last_part, cursor)
+            if self._items_left == 0 or self._stop.stopping:
                 break
         if self._stop.expired:
             raise UnavailableError(
@@ -69,23 +69,23 @@ class SourcePull:
                 hint="the same command goes on from there",
             )
 
-    def _parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
+    def _page_parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
         """Split a page into chunks, and cut it at the plan's limit."""
-        drafts = page.drafts if self._left is None else page.drafts[: self._left]
-        if self._left is not None:
-            self._left -= len(drafts)
+        drafts = page.drafts if self._items_left is None else page.drafts[: self._items_left]
+        if self._items_left is not None:
+            self._items_left -= len(drafts)
         return [*threads.apart(bounded(drafts))] or [[]]
 
     def _pause(self, seconds: float, why: str) -> bool:
-        """Wait, and return whether the run is to stop. Raises `UnavailableError` if the wait is too long."""
-        left = self._stop.left
-        if seconds > (LONGEST_PAUSE if left is None else left):
-            limit = "longer than an hour" if left is None else "beyond --deadline"
+        """Wait as a source asks; return whether the pull is to stop. Raises `UnavailableError` for too long a wait."""
+        time_left = self._stop.left
+        if seconds > (LONGEST_PAUSE if time_left is None else time_left):
+            limit = "longer than an hour" if time_left is None else "beyond --deadline"
             reason = "--deadline has passed" if self._stop.expired else f"to wait for {seconds:.0f} s is {limit}"
             raise UnavailableError(f"{why}, and {reason}", hint="the same command goes on later from there")
-        end = self._stop.clock() + seconds
-        while (rest := end - self._stop.clock()) > 0:
-            if self._stop.wait(min(rest, TICK)):
+        pause_end = self._stop.clock() + seconds
+        while (seconds_left := pause_end - self._stop.clock()) > 0:
+            if self._stop.wait(min(seconds_left, HEARTBEAT_SECONDS)):
                 return True
             self._context.heartbeat()
         return self._stop.stopping

@@ -1,4 +1,4 @@
-"""Runs an evaluation: asks a classifier about a labelled file, scores it, fits calibrations; stores paid answers."""
+"""Runs an evaluation: asks a classifier about labelled rows, scores it, fits calibrations, stores paid answers."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,0 +1,107 @@
+"""Decides imported drafts: each creates or updates a ticket, leaves it unchanged or is rejected; nothing is saved."""
+
+from collections.abc import Mapping
+
+from triage_cli.domain import dedup, ids
+from triage_cli.domain.audit.events import Event, EventAction
+from triage_cli.domain.changes import Change
+from triage_cli.domain.classifications import Classification
+from triage_cli.domain.dedup import Identified
+from triage_cli.domain.errors import RowError
+from triage_cli.domain.mail import threads
+from triage_cli.domain.outcomes import Action
+from triage_cli.domain.routing import woken
+from triage_cli.domain.tickets import Ticket
+from triage_cli.service.run_context import with_request
+from triage_cli.service.verdicts import IMPORTED, Verdicts
+
+# The action for an imported draft, its ticket, the change to be saved, and the error of a rejected one.
+DecidedDraft = tuple[Action, Ticket | None, Change | None, RowError | None]
+
+EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventAction.UPDATED}
+
+
+class DraftDecider:
+    """Decides drafts for one actor; the run `holder` holds new tickets.
+
+    `keeps_category` is None unless the drafts are of a pulled source: whether a ticket keeps its category when its text
+    changes.
+    """
+
+    def __init__(
+        self, verdicts: Verdicts, actor: str, run_id: str | None, *, holder: str | None, keeps_category: bool | None
+    ) -> None:
+        self._verdicts = verdicts
+        self._actor = actor
+        self._run_id = run_id
+        self._holder = holder
+        self._is_pulled = keeps_category is not None
+        self._keeps_category = keeps_category
+
+    def decide(
+        self, identified: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
+    ) -> DecidedDraft:
+        """Decide a draft: the change that creates or updates its ticket, if it is not rejected or `known` unchanged."""
+        draft = identified.draft
+        error = dedup.oversized(draft)
+        verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
+        if draft.verdict and verdict is None:
+            error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
+        if error:
+            return Action.REJECTED, None, None, error
+        is_single_draft = draft.origin != "row" and identified.counts_occurrences
+        if known is None or is_single_draft:
+            ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
+            if is_single_draft:  # always a new ticket, which no import updates
+                ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
+            data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
+            return self._import_change(Action.CREATED, ticket, 0, data, at, verdict)
+        was_forgotten = ids.is_forgotten(known.identity)
+        if repeated and not was_forgotten and identified.content != known.content_hash:
+            return Action.REJECTED, None, None, dedup.repeated(identified)
+        if repeated or was_forgotten or dedup.is_outdated(draft, known, at):
+            return Action.UNCHANGED, known, None, None
+        last_verdict = last_verdicts.get(known.ticket_id)
+        if verdict == (last_verdict or (known.category if known.verdict else None)):
+            verdict = None  # the import repeats itself: a later verdict of a person holds
+        updated = dedup.updated_ticket(known, identified, keeps_category=bool(self._keeps_category))
+        if updated is None and verdict is None:
+            return Action.UNCHANGED, known, None, None
+        ticket = woken(known, updated or known._replace(revision=known.revision + 1))
+        data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
+        return self._import_change(
+            Action.UPDATED, ticket, known.revision, data, at, verdict, last_verdict, draft.overruled
+        )
+
+    def join_thread(self, identified: Identified, known: Ticket, at: str) -> DecidedDraft:
+        """Decide an imported mail whose thread has a ticket: it joins that ticket."""
+        try:
+            ticket = threads.joined(known, identified)
+        except RowError as error:
+            return Action.REJECTED, None, None, error
+        if ticket is None:
+            return Action.UNCHANGED, known, None, None
+        fields = dedup.changed_fields(known, ticket)
+        data = {"source": identified.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        return self._import_change(Action.UPDATED, ticket, known.revision, data, at, None)
+
+    def _import_change(
+        self, action: Action, ticket: Ticket, expected_revision: int, data: Mapping[str, object], at: str,
+        verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
+    ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
+        """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
+
+        An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
+        imported, and the person's verdict on the ticket holds.
+        """
+        adds: tuple[Classification, ...] = ()
+        if verdict is not None:
+            judged_ticket, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            has_changed = imported_verdict is not None and ticket.category != verdict
+            holds = not overruled and (self._is_pulled or has_changed or not ticket.verdict)
+            data = {**data, "verdict" if holds else "said": verdict}
+            if holds and ticket.verdict and ticket.category != imported_verdict:
+                data["was"] = ticket.category  # a person's verdict is overruled by a later one
+            ticket, adds = judged_ticket if holds else ticket, (answer,)
+        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
+        return action, ticket, Change(event, ticket, expected_revision, adds), None
