@@ -15,7 +15,7 @@ from tests.support.world import World
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.service.api_key_ring import KeyRing, after
+from triage_cli.service.api_key_ring import KeyRing, time_after
 from triage_cli.wiring.stores import open_gate
 
 ADMIN = [
@@ -157,7 +157,7 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
     with pytest.raises(NotFoundError):
         ring.rotate("nobody")
     with pytest.raises(UsageError):
-        after(1e18)
+        time_after(1e18)
 
 
 def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None:

@@ -222,10 +222,10 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
 
     def named(store: Store, name: str) -> Ticket:
         assert answers.wait(PATIENCE), "it is at work until it has said so"
-        return ticket_lookup.named(store, name)
+        return ticket_lookup.ticket_named(store, name)
 
     monkeypatch.setattr(server.served.api_access, "renew", renew)
-    monkeypatch.setattr(tickets, "named", named)
+    monkeypatch.setattr(tickets, "ticket_named", named)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
     assert until[0] == ("slow", idempotency.KEY_LEASE)
@@ -255,10 +255,10 @@ def test_a_request_that_is_done_says_no_more_that_it_is_at_work(
 
     def named(store: Store, name: str) -> Ticket:
         assert begun.wait(PATIENCE)
-        return ticket_lookup.named(store, name)
+        return ticket_lookup.ticket_named(store, name)
 
     monkeypatch.setattr(idempotency.IdempotentRequest, "_keep_renewing", renewing)
-    monkeypatch.setattr(tickets, "named", named)
+    monkeypatch.setattr(tickets, "ticket_named", named)
     path = f"/tickets/{made.json()['ticket_id']}/classify"
     assert client.post(path, json={}, headers={"Idempotency-Key": "done"}, timeout=60).status_code == 200
     assert over.wait(PATIENCE)

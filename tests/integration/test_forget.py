@@ -33,7 +33,7 @@ from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
 from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
-from triage_cli.service.customer_erasure import blank
+from triage_cli.service.customer_erasure import erased_ticket
 from triage_cli.stores.database import Db
 from triage_cli.stores.sqlite.store import SqliteStore
 
@@ -396,7 +396,7 @@ def test_blank_keeps_no_field_that_can_name_a_person() -> None:
     ticket = dedup.new_ticket(dedup.identify(draft), "id", "at", None)
     ticket = ticket._replace(reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
-    assert [value for value in blank(ticket) if "my " in str(value)] == []
+    assert [value for value in erased_ticket(ticket) if "my " in str(value)] == []
 
 
 def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:

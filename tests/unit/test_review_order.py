@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triage_cli.classifiers.embedded.facility_location import likenesses, most_representative
-from triage_cli.service.review_order import lead
+from triage_cli.service.review_order import review_margin
 
 
 def test_what_represents_many_doubtful_texts_comes_first_and_what_repeats_it_last() -> None:
@@ -65,4 +65,4 @@ def test_the_order_has_each_text_once(found: list[tuple[str, float]]) -> None:
 def test_the_margin_is_what_is_known_of_it(
     chances: dict[str, float], confidence: float | None, expected: float
 ) -> None:
-    assert lead(chances, confidence) == pytest.approx(expected)
+    assert review_margin(chances, confidence) == pytest.approx(expected)

@@ -11,11 +11,11 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.errors import UsageError
 from triage_cli.ports.storage import ApiAccessStore, Store
 
-NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
-RESERVED = "oidc"  # callers with a token are `oidc:…`; a key of this name could share their idempotency keys
+KEY_NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
+RESERVED_NAME = "oidc"  # callers with a token are `oidc:…`; a key of this name could share their idempotency keys
 
 
-def after(seconds: float) -> str:
+def time_after(seconds: float) -> str:
     """Return the time in so many seconds. Raises `UsageError` if it is beyond all calendars."""
     try:
         return times.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
@@ -26,10 +26,10 @@ def after(seconds: float) -> str:
 def _expires_at(seconds: float | None) -> str | None:
     if seconds is not None and seconds < 1:
         raise UsageError("a key that expires at once opens nothing", hint="give a longer time, such as 90d")
-    return None if seconds is None else after(seconds)
+    return None if seconds is None else time_after(seconds)
 
 
-def _expiry(expires_at: str | None) -> dict[str, str]:
+def _expiry_data(expires_at: str | None) -> dict[str, str]:
     return {} if expires_at is None else {"expires_at": expires_at}
 
 
@@ -43,29 +43,32 @@ class KeyRing:
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
         """Create a key, which expires after `seconds`. Raises `UsageError` if the name is taken or not valid."""
-        if not NAME.fullmatch(name) or name == RESERVED:
+        if not KEY_NAME.fullmatch(name) or name == RESERVED_NAME:
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
-        made = api_keys.new_key()
+        new_key = api_keys.new_key()
         expires_at = _expires_at(seconds)
-        digest = api_keys.digest(made.text)
-        self._gate.add_key(ApiKey(made.key_id, name, digest, role, times.now(), expires_at=expires_at))
-        self._log(EventAction.KEY_CREATED, {"key": made.key_id, "name": name, "role": role} | _expiry(expires_at))
-        return CreatedKey(name, role, made.text)
+        digest = api_keys.digest(new_key.text)
+        self._gate.add_key(ApiKey(new_key.key_id, name, digest, role, times.now(), expires_at=expires_at))
+        self._log_key_event(
+            EventAction.KEY_CREATED, {"key": new_key.key_id, "name": name, "role": role} | _expiry_data(expires_at)
+        )
+        return CreatedKey(name, role, new_key.text)
 
     def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
         """Make the next key of this name, which expires after `seconds`, else when the old one would have.
 
         The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
         """
-        made = api_keys.new_key()
+        new_key = api_keys.new_key()
         expires_at = _expires_at(seconds)
-        new = ApiKey(made.key_id, name, api_keys.digest(made.text), "", times.now(), expires_at=expires_at)
-        key = self._gate.rotate(new, after(overlap))
-        self._log(
-            EventAction.KEY_ROTATED, {"key": made.key_id, "name": name, "overlap": overlap} | _expiry(key.expires_at)
+        next_key = ApiKey(new_key.key_id, name, api_keys.digest(new_key.text), "", times.now(), expires_at=expires_at)
+        rotated_key = self._gate.rotate(next_key, time_after(overlap))
+        self._log_key_event(
+            EventAction.KEY_ROTATED,
+            {"key": new_key.key_id, "name": name, "overlap": overlap} | _expiry_data(rotated_key.expires_at),
         )
-        return CreatedKey(name, key.role, made.text)
+        return CreatedKey(name, rotated_key.role, new_key.text)
 
     def list(self) -> list[ApiKey]:
         """Return all keys, oldest first."""
@@ -73,9 +76,9 @@ class KeyRing:
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on. Raises `NotFoundError`."""
-        key = self._gate.revoke(name)
-        self._log(EventAction.KEY_REVOKED, {"key": key.key_id, "name": key.name})
-        return key
+        revoked_key = self._gate.revoke(name)
+        self._log_key_event(EventAction.KEY_REVOKED, {"key": revoked_key.key_id, "name": revoked_key.name})
+        return revoked_key
 
-    def _log(self, action: EventAction, data: Mapping[str, object]) -> None:
+    def _log_key_event(self, action: EventAction, data: Mapping[str, object]) -> None:
         self._store.save([Change(Event(action, None, None, self._actor, times.now(), data))])

@@ -29,25 +29,28 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     """
     # First, since what is stored meanwhile may be missing from it, but not from the log.
     kept_head, damage = _kept_head(trail)
-    ends_at, mark = trail.recorded_head()
-    _check_key(mark, key)
-    where = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
-    replaced: set[str] = set()
-    events = counted(trail.events(), ends_at.events)
-    head, missing = hash_chain.recompute(_collecting_replaced(events, replaced), key, where)
-    if head != ends_at:
+    recorded_head, key_mark = trail.recorded_head()
+    _check_log_key(key_mark, key)
+    places_of_heads = (
+        {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
+    )
+    replaced_heads: set[str] = set()
+    log_events = counted(trail.events(), recorded_head.events)
+    head, missing_heads = hash_chain.recompute(_collecting_replaced(log_events, replaced_heads), key, places_of_heads)
+    if head != recorded_head:
         raise CheckError(
-            f"the log ends at event {head.events}, but event {ends_at.events} was written", hint=hash_chain.RESTORE
+            f"the log ends at event {head.events}, but event {recorded_head.events} was written",
+            hint=hash_chain.RESTORE,
         )
     for stray in trail.strays():
         raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
     if damage is not None:
         raise damage
-    for hash_, place in missing.items():
+    for hash_, place in missing_heads.items():
         if hash_ in heads:
-            raise hash_chain.absent(place, head, ELSEWHERE if replaced else "")
+            raise hash_chain.absent(place, head, ELSEWHERE if replaced_heads else "")
         # The log records that a backup replaced that database: the restore was killed before it stored the head.
-        if hash_ not in replaced:
+        if hash_ not in replaced_heads:
             raise hash_chain.absent(place, head, BESIDE)
     if kept_head is None and not heads:
         raise CheckError(
@@ -58,12 +61,12 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     return head
 
 
-def _collecting_replaced(events: Iterable[LoggedEvent], replaced: set[str]) -> Iterator[LoggedEvent]:
-    """Pass events on, and add the heads of the databases that a restored backup replaced to `replaced`."""
+def _collecting_replaced(events: Iterable[LoggedEvent], replaced_heads: set[str]) -> Iterator[LoggedEvent]:
+    """Pass events on, and add the heads of the databases that a restored backup replaced to `replaced_heads`."""
     for event in events:
         with suppress(ValueError):  # it was altered, which its hash shows
             if head := replaced_head(event):
-                replaced.add(head)
+                replaced_heads.add(head)
         yield event
 
 
@@ -75,8 +78,8 @@ def _kept_head(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
         return None, error
 
 
-def _check_key(mark: str | None, key: bytes | None) -> None:
-    if mark is not None and key is None:
+def _check_log_key(key_mark: str | None, key: bytes | None) -> None:
+    if key_mark is not None and key is None:
         raise CheckError("the log is written with a key", hint="set TRIAGE_AUDIT_KEY to it")
-    if mark is not None and mark != hash_chain.mark(key):
+    if key_mark is not None and key_mark != hash_chain.mark(key):
         raise CheckError("the log is written with another key than TRIAGE_AUDIT_KEY", hint="set that one")

@@ -22,15 +22,15 @@ def apply_renames(
     new_names = current_names(categories)
     if not new_names:
         return
-    done = {renamed.old: renamed for renamed in store.renames()}
-    again = {old for old, new in new_names.items() if old in done and done[old].new == new}
-    pending = {old: new for old, new in new_names.items() if old not in again or store.bears(old)}
+    carried_out = {renamed.old: renamed for renamed in store.renames()}
+    repeated = {old for old, new in new_names.items() if old in carried_out and carried_out[old].new == new}
+    pending = {old: new for old, new in new_names.items() if old not in repeated or store.bears(old)}
     # The roots are found before any rename is carried out.
-    roots = {old: done[old].root if old in again else root_of(old, done.values()) for old in pending}
-    destinations = renamed_destinations(pending, rules)
+    roots = {old: carried_out[old].root if old in repeated else root_of(old, carried_out.values()) for old in pending}
+    destination_renames = renamed_destinations(pending, rules)
     for old, new in pending.items():
         event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), {"from": old, "to": new})
-        store.rename(Renamed(old, new, roots[old]), event, destination=old in destinations)
+        store.rename(Renamed(old, new, roots[old]), event, destination=old in destination_renames)
 
 
 def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:
@@ -38,25 +38,25 @@ def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> d
 
     By default a category's tickets go to the file of its name; deliveries that it has accepted stay accepted.
     """
-    names = {name for rule in rules for name in rule.to}
-    return {old: new for old, new in renamed.items() if new in names and old not in names}
+    destinations = {name for rule in rules for name in rule.to}
+    return {old: new for old, new in renamed.items() if new in destinations and old not in destinations}
 
 
 def root_of(name: str, renames: Iterable[Renamed]) -> str:
     """Return the first name of a category in this store; questions are recognised by it."""
-    former = [renamed for renamed in renames if renamed.new == name]
-    return max(former, key=lambda renamed: renamed.moved).root if former else name
+    renames_to_it = [renamed for renamed in renames if renamed.new == name]
+    return max(renames_to_it, key=lambda renamed: renamed.moved).root if renames_to_it else name
 
 
 def rooted(categories: Sequence[Category], renames: Iterable[Renamed]) -> tuple[Category, ...]:
     """Return the categories with their first names as `root`, also where their rename is yet to be carried out."""
-    known = list(renames)
-    done = {renamed.new for renamed in known}
+    known_renames = list(renames)
+    new_names = {renamed.new for renamed in known_renames}
 
-    def earliest(category: Category) -> str:
-        return category.was[0] if category.was and category.name not in done else category.name
+    def first_known_name(category: Category) -> str:
+        return category.was[0] if category.was and category.name not in new_names else category.name
 
-    return tuple(category._replace(root=root_of(earliest(category), known)) for category in categories)
+    return tuple(category._replace(root=root_of(first_known_name(category), known_renames)) for category in categories)
 
 
 # Reads show present names, even before a rename has been carried out in the store.
@@ -78,8 +78,8 @@ def as_configured(categories: Iterable[Category], given: str) -> str:
 def in_current_names(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
     """Return a selection with its categories under their present names, as the configuration spells them."""
 
-    def present(given: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names.get(name, name) for name in (as_configured(categories, each) for each in given))
+    def present(category_names: Iterable[str]) -> tuple[str, ...]:
+        return tuple(names.get(name, name) for name in (as_configured(categories, each) for each in category_names))
 
     return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
 
@@ -87,10 +87,12 @@ def in_current_names(selection: Selection, categories: Sequence[Category], names
 def as_stored(selection: Selection, names: Mapping[str, str]) -> Selection:
     """Return a selection of present names that finds tickets under their former names too."""
 
-    def all_names(given: Collection[str]) -> tuple[str, ...]:
-        return tuple(sorted({*given, *(old for old, new in names.items() if new in given)}))
+    def with_former_names(category_names: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted({*category_names, *(old for old, new in names.items() if new in category_names)}))
 
-    return selection._replace(categories=all_names(selection.categories), suggestions=all_names(selection.suggestions))
+    return selection._replace(
+        categories=with_former_names(selection.categories), suggestions=with_former_names(selection.suggestions)
+    )
 
 
 def with_current_names(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
@@ -112,24 +114,27 @@ def stats_by(
 ) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
     where = as_stored(in_current_names(query.where, categories, names), names)
-    merged: dict[tuple[str | None, ...], StatsGroup] = {}
+    merged_groups: dict[tuple[str | None, ...], StatsGroup] = {}
     for group in store.stats_by(query._replace(where=where)):
         keys = {key: names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()}
-        same = tuple(keys.values())
-        before = merged.get(same, StatsGroup(keys, 0, 0, 0, 0.0))
-        merged[same] = StatsGroup(
+        current_keys = tuple(keys.values())
+        former_group = merged_groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
+        merged_groups[current_keys] = StatsGroup(
             keys,
-            before.tickets + group.tickets,
-            before.sure + group.sure,
-            before.needs_review + group.needs_review,
-            before.cost_usd + group.cost_usd,
+            former_group.tickets + group.tickets,
+            former_group.sure + group.sure,
+            former_group.needs_review + group.needs_review,
+            former_group.cost_usd + group.cost_usd,
         )
-    return [merged[keys] for keys in sorted(merged, key=lambda keys: [(value is None, value or "") for value in keys])]
+    return [
+        merged_groups[keys]
+        for keys in sorted(merged_groups, key=lambda keys: [(value is None, value or "") for value in keys])
+    ]
 
 
-def counted(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+def counts_in_current_names(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
     """Return counts by category under their present names, the highest first."""
-    counts: Counter[str] = Counter()
+    renamed_counts: Counter[str] = Counter()
     for name, number in by_category.items():
-        counts[names.get(name, name)] += number
-    return dict(counts.most_common())
+        renamed_counts[names.get(name, name)] += number
+    return dict(renamed_counts.most_common())

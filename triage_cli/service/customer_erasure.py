@@ -26,29 +26,33 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
         at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
-        sent = store.deliveries(ticket_ids)
+        deliveries = store.deliveries(ticket_ids)
         store.erase(ticket_ids)
-        taken = {t.ticket_id: [d for d in sent.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk}
-        changes = [
+        kept_elsewhere = {
+            t.ticket_id: [d for d in deliveries.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk
+        }
+        erasures = [
             Change(
                 context.event(EventAction.FORGOTTEN, t.ticket_id, {}, at),
-                blank(t, [d.destination for d in taken[t.ticket_id]]),
+                erased_ticket(t, [d.destination for d in kept_elsewhere[t.ticket_id]]),
                 t.revision,
             )
             for t in chunk
         ]
-        conflicts = context.save(changes)
-        if late := {answer.ticket_id for answer in store.answers(ticket_ids, ("",)) if _has_text(answer)}:
-            store.erase(sorted(late))
-        for change, conflict in zip(changes, conflicts, strict=True):
+        conflicts = context.save(erasures)
+        if late_texts := {answer.ticket_id for answer in store.answers(ticket_ids, ("",)) if _has_text(answer)}:
+            store.erase(sorted(late_texts))
+        for change, conflict in zip(erasures, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
-                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(taken[change.ticket.ticket_id])))
+                yield Outcome(
+                    row, Action.FORGOTTEN, Routed(change.ticket, tuple(kept_elsewhere[change.ticket.ticket_id]))
+                )
                 row += 1
-    left = sum(1 for _ in store.find(selection))
+    unerased = sum(1 for _ in store.find(selection))
     store.scrub()
-    if left:
+    if unerased:
         raise UnavailableError(
-            f"another program is at work on {left} more of this customer's tickets",
+            f"another program is at work on {unerased} more of this customer's tickets",
             hint="run the same command again when that has ended",
         )
 
@@ -58,7 +62,7 @@ def _has_text(answer: Classification) -> bool:
     return is_agents(answer) and bool(answer.answer_key)
 
 
-def blank(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
+def erased_ticket(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
     """Return a forgotten ticket without its text; `sent_to` names the destinations that have, or may have, the text."""
     return ticket._replace(
         identity=ids.forgotten(ticket.identity),

@@ -1,4 +1,4 @@
-"""Explains how a ticket was decided, and where the present routing map would send it."""
+"""The explanation of a ticket: how it was decided, and where the present routing map would send it."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,39 +19,45 @@ from triage_cli.service.delivery.routing_map import RoutingMap
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
     names = [category.name for category in categories]
-    owed = _owed_today(history, categories, routing_map)
-    near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if owed is None else ()
-    lines = explain(history, names, owed, routing_map.offline, near)
+    due_destinations = _due_destinations(history, categories, routing_map)
+    near_rules = (
+        routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due_destinations is None else ()
+    )
+    why_lines = explain(history, names, due_destinations, routing_map.offline, near_rules)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
-    return Why(history.ticket.ticket_id, history.ticket.status, tuple(lines), suggestions)
+    return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
 
 def route_preview(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> RoutePreview:
-    """Return where a ticket would be sent now."""
+    """Return where a ticket would be sent now, by which rule, and why."""
     ticket = history.ticket
-    rule = _rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
-    new = _new_today(history, rule, categories, routing_map) if rule else ()
-    why = tuple(route_sentences(history.ticket, rule, new, routing_map.offline))
+    rule = _matching_rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
+    new_destinations = _new_destinations(history, rule, categories, routing_map) if rule else ()
+    why_sentences = tuple(route_sentences(history.ticket, rule, new_destinations, routing_map.offline))
     to = rule.to if rule else ()
-    return RoutePreview(ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new, why)
+    return RoutePreview(
+        ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new_destinations, why_sentences
+    )
 
 
-def _owed_today(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> tuple[str, ...] | None:
+def _due_destinations(
+    history: History, categories: Sequence[Category], routing_map: RoutingMap
+) -> tuple[str, ...] | None:
     """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
     if history.ticket.status not in routing.SETTLED or history.ticket.category is None:
         return ()
-    rule = _rule(history, routing_map)
+    rule = _matching_rule(history, routing_map)
     if rule is None:
         return None
-    return _new_today(history, rule, categories, routing_map)
+    return _new_destinations(history, rule, categories, routing_map)
 
 
-def _rule(history: History, routing_map: RoutingMap) -> Rule | None:
+def _matching_rule(history: History, routing_map: RoutingMap) -> Rule | None:
     answers = {answer.classification_id: answer for answer in history.classifications}
     return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""))
 
 
-def _new_today(
+def _new_destinations(
     history: History, rule: Rule, categories: Sequence[Category], routing_map: RoutingMap
 ) -> tuple[str, ...]:
     """Return the destinations that would get a new delivery of a ticket now."""

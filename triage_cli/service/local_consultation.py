@@ -1,4 +1,4 @@
-"""`LocalConsultation`: answers that decide nothing, and agents' suggestions, over a store of this machine."""
+"""Consultation on this machine: answers that decide nothing, and agents' suggestions, over its store."""
 
 from itertools import chain
 
@@ -32,7 +32,7 @@ from triage_cli.service.explanation import route_preview
 from triage_cli.service.run_context import RunContext, with_request
 from triage_cli.service.run_recorder import recorded_run
 from triage_cli.service.services import Services
-from triage_cli.service.ticket_lookup import named
+from triage_cli.service.ticket_lookup import ticket_named
 
 
 class LocalConsultation:
@@ -48,7 +48,7 @@ class LocalConsultation:
         self.spent = 0.0
 
     def stop(self) -> None:
-        """Take no new work."""
+        """Take no new work for this consultation."""
         self._stop.stop()
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
@@ -58,8 +58,8 @@ class LocalConsultation:
         if not ticket.text.strip():
             raise UsageError("the text is empty", hint="give a subject or a description")
         if self._services.instant_classifier(plan) is not None:  # it asks no provider
-            nobody = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
-            return self._answer(self._services.classifier(plan, self._actor, ""), ticket, nobody.budget)
+            unrecorded = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
+            return self._answer_text(self._services.classifier(plan, self._actor, ""), ticket, unrecorded.budget)
         served = self._services.served
         with recorded_run(
             self._store, "classify_text", self._actor, self._command_line, self._stop, served=served
@@ -68,31 +68,33 @@ class LocalConsultation:
             budget = context.open_budget(plan.max_cost, self._services.per_day)
             classifier = self._services.classifier(plan, self._actor, context.run.run_id)
             try:
-                return self._answer(classifier, ticket, budget)
+                return self._answer_text(classifier, ticket, budget)
             finally:
                 self.spent += budget.spent + budget.reserved
 
-    def _answer(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
+    def _answer_text(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
         outcomes = chain.from_iterable(classifier.classify([[ticket]], budget))
-        last: Outcome[Answer] | None = None
+        last_outcome: Outcome[Answer] | None = None
         for outcome in outcomes:
-            last = last if isinstance(outcome.value, Unfinished) else outcome
-        if last is None or last.error is not None or last.value is None:
+            last_outcome = last_outcome if isinstance(outcome.value, Unfinished) else outcome
+        if last_outcome is None or last_outcome.error is not None or last_outcome.value is None:
             hint = "try again later, or name another classifier"
-            raise (last and last.error) or AnswerError(f'classifier "{classifier.name}" gave no answer', hint=hint)
+            raise (last_outcome and last_outcome.error) or AnswerError(
+                f'classifier "{classifier.name}" gave no answer', hint=hint
+            )
         labels = frozenset(category.name for category in self._services.categories)
-        steps = steps_within(last.value, labels)
+        steps = steps_within(last_outcome.value, labels)
         answer = steps[-1]
         doubts = suspicion_of(labels).found(ticket.text)
-        sure = last.value.sure and not doubts and answer.category is not None
+        is_sure = last_outcome.value.sure and not doubts and answer.category is not None
         return TextAnswer(
-            status="classified" if sure else "needs_review",
-            category=answer.category if sure else None,
-            suggestion=None if sure else answer.category,
+            status="classified" if is_sure else "needs_review",
+            category=answer.category if is_sure else None,
+            suggestion=None if is_sure else answer.category,
             confidence=answer.confidence,
             confidence_source=answer.confidence_source,
             threshold=answer.threshold,
-            reason=held(doubts, answer.reason) if doubts and last.value.sure else answer.reason,
+            reason=held(doubts, answer.reason) if doubts and last_outcome.value.sure else answer.reason,
             classifier=answer.classifier,
             suspicious=doubts,
             cost_usd=costs(steps),
@@ -102,50 +104,57 @@ class LocalConsultation:
         """Return where a ticket would be sent now; with a category, as if a person had given it that one."""
         history = self._history(name)
         if category is not None:
-            ticket = history.ticket._replace(category=self._category(category), verdict=1, decision_id=None)
+            ticket = history.ticket._replace(category=self._matched_category(category), verdict=1, decision_id=None)
             history = history._replace(ticket=ticket)
         return route_preview(history, self._services.categories, self._services.routing_map)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the categories with their thresholds and rules."""
-        profiles = []
+        category_profiles = []
         for category in self._services.categories:
             reach = routing_rules.reach(self._services.routing_map.rules, category.name)
             thresholds = self._services.thresholds(category.name)
-            profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
-        return profiles
+            category_profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
+        return category_profiles
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion. The ticket is not written, so that no run at work on it is disturbed."""
-        category, history = self._category(draft.category), self._history(draft.name)
+        category, history = self._matched_category(draft.category), self._history(draft.name)
         ticket = history.ticket
         if ticket.status == "forgotten":
             raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
         draft = draft._replace(note=storable_or_none(draft.note))
-        suggestions = suggestions_in_force(ticket, history.classifications)
-        for earlier in suggestions:
+        in_force = suggestions_in_force(ticket, history.classifications)
+        for earlier in in_force:
             if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):
                 return earlier
-        if len(suggestions) >= MOST_AGENTS and draft.agent not in (earlier.agent for earlier in suggestions):
+        if len(in_force) >= MOST_AGENTS and draft.agent not in (earlier.agent for earlier in in_force):
             raise RowError(
                 f"{ids.short(ticket.ticket_id)}: {MOST_AGENTS} agents suggest a category for it already",
                 hint="suggest under one of their names, or let a person decide: triage review",
             )
-        answer = suggested(ticket, draft, category, self._actor)
+        suggestion_answer = suggested(ticket, draft, category, self._actor)
         # The note is not logged: it may repeat the customer's text.
-        data = {"category": category, "agent": draft.agent, "decision": answer.classification_id}
-        event = Event(EventAction.SUGGESTED, ticket.ticket_id, None, self._actor, answer.at, with_request(data))
-        self._store.save([Change(event, adds=(answer,))])
+        suggestion_data = {"category": category, "agent": draft.agent, "decision": suggestion_answer.classification_id}
+        event = Event(
+            EventAction.SUGGESTED,
+            ticket.ticket_id,
+            None,
+            self._actor,
+            suggestion_answer.at,
+            with_request(suggestion_data),
+        )
+        self._store.save([Change(event, adds=(suggestion_answer,))])
         if any(t.status == "forgotten" for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
             self._store.erase([ticket.ticket_id])
-        return suggestion_of(answer)
+        return suggestion_of(suggestion_answer)
 
     def _history(self, name: str) -> History:
-        history = self._store.history(named(self._store, name).ticket_id)
+        history = self._store.history(ticket_named(self._store, name).ticket_id)
         current_names = category_renames.current_names(self._services.categories)
         return history._replace(ticket=category_renames.with_current_names(history.ticket, current_names))
 
-    def _category(self, text: str) -> str:
+    def _matched_category(self, text: str) -> str:
         category = self._category_names.match(text)
         if category is None:
             raise self._category_names.unknown(text)

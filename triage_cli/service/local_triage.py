@@ -1,4 +1,4 @@
-"""`LocalTriage`: the use cases over a store, a classifier and destinations of this machine."""
+"""Triage on this machine: all use cases as one object, over its store, its classifiers and its destinations."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -48,12 +48,12 @@ class LocalTriage:
         self._actor = actor
         self._command_line = command_line
         self._verdicts = Verdicts(services.categories, actor)
-        self._names = category_renames.current_names(services.categories)
+        self._current_names = category_renames.current_names(services.categories)
         self._stop_control = StopControl()
         self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
-        self._part = WHOLE  # of the input of the last run
-        self._guard = RewriteGuard()
+        self._input_part = WHOLE  # of the input of the last run
+        self._rewrite_guard = RewriteGuard()
 
     def stop(self) -> None:
         """Stop taking new work; what is in flight is completed and saved."""
@@ -72,17 +72,17 @@ class LocalTriage:
     @property
     def paid(self) -> float:
         """Return what this request has cost over all its repetitions, in USD."""
-        return self._recorder.context.budget.spent_by_command - self._part.spent if self._recorder else 0.0
+        return self._recorder.context.budget.spent_by_command - self._input_part.spent if self._recorder else 0.0
 
     @property
     def met(self) -> tuple[int, int]:
         """Return how many known tickets were in the input so far, and how many of them have another text now."""
-        return self._guard.met, self._guard.rewritten
+        return self._rewrite_guard.met, self._rewrite_guard.rewritten
 
     @contextmanager
     def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
-        self._part, self._guard = part, RewriteGuard(part.met, part.rewritten)
+        self._input_part, self._rewrite_guard = part, RewriteGuard(part.met, part.rewritten)
         stop, served = self._stop_control, self._services.served
         with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
@@ -93,17 +93,17 @@ class LocalTriage:
         categories, rules = self._services.categories, self._services.routing_map.rules
         category_renames.apply_renames(self._store, categories, rules, self._actor, run_id)
 
-    # -- create
-
     def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
         """Store drafts; one outcome each, in order."""
         with self._recorded_run("create", part) as recorder:
             intake = self._intake(recorder.context.run.run_id)
-            for outcomes in self._stored(intake, self._until_stopped(drafts)):
+            for outcomes in self._store_drafts(intake, self._until_stopped(drafts)):
                 recorder.add(outcomes)
                 yield from outcomes
 
-    def _stored(self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[Sequence[Outcome[Ticket]]]:
+    def _store_drafts(
+        self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]
+    ) -> Iterator[Sequence[Outcome[Ticket]]]:
         for draft in drafts:
             if isinstance(draft, Rejected) or draft.origin in ("row", "mail"):
                 yield from intake.chunks(chain([draft], drafts))
@@ -115,7 +115,7 @@ class LocalTriage:
         check_rewritten(self._store, self._until_stopped(drafts))
 
     def _intake(self, run_id: str, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=self._guard)
+        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=self._rewrite_guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -137,8 +137,6 @@ class LocalTriage:
                 recorder.add(outcomes)
                 yield from outcomes
 
-    # -- classify
-
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
         with self._recorded_run("classify") as recorder:
@@ -156,10 +154,8 @@ class LocalTriage:
 
     def to_ask(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Ticket]:
         """Yield the tickets that `classify` would ask about, in its order, without claiming them."""
-        nobody = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._stop_control)
-        return to_ask(self._services.recorder(nobody, plan), selection)
-
-    # -- route
+        unrecorded = RunContext(self._store, Run("", "classify", self._actor, "", times.now()), self._stop_control)
+        return to_ask(self._services.recorder(unrecorded, plan), selection)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Route tickets by the routing map, then deliver what is due."""
@@ -189,14 +185,14 @@ class LocalTriage:
         """Create, classify and route in one pass."""
         with self._recorded_run("run", part) as recorder:
             intake = self._intake(recorder.context.run.run_id, hold=True)
-            created = intake.chunks(self._until_stopped(drafts))
+            stored_chunks = intake.chunks(self._until_stopped(drafts))
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
                 for outcome in dead_letters(delivery_run):
                     recorder.add([outcome])
                     yield outcome
                 pipeline = Pipeline(decision_recorder, delivery_run)
-                for outcomes in pipeline.process(created):
+                for outcomes in pipeline.process(stored_chunks):
                     recorder.add(outcomes)
                     yield from outcomes
             for error in pipeline.stopped:
@@ -210,18 +206,22 @@ class LocalTriage:
                 recorder.add([outcome])
                 yield outcome
 
-    # -- reclassify
-
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with self._recorded_run("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
-            asked = plan.classify._replace(force=False)  # `force` overrules verdicts, and still reuses stored answers
-            decision_recorder = self._services.recorder_with_budget(recorder.context, asked)
-            batch_collector = self._services.batches(asked, decision_recorder, proposals=True) if asked.batch else None
+            classify_plan = plan.classify._replace(
+                force=False
+            )  # `force` overrules verdicts, and still reuses stored answers
+            decision_recorder = self._services.recorder_with_budget(recorder.context, classify_plan)
+            batch_collector = (
+                self._services.batches(classify_plan, decision_recorder, proposals=True)
+                if classify_plan.batch
+                else None
+            )
             reclassify_run = ReclassifyRun(decision_recorder, plan, self._services.hysteresis, batch_collector)
-            selection = category_renames.in_current_names(selection, self._services.categories, self._names)
-            for collected in batch_collector.collect() if batch_collector else ():
-                recorder.add(collected)
+            selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+            for collected_outcomes in batch_collector.collect() if batch_collector else ():
+                recorder.add(collected_outcomes)
             for outcomes in reclassify_run.flips(selection, delivery_run.send_on):
                 recorder.add(outcomes)
                 yield from outcomes
@@ -229,23 +229,21 @@ class LocalTriage:
                 batch_collector.raise_trouble()
             self._stop_control.check_deadline(done=reclassify_run.completed)
 
-    # -- verdicts
-
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
         drafts = iter(verdicts)
-        first = list(islice(drafts, 2))
-        if len(first) < 2:
+        first_two = list(islice(drafts, 2))
+        if len(first_two) < 2:
             self._apply_renames(None)
-            yield from chain.from_iterable(VerdictRecorder(self._store, self._verdicts, self._actor, None).judge(first))
+            yield from chain.from_iterable(
+                VerdictRecorder(self._store, self._verdicts, self._actor, None).record(first_two)
+            )
             return
         with self._recorded_run("verdict") as recorder:
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
-            for outcomes in verdict_recorder.judge(self._until_stopped(chain(first, drafts))):
+            for outcomes in verdict_recorder.record(self._until_stopped(chain(first_two, drafts))):
                 recorder.add(outcomes)
                 yield from outcomes
-
-    # -- reads
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
@@ -257,21 +255,23 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first, or in the order of review."""
-        selection = category_renames.in_current_names(selection, self._services.categories, self._names)
+        selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
         if selection.order != "review":
-            return category_renames.find(self._store, selection, self._names)
-        labels = frozenset((*self._names, *(c.name for c in self._services.categories)))
-        queue = islice(review_order.queue(self._store, selection, labels, self._services.ranked), selection.limit)
-        return (category_renames.with_current_names(ticket, self._names) for ticket in queue)
+            return category_renames.find(self._store, selection, self._current_names)
+        labels = frozenset((*self._current_names, *(c.name for c in self._services.categories)))
+        to_review = islice(
+            review_order.review_queue(self._store, selection, labels, self._services.ranked), selection.limit
+        )
+        return (category_renames.with_current_names(ticket, self._current_names) for ticket in to_review)
 
     def resolve(self, name: str) -> str:
         """Return the id of the only ticket with this name."""
-        return ticket_lookup.named(self._store, name).ticket_id
+        return ticket_lookup.ticket_named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
         history = self._store.history(self.resolve(name))
-        return history._replace(ticket=category_renames.with_current_names(history.ticket, self._names))
+        return history._replace(ticket=category_renames.with_current_names(history.ticket, self._current_names))
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""
@@ -285,7 +285,7 @@ class LocalTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
-        return category_renames.stats_by(self._store, query, self._services.categories, self._names)
+        return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
@@ -294,4 +294,6 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
         stats = self._store.stats()
-        return stats._replace(by_category=category_renames.counted(stats.by_category, self._names))
+        return stats._replace(
+            by_category=category_renames.counts_in_current_names(stats.by_category, self._current_names)
+        )

@@ -23,7 +23,10 @@ def dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
 
 
 class Pipeline:
-    """One pass. `stopped` holds the error that ended it early; `interrupted` tells that tickets were not classified."""
+    """One pass of rows through the steps. `stopped` holds the error that ended it early.
+
+    `interrupted` tells that tickets were not classified.
+    """
 
     def __init__(self, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun) -> None:
         self.stopped: list[TriageError] = []
@@ -40,36 +43,38 @@ class Pipeline:
 
         An error that ends the run is kept in `stopped` until the tickets created so far have been routed.
         """
-        pass_on: list[Outcome[Ticket]] = []
+        passed_on: list[Outcome[Ticket]] = []
         # By ticket id: a ticket that is twice in the input is classified once.
         being_classified: dict[str, list[Outcome[Ticket]]] = {}
 
-        def ask() -> Iterator[Sequence[Ticket]]:
+        def to_classify() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
-                claimed = self._hold(outcomes, being_classified)
+                claimed = self._hold_unclassified(outcomes, being_classified)
                 being_classified.update((ticket_id, []) for ticket_id in claimed)
                 for outcome in outcomes:
-                    waits = being_classified.get(outcome.value.ticket_id) if outcome.value else None
-                    (pass_on if waits is None else waits).append(outcome)
+                    waiting_rows = being_classified.get(outcome.value.ticket_id) if outcome.value else None
+                    (passed_on if waiting_rows is None else waiting_rows).append(outcome)
                 yield list(claimed.values())
-                yield []  # the input may pause now: ask for the answers first
+                yield []  # the input may pause now: ask for the answers of these rows first
 
         try:
-            for answers in self._decision_recorder.decide(ask()):
-                ready = pass_on[:]
-                pass_on.clear()
+            for answers in self._decision_recorder.decide(to_classify()):
+                classified = passed_on[:]
+                passed_on.clear()
                 for answer in answers:
                     for outcome in being_classified.pop(answer.ticket.ticket_id):
                         ticket = answer.value.ticket if answer.value else outcome.value
-                        ready.append(outcome._replace(value=ticket, error=answer.error))
-                yield sorted(ready, key=lambda o: o.place)
+                        classified.append(outcome._replace(value=ticket, error=answer.error))
+                yield sorted(classified, key=lambda o: o.place)
         except TriageError as error:
             self.stopped.append(error)
         self.interrupted = bool(being_classified)
-        if left := pass_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
+        if left := passed_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
             yield sorted(left, key=lambda o: o.place)
 
-    def _hold(self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]) -> dict[str, Ticket]:
+    def _hold_unclassified(
+        self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]
+    ) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to classify: those it has created, and those it can claim."""
         unclassified = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
         created = {o.value.ticket_id: o.value for o in unclassified if o.value and o.action == Action.CREATED}
@@ -80,31 +85,31 @@ class Pipeline:
 
     def _routed(self, classified: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
         """Route the tickets that have a category; the others are passed on with the next deliveries."""
-        pass_on: list[Outcome[Routed]] = []
+        passed_on: list[Outcome[Routed]] = []
         being_delivered: dict[str, list[Outcome[Ticket]]] = {}
 
-        def chunks() -> Iterator[Sequence[Ticket]]:
+        def to_route() -> Iterator[Sequence[Ticket]]:
             for outcomes in classified:
-                claimed = []
+                routable = []
                 for outcome in outcomes:
                     ticket = outcome.value
                     if ticket is not None and ticket.ticket_id in being_delivered:
                         being_delivered[ticket.ticket_id].append(outcome)
                     elif ticket is not None and ticket.status in TO_ROUTE:
                         being_delivered[ticket.ticket_id] = [outcome]
-                        claimed.append(ticket)
+                        routable.append(ticket)
                     else:
-                        pass_on.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
-                yield claimed
+                        passed_on.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
+                yield routable
 
-        for routed in self._delivery_run.route(chunks()):
-            ready = pass_on[:]
-            pass_on.clear()
-            for after in routed:
-                ready += (
-                    Outcome(before.row, before.action, after.value, before.error or after.error, before.item)
-                    for before in being_delivered.pop(after.ticket.ticket_id)
+        for routed in self._delivery_run.route(to_route()):
+            routed_rows = passed_on[:]
+            passed_on.clear()
+            for delivered in routed:
+                routed_rows += (
+                    Outcome(before.row, before.action, delivered.value, before.error or delivered.error, before.item)
+                    for before in being_delivered.pop(delivered.ticket.ticket_id)
                 )
-            yield sorted(ready, key=lambda o: o.place)
-        if pass_on:
-            yield pass_on
+            yield sorted(routed_rows, key=lambda o: o.place)
+        if passed_on:
+            yield passed_on

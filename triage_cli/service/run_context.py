@@ -1,4 +1,4 @@
-"""What the parts of one run share: its store, lease, actor, budget and heartbeat."""
+"""The context that the parts of a run share: its store, lease, actor, budget and heartbeat."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,7 +47,7 @@ class RunContext:
         self.stop = stop
         self.request_id = request_id.get()
         self.budget = Budget.free(stop)
-        self._renew_at = stop.clock() + RENEW
+        self._renew_lease_at = stop.clock() + RENEW
 
     def open_budget(self, max_cost: float | None, per_day: float | None) -> Budget:
         """Open the run's budget, in USD: `max_cost` for this command, `per_day` for all runs of a day.
@@ -77,8 +77,10 @@ class RunContext:
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             conflicts = self._save(changes, lease)
         if self.budget.unsaved_answers:
-            stored = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
-            self.budget.saved(a.classification_id for c in stored for a in c.adds if isinstance(a, Classification))
+            saved_changes = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+            self.budget.saved(
+                a.classification_id for c in saved_changes for a in c.adds if isinstance(a, Classification)
+            )
         return conflicts
 
     @contextmanager
@@ -93,14 +95,14 @@ class RunContext:
             raise
 
     def claim(self, selection: Selection, limit: int) -> list[Ticket]:
-        """Claim up to `limit` of the selected tickets."""
+        """Claim up to `limit` of the selected tickets for this run."""
         return self.store.claim(selection, self.lease, limit)
 
     def heartbeat(self) -> None:
         """Renew the lease if that is due. Claims and saves renew it too, but the next one may be minutes away."""
         now = self.stop.clock()
-        if now < self._renew_at:
+        if now < self._renew_lease_at:
             return
-        self._renew_at = now + RENEW
+        self._renew_lease_at = now + RENEW
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             self.store.renew(lease)

@@ -23,27 +23,27 @@ class RunRecorder:
     def __init__(self, context: RunContext) -> None:
         self.context = context
         self.counts: Counter[str] = Counter()
-        self.codes = {ExitCode.OK}
+        self.exit_codes = {ExitCode.OK}
         self.exit_code_given: int | None = None  # by the command, if it ended otherwise than the run
         self.ended = False
 
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
-        """Count outcomes, and collect the exit codes of their errors."""
+        """Count the outcomes of the run, and collect the exit codes of their errors."""
         for outcome in outcomes:
             self.counts[outcome.action] += 1
             status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
             if self.context.run.kind == "run" and status and outcome.row is not None:
                 self.counts[status] += 1  # besides the action of the row, the status of its ticket
-            due_later = status == "routing" and isinstance(outcome.error, ItemError)
-            if outcome.error is not None and not due_later:
-                self.codes.add(outcome.error.exit_code)
+            is_due_later = status == "routing" and isinstance(outcome.error, ItemError)
+            if outcome.error is not None and not is_due_later:
+                self.exit_codes.add(outcome.error.exit_code)
 
     @property
     def exit_code(self) -> int:
         """Return the run's exit code so far."""
         if self.exit_code_given is not None:
             return self.exit_code_given
-        return gravest(self.codes)
+        return gravest(self.exit_codes)
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from the run's."""
@@ -74,25 +74,25 @@ def recorded_run(
     try:
         yield recorder
     except TriageError as error:
-        recorder.codes.add(error.exit_code)
+        recorder.exit_codes.add(error.exit_code)
         failure_to_end = suppress(UnavailableError)  # the first error is the one to show
         raise
     except (KeyboardInterrupt, GeneratorExit):
-        recorder.codes.add(ExitCode.INTERRUPTED)
+        recorder.exit_codes.add(ExitCode.INTERRUPTED)
         raise
     except Exception:
-        recorder.codes.add(ExitCode.UNEXPECTED)
+        recorder.exit_codes.add(ExitCode.UNEXPECTED)
         raise
     finally:
         if stop.stopped:
-            recorder.codes.add(ExitCode.INTERRUPTED)
+            recorder.exit_codes.add(ExitCode.INTERRUPTED)
         budget = recorder.context.budget
-        run = recorder.context.run._replace(
+        ended_run = recorder.context.run._replace(
             ended_at=times.now(),
             spent=budget.spent + budget.reserved,  # calls in flight may still be charged
             counts=compact(dict(sorted(recorder.counts.items()))),
             exit_code=int(recorder.exit_code),
         )
         with failure_to_end:
-            store.end(run)
+            store.end(ended_run)
             recorder.ended = True

@@ -1,4 +1,4 @@
-"""The adapters that the use cases need, and how the parts of one run are made from them."""
+"""The services that the use cases need: the adapters, and what makes the parts of one run from them."""
 
 from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
@@ -50,8 +50,8 @@ class Services(NamedTuple):
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
         if not self.only_loads(plan) or selection.ids is not None:
             return False
-        first = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent", limit=1)
-        return next(self.store.find(first), None) is None
+        first_to_classify = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent", limit=1)
+        return next(self.store.find(first_to_classify), None) is None
 
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""

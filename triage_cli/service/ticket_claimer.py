@@ -12,39 +12,39 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class TicketClaimer:
-    """Claims tickets for one run, until the run is stopped."""
+    """Claims the tickets of one run, a chunk at a time, until the run is stopped."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
 
     def chunks(
-        self, selection: Selection, statuses: frozenset[str], most: Callable[[], int] = lambda: CHUNK
+        self, selection: Selection, statuses: frozenset[str], claim_limit: Callable[[], int] = lambda: CHUNK
     ) -> Iterator[list[Ticket]]:
-        """Claim the selected tickets, or those with these statuses, and yield them in chunks of `most` tickets.
+        """Claim the selected tickets, or those with these statuses, and yield them in chunks of `claim_limit` at most.
 
         If the selection has ids, tickets that another run holds are yielded too, unclaimed.
         """
-        left = selection.limit
+        unclaimed = selection.limit
         if selection.ids is not None:
-            left_names = iter(dict.fromkeys(selection.ids))
-            while left != 0 and (names := tuple(islice(left_names, min(most(), NAMED)))):
+            unclaimed_names = iter(dict.fromkeys(selection.ids))
+            while unclaimed != 0 and (names := tuple(islice(unclaimed_names, min(claim_limit(), NAMED)))):
                 if self._context.stop.stopping:
                     return
-                found = list(self._context.store.find(selection._replace(ids=names, limit=left)))
-                named = selection._replace(ids=tuple(ticket.ticket_id for ticket in found))
-                claimed = {t.ticket_id: t for t in self._context.claim(named, CHUNK)}
-                yield [claimed.get(ticket.ticket_id, ticket) for ticket in found]
-                left = None if left is None else left - len(found)
+                selected = list(self._context.store.find(selection._replace(ids=names, limit=unclaimed)))
+                to_claim = selection._replace(ids=tuple(ticket.ticket_id for ticket in selected))
+                claimed = {t.ticket_id: t for t in self._context.claim(to_claim, CHUNK)}
+                yield [claimed.get(ticket.ticket_id, ticket) for ticket in selected]
+                unclaimed = None if unclaimed is None else unclaimed - len(selected)
             return
         selection = selection._replace(statuses=selection.statuses or statuses)
-        while (left is None or left > 0) and not self._context.stop.stopping:
-            size = most() if left is None else min(left, most())
-            chunk = self._context.claim(selection, size)
-            if not chunk:
+        while (unclaimed is None or unclaimed > 0) and not self._context.stop.stopping:
+            claim_size = claim_limit() if unclaimed is None else min(unclaimed, claim_limit())
+            claimed_chunk = self._context.claim(selection, claim_size)
+            if not claimed_chunk:
                 return
-            yield chunk
-            left = None if left is None else left - len(chunk)
-            selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
+            yield claimed_chunk
+            unclaimed = None if unclaimed is None else unclaimed - len(claimed_chunk)
+            selection = selection._replace(after=f"{claimed_chunk[-1].urgency}{claimed_chunk[-1].ticket_id}")
 
     @property
     def stopping(self) -> bool:

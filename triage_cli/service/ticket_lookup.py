@@ -1,4 +1,4 @@
-"""Resolves a ticket's name: its id, the end of its id, or its external id."""
+"""Looks up a ticket by its name: its id, the end of its id, or its external id."""
 
 from triage_cli.domain.errors import AmbiguousError, unknown_ticket
 from triage_cli.domain.tickets import STATUSES, Ticket
@@ -7,27 +7,27 @@ from triage_cli.ports.storage import Store
 SHOWN_MATCHES = 10
 
 
-def named(store: Store, name: str) -> Ticket:
+def ticket_named(store: Store, name: str) -> Ticket:
     """Return the only ticket with this name. Raises `NotFoundError` or `AmbiguousError`.
 
     A Message-ID may have its angle brackets, which are not stored (RFC 5322, section 3.6.4).
     """
-    named_tickets = store.named(name, SHOWN_MATCHES + 1)
-    if not named_tickets and name.startswith("<") and name.endswith(">"):
-        named_tickets = store.named(name[1:-1], SHOWN_MATCHES + 1)
-    if not named_tickets:
-        raise unknown_ticket(name, _meant(store, name))
-    if len(named_tickets) > 1:
-        places = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in named_tickets]
-        listed = ", ".join(f"{ticket_id} ({place})" for ticket_id, place in places[:SHOWN_MATCHES])
+    tickets_named = store.named(name, SHOWN_MATCHES + 1)
+    if not tickets_named and name.startswith("<") and name.endswith(">"):
+        tickets_named = store.named(name[1:-1], SHOWN_MATCHES + 1)
+    if not tickets_named:
+        raise unknown_ticket(name, _name_hint(store, name))
+    if len(tickets_named) > 1:
+        sources = [(t.ticket_id, " ".join(filter(None, (t.source, t.external_id)))) for t in tickets_named]
+        listed = ", ".join(f"{ticket_id} ({source})" for ticket_id, source in sources[:SHOWN_MATCHES])
         raise AmbiguousError(
-            f'"{name}" names {len(named_tickets)} tickets: {listed}',
+            f'"{name}" names {len(tickets_named)} tickets: {listed}',
             hint="name it by its ticket_id; the last 8 characters are enough",
         )
-    return named_tickets[0]
+    return tickets_named[0]
 
 
-def _meant(store: Store, name: str) -> str:
+def _name_hint(store: Store, name: str) -> str:
     """Return a hint for a name that no ticket has; empty without a guess."""
     if name in STATUSES:
         return f"a status is typed as triage list --status {name}"

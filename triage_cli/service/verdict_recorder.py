@@ -23,7 +23,7 @@ from triage_cli.service.run_context import with_request
 from triage_cli.service.verdicts import Verdicts
 
 # How often verdicts are saved again if other programs keep changing the tickets.
-TRIES = 5
+VERDICT_SAVES = 5
 VERDICTS_PER_SAVE = 500
 
 
@@ -36,97 +36,118 @@ class VerdictRecorder:
         self._actor = actor
         self._lease = lease
 
-    def judge(self, drafts: Iterable[VerdictDraft]) -> Iterator[list[Outcome[Ticket]]]:
+    def record(self, verdict_drafts: Iterable[VerdictDraft]) -> Iterator[list[Outcome[Ticket]]]:
         """Record verdicts and yield their outcomes in order; of several verdicts on a ticket the last one holds.
 
         Those before it in the chunk change nothing: else each repetition of the same input would record them all.
         """
-        for chunk in chunked(drafts, VERDICTS_PER_SAVE):
+        for chunk in chunked(verdict_drafts, VERDICTS_PER_SAVE):
             outcomes: dict[int, Outcome[Ticket]] = {}
-            verdicts = [one for draft in chunk if (one := self._resolve(draft, outcomes)) is not None]
-            last: dict[str, _ResolvedVerdict] = {}
-            for resolved in verdicts:
-                earlier = last.get(resolved.ticket.ticket_id)
+            resolved_verdicts = [v for draft in chunk if (v := self._resolve(draft, outcomes)) is not None]
+            last_verdicts: dict[str, _ResolvedVerdict] = {}
+            for resolved in resolved_verdicts:
+                earlier = last_verdicts.get(resolved.ticket.ticket_id)
                 if earlier is None or not resolved.repeats(earlier):
-                    last[resolved.ticket.ticket_id] = resolved
-            self._settle(dict(last), outcomes)
-            for resolved in verdicts:
-                last_verdict = last[resolved.ticket.ticket_id]
+                    last_verdicts[resolved.ticket.ticket_id] = resolved
+            self._save_verdicts(dict(last_verdicts), outcomes)
+            for resolved in resolved_verdicts:
+                last_verdict = last_verdicts[resolved.ticket.ticket_id]
                 if resolved is not last_verdict:
-                    settled = outcomes[last_verdict.draft.row]
-                    outcomes[resolved.draft.row] = _unsaved(resolved, settled.value, settled.error)
+                    last_outcome = outcomes[last_verdict.draft.row]
+                    outcomes[resolved.draft.row] = _unsaved_verdict(resolved, last_outcome.value, last_outcome.error)
             yield [outcomes[draft.row] for draft in chunk]
 
-    def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
+    def _resolve(self, verdict_draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
         """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
-        category = None if draft.category is None else self._verdicts.category_names.match(draft.category)
-        if draft.category is not None and category is None:
-            error = self._verdicts.category_names.unknown(draft.category, f"{draft.name}: ")
-        elif draft.category is None and draft.note:
-            error = RowError(f"{draft.name}: a verdict that is taken back keeps no note", hint="leave the note out")
+        category = (
+            None if verdict_draft.category is None else self._verdicts.category_names.match(verdict_draft.category)
+        )
+        if verdict_draft.category is not None and category is None:
+            error = self._verdicts.category_names.unknown(verdict_draft.category, f"{verdict_draft.name}: ")
+        elif verdict_draft.category is None and verdict_draft.note:
+            error = RowError(
+                f"{verdict_draft.name}: a verdict that is taken back keeps no note", hint="leave the note out"
+            )
         else:
-            note = None if draft.note is None else storable_text(draft.note)  # else the same note would be another one
+            # Storable: else the same note of a verdict would be another one.
+            note = None if verdict_draft.note is None else storable_text(verdict_draft.note)
             try:
-                return _ResolvedVerdict(draft._replace(note=note), self._ticket(draft), category)
-            except (NotFoundError, AmbiguousError) as missing:
-                error = RowError(missing.message, hint=missing.hint)
-        outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)
+                return _ResolvedVerdict(
+                    verdict_draft._replace(note=note), self._ticket_of_verdict(verdict_draft), category
+                )
+            except (NotFoundError, AmbiguousError) as no_ticket:
+                error = RowError(no_ticket.message, hint=no_ticket.hint)
+        outcomes[verdict_draft.row] = Outcome(verdict_draft.row, Action.REJECTED, None, error, verdict_draft)
         return None
 
-    def _ticket(self, draft: VerdictDraft) -> Ticket:
-        if ids.is_ticket_id(draft.name):
-            for ticket in self._store.find(Selection(ids=(draft.name,))):
+    def _ticket_of_verdict(self, verdict_draft: VerdictDraft) -> Ticket:
+        if ids.is_ticket_id(verdict_draft.name):
+            for ticket in self._store.find(Selection(ids=(verdict_draft.name,))):
                 return ticket
-        if draft.source:
-            for ticket in self._store.known([ids.external_identity(draft.source, draft.name)]).values():
+        if verdict_draft.source:
+            identity = ids.external_identity(verdict_draft.source, verdict_draft.name)
+            for ticket in self._store.known([identity]).values():
                 return ticket
-        return ticket_lookup.named(self._store, draft.name)
+        return ticket_lookup.ticket_named(self._store, verdict_draft.name)
 
-    def _settle(self, unsaved: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
+    def _save_verdicts(
+        self, unsaved_verdicts: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]
+    ) -> None:
         """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""
-        for _ in range(TRIES):
+        for _ in range(VERDICT_SAVES):
             changes = []
-            for resolved in list(unsaved.values()):
-                error = _refusal(resolved)
-                change = None if error else self._change(resolved)
+            for resolved in list(unsaved_verdicts.values()):
+                error = _verdict_refusal(resolved)
+                change = None if error else self._verdict_change(resolved)
                 if change is None:
-                    del unsaved[resolved.ticket.ticket_id]
-                    outcomes[resolved.draft.row] = _unsaved(resolved, resolved.ticket, error)
+                    del unsaved_verdicts[resolved.ticket.ticket_id]
+                    outcomes[resolved.draft.row] = _unsaved_verdict(resolved, resolved.ticket, error)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
                 ticket_id = change.event.ticket_id or ""
-                resolved = unsaved[ticket_id]
+                resolved = unsaved_verdicts[ticket_id]
                 if conflict is None:
                     draft, action = resolved.draft, Action.VERDICT if resolved.category else Action.CLEARED
                     outcomes[draft.row] = Outcome(draft.row, action, change.ticket, None, draft)
-                    del unsaved[ticket_id]
+                    del unsaved_verdicts[ticket_id]
                 elif conflict.ticket is not None:
-                    unsaved[ticket_id] = resolved._replace(ticket=conflict.ticket)
-            if not unsaved:
+                    unsaved_verdicts[ticket_id] = resolved._replace(ticket=conflict.ticket)
+            if not unsaved_verdicts:
                 return
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
-    def _change(self, resolved: "_ResolvedVerdict") -> Change | None:
-        draft, before, category = resolved
+    def _verdict_change(self, resolved: "_ResolvedVerdict") -> Change | None:
+        verdict_draft, ticket_before, category = resolved
         at, run_id = times.now(), self._lease.run_id if self._lease else None
         adds: tuple[Classification, ...] = ()
         if category is None:
-            if not before.verdict:
+            if not ticket_before.verdict:
                 return None
-            ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts)
+            ticket = without_verdict(ticket_before, self._store.history(ticket_before.ticket_id), self._verdicts)
         else:
-            if before.verdict and before.category == category and draft.note in (None, before.reason or ""):
+            if (
+                ticket_before.verdict
+                and ticket_before.category == category
+                and verdict_draft.note in (None, ticket_before.reason or "")
+            ):
                 return None
-            ticket, answer = self._verdicts.with_verdict(before, category, draft.note or None, at, run_id)
+            ticket, answer = self._verdicts.with_verdict(
+                ticket_before, category, verdict_draft.note or None, at, run_id
+            )
             adds = (answer,)
-        ticket = ticket._replace(revision=before.revision + 1, run_id=None)
+        ticket = ticket._replace(revision=ticket_before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.
-        data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
-        event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(data))
-        return Change(event, ticket, before.revision, adds)
+        verdict_data = {
+            "category": category,
+            "was": ticket_before.category,
+            "status": ticket.status,
+            "decision": ticket.decision_id,
+        }
+        event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(verdict_data))
+        return Change(event, ticket, ticket_before.revision, adds)
 
 
 class _ResolvedVerdict(NamedTuple):
@@ -139,8 +160,8 @@ class _ResolvedVerdict(NamedTuple):
         return self.category == earlier.category and self.draft.note in (None, earlier.draft.note)
 
 
-def _refusal(resolved: _ResolvedVerdict) -> RowError | None:
-    """Return why the ticket takes no verdict, or not this one."""
+def _verdict_refusal(resolved: _ResolvedVerdict) -> RowError | None:
+    """Return why a ticket takes no verdict, or not this one."""
     draft, ticket, _ = resolved
     if ticket.status == "forgotten":
         return RowError(f"{draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
@@ -149,7 +170,7 @@ def _refusal(resolved: _ResolvedVerdict) -> RowError | None:
     return None
 
 
-def _unsaved(resolved: _ResolvedVerdict, ticket: Ticket | None, error: TriageError | None) -> Outcome[Ticket]:
+def _unsaved_verdict(resolved: _ResolvedVerdict, ticket: Ticket | None, error: TriageError | None) -> Outcome[Ticket]:
     """Return the outcome of a verdict that changes nothing."""
     if error is not None:
         return Outcome(resolved.draft.row, Action.REJECTED, None, error, resolved.draft)

@@ -28,7 +28,7 @@ class Verdicts:
         self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
     ) -> tuple[Ticket, Classification]:
         """Return a ticket with a verdict, its revision unchanged, and the verdict's record."""
-        answer = Classification(
+        verdict = Classification(
             classification_id=ids.new_id(),
             ticket_id=ticket.ticket_id,
             run_id=run_id,
@@ -45,7 +45,7 @@ class Verdicts:
             answer_key="",
             at=at,
         )
-        judged = ticket._replace(
+        judged_ticket = ticket._replace(
             status=ticket.status if ticket.status in SETTLED else "classified",
             category=category,
             suggestion=None,
@@ -56,6 +56,6 @@ class Verdicts:
             verdict=1,
             error=None,
             failures=0,
-            decision_id=answer.classification_id,
+            decision_id=verdict.classification_id,
         )
-        return woken(ticket, judged), answer
+        return woken(ticket, judged_ticket), verdict

@@ -27,7 +27,7 @@ from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import delivery_record, ticket_record
 from triage_cli.domain.tickets import Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
-from triage_cli.service.ticket_lookup import named
+from triage_cli.service.ticket_lookup import ticket_named
 
 router = new_router("tickets")
 TicketName = Annotated[
@@ -121,7 +121,7 @@ def classify(
     plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
 
     def classify_ticket() -> JsonAnswer:
-        outcome = use_cases.classify(named(use_cases.server_state.services.store, ticket_id), plan)
+        outcome = use_cases.classify(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
         return JsonAnswer(200, _classification_record(outcome_value(outcome, ticket_id)))
 
     return use_cases.once(body, classify_ticket)
@@ -156,7 +156,7 @@ def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: routing_schem
     plan = RoutePlan(body.retry_dead, body.again)
 
     def route_ticket() -> JsonAnswer:
-        outcome = use_cases.route(named(use_cases.server_state.services.store, ticket_id), plan)
+        outcome = use_cases.route(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
         routed = outcome.value or Routed(outcome.ticket)
         ticket = routed.ticket
         return JsonAnswer(

@@ -30,7 +30,7 @@ class SharedRun:
         self.committer = GroupCommitter(services.store, self._due_lease)
         self._lock = threading.Lock()
         self._shared_context: RunContext | None = None
-        self._renew_at = 0.0
+        self._renew_lease_at = 0.0
         self._outcome_counts: Counter[str] = Counter()  # for the record of the shared run
 
     def context(self) -> RunContext:
@@ -67,7 +67,7 @@ class SharedRun:
     def _due_lease(self) -> Lease | None:
         """Return the lease of the shared run now and then, to be renewed with what is saved."""
         now = time.monotonic()
-        if self._shared_context is None or now < self._renew_at:
+        if self._shared_context is None or now < self._renew_lease_at:
             return None
-        self._renew_at = now + RENEW
+        self._renew_lease_at = now + RENEW
         return Lease(self._shared_context.run.run_id)

@@ -1,4 +1,4 @@
-"""Looks for spikes in the latest inflow, and sends each of them once."""
+"""Delivers spikes: finds them in the latest inflow, and sends each of them once."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,13 +24,13 @@ def find_latest_spikes(inflow: Inflow, until: datetime, window: timedelta, basel
         inflow.written(timestamp(end - window), timestamp(end))
         for end in (until - week * WEEK for week in range(baseline // WEEK + 1))
     ]
-    known = inflow.sent_spikes(timestamp(until - window))
-    return [_continued(spike, known) for spike in find_spikes(periods[0], periods[1:])]
+    sent_before = inflow.sent_spikes(timestamp(until - window))
+    return [_continued_spike(spike, sent_before) for spike in find_spikes(periods[0], periods[1:])]
 
 
-def _continued(spike: Spike, known: Sequence[SentSpike]) -> Spike:
-    before = next((sent for sent in known if sent.goes_on_as(spike)), None)
-    return spike if before is None else spike._replace(spike_id=before.spike_id, since=before.first_at)
+def _continued_spike(spike: Spike, sent_before: Sequence[SentSpike]) -> Spike:
+    continued = next((sent for sent in sent_before if sent.goes_on_as(spike)), None)
+    return spike if continued is None else spike._replace(spike_id=continued.spike_id, since=continued.first_at)
 
 
 def send_new_spikes(inflow: Inflow, spikes: Sequence[Spike], destination: Destination, window: str, actor: str) -> int:
@@ -38,46 +38,49 @@ def send_new_spikes(inflow: Inflow, spikes: Sequence[Spike], destination: Destin
 
     Raises `UnavailableError` if one was not; it is sent again the next time, under the same id.
     """
-    delivered = {sent.spike_id: sent.delivered_at for sent in inflow.sent_spikes("")}
-    at, failure, accepted = now(), "", set()
+    delivered_at = {sent.spike_id: sent.delivered_at for sent in inflow.sent_spikes("")}
+    at, failure, accepted_spikes = now(), "", set()
     for spike in spikes:
-        if delivered.get(spike.spike_id):
+        if delivered_at.get(spike.spike_id):
             continue
-        for outcomes in destination.deliver([[_delivery(spike, destination.name, window, at)]]):
+        for outcomes in destination.deliver([[_spike_delivery(spike, destination.name, window, at)]]):
             for outcome in outcomes:
                 if outcome.error is not None:
                     failure = outcome.error.message
                 else:
-                    accepted.add(spike.spike_id)
-    remembered = [
+                    accepted_spikes.add(spike.spike_id)
+    remembered_spikes = [
         SentSpike(
             spike.spike_id, spike.kind, spike.category, spike.members, spike.since, at, destination.name,
-            delivered.get(spike.spike_id) or (at if spike.spike_id in accepted else None),
+            delivered_at.get(spike.spike_id) or (at if spike.spike_id in accepted_spikes else None),
         )
         for spike in spikes
     ]  # fmt: skip
-    data = {"destination": destination.name, "spikes": sorted(accepted)}
-    inflow.keep_spikes(remembered, Event(EventAction.SPIKES, None, None, actor, at, data) if accepted else None)
+    sent_data = {"destination": destination.name, "spikes": sorted(accepted_spikes)}
+    inflow.keep_spikes(
+        remembered_spikes, Event(EventAction.SPIKES, None, None, actor, at, sent_data) if accepted_spikes else None
+    )
     if failure:
         hint = "the next triage spikes sends it again, under the same id"
         raise UnavailableError(f"{destination.name} did not take a spike: {failure}", hint=hint)
-    return len(accepted)
+    return len(accepted_spikes)
 
 
-def _delivery(spike: Spike, destination: str, window: str, at: str) -> OutgoingDelivery:
+def _spike_delivery(spike: Spike, destination: str, window: str, at: str) -> OutgoingDelivery:
     """Return a spike as the delivery of a ticket that is not stored."""
     share = f"{spike.share:.1%} of the customers, {spike.share_before:.1%} in the same hours of earlier weeks"
-    lines = [
+    text_lines = [
         f"{spike.tickets:,} tickets of {spike.customers:,} customers within {window} ({share}).",
         "",
         *(f"- {example.text}" for example in spike.examples),
     ]
-    ticket = Ticket(
+    unstored_ticket = Ticket(
         spike.spike_id, "", "spikes", spike.spike_id, "", f"Spike: {spike.name} ({spike.customers:,} customers)",
-        "\n".join(lines), None, "high", URGENCY["high"], spike.since, at, status="routing", category=spike.category,
+        "\n".join(text_lines), None, "high", URGENCY["high"], spike.since, at, status="routing",
+        category=spike.category,
     )  # fmt: skip
     delivery = Delivery(
         spike.spike_id, spike.spike_id, None, spike.category or "", destination, "spikes", "", None, "pending", 0, 0.0,
         None, None, None, at,
     )  # fmt: skip
-    return OutgoingDelivery(delivery, ticket)
+    return OutgoingDelivery(delivery, unstored_ticket)

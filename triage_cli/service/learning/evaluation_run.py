@@ -111,7 +111,7 @@ class EvaluationRun:
                     recorder.counts["asked"] += answered
             except BudgetError as error:
                 stopped = error
-                recorder.codes.add(error.exit_code)
+                recorder.exit_codes.add(error.exit_code)
             if stopped is not None and not attack_tries.ended:
                 raise stopped
             return AttackEvaluation(attack_tries.result(classifier.name), stopped)
@@ -147,7 +147,7 @@ class EvaluationRun:
                     ]
             except BudgetError as error:
                 stopped = error
-                recorder.codes.add(error.exit_code)
+                recorder.exit_codes.add(error.exit_code)
             seconds = time.monotonic() - started_at
             if fit:
                 self._registry.keep_graded(
