@@ -106,7 +106,7 @@ def a_ticket_is_data_to_a_model(tmp_path: Path) -> None:
 def a_model_that_was_won_over_names_no_label_of_its_own(tmp_path: Path) -> None:
     del tmp_path
     for answer in ("Hacked", '{"category": "Hacked"}', '{"category": "../../etc"}', '{"category": ["Billing"]}'):
-        assert interpretation.parse(answer, [*LABELS, "none of these"]).label is None
+        assert interpretation.parse_answer(answer, [*LABELS, "none of these"]).label is None
     reason = interpretation.clean_reason(f"{ESCAPES}{BIDI} " + "x" * 5000, "system")
     assert reason is not None
     assert len(reason) < 330

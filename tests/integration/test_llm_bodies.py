@@ -67,11 +67,11 @@ def read_by(kind: str) -> Callable[[dict[str, Any]], Reply | TriageError | None]
 
     def read(body: dict[str, Any]) -> Reply | TriageError | None:
         if kind == "openai":
-            line = batch_api.read(
+            line = batch_api.read_result(
                 {"custom_id": "a-1", "response": {"status_code": 200, "body": body}}, question_spec, {}
             )
         else:
-            line = batch_api.read(
+            line = batch_api.read_result(
                 {"custom_id": "a-1", "result": {"type": "succeeded", "message": body}}, question_spec, {}
             )
         return line.reply or line.error

@@ -15,12 +15,12 @@ from triage_cli.classifiers.embedded.inference import (
     Predictor,
     inference_steps,
 )
-from triage_cli.classifiers.embedded.meaningless_words import showable
+from triage_cli.classifiers.embedded.meaningless_words import showable_word
 from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, SHORTENED
 from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,
-    bare,
+    bare_word,
     ngrams_of,
     tokens_of,
     words_of,
@@ -62,7 +62,7 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
         vector += weight * of_word[:LENGTH_DIMENSIONS]
         vector_scores[word] = weight * of_word @ model.vectors
         terms = [term[number] for number in ngrams_of([word])[0].tolist() if number in term]
-        terms += [whole[bare(word)]] if bare(word) in whole else []
+        terms += [whole[bare_word(word)]] if bare_word(word) in whole else []
         term_scores[word] = weight * sum((model.terms[t] * model.rarity[t] for t in terms), np.zeros(k))
         rarity += weight**2 * sum(model.rarity[t] ** 2 for t in terms)
     per_vector = SHORTENED / max(float(np.linalg.norm(vector)), 1e-6)
@@ -73,8 +73,8 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
     chances /= chances.sum()
     second, best = np.argsort(chances)[-2:]
     lead = {word: score[best] - score[second] for word, score in of_words.items()}
-    ranked = sorted((w for w in lead if lead[w] > 0 and showable(w)), key=lambda w: -lead[w])
-    return chances, list(dict.fromkeys(map(showable, ranked[:4])))[:3]
+    ranked = sorted((w for w in lead if lead[w] > 0 and showable_word(w)), key=lambda w: -lead[w])
+    return chances, list(dict.fromkeys(map(showable_word, ranked[:4])))[:3]
 
 
 @pytest.mark.slow

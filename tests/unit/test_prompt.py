@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.llm.interpretation import clean_reason, parse
+from triage_cli.classifiers.llm.interpretation import clean_reason, parse_answer
 from triage_cli.classifiers.llm.likelihood import AnswerToken, likelihoods
 from triage_cli.classifiers.llm.prompt import (
     CUT_MARK,
@@ -107,7 +107,7 @@ def good(category: str, **more: object) -> str:
     ],
 )
 def test_answers_that_are_understood(text: str, label: str) -> None:
-    assert parse(text, LABELS) == parse(text, LABELS)._replace(label=label, problem=None)
+    assert parse_answer(text, LABELS) == parse_answer(text, LABELS)._replace(label=label, problem=None)
 
 
 @pytest.mark.parametrize(
@@ -159,13 +159,13 @@ def test_answers_that_are_understood(text: str, label: str) -> None:
 )
 def test_answers_that_are_none(text: str | None, problem: str) -> None:
     """Nothing is guessed: what is no label of the list has a name and no label."""
-    parsed = parse(text, LABELS)
+    parsed = parse_answer(text, LABELS)
     assert (parsed.label, parsed.problem) == (None, problem)
 
 
 @given(st.text() | st.text(alphabet='{}[]":, categoryBiln'))
 def test_no_answer_ever_names_another_label(text: str) -> None:
-    parsed = parse(text, LABELS)
+    parsed = parse_answer(text, LABELS)
     assert parsed.label in LABELS or (parsed.label is None and parsed.problem)
 
 
@@ -177,17 +177,17 @@ def test_no_answer_ever_names_another_label(text: str) -> None:
     ],
 )  # fmt: skip
 def test_a_confidence_is_between_0_and_1_or_none(value: object, share: float | None) -> None:
-    assert parse(json.dumps({"category": "Billing", "confidence": value}), LABELS).confidence == share
+    assert parse_answer(json.dumps({"category": "Billing", "confidence": value}), LABELS).confidence == share
 
 
 def test_labels_that_differ_in_case_only_are_told_apart() -> None:
-    assert parse(good("IT"), ("IT", "it", "none")).label == "IT"
-    assert parse(good("It"), ("IT", "it", "none")).problem == "unknown_label"
+    assert parse_answer(good("IT"), ("IT", "it", "none")).label == "IT"
+    assert parse_answer(good("It"), ("IT", "it", "none")).problem == "unknown_label"
 
 
 @pytest.mark.parametrize("label", [".NET", "'Quoted'", "*"])
 def test_a_label_alone_may_begin_and_end_as_prose_does(label: str) -> None:
-    assert parse(label, (label, label.strip("*.'") or "star", "none")).label == label
+    assert parse_answer(label, (label, label.strip("*.'") or "star", "none")).label == label
 
 
 def test_a_reason_is_one_clean_bounded_line() -> None:

@@ -234,7 +234,7 @@ def _local(
         origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-        elif model is not None and not fitted.knows(model, encoder.fingerprint if encoder else ""):
+        elif model is not None and not fitted.knows_encoder(model, encoder.fingerprint if encoder else ""):
             if tell is not None:
                 tell(
                     f"{name_of(version)} was not fitted beside this encoder, which is not asked; "

@@ -32,9 +32,9 @@ def suited(
     from triage_cli.classifiers.embedded import fitted_model as fitted
 
     model = fitted.Model.from_bytes(version.weights)
-    if model.method != fitted.METHOD or not fitted.knows(model, encoder.fingerprint if encoder else ""):
+    if model.method != fitted.METHOD or not fitted.knows_encoder(model, encoder.fingerprint if encoder else ""):
         model = _fitted_again(version, model, config, store, tell, encoder) or model
-    return fitted.suited(model, config.categories)
+    return fitted.suited_model(model, config.categories)
 
 
 def _fitted_again(

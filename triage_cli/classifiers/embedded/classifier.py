@@ -9,7 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS_NAME, Model, described, fingerprint, knows
+from triage_cli.classifiers.embedded.fitted_model import (
+    METHOD,
+    VECTORS_NAME,
+    Model,
+    described_categories,
+    fingerprint,
+    knows_encoder,
+)
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import ids, times
@@ -35,7 +42,7 @@ class LocalClassifier:
         # A trained model keeps its fingerprint if categories get other names and descriptions.
         model_name = model.learned or model.fingerprint
         beside = model.beside if encoder is not None else None
-        if not knows(model, encoder.fingerprint if encoder else ""):
+        if not knows_encoder(model, encoder.fingerprint if encoder else ""):
             raise TriageError("the fitted model is for another encoder", hint="fit it again")
         with_encoder = f"\0{beside.encoder}" if beside else ""
         self.fingerprint = sha256(f"{METHOD}\0{model_name}{with_encoder}".encode()).hexdigest()
@@ -60,8 +67,8 @@ class LocalClassifier:
             options["encoder"] = self.guesser.encoder.fingerprint
         model_description = f"{VECTORS_NAME}, {self._version}" if self._version else VECTORS_NAME
         question_spec = QuestionSpec(
-            self.fingerprint, "local", model_description, "", "", described(self._categories), json.dumps(options),
-            times.now(),
+            self.fingerprint, "local", model_description, "", "", described_categories(self._categories),
+            json.dumps(options), times.now(),
         )  # fmt: skip
         return (question_spec,)
 

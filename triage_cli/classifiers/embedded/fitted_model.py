@@ -121,10 +121,10 @@ def _nested_model(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None
 def fingerprint(categories: Sequence[Category]) -> str:
     """Return the hash of categories, examples and method, which identifies a model without labelled texts."""
     with_first_names = [c._replace(name=c.root or c.name) for c in categories]
-    return sha256(f"local\0{METHOD}\0{described(with_first_names)}".encode()).hexdigest()
+    return sha256(f"local\0{METHOD}\0{described_categories(with_first_names)}".encode()).hexdigest()
 
 
-def described(categories: Sequence[Category]) -> str:
+def described_categories(categories: Sequence[Category]) -> str:
     """Return the categories that a model is fitted to, with their examples, as JSON."""
     with_examples = zip(categories, examples_of(categories, EXAMPLE_LANGUAGES), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in with_examples], ensure_ascii=False)
@@ -146,12 +146,12 @@ def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
     return [text_number(text) in seen_texts for text in texts]
 
 
-def knows(model: Model, encoder: str) -> bool:
+def knows_encoder(model: Model, encoder: str) -> bool:
     """Return whether a model was fitted beside the encoder with this fingerprint; none, the empty one, is known."""
     return not encoder or (model.beside is not None and model.beside.encoder == encoder)
 
 
-def suited(model: Model, categories: Sequence[Category]) -> Model | None:
+def suited_model(model: Model, categories: Sequence[Category]) -> Model | None:
     """Return a trained model with the present names of the categories; None if it cannot answer for them."""
     if model.method != METHOD:
         return None

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import bare
+from triage_cli.classifiers.embedded.tokens import bare_word
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
 
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
@@ -43,7 +43,7 @@ _KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm",
 _KEYBOARD = " ".join((*_KEYBOARD_ROWS, *(row[::-1] for row in _KEYBOARD_ROWS)))
 
 
-def marks(word: str, *, taught: bool, learned: bool) -> int:
+def word_marks(word: str, *, taught: bool, learned: bool) -> int:
     """Return the marks of a lower-case word without punctuation around it: whether it is known, content, and taught.
 
     `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
@@ -84,7 +84,7 @@ def is_readable(mark_sums: NDArray[np.int64], word_counts: NDArray[np.int64]) ->
     return readable
 
 
-def showable(word: str) -> str:
+def showable_word(word: str) -> str:
     """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
-    shown = bare(word)
+    shown = bare_word(word)
     return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in SILENT else ""

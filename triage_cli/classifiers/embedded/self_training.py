@@ -62,7 +62,7 @@ class SelfTrainingSet(TrainingSet):
             scores = self.design.take(unlabelled_rows).scores(weights)
             self.labels[unlabelled_rows] = scores.argmax(axis=1)
             weights = super().weights(
-                choice, np.concatenate([rows, self._unlabelled[surest(scores)]]), weights, tolerance
+                choice, np.concatenate([rows, self._unlabelled[surest_guesses(scores)]]), weights, tolerance
             )
         return weights
 
@@ -81,7 +81,9 @@ class SelfTrainingSet(TrainingSet):
         return min(losses, key=lambda weight: losses[weight])
 
 
-def weighed(categories: Sequence[Category], labelled: Sequence[tuple[str, str]], texts: Sequence[str]) -> Unlabelled:
+def weighed_unlabelled(
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], texts: Sequence[str]
+) -> Unlabelled:
     """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
     labelled_texts, known_texts = labelled_texts_of(categories, labelled), {text for text, _ in labelled}
     text_words = {text: words_of(text)[0] for text in texts if text not in known_texts}
@@ -93,7 +95,7 @@ def weighed(categories: Sequence[Category], labelled: Sequence[tuple[str, str]],
     return Unlabelled(readable, weight) if weight else NOTHING
 
 
-def surest(scores: Floats) -> Integers:
+def surest_guesses(scores: Floats) -> Integers:
     """Return the indexes of the surest texts of (texts, labels): `SUREST_SHARE` of those with the same guess."""
     chances, guesses = softmax(scores, 1.0).max(axis=1), scores.argmax(axis=1)
     surest_texts = []

@@ -38,7 +38,7 @@ def words_of(text: str) -> tuple[list[str], list[int] | None]:
     return list(word_counts), None if len(word_counts) == len(tokens) else list(word_counts.values())
 
 
-def bare(word: str) -> str:
+def bare_word(word: str) -> str:
     """Return a word without the punctuation around it."""
     return word.strip(PUNCTUATION)
 
@@ -49,7 +49,7 @@ def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     A word is taken without the punctuation around it, between marks of its beginning and end; all digits are alike.
     Each word has at least one number.
     """
-    marked_words = [f"<{bare(word)[:MAX_WORD_CHARACTERS]}>" for word in distinct]
+    marked_words = [f"<{bare_word(word)[:MAX_WORD_CHARACTERS]}>" for word in distinct]
     word_lengths = np.fromiter(map(len, marked_words), np.int64, len(marked_words))
     letters = np.frombuffer("".join(marked_words).encode("utf-32-le", "surrogatepass"), np.uint32)
     letters = np.where((letters >= ord("0")) & (letters <= ord("9")), np.uint32(ord("0")), letters)

@@ -7,11 +7,11 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
-from triage_cli.classifiers.embedded.fitted_model import Model, has_learned, knows, suited
+from triage_cli.classifiers.embedded.fitted_model import Model, has_learned, knows_encoder, suited_model
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
-from triage_cli.classifiers.embedded.self_training import SelfTrainingSet, weighed
+from triage_cli.classifiers.embedded.self_training import SelfTrainingSet, weighed_unlabelled
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.training_set import Choice
 from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
@@ -38,7 +38,7 @@ class Trainer:
         """
         if self._encoder is not None:
             return NOTHING
-        return weighed(self._categories, [(each.text, each.category) for each in labelled], texts)
+        return weighed_unlabelled(self._categories, [(each.text, each.category) for each in labelled], texts)
 
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
         """Return the hyperparameters that are best for held-out labelled texts."""
@@ -79,15 +79,15 @@ class Trainer:
 
     def suits(self, weights: bytes) -> bool:
         """Return whether a model has these categories, under their present or former names."""
-        return suited(Model.from_bytes(weights), self._categories) is not None
+        return suited_model(Model.from_bytes(weights), self._categories) is not None
 
     def lacks_encoder(self, weights: bytes) -> bool:
         """Return whether a model was trained without the encoder that is configured."""
-        return not knows(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
+        return not knows_encoder(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
 
     def _model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)
-        return suited(model, self._categories) or model
+        return suited_model(model, self._categories) or model
 
 
 def _make_training_set(more: Unlabelled) -> MakeTrainingSet | None:

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from triage_cli.classifiers.embedded.fitted_model import Floats, word_number
 from triage_cli.classifiers.embedded.logistic_regression import Design
 from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, count_weights, length_scales
-from triage_cli.classifiers.embedded.tokens import bare, ngrams_of, words_of
+from triage_cli.classifiers.embedded.tokens import bare_word, ngrams_of, words_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of
 from triage_cli.domain.tickets import Category
@@ -72,7 +72,7 @@ def labelled_texts_of(categories: Sequence[Category], labelled: Sequence[tuple[s
 
 def taught_words_of(texts: Sequence[str]) -> NDArray[np.uint32]:
     """Return the hashes of all words of training texts, ascending."""
-    distinct = {bare(word) for text in texts for word in words_of(text)[0]}
+    distinct = {bare_word(word) for text in texts for word in words_of(text)[0]}
     return np.array(sorted({word_number(word) for word in distinct if word}), np.uint32)
 
 
@@ -87,7 +87,7 @@ class Corpus:
         self.weights = [count_weights(len(distinct), counts) for distinct, counts in counted_words]
         ngrams, starts = ngrams_of(all_words)
         self._word_ngrams = np.split(ngrams, starts[1:])
-        self._bare_words = [bare(word) for word in all_words]
+        self._bare_words = [bare_word(word) for word in all_words]
         self._word_vectors = word_vectors().of(all_words)
 
     def vocabulary(self) -> Vocabulary:

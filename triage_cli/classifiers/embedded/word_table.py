@@ -7,9 +7,9 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
-from triage_cli.classifiers.embedded.meaningless_words import marks, showable
+from triage_cli.classifiers.embedded.meaningless_words import showable_word, word_marks
 from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS
-from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare, ngrams_of
+from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare_word, ngrams_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 
@@ -85,17 +85,17 @@ class WordTable:
         new_rows[:, :LENGTH_DIMENSIONS] = new_vectors[:, :LENGTH_DIMENSIONS]
         # Not by `@`: its last bits depend on which words are added together.
         new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new_vectors, self.vector_weights)
-        bare_words = [bare(word) for word in new_words]
+        bare_words = [bare_word(word) for word in new_words]
         whole_word_terms = [self.whole_word_terms.get(word, 0) for word in bare_words]
         ngram_scores = np.add.reduceat(self.term_weights[term_rows], ngram_starts)
         new_rows[:, self.term_columns] = ngram_scores + self.term_weights[whole_word_terms]
         ngram_rarities = np.add.reduceat(self.rarity[term_rows] ** 2, ngram_starts)
         new_rows[:, -1] = ngram_rarities + self.rarity[whole_word_terms] ** 2
-        shown_words = [showable(word) for word in new_words]
+        shown_words = [showable_word(word) for word in new_words]
         self.is_showable[new_span] = [bool(word) for word in shown_words]
         self.leanings[new_span] = [leaning_of(word) for word in new_words] if self.guards_language else 0
         self.marks[new_span] = [
-            marks(word, taught=word_number(word) in self.taught_words, learned=bool(number and self.model.learned))
+            word_marks(word, taught=word_number(word) in self.taught_words, learned=bool(number and self.model.learned))
             for word, number in zip(bare_words, whole_word_terms, strict=True)
         ]
         self.traces[new_span] = self.suspicion.traces(new_words)

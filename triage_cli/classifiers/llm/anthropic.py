@@ -80,7 +80,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
         """Return whether the schema was refused, to be stored for later processes."""
         return {"plain": self._without_schema}
 
-    def remember(self, options: Mapping[str, Any]) -> None:
+    def remember_options(self, options: Mapping[str, Any]) -> None:
         """Leave out the schema if an earlier process found that it is refused."""
         self._without_schema = bool(options.get("plain"))
 

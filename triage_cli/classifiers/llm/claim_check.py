@@ -30,7 +30,7 @@ class ClaimCheck:
         self._is_lease_unbroken = True
         self._claim_checks = GroupedQuestions(self._check_claims)
 
-    async def held(self, ticket_id: str, call: Callable[[], Awaitable[CallResult]]) -> CallResult:
+    async def call_if_held(self, ticket_id: str, call: Callable[[], Awaitable[CallResult]]) -> CallResult:
         """Make a call about a ticket if the run still has its claim on it.
 
         Raises `StoppingError` if another run has claimed the ticket, and `TakenOverError` if this run was ended.

@@ -270,7 +270,7 @@ class _QuestionRun:
         reservation = self._reserver.reservation(cost.price_of(worst_usage))
         try:
             reply = await persist(
-                lambda: self._claim_check.held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
+                lambda: self._claim_check.call_if_held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
                 self._classifier.endpoint, retries, timeout=self._spec.timeout,
                 tokens=likely_usage(worst_usage).input + answer_tokens, stopping=lambda: self.stopping,
                 ready=reservation.reserve, lost=lambda: reservation.settle(cost.add(worst_usage)),

@@ -24,7 +24,7 @@ PROBLEM_MEANINGS = {
 }
 
 
-class Parsed(NamedTuple):
+class ParsedAnswer(NamedTuple):
     """A model's answer, parsed: a label of the list, or a `problem` (empty, not_json, unknown_label)."""
 
     label: str | None = None
@@ -36,7 +36,7 @@ class Parsed(NamedTuple):
 class Interpretation(NamedTuple):
     """The result of a question about one ticket: a label, or a problem with details."""
 
-    parsed: Parsed
+    parsed: ParsedAnswer
     reply: Reply
     detail: str = ""
 
@@ -44,8 +44,8 @@ class Interpretation(NamedTuple):
 def interpretation_of(reply: Reply, question: Question) -> Interpretation:
     """Return the interpretation of a model's reply."""
     if reply.problem:
-        return Interpretation(Parsed(problem=reply.problem), reply)
-    return Interpretation(parse(reply.text, question.labels), reply)
+        return Interpretation(ParsedAnswer(problem=reply.problem), reply)
+    return Interpretation(parse_answer(reply.text, question.labels), reply)
 
 
 def failed_interpretation(error: TriageError, question: Question) -> Interpretation:
@@ -53,7 +53,7 @@ def failed_interpretation(error: TriageError, question: Question) -> Interpretat
     problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((problem for error_type, problem in problems if isinstance(error, error_type)), "unavailable")
     detail = shown_message(error, question)
-    return Interpretation(Parsed(problem=problem), Reply(None), detail if detail != error.code else "")
+    return Interpretation(ParsedAnswer(problem=problem), Reply(None), detail if detail != error.code else "")
 
 
 def shown_message(error: TriageError, question: Question) -> str:
@@ -74,21 +74,21 @@ def _quote_in(message: str, question: Question) -> int | None:
     return next((start for start in starts if message[start : start + QUOTE_LENGTH] in question.user), None)
 
 
-def parse(answer_text: str | None, labels: Sequence[str]) -> Parsed:
+def parse_answer(answer_text: str | None, labels: Sequence[str]) -> ParsedAnswer:
     """Parse a model's answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
     answer_text = (answer_text or "").strip()
     if not answer_text:
-        return Parsed(problem="empty")
+        return ParsedAnswer(problem="empty")
     if label_only := _match_label(answer_text, labels) or _match_label(answer_text.strip("`\"'*. \n"), labels):
-        return Parsed(label_only)
+        return ParsedAnswer(label_only)
     answer = _json_answer_in(answer_text)
     if answer is None:
-        return Parsed(problem="not_json")
+        return ParsedAnswer(problem="not_json")
     label = _match_label(answer["category"], labels)
     if label is None:
-        return Parsed(problem="unknown_label")
-    reason = answer.get("reason")
-    return Parsed(label, _parsed_confidence(answer.get("confidence")), reason if isinstance(reason, str) else None)
+        return ParsedAnswer(problem="unknown_label")
+    confidence, reason = _parsed_confidence(answer.get("confidence")), answer.get("reason")
+    return ParsedAnswer(label, confidence, reason if isinstance(reason, str) else None)
 
 
 def _match_label(name: object, labels: Sequence[str]) -> str | None:

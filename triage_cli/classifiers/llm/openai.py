@@ -116,7 +116,7 @@ class OpenAIProvider(OpenAIClient):
         """Return the form of JSON and the features that the server refused, to be stored for later processes."""
         return {"form": self._form, "without": sorted(self._without)}
 
-    def remember(self, options: Mapping[str, Any]) -> None:
+    def remember_options(self, options: Mapping[str, Any]) -> None:
         """Start with the form of JSON, and without the features, that an earlier process found to be right."""
         self._form = min(int(options.get("form", 0)), len(JSON_FORMS) - 1)
         self._without |= set(options.get("without", ()))

@@ -130,7 +130,7 @@ class ProviderClient(Generic[S]):
         self._spec = spec
         self._api_key = api_key_of(spec, env)
         self._url = spec.base_url or home
-        self.address = address_of(self._url)
+        self.address = provider_address(self._url)
         self._sdk: S | None = None
         silence_loggers(package, "httpx2")
 
@@ -201,7 +201,7 @@ def api_key_of(spec: ClassifierSpec, env: Mapping[str, str]) -> str:
     return api_key
 
 
-def address_of(url: str) -> str:
+def provider_address(url: str) -> str:
     """Return a provider's address without user, password and query."""
     url_parts = urlsplit(url)
     host = url_parts.hostname or ""

@@ -108,7 +108,7 @@ class AnthropicBatchApi(AnthropicProvider):
             raise self.translated_error(error) from None
         return True
 
-    def read(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
+    def read_result(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
         """Read one result of a message batch: succeeded, errored, canceled or expired."""
         request_id, outcome = str(result["custom_id"]), result["result"]
         if outcome["type"] == "succeeded":

@@ -43,7 +43,7 @@ class BatchApi(Protocol):
     def options(self) -> dict[str, Any]:
         """Return which features of a request the server refused."""
 
-    def remember(self, options: Mapping[str, Any]) -> None:
+    def remember_options(self, options: Mapping[str, Any]) -> None:
         """Start with the refused features that an earlier batch found."""
 
     def record_form(self, *, is_followed: bool) -> None:
@@ -76,7 +76,9 @@ class BatchApi(Protocol):
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
         """Write a batch's results as JSON Lines; return False if the API no longer has some of them."""
 
-    def read(self, result: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]) -> BatchLine:
+    def read_result(
+        self, result: Mapping[str, Any], question: prompt.Question, options: Mapping[str, Any]
+    ) -> BatchLine:
         """Read one result of a batch; `options` are the refused features when the batch was sent."""
 
 

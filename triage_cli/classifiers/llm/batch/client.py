@@ -69,7 +69,7 @@ class BatchClient:
 
     def remember(self, options: str) -> None:
         """Start with the refused features of an earlier batch."""
-        self._batch_api.remember(json.loads(options))
+        self._batch_api.remember_options(json.loads(options))
 
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
@@ -144,7 +144,7 @@ class BatchClient:
         options = json.loads(batch.options)
         for result_line in result_lines:
             try:
-                batch_line = self._batch_api.read(json.loads(result_line), question, options)
+                batch_line = self._batch_api.read_result(json.loads(result_line), question, options)
             except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 continue  # no result of this batch
             id_prefix, _, request_number = batch_line.custom_id.rpartition("-")

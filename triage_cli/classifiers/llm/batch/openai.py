@@ -113,7 +113,7 @@ class OpenAIBatchApi(OpenAIProvider):
                 raise self._batch_error(error) from None
         return are_available
 
-    def read(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
+    def read_result(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
         """Read one line of OpenAI's files: a response with its status, or an error of the batch itself."""
         request_id, response, error = str(result["custom_id"]), result.get("response"), result.get("error")
         if not isinstance(response, Mapping):
