@@ -169,7 +169,10 @@ def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure
     consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
     review_session = ReviewSession(unsure.triage(), ["Billing", "Technical", "General"])
     PlainReview(
-        review_session, TicketQueue(review_session.triage, View(), review_session.names), iter(["q"]), shown.append
+        review_session,
+        TicketQueue(review_session.triage, View(), review_session.category_names),
+        iter(["q"]),
+        shown.append,
     ).work()
     assert "General?  suggested by agent claude-code of ada" in shown
 

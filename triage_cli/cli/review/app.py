@@ -134,7 +134,7 @@ class ReviewApp(TicketBrowser):
         if "place" in event.marks:
             self._tried(partial(self.go_to, event.marks["place"]))
         elif "category" in event.marks:
-            self._tried(partial(self.give, self.session.names[event.marks["category"]]))
+            self._tried(partial(self.give, self.session.category_names[event.marks["category"]]))
 
     def ask(self, key: str) -> None:
         """Open the prompt for a category, a note or a filter."""
@@ -155,7 +155,7 @@ class ReviewApp(TicketBrowser):
     def on_input_changed(self, event: Input.Changed) -> None:
         """Show which categories begin with the typed text."""
         if self._prompt_key == key_bindings.NAME:
-            matching_categories = key_bindings.beginning_with(event.value, self.session.names)
+            matching_categories = key_bindings.beginning_with(event.value, self.session.category_names)
             self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -166,7 +166,7 @@ class ReviewApp(TicketBrowser):
     def _submit(self, typed: str) -> None:
         """Handle the text that was typed into the prompt."""
         if self._prompt_key == key_bindings.NAME:
-            matching_categories = key_bindings.beginning_with(typed, self.session.names)
+            matching_categories = key_bindings.beginning_with(typed, self.session.category_names)
             if len(matching_categories) == 1:
                 self._close_prompt()
                 self._tried(partial(self.give, matching_categories[0]))
@@ -175,7 +175,7 @@ class ReviewApp(TicketBrowser):
             self._close_prompt()
         elif self._prompt_key == key_bindings.FILTER:
             try:
-                typed_filters = filters.parse(typed, self.session.names, every=self.view.every)
+                typed_filters = filters.parse(typed, self.session.category_names, every=self.view.every)
             except TriageError as error:
                 self.tell(error.sentence())
                 return

@@ -39,8 +39,8 @@ class TicketBrowser(App[int]):
         super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
         self.session = session
         self.view = view
-        self.queue = TicketQueue(session.triage, view, session.names)
-        self.by_key = key_bindings.keys_of(session.names)
+        self.queue = TicketQueue(session.triage, view, session.category_names)
+        self.by_key = key_bindings.keys_of(session.category_names)
         self.cursor = 0
         self.ticket: Ticket | None = None
         self.message = ""
@@ -81,7 +81,8 @@ class TicketBrowser(App[int]):
         """Draw all panes of the browser, but not the prompt."""
         width, height = self.size
         guess = self.session.guess(self.ticket) if self.ticket else None
-        categories = screen_lines.category_lines(self.by_key, self.session.names, guess, width, max(1, height // 5))
+        names, most = self.session.category_names, max(1, height // 5)
+        categories = screen_lines.category_lines(self.by_key, names, guess, width, most)
         foot_text = self.message or (f"note: {self.note}" if self.note else KEY_HINT)
         foot_style = screen_lines.BOLD if self.message else screen_lines.DIM
         self._pane("head").show(lambda width: [self._head_line(width)])
@@ -105,7 +106,7 @@ class TicketBrowser(App[int]):
             no_ticket = "no ticket matches the filter" if self.view.filters.line else "there are no tickets"
             ticket_pane.show(lambda width: [[Segment(cut(no_ticket, width))]])
         else:
-            names = self.session.names
+            names = self.session.category_names
             ticket_pane.show(lambda width: screen_lines.ticket_lines(ticket, why, names, width), top=why is None)
 
     def _head_line(self, width: int) -> screen_lines.ScreenLine:
@@ -128,7 +129,7 @@ class TicketBrowser(App[int]):
 
     def open(self, view: filters.View) -> None:
         """Browse the tickets of another view from its first one."""
-        self.queue = TicketQueue(self.session.triage, view, self.session.names)
+        self.queue = TicketQueue(self.session.triage, view, self.session.category_names)
         self.view = view
         self.queue.load(PAGE)
         self.go_to(0)

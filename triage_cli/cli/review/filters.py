@@ -50,7 +50,7 @@ class View(NamedTuple):
         return selection._replace(suggestions=categories, statuses=frozenset({"needs_review"}))
 
 
-def parse(line: str, names: Sequence[str], *, every: bool) -> Filters:
+def parse(line: str, category_names: Sequence[str], *, every: bool) -> Filters:
     """Return the filters of a typed line, such as `priority:urgent category:Billing refund`. Raises `UsageError`."""
     try:
         typed_filters = shlex.split(line)
@@ -67,9 +67,8 @@ def parse(line: str, names: Sequence[str], *, every: bool) -> Filters:
     if len(filter_values["priority"]) > 1:
         raise UsageError("a ticket has one priority", hint="leave out the others")
     priority = filter_values["priority"][0] if filter_values["priority"] else None
-    return checked(
-        priority, filter_values["category"], filter_values["status"], " ".join(search_words), names, every=every
-    )
+    categories, statuses, search = filter_values["category"], filter_values["status"], " ".join(search_words)
+    return checked(priority, categories, statuses, search, category_names, every=every)
 
 
 def checked(
@@ -77,16 +76,16 @@ def checked(
     categories: Sequence[str],
     statuses: Sequence[str],
     search: str | None,
-    names: Sequence[str],
+    category_names: Sequence[str],
     *,
     every: bool,
 ) -> Filters:
     """Return filters of a review, whose categories, statuses and priority exist. Raises `UsageError`."""
     if statuses and not every:
         raise UsageError("all of these need review", hint="triage review --all shows tickets of every status")
-    categories_by_folded = {name.casefold(): name for name in names}
+    categories_by_folded = {name.casefold(): name for name in category_names}
     for name in categories:
         if name.casefold() not in categories_by_folded:
-            raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(names)}")
+            raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(category_names)}")
     existing = tuple(dict.fromkeys(categories_by_folded[name.casefold()] for name in categories))
     return Filters(options.priority(priority), existing, options.statuses(statuses), search or None)

@@ -29,14 +29,14 @@ PROMPTS = {NAME: "category: ", NOTE: "note for the next verdict: ", FILTER: "sho
 CATEGORY_DIGITS = "123456789"
 
 
-def keys_of(names: Sequence[str]) -> dict[str, str]:
+def keys_of(category_names: Sequence[str]) -> dict[str, str]:
     """Return the categories by their keys: digits for the first nine, for each the first free letter of its name.
 
     A category without a free letter is given by `/` and the beginning of its name.
     """
     used_keys = {QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN, WHY}
-    categories_by_key = dict(zip(CATEGORY_DIGITS, names, strict=False))
-    for name in names:
+    categories_by_key = dict(zip(CATEGORY_DIGITS, category_names, strict=False))
+    for name in category_names:
         letters = [c for c in name.casefold() if c in string.ascii_lowercase]
         for letter in (*letters, *(c.upper() for c in letters), *string.ascii_letters):
             if letter not in used_keys:
@@ -46,8 +46,8 @@ def keys_of(names: Sequence[str]) -> dict[str, str]:
     return categories_by_key
 
 
-def beginning_with(typed: str, names: Sequence[str]) -> list[str]:
+def beginning_with(typed: str, category_names: Sequence[str]) -> list[str]:
     """Return the categories with this beginning, in any case; only one if its whole name was typed."""
     folded_beginning = typed.strip().casefold()
-    matching_categories = [name for name in names if name.casefold().startswith(folded_beginning)]
+    matching_categories = [name for name in category_names if name.casefold().startswith(folded_beginning)]
     return [name for name in matching_categories if name.casefold() == folded_beginning] or matching_categories

@@ -28,7 +28,7 @@ class PlainReview:
         self._queue = queue
         self._typed_lines = lines
         self._write_line = write
-        self._categories_by_key = key_bindings.keys_of(session.names)
+        self._categories_by_key = key_bindings.keys_of(session.category_names)
         self._typed_note: str | None = None
 
     def work(self) -> None:
@@ -48,9 +48,9 @@ class PlainReview:
         width = self._width()
         self._write_line(f"\nreview {queue_place + 1:,} of {self._queue.total:,}")
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
-        for screen_line in screen_lines.ticket_lines(ticket, why, self._session.names, width):
+        for screen_line in screen_lines.ticket_lines(ticket, why, self._session.category_names, width):
             self._write_line("".join(segment.text for segment in screen_line))
-        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.names}
+        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.category_names}
         for key, category in self._categories_by_key.items():
             keys_by_category[category].append(key)
         key_list = "   ".join(
@@ -139,7 +139,7 @@ class PlainReview:
         elif typed_line in self._categories_by_key:
             matching_categories = [self._categories_by_key[typed_line]]
         else:
-            matching_categories = key_bindings.beginning_with(typed_line, self._session.names)
+            matching_categories = key_bindings.beginning_with(typed_line, self._session.category_names)
         if len(matching_categories) != 1:
             safe_names = map(terminal.safe, matching_categories)
             matching_text = ", ".join(safe_names) or f"that is no key and no category; {LINE_HINT}"

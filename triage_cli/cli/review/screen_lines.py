@@ -33,20 +33,20 @@ MOST_SUGGESTIONS = 5  # the number of agents' suggestions shown, the last ones
 ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # it is for machines
 
 
-def ticket_lines(ticket: Ticket, why: Why | None, names: Collection[str], width: int) -> list[ScreenLine]:
+def ticket_lines(ticket: Ticket, why: Why | None, category_names: Collection[str], width: int) -> list[ScreenLine]:
     """Return a ticket as screen lines of at most so many columns: text, decision or suggestion, explanation.
 
-    `names` are the existing categories.
+    `category_names` are the existing categories.
     """
     suggestion_lines = _suggestion_lines(ticket, why.agent_suggestions, width) if why else ()
     why_lines = _why_lines(why.why, width) if why else ()
     text_lines = _text_lines(ticket, width), _extra_lines(ticket, width)
-    return [*_head_lines(ticket, names, width), *suggestion_lines, [], *chain(*text_lines), *why_lines]
+    return [*_head_lines(ticket, category_names, width), *suggestion_lines, [], *chain(*text_lines), *why_lines]
 
 
-def _head_lines(ticket: Ticket, names: Collection[str], width: int) -> Iterator[ScreenLine]:
+def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> Iterator[ScreenLine]:
     category = ticket.category or ticket.suggestion
-    removed = "" if category is None or category in names else ", which is no category now"
+    removed = "" if category is None or category in category_names else ", which is no category now"
     for number, subject_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
         yield [Segment(subject_line if number < 2 else cut(subject_line, width), BOLD)]
     ticket_facts = [
@@ -159,11 +159,11 @@ def _end_of_name(name: str, width: int) -> str:
 
 
 def category_lines(
-    by_key: Mapping[str, str], names: Sequence[str], guess: str | None, width: int, most: int
+    by_key: Mapping[str, str], category_names: Sequence[str], guess: str | None, width: int, most: int
 ) -> list[ScreenLine]:
     """Return as many categories with their keys as fit into `most` screen lines; a click reports the index."""
     category_rows: list[list[ScreenLine]] = [[]]
-    for index, name in enumerate(names):
+    for index, name in enumerate(category_names):
         category_keys = [key for key, category_name in by_key.items() if category_name == name]
         category = _category(name, category_keys, width, Style.from_meta({"category": index}), guessed=name == guess)
         if category_rows[-1] and _row_width([*category_rows[-1], category]) > width:

@@ -27,9 +27,9 @@ class ReviewSession:
     `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote.
     """
 
-    def __init__(self, triage: Triage, names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
+    def __init__(self, triage: Triage, category_names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
         self.triage = triage
-        self.names = tuple(names)
+        self.category_names = tuple(category_names)
         self.steps: list[Step] = []
         self._learn = learn
         self._verdicts_when_learned = 0  # the number of verdicts given then
@@ -56,7 +56,7 @@ class ReviewSession:
     def guess(self, ticket: Ticket) -> str | None:
         """Return the category that a machine decided or guessed; None if there is none, or it no longer exists."""
         guess = ticket.suggestion or ticket.category
-        return guess if guess in self.names and not ticket.verdict else None
+        return guess if guess in self.category_names and not ticket.verdict else None
 
     def give(self, ticket: Ticket, category: str, note: str | None = None) -> Ticket:
         """Store a verdict and return the changed ticket.
@@ -130,7 +130,7 @@ class ReviewSession:
     def _removed_category(self, step: Step) -> str | None:
         """Return the category that a verdict replaced, if it no longer exists."""
         replaced_category = step.ticket.category if step.category and step.ticket.verdict else None
-        return None if replaced_category in self.names else replaced_category
+        return None if replaced_category in self.category_names else replaced_category
 
     def _store_verdict(self, draft: VerdictDraft) -> Ticket:
         for outcome in self.triage.give_verdicts([draft]):

@@ -54,10 +54,10 @@ class TicketQueue:
     An entry takes about 400 bytes, so that 100,000 of them take 40 MB.
     """
 
-    def __init__(self, triage: Triage, view: View, names: Iterable[str]) -> None:
+    def __init__(self, triage: Triage, view: View, category_names: Iterable[str]) -> None:
         self._triage = triage
         self._view = view
-        self._names = frozenset(names)
+        self._category_names = frozenset(category_names)
         self._removed_categories = () if view.every else self._find_removed_categories()
         self.entries: list[QueueEntry] = []
         self._queue_places: dict[str, int] = {}
@@ -68,7 +68,7 @@ class TicketQueue:
 
     def again(self) -> "TicketQueue":
         """Return a new queue of the same view, to be loaded again."""
-        return TicketQueue(self._triage, self._view, self._names)
+        return TicketQueue(self._triage, self._view, self._category_names)
 
     def load(self, new_entries: int = PAGE) -> bool:
         """Load up to so many more tickets into the queue; return whether there were any."""
@@ -136,7 +136,7 @@ class TicketQueue:
     def _find_removed_categories(self) -> tuple[str, ...]:
         verdict_counts = self._triage.stats_by(StatsQuery(Selection(verdict=True), ("category",)))
         verdict_categories = {count.keys["category"] or "" for count in verdict_counts}
-        return tuple(sorted(verdict_categories - self._names - {""}))
+        return tuple(sorted(verdict_categories - self._category_names - {""}))
 
     def _count_tickets(self) -> int:
         selections = [self._view.selection(), *([self._removed_selection()] if self._removed_categories else [])]

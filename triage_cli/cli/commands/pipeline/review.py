@@ -90,7 +90,7 @@ def _run_plain_review(session: CommandContext, review_session: ReviewSession, re
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    ticket_queue = TicketQueue(review_session.triage, review_view, review_session.names)
+    ticket_queue = TicketQueue(review_session.triage, review_view, review_session.category_names)
     if not ticket_queue.total:
         session.say(_nothing_to_review(review_view))
         return ExitCode.OK
