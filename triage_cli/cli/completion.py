@@ -40,13 +40,13 @@ def offer_values(app: typer.Typer) -> None:
                     parameter_info.autocompletion = _completion_of(parameter.name)
 
 
-def _completion_of(name: str) -> Callable[..., list[str]]:
+def _completion_of(parameter_name: str) -> Callable[..., list[str]]:
     """Return the completion of a parameter: it offers values with the typed beginning; after an error, none."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        values_before, comma, _ = incomplete.rpartition(",") if name in LIST_OPTIONS else ("", "", "")
+        values_before, comma, _ = incomplete.rpartition(",") if parameter_name in LIST_OPTIONS else ("", "", "")
         try:
-            offered_values = map(_quoted_for_shell, OFFERED_VALUES[name](_config(ctx)))
+            offered_values = map(_quoted_for_shell, OFFERED_VALUES[parameter_name](_config(ctx)))
             completed_values = (f"{values_before}{comma}{value}" for value in offered_values)
             return list(islice((value for value in completed_values if value.startswith(incomplete)), MOST_VALUES))
         except (TriageError, OSError):  # nothing may be printed into the command line
@@ -55,10 +55,10 @@ def _completion_of(name: str) -> Callable[..., list[str]]:
     return complete
 
 
-def _quoted_for_shell(value: str) -> str:
+def _quoted_for_shell(offered_value: str) -> str:
     """Return an offered value, quoted for the command line of bash; other shells quote it themselves."""
     is_bash = os.environ.get("_TRIAGE_COMPLETE", "").endswith("bash")
-    return SHELL_SPECIAL.sub(r"\\\g<0>", value) if is_bash else value
+    return SHELL_SPECIAL.sub(r"\\\g<0>", offered_value) if is_bash else offered_value
 
 
 def _config(ctx: typer.Context) -> Config:

@@ -73,9 +73,9 @@ class Printer:
     def many(
         self,
         items: Iterable[T],
-        record: Callable[[T], Record | None],
-        columns: Sequence[str],
-        table: Table,
+        record_of: Callable[[T], Record | None],
+        record_columns: Sequence[str],
+        draw_table: Table,
         key: str = "ticket_id",
         rows: int | None = None,
     ) -> None:
@@ -83,21 +83,21 @@ class Printer:
 
         Raises `UsageError` for an unknown column, before the first item is consumed.
         """
-        self.check_columns(columns)
+        self.check_columns(record_columns)
         if self.silent or self.closed:
             _consume_rest(items)
             return
-        records = (made for item in items if (made := record(item)) is not None)
+        records = (made for item in items if (made := record_of(item)) is not None)
         if self.chosen:
-            columns, table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
+            record_columns, draw_table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
             records = (column_selection.projected(item_record, self.chosen) for item_record in records)
         try:
             if self.format == "table":
-                self._write_table(iter(records), table, rows)
+                self._write_table(iter(records), draw_table, rows)
             elif self.format == "json":
                 self._write_json_array(records)
             elif self.format in DELIMITED_FORMATS:
-                self._write_delimited(columns, ([record.get(c) for c in columns] for record in records))
+                self._write_delimited(record_columns, ([record.get(c) for c in record_columns] for record in records))
             else:
                 self._write_lines(records, key)
         except KeyboardInterrupt:  # at once, since the reader may be gone
@@ -132,15 +132,15 @@ class Printer:
             self.all_of([record], columns, table, key)
 
     def of_named(
-        self, names: Sequence[str] | None, items: Iterable[T], record: Callable[[T], Record | None],
+        self, names: Sequence[str] | None, items: Iterable[T], record_of: Callable[[T], Record | None],
         columns: Sequence[str], table: Table,
     ) -> None:  # fmt: skip
         """Write the record of one named ticket as `one` does, after all items; of several, or of all, as `many`."""
         if not names or len(names) > 1 or names[0] == "-":
-            self.many(items, record, columns, table)
+            self.many(items, record_of, columns, table)
             return
         self.check_columns(columns)
-        records = [made for item in items if (made := record(item)) is not None]
+        records = [made for item in items if (made := record_of(item)) is not None]
         if len(records) == 1:
             self.one(records[0], table, columns)
         else:
@@ -216,13 +216,13 @@ class Printer:
         finally:  # a command that is stopped writes a complete array too
             self.write("[]\n" if separator == "[" else "\n]\n")
 
-    def _write_table(self, records: Iterator[Record], table: Table, rows: int | None) -> None:
-        table_records = list(islice(records, rows or (TABLE_ROWS if self._on_terminal else None)))
+    def _write_table(self, records: Iterator[Record], draw_table: Table, most_rows: int | None) -> None:
+        table_records = list(islice(records, most_rows or (TABLE_ROWS if self._on_terminal else None)))
         records_left = _consume_rest(records)
         if table_records:
             from triage_cli.cli.display import table_layout
 
-            for table_line in table_layout.rendered(table(table_records)):
+            for table_line in table_layout.rendered(draw_table(table_records)):
                 self.write_safe(table_line)
         if records_left:
             messages.say(f"… and {records_left:,} more: -o csv prints all, triage list finds the tickets")

@@ -12,22 +12,23 @@ def spare_conversions(params: Iterable[Any]) -> None:
             param.process_value = partial(_quick_value, param, param.process_value)
 
 
-def _quick_value(param: Any, convert: Any, ctx: Any, value: Any) -> Any:
+def _quick_value(param: Any, convert: Any, ctx: Any, typed_value: Any) -> Any:
     """Return the value of a parameter, by typer's own way where it must be converted or is missing."""
     is_list = param.multiple or param.nargs == -1
-    if value is None:
-        is_quick, value = True, () if is_list else None
+    if typed_value is None:
+        is_quick, typed_value = True, () if is_list else None
     else:
-        is_quick = _has_type_already(param.type_descriptor.annotation, value, is_list=is_list)
+        is_quick = _has_type_already(param.type_descriptor.annotation, typed_value, is_list=is_list)
         is_quick = is_quick and param.type_descriptor.parameter_info.parser is None
-        value = list(value) if is_list else value
-    if not is_quick or (param.required and param.value_is_missing(value)):
-        return convert(ctx, value)
-    return param.callback(ctx, param, value) if param.callback else value
+        typed_value = list(typed_value) if is_list else typed_value
+    if not is_quick or (param.required and param.value_is_missing(typed_value)):
+        return convert(ctx, typed_value)
+    return param.callback(ctx, param, typed_value) if param.callback else typed_value
 
 
-def _has_type_already(annotation: Any, value: Any, *, is_list: bool) -> bool:
+def _has_type_already(annotation: Any, typed_value: Any, *, is_list: bool) -> bool:
     """Return whether a value, which is text if it was typed, has its type already."""
     if is_list:
         return bool(annotation == list[str])
-    return annotation is type(value) or (get_origin(annotation) is Literal and value in get_args(annotation))
+    is_choice = get_origin(annotation) is Literal and typed_value in get_args(annotation)
+    return is_choice or annotation is type(typed_value)

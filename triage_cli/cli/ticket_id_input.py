@@ -51,13 +51,13 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
     """Return the first line of an input that is not blank, empty if there is none, and the lines after it."""
-    lines = text_lines(stream)
-    return next((name_line for name_line in lines if name_line.strip()), ""), lines
+    input_lines = text_lines(stream)
+    return next((name_line for name_line in input_lines if name_line.strip()), ""), input_lines
 
 
-def columns_of(first: str) -> tuple[str, list[str]]:
+def columns_of(first_line: str) -> tuple[str, list[str]]:
     """Return the delimiter and the columns of a CSV of ticket ids by its first line; one name is one column."""
-    column_choices = [(delimiter, column_names(next(csv_rows([first], delimiter), []))) for delimiter in ",;\t"]
+    column_choices = [(delimiter, column_names(next(csv_rows([first_line], delimiter), []))) for delimiter in ",;\t"]
     return next((choice for choice in column_choices if {*choice[1]} & {*IDS}), column_choices[0])
 
 
@@ -69,52 +69,54 @@ def column_names(header: Sequence[str]) -> list[str]:
     return columns
 
 
-def is_json(first: str) -> bool:
+def is_json(first_line: str) -> bool:
     """Return whether an input of ticket ids is JSON, by its first line; `[X-1]` is a name of a ticket."""
-    return _JSON_INPUT.match(first) is not None
+    return _JSON_INPUT.match(first_line) is not None
 
 
-def values(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, Any, str]]:
+def values(first_line: str, input_lines: Iterable[str]) -> Iterator[tuple[int, str, Any, str]]:
     """Yield the values of an input in JSON, each with its line, its text, and why it is malformed, or ""."""
-    return json_values(chain([first], lines), by_line=first.lstrip().startswith("{"))
+    return json_values(chain([first_line], input_lines), by_line=first_line.lstrip().startswith("{"))
 
 
-def malformed(line: int, problem: str) -> InputError:
+def malformed(line: int, json_problem: str) -> InputError:
     """Return the error for malformed JSON in an input of ticket ids."""
-    return InputError(f"line {line}: {problem}", hint="pipe objects with a ticket_id, one a line or an array of them")
+    hint = "pipe objects with a ticket_id, one a line or an array of them"
+    return InputError(f"line {line}: {json_problem}", hint=hint)
 
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets from an input: one a line, the id column of a CSV, or JSON."""
-    first, lines = opened(stream)
-    if is_json(first):
-        for line, _, name, problem in json_names(first, lines):
-            if problem:
-                raise malformed(line, problem)
+    first_line, input_lines = opened(stream)
+    if is_json(first_line):
+        for line, _, name, json_problem in json_names(first_line, input_lines):
+            if json_problem:
+                raise malformed(line, json_problem)
             yield name
         return
-    yield from plain_names(first, lines)
+    yield from plain_names(first_line, input_lines)
 
 
-def json_names(first: str, lines: Iterable[str]) -> Iterator[tuple[int, str, str, str]]:
+def json_names(first_line: str, input_lines: Iterable[str]) -> Iterator[tuple[int, str, str, str]]:
     """Read names of tickets from JSON, each with its line, its text, and why it is none, or ""."""
-    for line, text, value, problem in values(first, lines):
-        name = "" if problem else _name_of_value(value)
-        yield line, text, name, problem or ("" if name else "no ticket_id")
+    for line, json_text, json_value, json_problem in values(first_line, input_lines):
+        name = "" if json_problem else _name_of_value(json_value)
+        yield line, json_text, name, json_problem or ("" if name else "no ticket_id")
 
 
-def plain_names(first: str, lines: Iterable[str]) -> Iterator[str]:
+def plain_names(first_line: str, input_lines: Iterable[str]) -> Iterator[str]:
     """Read names of tickets: one a line, or the id column of a CSV."""
-    delimiter, columns = columns_of(first)
+    delimiter, columns = columns_of(first_line)
     id_column_name = next((c for c in IDS if c in columns), None)
     if id_column_name is not None:
         id_index = columns.index(id_column_name)
-        id_cells = (row[id_index].strip() for row in csv_rows(lines, delimiter) if len(row) > id_index)
+        id_cells = (row[id_index].strip() for row in csv_rows(input_lines, delimiter) if len(row) > id_index)
         yield from filter(None, id_cells)
         return
     if len(columns) > 1:
         raise InputError(f"no column of ticket ids among {', '.join(columns)}", hint="name one ticket_id")
-    yield from (_unquoted_name(name_line.strip()) for name_line in chain([first], lines) if name_line.strip())
+    name_lines = (name_line.strip() for name_line in chain([first_line], input_lines))
+    yield from map(_unquoted_name, filter(None, name_lines))
 
 
 def _unquoted_name(name: str) -> str:

@@ -35,25 +35,25 @@ BAR_WIDTH = 8
 BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"  # the end of a bar: blocks of 0 to 8 eighths of a column
 
 
-def text(value: object, style: str = "") -> Text:
+def text(cell_value: object, cell_style: str = "") -> Text:
     """Return a cell in which markup and escape codes have no effect; values that are no text look as in JSON."""
-    cell_text = value if isinstance(value, str) else "" if value is None else compact(value)
-    return Text(safe(cell_text), style=style)
+    cell_text = cell_value if isinstance(cell_value, str) else "" if cell_value is None else compact(cell_value)
+    return Text(safe(cell_text), style=cell_style)
 
 
-def cell(value: object) -> Text:
+def cell(cell_value: object) -> Text:
     """Return a cell for a value of any type: times to the second, numbers to three digits, lists with commas."""
-    return text(_cell_text(value))
+    return text(_cell_text(cell_value))
 
 
-def _cell_text(value: object) -> str:
-    if isinstance(value, str) and is_time(value):
-        return to_the_second(value)
-    if isinstance(value, float):
-        return f"{value:.3g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_cell_text, value))
-    return value if isinstance(value, str) else "" if value is None else compact(value)
+def _cell_text(cell_value: object) -> str:
+    if isinstance(cell_value, str) and is_time(cell_value):
+        return to_the_second(cell_value)
+    if isinstance(cell_value, float):
+        return f"{cell_value:.3g}"
+    if isinstance(cell_value, list | tuple):
+        return ", ".join(map(_cell_text, cell_value))
+    return cell_value if isinstance(cell_value, str) else "" if cell_value is None else compact(cell_value)
 
 
 def bar(share: float | None, colour: str = "") -> Text:
@@ -67,17 +67,17 @@ def bar(share: float | None, colour: str = "") -> Text:
     return Text.assemble((f"{bar_blocks:<{BAR_WIDTH}}", colour), f" {share:.2f}")
 
 
-def ticket_name(record: Record) -> Text:
+def ticket_name(ticket: Record) -> Text:
     """Return a cell with a ticket's external id, or with the end of its ticket id if the external id is too long.
 
     What is not stored has no ticket id, so the end of a long external id is returned.
     """
-    external_id = text(record.get("external_id"))
+    external_id = text(ticket.get("external_id"))
     if 0 < external_id.cell_len <= LEAST_WIDTHS["id"]:
         return external_id
-    if record["ticket_id"] or not record.get("external_id"):
-        return text(short(str(record["ticket_id"] or "")), "dim")
-    return text(f"…{short(record['external_id'])}", "dim")
+    if ticket["ticket_id"] or not ticket.get("external_id"):
+        return text(short(str(ticket["ticket_id"] or "")), "dim")
+    return text(f"…{short(ticket['external_id'])}", "dim")
 
 
 def to_the_second(moment: str | None) -> str:
@@ -85,6 +85,6 @@ def to_the_second(moment: str | None) -> str:
     return local_time.local_times(moment or "")[:19].replace("T", " ")
 
 
-def is_time(value: object) -> bool:
+def is_time(cell_value: object) -> bool:
     """Return whether the value of a cell is a time."""
-    return isinstance(value, str) and local_time.UTC_TIME.fullmatch(value) is not None
+    return isinstance(cell_value, str) and local_time.UTC_TIME.fullmatch(cell_value) is not None

@@ -54,7 +54,7 @@ class Chart(NamedTuple):
         return round(self.bottom - value / self.top * (self.bottom - 24), 1)
 
 
-def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> str:
+def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: str) -> str:
     """Return the HTML report of one or several classifiers on one labelled file."""
     scored = [evaluation.scored for evaluation in evaluations]
     error_curves = [[(t["coverage"], t["error"] or 0.0) for t in s.thresholds if t["answered"]] for s in scored]
@@ -67,7 +67,7 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, at: str) -> s
         scored=scored,
         tickets=plural(scored[0].n, "labelled tickets", "labelled ticket"),
         source=source,
-        at=at[:16].replace("T", " "),
+        at=report_time[:16].replace("T", " "),
         error_chart=Chart(_curves(scored, error_curves), top, "tickets answered without a person", "of these wrong"),
         trust_chart=Chart(_curves(scored, trust_curves), 1.0, "confidence", "right", diagonal=True),
         most_categories=MOST_REPORT_CATEGORIES,
