@@ -13,7 +13,7 @@ from triage_cli.domain import dedup
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.sniff import HEAD_SIZE
+from triage_cli.readers.input_format import HEAD_SIZE
 from triage_cli.readers.table_reader import open_table
 
 

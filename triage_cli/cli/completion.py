@@ -23,7 +23,7 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.explanation.next_step import shell_name
 from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
-from triage_cli.readers.sniff import ALL_FORMATS
+from triage_cli.readers.input_format import ALL_FORMATS
 
 TICKETS_OFFERED = 1_000  # the newest ones, whose ids completion offers
 MOST_VALUES = 100  # that completion offers at once

@@ -4,12 +4,11 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from io import StringIO
 from itertools import chain
 from typing import Any
 
 from triage_cli.readers.csv_row_end import RowEnd
-from triage_cli.readers.decoding import LONGEST
+from triage_cli.readers.decoding import LONGEST, lines_of
 from triage_cli.readers.records import Record
 from triage_cli.readers.spool import Spool
 
@@ -34,11 +33,6 @@ def csv_rows(csv_lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> 
 
 def _count_line_ends(csv_text: str) -> int:
     return csv_text.count("\n") + csv_text.count("\r") - csv_text.count("\r\n")
-
-
-def lines_of(csv_text: str) -> list[str]:
-    """Return the lines of a text with their ends; only CR, LF and CRLF end a line."""
-    return list(StringIO(csv_text, newline=""))
 
 
 class CsvRecords:

@@ -4,8 +4,11 @@ import codecs
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from io import StringIO
 from itertools import chain
 from typing import BinaryIO
+
+from triage_cli.domain.errors import UsageError
 
 BLOCK = 1 << 18  # bytes read at a time
 LONGEST = 1 << 20  # characters; longer lines and rows are rejected
@@ -26,6 +29,26 @@ _UNDECODABLE = re.compile("[\udc80-\udcff]+")  # undecodable bytes, as `surrogat
 _DECODABLE = re.compile("[^\x00-\x7f\udc80-\udcff]")
 _LEAST_BYTES = 3  # distinct bytes beyond ASCII that the detector needs
 _CUT_CHARACTER = re.compile(rb"[\xe0-\xef][\x80-\xbf](?![\x80-\xbf])|[\xf0-\xf4][\x80-\xbf]{1,2}(?![\x80-\xbf])")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def wide_encoding(head: bytes) -> str:
+    """Return the encoding shown by a byte order mark, or by the zero bytes of UTF-16; empty if there are none."""
+    for byte_order_mark, encoding in _BYTE_ORDER_MARKS:
+        if head.startswith(byte_order_mark):
+            return encoding
+    head_start = head[: 4096 - len(head[:4096]) % 2]
+    even_zeros, odd_zeros = head_start[::2].count(0), head_start[1::2].count(0)
+    half_length = max(len(head_start) // 2, 1)
+    if odd_zeros > half_length * 0.4 and even_zeros < half_length * 0.1:
+        return "utf-16-le"
+    return "utf-16-be" if even_zeros > half_length * 0.4 and odd_zeros < half_length * 0.1 else ""
 
 
 def guessed_encoding(encoded: bytes) -> str:
@@ -210,3 +233,40 @@ def _wide_line_blocks(byte_chunks: Iterator[bytes], encoding: str) -> Iterator[s
         pending_text = decoded_text[line_end:]
     if pending_text := pending_text + decode(b"", final=True):
         yield pending_text
+
+
+def lines_of(decoded_text: str) -> list[str]:
+    """Return the lines of a text with their ends; only CR, LF and CRLF end a line."""
+    return list(StringIO(decoded_text, newline=""))
+
+
+def decoder_for(head: bytes, encoding: str | None) -> Decoder:
+    """Return the decoder of an input. Raises `UsageError` for an encoding that is unknown or does not fit."""
+    if encoding is None:
+        return Decoder(wide_encoding(head) or "utf-8")
+    try:
+        "".encode(encoding)
+        codecs.getincrementaldecoder(encoding)
+        codec_name = codecs.lookup(encoding).name
+    except (LookupError, UnicodeError, ValueError) as exc:
+        raise _unknown_encoding(encoding) from exc
+    if codec_name in NO_TEXT_ENCODINGS:
+        raise _unknown_encoding(encoding)
+    if codec_name == "utf-8":
+        return Decoder("utf-8-sig" if head.startswith(codecs.BOM_UTF8) else "utf-8")
+    if codec_name in ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be") and wide_encoding(head) == codec_name[:6]:
+        encoding = codec_name[:6]  # a byte order mark must not become part of the first column's name
+    try:
+        codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    except UnicodeError as exc:  # such as UTF-16 without a byte order mark
+        raise wrong_encoding(encoding) from exc
+    return Decoder(encoding)
+
+
+def wrong_encoding(encoding: str) -> UsageError:
+    """Return the error for an input that is in another encoding than the named one."""
+    return UsageError(f"the input is not in {encoding}", hint="leave out --encoding: it is detected")
+
+
+def _unknown_encoding(encoding_option: str) -> UsageError:
+    return UsageError(f'there is no encoding "{encoding_option}"', hint="try utf-8, utf-16, cp1252 or mac-roman")

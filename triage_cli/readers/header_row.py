@@ -15,9 +15,9 @@ from triage_cli.readers.column_mapping import (
     listing,
     match_columns,
 )
+from triage_cli.readers.csv_sample import CsvSample
 from triage_cli.readers.dates import moment
 from triage_cli.readers.records import Record, Records
-from triage_cli.readers.sniff import CsvSample
 
 _DATA_CELL = re.compile(
     r"^(?:[-+]?[\d.,:/ -]*\d[\d.,:/ %-]*|\S+@\S+\.\w+|https?://\S+|#?\w*[-_]?\d{3,}|[0-9a-f-]{32,36})$", re.IGNORECASE

@@ -12,26 +12,17 @@ from triage_cli.readers import mail_html
 from triage_cli.readers.column_mapping import MatchedColumns, has_text, mapping_summary, match_columns, no_id_note
 from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords
+from triage_cli.readers.csv_sample import CsvSample, delimiter_of, take_csv_sample
 from triage_cli.readers.dates import UnreadDates, date_orders, is_ambiguous_date
-from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, decoded_blocks
+from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, decoded_blocks, decoder_for, wrong_encoding
 from triage_cli.readers.header_row import AfterHeader, check_column_count, empty_columns, find_header, no_text_column
+from triage_cli.readers.input_format import HEAD_SIZE, format_of, read_head, refuse_non_tables
 from triage_cli.readers.json_layout import JsonLayout, layout_of, nested_keys
 from triage_cli.readers.json_reader import JsonRecords, json_cell
 from triage_cli.readers.mail_files import MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
 from triage_cli.readers.row_mapping import RowMapping, row_drafts
-from triage_cli.readers.sniff import (
-    HEAD_SIZE,
-    CsvSample,
-    decoder_for,
-    delimiter_of,
-    format_of,
-    read_head,
-    refuse_non_tables,
-    take_csv_sample,
-    wrong_encoding,
-)
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
 
 LONGEST_HEAD = 16 * LONGEST  # bytes that are examined if the first object is long, as with an attachment

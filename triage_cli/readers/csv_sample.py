@@ -1,0 +1,95 @@
+"""Takes a sample of a CSV from its beginning: its first rows, its delimiter and its escapes."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from triage_cli.domain.errors import UsageError
+from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, TSV_ESCAPES, Escapes, has_escapes
+from triage_cli.readers.csv_reader import csv_rows
+from triage_cli.readers.decoding import lines_of
+from triage_cli.readers.table import triage_columns
+
+_SAMPLE_ROWS = 200  # rows by which delimiter and header are found
+_COMMON_DELIMITERS = (",", ";", "\t", "|")
+_NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+SEP_LINE = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
+
+
+class CsvSample(NamedTuple):
+    """The first rows of a CSV that are not blank, and the line on which each begins.
+
+    `skip` is the number of lines before the table (`sep=;`).
+    """
+
+    delimiter: str
+    rows: list[list[str]]
+    lines: list[int]
+    skip: int = 0
+    escapes: Escapes = NO_ESCAPES
+
+
+def delimiter_of(delimiter_option: str | None) -> str | None:
+    """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
+    if delimiter_option is None:
+        return None
+    delimiter = _NAMED_DELIMITERS.get(delimiter_option.lower(), delimiter_option)
+    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+        raise UsageError(f'"{delimiter_option}" cannot delimit cells', hint="give one character, such as ';', or tab")
+    return delimiter
+
+
+def take_csv_sample(head_text: str, delimiter: str | None, *, whole: bool, has_bom: bool) -> CsvSample:
+    """Return the first rows of a CSV, split by the given delimiter, or by the one that fits best.
+
+    `has_bom` if the input began with a byte order mark, as triage's own exports for spreadsheets do.
+    """
+    head_lines = lines_of(head_text)
+    skip = 0
+    if head_lines and (sep_line := SEP_LINE.match(head_lines[0].lstrip("\ufeff"))):
+        skip, head_lines = 1, head_lines[1:]
+        delimiter = delimiter or sep_line[1]
+    if not whole and len(head_lines) > 1:
+        head_lines.pop()  # the last line is incomplete
+    if delimiter is None:
+        delimiter = max(
+            _COMMON_DELIMITERS, key=lambda each: _delimiter_fitness([row for _, row in _sample_rows(head_lines, each)])
+        )
+    escapes = _escapes_of(head_lines, delimiter, has_bom=has_bom)
+    numbered_rows = _sample_rows(map(escapes.hide, head_lines), delimiter)
+    rows = [list(map(escapes.value, row)) for _, row in numbered_rows]
+    return CsvSample(delimiter, rows, [line for line, _ in numbered_rows], skip, escapes)
+
+
+def _escapes_of(head_lines: Sequence[str], delimiter: str, *, has_bom: bool) -> Escapes:
+    header: list[str] = next(csv_rows(head_lines[:1], delimiter), [])
+    if triage_columns(header):
+        by_spreadsheet = delimiter not in ",\t" or head_lines[0].endswith("\r\n")  # as triage writes only for those
+        return (TSV_ESCAPES if delimiter == "\t" else NO_ESCAPES)._replace(guarded=has_bom or by_spreadsheet)
+    return MYSQL_ESCAPES if has_escapes(head_lines, delimiter) else NO_ESCAPES
+
+
+def _sample_rows(head_lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
+    """Return the first rows that are not blank, each with the line on which it begins."""
+    sample_rows = []
+    sample_reader = csv_rows(head_lines, delimiter)
+    row_line = 1
+    for cells in sample_reader:
+        if any(map(str.strip, cells)):
+            sample_rows.append((row_line, cells))
+            if len(sample_rows) == _SAMPLE_ROWS:
+                break
+        row_line = sample_reader.line_num + 1
+    return sample_rows
+
+
+def _delimiter_fitness(sample_rows: Sequence[Sequence[str]]) -> float:
+    """Return a score of how well rows agree on the number of cells, above all the header; more columns score higher."""
+    if not sample_rows:
+        return 0.0
+    usual_width = Counter(map(len, sample_rows)).most_common(1)[0][0]
+    agreement = sum(len(row) == usual_width for row in sample_rows) / len(sample_rows)
+    column_score = 1 + math.log2(usual_width) if usual_width > 1 else 0.5
+    return agreement * column_score * (1.0 if len(sample_rows[0]) == usual_width else 0.3)
