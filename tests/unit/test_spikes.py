@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
-from triage_cli.domain.insight.similar_texts import ALIKE, SimilarTexts, Weights, words_of
+from triage_cli.domain.insight.similar_texts import ALIKE, SimilarTexts, WordWeights, words_of
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike, find_spikes
 
 SEEDS = range(6)
@@ -94,7 +94,7 @@ def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
 def test_similar_texts_are_those_whose_cosine_is_large_enough(seed: int) -> None:
     inflow = Inflow(seed)
     texts = [words_of(each.text) for each in inflow.period(150) + inflow.planted(20, 9)]
-    weights = Weights(texts[::2], texts[1::2])
+    weights = WordWeights(texts[::2], texts[1::2])
     vectors = [weights.vector(text) for text in texts]
     similar = SimilarTexts(vectors)
     found = {n: set(similar.alike(vector, n.__eq__)) for n, vector in enumerate(vectors)}

@@ -25,9 +25,9 @@ class Spent(NamedTuple):
 class Change(NamedTuple):
     """One write of a store: an event, the changed ticket, further rows, and the revision it was decided on.
 
-    `expected_revision` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, only the
-    event and the rows are written. `decision` is set if the change records a classifier's answer. `further` events
-    follow the first one, if a ticket took several steps before it was stored.
+    `expected_revision` is that revision, or 0 for a new ticket, whose identity must be free. Without a ticket, a change
+    writes only the event and the rows. `decision` is set if the change records a classifier's answer. `further` events
+    follow the first one, if one change stores several steps of a ticket.
     """
 
     event: Event

@@ -36,8 +36,8 @@ class TextAnswer(NamedTuple):
 class RoutePreview(NamedTuple):
     """A preview of what `route` would do with a ticket now; nothing is sent.
 
-    `category` is the one it was looked up for, `rule` the first that matches, None if there is none. `destinations` are
-    all of the rule's, `new` those that would get a delivery. `why` says the same in sentences.
+    `category` is the one that the route was looked up for, `rule` the first that matches, None if there is none.
+    `destinations` are all of the rule's, `new` those that would get a delivery. `why` says the same in sentences.
     """
 
     ticket_id: str

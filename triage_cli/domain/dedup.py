@@ -50,7 +50,7 @@ def identify(draft: TicketDraft) -> Identified:
 def created_at(draft: TicketDraft, at: str) -> str | None:
     """Return when a ticket was created: as the draft says, else the second at which it is stored (`at`).
 
-    None for a row of an export that does not say.
+    None for a row of an export that does not say when.
     """
     return draft.created_at or (None if draft.origin in ("row", "mail") else f"{at[:19]}Z")
 

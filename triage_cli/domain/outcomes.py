@@ -26,7 +26,7 @@ class Action(StrEnum):
     UNCHANGED = "unchanged"  # nothing had changed, or nothing was to be done
     REJECTED = "rejected"  # the item is invalid, or its ticket was not found; the error says why
 
-    # The status of its ticket
+    # The status of the item's ticket
     NEW = "new"  # not classified yet
     CLASSIFIED = "classified"  # a sure answer holds
     NEEDS_REVIEW = "needs_review"  # no sure answer: a person decides

@@ -35,8 +35,8 @@ REAL_TIME = TimeSource()
 class Circuit:
     """The consecutive failures of one endpoint or destination, and the end of its pause.
 
-    After `patience` failures in a row it is paused for `cooldown` seconds, and again after each further failure.
-    Between pauses a single try shows whether it works again. Times are those of the caller's clock.
+    After `patience` failures in a row the circuit is open for `cooldown` seconds, and again after each further failure.
+    In between a single try shows whether the endpoint works again. Times are those of the caller's clock.
     """
 
     def __init__(self, patience: int, cooldown: float) -> None:

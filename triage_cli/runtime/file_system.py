@@ -67,7 +67,7 @@ def _nearest_existing(path: Path) -> Path:
 def _is_private_group(status: os.stat_result) -> bool:
     """Return whether the group is its owner's own: many systems give each user one, and let it write new files.
 
-    Not so for root, whose group has other users in some containers.
+    Root's group is not private: in some containers it has other users.
     """
     import grp
     import pwd

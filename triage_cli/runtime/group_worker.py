@@ -40,8 +40,8 @@ class _GroupItem(NamedTuple, Generic[A, B]):
 class GroupWorker(Generic[A, B]):
     """While `work` is done for one group of items, the next group gathers.
 
-    `work` returns a result for each item, or the error that its caller gets; what it raises, all callers of the group
-    get. The thread begins with the first item.
+    `work` returns a result for each item of a group, or the error that the item's caller gets; what it raises, all
+    callers of the group get. The worker's thread begins with the first item.
     """
 
     def __init__(self, name: str, work: Callable[[Sequence[A]], Sequence[B | Exception]]) -> None:

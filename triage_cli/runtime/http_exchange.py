@@ -81,8 +81,8 @@ class Endpoint(NamedTuple):
 class HttpConnections:
     """Connections to the given addresses only: no proxies, no .netrc, no redirects, no cookies.
 
-    Each request under way has one of its own, and a later request uses it again: in a pool that they share, what a
-    request costs grows with their number. Raises `UsageError` when offline, and `ConfigError` for certificate
+    Each request under way has a connection of its own, and a later request uses it again: in a pool that they share,
+    what a request costs grows with their number. Raises `UsageError` when offline, and `ConfigError` for certificate
     authorities that cannot be read. To be used in the bridge's loop.
     """
 

@@ -54,7 +54,7 @@ class Network(NamedTuple):
     def http_connections(self, what: str) -> "Callable[[], httpx.AsyncHTTPTransport]":
         """Return what opens a connection to the given address itself: it knows no proxies, no .netrc, no redirects.
 
-        Each has at most one request at a time; all share what certificates are checked with.
+        Each connection has at most one request at a time; all share what certificates are checked with.
         """
         self.check(what)
         import httpx

@@ -13,7 +13,7 @@ A = TypeVar("A")
 class QueueThread(Generic[A]):
     """Runs `work`, which takes from `queue` and returns once the thread `has_ended`; the last that comes is None.
 
-    If `work` raises, the next item begins a new thread.
+    If `work` raises, the next item in the queue begins a new thread.
     """
 
     def __init__(self, name: str, work: Callable[[], None]) -> None:

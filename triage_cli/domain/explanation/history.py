@@ -16,7 +16,7 @@ class History(NamedTuple):
     """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now.
 
     `ended_early` is the latest run that should have taken it up since its last event, and ended before. `holder` is the
-    live run that holds it. `shares_name` says that its external id names another ticket too.
+    live run that holds the ticket. `shares_name` says that its external id names another ticket too.
     """
 
     ticket: Ticket

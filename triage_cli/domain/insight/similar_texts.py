@@ -23,8 +23,8 @@ def words_of(text: str) -> frozenset[str]:
     return frozenset(map(itemgetter(0), islice(WORD.finditer(text.casefold()), LONGEST)))
 
 
-class Weights:
-    """Weighs words by how rare they are in earlier texts and in the present ones.
+class WordWeights:
+    """Weighs the words of texts by how rare they are in earlier texts and in the present ones.
 
     `counts` are the numbers of texts with each word, and `number` is the number of texts.
     """

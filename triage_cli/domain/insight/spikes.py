@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Literal, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
-from triage_cli.domain.insight.similar_texts import SimilarTexts, Weights, groups, words_of
+from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, groups, words_of
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that it has at least
@@ -89,14 +89,16 @@ def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
 
     Tickets of a group that is a spike are not counted again for their category.
     """
-    finder = _Finder(now, before)
+    finder = _SpikeFinder(now, before)
     spikes_found = list(finder.groups())
     in_groups = {ticket_id for spike in spikes_found for ticket_id in spike.members}
     spikes_found += finder.categories([ticket for ticket in now if ticket.ticket_id not in in_groups])
     return sorted(spikes_found, key=lambda spike: (-spike.customers, spike.name))
 
 
-def telling(texts: Sequence[frozenset[str]], elsewhere: Mapping[str, int], others: int, weights: Weights) -> list[str]:
+def telling(
+    texts: Sequence[frozenset[str]], elsewhere: Mapping[str, int], others: int, weights: WordWeights
+) -> list[str]:
     """Return the three words by which texts differ most from others; `elsewhere` counts words in the `others`."""
     word_scores = {
         word: (n / len(texts) - elsewhere.get(word, 0) / max(1, others)) * (weights.of(word) or 0.1)
@@ -105,14 +107,14 @@ def telling(texts: Sequence[frozenset[str]], elsewhere: Mapping[str, int], other
     return sorted(word_scores, key=lambda word: (-word_scores[word], word))[:3]
 
 
-class _Finder:
+class _SpikeFinder:
     def __init__(self, now: Period, before: Sequence[Period]) -> None:
         self._now = now
         self._before = before
         self._words = [words_of(ticket.text) for ticket in now]
         self._earlier = [words_of(ticket.text) for period in before for ticket in period]
         self._earlier_tickets = [(n, ticket) for n, period in enumerate(before) for ticket in period]
-        self._weights = Weights(self._words, self._earlier)
+        self._weights = WordWeights(self._words, self._earlier)
         self._customers = len(_customers(now))
         self._customers_before = sum(len(_customers(period)) for period in before)
 
@@ -140,7 +142,7 @@ class _Finder:
     ) -> int | None:
         """Return how many earlier customers wrote texts like those of a group; None if they make it no spike.
 
-        The more there are, the less it is one. So most groups, which are none, need only a part of the comparisons.
+        The more there are, the less a group is a spike. So most groups, which are none, need only some comparisons.
         """
         similar: set[int] = set()
         customers: set[tuple[int, str]] = set()
