@@ -1,17 +1,14 @@
 """Reads JSON as a stream of records: an array, one object, concatenated objects, or JSON Lines."""
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from triage_cli.domain.json_values import DECODER
-from triage_cli.domain.json_values import DEEPEST
-from triage_cli.domain.json_values import is_too_deep
-from triage_cli.readers.decoding import LONGEST
-from triage_cli.readers.decoding import lines_of
-from triage_cli.readers.records import Record
-from triage_cli.readers.spool import Spool
-from typing import Any
 import json
 import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from triage_cli.domain.json_values import DECODER, DEEPEST, is_too_deep
+from triage_cli.readers.decoding import LONGEST, lines_of
+from triage_cli.readers.records import Record
+from triage_cli.readers.spool import Spool
 
 _NUL_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")  # not after an escaped backslash
 _JSON_GAP = re.compile(r"[\s,\ufeff]*")
