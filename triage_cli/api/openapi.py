@@ -21,8 +21,8 @@ from triage_cli.api.openapi_errors import (
     header_refs,
     response_name,
 )
-from triage_cli.api.schemas import outcome_lines as outcome_schemas
-from triage_cli.api.schemas import problems as problem_schemas
+from triage_cli.api.schemas import bulk as outcome_schemas
+from triage_cli.api.schemas import shared_fields as problem_schemas
 
 SERVERS = [{"url": "http://127.0.0.1:8000", "description": "the default address of `triage serve`"}]
 CONTACT = {"name": "The triage project"}

@@ -10,10 +10,10 @@ from triage_cli.api.idempotency import reply
 from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_stream
-from triage_cli.api.schemas import api_keys as key_schemas
-from triage_cli.api.schemas import audit_log as audit_schemas
-from triage_cli.api.schemas import erasure as erasure_schemas
-from triage_cli.api.schemas import runs as run_schemas
+from triage_cli.api.schemas import administration as audit_schemas
+from triage_cli.api.schemas import administration as erasure_schemas
+from triage_cli.api.schemas import administration as key_schemas
+from triage_cli.api.schemas import reports as run_schemas
 from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.serialization import run_record
 from triage_cli.service.api_key_ring import KeyRing

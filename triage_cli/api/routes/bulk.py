@@ -14,9 +14,9 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_lines, outcome_stream
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
+from triage_cli.api.schemas import bulk as upload_schemas
 from triage_cli.api.schemas import classification as classification_schemas
 from triage_cli.api.schemas import routing as routing_schemas
-from triage_cli.api.schemas import table_upload as upload_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.domain.classifications import ClassifyPlan

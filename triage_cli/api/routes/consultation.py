@@ -9,10 +9,10 @@ from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_li
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.media_types import json_only
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
-from triage_cli.api.schemas import agent_suggestions as suggestion_schemas
-from triage_cli.api.schemas import categories as category_schemas
+from triage_cli.api.schemas import classification as category_schemas
 from triage_cli.api.schemas import classification as classification_schemas
 from triage_cli.api.schemas import routing as routing_schemas
+from triage_cli.api.schemas import verdicts as suggestion_schemas
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.consultation import TextQuestion

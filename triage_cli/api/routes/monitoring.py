@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from triage_cli.api.auth import database_errors_hidden
 from triage_cli.api.dependencies import CurrentServer, new_router
-from triage_cli.api.schemas import health as health_schemas
+from triage_cli.api.schemas import administration as health_schemas
 from triage_cli.domain.errors import UnavailableError
 
 router = new_router("operations")

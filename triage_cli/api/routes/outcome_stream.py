@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli.api import problems
 from triage_cli.api.ndjson import NdjsonResponse
-from triage_cli.api.schemas import outcome_lines as outcome_schemas
+from triage_cli.api.schemas import bulk as outcome_schemas
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_outcomes

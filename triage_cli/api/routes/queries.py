@@ -12,11 +12,11 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import TicketName
-from triage_cli.api.schemas import audit_log as audit_schemas
-from triage_cli.api.schemas import categories as category_schemas
-from triage_cli.api.schemas import stats as stats_schemas
-from triage_cli.api.schemas import ticket_history as history_schemas
+from triage_cli.api.schemas import administration as audit_schemas
+from triage_cli.api.schemas import classification as category_schemas
+from triage_cli.api.schemas import reports as stats_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
+from triage_cli.api.schemas import tickets as history_schemas
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.errors import UsageError

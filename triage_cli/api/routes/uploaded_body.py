@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from triage_cli.api.media_types import media_type, other_type_error
-from triage_cli.api.schemas import table_upload as upload_schemas
+from triage_cli.api.schemas import bulk as upload_schemas
 from triage_cli.client import wire_drafts, wire_errors, wire_outcomes
 from triage_cli.domain.errors import RowError, TooLargeError, UsageError
 from triage_cli.domain.json_values import from_json

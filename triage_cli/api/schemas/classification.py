@@ -5,23 +5,21 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.request_fields import (
-    CLASSIFIER_TEXT,
-    LongText,
-    RequestBody,
-    Seconds,
-    ShortName,
-    Usd,
-    WorkerCount,
-)
-from triage_cli.api.schemas.response_fields import (
+from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
+    CLASSIFIER_TEXT,
     CONFIDENCE_FIELD,
     CONFIDENCE_SOURCE_FIELD,
     REASON_FIELD,
     RUN_ID_FIELD,
     TICKET_ID_FIELD,
     ConfidenceSource,
+    LongText,
+    RequestBody,
+    Seconds,
+    ShortName,
+    Usd,
+    WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import SelectionIn
 from triage_cli.domain.tickets import Status
@@ -141,3 +139,30 @@ class TextAnswer(BaseModel):
     classifier: str = CLASSIFIER_FIELD
     suspicious: list[str] = Field(description="kinds of text in it that address the classifier")
     cost_usd: float = Field(description="what the answer has cost")
+
+
+class Category(BaseModel):
+    """A label a ticket may get; `was` are its former names."""
+
+    name: str = Field(description="its name")
+    description: str = Field(description="what belongs to it, as every classifier reads it")
+    examples: list[str] = Field(description="texts that belong to it")
+    was: list[str] = Field(description="its former names")
+
+
+class CategoryRule(BaseModel):
+    """A rule that tickets of a category can match."""
+
+    rule: str = Field(description="its name")
+    when: str = Field(description="its further conditions in words; empty: none")
+    destinations: list[str] = Field(description="where it sends them")
+
+
+class CategoryProfile(Category):
+    """A category, the confidence that its answers need, and where its tickets go."""
+
+    thresholds: dict[str, float | None] = Field(
+        description="by step of the default classifier: the confidence that it needs; null: none is enough"
+    )
+    rules: list[CategoryRule] = Field(description="the rules that its tickets can match, in order")
+    covered: bool = Field(description="whether each of its tickets matches one of them")

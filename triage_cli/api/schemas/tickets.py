@@ -5,18 +5,24 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.classification import Classified
-from triage_cli.api.schemas.deliveries import Delivery
-from triage_cli.api.schemas.problems import Problem
-from triage_cli.api.schemas.request_fields import LongText, QueryParameters, RequestBody, ShortName, ShortText
-from triage_cli.api.schemas.response_fields import (
+from triage_cli.api.schemas.administration import Event
+from triage_cli.api.schemas.classification import Classification, Classified
+from triage_cli.api.schemas.routing import Delivery
+from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
     CONFIDENCE_FIELD,
     CONFIDENCE_SOURCE_FIELD,
     REASON_FIELD,
     TICKET_ID_FIELD,
     ConfidenceSource,
+    LongText,
+    Problem,
+    QueryParameters,
+    RequestBody,
+    ShortName,
+    ShortText,
 )
+from triage_cli.api.schemas.verdicts import AgentSuggestion
 from triage_cli.domain.json_values import all_encodable, compact, is_too_deep
 from triage_cli.domain.tickets import MAX_SOURCE, Priority, Status
 
@@ -106,3 +112,20 @@ class Created(BaseModel):
     )
     deliveries: list[Delivery] = Field(default=[], description="with `do=classify,route`")
     problem: Problem | None = Field(default=None, description="with `do`: the error of a step that failed")
+
+
+class Whole(Ticket):
+    """A ticket with its whole history, oldest first."""
+
+    classifications: list[Classification] = Field(description="all answers")
+    deliveries: list[Delivery] = Field(description="all its deliveries")
+    events: list[Event] = Field(description="its part of the audit log")
+
+
+class Why(BaseModel):
+    """The explanation of a ticket's decision."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    status: Status = Field(description="where it stands")
+    why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
+    agent_suggestions: list[AgentSuggestion] = Field(default=[], description="what agents suggest; it decides nothing")

@@ -1,10 +1,11 @@
-"""Requests that set people's verdicts."""
+"""The schemas of people's verdicts and of agents' suggestions."""
 
+from datetime import datetime
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from triage_cli.api.schemas.request_fields import RequestBody, ShortName
+from triage_cli.api.schemas.shared_fields import TICKET_ID_FIELD, RequestBody, ShortName
 
 MOST_VERDICTS = 1000
 
@@ -44,3 +45,22 @@ class VerdictsIn(RequestBody):
     """Verdicts on many tickets."""
 
     verdicts: Annotated[list[NamedVerdict], Field(max_length=MOST_VERDICTS)] = Field(description="one a ticket")
+
+
+class SuggestionIn(RequestBody):
+    """A category that an agent suggests. It decides nothing; only a person or a classifier decides."""
+
+    category: ShortName = Field(description="one of the configuration, in any case")
+    agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
+    note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")
+
+
+class AgentSuggestion(BaseModel):
+    """A category that an agent suggests for a ticket."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    category: str = Field(description="the category")
+    agent: str = Field(description="the agent's name, as it gave it")
+    actor: str = Field(description="the person or key on whose behalf it acts")
+    at: datetime = Field(description="when")
+    note: str | None = Field(description="why, in the agent's words")

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from triage_cli.api.schemas.response_fields import TICKET_ID_FIELD
+from triage_cli.api.schemas.shared_fields import TICKET_ID_FIELD
 
 
 class Challenge(BaseModel):

@@ -1,11 +1,12 @@
-"""The bodies and query parameters of requests, and the types of their fields, which are checked."""
+"""Fields, texts and problem documents that several schemas of requests and responses share."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from triage_cli.domain import times
+from triage_cli.domain.errors import codes
 
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
@@ -51,3 +52,33 @@ class QueryParameters(BaseModel):
             for name, value in sent_parameters.items()
             if value not in ("", [""]) or name not in cls.model_fields
         }
+
+
+ConfidenceSource = Literal["decision", "logprob", "said", "model", "human"]
+TICKET_ID_FIELD = Field(description="the ticket's id")
+RUN_ID_FIELD = Field(description="the run that did it; null: a single request")
+CONFIDENCE_FIELD = Field(description="how sure, from 0 to 1")
+CONFIDENCE_SOURCE_FIELD = Field(
+    description="the source of the confidence; `said` (by a language model) is the least reliable"
+)
+CLASSIFIER_FIELD = Field(description="the classifier's name in the configuration")
+REASON_FIELD = Field(description="why, in the classifier's words")
+
+
+class Problem(BaseModel):
+    """An error as RFC 9457 problem details; `hint` says what to do next."""
+
+    type: str = Field(description="about:blank")
+    status: int = Field(description="the HTTP status")
+    title: str = Field(description="the status in words")
+    detail: str = Field(description="what went wrong")
+    code: str = Field(description="what went wrong, for programs", json_schema_extra={"enum": [*codes()]})
+    hint: str = Field(description="what to do next")
+
+
+class ItemError(BaseModel):
+    """The error of one item."""
+
+    code: str = Field(description="as in a problem")
+    message: str = Field(description="what went wrong")
+    hint: str = Field(description="what to do next")

@@ -1,0 +1,129 @@
+"""The schemas of administration: API keys, the audit log, erasure, and the server's health."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from triage_cli.api.schemas.shared_fields import (
+    EXAMPLE_SINCE,
+    EXAMPLE_UNTIL,
+    RUN_ID_FIELD,
+    Moment,
+    QueryParameters,
+    RequestBody,
+    ShortText,
+)
+from triage_cli.domain.api_keys import Role
+
+HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+PlacesByHead = Annotated[
+    dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
+    Field(max_length=10_000, json_schema_extra={"additionalProperties": False}),
+]
+
+
+class VerifyIn(RequestBody):
+    """Heads that must be in the audit log."""
+
+    heads: Annotated[list[HeadHash], Field(max_length=10_000)] | PlacesByHead = Field(
+        default_factory=list,
+        description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
+    )
+
+
+class Head(BaseModel):
+    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
+
+    head: str = Field(description="the hash of the last event")
+    events: int = Field(description="how many there are")
+
+
+class EventQueryIn(QueryParameters):
+    """A selection of events: all conditions must hold."""
+
+    action: list[ShortText] = Field(
+        default_factory=list, description="what happened; may be repeated", examples=[["created"]]
+    )
+    actor: ShortText | None = Field(None, description="who did it", examples=["zendesk-bot"])
+    since: Moment | None = Field(None, description="recorded at this time or later", examples=[EXAMPLE_SINCE])
+    until: Moment | None = Field(None, description="recorded at this time or earlier", examples=[EXAMPLE_UNTIL])
+    limit: int = Field(100, ge=1, le=1000, description="events on one page", examples=[100])
+    after: int | None = Field(
+        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones", examples=[0]
+    )
+
+
+class Event(BaseModel):
+    """One line of the audit log."""
+
+    seq: int = Field(description="its number; the first one is 1")
+    timestamp: datetime = Field(description="when it was recorded")
+    action: str = Field(description="what happened: created, classified, routed, delivered, …")
+    ticket_id: str | None = Field(description="the ticket; null: it is about none")
+    actor: str = Field(description="who did it")
+    run_id: str | None = RUN_ID_FIELD
+    detail: dict[str, Any] = Field(description="what belongs to the action")
+    prev: str = Field(description="the hash of the event before it")
+    hash: str = Field(description="SHA-256 of this event and `prev`")
+
+
+class Health(BaseModel):
+    """The state of the server."""
+
+    status: Literal["ok", "ready"] = Field(description="as asked: alive, or ready")
+
+
+class ForgetIn(RequestBody):
+    """The customer whose text is erased."""
+
+    customer_id: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)] = Field(
+        description="the customer"
+    )
+
+
+# As service.api_key_ring.NAME has it, which refuses all else: this is for readers of the description.
+KEY_NAME_PATTERN = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
+LONGEST_LIFETIME = 100 * 366 * 86_400
+KeyLifetime = Annotated[float, Field(ge=1, le=LONGEST_LIFETIME)]
+ROLE_TEXT = "what it may do: read the metrics, read, also work on tickets, all"
+EXPIRES_IN_TEXT = "seconds until it expires"
+
+
+class KeyIn(RequestBody):
+    """An API key to create."""
+
+    name: str = Field(
+        description="who uses it; the audit log shows this name as the actor",
+        json_schema_extra={"minLength": 1, "maxLength": 80, "pattern": KEY_NAME_PATTERN},
+    )
+    role: Role = Field(description=ROLE_TEXT)
+    expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
+
+
+class RotateIn(RequestBody):
+    """The options for the next key with a name."""
+
+    overlap: float = Field(0.0, ge=0, le=LONGEST_LIFETIME, description="seconds for which the old key stays valid")
+    expires_in: KeyLifetime | None = Field(None, description=f"{EXPIRES_IN_TEXT}; null: its expiry stays as it is")
+
+
+class Key(BaseModel):
+    """An API key, without its text."""
+
+    name: str = Field(description="who uses it")
+    role: Role = Field(description=ROLE_TEXT)
+    key_id: str = Field(description="how its text begins, after `trg_`")
+    created_at: datetime = Field(description="when it was made or rotated")
+    last_used_at: datetime | None = Field(description="to the minute")
+    expires_at: datetime | None = Field(description="when it expires")
+    revoked_at: datetime | None = Field(description="when it was revoked")
+    old_key_until: datetime | None = Field(description="until when a key of this name from before a rotation is taken")
+
+
+class IssuedKey(BaseModel):
+    """An API key that was just created."""
+
+    name: str = Field(description="who uses it")
+    role: Role = Field(description=ROLE_TEXT)
+    key: str = Field(description="its text, which is shown only now")
