@@ -11,8 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from triage_cli import __version__
 from triage_cli.api import docs_page, problems
-from triage_cli.api.compression import CompressionMiddleware
-from triage_cli.api.middleware import QUERY, AccessMiddleware
+from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
 from triage_cli.api.server_state import ServerState

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from triage_cli.client import wire_errors, wire_outcomes
-from triage_cli.client.address import Address
-from triage_cli.client.token_command import printed_token
+from triage_cli.client.address import Address, printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.json_values import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT

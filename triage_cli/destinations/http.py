@@ -7,9 +7,8 @@ from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.http_destination import AnswerTest, FindSpec, HttpSpec, OnceSpec
 from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.config.templates.jinja import is_template
-from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
 from triage_cli.destinations.http_secrets import HttpSecrets, hidden_secrets
-from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_requests import HttpRequests
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt

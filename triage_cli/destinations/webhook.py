@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.destinations.http_refusals import GONE, beginning_of, refusal
-from triage_cli.destinations.http_sender import WORKERS, HttpSender, Send, shown
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import payload_line
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.outcomes import Outcome

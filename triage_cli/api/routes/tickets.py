@@ -12,8 +12,13 @@ from starlette.responses import Response
 from triage_cli.api import problems
 from triage_cli.api.dependencies import new_router
 from triage_cli.api.idempotency import JsonAnswer
-from triage_cli.api.routes.posted_ticket import stored_answer, ticket_draft
-from triage_cli.api.routes.ticket_use_cases import CurrentUseCases, TicketUseCases, outcome_value
+from triage_cli.api.routes.ticket_use_cases import (
+    CurrentUseCases,
+    TicketUseCases,
+    outcome_value,
+    stored_answer,
+    ticket_draft,
+)
 from triage_cli.api.schemas import classification as classification_schemas
 from triage_cli.api.schemas import routing as routing_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas

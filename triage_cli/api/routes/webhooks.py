@@ -13,7 +13,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
-from triage_cli.api.routes.posted_ticket import stored_answer, ticket_draft
+from triage_cli.api.routes.ticket_use_cases import stored_answer, ticket_draft
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.api.schemas import webhooks as webhook_schemas
 from triage_cli.api.server_log import error_log

@@ -1,26 +1,114 @@
 """`triage run`: creates, classifies and routes in one pass; it prints one record for each row, in order."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
-from triage_cli.cli.commands.pipeline import run_output
 from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS, preview_tables
 from triage_cli.cli.commands.pipeline.route import routed_to_line, step_after_routing, waiting_offline
-from triage_cli.cli.commands.pipeline.run_output import RunOutcome
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import TicketPrintOptions
+from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError
+from triage_cli.domain.errors import ItemError, UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.outcomes import Outcome, in_order
-from triage_cli.readers.table import Table
+from triage_cli.domain.serialization import ADDED_KEYS as ADDED
+from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
+from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers.table import Table, unique_column_names
+
+RunOutcome = Outcome[Routed]
+RunRow = tuple[Sequence[Any], list[Any]]  # the cells of an input's row, and the added ones
+
+
+def check_columns(printer: Printer, tables: Sequence[Table]) -> None:
+    """Raise `UsageError` if the columns of the inputs do not fit the output of `run`, or a chosen one is not in it."""
+    if printer.format in DELIMITED_FORMATS and not printer.chosen and len({table.columns for table in tables}) > 1:
+        raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
+    if printer.format in ("json", "jsonl") and not printer.silent:
+        _refuse_added_names(tables)
+    printer.check_columns(_run_columns(tables))
+
+
+def _refuse_added_names(tables: Sequence[Table]) -> None:
+    """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
+    if taken_names := [name for table in tables for name in unique_column_names(table.own_columns()) if name in ADDED]:
+        hint = "rename it, or take -o csv, where both stand"
+        raise UsageError(f'the input has a column "{taken_names[0]}" of its own, which run adds', hint=hint)
+
+
+def _run_columns(tables: Sequence[Table]) -> list[str]:
+    """Return the names of all columns of the output: those of the inputs and the added ones."""
+    return list(
+        dict.fromkeys([*(name for table in tables for name in unique_column_names(table.own_columns())), *ADDED])
+    )
+
+
+def print_rows(
+    printer: Printer, tables: Sequence[Table], run_outcomes: Callable[[Table], Iterator[RunOutcome]]
+) -> None:
+    """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
+
+    def run_rows(table: Table) -> Iterator[RunRow]:
+        return ((_input_cells(run_outcome.item), _added_cells(run_outcome)) for run_outcome in run_outcomes(table))
+
+    if printer.format == "table" and not printer.chosen:
+        all_outcomes = (run_outcome for table in tables for run_outcome in run_outcomes(table))
+        printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
+        return
+    if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
+        csv_header = (*tables[0].own_columns(), *ADDED)
+        padded_rows = (row for table in tables for row in _padded_rows(table, run_rows(table)))
+        printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in padded_rows))
+        printer.flush()
+        return
+    named_rows = (named_row for table in tables for named_row in _named_rows(table, run_rows(table)))
+    printer.many(named_rows, dict, _run_columns(tables), TICKETS_TABLE, "triage_ticket_id")
+
+
+def _ticket_record(run_outcome: RunOutcome) -> Mapping[str, Any]:
+    """Return the record of a row's ticket, or of the rejected row."""
+    if run_outcome.value is not None:
+        return ticket_record(run_outcome.value.ticket)
+    rejected_error = run_outcome.error.message if run_outcome.error else None
+    return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
+
+
+def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
+    """Yield a run's rows with as many own cells as columns, so that added cells are in their columns."""
+    width, indexes = len(table.columns), table.own_indexes()
+    for input_cells, added_cells in run_rows:
+        padded_cells = [*input_cells[:width], *[""] * (width - len(input_cells))]
+        yield padded_cells if len(indexes) == width else [padded_cells[index] for index in indexes], added_cells
+
+
+def _named_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[Iterable[tuple[str, Any]]]:
+    column_names = (*unique_column_names(table.own_columns()), *ADDED)
+    for input_cells, added_cells in _padded_rows(table, run_rows):
+        yield zip(column_names, (*input_cells, *added_cells), strict=True)
+
+
+def _input_cells(row_item: object) -> Sequence[Any]:
+    if isinstance(row_item, Rejected):
+        return row_item.cells if row_item.cells is not None else [row_item.raw]
+    return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
+
+
+def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
+    if run_outcome.value is None:
+        return [None, None, None, None, "rejected", None, run_outcome.error.message if run_outcome.error else None]
+    t = run_outcome.value.ticket
+    ticket_problem = t.error or (run_outcome.error.message if run_outcome.error else None)
+    routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
+
 
 RUN_LABELS = {"needs_review": "need review", "routing": "due later"}
 RUN_STATUSES = ("routed", "needs_review", "failed")
@@ -58,7 +146,7 @@ def run(
             return preview_tables(session, printer, tables, input_options)
         input_streams = input_tables.looked_through(session, opened_inputs, read_options)
         tables = input_tables.tables(session, input_streams, read_options)
-        run_output.check_columns(printer, tables)
+        check_columns(printer, tables)
         input_tables.check_written(
             session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
@@ -67,7 +155,7 @@ def run(
             shows_progress, rows_to_run = session.shows_progress(printer.format), partial(total_of, input_streams)
             run_bar = ProgressBar(session, "running", shows_progress, rows_to_run)
             run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, strict=input_options.strict)
-            run_output.print_rows(printer, tables, run_outcomes)
+            print_rows(printer, tables, run_outcomes)
         finally:
             run_summary.close()
             for remark in messages.remarks(tables):
