@@ -39,7 +39,7 @@ class CachedClassifier(WrappedClassifier):
                 uncached = []
                 for ticket, answer_key in zip(chunk, answer_keys, strict=True):
                     if answer_key in recalled:
-                        cached_outcomes.append(self._reused(ticket, recalled[answer_key]))
+                        cached_outcomes.append(self._reused_answer(ticket, recalled[answer_key]))
                     elif answer_key in waiting_tickets:
                         waiting_tickets[answer_key].append(ticket)
                     else:
@@ -51,20 +51,22 @@ class CachedClassifier(WrappedClassifier):
             ready_outcomes = [*cached_outcomes, *outcomes]
             cached_outcomes.clear()
             for outcome in outcomes:
-                ready_outcomes += self._shared(outcome, waiting_tickets)
+                ready_outcomes += self._shared_outcomes(outcome, waiting_tickets)
             yield ready_outcomes
         if cached_outcomes:
             yield cached_outcomes
 
-    def _shared(self, outcome: Outcome[Answer], waiting_tickets: dict[str, list[Ticket]]) -> list[Outcome[Answer]]:
+    def _shared_outcomes(
+        self, outcome: Outcome[Answer], waiting_tickets: dict[str, list[Ticket]]
+    ) -> list[Outcome[Answer]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         same_text = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         new_answer = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]
-        return [self._reused(other, new_answer)._replace(error=outcome.error) for other in same_text]
+        return [self._reused_answer(other, new_answer)._replace(error=outcome.error) for other in same_text]
 
-    def _reused(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
+    def _reused_answer(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
         step = self.rejudged(cached_answer).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
         return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)

@@ -68,13 +68,13 @@ class Encoder:
     def vectors(self, texts: Sequence[str], *, keep: bool = False) -> Floats:
         """Return the encoder's vectors (texts, dimensions). With `keep` it remembers them: training asks them again."""
         if not keep:
-            return self._encoded(texts)
+            return self._encoded_vectors(texts)
         new_texts = [text for text in dict.fromkeys(texts) if text not in self._vectors_by_text]
         if new_texts:
-            self._vectors_by_text |= zip(new_texts, self._encoded(new_texts), strict=True)
+            self._vectors_by_text |= zip(new_texts, self._encoded_vectors(new_texts), strict=True)
         return np.array([self._vectors_by_text[text] for text in texts])
 
-    def _encoded(self, texts: Sequence[str]) -> Floats:
+    def _encoded_vectors(self, texts: Sequence[str]) -> Floats:
         by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))  # less padding
         encoded = []
         for start in range(0, len(by_length), ENCODED_TOGETHER):

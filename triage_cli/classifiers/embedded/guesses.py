@@ -101,7 +101,7 @@ class Guesser:
                     continue
                 judged_texts[row] = _JudgedText(
                     self.model.labels[best], round(chances[best], 4),
-                    self._reason(strongest_words, runner_up, chances[runner_up]),
+                    self._guess_reason(strongest_words, runner_up, chances[runner_up]),
                     self._probabilities_json(chances), doubtful,
                 )  # fmt: skip
         return judged_texts
@@ -120,7 +120,7 @@ class Guesser:
             by_encoder = self._encoder_predictor.predict([tokens[row] for row in rows], encoded)
             replace_predictions(predicted, asked_rows, by_encoder)
 
-    def _reason(self, strongest_words: Sequence[str], runner_up: int, chance: float) -> str:
+    def _guess_reason(self, strongest_words: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain_labels) == 1:
             return "the only category"
         return f"{', '.join(strongest_words) or 'no single word'}; next: {self._plain_labels[runner_up]} {chance:.2f}"

@@ -38,7 +38,7 @@ class Design(NamedTuple):
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas_threads() -> ThreadpoolController:
     """Return what limits the threads of linear algebra; finding its libraries takes as long as a small regression."""
     return ThreadpoolController()
 
@@ -48,7 +48,7 @@ def rotated_design(design: Design) -> tuple[Design, Floats]:
 
     Distances between texts are kept, so that the best weights are the same as those of the texts themselves.
     """
-    with _blas().limit(limits=1, user_api="blas"):
+    with _blas_threads().limit(limits=1, user_api="blas"):
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         squares, axes = np.linalg.eigh(products.astype(np.float64))
     kept_axes = squares > squares[-1] * 1e-7
@@ -150,7 +150,7 @@ def _fit_merged(
     initial_weights = np.zeros((width + 1, present_count)) if start is None else start[:, present].astype(np.float64)
     precision = tolerance / np.finfo(float).eps
     # For such small products, threads wait for each other on a busy machine.
-    with _blas().limit(limits=1, user_api="blas"):
+    with _blas_threads().limit(limits=1, user_api="blas"):
         solution, _, _ = fmin_l_bfgs_b(
             loss,
             initial_weights.ravel(),

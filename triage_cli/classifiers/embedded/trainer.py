@@ -53,11 +53,11 @@ class Trainer:
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
-        return likeliest_labels(self._model(weights), texts)
+        return likeliest_labels(self._suited_model(weights), texts)
 
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
-        model = self._model(weights)
+        model = self._suited_model(weights)
         predictor, label_indexes = Predictor(model), {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
         for rows in inference_steps([each.text for each in labelled]):
@@ -85,7 +85,7 @@ class Trainer:
         """Return whether a model was trained without the encoder that is configured."""
         return not knows_encoder(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
 
-    def _model(self, weights: bytes) -> Model:
+    def _suited_model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)
         return suited_model(model, self._categories) or model
 

@@ -58,7 +58,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
             try:
                 request = self.message_request(question, answer_tokens, without_schema=without_schema)
                 message: object = await self.sdk.messages.create(**request)
-            except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+            except Exception as error:  # noqa: BLE001 - Anthropic's SDK fails at unexpected content
                 provider_error = self.provider_error(error)
                 if provider_error is None or not self.leave_out_refused(provider_error, without_schema=without_schema):
                     return self.unreadable_reply(error)

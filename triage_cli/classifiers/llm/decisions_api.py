@@ -31,7 +31,7 @@ class DecisionProvider(OpenAIClient):
         if categories + 1 > MOST_CHOICES:
             raise ConfigError(f'classifier "{spec.name}": a decision has at most {MOST_CHOICES - 1} categories')
         super().__init__(spec, env)
-        self._wire = spec.wire  # None until the server has answered one of them
+        self._decision_wire = spec.wire  # None until the server has answered one of them
 
     @property
     def constraint(self) -> str:
@@ -49,7 +49,7 @@ class DecisionProvider(OpenAIClient):
         del answer_tokens
         try:
             decision, wire = await self._decision(question)
-        except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+        except Exception as error:  # noqa: BLE001 - the SDK fails at an unexpected decision
             return self.unreadable_reply(error)
         return self.reply(decision, wire)
 
@@ -58,18 +58,18 @@ class DecisionProvider(OpenAIClient):
 
     async def _decision(self, question: Question) -> tuple[object, str]:
         """Return a decision and its protocol, which is used from then on."""
-        wire = self._wire or DECISIONS
+        wire = self._decision_wire or DECISIONS
         try:
             decision = await self._request_decision(question, wire)
         except openai.APIStatusError as error:
-            if wire in (self._wire, SYSTEM_ONE) or not _wants_system_one(read_status_error(error)):
+            if wire in (self._decision_wire, SYSTEM_ONE) or not _wants_system_one(read_status_error(error)):
                 raise
             wire = SYSTEM_ONE
             try:
                 decision = await self._request_decision(question, wire)
             except openai.APIStatusError as second:
                 raise error if second.status_code in NO_SUCH_PROTOCOL else second from None
-        self._wire = self._wire or wire
+        self._decision_wire = self._decision_wire or wire
         return decision, wire
 
     async def _request_decision(self, question: Question, wire: str) -> object:

@@ -78,15 +78,15 @@ class OpenAIProvider(OpenAIClient):
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env)
-        self._form = 0
+        self._json_form = 0
         self._json_form_followed = False
         # OpenAI's own models are large: they need no worked examples and no length limits, which OpenAI refuses.
-        self._without = {"shots", "bounds"} if self.address == OPENAI_URL else {"cache"}
+        self._left_out_features = {"shots", "bounds"} if self.address == OPENAI_URL else {"cache"}
 
     @property
     def constraint(self) -> str:
         """Return which form of JSON restricts chat completions to the list of categories."""
-        form = JSON_FORMS[self._form]
+        form = JSON_FORMS[self._json_form]
         if form == "object":
             return "held to JSON, not to the list, which is checked here"
         return BY_SCHEMA if form == "schema" else BY_NOTHING
@@ -98,7 +98,7 @@ class OpenAIProvider(OpenAIClient):
     async def ask(self, question: Question, answer_tokens: int) -> Reply:
         """Request one chat completion; what the server refuses is left out from then on, and it is repeated at once."""
         while True:
-            form, without = self._form, frozenset(self._without)
+            form, without = self._json_form, frozenset(self._left_out_features)
             try:
                 # Not by `chat.completions.create`, which spends half of a call's CPU time on checking type hints.
                 request_body = self.completion_request(question, answer_tokens)
@@ -106,7 +106,7 @@ class OpenAIProvider(OpenAIClient):
             except openai.APIStatusError as error:
                 if not self.leave_out_refused(read_status_error(error), form, without):
                     raise self.translated_error(error) from None
-            except Exception as error:  # noqa: BLE001 - the SDK fails at unexpected content
+            except Exception as error:  # noqa: BLE001 - OpenAI's SDK fails at unexpected content
                 return self.unreadable_reply(error)
             else:
                 return self.completion_reply(completion, question)
@@ -114,41 +114,41 @@ class OpenAIProvider(OpenAIClient):
     @property
     def options(self) -> dict[str, Any]:
         """Return the form of JSON and the features that the server refused, to be stored for later processes."""
-        return {"form": self._form, "without": sorted(self._without)}
+        return {"form": self._json_form, "without": sorted(self._left_out_features)}
 
     def remember_options(self, options: Mapping[str, Any]) -> None:
         """Start with the form of JSON, and without the features, that an earlier process found to be right."""
-        self._form = min(int(options.get("form", 0)), len(JSON_FORMS) - 1)
-        self._without |= set(options.get("without", ()))
+        self._json_form = min(int(options.get("form", 0)), len(JSON_FORMS) - 1)
+        self._left_out_features |= set(options.get("without", ()))
 
     def record_form(self, *, is_followed: bool) -> None:
         """Record whether a chat completion followed the form of JSON; if none ever did, the next form is used."""
         if is_followed:
             self._json_form_followed = True
         elif not self._json_form_followed:
-            self._form = min(self._form + 1, len(JSON_FORMS) - 1)
+            self._json_form = min(self._json_form + 1, len(JSON_FORMS) - 1)
 
     def completion_request(self, question: Question, answer_tokens: int) -> dict[str, Any]:
         """Return the body of a request for a chat completion, without refused features."""
         messages = [{"role": "system", "content": question.system}]
-        for ticket, answer in question.shots if "shots" not in self._without else ():
+        for ticket, answer in question.shots if "shots" not in self._left_out_features else ():
             messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
         messages.append({"role": "user", "content": question.user})
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
-        form = JSON_FORMS[self._form]
+        form = JSON_FORMS[self._json_form]
         if form == "schema":
-            json_schema = answer_schema(question.labels, bounded="bounds" not in self._without)
+            json_schema = answer_schema(question.labels, bounded="bounds" not in self._left_out_features)
             verdict = {"name": "verdict", "strict": True, "schema": json_schema}
             request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":
             request["response_format"] = {"type": "json_object"}
-        if "temperature" not in self._without:
+        if "temperature" not in self._left_out_features:
             request["temperature"] = 0
-        if "logprobs" not in self._without:
+        if "logprobs" not in self._left_out_features:
             request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-        if "cache" not in self._without:
+        if "cache" not in self._left_out_features:
             request["prompt_cache_key"] = f"triage-{PROMPT_VERSION}"
-        request["max_tokens" if "budget" in self._without else "max_completion_tokens"] = answer_tokens
+        request["max_tokens" if "budget" in self._left_out_features else "max_completion_tokens"] = answer_tokens
         return request
 
     def leave_out_refused(self, provider_error: ProviderError, form: int, without: frozenset[str]) -> bool:
@@ -162,13 +162,13 @@ class OpenAIProvider(OpenAIClient):
             if feature in without or not provider_error.says(pattern):
                 continue
             if feature == "form" and "bounds" not in without:
-                self._without.add("bounds")  # perhaps only these were refused
+                self._left_out_features.add("bounds")  # perhaps only these were refused
             elif feature == "form":
                 if form == len(JSON_FORMS) - 1:
                     return False
-                self._form = max(self._form, form + 1)
+                self._json_form = max(self._json_form, form + 1)
             else:
-                self._without.add(feature)
+                self._left_out_features.add(feature)
             return True
         return False
 

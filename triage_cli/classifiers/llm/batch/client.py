@@ -56,8 +56,8 @@ class BatchClient:
         self.most_requests, self.most_bytes = batch_api.limits
         self._classifier = classifier
         self._batch_api = batch_api
-        self._calibrate = calibrate
-        self._bound = bound
+        self._calibrate_answer = calibrate
+        self._apply_bounds = bound
         self._price = half_price(classifier.spec.price)
         self._answers_in_form = self._answers_out_of_form = 0
         self.heartbeat: Callable[[], None] = _no_heartbeat
@@ -177,9 +177,9 @@ class BatchClient:
         )
         answer = outcome.value._replace(steps=(self._with_new_name(step),))
         # A calibration is for the present question, but the batch may have asked an earlier one.
-        if self._calibrate is not None and batch.fingerprint == self.fingerprint:
-            answer = self._calibrate(answer)
-        return outcome._replace(value=self._bound(answer) if self._bound is not None else answer)
+        if self._calibrate_answer is not None and batch.fingerprint == self.fingerprint:
+            answer = self._calibrate_answer(answer)
+        return outcome._replace(value=self._apply_bounds(answer) if self._apply_bounds is not None else answer)
 
     def _with_new_name(self, step: Classification) -> Classification:
         """Replace the name of a category that was renamed since the batch was sent."""

@@ -50,7 +50,7 @@ class OpenAIBatchApi(OpenAIProvider):
                 expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT // 10},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
-            raise self._batch_error(error) from None
+            raise self._openai_batch_error(error) from None
         return file.id
 
     async def create(self, batch_id: str, input_file_id: str) -> str:
@@ -62,7 +62,7 @@ class OpenAIBatchApi(OpenAIProvider):
                 output_expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT},
             )  # fmt: skip
         except (openai.OpenAIError, ValueError) as error:
-            raise self._batch_error(error) from None
+            raise self._openai_batch_error(error) from None
         return openai_batch.id
 
     async def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:  # noqa: ARG002 - the metadata suffices
@@ -75,7 +75,7 @@ class OpenAIBatchApi(OpenAIProvider):
                 if (other.created_at or 0) < oldest:
                     break
         except (openai.OpenAIError, ValueError) as error:
-            raise self._batch_error(error) from None
+            raise self._openai_batch_error(error) from None
         return None
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
@@ -87,7 +87,7 @@ class OpenAIBatchApi(OpenAIProvider):
                 raise self.translated_error(error) from None
             return BatchLook("gone"), ()
         except (openai.OpenAIError, ValueError) as error:
-            raise self._batch_error(error) from None
+            raise self._openai_batch_error(error) from None
         if openai_batch.status == "failed":
             batch_errors = (openai_batch.errors.data if openai_batch.errors else None) or ()
             messages = [f"{error.code or ''} {error.message or ''}" for error in batch_errors[:3]]
@@ -110,7 +110,7 @@ class OpenAIBatchApi(OpenAIProvider):
             except openai.NotFoundError:
                 are_available = False
             except (openai.OpenAIError, httpx2.HTTPError, ValueError) as error:
-                raise self._batch_error(error) from None
+                raise self._openai_batch_error(error) from None
         return are_available
 
     def read_result(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
@@ -131,7 +131,7 @@ class OpenAIBatchApi(OpenAIProvider):
             return BatchLine(request_id, again=True)
         return BatchLine(request_id, error=self.request_failure(provider_error))
 
-    def _batch_error(self, error: Exception) -> TriageError:
+    def _openai_batch_error(self, error: Exception) -> TriageError:
         """Translate an error of OpenAI's SDK; a compatible server without this address has no batches."""
         if isinstance(error, openai.NotFoundError) and self.address != OPENAI_URL:
             return ConfigError(f"{self.address} seems to have no batches (404)", hint="leave out --batch")
