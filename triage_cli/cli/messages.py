@@ -76,7 +76,7 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
 
 
 def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
-    """Yield the notes about inputs that are known only after reading."""
+    """Yield messages with the notes about inputs that are known only after reading."""
     for input_table in input_tables:
         for remark in input_table.remarks():
             yield f"{f'{input_table.name}: ' if len(input_tables) > 1 else ''}note: {remark}"
@@ -85,14 +85,14 @@ def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
 class Repeats:
     """Messages about problems of many tickets: each problem once, with the first ticket, and at the end their number.
 
-    A problem of the configuration or the machine is reported without tickets.
+    The message about a problem of the configuration or the machine names no tickets.
     """
 
     def __init__(self) -> None:
         self._ticket_counts: Counter[str] = Counter()
 
     def tell(self, did: str, problem: TriageError, ticket: Ticket | None) -> None:
-        """Report a problem of a ticket, if it is a new one."""
+        """Write a message about a problem of a ticket, unless one was written about the same problem."""
         short_id = ids.short(ticket.ticket_id) if ticket else ""
         ticket_name = (ticket.external_id or short_id) if ticket and isinstance(problem, ItemError) else ""
         sentence = f"{did}: {problem.sentence().removeprefix(f'{short_id}: ')}"
@@ -101,7 +101,7 @@ class Repeats:
         self._ticket_counts[sentence] += isinstance(problem, ItemError)
 
     def close(self) -> None:
-        """Report the numbers of tickets with repeated problems."""
+        """Write messages with the numbers of tickets that have repeated problems."""
         for sentence, ticket_count in self._ticket_counts.items():
             if ticket_count > 1:
                 say(f"{sentence} ({ticket_count:,} tickets)")
@@ -115,11 +115,11 @@ class Unroutable:
         self._counts_by_category: Counter[str] = Counter()
 
     def add(self, category: str | None) -> None:
-        """Count one more unroutable ticket."""
+        """Count one more unroutable ticket for the message."""
         self._counts_by_category[category or "no category"] += 1
 
     def close(self) -> None:
-        """Report the number of unroutable tickets, their categories, and what to do."""
+        """Write the message: how many tickets are unroutable, their categories, and what to do."""
         if not self._counts_by_category:
             return
         unroutable_count = self._counts_by_category.total()
@@ -146,7 +146,7 @@ def joined(*message_parts: str) -> str:
 
 
 def plural(number: int, many: str, one: str | None = None) -> str:
-    """Return a count and its noun, as `3 tickets` or `1 ticket`; without `one`, the singular is made from `many`."""
+    """Return a count for a message, as `3 tickets` or `1 ticket`; without `one`, the singular is made from `many`."""
     return f"{number:,} {_counted_noun(number, many, one)}"
 
 
@@ -159,7 +159,7 @@ def _counted_noun(number: int, many: str, one: str | None = None) -> str:
 
 
 def still(number: int, status: str) -> str:
-    """Return a note about tickets that a command for all of this status has left, or nothing."""
+    """Return the message about tickets that a command for all of this status has left, or nothing."""
     is_one = number == 1
     if status == "routing":
         other_reason = f"{'its' if is_one else 'their'} deliveries are due later: triage why ID says why, and when"
@@ -171,7 +171,7 @@ def still(number: int, status: str) -> str:
 
 
 def cut(which: str, number: int) -> str:
-    """Return the note that a list on a terminal shows only its first or its last rows."""
+    """Return the message that a list on a terminal shows only its first or its last rows."""
     return f"these are the {which} {number}: --limit N, or a pipe, shows more"
 
 
@@ -183,7 +183,7 @@ def after_storing(statuses: Collection[str]) -> str:
 
 
 def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
-    """Return counts for a summary, as `12 created, 0 updated`: those in `always`, and others that are not 0."""
+    """Return counts for a message, as `12 created, 0 updated`: those in `always`, and others that are not 0."""
     labelled_counts = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}
     shown_counts = (labelled_counts[name] for name in labelled_counts if name in always or counts.get(name))
     return ", ".join(f"{count} {_counted_noun(count, many)}" for count, many in shown_counts)

@@ -19,11 +19,12 @@ from triage_cli.domain.times import timestamp
 from triage_cli.readers import dates, priorities
 from triage_cli.readers.table import ReadOptions
 
+# How times are typed as the values of options.
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")
 DAYS_AGO = {"now": 0, "today": 0, "yesterday": 1}
 PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten years": timedelta(days=3653)}
 AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-MOST = 2**63 - 1  # the largest integer of the databases
+MOST = 2**63 - 1  # the largest value of an option, and the largest integer of the databases
 Files = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir."),
@@ -121,12 +122,12 @@ def listed(typed: Sequence[str] | None) -> list[str]:
     return [value.strip() for values in typed or () for value in values.split(",")]
 
 
-def check_known(what: str, value: str | None, known: Sequence[str]) -> None:
+def check_known(what: str, typed: str | None, known_values: Sequence[str]) -> None:
     """Raise `UsageError` for a typed value of an option that is not among the known ones."""
-    if value is not None and value not in known:
-        near = get_close_matches(value, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
-        raise UsageError(f'no {what} "{value}"', hint=hint)
+    if typed is not None and typed not in known_values:
+        near_values = get_close_matches(typed, known_values, 1)
+        hint = f"did you mean {near_values[0]}?" if near_values else f"one of {', '.join(known_values)}"
+        raise UsageError(f'no {what} "{typed}"', hint=hint)
 
 
 def past(age: str | None) -> str | None:
@@ -260,11 +261,11 @@ class ClassifyOptions:
     deadline: Deadline = None
 
     def plan(self, session: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
-        """Return the plan for `classify`. Raises `UsageError`."""
+        """Return these options as the plan of a classification. Raises `UsageError`."""
         if batch:
             session.only_here("--batch")
         classifiers = session.config.classifiers
         if self.classifier is not None and not session.is_remote and self.classifier not in classifiers:
             raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
-        wait, ends = seconds(self.max_wait), duration(self.deadline)
-        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, wait, ends, batch)
+        max_wait, deadline = seconds(self.max_wait), duration(self.deadline)
+        return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, deadline, batch)

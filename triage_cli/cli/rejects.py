@@ -73,7 +73,7 @@ class RejectWriter:
 
     def _write_row(self, rejects_file: io.TextIOWrapper, rejected: object, table: Table) -> None:
         if table.delimiter and table.headed and not self._header_written:
-            rejects_file.write(_csv_line(table.columns, table.delimiter) + "\n")
+            rejects_file.write(_rejects_csv_line(table.columns, table.delimiter) + "\n")
             self._header_written = True
         raw_row = rejected.raw if isinstance(rejected, Rejected) else ""
         if isinstance(rejected, TicketDraft) and rejected.origin == "mail":
@@ -82,7 +82,7 @@ class RejectWriter:
             cells = {name: cell for name, cell in zip(table.columns, rejected.cells, strict=True) if cell is not None}
             raw_row = json.dumps(cells, ensure_ascii=False)
         elif isinstance(rejected, TicketDraft) and rejected.cells is not None:
-            raw_row = _csv_line(rejected.cells, table.delimiter)
+            raw_row = _rejects_csv_line(rejected.cells, table.delimiter)
         _write_whole(rejects_file, raw_row, rejected.rest if isinstance(rejected, Rejected) else ())
 
     def close(self) -> None:
@@ -112,14 +112,14 @@ class RejectedItems:
     def __init__(self, rejects_path: Path | None) -> None:
         self._rejects_file = None if rejects_path is None else opened(rejects_path, append=True)
 
-    def add(self, item: object) -> None:
+    def add(self, rejected_item: object) -> None:
         """Write a rejected item and flush it, so that a kill does not lose it."""
         if self._rejects_file is None:
             return
-        if isinstance(item, TicketDraft) and item.origin == "mail":
-            _write_whole(self._rejects_file, _rewritten_mail(item))
-        elif isinstance(item, Rejected):
-            _write_whole(self._rejects_file, item.raw, item.rest)
+        if isinstance(rejected_item, TicketDraft) and rejected_item.origin == "mail":
+            _write_whole(self._rejects_file, _rewritten_mail(rejected_item))
+        elif isinstance(rejected_item, Rejected):
+            _write_whole(self._rejects_file, rejected_item.raw, rejected_item.rest)
         self._rejects_file.flush()
 
     def close(self) -> None:
@@ -137,10 +137,10 @@ def _write_whole(rejects_file: io.TextIOWrapper, raw_row: str, rest: Iterable[st
     rejects_file.write(last_piece.rstrip("\r\n") + "\n")
 
 
-def _csv_line(cells: Sequence[str], delimiter: str) -> str:
-    csv_line = io.StringIO(newline="")
-    csv.writer(csv_line, delimiter=delimiter).writerow(cells)
-    return csv_line.getvalue().removesuffix("\r\n")
+def _rejects_csv_line(cells: Sequence[str], delimiter: str) -> str:
+    rejects_line = io.StringIO(newline="")
+    csv.writer(rejects_line, delimiter=delimiter).writerow(cells)
+    return rejects_line.getvalue().removesuffix("\r\n")
 
 
 def _parsed_limit(max_rejects: str) -> tuple[float, bool]:

@@ -99,20 +99,20 @@ def _without_piles(text: str, instead: Callable[[str], str]) -> str:
     return _MAYBE_PILED_MARKS.sub(without_pile, text)
 
 
-def _escaped(char: str) -> str:
+def _escaped(hidden_character: str) -> str:
     """Return a hidden character as its escape in JSON; lines are kept."""
-    if char == "\n":
-        return char
-    utf16_bytes = char.encode("utf-16-be", "surrogatepass")
+    if hidden_character == "\n":
+        return hidden_character
+    utf16_bytes = hidden_character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(utf16_bytes[::2], utf16_bytes[1::2], strict=True))
 
 
-def _visible(char: str) -> str:
+def _visible(hidden_character: str) -> str:
     """Return a hidden character as a visible escape; a blank becomes a space."""
-    if char in "\n\r\t":
+    if hidden_character in "\n\r\t":
         return " "
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else escape(char)
+    code_point = ord(hidden_character)
+    return f"\\x{code_point:02x}" if code_point < 0x100 else escape(hidden_character)
 
 
 def open_closed() -> None:

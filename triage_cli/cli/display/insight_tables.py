@@ -46,13 +46,14 @@ def drift(records: Sequence[Record]) -> RenderableType:
 
 def plan(_records: Sequence[object], compared: Plan) -> RenderableType:
     """Return the tables of a plan: volumes of destinations, changed categories, accuracy, and its first moves."""
-    has_pages = any(v.pages for v in compared.destinations)
+    has_pages = any(volume.pages for volume in compared.destinations)
     volume_table = _insight_table("destination", "before", "after", "change", *(["pages"] if has_pages else []))
-    for v in compared.destinations:
-        change_style = "bold red" if v.pages and v.after > v.before else ""
-        change = f"{v.after - v.before:+,}" if v.after != v.before else ""
-        pages = ["yes" if v.pages else ""] if has_pages else []
-        volume_table.add_row(text(v.destination), f"{v.before:,}", f"{v.after:,}", text(change, change_style), *pages)
+    for volume in compared.destinations:
+        change_style = "bold red" if volume.pages and volume.after > volume.before else ""
+        change = f"{volume.after - volume.before:+,}" if volume.after != volume.before else ""
+        pages = ["yes" if volume.pages else ""] if has_pages else []
+        before, after = f"{volume.before:,}", f"{volume.after:,}"
+        volume_table.add_row(text(volume.destination), before, after, text(change, change_style), *pages)
     category_matrix = _insight_table("category", "would be", "tickets")
     for old_category, new_category, n in compared.matrix:
         category_matrix.add_row(text(_category(old_category)), text(_category(new_category)), f"{n:,}")
