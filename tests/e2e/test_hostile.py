@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.watched_terminal import watched
-from triage_cli.cli import terminal
+from triage_cli.cli import safe_text
 from triage_cli.cli.display import cells, table_layout, tables, ticket_tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
@@ -171,10 +171,10 @@ def test_what_a_ticket_says_is_in_neither_runs_nor_events(fitted: Cli) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_safe_text_is_one_visible_line(text: str) -> None:
-    shown = terminal.safe(text)
+    shown = safe_text.safe(text)
     assert [c for c in shown if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")] == []
     assert not set(shown) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200b\u200e\u200f\ufeff")
-    assert terminal.safe(shown) == shown
+    assert safe_text.safe(shown) == shown
     if all(c.isascii() and c.isprintable() for c in text):
         assert shown == text
 
@@ -183,21 +183,21 @@ def test_safe_text_is_one_visible_line(text: str) -> None:
 def test_no_character_has_a_pile_of_marks(pile: str) -> None:
     """A terminal draws them over the lines above."""
     text = f"x {pile * 40} é ก็ y"
-    for shown in (terminal.safe(text), *table_layout.rendered(cells.text(text)), terminal.safe_json(f'"{text}"')):
+    for shown in (safe_text.safe(text), *table_layout.rendered(cells.text(text)), safe_text.safe_json(f'"{text}"')):
         assert "é ก็ y" in shown
         assert len(re.findall("[\u0301\u0336\u20dd\u064b\u0e47\ufe0f]", shown)) <= 8 + 2
-    assert json.loads(terminal.safe_json(f'"{text}"')) == text
+    assert json.loads(safe_text.safe_json(f'"{text}"')) == text
 
 
 @given(st.text() | st.lists(st.sampled_from(NASTY)).map("".join))
 def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
     cell = cells.text(text, "red")
-    assert cell.plain == terminal.safe(text)
+    assert cell.plain == safe_text.safe(text)
     console = Console(file=io.StringIO(), force_terminal=True, width=4000, color_system="truecolor")
     with console.capture() as capture:
         console.print(cell, soft_wrap=True, end="")
     shown = capture.get()
-    assert OURS.sub("", shown) == terminal.safe(text)
+    assert OURS.sub("", shown) == safe_text.safe(text)
     assert "\x1b]" not in shown
 
 

@@ -24,7 +24,7 @@ from tests.support.llm_server import Asked, Script, Step, chat, failing, good, r
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers.llm import interpretation, prompt
-from triage_cli.cli import terminal
+from triage_cli.cli import safe_text
 from triage_cli.cli.display import cells, table_layout, ticket_tables
 from triage_cli.cli.output import Printer
 from triage_cli.config import load_config
@@ -51,7 +51,7 @@ LABELS = [category.name for category in CATEGORIES]
 def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
     del tmp_path
     for text in (ESCAPES, BIDI):
-        for shown in (terminal.safe(text), cells.text(text).plain, terminal.safe_lines(f"a\n{text}")):
+        for shown in (safe_text.safe(text), cells.text(text).plain, safe_text.safe_lines(f"a\n{text}")):
             assert not re.search(
                 "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]", shown
             )
@@ -110,7 +110,7 @@ def a_model_that_was_won_over_names_no_label_of_its_own(tmp_path: Path) -> None:
     reason = interpretation.clean_reason(f"{ESCAPES}{BIDI} " + "x" * 5000, "system")
     assert reason is not None
     assert len(reason) < 330
-    assert terminal.safe(reason) == reason
+    assert safe_text.safe(reason) == reason
 
 
 def suspicious_text_raises_review_and_is_not_sent_on(tmp_path: Path) -> None:

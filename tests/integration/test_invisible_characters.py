@@ -16,7 +16,7 @@ from tests.support.commands import on_terminal
 from tests.support.llm_server import running_llm_server
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.cli import terminal
+from triage_cli.cli import safe_text
 from triage_cli.config.categories import DEFAULT_CATEGORIES
 from triage_cli.config.classifiers import REDACTABLE
 from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, is_plain, readable
@@ -111,7 +111,7 @@ def test_what_is_not_masked_stays_as_it_is(text: str) -> None:
 @pytest.mark.parametrize("text", WRITTEN)
 def test_what_shapes_a_text_is_printed_and_sent_as_it_was_written(text: str) -> None:
     text_around = f"Hello {text} and"
-    assert terminal.safe(text_around) == text_around
+    assert safe_text.safe(text_around) == text_around
     assert readable(text_around) == text_around
     asked = prompt.question(DEFAULT_CATEGORIES, text_around, text_around)
     assert json.loads(asked.user) == {"subject": text_around, "description": text_around}
@@ -119,7 +119,7 @@ def test_what_shapes_a_text_is_printed_and_sent_as_it_was_written(text: str) -> 
     assert Suspicion(["Billing"]).found(text_around) == ()
 
 
-@pytest.mark.parametrize("tidy", [readable, terminal.safe])
+@pytest.mark.parametrize("tidy", [readable, safe_text.safe])
 @given(text=st.text() | st.text(alphabet=st.sampled_from([*HIDDEN, *"a❤👩می葛1\u20e3\U0001f3f4"])))
 def test_what_is_shown_and_sent_hides_nothing_and_stays_so(tidy: Callable[[str], str], text: str) -> None:
     once = tidy(text)

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from triage_cli.cli import terminal
+from triage_cli.cli import safe_text
 from triage_cli.cli.display.text_layout import cut, wrapped
 from triage_cli.cli.review import filters, screen_lines
 from triage_cli.cli.review.key_bindings import beginning_with, keys_of
@@ -29,7 +29,7 @@ WIDTHS = st.text("漢字カナ한글🙂🎉é a-b\t\u0301\u202e\ufe0f", max_siz
 @given(WIDTHS, st.integers(5, 120))
 @settings(max_examples=200, deadline=None)
 def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width: int) -> None:
-    line = terminal.safe(text)
+    line = safe_text.safe(text)
     lines = wrapped(line, width)
     assert max(map(cell_len, lines)) <= width
     assert "".join("".join(lines).split()) == "".join(line.split())

@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO
 
-from triage_cli.cli import live_line, terminal
+from triage_cli.cli import live_line, safe_text, terminal
 from triage_cli.domain import ids
 from triage_cli.domain.errors import ConfigError, ItemError, TriageError
 from triage_cli.domain.json_values import to_json
@@ -33,7 +33,7 @@ JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a 
 
 def say(text: str) -> None:
     """Write a message to stderr, as one line; if that fails, the command goes on."""
-    _write_message(formatted(terminal.safe(text), sys.stderr) + "\n")
+    _write_message(formatted(safe_text.safe(text), sys.stderr) + "\n")
 
 
 def formatted(message: str, stream: TextIO) -> str:
@@ -58,7 +58,7 @@ def _write_message(message_line: str) -> None:
 
 def ask(question: str) -> None:
     """Write a question to stderr, without a line end."""
-    sys.stderr.write(terminal.safe(question))
+    sys.stderr.write(safe_text.safe(question))
     sys.stderr.flush()
 
 
@@ -70,7 +70,7 @@ def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None 
         say(config_problem)
     if _has_json_output(args):
         json_message = to_json(error_record(problem.code, problem.message, problem.hint))
-        _write_message((terminal.safe_json(json_message) if terminal.is_terminal(sys.stderr) else json_message) + "\n")
+        _write_message((safe_text.safe_json(json_message) if terminal.is_terminal(sys.stderr) else json_message) + "\n")
     else:
         say(f"error: {problem.sentence()}")
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
-from triage_cli.cli import column_selection, messages, terminal
+from triage_cli.cli import column_selection, messages, safe_text, terminal
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.hostile_text.formulas import guarded
 from triage_cli.domain.json_values import to_json
@@ -158,10 +158,10 @@ class Printer:
 
     def _safe_for_terminal(self, text: str) -> str:
         if self.format in ("json", "jsonl"):
-            return terminal.safe_json(text)
+            return safe_text.safe_json(text)
         if self.format == "tsv":
-            return "\t".join(map(terminal.safe_lines, text.split("\t")))
-        return terminal.safe_lines(text)
+            return "\t".join(map(safe_text.safe_lines, text.split("\t")))
+        return safe_text.safe_lines(text)
 
     def write_safe(self, text: str) -> bool:
         """Write a safe text with its colours to stdout; return as `write` does."""

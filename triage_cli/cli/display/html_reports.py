@@ -8,7 +8,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
-from triage_cli.cli.terminal import safe
+from triage_cli.cli.safe_text import safe
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.insight.plans import Plan
 from triage_cli.domain.times import now

@@ -10,7 +10,7 @@ from rich.style import Style
 from triage_cli.cli.display.cells import STATUS_COLOURS, Record, cell, text
 from triage_cli.cli.display.tables import titled_table
 from triage_cli.cli.messages import plural
-from triage_cli.cli.terminal import safe
+from triage_cli.cli.safe_text import safe
 
 FULL_BAR = 24  # the width of the bar of all tickets
 COUNT_TITLES = {

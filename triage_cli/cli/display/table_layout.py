@@ -13,7 +13,8 @@ from rich.segment import Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli.terminal import has_colour, is_terminal, safe
+from triage_cli.cli.safe_text import safe
+from triage_cli.cli.terminal import has_colour, is_terminal
 
 COLUMN_GAP = 2  # between two columns of a table
 # The least width of a column before another column is left out of the table; larger for these columns.

@@ -5,7 +5,7 @@ import textwrap
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from triage_cli.cli.terminal import safe
+from triage_cli.cli.safe_text import safe
 
 # A word, or one wide character, after which a line of text may break; each with the space before it.
 WIDE_CHARACTERS = (

@@ -9,7 +9,8 @@ from triage_cli.cli.display import event_lines
 from triage_cli.cli.display.cells import STATUS_COLOURS, Record, bar, text, ticket_name, to_the_second
 from triage_cli.cli.display.table_layout import AutoWidthTable, StackingTable, grid, unfolding
 from triage_cli.cli.display.tables import titled_table
-from triage_cli.cli.terminal import AMBER, safe_lines
+from triage_cli.cli.safe_text import safe_lines
+from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.agent_suggestions import answerer
 
 PRIORITY_STYLES = {"urgent": "bold red", "high": AMBER, "low": "dim"}

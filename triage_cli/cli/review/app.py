@@ -10,7 +10,7 @@ from functools import partial
 from textual import events, work
 from textual.widgets import Input
 
-from triage_cli.cli import messages, terminal
+from triage_cli.cli import messages, safe_text
 from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.browser import TicketBrowser
@@ -215,7 +215,7 @@ class ReviewApp(TicketBrowser):
         ticket, category, _ = self.session.undo()
         self.marks.pop(ticket.ticket_id, None)
         self.queue.update(ticket)
-        self.message = terminal.safe(f"taken back: {category}" if category else "back")
+        self.message = safe_text.safe(f"taken back: {category}" if category else "back")
         if self.queue.place(ticket.ticket_id) is None:  # the queue was loaded after the verdict
             self.open(self.view)
         self.go_to(self.queue.place(ticket.ticket_id) or 0)
@@ -242,7 +242,7 @@ class ReviewApp(TicketBrowser):
         self._routes = False
         for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
-            self.message = terminal.safe(f"{_short_name(ticket)}: {route_message}")
+            self.message = safe_text.safe(f"{_short_name(ticket)}: {route_message}")
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
 
@@ -273,7 +273,7 @@ class ReviewApp(TicketBrowser):
 
     def _go_on(self, message: str) -> None:
         """Go to the next ticket that is not decided or skipped, and show a message about the last step."""
-        self.message = terminal.safe(message)
+        self.message = safe_text.safe(message)
         queue_place = self.cursor + 1
         while queue_place < len(self.queue.entries) or self.queue.load():
             if self._mark(self.queue.entries[queue_place]) == " ":

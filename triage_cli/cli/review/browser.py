@@ -8,7 +8,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from triage_cli.cli import terminal
+from triage_cli.cli import safe_text
 from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
@@ -218,7 +218,7 @@ class TicketBrowser(App[int]):
 
     def tell(self, message: str) -> None:
         """Show a message in the last line of the browser."""
-        self.message = terminal.safe(message)
+        self.message = safe_text.safe(message)
         self.draw()
 
     def _fatal_error(self) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from triage_cli.cli import messages, terminal
+from triage_cli.cli import messages, safe_text
 from triage_cli.cli.display.text_layout import wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review import key_bindings, screen_lines
@@ -54,7 +54,7 @@ class PlainReview:
         for key, category in self._categories_by_key.items():
             keys_by_category[category].append(key)
         key_list = "   ".join(
-            f"{'/'.join(keys)} {terminal.safe(name)}".strip() for name, keys in keys_by_category.items()
+            f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_category.items()
         )
         self._write_line("\n" + "\n".join((*wrapped(key_list, width), *wrapped(LINE_HINT, width))))
 
@@ -74,7 +74,7 @@ class PlainReview:
             try:
                 step = self._handle_line(ticket, typed_line)
             except TriageError as error:
-                self._write_line(terminal.safe(error.sentence()))
+                self._write_line(safe_text.safe(error.sentence()))
                 ticket = self._read_again(ticket, queue_place)
                 continue
             if step != 0 or typed_line == key_bindings.QUIT:
@@ -102,7 +102,7 @@ class PlainReview:
             return self._undo(ticket)
         if typed_line == key_bindings.LEARN:
             self._write_line("learning from the verdicts")
-            self._write_line(terminal.safe(self._session.learn()))
+            self._write_line(safe_text.safe(self._session.learn()))
             self._queue = self._queue.again()
             return TO_FIRST_TICKET
         if typed_line in (key_bindings.WHY, key_bindings.HELP) or typed_line.startswith(f"{key_bindings.NOTE} "):
@@ -112,7 +112,7 @@ class PlainReview:
 
     def _undo(self, ticket: Ticket) -> int:
         undone = self._session.undo()
-        self._write_line(terminal.safe(f"taken back: {undone.category or 'skip'}"))
+        self._write_line(safe_text.safe(f"taken back: {undone.category or 'skip'}"))
         self._queue.update(undone.ticket)
         queue_place = self._queue.place(undone.ticket.ticket_id)
         if queue_place is None:  # the queue was loaded after the verdict
@@ -126,7 +126,7 @@ class PlainReview:
             self._write_wrapped(LINE_HINT)
         elif typed_line == key_bindings.WHY:
             for sentence in self._session.triage.why(ticket.ticket_id).why:
-                safe_sentence = terminal.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
+                safe_sentence = safe_text.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
                 self._write_wrapped(safe_sentence)
         else:
             self._typed_note = typed_line[2:].strip()
@@ -141,11 +141,11 @@ class PlainReview:
         else:
             matching_categories = key_bindings.beginning_with(typed_line, self._session.category_names)
         if len(matching_categories) != 1:
-            safe_names = map(terminal.safe, matching_categories)
+            safe_names = map(safe_text.safe, matching_categories)
             matching_text = ", ".join(safe_names) or f"that is no key and no category; {LINE_HINT}"
             self._write_wrapped(matching_text)
             return 0
         self._session.give(ticket, matching_categories[0], self._typed_note)
-        verdict = f"{terminal.safe(name_of(ticket))}: {terminal.safe(matching_categories[0])}"
+        verdict = f"{safe_text.safe(name_of(ticket))}: {safe_text.safe(matching_categories[0])}"
         self._write_line(messages.joined(verdict, self._session.offer))
         return 1

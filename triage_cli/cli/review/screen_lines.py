@@ -13,7 +13,8 @@ from triage_cli.cli.display.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
 from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
-from triage_cli.cli.terminal import AMBER, safe
+from triage_cli.cli.safe_text import safe
+from triage_cli.cli.terminal import AMBER
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.explanation.next_step import shell_name

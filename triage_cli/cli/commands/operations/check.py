@@ -6,7 +6,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from triage_cli.cli import messages, options, terminal
+from triage_cli.cli import messages, options, safe_text
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
@@ -96,7 +96,7 @@ def _limit_findings(
     if age is not None:
         late_selection = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
         oldest_late = next(iter(triage.find(late_selection)), None)
-        name = "" if oldest_late is None else terminal.safe(oldest_late.external_id or oldest_late.ticket_id)
+        name = "" if oldest_late is None else safe_text.safe(oldest_late.external_id or oldest_late.ticket_id)
         age_finding = f"ticket {name} is not classified" if oldest_late else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", oldest_late is None)
     stats = triage.stats()
@@ -107,7 +107,7 @@ def _limit_findings(
         # network.
         oldest_delivery, latest_allowed = stats.oldest_pending_delivery, options.past(delivery_age) or ""
         late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest_allowed else None
-        of = f"a delivery of {terminal.safe(late_at)} is still" if late_at else "no delivery is"
+        of = f"a delivery of {safe_text.safe(late_at)} is still" if late_at else "no delivery is"
         yield Finding(f"{of} pending after {delivery_age}", late_at is None)
     if pending is not None:
         waiting = sum(states.get("pending", 0) for states in stats.deliveries.values())
@@ -124,6 +124,6 @@ def _late_batch_findings(stats: Stats, age: str) -> Iterator[Finding]:
     for name, waits in stats.waiting.items():
         if times.to_seconds(waits["since"]) <= latest_allowed:
             wait = messages.plural(waits["tickets"], "tickets wait", "ticket waits")
-            waiting_batches = f"{wait} in batches of {terminal.safe(name)} since {waits['since']}"
+            waiting_batches = f"{wait} in batches of {safe_text.safe(name)} since {waits['since']}"
             batch_text = f"{waiting_batches}, {age} after the day that one takes"
             yield Finding(batch_text, is_kept=False, hint=BATCH_HINT)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
+from triage_cli.cli import local_time, messages, options, safe_text, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -117,7 +117,7 @@ def _preview_cost(
         preview_figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, preview_figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
     elif estimate.prompt:
-        Printer("table").write(terminal.safe_lines(estimate.prompt) + "\n")
+        Printer("table").write(safe_text.safe_lines(estimate.prompt) + "\n")
     if estimate.cost is None:
         expected_cost = "at a price that is not configured"
     else:

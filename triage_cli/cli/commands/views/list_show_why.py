@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import local_time, messages, options, terminal, ticket_id_input
+from triage_cli.cli import local_time, messages, options, safe_text, terminal, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -179,7 +179,7 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
         if terminal.is_terminal(sys.stdout):
             why_lines = _terminal_why_lines(explanation.why, verbose=bool(session.global_options.verbose))
         else:
-            why_lines = map(terminal.safe, explanation.why)
+            why_lines = map(safe_text.safe, explanation.why)
         for why_line in why_lines:
             Printer("table").write_safe(why_line + "\n")
         return
@@ -196,7 +196,7 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
         lead_time = f"  {local_time.local_times(timed[1])}  " if timed else ""
         # The first line has the ticket's own text, in which no time is converted.
         untimed_text = why_line[timed.end() if timed else 0 :]
-        why_text = terminal.safe(local_time.local_times(untimed_text) if line_number else why_line)
+        why_text = safe_text.safe(local_time.local_times(untimed_text) if line_number else why_line)
         indent = " " * (len(lead_time) or 6)
         wrapped_lines = wrap(
             why_text, why_width, initial_indent=lead_time, subsequent_indent=indent, break_on_hyphens=False
