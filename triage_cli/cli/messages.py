@@ -82,7 +82,7 @@ def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
             yield f"{f'{input_table.name}: ' if len(input_tables) > 1 else ''}note: {remark}"
 
 
-class Repeats:
+class RepeatedProblems:
     """Messages about problems of many tickets: each problem once, with the first ticket, and at the end their number.
 
     The message about a problem of the configuration or the machine names no tickets.
@@ -108,7 +108,7 @@ class Repeats:
         self._ticket_counts.clear()
 
 
-class Unroutable:
+class UnroutableTickets:
     """The message about the tickets of a run that no rule matches: one line at its end, also with -q."""
 
     def __init__(self) -> None:

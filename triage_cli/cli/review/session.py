@@ -13,7 +13,7 @@ from triage_cli.ports.triage import Triage
 from triage_cli.service.learning.training_run import EVERY
 
 
-class Step(NamedTuple):
+class ReviewStep(NamedTuple):
     """A step of a review session: the ticket before it, the given category (None: skipped), and the decided ticket."""
 
     ticket: Ticket
@@ -30,7 +30,7 @@ class ReviewSession:
     def __init__(self, triage: Triage, category_names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
         self.triage = triage
         self.category_names = tuple(category_names)
-        self.steps: list[Step] = []
+        self.steps: list[ReviewStep] = []
         self._learn = learn
         self._verdicts_when_learned = 0  # the number of verdicts given then
 
@@ -71,7 +71,7 @@ class ReviewSession:
             if ticket_now.status == "forgotten" or ticket_now.shown_hash == ticket.shown_hash:
                 raise
             raise _changed_since_shown(ticket, ticket_now) from refused
-        self.steps.append(Step(ticket, category, decided_ticket))
+        self.steps.append(ReviewStep(ticket, category, decided_ticket))
         return decided_ticket
 
     def read_again(self, ticket: Ticket) -> Ticket:
@@ -94,13 +94,13 @@ class ReviewSession:
 
     def skip(self, ticket: Ticket) -> None:
         """Skip a ticket, which leaves it for later."""
-        self.steps.append(Step(ticket, None, ticket))
+        self.steps.append(ReviewStep(ticket, None, ticket))
 
     def can_undo(self) -> bool:
         """Return whether the last step of the session can be undone; a removed category cannot be given again."""
         return bool(self.steps) and self._removed_category(self.steps[-1]) is None
 
-    def undo(self) -> Step:
+    def undo(self) -> ReviewStep:
         """Undo the last step, and return it with the ticket as it is now: an earlier verdict holds again.
 
         Raises `TriageError` if there is no step, or the earlier verdict is no category now; then the step stays. If
@@ -118,7 +118,7 @@ class ReviewSession:
             ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket_now.shown_hash))
         return self.steps.pop()._replace(ticket=ticket)
 
-    def _check_verdict_holds(self, step: Step) -> Ticket:
+    def _check_verdict_holds(self, step: ReviewStep) -> Ticket:
         """Return the ticket as it is now. Raises `RowError`, and drops the step, if its verdict is another's."""
         now, given = self.read_again(step.decided), step.decided
         if (now.verdict, now.category, now.reason) == (given.verdict, given.category, given.reason):
@@ -127,7 +127,7 @@ class ReviewSession:
         changed = f"decided since: {now.category}; that stays" if now.verdict else "taken the verdict back"
         raise RowError(f"{now.external_id or short(now.ticket_id)}: another person has {changed}")
 
-    def _removed_category(self, step: Step) -> str | None:
+    def _removed_category(self, step: ReviewStep) -> str | None:
         """Return the category that a verdict replaced, if it no longer exists."""
         replaced_category = step.ticket.category if step.category and step.ticket.verdict else None
         return None if replaced_category in self.category_names else replaced_category

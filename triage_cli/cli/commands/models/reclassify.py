@@ -93,7 +93,7 @@ def reclassify(
     flip_counts: Counter[str] = Counter()
     flip_matrix: Counter[tuple[str, str]] = Counter()
     exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    unroutable = messages.Unroutable()
+    unroutable = messages.UnroutableTickets()
     try:
         total = partial(among, session, selection, DECIDED_STATUSES)
         reclassify_bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
@@ -126,7 +126,7 @@ def _counted_flips(
     flip_counts: Counter[str],
     flip_matrix: Counter[tuple[str, str]],
     exit_codes: set[ExitCode],
-    unroutable: messages.Unroutable,
+    unroutable: messages.UnroutableTickets,
 ) -> Iterator[Outcome[Flip]]:
     for flip_outcome in flip_outcomes:
         has_failed = flip_outcome.action == Action.UNANSWERED and flip_outcome.error is not None

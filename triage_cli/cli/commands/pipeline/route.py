@@ -70,7 +70,7 @@ def route(
     route_plan = RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
     to_route = partial(among, session, selection, ("classified", "unroutable"))
     route_bar = ProgressBar(session, "routing", session.shows_progress(printer.format), to_route)
-    repeated_problems, unroutable_tickets = messages.Repeats(), messages.Unroutable()
+    repeated_problems, unroutable_tickets = messages.RepeatedProblems(), messages.UnroutableTickets()
     routed = route_bar.over(session.triage.route(selection, route_plan))
     route_outcomes = _counted_routes(
         session, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable_tickets
@@ -144,8 +144,8 @@ def _counted_routes(
     route_counts: Counter[str],
     routed_places: Counter[str],
     route_codes: set[ExitCode],
-    repeated_problems: messages.Repeats,
-    unroutable_tickets: messages.Unroutable,
+    repeated_problems: messages.RepeatedProblems,
+    unroutable_tickets: messages.UnroutableTickets,
 ) -> Iterator[Outcome[Routed]]:
     for route_outcome in route_outcomes:
         route_counts[route_outcome.action] += 1

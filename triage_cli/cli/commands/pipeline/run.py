@@ -182,8 +182,8 @@ class RunSummary:
         self.row_actions: Counter[str] = Counter()
         self.ticket_statuses: Counter[str] = Counter()
         self.routed_places: Counter[str] = Counter()
-        self._repeated_problems = messages.Repeats()
-        self._unroutable_tickets = messages.Unroutable()
+        self._repeated_problems = messages.RepeatedProblems()
+        self._unroutable_tickets = messages.UnroutableTickets()
         self._quiet = quiet
         self._exit_codes = {ExitCode.OK}
 
