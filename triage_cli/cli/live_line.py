@@ -52,14 +52,14 @@ class LiveLine:
     def show(self) -> None:
         """Redraw the live line."""
         width = (terminal.width(sys.stderr) or UNKNOWN_WIDTH) - 1  # a full live line would go on in the next
-        _write(f"{CLEAR}{self._draw(width)[:width]}")
+        _write_to_terminal(f"{CLEAR}{self._draw(width)[:width]}")
         self._is_shown = True
 
     def clear(self) -> bool:
         """Remove the live line; return whether it was shown."""
         was_shown, self._is_shown = self._is_shown, False
         if was_shown:
-            _write(CLEAR)
+            _write_to_terminal(CLEAR)
         return was_shown
 
     def leave(self) -> None:
@@ -81,7 +81,7 @@ def above() -> Iterator[None]:
                 live_line.show()
 
 
-def _write(text: str) -> None:
+def _write_to_terminal(text: str) -> None:
     with suppress(OSError, ValueError):  # a live line on a terminal that is gone ends no work
         sys.stderr.write(text)
         sys.stderr.flush()

@@ -120,31 +120,31 @@ class Printer:
         """Write all of these records to stdout: unlike that of `many`, the table is never cut."""
         self.many(records, lambda record: record, columns, table, key, rows=len(records))
 
-    def one(self, record: Record, table: Table, columns: Sequence[str], key: str = "ticket_id") -> None:
+    def one(self, record: Record, draw_table: Table, record_columns: Sequence[str], key: str = "ticket_id") -> None:
         """Write one record to stdout: in JSON an object, not an array."""
-        self.check_columns(columns)
+        self.check_columns(record_columns)
         if self.silent:
             return
         if self.format == "json":
             self.write(to_json(column_selection.projected(record, self.chosen) if self.chosen else record) + "\n")
             self.flush()
         else:
-            self.all_of([record], columns, table, key)
+            self.all_of([record], record_columns, draw_table, key)
 
     def of_named(
         self, names: Sequence[str] | None, items: Iterable[T], record_of: Callable[[T], Record | None],
-        columns: Sequence[str], table: Table,
+        record_columns: Sequence[str], draw_table: Table,
     ) -> None:  # fmt: skip
         """Write the record of one named ticket as `one` does, after all items; of several, or of all, as `many`."""
         if not names or len(names) > 1 or names[0] == "-":
-            self.many(items, record_of, columns, table)
+            self.many(items, record_of, record_columns, draw_table)
             return
-        self.check_columns(columns)
+        self.check_columns(record_columns)
         records = [made for item in items if (made := record_of(item)) is not None]
         if len(records) == 1:
-            self.one(records[0], table, columns)
+            self.one(records[0], draw_table, record_columns)
         else:
-            self.many(records, lambda record: record, columns, table)
+            self.many(records, lambda record: record, record_columns, draw_table)
 
     def unless_closed(self, items: Iterable[T]) -> Iterator[T]:
         """Yield items until stdout is closed."""
@@ -174,12 +174,12 @@ class Printer:
                 self._close()
         return not self.closed
 
-    def delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    def delimited(self, record_columns: Sequence[str], record_rows: Iterable[Sequence[Any]]) -> None:
         """Write rows of CSV or TSV under a header; if one cannot be written, complete them as `many` does."""
         try:
-            self._write_delimited(columns, rows)
+            self._write_delimited(record_columns, record_rows)
         except Exception:
-            self._complete_items(rows)
+            self._complete_items(record_rows)
             raise
 
     def _write_delimited(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -194,14 +194,14 @@ class Printer:
         else:
             csv.writer(_CsvSink(self, row_end)).writerows(delimited_rows)
 
-    def _delimited_cell(self, value: Any) -> Any:
-        if value is None:
+    def _delimited_cell(self, cell_value: Any) -> Any:
+        if cell_value is None:
             return ""
-        if isinstance(value, bool):
-            return "true" if value else "false"
-        if isinstance(value, dict | list | tuple):
-            value = to_json(value)
-        return guarded(value) if self._excel and isinstance(value, str) else value
+        if isinstance(cell_value, bool):
+            return "true" if cell_value else "false"
+        if isinstance(cell_value, dict | list | tuple):
+            cell_value = to_json(cell_value)
+        return guarded(cell_value) if self._excel and isinstance(cell_value, str) else cell_value
 
     def _write_lines(self, records: Iterable[Record], key: str) -> None:
         for record in records:

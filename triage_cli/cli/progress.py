@@ -42,9 +42,9 @@ class ProgressBar(NamedTuple):
         from triage_cli.cli.live_line import LiveLine
 
         progress = _Progress(self.activity, self.total())
-        self.session.stopped = progress.stopped
-        with LiveLine(progress.drawn):
-            yield from progress.through(items, lambda: self.session.triage.spent)
+        self.session.stopped = progress.stopped_message
+        with LiveLine(progress.drawn_line):
+            yield from progress.counted_items(items, lambda: self.session.triage.spent)
 
 
 def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object]:
@@ -53,7 +53,7 @@ def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object
         return nullcontext()
     from triage_cli.cli.live_line import LiveLine
 
-    return LiveLine(_Progress(activity, ProgressTotal()).drawn)
+    return LiveLine(_Progress(activity, ProgressTotal()).drawn_line)
 
 
 def counted_line(session: CommandContext, activity: str, items: Iterable[T]) -> Iterator[T]:
@@ -64,8 +64,8 @@ def counted_line(session: CommandContext, activity: str, items: Iterable[T]) -> 
     from triage_cli.cli.live_line import LiveLine
 
     progress = _Progress(activity, ProgressTotal())
-    with LiveLine(progress.drawn):
-        yield from progress.through(items, lambda: 0.0)
+    with LiveLine(progress.drawn_line):
+        yield from progress.counted_items(items, lambda: 0.0)
 
 
 @contextmanager
@@ -78,13 +78,13 @@ def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], I
 
     progress = _Progress("verifying", ProgressTotal())
 
-    def counted(events: Iterable[T], number: int) -> Iterator[T]:
-        progress.begin("verifying", ProgressTotal(number))
-        yield from progress.through(events, lambda: 0.0)
+    def counted_events(events: Iterable[T], event_count: int) -> Iterator[T]:
+        progress.begin("verifying", ProgressTotal(event_count))
+        yield from progress.counted_items(events, lambda: 0.0)
         progress.begin("comparing the tables with the log", ProgressTotal())
 
-    with LiveLine(progress.drawn) if shown else nullcontext():
-        yield counted
+    with LiveLine(progress.drawn_line) if shown else nullcontext():
+        yield counted_events
 
 
 class _Progress:
@@ -102,7 +102,7 @@ class _Progress:
         self._done_share = 0.0
         self.done_items = 0
 
-    def through(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
+    def counted_items(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
         """Yield items, and update the progress and the cost."""
         measured = time.monotonic()
         for done_items, item in enumerate(items, 1):
@@ -112,14 +112,14 @@ class _Progress:
                 self.measure(spent())
             yield item
 
-    def measure(self, spent: float) -> None:
+    def measure(self, spent_usd: float) -> None:
         """Measure the share that is done, the speed and the cost."""
-        seconds = time.monotonic() - self._started
+        elapsed = time.monotonic() - self._started
         if self._total.length:
             done = self._total.done() if self._total.done else self.done_items
             self._done_share = min(done / self._total.length, 1.0)
-        cost = f", ${spent:.4f}" if spent else ""
-        self._progress_text = f" {self._done_text()} at {self.done_items / seconds:,.0f}/s{cost}"
+        cost = f", ${spent_usd:.4f}" if spent_usd else ""
+        self._progress_text = f" {self._done_text()} at {self.done_items / elapsed:,.0f}/s{cost}"
 
     def _done_text(self) -> str:
         if not self._total.length:
@@ -128,11 +128,11 @@ class _Progress:
             return f"{self.done_items:,}, {self._done_share:.0%}"
         return f"{self.done_items:,} of {self._total.length:,}"
 
-    def stopped(self) -> str:
+    def stopped_message(self) -> str:
         """Return the message of a stopped command: its progress, and how to continue."""
         return f"stopped after {self._done_text()}; the same command goes on with the rest"
 
-    def drawn(self, width: int) -> str:
+    def drawn_line(self, width: int) -> str:
         """Return the progress line: a bar and the remaining time if the total is known, else the elapsed time."""
         elapsed = time.monotonic() - self._started
         spinner = SPINNER[int(elapsed * 10) % len(SPINNER)]

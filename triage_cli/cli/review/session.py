@@ -80,13 +80,16 @@ class ReviewSession:
 
     @property
     def offer(self) -> str:
-        """Return the offer to learn, if there are enough verdicts since the last time; else an empty text."""
+        """Return the offer to learn, if the session has enough verdicts since the last time; else an empty text."""
         new_verdicts = self.verdicts_given - self._verdicts_when_learned
         enough = self._learn is not None and new_verdicts >= EVERY
         return f"{new_verdicts} new verdicts: {LEARN} learns from them" if enough else ""
 
     def learn(self) -> str:
-        """Learn from the verdicts, which changes the order of the queue; return a summary. Raises `TriageError`."""
+        """Learn from the session's verdicts, which changes the order of the queue; return a summary.
+
+        Raises `TriageError`.
+        """
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
         self._verdicts_when_learned = self.verdicts_given
