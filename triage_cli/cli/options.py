@@ -161,9 +161,9 @@ def period(option: str, typed: str, least: str, most: str, example: str) -> time
     return typed_period
 
 
-def earliest(*moments: str | None) -> str | None:
+def earliest(*typed_times: str | None) -> str | None:
     """Return the earliest of the typed times; None if none was typed."""
-    return min((moment for moment in moments if moment is not None), default=None)
+    return min((typed_time for typed_time in typed_times if typed_time is not None), default=None)
 
 
 def sort(typed: str | None) -> str:

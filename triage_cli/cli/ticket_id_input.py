@@ -50,7 +50,7 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
 
 
 def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
-    """Return the first line of an input that is not blank, empty if there is none, and the lines after it."""
+    """Return the first line of ticket ids that is not blank, empty if there is none, and the lines after it."""
     input_lines = text_lines(stream)
     return next((name_line for name_line in input_lines if name_line.strip()), ""), input_lines
 
@@ -75,7 +75,7 @@ def is_json(first_line: str) -> bool:
 
 
 def values(first_line: str, input_lines: Iterable[str]) -> Iterator[tuple[int, str, Any, str]]:
-    """Yield the values of an input in JSON, each with its line, its text, and why it is malformed, or ""."""
+    """Yield the JSON values of an input of ticket ids, each with its line, its text, and why it is malformed, or ""."""
     return json_values(chain([first_line], input_lines), by_line=first_line.lstrip().startswith("{"))
 
 

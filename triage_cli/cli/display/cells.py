@@ -71,7 +71,7 @@ def bar(share: float | None, colour: str = "") -> Text:
 def ticket_name(ticket: Record) -> Text:
     """Return a cell with a ticket's external id, or with the end of its ticket id if the external id is too long.
 
-    What is not stored has no ticket id, so the end of a long external id is returned.
+    A ticket that is not stored has no ticket id: its cell has the end of a long external id.
     """
     external_id = text(ticket.get("external_id"))
     if 0 < external_id.cell_len <= LEAST_WIDTHS["id"]:
