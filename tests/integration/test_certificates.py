@@ -20,7 +20,7 @@ from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
 from triage_cli.destinations.webhook import WebhookDestination
 from triage_cli.domain.errors import ConfigError
-from triage_cli.runtime.network import trust
+from triage_cli.runtime.certificates import trust
 
 TICKET = "subject,description\nRefund,I was charged twice on my invoice\n"
 
