@@ -90,9 +90,8 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     created = draft.created_at or known_ticket.created_at
     extra = _merged_extra(known_ticket.extra, draft)
     is_rewritten = identified.content != known_ticket.content_hash
-    if (
-        is_rewritten and parts.MAIL not in draft.extra and parts.left_out(extra)
-    ):  # the parts are those of the former text
+    # The parts of a mail that are left out are those of the former text.
+    if is_rewritten and parts.MAIL not in draft.extra and parts.left_out(extra):
         extra = encoded(parts.whole(from_json(extra)))
     known_fields = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
     if not is_rewritten and (customer_id, priority, created, extra) == known_fields:

@@ -16,10 +16,10 @@ from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bo
 from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, groups, words_of
 
 CUSTOMERS = 3  # that a spike has at least
-LIFT = 2.0  # times the earlier share that it has at least
-RISK = 0.01  # of a false alarm in one window, for categories and for groups each
-DOUBT = 0.05  # that the earlier share is larger than its upper bound
-EXAMPLES, SHOWN = 3, 160  # tickets, and characters of each
+LIFT = 2.0  # times the earlier share that a spike has at least
+RISK = 0.01  # of a false spike in one window, for categories and for groups each
+DOUBT = 0.05  # the risk that the earlier share is larger than its upper bound
+EXAMPLES, SHOWN = 3, 160  # tickets that a spike shows, and characters of each
 LEAST_GROUPS = 5  # groups that are counted at least in the correction: they were found in the data that tests them
 
 
@@ -109,28 +109,27 @@ def telling(
 
 class _SpikeFinder:
     def __init__(self, now: Period, before: Sequence[Period]) -> None:
-        self._now = now
-        self._before = before
-        self._words = [words_of(ticket.text) for ticket in now]
-        self._earlier = [words_of(ticket.text) for period in before for ticket in period]
+        self._window = now
+        self._window_words = [words_of(ticket.text) for ticket in now]
+        self._earlier_words = [words_of(ticket.text) for period in before for ticket in period]
         self._earlier_tickets = [(n, ticket) for n, period in enumerate(before) for ticket in period]
-        self._weights = WordWeights(self._words, self._earlier)
+        self._weights = WordWeights(self._window_words, self._earlier_words)
         self._customers = len(_customers(now))
         self._customers_before = sum(len(_customers(period)) for period in before)
 
     def groups(self) -> Iterable[Spike]:
         """Yield the groups of similar tickets that are spikes."""
-        vectors = [self._weights.vector(distinct) for distinct in self._words]
-        large_groups = [g for g in groups(vectors) if len(_customers(self._now[i] for i in g)) >= CUSTOMERS]
+        vectors = [self._weights.vector(distinct) for distinct in self._window_words]
+        large_groups = [g for g in groups(vectors) if len(_customers(self._window[i] for i in g)) >= CUSTOMERS]
         if not large_groups:
             return
         comparisons = max(LEAST_GROUPS, len(large_groups))
-        earlier = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier)
+        earlier_texts = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier_words)
         for group in large_groups:
-            tickets = [self._now[ticket_index] for ticket_index in group]
-            customers_before = self._like_before((vectors[i] for i in group), earlier, tickets, comparisons)
+            tickets = [self._window[ticket_index] for ticket_index in group]
+            customers_before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
             if customers_before is not None:
-                group_texts = [self._words[ticket_index] for ticket_index in group]
+                group_texts = [self._window_words[ticket_index] for ticket_index in group]
                 elsewhere = self._weights.counts - Counter(chain.from_iterable(group_texts))
                 telling_words = telling(group_texts, elsewhere, self._weights.number - len(group_texts), self._weights)
                 yield self._spike(
@@ -138,13 +137,13 @@ class _SpikeFinder:
                 )
 
     def _like_before(
-        self, vectors: Iterable[Mapping[str, float]], earlier: SimilarTexts, tickets: Period, comparisons: int
+        self, vectors: Iterable[Mapping[str, float]], earlier_texts: SimilarTexts, tickets: Period, comparisons: int
     ) -> int | None:
         """Return how many earlier customers wrote texts like those of a group; None if they make it no spike.
 
         The more there are, the less a group is a spike. So most groups, which are none, need only some comparisons.
         """
-        similar: set[int] = set()
+        similar_indexes: set[int] = set()
         customers: set[tuple[int, str]] = set()
         group_customers = len(_customers(tickets))
         next_test = 0  # the number of earlier customers at which it is tested again
@@ -152,8 +151,8 @@ class _SpikeFinder:
             if len(customers) >= next_test and not self._is_spike(tickets, len(customers), comparisons):
                 return None
             next_test = max(next_test, 2 * len(customers) + 1)
-            newly_found = list(earlier.alike(vector, similar.__contains__))
-            similar.update(newly_found)
+            newly_found = list(earlier_texts.alike(vector, similar_indexes.__contains__))
+            similar_indexes.update(newly_found)
             customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, newly_found))
             if not self._has_grown(group_customers, len(customers)):
                 return None
@@ -170,7 +169,7 @@ class _SpikeFinder:
             earlier_customers[ticket.category].add((n, ticket.customer))
         for name, category_tickets in by_category.items():
             if self._is_spike(category_tickets, len(earlier_customers[name]), len(by_category)):
-                earlier_pairs = zip(self._earlier, self._earlier_tickets, strict=True)
+                earlier_pairs = zip(self._earlier_words, self._earlier_tickets, strict=True)
                 earlier_texts = [distinct for distinct, (_, ticket) in earlier_pairs if ticket.category == name]
                 elsewhere = Counter(chain.from_iterable(earlier_texts))
                 telling_words = telling(

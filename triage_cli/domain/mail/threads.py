@@ -29,14 +29,14 @@ def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequen
         yield chunk[begin:] if begin else chunk
 
 
-def joined(known: Ticket, item: Identified) -> Ticket | None:
+def joined(known_ticket: Ticket, item: Identified) -> Ticket | None:
     """Return a ticket with one more mail of its thread, or None if it has that mail already.
 
     The ticket's text stays that of the first mail. If the first mail comes after a reply to it, it replaces the reply
     as the text, and the ticket is `new` again unless it has a verdict. Raises `RowError` for a different mail with a
     known Message-ID, and for a full thread.
     """
-    draft, extra = item.draft, from_json(known.extra)
+    draft, extra = item.draft, from_json(known_ticket.extra)
     mail, opener = mail_of(draft.extra), mail_of(extra)
     if mail is None:
         return None
@@ -45,14 +45,14 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
     with_id = [each for each in thread if isinstance(each.get("message_id"), str)]  # an import may have made it up
     mails = {each["message_id"]: (each.get("from"), each.get("date")) for each in with_id}
     if opener is not None:
-        mails[opener.message_id] = (known.customer_id, known.created_at)
+        mails[opener.message_id] = (known_ticket.customer_id, known_ticket.created_at)
     if mail.message_id in mails:
         if mails[mail.message_id] != (draft.customer_id, draft.created_at):
             raise RowError(f"{place}: the Message-ID {mail.message_id[:200]} is that of another mail")
         return None
-    is_first = opener is not None and mail.message_id == known.external_id
+    is_first = opener is not None and mail.message_id == known_ticket.external_id
     if opener is not None and is_first:
-        thread.insert(0, _thread_entry(opener, known, extra))
+        thread.insert(0, _thread_entry(opener, known_ticket, extra))
         extra = dict(draft.extra)
     else:
         thread.append(_thread_entry(mail, draft, draft.extra))
@@ -62,7 +62,7 @@ def joined(known: Ticket, item: Identified) -> Ticket | None:
             f"{place}: its thread holds {len(thread)} mails and would be over 1 MB",
             hint="a thread that long is rarely one matter: keep the mail where it is",
         )
-    ticket = known._replace(extra=extra_json, revision=known.revision + 1)
+    ticket = known_ticket._replace(extra=extra_json, revision=known_ticket.revision + 1)
     return _opened(ticket, item) if is_first else ticket
 
 
