@@ -21,22 +21,22 @@ class Action(StrEnum):
     """
 
     # A row of an input
-    CREATED = "created"  # stored as a new ticket
-    UPDATED = "updated"  # a known ticket was changed
+    CREATED = "created"  # the item was stored as a new ticket
+    UPDATED = "updated"  # the item changed a known ticket
     UNCHANGED = "unchanged"  # nothing had changed, or nothing was to be done
     REJECTED = "rejected"  # the item is invalid, or its ticket was not found; the error says why
 
     # The status of the item's ticket
-    NEW = "new"  # not classified yet
-    CLASSIFIED = "classified"  # a sure answer holds
+    NEW = "new"  # the item's ticket is not classified yet
+    CLASSIFIED = "classified"  # a sure answer about the item's ticket holds
     NEEDS_REVIEW = "needs_review"  # no sure answer: a person decides
     FAILED = "failed"  # there was no answer or delivery; the error says why
-    WAITING = "waiting"  # its answer comes with a provider's batch
-    ROUTING = "routing"  # a delivery is due later
-    ROUTED = "routed"  # all destinations have it
-    UNROUTABLE = "unroutable"  # no rule of the routing map matches
+    WAITING = "waiting"  # the item's answer comes with a provider's batch
+    ROUTING = "routing"  # a delivery of the item's ticket is due later
+    ROUTED = "routed"  # all destinations have the item's ticket
+    UNROUTABLE = "unroutable"  # no rule of the routing map matches the item's ticket
     UNDELIVERABLE = "undeliverable"  # a delivery used up its attempts
-    FORGOTTEN = "forgotten"  # its text was erased
+    FORGOTTEN = "forgotten"  # the text of the item's ticket was erased
 
     # The item was not processed
     HELD = "held"  # a verdict owns the ticket, or another run holds it

@@ -9,14 +9,14 @@ class EventAction(StrEnum):
     """What an event records. The values are stored; `triage logs --action` takes them."""
 
     # Events of a ticket
-    CREATED = "created"  # it was stored
-    UPDATED = "updated"  # its text or its fields were changed by an import
+    CREATED = "created"  # a ticket was stored
+    UPDATED = "updated"  # a ticket's text or its fields were changed by an import
     CLASSIFIED = "classified"  # a classifier answered, or failed to
-    VERDICT = "verdict"  # a person decided its category, or took the verdict back
+    VERDICT = "verdict"  # a person decided a ticket's category, or took the verdict back
     SUGGESTED = "suggested"  # an agent suggested a category
-    ROUTED = "routed"  # the destinations of its rule were chosen
-    UNROUTABLE = "unroutable"  # no rule matches it
-    DELIVERED = "delivered"  # a destination accepted it
+    ROUTED = "routed"  # the destinations of a ticket's rule were chosen
+    UNROUTABLE = "unroutable"  # no rule matched a ticket
+    DELIVERED = "delivered"  # a destination accepted a ticket
     DELIVERY_FAILED = "delivery_failed"  # an attempt failed, and another one is due
     DEAD_LETTER = "dead_letter"  # an attempt failed, and it was the last one
     DESTINATION_OFF = "destination_off"  # a destination is gone: nothing is sent there until `route --retry-dead`
