@@ -48,10 +48,10 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
         raise damage
     for hash_, place in missing_heads.items():
         if hash_ in heads:
-            raise hash_chain.absent(place, head, ELSEWHERE if replaced_heads else "")
+            raise hash_chain.missing_head_error(place, head, ELSEWHERE if replaced_heads else "")
         # The log records that a backup replaced that database: the restore was killed before it stored the head.
         if hash_ not in replaced_heads:
-            raise hash_chain.absent(place, head, BESIDE)
+            raise hash_chain.missing_head_error(place, head, BESIDE)
     if kept_head is None and not heads:
         raise CheckError(
             f"the log is whole up to event {head.events}, but no head is kept {trail.place}, so a cut end would not be "
@@ -81,5 +81,5 @@ def _kept_head(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:
 def _check_log_key(key_mark: str | None, key: bytes | None) -> None:
     if key_mark is not None and key is None:
         raise CheckError("the log is written with a key", hint="set TRIAGE_AUDIT_KEY to it")
-    if key_mark is not None and key_mark != hash_chain.mark(key):
+    if key_mark is not None and key_mark != hash_chain.key_mark(key):
         raise CheckError("the log is written with another key than TRIAGE_AUDIT_KEY", hint="set that one")

@@ -55,7 +55,7 @@ class EventTables(Tables):
     ) -> tuple[Sequence[tuple[Any, ...]], Head, str | None]:
         """Return the rows that continue the log, its new head, and the mark of its key; `chain` is its present end."""
         last_seq, last_hash, key_mark = chain
-        own_mark = hash_chain.same(key_mark, self.audit_key)
+        own_mark = hash_chain.checked_key_mark(key_mark, self.audit_key)
         events = (event for change in changes for event in change.events)
         event_rows, head = hash_chain.append(Head(last_hash, last_seq), events, self.audit_key)
         return event_rows, head, own_mark

@@ -49,14 +49,14 @@ def append(
     return rows, Head(prev, seq)
 
 
-def mark(audit_key: bytes | None) -> str | None:
+def key_mark(audit_key: bytes | None) -> str | None:
     """Return a short hash of an audit key, by which a store recognises the key of its log."""
     return hmac.digest(audit_key, b"triage audit key", "sha256").hex()[:16] if audit_key else None
 
 
-def same(log_mark: str | None, audit_key: bytes | None) -> str | None:
+def checked_key_mark(log_mark: str | None, audit_key: bytes | None) -> str | None:
     """Return the mark of this audit key. Raises `StoreError` if the log was begun with another key."""
-    own_mark = mark(audit_key)
+    own_mark = key_mark(audit_key)
     if log_mark is not None and log_mark != own_mark:
         raise StoreError(
             "the audit log is written with a key, and TRIAGE_AUDIT_KEY does not hold it",
@@ -73,7 +73,7 @@ def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping
     """
     head, missing_heads = recompute(trail, audit_key, heads)
     for where in missing_heads.values():
-        raise absent(where, head)
+        raise missing_head_error(where, head)
     return head
 
 
@@ -99,7 +99,7 @@ def recompute(
     return Head(prev, count), missing_heads
 
 
-def absent(where: str, head: Head, but: str = "") -> CheckError:
+def missing_head_error(where: str, head: Head, but: str = "") -> CheckError:
     """Return the error for a kept head that is missing from a log that ends at `head`.
 
     `where` says where the missing head was kept, `but` names another explanation than a changed log.
