@@ -1,7 +1,7 @@
 """How far a source is read is stored with the tickets that it covers, by both stores alike."""
 
 from tests.support.stored_tickets import a_ticket, changed, created, filled
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.ports.storage import Store
 
 FIRST = SourceCursor("shop", '{"high":1}', "2026-11-01T00:00:00.000Z")

@@ -38,7 +38,7 @@ from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.outcomes import Outcome, in_order
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.runtime.budget import Budget
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -31,7 +31,7 @@ from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.errors import InputError, RowError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime import occurrence_counter
 from triage_cli.service.intake.import_dry_run import import_dry_run

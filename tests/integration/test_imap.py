@@ -16,7 +16,7 @@ from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.network import Network
 from triage_cli.sources import imap

@@ -8,7 +8,7 @@ from tests.support.world import World
 from triage_cli.cli.rejects import RejectedItems
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.mail.parts import Mail
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
 

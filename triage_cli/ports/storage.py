@@ -14,7 +14,7 @@ from triage_cli.domain.insight.drift import PeriodCounts
 from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
 from triage_cli.domain.insight.stats import Gauges, Stats, StatsGroup, StatsQuery
 from triage_cli.domain.runs import Held, Lease, Run
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Renamed, Selection, Ticket
 
 

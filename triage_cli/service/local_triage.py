@@ -15,7 +15,7 @@ from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import WHOLE, InputPart, Run
-from triage_cli.domain.sources import PullPlan
+from triage_cli.domain.source_pages import PullPlan
 from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.stop import StopControl

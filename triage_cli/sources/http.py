@@ -10,7 +10,7 @@ from triage_cli.config.sources import SourceSpec
 from triage_cli.config.templates.filters import TemplateFailure
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
 from triage_cli.domain.json_values import compact, foreign, lookup
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.ports.sources import Pause

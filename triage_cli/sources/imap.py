@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
 from triage_cli.readers.mail_files import LONGEST, RawMail

@@ -16,7 +16,7 @@ from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
 from triage_cli.domain.json_values import compact, foreign
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
 from triage_cli.runtime.file_system import private

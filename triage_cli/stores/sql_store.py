@@ -11,7 +11,7 @@ from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.runs import Lease
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import now
 from triage_cli.stores import where_clauses

@@ -12,7 +12,7 @@ from triage_cli.config.configuration import raise_template_mistakes
 from triage_cli.config.secrets import without_secrets
 from triage_cli.config.sources import ImapSpec, SourceSpec
 from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.sources import PullPlan
+from triage_cli.domain.source_pages import PullPlan
 from triage_cli.ports.sources import Source
 from triage_cli.runtime.network import Network
 from triage_cli.wiring.destination_diagnostics import checked_program

@@ -12,7 +12,7 @@ from triage_cli.domain.dedup import Identified, RewriteGuard
 from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter

@@ -7,7 +7,7 @@ from triage_cli.domain.chunks import bounded
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.mail import threads
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.sources import PullPlan, SourceCursor, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourceCursor, SourcePage
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.sources import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom

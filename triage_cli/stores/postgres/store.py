@@ -19,7 +19,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import NoDatabaseError
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.runtime.process import machine

@@ -16,7 +16,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Held, Lease, Run
-from triage_cli.domain.sources import SourceCursor
+from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.runtime.file_system import is_full
 from triage_cli.runtime.process import machine

@@ -21,7 +21,7 @@ from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
 from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.sources import PullPlan, SourcePage
+from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
 from triage_cli.ports.sources import Pause, Source
 

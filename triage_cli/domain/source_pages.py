@@ -1,4 +1,4 @@
-"""Sources: pages of drafts from a helpdesk, and the position up to which it was read."""
+"""Pages of drafts that are pulled from a source, and the position up to which it was read."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
