@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
-from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bound
+from triage_cli.domain.evaluation.binomial import at_most
+from triage_cli.domain.evaluation.confidence_intervals import upper_bound
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
 SHRINK = 1.5  # each candidate is reached by so many times fewer answers than the one before
