@@ -193,13 +193,13 @@ class CsvRecords:
                 line_position, pending_line, inside_long_line = line_position + len(pending_line), "", True
         return None
 
-    def _unclosed(self, spool: Spool, length: int, line_count: int, csv_block: str) -> Record:
+    def _unclosed(self, spool: Spool, length_to_row: int, line_count: int, csv_block: str) -> Record:
         """Return the record of a quote that was never closed; the text after it is read again, and then `csv_block`."""
-        rest = self._set_raw(spool, length)
-        self._csv_blocks += [iter([csv_block]), iter(spool.part(length))]
-        line = self._line_number
+        rest = self._set_raw(spool, length_to_row)
+        self._csv_blocks += [iter([csv_block]), iter(spool.part(length_to_row))]
+        quote_line = self._line_number
         self._line_number += line_count
-        return Record(line, None, _UNCLOSED_QUOTE.format(self._line_number), rest=rest)
+        return Record(quote_line, None, _UNCLOSED_QUOTE.format(self._line_number), rest=rest)
 
     def _long_part(self, spool: Spool, part_length: int, record_line: int, *, unclosed: bool) -> Record:
         """Return a too long record, or a part of it; `record_line` is the line on which the record begins."""

@@ -47,9 +47,9 @@ def take_csv_sample(head_text: str, delimiter: str | None, *, whole: bool, has_b
     `has_bom` if the input began with a byte order mark, as triage's own exports for spreadsheets do.
     """
     head_lines = lines_of(head_text)
-    skip = 0
+    lines_before = 0
     if head_lines and (sep_line := SEP_LINE.match(head_lines[0].lstrip("\ufeff"))):
-        skip, head_lines = 1, head_lines[1:]
+        lines_before, head_lines = 1, head_lines[1:]
         delimiter = delimiter or sep_line[1]
     if not whole and len(head_lines) > 1:
         head_lines.pop()  # the last line is incomplete
@@ -59,8 +59,8 @@ def take_csv_sample(head_text: str, delimiter: str | None, *, whole: bool, has_b
         )
     escapes = _escapes_of(head_lines, delimiter, has_bom=has_bom)
     numbered_rows = _sample_rows(map(escapes.hide, head_lines), delimiter)
-    rows = [list(map(escapes.value, row)) for _, row in numbered_rows]
-    return CsvSample(delimiter, rows, [line for line, _ in numbered_rows], skip, escapes)
+    sample_rows = [list(map(escapes.value, row)) for _, row in numbered_rows]
+    return CsvSample(delimiter, sample_rows, [line for line, _ in numbered_rows], lines_before, escapes)
 
 
 def _escapes_of(head_lines: Sequence[str], delimiter: str, *, has_bom: bool) -> Escapes:

@@ -102,10 +102,10 @@ class RunTables(MoneyTables):
 
     def _selected_runs(self, run_condition: str, bound_values: Values, run_limit: str = "") -> Iterator[Run]:
         own_place, clock_now, columns = place(), self.database.clock(), ", ".join(RUN_COLUMNS)
-        query = (
+        runs_query = (
             f"select {columns}, lease_until, place, process from runs {run_condition} order by run_id desc{run_limit}"
         )
-        for *run_values, lease_until, run_place, process_start in self.database.read(query, bound_values):
+        for *run_values, lease_until, run_place, process_start in self.database.read(runs_query, bound_values):
             run = Run(*run_values)
             is_alive = (
                 alive(run.pid, process_start) and (process_start or lease_until > clock_now)

@@ -123,8 +123,8 @@ class TicketTables(Tables):
         while tickets_left is None or tickets_left > 0:
             page_size = where_clauses.SORTED_IDS_PER_PAGE
             page_size = page_size if tickets_left is None else min(tickets_left, page_size)
-            query, ticket_values = where_clauses.sorted_ids(selection)
-            sorted_ids = [row[0] for row in self.database.read(query, ticket_values | {"page": page_size})]
+            ids_query, ticket_values = where_clauses.sorted_ids(selection)
+            sorted_ids = [row[0] for row in self.database.read(ids_query, ticket_values | {"page": page_size})]
             yield from self._tickets_in_order_of(sorted_ids, Selection())
             if len(sorted_ids) < page_size:
                 return

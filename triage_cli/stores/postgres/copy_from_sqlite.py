@@ -108,7 +108,7 @@ def _verify_copy(
 
 
 def _copied_events(db: DialectConnection) -> Iterator[LoggedEvent]:
-    query, after_seq = EVENTS_PAGE.format(where="true", page=EVENTS_PER_QUERY), 0
-    while event_rows := db.execute(query, {"after": after_seq}).fetchall():
+    events_query, after_seq = EVENTS_PAGE.format(where="true", page=EVENTS_PER_QUERY), 0
+    while event_rows := db.execute(events_query, {"after": after_seq}).fetchall():
         yield from (LoggedEvent(*row) for row in event_rows)
         after_seq = event_rows[-1][0]

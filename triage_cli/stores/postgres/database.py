@@ -254,8 +254,8 @@ def _begin(db: DialectConnection, shown: str) -> str:
     cursor = db.connection.execute(BEGIN_TRANSACTION)
     cursor.nextset()
     transaction_id: str
-    transaction_id, version = cursor.fetchone() or ("", VERSION)
-    _check_version(version, shown)
+    transaction_id, schema_version = cursor.fetchone() or ("", VERSION)
+    _check_version(schema_version, shown)
     return transaction_id
 
 

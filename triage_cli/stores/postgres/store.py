@@ -106,7 +106,7 @@ class PostgresStore(SqlStore):
         """
         pg_conditions, pg_values = where_clauses.where_claimable(selection)
         row_lock = "for no key update" + (" skip locked" if selection.ids is None else "")
-        page_query = pg_queries.page_query(
+        claimable_query = pg_queries.page_query(
             " and ".join([*pg_conditions, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", row_lock
         )
         pg_values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
@@ -114,11 +114,10 @@ class PostgresStore(SqlStore):
         def claim(db: DialectConnection) -> list[Ticket]:
             self._check_run(db, lease)
             self.renew_lease(db, lease)
-            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(page_query, pg_values)]:
-                if claimed := self._claim_tickets(
-                    db, tickets, lease
-                ):  # else other runs claimed them first: select again
-                    return claimed
+            while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(claimable_query, pg_values)]:
+                # Else other runs claimed them first: select again.
+                if claimed_tickets := self._claim_tickets(db, tickets, lease):
+                    return claimed_tickets
             return []
 
         return self.database.write(claim)
@@ -158,9 +157,9 @@ class PostgresStore(SqlStore):
         self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
     ) -> dict[str, Conflict]:
         try:
-            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, at_once=True))
+            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, by_copy=True))
         except psycopg.errors.UniqueViolation:  # an identity is taken, and COPY writes all rows or none
-            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, at_once=False))
+            return self.database.write(lambda db: self._write_changes(db, changes, lease, cursor, by_copy=False))
 
     def _write_changes(
         self,
@@ -169,40 +168,40 @@ class PostgresStore(SqlStore):
         lease: Lease | None,
         cursor: SourceCursor | None,
         *,
-        at_once: bool,
+        by_copy: bool,
     ) -> dict[str, Conflict]:
         if lease is not None:
             self.renew_lease(db, lease)
         tickets_before, deliveries_before = self._tickets_before(db, changes), self._deliveries_before(db, changes)
         conflicts = self._update_tickets(db, [c for c in changes if c.ticket and c.expected_revision])
         new_tickets = self._new_tickets(db, changes, conflicts)
-        if new_tickets and not self._insert_tickets(db, new_tickets, at_once=at_once):
+        if new_tickets and not self._insert_tickets(db, new_tickets, by_copy=by_copy):
             conflicts |= self._identity_conflicts(db, new_tickets)
-        kept = accepted(changes, conflicts)
-        added = [row for change in kept for row in change.adds]
-        is_small = len(added) + sum(len(change.events) for change in kept) < pg_queries.ROWS_FOR_COPY
+        accepted_changes = accepted(changes, conflicts)
+        added_records = [row for change in accepted_changes for row in change.adds]
+        is_small = (
+            len(added_records) + sum(len(change.events) for change in accepted_changes) < pg_queries.ROWS_FOR_COPY
+        )
         with db.pipelined() if is_small else nullcontext():  # many are copied
-            for kind in (Classification, Delivery, Attempt, BatchItem):
-                pg_queries.write_records(db, kind, [row for row in added if type(row) is kind])
-            self._spend(db, added)
-            self._let_go_and_hold(db, kept)
-            self.log(db, kept)
-            self._count_changes(db, kept, self._groups_before(kept, tickets_before), deliveries_before)
+            for record_type in (Classification, Delivery, Attempt, BatchItem):
+                pg_queries.write_records(db, record_type, [row for row in added_records if type(row) is record_type])
+            self._spend(db, added_records)
+            self._free_and_hold_claims(db, accepted_changes)
+            self.log(db, accepted_changes)
+            self._count_changes(
+                db, accepted_changes, self._groups_before(accepted_changes, tickets_before), deliveries_before
+            )
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         return conflicts
 
-    def _let_go_and_hold(self, db: DialectConnection, changes: Sequence[Change]) -> None:
+    def _free_and_hold_claims(self, db: DialectConnection, changes: Sequence[Change]) -> None:
         tickets_and_revisions = [(c.ticket, c.expected_revision) for c in changes if c.ticket]
-        if freed_ids := [
-            t.ticket_id for t, expected_revision in tickets_and_revisions if expected_revision and not t.run_id
-        ]:
+        freed_ids = [t.ticket_id for t, revision in tickets_and_revisions if revision and not t.run_id]
+        if freed_ids:
             db.execute(DELETE_CLAIMS, (compact(freed_ids),))
-        if held_claims := [
-            (t.ticket_id, t.run_id)
-            for t, expected_revision in tickets_and_revisions
-            if not expected_revision and t.run_id
-        ]:
+        held_claims = [(t.ticket_id, t.run_id) for t, revision in tickets_and_revisions if not revision and t.run_id]
+        if held_claims:
             db.execute(pg_queries.INSERT_HELD_CLAIMS, (pg_queries.json_rows(("ticket_id", "run_id"), held_claims),))
 
     def _update_tickets(self, db: DialectConnection, changes: Sequence[Change]) -> dict[str, Conflict]:
@@ -228,16 +227,14 @@ class PostgresStore(SqlStore):
         moved_ids = [row[0] for row in (*rewritten_rows, *decided_rows) if row[0] not in updated_ids]
         return self._moved_on_conflicts(db, moved_ids) if moved_ids else {}
 
-    def _insert_tickets(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, at_once: bool) -> bool:
-        """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `at_once`."""
-        if at_once and len(new_tickets) >= pg_queries.ROWS_FOR_COPY:
-            all_default = all(
-                t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in new_tickets
-            )  # the schema has the defaults of a new ticket
-            copied_columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if all_default else TICKET_COLUMNS
-            return db.copy("tickets", copied_columns, [t[: len(copied_columns)] for t in new_tickets]) == len(
-                new_tickets
-            )
+    def _insert_tickets(self, db: DialectConnection, new_tickets: Sequence[Ticket], *, by_copy: bool) -> bool:
+        """Insert tickets whose identity is free; return whether all were. Raises `UniqueViolation` with `by_copy`."""
+        if by_copy and len(new_tickets) >= pg_queries.ROWS_FOR_COPY:
+            # The schema has the defaults of a new ticket.
+            have_defaults = all(t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in new_tickets)
+            copied_columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if have_defaults else TICKET_COLUMNS
+            copied_rows = [t[: len(copied_columns)] for t in new_tickets]
+            return db.copy("tickets", copied_columns, copied_rows) == len(new_tickets)
         json_tickets = pg_queries.json_rows(TICKET_COLUMNS, [t[:-1] for t in new_tickets])
         return db.execute(pg_queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(new_tickets)
 

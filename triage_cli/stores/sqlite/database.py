@@ -77,11 +77,11 @@ class SqliteDatabase:
 
     def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the file's first tickets, up to `limit` and about `chunks.BYTES` of text; whether more may follow."""
-        query = f"select * from tickets where {where} order by {order} limit {limit}"
+        page_query = f"select * from tickets where {where} order by {order} limit {limit}"
         # Closed at once, else a transaction stays open if not all rows are read.
-        with self.errors_translated(), closing(self._rows(query, bound_values)) as rows:
-            tickets = list(first_of(Ticket(*row) for row in rows))
-            return tickets, len(tickets) == limit or next(rows, None) is not None
+        with self.errors_translated(), closing(self._rows(page_query, bound_values)) as ticket_rows:
+            tickets = list(first_of(Ticket(*row) for row in ticket_rows))
+            return tickets, len(tickets) == limit or next(ticket_rows, None) is not None
 
     def _rows(self, sql: str, bound_values: Values) -> sqlite3.Cursor:
         db = self.connection() if self.is_there() else self._empty_database()

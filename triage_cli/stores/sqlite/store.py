@@ -158,23 +158,23 @@ class SqliteStore(SqlStore):
             new_tickets = self._new_tickets(db, changes, conflicts)
             if new_tickets and insert_tickets(db, new_tickets) < len(new_tickets):
                 conflicts |= self._identity_conflicts(db, new_tickets)
-            kept = accepted(changes, conflicts)
-            self._add(db, kept)
+            accepted_changes = accepted(changes, conflicts)
+            self._add_records(db, accepted_changes)
             db.executemany(SET_DECISION, [(t.decision_id, t.ticket_id) for t in new_tickets if t.decision_id])
             # Hashes are made before the long update, during which other threads of Python can work.
-            self.log(db, kept)
-            changed_tickets = [c for c in kept if c.ticket and c.expected_revision]
+            self.log(db, accepted_changes)
+            changed_tickets = [c for c in accepted_changes if c.ticket and c.expected_revision]
             update_tickets(db, changed_tickets)
             freed_ids = [c.ticket.ticket_id for c in changed_tickets if c.ticket and not c.ticket.run_id]
             if freed_ids:
                 db.execute(DELETE_CLAIMS, (compact(freed_ids),))
-            self._hold(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
-            self._count_changes(db, kept, tickets_before, deliveries_before)
+            self._hold_claims(db, [t for t in new_tickets if t.run_id and t.ticket_id not in conflicts])
+            self._count_changes(db, accepted_changes, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         return conflicts
 
-    def _hold(self, db: sqlite3.Connection, held_tickets: Sequence[Ticket]) -> None:
+    def _hold_claims(self, db: sqlite3.Connection, held_tickets: Sequence[Ticket]) -> None:
         for run_id in {ticket.run_id for ticket in held_tickets}:
             db.execute(INSERT_CLAIMS, (run_id, compact([t.ticket_id for t in held_tickets if t.run_id == run_id])))
 
@@ -182,7 +182,7 @@ class SqliteStore(SqlStore):
         """Return conflicts for tickets that no longer have their expected revision, by id."""
         return self._moved_on_conflicts(db, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))])
 
-    def _add(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
+    def _add_records(self, db: sqlite3.Connection, changes: Sequence[Change]) -> None:
         added_records = [row for change in changes for row in change.adds]
         if not added_records:
             return
