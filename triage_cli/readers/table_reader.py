@@ -45,7 +45,7 @@ class _TableInput(NamedTuple):
 
     def day_order(
         self,
-        column_mapping: MatchedColumns,
+        matched_columns: MatchedColumns,
         columns: Sequence[str],
         rows: Sequence[Sequence[str]],
         records: "_RecordReader",
@@ -54,7 +54,7 @@ class _TableInput(NamedTuple):
 
         With it comes what counts the dates that stay unread.
         """
-        column = column_mapping.fields.get("created_at")
+        column = matched_columns.fields.get("created_at")
         if column is None:
             return None, UnreadDates("")
         date_cells = [row[column] for row in rows if column < len(row)]
@@ -116,7 +116,7 @@ def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Ta
 def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
     options, decoder = table_input.options, table_input.decoder
     header_row = find_header(csv_sample, table_input.name, options.mapping, headed=options.header)
-    columns, column_mapping = header_row.columns, header_row.matched_columns
+    columns, matched_columns = header_row.columns, header_row.matched_columns
 
     # Files that were joined have byte order marks inside, before the header that is repeated.
     inner_bom = re.compile(f'^\ufeff(?="?{re.escape(columns[0])})', re.MULTILINE)
@@ -128,13 +128,13 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         return CsvRecords(csv_blocks, csv_sample.delimiter, len(columns))
 
     day_first, unread_dates = table_input.day_order(
-        column_mapping, columns, csv_sample.rows[header_row.before :], csv_records
+        matched_columns, columns, csv_sample.rows[header_row.before :], csv_records
     )
     row_mapping = RowMapping(
-        column_mapping.fields,
+        matched_columns.fields,
         tuple(unique_column_names(columns)),
-        options.source or column_mapping.helpdesk or "import",
-        column_mapping.numbers,
+        options.source or matched_columns.helpdesk or "import",
+        matched_columns.numbers,
         day_first,
         columns if header_row.before else None,
         triage_columns(columns),
@@ -149,7 +149,7 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
     return Table(
         columns,
         mapping_summary(
-            column_mapping,
+            matched_columns,
             columns,
             *csv_details,
             *(["backslash escapes"] if csv_sample.escapes == MYSQL_ESCAPES else []),
@@ -160,7 +160,9 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         ),
         csv_sample.delimiter,
         tuple(
-            filter(None, (header_row.note, no_id_note(column_mapping, columns, options.mapping), html_note, empty_note))
+            filter(
+                None, (header_row.note, no_id_note(matched_columns, columns, options.mapping), html_note, empty_note)
+            )
         ),
         table_input.name,
         header_row.before > 0,
@@ -189,10 +191,10 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested_columns = nested_keys(json_layout.sample)
     empty_indexes = empty_columns(sample_rows, len(columns))
-    column_mapping = (
+    matched_columns = (
         match_columns(columns, read_options.mapping, nested_columns, empty_indexes) if columns else MatchedColumns({})
     )
-    if columns and not has_text(column_mapping.fields):
+    if columns and not has_text(matched_columns.fields):
         nested_advice = (
             "a value inside of an object must be taken out first, for example by jq" if nested_columns else ""
         )
@@ -201,14 +203,14 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
     def json_records(json_blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(json_blocks, columns, by_line=json_layout.by_line, start=json_layout.start)
 
-    day_first, unread_dates = table_input.day_order(column_mapping, columns, sample_rows, json_records)
+    day_first, unread_dates = table_input.day_order(matched_columns, columns, sample_rows, json_records)
     empty_list = "" if json_layout.sample else "the input has no items"
-    id_index = None if read_options.mapping.get("external_id") else column_mapping.fields.get("external_id")
+    id_index = None if read_options.mapping.get("external_id") else matched_columns.fields.get("external_id")
     row_mapping = RowMapping(
-        column_mapping.fields,
+        matched_columns.fields,
         columns,
-        read_options.source or column_mapping.helpdesk or "import",
-        column_mapping.numbers,
+        read_options.source or matched_columns.helpdesk or "import",
+        matched_columns.numbers,
         day_first,
         our_columns=triage_columns(columns),
         html=read_options.html,
@@ -218,21 +220,23 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
     html_note = _html_note(row_mapping, sample_rows)
     return Table(
         columns,
-        mapping_summary(column_mapping, columns, "JSON Lines" if json_layout.by_line else "JSON"),
+        mapping_summary(matched_columns, columns, "JSON Lines" if json_layout.by_line else "JSON"),
         row_mapping.source,
         islice(row_drafts(json_records(table_input.blocks()), row_mapping, unread_dates), read_options.limit),
         "",
-        tuple(filter(None, (no_id_note(column_mapping, columns, read_options.mapping), html_note, empty_list))),
+        tuple(filter(None, (no_id_note(matched_columns, columns, read_options.mapping), html_note, empty_list))),
         table_input.name,
         remarks=_later_remarks(table_input.decoder, unread_dates),
     )
 
 
 def _later_remarks(decoder: Decoder, unread_dates: UnreadDates) -> Callable[[], list[str]]:
+    """Return what tells, once the rows of the table were read, of repaired bytes and unread dates."""
     return lambda: [*decoder.remarks(), *unread_dates.remarks()]
 
 
 def _head_text(table_input: _TableInput) -> str:
+    """Return the head of a table's input as text. Raises `UsageError` if it is not in the encoding of the options."""
     head, decoder = table_input.head, table_input.decoder
     whole_lines = head if table_input.whole else head[: after_ascii(head)]
     # In one piece, so that the encoding is guessed from all of it.
