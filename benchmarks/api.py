@@ -108,7 +108,7 @@ def ours(folder: Path) -> tuple[Any, str]:
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.services(config, guarded=True, make=True)
-    gate = wiring.stores.open_gate(parts.store)
+    gate = wiring.stores.open_api_access(parts.store)
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
     verify = partial(wiring.database_maintenance.verify, config)

@@ -13,7 +13,7 @@ from triage_cli.domain import api_keys, times
 from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
 from triage_cli.stores.api_tables import SqlApiAccess
 from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.wiring.stores import open_gate
+from triage_cli.wiring.stores import open_api_access
 
 
 def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:
@@ -24,7 +24,7 @@ def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:
 
 
 def test_a_key_is_found_at_once_or_left_to_the_lookup_that_waits(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     key = make_key(gate, "ada", "agent")
     keys = Authenticator(gate, per_minute=600)
     assert keys.admit_at_once(key, {}) is None  # its first use is to be noted
@@ -39,7 +39,7 @@ def test_a_key_is_found_at_once_or_left_to_the_lookup_that_waits(world: World) -
 
 
 def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     keys = Authenticator(gate, per_minute=None)
     revoked, expired = make_key(gate, "revoked", "agent"), make_key(gate, "expired", "agent")
     used(keys, revoked)
@@ -55,7 +55,7 @@ def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
 
 
 def test_a_key_without_permits_waits_its_turn(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     key = make_key(gate, "ada", "agent")
     keys = Authenticator(gate, per_minute=2)
     used(keys, key)
@@ -68,7 +68,7 @@ def test_a_key_without_permits_waits_its_turn(world: World) -> None:
 
 @pytest.mark.sqlite
 def test_a_writer_is_no_obstacle(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     assert isinstance(gate, SqlApiAccess)
     key_id = api_keys.key_id_of(make_key(gate, "ada", "agent"))
     assert key_id

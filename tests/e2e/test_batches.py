@@ -37,7 +37,7 @@ from triage_cli.service.batch.submit import AHEAD
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.run_context import RunContext
 from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.wiring.stores import open_shelf
+from triage_cli.wiring.stores import open_model_registry
 
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
 BATCH = ClassifyPlan(batch=True, max_wait=0.0)
@@ -240,7 +240,10 @@ def test_answers_from_a_batch_are_as_sure_as_they_are_worth(shop: Shop, server: 
     shop.create("one")
     shop.classify()
     server.finish()
-    shelf, (fingerprint,) = open_shelf(SqliteStore(str(shop.db))), shop.rows("select fingerprint from batches")[0]
+    shelf, (fingerprint,) = (
+        open_model_registry(SqliteStore(str(shop.db))),
+        shop.rows("select fingerprint from batches")[0],
+    )
     curve = Calibration(fingerprint, "gpt", "[[0.0, 0.3]]", "constant", 30, 0.5, 0.1, times.now())
     shelf.keep_calibration(curve, Event("calibrated", None, None, "tester", times.now()))
     assert dids(shop.classify()) == {"needs_review": 1}

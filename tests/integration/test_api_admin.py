@@ -16,7 +16,7 @@ from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.domain.errors import NotFoundError, UsageError
 from triage_cli.service.api_key_ring import KeyRing, time_after
-from triage_cli.wiring.stores import open_gate
+from triage_cli.wiring.stores import open_api_access
 
 ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),
@@ -137,7 +137,7 @@ def test_a_person_is_forgotten_and_the_log_stays_whole(admin: httpx.Client) -> N
 
 
 def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     ring = KeyRing(world.store, gate, "tester")
     ring.create("bot", "agent", 3600.0)
     before = gate.keys()[0]
@@ -161,7 +161,7 @@ def test_any_store_keeps_a_rotated_key_until_its_time(world: World) -> None:
 
 
 def test_rotations_at_the_same_time_come_one_after_another(world: World) -> None:
-    gate = open_gate(world.store)
+    gate = open_api_access(world.store)
     ring = KeyRing(world.store, gate, "tester")
     first = ring.create("bot", "agent").key
     with ThreadPoolExecutor(8) as pool:

@@ -8,14 +8,14 @@ from triage_cli import api
 from triage_cli.cli.context import user
 from triage_cli.config import load_config
 from triage_cli.service.api_key_ring import KeyRing
-from triage_cli.wiring.stores import open_gate, open_store
+from triage_cli.wiring.stores import open_api_access, open_store
 
 
 def test_the_application_works_in_a_test_client_over_a_database_of_its_own(tmp_path: Path) -> None:
     env = {"HOME": str(tmp_path)}
     made = api.app(db="own.db", env=env, cwd=tmp_path)
     store = open_store(load_config(db="own.db", env=env, cwd=tmp_path))
-    key = KeyRing(store, open_gate(store), user()).create("tester", "agent").key
+    key = KeyRing(store, open_api_access(store), user()).create("tester", "agent").key
     with TestClient(made, headers={"X-API-Key": key}) as client:
         assert client.get("/ready").json() == {"status": "ready"}
         created = client.post("/tickets", json={"subject": "Refund?", "description": "I was charged twice"})

@@ -317,7 +317,7 @@ def test_an_event_with_a_long_id_is_recognised_on_every_database(
 def test_the_ticket_of_an_event_is_kept_and_of_one_of_before_it_is_not_known(
     store: SqliteStore | PostgresStore,
 ) -> None:
-    gate = wiring.stores.open_gate(store)
+    gate = wiring.stores.open_api_access(store)
     assert gate.hook_ticket("desk", "evt") is None
     of_version_2 = "insert into hook_ids (source, hook_id, at) values (?, ?, ?)"
     store.database.write(lambda db: db.execute(of_version_2, ("desk", "evt", time.time())))

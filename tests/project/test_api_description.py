@@ -27,7 +27,7 @@ BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, a
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._services
-    server_state = ServerState(parts, wiring.stores.open_gate(parts.store), lambda _heads: Head("", 0))
+    server_state = ServerState(parts, wiring.stores.open_api_access(parts.store), lambda _heads: Head("", 0))
     found: dict[str, Any] = create_app(server_state).openapi()
     return found
 

@@ -76,7 +76,7 @@ def running_server(
     at = str(db or folder / "triage.db")
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     services = services or wiring.services(loaded, guarded=True, make=True)
-    gate = wiring.stores.open_gate(services.store)
+    gate = wiring.stores.open_api_access(services.store)
     verify = partial(wiring.database_maintenance.verify, loaded)
     limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)
     webhooks, verify_token = incoming_webhooks(loaded, env or {}), token_verification(loaded)

@@ -86,13 +86,13 @@ def test_a_database_on_a_read_only_disk_is_reported_as_that_and_not_as_damaged(
 def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = {"HOME": str(tmp_path)}
     named = load_config(db=str(tmp_path / "triage.db"), env=env, cwd=tmp_path)
-    wiring.stores.check_place(named)
-    wiring.stores.check_place(load_config(env=env, cwd=tmp_path))  # whose folder is made with it
+    wiring.stores.check_database_place(named)
+    wiring.stores.check_database_place(load_config(env=env, cwd=tmp_path))  # whose folder is made with it
     with pytest.raises(StoreError, match="there is no folder"):
-        wiring.stores.check_place(load_config(db=str(tmp_path / "no" / "triage.db"), env=env, cwd=tmp_path))
+        wiring.stores.check_database_place(load_config(db=str(tmp_path / "no" / "triage.db"), env=env, cwd=tmp_path))
     access = os.access
     # As for a user without rights; root has all.
     monkeypatch.setattr(os, "access", lambda place, mode: mode == os.F_OK and access(place, mode))
     with pytest.raises(StoreError, match=f"triage.db: {tmp_path} is no folder that this user may write in"):
-        wiring.stores.check_place(named)
+        wiring.stores.check_database_place(named)
     assert list(tmp_path.iterdir()) == []

@@ -103,7 +103,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
     services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
     server_state = ServerState(
         services,
-        wiring.stores.open_gate(services.store),
+        wiring.stores.open_api_access(services.store),
         partial(wiring.database_maintenance.verify, config),
         RequestLimits(config.requests_per_minute),
         incoming_webhooks(config, env),

@@ -56,21 +56,25 @@ def services(
     database is created.
     """
     store = stores.open_store(config, make=make)
-    paces: dict[str, RateLimiter] = {}
+    rate_limiters: dict[str, RateLimiter] = {}
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(stores.known(config, store), store, plan, Caller(actor, run_id, paces, warn=warn), tell)
+        return open_classifier(
+            stores.with_first_names(config, store), store, plan, Caller(actor, run_id, rate_limiters, warn=warn), tell
+        )
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(stores.known(config, store), store, name, plan, Caller(actor, run_id, paces, warn=warn))
+        return open_batcher(
+            stores.with_first_names(config, store), store, name, plan, Caller(actor, run_id, rate_limiters, warn=warn)
+        )
 
     routing_map = destinations.routing_map(config, store, guarded=guarded)
     hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
     check = stores.category_check(config, store, warn) if warn else Unchecked
-    kept, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
+    classifier_pool, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
-        store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check, kept, thresholds,
-        partial(only_loads, config), ranked, partial(destinations.field_setters, config),
+        store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check,
+        classifier_pool, thresholds, partial(only_loads, config), ranked, partial(destinations.field_setters, config),
         partial(database_maintenance.delivered_before_restores, config),
     )  # fmt: skip
 
@@ -90,5 +94,5 @@ def remote(config: Config, key: str, *, token_command: str = "", insecure: bool)
     from triage_cli.client import RemoteTriage
     from triage_cli.client.address import checked
 
-    address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
-    return RemoteTriage(address, Network(config.offline))
+    remote_address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
+    return RemoteTriage(remote_address, Network(config.offline))

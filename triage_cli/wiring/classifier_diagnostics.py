@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import ids
@@ -15,13 +14,10 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service.run_recorder import recorded_run
-from triage_cli.wiring.classifiers import Caller, encoder_of, open_asked, open_classifier, paid_steps
+from triage_cli.wiring.classifiers import Caller, encoder_of, open_classifier, open_llm_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited
-from triage_cli.wiring.promised_thresholds import find
-from triage_cli.wiring.stores import known, open_shelf, open_store
-
-if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    pass
+from triage_cli.wiring.promised_thresholds import find_error_bounds
+from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 
 def try_classifier(config: Config, classifier_name: str, actor: str, command_line: str) -> str:
@@ -31,9 +27,9 @@ def try_classifier(config: Config, classifier_name: str, actor: str, command_lin
     """
     store = open_store(config)
     if not asks_provider(config, classifier_name):
-        return _tried(config, store, classifier_name, Budget.free(StopControl()))
+        return _ask_test_question(config, store, classifier_name, Budget.free(StopControl()))
     with recorded_run(store, "doctor", actor, command_line, StopControl()) as recorder:
-        return _tried(config, store, classifier_name, recorder.context.open_budget(None, config.per_day))
+        return _ask_test_question(config, store, classifier_name, recorder.context.open_budget(None, config.per_day))
 
 
 def asks_provider(config: Config, classifier_name: str) -> bool:
@@ -41,27 +37,28 @@ def asks_provider(config: Config, classifier_name: str) -> bool:
     return bool(paid_steps(config, config.classifiers[classifier_name]))
 
 
-def _tried(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
+def _ask_test_question(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
     spec = config.classifiers[classifier_name]
     plan, caller = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
-    model = open_asked(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
-    classifier = model or open_classifier(known(config, store), store, plan, caller, None)
+    llm = open_llm_classifier(config, spec, plan, caller) if spec.type not in ("local", "cascade") else None
+    classifier = llm or open_classifier(with_first_names(config, store), store, plan, caller, None)
     category = config.categories[0].name
     question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")
-    ticket = question._replace(subject=f"A question about {category}", description=None)
-    for outcomes in classifier.classify([[ticket]], budget):
+    test_ticket = question._replace(subject=f"A question about {category}", description=None)
+    for outcomes in classifier.classify([[test_ticket]], budget):
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
-            last = outcome.value.steps[-1] if outcome.value else None
-            if last is not None:
-                share = "" if last.confidence is None else f" at {last.confidence:.2f} ({last.confidence_source})"
-                held = f"; {model.provider.constraint}" if model else _encoder(spec)
-                return f"{last.classifier} answered {last.category or 'none of these'}{share}{held}"
+            last_answer = outcome.value.steps[-1] if outcome.value else None
+            if last_answer is not None:
+                share = last_answer.confidence
+                confidence = "" if share is None else f" at {share:.2f} ({last_answer.confidence_source})"
+                more = f"; {llm.provider.constraint}" if llm else _encoder_text(spec)
+                return f"{last_answer.classifier} answered {last_answer.category or 'none of these'}{confidence}{more}"
     raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 
 
-def _encoder(spec: ClassifierSpec) -> str:
+def _encoder_text(spec: ClassifierSpec) -> str:
     """Return what doctor tells of an encoder; empty if there is none. Raises `ConfigError` if it does not work."""
     encoder = encoder_of(spec)
     if encoder is None:
@@ -72,10 +69,10 @@ def _encoder(spec: ClassifierSpec) -> str:
 def learned_version(config: Config) -> tuple[str, bool] | None:
     """Return the description of the learned model, and whether it is in use; None if there is none."""
     store = open_store(config)
-    version = open_shelf(store).active()
+    version = open_model_registry(store).active()
     if version is None:
         return None
-    suits = suited(version, known(config, store), store) is not None
+    suits = suited(version, with_first_names(config, store), store) is not None
     labelled = json.loads(version.metrics)["labelled"]
     description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
     return (description, True) if suits else (f"{unsuited(version)}: not in use", False)
@@ -84,23 +81,29 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
     """Yield each configured classifier's newest calibration, and whether it holds."""
     store = open_store(config)
-    newest: dict[str, Calibration] = {}
-    for calibration in open_shelf(store).calibrations():
-        newest.setdefault(calibration.classifier, calibration)
+    newest_calibrations: dict[str, Calibration] = {}
+    for calibration in open_model_registry(store).calibrations():
+        newest_calibrations.setdefault(calibration.classifier, calibration)
     for classifier_name, spec in config.classifiers.items():
-        if classifier_name in newest and spec.type != "cascade":
-            held = open_shelf(store).calibration(_fingerprint(known(config, store), store, classifier_name))
-            yield classifier_name, held or newest[classifier_name], held is not None
+        if classifier_name in newest_calibrations and spec.type != "cascade":
+            calibration_in_force = open_model_registry(store).calibration(
+                _fingerprint(with_first_names(config, store), store, classifier_name)
+            )
+            yield (
+                classifier_name,
+                calibration_in_force or newest_calibrations[classifier_name],
+                calibration_in_force is not None,
+            )
 
 
-def promised(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:
+def promised_errors(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:
     """Yield each classifier with a `max_error`, that error, and the bound of each category."""
     store = open_store(config)
-    named = known(config, store)
+    named_config = with_first_names(config, store)
     for classifier_name, spec in config.classifiers.items():
         if spec.max_error is not None:
-            fingerprint = _fingerprint(named, store, classifier_name)
-            yield classifier_name, spec.max_error, find(named, store, fingerprint, spec.max_error)
+            fingerprint = _fingerprint(named_config, store, classifier_name)
+            yield classifier_name, spec.max_error, find_error_bounds(named_config, store, fingerprint, spec.max_error)
 
 
 def _fingerprint(config: Config, store: Store, classifier_name: str) -> str:

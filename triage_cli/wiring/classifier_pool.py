@@ -10,15 +10,15 @@ from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.classifiers import Caller, open_classifier
-from triage_cli.wiring.stores import known, open_shelf
+from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 # Seconds between two looks at whether another model, calibration or name of a category is in force.
-LOOK = 1.0
+BASIS_CHECK_SECONDS = 1.0
 
 
-class _Kept(NamedTuple):
+class _PooledClassifier(NamedTuple):
     classifier: Classifier
-    basis: object
+    basis: object  # what the classifier is made of
     until: float
 
 
@@ -30,7 +30,7 @@ class ClassifierPool:
         self._store = store
         self._tell = tell
         self._lock = threading.Lock()
-        self._entries: dict[str, _Kept] = {}
+        self._pool: dict[str, _PooledClassifier] = {}
 
     def __call__(self, plan: ClassifyPlan) -> Classifier | None:
         """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
@@ -39,19 +39,19 @@ class ClassifierPool:
         if spec is None or spec.type != "local" or spec.max_error is not None:  # any label may change its thresholds
             return None
         with self._lock:
-            entry = self._entries.get(name)
-            if entry is None or time.monotonic() > entry.until:
+            pooled = self._pool.get(name)
+            if pooled is None or time.monotonic() > pooled.until:
                 basis = self._basis()
-                if entry is None or entry.basis != basis:
+                if pooled is None or pooled.basis != basis:
                     caller = Caller("", "", {}, waits=True)
-                    config = known(self._config, self._store)
-                    opened = open_classifier(config, self._store, ClassifyPlan(name), caller, self._tell)
+                    named_config = with_first_names(self._config, self._store)
+                    opened = open_classifier(named_config, self._store, ClassifyPlan(name), caller, self._tell)
                 else:
-                    opened = entry.classifier
-                entry = self._entries[name] = _Kept(opened, basis, time.monotonic() + LOOK)
-            return entry.classifier
+                    opened = pooled.classifier
+                pooled = self._pool[name] = _PooledClassifier(opened, basis, time.monotonic() + BASIS_CHECK_SECONDS)
+            return pooled.classifier
 
     def _basis(self) -> object:
-        shelf = open_shelf(self._store)
-        versions = [version.version for version in shelf.versions() if version.active]
-        return versions, [(c.fingerprint, c.at) for c in shelf.calibrations()], list(self._store.renames())
+        registry = open_model_registry(self._store)
+        active_versions = [version.version for version in registry.versions() if version.active]
+        return active_versions, [(c.fingerprint, c.at) for c in registry.calibrations()], list(self._store.renames())

@@ -14,7 +14,7 @@ from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
 from triage_cli.wiring.learned_models import name_of, suited, unsuited
-from triage_cli.wiring.stores import open_shelf
+from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.classifiers.bounded import Bounded
@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 class Caller(NamedTuple):
-    """Who asks, and in which run. `paces` holds the rate limiter of each provider, shared by all callers.
+    """Who asks, and in which run. `rate_limiters` holds the rate limiter of each provider, shared by all callers.
 
     With `waits`, the embedded model answers in the caller's own thread. With `warn`, thresholds that were found for
     `max_error` are recorded, and it gets messages about what changed, and about a cascade's step that is unavailable.
@@ -35,7 +35,7 @@ class Caller(NamedTuple):
 
     actor: str
     run_id: str
-    paces: "dict[str, RateLimiter]"
+    rate_limiters: "dict[str, RateLimiter]"
     waits: bool = False
     warn: Callable[[str], None] | None = None
 
@@ -55,10 +55,12 @@ def open_classifier(
             hint="leave out --batch",
         )
     if spec.type == "local":
-        return _judged(config, store, spec, _local(config, store, spec, caller, tell), caller, tell)
+        return _with_thresholds(
+            config, store, spec, _embedded_classifier(config, store, spec, caller, tell), caller, tell
+        )
     if spec.type == "cascade":
         return _cascade(config, store, spec, plan, caller, tell)
-    return _judged(config, store, spec, _paid_classifier(config, store, spec, plan, caller), caller, tell)
+    return _with_thresholds(config, store, spec, _paid_classifier(config, store, spec, plan, caller), caller, tell)
 
 
 def _cascade(
@@ -75,12 +77,12 @@ def _cascade(
     steps = []
     for name in names:
         if name in paid:
-            step = config.classifiers[name]
-            asked = _paid_classifier(config, store, step, plan, caller, has_next=name != paid[-1])
-            steps.append(_judged(config, store, step, asked, caller, tell))
+            step_spec = config.classifiers[name]
+            paid_classifier = _paid_classifier(config, store, step_spec, plan, caller, has_next=name != paid[-1])
+            steps.append(_with_thresholds(config, store, step_spec, paid_classifier, caller, tell))
         else:
-            alone = plan._replace(classifier=name, batch=False)
-            steps.append(open_classifier(config, store, alone, caller, tell))
+            step_plan = plan._replace(classifier=name, batch=False)
+            steps.append(open_classifier(config, store, step_plan, caller, tell))
     return Cascade(spec.name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
 
 
@@ -96,12 +98,12 @@ def only_loads(config: Config, plan: ClassifyPlan) -> bool:
     return all(step.type == "local" and step.encoder is None and step.max_error is None for step in steps)
 
 
-def _judged(
+def _with_thresholds(
     config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
     tell: Callable[[str], None] | None,
 ) -> Classifier:  # fmt: skip
     """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
-    calibrated = _calibration(store, spec, classifier, tell) or classifier
+    calibrated = _calibrated(store, spec, classifier, tell) or classifier
     return _bounded(config, store, spec, calibrated, caller) or calibrated
 
 
@@ -113,20 +115,22 @@ def _bounded(
     from triage_cli.classifiers.bounded import Bounded
     from triage_cli.wiring import promised_thresholds
 
-    category_bounds = promised_thresholds.find(config, store, classifier.fingerprint, spec.max_error)
+    category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error)
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
             return Event(EventAction.BOUNDED, None, caller.run_id, caller.actor, times.now(), data)
 
-        promised_thresholds.record(open_shelf(store), spec, classifier.fingerprint, category_bounds, event, caller.warn)
+        promised_thresholds.record_error_bounds(
+            open_model_registry(store), spec, classifier.fingerprint, category_bounds, event, caller.warn
+        )
     return Bounded(classifier, promised_thresholds.thresholds_of(category_bounds))
 
 
-def _calibration(
+def _calibrated(
     store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
 ) -> "Calibrated | None":
-    calibration = open_shelf(store).calibration(classifier.fingerprint)
+    calibration = open_model_registry(store).calibration(classifier.fingerprint)
     if calibration is None:
         return None
     from triage_cli.classifiers.calibrated import Calibrated
@@ -157,35 +161,35 @@ def open_batcher(config: Config, store: Store, classifier_name: str, plan: Class
             hint="add it again until then",
         )
     steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
-    asked = open_asked(config, spec, plan, caller)
-    calibrated = _calibration(store, spec, asked)
-    bounded = _bounded(config, store, spec, asked, caller)
+    llm_classifier = open_llm_classifier(config, spec, plan, caller)
+    calibrated = _calibrated(store, spec, llm_classifier)
+    bounded = _bounded(config, store, spec, llm_classifier, caller)
     return BatchClient(
-        asked, batch_api_of(asked, os.environ), has_next=classifier_name in steps[:-1],
+        llm_classifier, batch_api_of(llm_classifier, os.environ), has_next=classifier_name in steps[:-1],
         calibrate=calibrated.changed if calibrated is not None else None,
         bound=bounded.changed if bounded is not None else None,
     )  # fmt: skip
 
 
-def batch_api_of(asked: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
+def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
     """Return the batch API of a classifier's provider."""
-    if asked.spec.type == "openai":
+    if llm_classifier.spec.type == "openai":
         from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
 
-        return OpenAIBatchApi(asked.spec, env)
+        return OpenAIBatchApi(llm_classifier.spec, env)
     from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
 
-    return AnthropicBatchApi(asked.spec, env)
+    return AnthropicBatchApi(llm_classifier.spec, env)
 
 
-def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
+def open_llm_classifier(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
     """Open a classifier that asks a provider, without cache and calibration."""
-    from triage_cli.classifiers.llm import classifier as llm_classifier
+    from triage_cli.classifiers.llm.classifier import build
     from triage_cli.runtime.rate_limit import RateLimiter
 
-    if spec.name not in caller.paces:
-        caller.paces[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
-    return llm_classifier.build(
+    if spec.name not in caller.rate_limiters:
+        caller.rate_limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
+    return build(
         spec._replace(workers=plan.workers or spec.workers),
         config.categories,
         env=os.environ,
@@ -193,7 +197,7 @@ def open_asked(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller:
         run_id=caller.run_id,
         max_wait=plan.max_wait,
         network=Network(config.offline),
-        shared_rate_limiter=caller.paces[spec.name],
+        shared_rate_limiter=caller.rate_limiters[spec.name],
     )
 
 
@@ -202,32 +206,36 @@ def _paid_classifier(
 ) -> Classifier:
     from triage_cli.classifiers.cached import CachedClassifier
 
-    asked = open_asked(config, spec, plan, caller)
-    inner: Classifier = asked
+    llm_classifier = open_llm_classifier(config, spec, plan, caller)
+    inner_classifier: Classifier = llm_classifier
     if plan.batch:
         from triage_cli.classifiers.llm.batch.batched_classifier import BatchedClassifier
 
-        inner = BatchedClassifier(asked, has_next=has_next)
-    shelf = open_shelf(store)
+        inner_classifier = BatchedClassifier(llm_classifier, has_next=has_next)
+    registry = open_model_registry(store)
 
     # A stored answer may have the name of a rename that this configuration is older than.
-    names = {name for category in config.categories for name in (category.name, *category.was)}
+    category_names = {name for category in config.categories for name in (category.name, *category.was)}
 
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
-        known = {} if plan.force else {**shelf.trials(keys), **store.recall(keys)}
-        return {key: answer for key, answer in known.items() if answer.category is None or answer.category in names}
+        stored_answers = {} if plan.force else {**registry.trials(keys), **store.recall(keys)}
+        return {
+            key: answer
+            for key, answer in stored_answers.items()
+            if answer.category is None or answer.category in category_names
+        }
 
-    return CachedClassifier(inner, recall, caller.actor, caller.run_id)
+    return CachedClassifier(inner_classifier, recall, caller.actor, caller.run_id)
 
 
-def _local(
+def _embedded_classifier(
     config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers.embedded import classifier as embedded_classifier
     from triage_cli.classifiers.embedded import fitted_model as fitted
 
     encoder = encoder_of(spec)
-    version = open_shelf(store).active()
+    version = open_model_registry(store).active()
     model = origin = None
     if version is not None:
         model = suited(version, config, store, tell, encoder)
@@ -274,15 +282,15 @@ def built_in(
 
     model = fitted.default_model(config.categories) if encoder is None else None
     if model is None:
-        key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
-        weights = store.model(key)
+        model_key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+        weights = store.model(model_key)
         if weights is None:
             from triage_cli.classifiers.embedded import fit
 
             if tell is not None:
                 tell(f"fitting the embedded model to {len(config.categories)} categories, once")
             weights = fit.fit(config.categories, encoder=encoder).to_bytes()
-            store.keep_model(key, weights, {"categories": len(config.categories)})
+            store.keep_model(model_key, weights, {"categories": len(config.categories)})
         model = fitted.Model.from_bytes(weights)
     # Its labels are in the order of the categories, and may be their former names.
     return model._replace(labels=tuple(c.name for c in config.categories))

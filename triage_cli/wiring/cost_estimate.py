@@ -2,18 +2,15 @@
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from triage_cli.config import Config
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    pass
 
-
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """The estimated tickets, tokens and USD of a classification, its worst case in USD, and the first prompt.
 
     USD are None without a price; the worst case is what is set aside, for one call per ticket.
@@ -26,28 +23,34 @@ class Estimate(NamedTuple):
     prompt: str = ""
 
 
-def estimate(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> Estimate:
+def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> CostEstimate:
     """Estimate tokens and cost of classifying tickets, without a call; for a cascade, of its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
     steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
-    paid = next((step for step in steps if step.type != "local"), None)
-    if paid is None:
-        return Estimate(sum(1 for _ in tickets))
+    paid_step = next((step for step in steps if step.type != "local"), None)
+    if paid_step is None:
+        return CostEstimate(sum(1 for _ in tickets))
     from triage_cli.classifiers.llm import classifier as llm_classifier
     from triage_cli.classifiers.llm import costs
     from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
 
-    asked = llm_classifier.build(
-        paid, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
+    llm = llm_classifier.build(
+        paid_step, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
     )
-    bill = costs.Cost(costs.half_price(paid.price) if plan.batch else paid.price)
-    number = tokens = 0
-    cost, most, prompt = 0.0, 0.0, ""
+    price = costs.Cost(costs.half_price(paid_step.price) if plan.batch else paid_step.price)
+    tickets_counted = tokens = 0
+    likely_cost, worst_cost, first_prompt = 0.0, 0.0, ""
     for ticket in tickets:
-        question, _ = asked.question(ticket)
-        worst = asked.worst_usage(question, ANSWER_TOKENS)
-        usage = costs.likely_usage(worst)
-        number, tokens = number + 1, tokens + usage.input + usage.output
-        cost, most = cost + bill.price_of(usage), most + bill.price_of(worst)
-        prompt = prompt or f"{question.system}\n\n{question.user}"
-    return Estimate(number, tokens, cost if paid.price else None, most if paid.price else None, prompt)
+        question, _ = llm.question(ticket)
+        worst_usage = llm.worst_usage(question, ANSWER_TOKENS)
+        likely_usage = costs.likely_usage(worst_usage)
+        tickets_counted, tokens = tickets_counted + 1, tokens + likely_usage.input + likely_usage.output
+        likely_cost, worst_cost = likely_cost + price.price_of(likely_usage), worst_cost + price.price_of(worst_usage)
+        first_prompt = first_prompt or f"{question.system}\n\n{question.user}"
+    return CostEstimate(
+        tickets_counted,
+        tokens,
+        likely_cost if paid_step.price else None,
+        worst_cost if paid_step.price else None,
+        first_prompt,
+    )

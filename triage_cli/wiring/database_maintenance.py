@@ -37,8 +37,8 @@ def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounte
         return prove(ServerTrail(store), log_key, heads, counted)
     from triage_cli.stores.audit_log import trail
 
-    with trail(config.database) as log:
-        return prove(log, log_key, heads, counted)
+    with trail(config.database) as audit_log:
+        return prove(audit_log, log_key, heads, counted)
 
 
 def backup(config: Config, file: Path) -> None:
@@ -46,20 +46,20 @@ def backup(config: Config, file: Path) -> None:
     if not config.database:
         raise no_home()
     if is_postgres(config.database):
-        shown = without_password(config.database)
+        shown_address = without_password(config.database)
         hint = f"pg_dump --format=custom --file={shlex.quote(str(file))} backs it up"
-        raise UsageError(f"{shown} is no file that could be copied", hint=hint)
+        raise UsageError(f"{shown_address} is no file that could be copied", hint=hint)
     SqliteStore(config.database, make=False).backup(file)
 
 
 def restorable(config: Config, file: Path) -> str:
     """Return the path of the database that a backup is to replace. Raises `UsageError` for a server."""
     if is_postgres(config.database):
-        shown = without_password(config.database)
+        shown_address = without_password(config.database)
         raise UsageError(
-            f"the database is {shown}, which is no file",
+            f"the database is {shown_address}, which is no file",
             hint="stop what works on it, put a dump back by pg_restore --clean --if-exists --single-transaction "
-            f"--dbname={shlex.quote(shown)} {shlex.quote(str(file))}, and prove it by triage audit verify",
+            f"--dbname={shlex.quote(shown_address)} {shlex.quote(str(file))}, and prove it by triage audit verify",
         )
     return config.database
 
@@ -87,17 +87,17 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
 
     doubts = ""
     log_key = audit_key(os.environ)
-    with begun_restore(restorable(config, file), file, log_key) as at_work:
+    with begun_restore(restorable(config, file), file, log_key) as restore_in_progress:
         try:
-            prove(at_work.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
+            prove(restore_in_progress.trail(), log_key, {GENESIS: "of an empty log"})  # its own head is not required
         except CheckError as error:  # reported; the backup is restored all the same
             doubts = error.message
-        head, replaced = at_work.carry_out(actor, times.now())
+        head, replaced = restore_in_progress.carry_out(actor, times.now())
     return head, replaced, doubts
 
 
 def path_of(config: Config) -> str:
-    """Return the path of the database. Raises `UsageError` if it is not a file."""
+    """Return the path of the database's file. Raises `UsageError` if it is on a server."""
     if not config.database:
         raise no_home()
     if is_postgres(config.database):
@@ -109,12 +109,12 @@ def path_of(config: Config) -> str:
 
 def copy_to(config: Config, url: str) -> "Copied":
     """Copy the database, which must be a file, to PostgreSQL."""
-    source = open_store(config)
-    if not isinstance(source, SqliteStore):
+    sqlite_store = open_store(config)
+    if not isinstance(sqlite_store, SqliteStore):
         raise UsageError("the database is on a server already", hint="pg_dump and pg_restore move it")
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
-    target = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
+    postgres_store = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
     from triage_cli.stores.postgres.copy_from_sqlite import copy
 
-    return copy(source, target)
+    return copy(sqlite_store, postgres_store)

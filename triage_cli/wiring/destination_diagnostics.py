@@ -26,32 +26,32 @@ def unset_variables(config: Config, receiver: str) -> Iterator[str]:
     yield from unset(f"destinations.{receiver}", config.destinations[receiver].variables(), os.environ)
 
 
-def warnings(config: Config, receiver: str) -> Iterator[str]:
+def destination_warnings(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning for each reason for which a destination, as far as is known here, gets nothing."""
     yield from unset_variables(config, receiver)
-    yield from _private_address(config, receiver)
+    yield from _private_address_warning(config, receiver)
     spec = config.destinations[receiver]
     if spec.path is not None and (problem := unwritable(spec.path)):
         yield f"destinations.{receiver}.path: {problem.message}; {problem.hint}"
 
 
 def unwritable(path: Path) -> ConfigError | None:
-    """Return the error for a file that this user cannot write; None if it can be. Nothing is written."""
+    """Return the error for a destination's file that this user cannot write; None if it can be."""
     obstacle = write_obstacle(path)
-    disk = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
+    disk_problem = ("its file system is read-only", "mount it for writing") if is_read_only(path) else None
     if obstacle is None and is_full(path):
-        disk = ("there is no space left on its disk", "free some space")
-    if disk:
-        return ConfigError(f"cannot write {path}: {disk[0]}", hint=f"{disk[1]}, or name another path")
+        disk_problem = ("there is no space left on its disk", "free some space")
+    if disk_problem:
+        return ConfigError(f"cannot write {path}: {disk_problem[0]}", hint=f"{disk_problem[1]}, or name another path")
     if obstacle is None:
         return None
     kind = "file that this user may write" if obstacle == path else "folder that this user may write in"
     return ConfigError(f"cannot write {path}: {obstacle} is no {kind}", hint="change its rights or name another path")
 
 
-def _private_address(config: Config, receiver: str) -> Iterator[str]:
+def _private_address_warning(config: Config, receiver: str) -> Iterator[str]:
     """Yield a warning if `serve` does not send to a destination, as far as that is known without resolving a name."""
-    if not _is_refused(config.destinations[receiver]):
+    if not _is_private(config.destinations[receiver]):
         return
     if "://" in receiver:
         yield (
@@ -65,7 +65,7 @@ def _private_address(config: Config, receiver: str) -> Iterator[str]:
         )
 
 
-def _is_refused(spec: DestinationSpec) -> bool:
+def _is_private(spec: DestinationSpec) -> bool:
     if spec.allow_private:
         return False
     url = spec.url or (spec.http and (spec.http.url or os.environ.get(spec.http.url_env or ""))) or ""
@@ -78,30 +78,35 @@ def _is_refused(spec: DestinationSpec) -> bool:
 
 def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[tuple[str, str]]:
     """Yield the requests that routing this ticket would make now, with their destinations' names."""
-    names = {old: category.name for category in config.categories for old in category.was}  # a run renames them first
-    stored = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
-    existing = [delivery._replace(category=names.get(delivery.category, delivery.category)) for delivery in stored]
+    new_names = {
+        old: category.name for category in config.categories for old in category.was
+    }  # a run renames them first
+    stored_deliveries = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    existing = [
+        delivery._replace(category=new_names.get(delivery.category, delivery.category))
+        for delivery in stored_deliveries
+    ]
     config_hash = config.routing_hash()
     needed_deliveries = routing.needed_deliveries(
         ticket, rule, existing, again=plan.again, config_hash=config_hash, at=times.now(), due_at=0.0, run_id=""
     )
-    gone = {delivery.delivery_id for delivery in needed_deliveries.superseded}
-    kept = [d for d in existing if d.delivery_id not in gone and d.category == ticket.category]
-    due = [d for d in kept if d.state == "pending" and d.due_at <= time.time()]
-    dead = [d for d in kept if d.state == "dead" and plan.retry_dead]
-    after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
-    after |= {d.delivery_id: d._replace(state="pending") for d in dead}
-    status = routing.status_of(after.values(), ticket.category)
-    if needed_deliveries.superseded or needed_deliveries.new or dead or status != ticket.status:
+    superseded_ids = {delivery.delivery_id for delivery in needed_deliveries.superseded}
+    kept_deliveries = [d for d in existing if d.delivery_id not in superseded_ids and d.category == ticket.category]
+    due_deliveries = [d for d in kept_deliveries if d.state == "pending" and d.due_at <= time.time()]
+    revived_letters = [d for d in kept_deliveries if d.state == "dead" and plan.retry_dead]
+    deliveries_after = {d.delivery_id: d for d in (*existing, *needed_deliveries.superseded, *needed_deliveries.new)}
+    deliveries_after |= {d.delivery_id: d._replace(state="pending") for d in revived_letters}
+    status = routing.status_of(deliveries_after.values(), ticket.category)
+    if needed_deliveries.superseded or needed_deliveries.new or revived_letters or status != ticket.status:
         ticket = routing.decided(ticket, rule, status)
     renames = list(store.renames())
-    for delivery in (*due, *dead, *needed_deliveries.new):
+    for delivery in (*due_deliveries, *revived_letters, *needed_deliveries.new):
         outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))
         yield delivery.destination, _request_text(config, outgoing)
 
 
 def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
-    """Return the request of a delivery; for a file, a command or an unknown destination the payload."""
+    """Return the request that a destination would get; for a file, a command or an unknown destination the payload."""
     spec = config.destinations.get(outgoing.delivery.destination)
     if spec is not None and spec.http is not None:
         from triage_cli.destinations.http import as_text as http_text
@@ -128,24 +133,26 @@ def send_test(config: Config, receiver: str) -> str:
     category = next(
         (c.name for c in config.categories if receiver in routing_rules.reach(config.routes, c.name).destinations), ""
     )
-    at, ticket_id, mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
-    ticket = Ticket(
-        ticket_id, "", "doctor", mark, "", "Test of triage: please ignore",
-        f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", mark, "low", 3, at, at,
+    at, ticket_id, test_mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
+    test_ticket = Ticket(
+        ticket_id, "", "doctor", test_mark, "", "Test of triage: please ignore",
+        f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", test_mark, "low", 3, at, at,
         extra='{"test":true}', status="routing", category=category, confidence=1.0,
     )  # fmt: skip
-    delivery = Delivery(
+    test_delivery = Delivery(
         ids.delivery_id(ticket_id, category, receiver, 0), ticket_id, None, category, receiver,
         "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
     )  # fmt: skip
-    outgoing = OutgoingDelivery(delivery, ticket)
+    outgoing = OutgoingDelivery(test_delivery, test_ticket)
     for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:
                 raise outcome.error
-            answer = f" (answer {outcome.value.status})" if outcome.value and outcome.value.status else ""
-            kept = f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
-            return f"accepted the test ticket {mark}{answer}{kept}"
+            status_text = f" (answer {outcome.value.status})" if outcome.value and outcome.value.status else ""
+            kept_text = (
+                f", and of its answer is kept: {outcome.value.kept}" if outcome.value and outcome.value.kept else ""
+            )
+            return f"accepted the test ticket {test_mark}{status_text}{kept_text}"
     raise DeliveryError(f"{receiver} gave no answer", hint="try again later")
 
 
@@ -160,12 +167,12 @@ def try_destination(config: Config, receiver: str) -> str:
             raise problem
         return f"appends to {spec.path}"
     limits = ", but waits offline" if config.offline else f" (not asked: triage doctor --send {receiver})"
-    if _is_refused(spec):
+    if _is_private(spec):
         limits += "; triage serve sends nothing to a private address without allow_private"
     if spec.mail is not None:
-        means = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
+        encryption = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
         login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
-        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {means}{login}{limits}"
+        return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {encryption}{login}{limits}"
     from triage_cli.runtime.unreachable import host_of
 
     if spec.http is not None:
@@ -176,7 +183,7 @@ def try_destination(config: Config, receiver: str) -> str:
 
 
 def checked_program(program: str) -> str:
-    """Return a program that can be run. Raises `ConfigError`."""
+    """Return the program of a destination or a source, if it can be run. Raises `ConfigError`."""
     if shutil.which(program) is None:
         raise ConfigError(f"{program} is no program that can be run", hint="check its path and its rights")
     return program

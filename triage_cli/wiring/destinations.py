@@ -20,24 +20,26 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx
 
 
 # The types whose deliveries go over the network.
-NETWORKED = frozenset({"webhook", "http", "mail"})
+NETWORKED_TYPES = frozenset({"webhook", "http", "mail"})
 # What to do about deliveries to a destination that is not configured any more.
-DECIDE_ANEW = (
+UNKNOWN_DESTINATION_HINT = (
     "add it again, or let the map decide anew: "
     "triage list --status routing --status undeliverable -o id | triage route -"
 )
 
 
-def cut_off(config: Config) -> frozenset[str]:
+def offline_destinations(config: Config) -> frozenset[str]:
     """Return the destinations that wait because the network is switched off."""
-    return frozenset(name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED)
+    return frozenset(
+        name for name, spec in config.destinations.items() if config.offline and spec.type in NETWORKED_TYPES
+    )
 
 
 def open_destination(config: Config, receiver: str, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration. Raises `ConfigError`, also if a secret is not set."""
     spec = config.destinations.get(receiver)
     if spec is None:
-        raise ConfigError(f'no destination "{receiver}" in the config', hint=DECIDE_ANEW)
+        raise ConfigError(f'no destination "{receiver}" in the config', hint=UNKNOWN_DESTINATION_HINT)
     guarded = guarded and not spec.allow_private
     network = Network(config.offline)
     if spec.type == "file" and spec.path is not None:
@@ -78,8 +80,12 @@ def field_setters(config: Config, receivers: Collection[str]) -> Collection[str]
     If some of them are known to do so, it is those, and any that the configuration no longer has.
     """
     specs = {receiver: config.destinations.get(receiver) for receiver in receivers}
-    known = {receiver for receiver, spec in specs.items() if spec and spec.names_field}
-    return {name for name, spec in specs.items() if spec is None or (name in known if known else spec.sets_field)}
+    naming_field = {receiver for receiver, spec in specs.items() if spec and spec.names_field}
+    return {
+        name
+        for name, spec in specs.items()
+        if spec is None or (name in naming_field if naming_field else spec.sets_field)
+    }
 
 
 def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
@@ -87,9 +93,11 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
 
     This is not done with each command's configuration, because few commands render a template.
     """
-    chosen = config.destinations if names is None else names
-    mistakes = {receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen}
-    raise_template_mistakes(config, "destinations", mistakes)
+    chosen_destinations = config.destinations if names is None else names
+    template_mistakes = {
+        receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen_destinations
+    }
+    raise_template_mistakes(config, "destinations", template_mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
@@ -121,10 +129,10 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
     def destination(receiver: str) -> Destination:
         return open_destination(config, receiver, guarded=guarded)
 
-    requests = {name: spec.http for name, spec in config.destinations.items() if spec.http}
+    http_specs = {name: spec.http for name, spec in config.destinations.items() if spec.http}
     return RoutingMap(
-        config.routes, config.routing_hash(), destination, offline=cut_off(config),
-        history_dependent=frozenset(name for name, http in requests.items() if http.remembers),
-        field_guards=frozenset(name for name, http in requests.items() if http.guards_field),
+        config.routes, config.routing_hash(), destination, offline=offline_destinations(config),
+        history_dependent=frozenset(name for name, http in http_specs.items() if http.remembers),
+        field_guards=frozenset(name for name, http in http_specs.items() if http.guards_field),
         promised=promised_thresholds(config, store),
     )  # fmt: skip

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from triage_cli.config import Config
 from triage_cli.domain.learning import ModelVersion
 from triage_cli.ports.storage import Store
-from triage_cli.wiring.stores import open_shelf
+from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import numpy
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.fitted_model import Model
 
-_AN_EARLIER = "an earlier release"
+_EARLIER_RELEASE = "an earlier release"
 
 
 def suited(
@@ -39,7 +39,7 @@ def suited(
 
 def _fitted_again(
     version: ModelVersion,
-    old: "Model",
+    old_model: "Model",
     config: Config,
     store: Store,
     tell: Callable[[str], None] | None,
@@ -48,31 +48,37 @@ def _fitted_again(
     from triage_cli.classifiers.embedded import fitted_model as fitted
     from triage_cli.service.category_names import CategoryNames
 
-    parts = (fitted.METHOD, old.learned, fitted.fingerprint(config.categories), encoder.fingerprint if encoder else "")
-    name = sha256("\0".join(parts).encode()).hexdigest()
-    weights = store.model(name)
+    key_parts = (
+        fitted.METHOD,
+        old_model.learned,
+        fitted.fingerprint(config.categories),
+        encoder.fingerprint if encoder else "",
+    )
+    model_key = sha256("\0".join(key_parts).encode()).hexdigest()
+    weights = store.model(model_key)
     if weights is None:
         category_names = CategoryNames(config.categories)
-        labels = {row.text: category_names.match(row.category) for row in open_shelf(store).labelled()}
-        learned = [
-            text for text, is_known in zip(labels, fitted.has_learned(old, list(labels)), strict=True) if is_known
+        labels = {row.text: category_names.match(row.category) for row in open_model_registry(store).labelled()}
+        learned_texts = [
+            text for text, is_known in zip(labels, fitted.has_learned(old_model, list(labels)), strict=True) if is_known
         ]
-        if not learned or len({fitted.text_number(text) for text in learned}) < len(old.seen):
+        if not learned_texts or len({fitted.text_number(text) for text in learned_texts}) < len(old_model.seen):
             return None
         from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(
-                f"{name_of(version)} is of {_AN_EARLIER if old.method != fitted.METHOD else 'another encoder'}: "
-                f"fitting it again to its {len(learned):,} labels, once"
+                f"{name_of(version)} is of "
+                f"{_EARLIER_RELEASE if old_model.method != fitted.METHOD else 'another encoder'}: "
+                f"fitting it again to its {len(learned_texts):,} labels, once"
             )
-        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned], encoder).to_bytes()
-        store.keep_model(name, weights, {"version": version.version, "labelled": len(learned)})
+        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts], encoder).to_bytes()
+        store.keep_model(model_key, weights, {"version": version.version, "labelled": len(learned_texts)})
     return fitted.Model.from_bytes(weights)
 
 
 def name_of(version: ModelVersion) -> str:
-    """Return what messages call a version."""
+    """Return what messages call a learned version."""
     return f"learned model version {version.version}"
 
 
@@ -80,7 +86,7 @@ def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
     from triage_cli.classifiers.embedded import fitted_model as fitted
 
-    name = name_of(version)
+    version_name = name_of(version)
     if fitted.Model.from_bytes(version.weights).method != fitted.METHOD:
-        return f"{name} is of {_AN_EARLIER}, and not all labels that it learned from are stored"
-    return f"{name} is for other categories ({', '.join(json.loads(version.categories))})"
+        return f"{version_name} is of {_EARLIER_RELEASE}, and not all labels that it learned from are stored"
+    return f"{version_name} is for other categories ({', '.join(json.loads(version.categories))})"

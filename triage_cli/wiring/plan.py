@@ -19,10 +19,10 @@ from triage_cli.service.insight.plan_comparison import (
 )
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
-from triage_cli.wiring.cost_estimate import estimate
+from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.promised_thresholds import has_learned
-from triage_cli.wiring.stores import known, open_shelf, open_store
+from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 # Presets, and parts of a name, of destinations that page somebody.
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
@@ -63,7 +63,7 @@ def plan(
             )
     if not compared.unasked:
         return compared
-    sample_cost = estimate(new_config, ClassifyPlan(), plan_comparison.unasked)
+    sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)
     usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
     return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
 
@@ -91,7 +91,7 @@ def _configuration_side(
 ) -> ConfigurationSide:
     """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
     postponing = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
-    classifier = open_classifier(known(config, store), store, postponing, caller, tell)
+    classifier = open_classifier(with_first_names(config, store), store, postponing, caller, tell)
     return ConfigurationSide(
         classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
     )
@@ -99,14 +99,14 @@ def _configuration_side(
 
 def _with_recorded_answers(store: Store, recorder: RunRecorder, stream: OutcomeStream) -> OutcomeStream:
     """Yield outcomes once the answers that were paid for are stored."""
-    shelf, context = open_shelf(store), recorder.context
+    registry, context = open_model_registry(store), recorder.context
     for outcomes in stream:
         context.heartbeat()
         steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
         paid_answers = [s for s in steps if s.confidence_source != "model" and not s.error and not s.reused]
         if paid_answers:
             with context.budget.recording(context.lease) as lease:
-                shelf.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid_answers], lease)
+                registry.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid_answers], lease)
         recorder.counts["asked"] += len(paid_answers)
         yield outcomes
 

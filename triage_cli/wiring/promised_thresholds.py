@@ -13,40 +13,40 @@ from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredB
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.learned_models import suited
-from triage_cli.wiring.stores import known, open_shelf
+from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 
-def find(config: Config, store: Store, fingerprint: str, max_error: float) -> dict[str, ErrorBound]:
+def find_error_bounds(config: Config, store: Store, fingerprint: str, max_error: float) -> dict[str, ErrorBound]:
     """Return the bound of each category for a question, from the answers to it about labelled texts.
 
     Texts from which the embedded model has learned do not count.
     """
-    registry = open_shelf(store)
-    answers = registry.graded(fingerprint)
-    learned = has_learned(config, store, [answer.text for answer in answers])
+    registry = open_model_registry(store)
+    graded_answers = registry.graded(fingerprint)
+    learned = has_learned(config, store, [answer.text for answer in graded_answers])
     calibration = registry.calibration(fingerprint)
     if calibration is not None:
         curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
-        answers = [answer._replace(confidence=round(curve(answer.confidence), 4)) for answer in answers]
-    fresh = (answer for answer, seen in zip(answers, learned, strict=True) if not seen)
-    return bounds(fresh, [category.name for category in config.categories], max_error)
+        graded_answers = [a._replace(confidence=round(curve(a.confidence), 4)) for a in graded_answers]
+    unlearned = (answer for answer, seen in zip(graded_answers, learned, strict=True) if not seen)
+    return bounds(unlearned, [category.name for category in config.categories], max_error)
 
 
 def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool]:
     """Return for each text whether the embedded model in use was trained on it; an empty text never was."""
-    version = open_shelf(store).active() if any(texts) else None
+    version = open_model_registry(store).active() if any(texts) else None
     if version is None:
         return [False] * len(texts)
     from triage_cli.classifiers.embedded import fitted_model as fitted
 
-    model = suited(version, known(config, store), store)
+    model = suited(version, with_first_names(config, store), store)
     if model is None:
         return [False] * len(texts)
     return [seen and bool(text) for text, seen in zip(texts, fitted.has_learned(model, texts), strict=True)]
 
 
 def thresholds_of(error_bounds: Mapping[str, ErrorBound]) -> dict[str, float]:
-    """Return the thresholds of the categories that have one."""
+    """Return the thresholds of the categories for which the error can be promised."""
     return {name: bound.threshold for name, bound in error_bounds.items() if bound.threshold is not None}
 
 
@@ -55,7 +55,7 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, flo
 
     @cache
     def thresholds_for(fingerprint: str, max_error: float) -> Mapping[str, float]:
-        return thresholds_of(find(config, store, fingerprint, max_error))
+        return thresholds_of(find_error_bounds(config, store, fingerprint, max_error))
 
     return lambda fingerprint, category, max_error: thresholds_for(fingerprint, max_error).get(category, NEVER)
 
@@ -66,15 +66,19 @@ def needed_confidence(config: Config, store: Store, category: str) -> dict[str, 
     Of a step that promises a `max_error` it is the threshold that was found last.
     """
     spec = config.classifiers[config.classifier]
-    stored = {(b.classifier, b.max_error, b.category): b.threshold for b in open_shelf(store).error_bounds()}
+    stored_thresholds = {
+        (b.classifier, b.max_error, b.category): b.threshold for b in open_model_registry(store).error_bounds()
+    }
     steps = [config.classifiers[name] for name in spec.steps or (spec.name,)]
     return {
-        step.name: step.min_confidence if step.max_error is None else stored.get((step.name, step.max_error, category))
+        step.name: step.min_confidence
+        if step.max_error is None
+        else stored_thresholds.get((step.name, step.max_error, category))
         for step in steps
     }
 
 
-def record(
+def record_error_bounds(
     registry: ModelRegistry,
     spec: ClassifierSpec,
     fingerprint: str,
@@ -83,14 +87,18 @@ def record(
     warn: Callable[[str], None],
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
-    before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
-    earlier, at = {bound.category: bound for bound in before}, times.now()
-    present = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
-    changed = [now for now in present if (was := earlier.get(now.category)) is None or was._replace(at=at) != now]
-    if not changed:
+    bounds_before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
+    bounds_by_category, at = {bound.category: bound for bound in bounds_before}, times.now()
+    present_bounds = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
+    changed_bounds = [
+        bound
+        for bound in present_bounds
+        if (was := bounds_by_category.get(bound.category)) is None or was._replace(at=at) != bound
+    ]
+    if not changed_bounds:
         return
-    thresholds = {bound.category: bound.threshold for bound in changed}
-    data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
-    registry.keep_error_bounds(changed, event(data))
-    for message in threshold_sentences.change_messages(changed, before):
+    thresholds = {bound.category: bound.threshold for bound in changed_bounds}
+    bounded_data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
+    registry.keep_error_bounds(changed_bounds, event(bounded_data))
+    for message in threshold_sentences.change_messages(changed_bounds, bounds_before):
         warn(message)

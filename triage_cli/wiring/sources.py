@@ -20,8 +20,8 @@ from triage_cli.wiring.destination_diagnostics import checked_program
 if TYPE_CHECKING:  # an annotation is no reason to import imaplib
     from triage_cli.sources.imap import ImapSource
 
-# A check asks a list for what has changed within so many seconds.
-RECENT = 600.0
+# A check of a source asks its list for what has changed within so many seconds.
+RECENTLY_CHANGED = 600.0
 
 
 def check_source(config: Config, source_name: str) -> None:
@@ -30,8 +30,8 @@ def check_source(config: Config, source_name: str) -> None:
     if spec is None:
         from triage_cli.config.key_tables import suggestion
 
-        known = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
-        raise UsageError(f'no source "{source_name}" in the config{known}')
+        known_sources = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
+        raise UsageError(f'no source "{source_name}" in the config{known_sources}')
     if spec.type != "command":
         Network(config.offline).check(f'source "{source_name}"')
 
@@ -45,7 +45,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
 
         return SingerSource(spec, without_secrets(config, os.environ), tell)
     if spec.imap is not None:
-        return _mailbox(config, spec, spec.imap)
+        return _imap_source(config, spec, spec.imap)
     from triage_cli.config.http_auth import auth_header_value
     from triage_cli.config.secrets import secret as secret_of
     from triage_cli.destinations.http_secrets import HttpSecrets
@@ -60,29 +60,32 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     secret_values = [secret_of(owner, variable, os.environ) for variable in (auth.env if auth else ())]
     header = (auth.header, auth_header_value(auth, secret_values)) if auth else None
     endpoint = Endpoint(owner, host_of(spec.url), spec.timeout, spec.timeout)
-    opened = partial(open_exchange, endpoint, Network(config.offline))
+    open_source_exchange = partial(open_exchange, endpoint, Network(config.offline))
     hide = HttpSecrets(auth=header, values=tuple(secret_values)).hidden_in
-    return HttpSource(spec, PageRequests(spec, header), opened, tell, hide)
+    return HttpSource(spec, PageRequests(spec, header), open_source_exchange, tell, hide)
 
 
 def try_source(config: Config, source_name: str, tell: Callable[[str], None]) -> str:
     """Check a source and return its description; nothing is stored. Raises what a pull would raise.
 
-    A list is asked for what has changed within `RECENT` seconds, a mail server for its folder; a tap is not run.
+    A list is asked for what has changed within `RECENTLY_CHANGED` seconds, a mail server for its folder. A tap
+    is not run.
     """
     source, spec = open_source(config, source_name, tell), config.sources[source_name]
     if spec.type == "command":
         return f"runs {checked_program(spec.run[0])}"
     if spec.imap is not None:
-        return _mailbox(config, spec, spec.imap).describe_folder()
+        return _imap_source(config, spec, spec.imap).describe_folder()
     from triage_cli.runtime.unreachable import host_of
 
-    since = datetime.fromtimestamp(time.time() - RECENT, UTC).isoformat()
-    page = next(source.pages(None, PullPlan(since=since), _no_pause), None)
-    return f"reads {host_of(spec.url)}, which answers with a list of {len(page.drafts) if page else 0:,} items"
+    since = datetime.fromtimestamp(time.time() - RECENTLY_CHANGED, UTC).isoformat()
+    first_page = next(source.pages(None, PullPlan(since=since), _no_pause), None)
+    return (
+        f"reads {host_of(spec.url)}, which answers with a list of {len(first_page.drafts) if first_page else 0:,} items"
+    )
 
 
-def warnings(config: Config, source_name: str) -> Iterator[str]:
+def source_warnings(config: Config, source_name: str) -> Iterator[str]:
     """Yield a warning for each variable that a source needs and that is not set."""
     from triage_cli.config.secrets import unset
 
@@ -94,14 +97,14 @@ def _no_pause(seconds: float, why: str) -> bool:
     raise UnavailableError(why, hint="try again later")
 
 
-def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
+def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
     from triage_cli.config.secrets import secret
     from triage_cli.sources.imap import ImapLogin, ImapSource
 
-    what = f'source "{spec.name}"'
-    user, password = (secret(what, variable, os.environ) for variable in (server.user_env, server.password_env))
+    owner = f'source "{spec.name}"'
+    user, password = (secret(owner, variable, os.environ) for variable in (server.user_env, server.password_env))
     connect = partial(
-        Network(config.offline).imap, what, server.host, server.port, tls=server.tls, timeout=spec.timeout
+        Network(config.offline).imap, owner, server.host, server.port, tls=server.tls, timeout=spec.timeout
     )
     login = ImapLogin(user, password, server.folder)
     return ImapSource(spec.name, server.host, login, connect, keeps_category=spec.on_update == "keep")
@@ -109,9 +112,9 @@ def _mailbox(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource"
 
 def check_source_templates(config: Config, names: Iterable[str] | None = None) -> None:
     """Raise one `ConfigError` with all mistakes in the templates of sources, of all or of `names`."""
-    chosen = config.sources if names is None else names
-    mistakes = {source_name: _template_mistakes(config.sources[source_name]) for source_name in chosen}
-    raise_template_mistakes(config, "sources", mistakes)
+    chosen_sources = config.sources if names is None else names
+    template_mistakes = {source_name: _template_mistakes(config.sources[source_name]) for source_name in chosen_sources}
+    raise_template_mistakes(config, "sources", template_mistakes)
 
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Creates the store of the configuration, a file or a PostgreSQL server, and what is stored beside the tickets."""
+"""Opens the store of the configuration, a file or a PostgreSQL server, and what is stored beside the tickets."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores.postgres.store import PostgresStore
 
 
-SHORTEST_KEY = 16
+SHORTEST_AUDIT_KEY = 16
 
 
 def open_store(config: Config, *, make: bool = False, read_only: bool = False) -> "SqliteStore | PostgresStore":
@@ -38,19 +38,19 @@ def open_store(config: Config, *, make: bool = False, read_only: bool = False) -
     log_key = audit_key(os.environ)
     if not is_postgres(config.database):
         if make and "database" in config.origins:
-            _check_folder(config.database)
+            _check_database_folder(config.database)
         return SqliteStore(config.database, log_key, make=make, read_only=read_only)
     store = open_postgres(config.database, log_key, Network(config.offline), make=make)
     store.read_only = read_only
     return store if make or store.is_there() else SqliteStore(store.shown, make=False, absent=True)
 
 
-def check_place(config: Config) -> None:
+def check_database_place(config: Config) -> None:
     """Raise `StoreError` where a database that is not there yet cannot be made. Nothing is written."""
     if is_postgres(config.database):
         return
     if "database" in config.origins:
-        _check_folder(config.database)
+        _check_database_folder(config.database)
     if obstacle := write_obstacle(Path(config.database)):
         raise StoreError(
             f"cannot make {config.database}: {obstacle} is no folder that this user may write in",
@@ -58,11 +58,13 @@ def check_place(config: Config) -> None:
         )
 
 
-def _check_folder(path: str) -> None:
+def _check_database_folder(path: str) -> None:
     """Raise `StoreError` where the folder of a database that a user named is missing: its path is mistyped."""
-    folder = Path(path).parent
-    if not folder.exists():
-        raise StoreError(f"there is no folder {folder} for a database", hint="make it, or name another path with --db")
+    database_folder = Path(path).parent
+    if not database_folder.exists():
+        raise StoreError(
+            f"there is no folder {database_folder} for a database", hint="make it, or name another path with --db"
+        )
 
 
 def empty_database(config: Config, folder: str) -> Config:
@@ -75,9 +77,9 @@ def empty_database(config: Config, folder: str) -> Config:
 def audit_key(env: Mapping[str, str]) -> bytes | None:
     """Return the key of the audit log's hashes. Raises `ConfigError` if it is too short."""
     log_key = env.get("TRIAGE_AUDIT_KEY", "").encode("utf-8", "surrogateescape")
-    if log_key and len(log_key) < SHORTEST_KEY:
+    if log_key and len(log_key) < SHORTEST_AUDIT_KEY:
         raise ConfigError(
-            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_KEY} bytes", hint="make one: openssl rand -hex 32"
+            f"TRIAGE_AUDIT_KEY is shorter than {SHORTEST_AUDIT_KEY} bytes", hint="make one: openssl rand -hex 32"
         )
     return log_key or None
 
@@ -105,7 +107,7 @@ def _tables(store: Store) -> Tables:
     return store
 
 
-def open_gate(store: Store) -> ApiAccessStore:
+def open_api_access(store: Store) -> ApiAccessStore:
     """Return the API's keys and limits that are stored beside the tickets."""
     from triage_cli.stores.api_tables import SqlApiAccess
 
@@ -119,7 +121,7 @@ def open_inflow(config: Config, store: Store) -> Inflow:
     return SqlInflow(_tables(store), category_renames.current_names(config.categories))
 
 
-def open_shelf(store: Store) -> ModelRegistry:
+def open_model_registry(store: Store) -> ModelRegistry:
     """Return the model registry that is stored beside the tickets."""
     from triage_cli.stores.model_registry import SqlModelRegistry
 
@@ -136,6 +138,6 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
     return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warn)
 
 
-def known(config: Config, store: Store) -> Config:
+def with_first_names(config: Config, store: Store) -> Config:
     """Return the configuration with categories that have their first names in this store."""
     return config._replace(categories=category_renames.rooted(config.categories, store.renames()))

@@ -51,7 +51,7 @@ def spikes(
     session.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
     spikes_to = session.config.spikes_to
     if spikes_to is not None and new_spikes:
-        if spikes_to in wiring.destinations.cut_off(session.config):
+        if spikes_to in wiring.destinations.offline_destinations(session.config):
             unsent = "what was found is sent by the next triage spikes"
             session.say(f"note: {spikes_to} needs the network, which is off; {unsent}")
         else:

@@ -121,7 +121,7 @@ def _say_promises(session: CommandContext, evaluated_names: Sequence[str]) -> No
     classifier_specs = session.config.classifiers
     names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
     if any(classifier_specs[name].max_error is not None for name in names_with_steps):
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
             if name in names_with_steps:
                 session.say(f"{name}: {threshold_sentences.summary(max_error, bounds.values())}")
 

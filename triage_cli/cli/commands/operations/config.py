@@ -92,11 +92,11 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
 def _unset_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
     for name in config.sources:
-        yield from wiring.sources.warnings(config, name)
+        yield from wiring.sources.source_warnings(config, name)
     for name, webhook in config.webhooks.items():
         yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
     for name in config.destinations:
-        yield from wiring.destination_diagnostics.warnings(config, name)
+        yield from wiring.destination_diagnostics.destination_warnings(config, name)
 
 
 @local_command

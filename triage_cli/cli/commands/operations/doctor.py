@@ -57,7 +57,7 @@ def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
             tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
             database_contents = f"{tickets}, {events}"
         else:
-            wiring.stores.check_place(config)
+            wiring.stores.check_database_place(config)
             database_contents = "not there yet; triage create FILE makes one"
             not_asked_because = ("its call is booked, and there is no database for that yet", "triage create FILE")
             session.lend_database()
@@ -111,7 +111,9 @@ def _doctor_missing_destinations(config: Config, stats: Stats) -> Iterator[dict[
                 if number
             ]
             finding = f"not in the config, but has {', '.join(unsettled)}"
-            yield _doctor_record(f"destination {name}", finding, wiring.destinations.DECIDE_ANEW, works=False)
+            yield _doctor_record(
+                f"destination {name}", finding, wiring.destinations.UNKNOWN_DESTINATION_HINT, works=False
+            )
 
 
 def _doctor_sources(session: CommandContext) -> Iterator[dict[str, Any]]:
@@ -153,7 +155,7 @@ def _doctor_learned_models(session: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 finding = f"{fitted_to}; model, prompt or categories changed since, so it is retired"
                 yield _doctor_record(f"calibration {name}", finding, hint, works=False)
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
             is_kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
             finding = threshold_sentences.summary(max_error, bounds.values())

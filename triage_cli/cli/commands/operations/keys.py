@@ -107,7 +107,7 @@ def _key_ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
         from triage_cli.client.remote_administration import RemoteKeyRing
 
         return RemoteKeyRing(session.remote)
-    return KeyRing(session.store, wiring.stores.open_gate(session.store), user())
+    return KeyRing(session.store, wiring.stores.open_api_access(session.store), user())
 
 
 def _key_record(api_key: ApiKey) -> dict[str, Any]:

@@ -93,9 +93,9 @@ def serve(
 def _warn_at_start(session: CommandContext) -> None:
     """Warn at the start of a server about destinations that get nothing, and note if there is no API key."""
     for name in session.config.destinations:
-        for warning in wiring.destination_diagnostics.warnings(session.config, name):
+        for warning in wiring.destination_diagnostics.destination_warnings(session.config, name):
             messages.say(f"warning: {warning}")
     store = wiring.stores.open_store(session.config)
-    if session.config.oidc is None and not (store.is_there() and wiring.stores.open_gate(store).keys()):
+    if session.config.oidc is None and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
         session.say("note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()

@@ -112,7 +112,7 @@ def _preview_cost(
 ) -> int:
     session.look()
     tickets_to_ask = session.local.to_ask(selection, classify_plan) if session.has_database else ()
-    estimate = wiring.cost_estimate.estimate(session.config, classify_plan, tickets_to_ask)
+    estimate = wiring.cost_estimate.estimate_cost(session.config, classify_plan, tickets_to_ask)
     if not as_text:
         preview_figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, preview_figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")

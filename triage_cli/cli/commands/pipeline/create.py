@@ -192,7 +192,7 @@ def preview_tables(
 
 def _categories(session: CommandContext) -> Sequence[Category]:
     config = session.config
-    return (wiring.stores.known(config, session.store) if session.has_database else config).categories
+    return (wiring.stores.with_first_names(config, session.store) if session.has_database else config).categories
 
 
 def _print_preview(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:

@@ -127,7 +127,7 @@ def _listed_places(routed_places: Counter[str]) -> str:
 
 def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
     """Return how many deliveries wait for the network, if it is switched off; else nothing."""
-    offline_names = frozenset() if session.is_remote else wiring.destinations.cut_off(session.config)
+    offline_names = frozenset() if session.is_remote else wiring.destinations.offline_destinations(session.config)
     destination_states = stats().deliveries if offline_names and not session.quiet else {}
     pending = {name: destination_states.get(name, {}).get("pending", 0) for name in sorted(offline_names)}
     waiting_deliveries = {name: number for name, number in pending.items() if number}
