@@ -232,7 +232,7 @@ def _embedded_classifier(
     config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
     from triage_cli.classifiers.embedded import classifier as embedded_classifier
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
 
     encoder = encoder_of(spec)
     version = open_model_registry(store).active()
@@ -242,7 +242,7 @@ def _embedded_classifier(
         origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
         if model is None and tell is not None:
             tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-        elif model is not None and not fitted.knows_encoder(model, encoder.fingerprint if encoder else ""):
+        elif model is not None and not fitted_model.knows_encoder(model, encoder.fingerprint if encoder else ""):
             if tell is not None:
                 tell(
                     f"{name_of(version)} was not fitted beside this encoder, which is not asked; "
@@ -278,11 +278,11 @@ def built_in(
 
     That of the default categories comes with the package.
     """
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
 
-    model = fitted.default_model(config.categories) if encoder is None else None
+    model = fitted_model.default_model(config.categories) if encoder is None else None
     if model is None:
-        model_key = fitted.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+        model_key = fitted_model.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
         weights = store.model(model_key)
         if weights is None:
             from triage_cli.classifiers.embedded import fit
@@ -291,6 +291,6 @@ def built_in(
                 tell(f"fitting the embedded model to {len(config.categories)} categories, once")
             weights = fit.fit(config.categories, encoder=encoder).to_bytes()
             store.keep_model(model_key, weights, {"categories": len(config.categories)})
-        model = fitted.Model.from_bytes(weights)
+        model = fitted_model.Model.from_bytes(weights)
     # Its labels are in the order of the categories, and may be their former names.
     return model._replace(labels=tuple(c.name for c in config.categories))

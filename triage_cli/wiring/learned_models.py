@@ -29,12 +29,14 @@ def suited(
     A model of an earlier release, or of another encoder, is fitted again, once, if all labels that it learned from are
     stored.
     """
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
 
-    model = fitted.Model.from_bytes(version.weights)
-    if model.method != fitted.METHOD or not fitted.knows_encoder(model, encoder.fingerprint if encoder else ""):
+    model = fitted_model.Model.from_bytes(version.weights)
+    if model.method != fitted_model.METHOD or not fitted_model.knows_encoder(
+        model, encoder.fingerprint if encoder else ""
+    ):
         model = _fitted_again(version, model, config, store, tell, encoder) or model
-    return fitted.suited_model(model, config.categories)
+    return fitted_model.suited_model(model, config.categories)
 
 
 def _fitted_again(
@@ -45,13 +47,13 @@ def _fitted_again(
     tell: Callable[[str], None] | None,
     encoder: "Encoder | None",
 ) -> "Model | None":
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
     from triage_cli.service.category_names import CategoryNames
 
     key_parts = (
-        fitted.METHOD,
+        fitted_model.METHOD,
         old_model.learned,
-        fitted.fingerprint(config.categories),
+        fitted_model.fingerprint(config.categories),
         encoder.fingerprint if encoder else "",
     )
     model_key = sha256("\0".join(key_parts).encode()).hexdigest()
@@ -60,21 +62,23 @@ def _fitted_again(
         category_names = CategoryNames(config.categories)
         labels = {row.text: category_names.match(row.category) for row in open_model_registry(store).labelled()}
         learned_texts = [
-            text for text, is_known in zip(labels, fitted.has_learned(old_model, list(labels)), strict=True) if is_known
+            text
+            for text, is_known in zip(labels, fitted_model.has_learned(old_model, list(labels)), strict=True)
+            if is_known
         ]
-        if not learned_texts or len({fitted.text_number(text) for text in learned_texts}) < len(old_model.seen):
+        if not learned_texts or len({fitted_model.text_number(text) for text in learned_texts}) < len(old_model.seen):
             return None
         from triage_cli.classifiers.embedded import fit
 
         if tell is not None:
             tell(
                 f"{name_of(version)} is of "
-                f"{_EARLIER_RELEASE if old_model.method != fitted.METHOD else 'another encoder'}: "
+                f"{_EARLIER_RELEASE if old_model.method != fitted_model.METHOD else 'another encoder'}: "
                 f"fitting it again to its {len(learned_texts):,} labels, once"
             )
         weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts], encoder).to_bytes()
         store.keep_model(model_key, weights, {"version": version.version, "labelled": len(learned_texts)})
-    return fitted.Model.from_bytes(weights)
+    return fitted_model.Model.from_bytes(weights)
 
 
 def name_of(version: ModelVersion) -> str:
@@ -84,9 +88,9 @@ def name_of(version: ModelVersion) -> str:
 
 def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
 
     version_name = name_of(version)
-    if fitted.Model.from_bytes(version.weights).method != fitted.METHOD:
+    if fitted_model.Model.from_bytes(version.weights).method != fitted_model.METHOD:
         return f"{version_name} is of {_EARLIER_RELEASE}, and not all labels that it learned from are stored"
     return f"{version_name} is for other categories ({', '.join(json.loads(version.categories))})"

@@ -37,12 +37,12 @@ def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool
     version = open_model_registry(store).active() if any(texts) else None
     if version is None:
         return [False] * len(texts)
-    from triage_cli.classifiers.embedded import fitted_model as fitted
+    from triage_cli.classifiers.embedded import fitted_model
 
     model = suited(version, with_first_names(config, store), store)
     if model is None:
         return [False] * len(texts)
-    return [seen and bool(text) for text, seen in zip(texts, fitted.has_learned(model, texts), strict=True)]
+    return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 
 def thresholds_of(error_bounds: Mapping[str, ErrorBound]) -> dict[str, float]:

@@ -40,8 +40,8 @@ class BatchCollector:
     raised at the end, by `raise_trouble`; the work of other classifiers goes on.
     """
 
-    def __init__(self, context: BatchContext, *, proposals: bool) -> None:
-        self._context = context
+    def __init__(self, batch_context: BatchContext, *, proposals: bool) -> None:
+        self._batch_context = batch_context
         self._proposals = proposals
         self._submitters: dict[str, BatchSubmitter] = {}
         self._errors_by_classifier: dict[str, TriageError] = {}
@@ -66,8 +66,8 @@ class BatchCollector:
 
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that have ended; tickets without an answer return to their earlier status."""
-        for batch in self._context.run.store.hold_batches(self._context.run.lease):
-            if self._context.run.budget.stopping:
+        for batch in self._batch_context.run.store.hold_batches(self._batch_context.run.lease):
+            if self._batch_context.run.budget.stopping:
                 return
             if batch.classifier in self._errors_by_classifier:
                 continue
@@ -82,7 +82,7 @@ class BatchCollector:
         if batch.state == "sending":
             return
         if batch.state != "submitted":
-            self._context.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
+            self._batch_context.give_back(batch, "it was never sent" if batch.state == "gathering" else "it had ended")
             return
         batcher = self._batcher(batch)
         batch_look = batcher.look(batch)
@@ -90,30 +90,30 @@ class BatchCollector:
             yield from self._fetch_answers(batch, batcher, outage=batch_look.answered == 0)
         elif batch_look.state != "waiting":
             why = "the provider refused it" if batch_look.state == "failed" else "the provider no longer knows it"
-            self._context.give_back(batch, why)
+            self._batch_context.give_back(batch, why)
             if batch_look.error is not None:
                 raise batch_look.error
 
     def _find_sent_batch(self, batch: Batch) -> Batch:
         """Find out whether a batch arrived whose sending was cut off; it stays `sending` while that is unknown."""
-        context = self._context
+        batch_context = self._batch_context
         try:
-            provider_id = self._batcher(batch).find(batch, context.run.store.provider_ids())
+            provider_id = self._batcher(batch).find(batch, batch_context.run.store.provider_ids())
         except UnknownOutcomeError:
             return batch
         if provider_id is not None:
             found_batch = batch._replace(state="submitted", provider_id=provider_id)
             found_data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": batch.requests}
-            event = context.run.event(
+            event = batch_context.run.event(
                 EventAction.BATCH_SUBMITTED, None, {**found_data, "provider_batch": provider_id, "found": True}
             )
-            return found_batch if context.advance(found_batch, "sending", event) else batch
+            return found_batch if batch_context.advance(found_batch, "sending", event) else batch
         if (batch.sent_at or "") < times.ago(LOST_AFTER_SECONDS):
-            context.give_back(batch, "it never arrived")
+            batch_context.give_back(batch, "it never arrived")
         return batch
 
     def _batcher(self, batch: Batch) -> Batcher:
-        batcher = self._context.batcher(batch.classifier)
+        batcher = self._batch_context.batcher(batch.classifier)
         if batcher.address != batch.address:
             raise ConfigError(
                 f'a batch of classifier "{batch.classifier}" is at {batch.address}, which is no longer its address',
@@ -122,11 +122,11 @@ class BatchCollector:
         return batcher
 
     def _fetch_answers(self, batch: Batch, batcher: Batcher, *, outage: bool) -> Iterator[list[Outcome[Decided]]]:
-        context = self._context
+        batch_context = self._batch_context
         with spooled() as spool:
             batcher.fetch(batch, spool)
             # Fetching may have taken longer than the lease; then the run that took the batch over saves its answers.
-            if not context.advance(batch, "submitted", None):
+            if not batch_context.advance(batch, "submitted", None):
                 return
             for results in chunked(batcher.results(batch, spool, outage=outage)):
                 for batch_result in results:
@@ -136,19 +136,19 @@ class BatchCollector:
                     batch, batcher, {batch_result.number: batch_result for batch_result in results}
                 )
         ended_batch = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
-        event = context.run.event(
+        event = batch_context.run.event(
             EventAction.BATCH_ENDED, None, {"batch": batch.batch_id, "provider_batch": batch.provider_id}
         )
-        context.give_back(ended_batch, "no answer came")
-        context.advance(ended_batch, "submitted", event)
+        batch_context.give_back(ended_batch, "no answer came")
+        batch_context.advance(ended_batch, "submitted", event)
 
     def _save_answers(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
-        context = self._context
+        batch_context = self._batch_context
         answers_by_request: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
-        while batch_items := context.run.store.batch_items(batch.batch_id, list(results)):
-            tickets = context.tickets(batch_items)
+        while batch_items := batch_context.run.store.batch_items(batch.batch_id, list(results)):
+            tickets = batch_context.tickets(batch_items)
             # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
             batch_items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))
             changes = [
@@ -162,11 +162,13 @@ class BatchCollector:
                 )
                 for batch_item in batch_items
             ]
-            for batch_item, change, accepted in zip(batch_items, changes, context.save(changes), strict=True):
+            for batch_item, change, accepted in zip(batch_items, changes, batch_context.save(changes), strict=True):
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
                     before = tickets[batch_item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
-                    outcomes.append(context.decision_recorder.outcome(change, answered_by(change), instead, before))
+                    outcomes.append(
+                        batch_context.decision_recorder.outcome(change, answered_by(change), instead, before)
+                    )
         return outcomes
 
     def _answer_change(
@@ -178,18 +180,18 @@ class BatchCollector:
         batch_result: BatchResult,
         answers_by_request: dict[int, Outcome[Answer]],
     ) -> Change:
-        context = self._context
+        batch_context = self._batch_context
         if batch_result.again:
-            return context.returned(batch, batch_item, ticket, "it was not answered")
+            return batch_context.returned(batch, batch_item, ticket, "it was not answered")
         if batch_item.number not in answers_by_request:
             answers_by_request[batch_item.number] = batcher.answer(ticket, batch_item, batch, batch_result)
         outcome = copied_answer(answers_by_request[batch_item.number], ticket)
         if ids.is_forgotten(ticket.identity):
             cost = costs(outcome.value.steps if outcome.value else ())
-            return context.returned(batch, batch_item, ticket, "its text was forgotten", cost)
+            return batch_context.returned(batch, batch_item, ticket, "its text was forgotten", cost)
         if not batch_item.was:
             return self._proposed(batch, batch_item, ticket, outcome)
-        change = context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())
+        change = batch_context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())
         answer_cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (
             *change.adds,
@@ -206,22 +208,23 @@ class BatchCollector:
 
     def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
-        context = self._context
-        steps = steps_within(outcome.value, context.decision_recorder.labels)
+        batch_context = self._batch_context
+        labels = batch_context.decision_recorder.labels
+        steps = steps_within(outcome.value, labels)
         proposal = steps[-1]
         proposal_data = {
             "classifier": proposal.classifier, "category": proposal.category, "confidence": proposal.confidence,
             "was": ticket.category, "threshold": proposal.threshold, "decision": proposal.classification_id,
             "batch": batch.batch_id,
             "outcome": (
-                Action.UNANSWERED if proposal.error else judge(ticket, proposal, context.decision_recorder.labels, 0.0)
+                Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)
             ).value,
         }  # fmt: skip
         spent = paid_answer(batch, batch_item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, batch_item._replace(state="answered", reserved=0.0), spent)
         return Change(
-            context.run.event(EventAction.PROPOSED, ticket.ticket_id, proposal_data),
+            batch_context.run.event(EventAction.PROPOSED, ticket.ticket_id, proposal_data),
             released_with_cost(ticket, steps),
             ticket.revision,
             adds,
@@ -229,7 +232,7 @@ class BatchCollector:
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
-        recorder, run = self._context.decision_recorder, self._context.run
+        recorder, run = self._batch_context.decision_recorder, self._batch_context.run
         for outcomes in recorder.classifier.classify(recorder.check.over(self._until_troubled(chunks)), run.budget):
             run.heartbeat()
             answered_at_once = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
@@ -258,9 +261,9 @@ class BatchCollector:
                 postponed.setdefault(outcome.value.batch_of, []).append(outcome)
         for classifier_name in postponed.keys() - self._errors_by_classifier.keys():
             if classifier_name not in self._submitters:
-                self._context.decision_recorder.record_questions()
+                self._batch_context.decision_recorder.record_questions()
                 self._submitters[classifier_name] = BatchSubmitter(
-                    self._context, self._context.batcher(classifier_name), proposals=self._proposals
+                    self._batch_context, self._batch_context.batcher(classifier_name), proposals=self._proposals
                 )
             yield from self._submitters[classifier_name].add(postponed[classifier_name])
 

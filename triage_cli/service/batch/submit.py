@@ -24,9 +24,9 @@ AHEAD = 100
 class BatchSubmitter:
     """Gathers and sends the requests of one classifier; `trouble` is the error that keeps more from being gathered."""
 
-    def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool) -> None:
+    def __init__(self, batch_context: BatchContext, batcher: Batcher, *, proposals: bool) -> None:
         self.trouble: TriageError | None = None
-        self._context = context
+        self._batch_context = batch_context
         self._batcher = batcher
         self._proposals = proposals
         self._batch: Batch | None = None
@@ -38,7 +38,7 @@ class BatchSubmitter:
         self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
         # USD set aside and not settled yet, the number of sums, and USD of it that no request needs yet.
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
-        if options := context.run.store.batch_options(batcher.fingerprint):
+        if options := batch_context.run.store.batch_options(batcher.fingerprint):
             batcher.remember(options)
 
     def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
@@ -48,7 +48,7 @@ class BatchSubmitter:
         answer_key_of = {
             o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed
         }
-        requests_by_key = dict(self._context.run.store.joinable(list(answer_key_of.values())))
+        requests_by_key = dict(self._batch_context.run.store.joinable(list(answer_key_of.values())))
         for place, outcome in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
             ticket = outcome.ticket
@@ -80,7 +80,7 @@ class BatchSubmitter:
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
         """Return a ticket's request for a batch with room for it, with its money set aside; None if that fails."""
         batcher = self._batcher
-        while self.trouble is None and not self._context.run.budget.stopping:
+        while self.trouble is None and not self._batch_context.run.budget.stopping:
             batch = self._batch or self._new_batch()
             request = batcher.request(ticket, batch.batch_id, self._number)
             is_full = self._number == batcher.most_requests or self._size + len(request.line) > batcher.most_bytes
@@ -103,16 +103,16 @@ class BatchSubmitter:
         """
         if worst > self._free_usd:
             amounts = [worst - self._free_usd, *[worst] * (self._tickets_ahead - 1)]
-            granted = amounts[: self._context.run.budget.set_aside(amounts)]
+            granted = amounts[: self._batch_context.run.budget.set_aside(amounts)]
             if not granted:
-                raise self._context.run.budget.exceeded(worst)
+                raise self._batch_context.run.budget.exceeded(worst)
             self._set_aside_usd += sum(granted)
             self._free_usd += sum(granted)
             self._set_aside_count += len(granted)
         self._free_usd -= worst
 
     def _new_batch(self) -> Batch:
-        batcher, run_id = self._batcher, self._context.run.lease.run_id
+        batcher, run_id = self._batcher, self._batch_context.run.lease.run_id
         batch = self._batch = Batch(
             ids.new_id(), batcher.name, batcher.address, batcher.fingerprint,
             json.dumps(batcher.labels, ensure_ascii=False), batcher.options,
@@ -121,13 +121,15 @@ class BatchSubmitter:
         self._spool = spooled()
         self._size = self._number = 0
         opened_data = {"batch": batch.batch_id, "classifier": batcher.name}
-        self._context.run.store.open_batch(batch, self._context.run.event(EventAction.BATCH_OPENED, None, opened_data))
+        self._batch_context.run.store.open_batch(
+            batch, self._batch_context.run.event(EventAction.BATCH_OPENED, None, opened_data)
+        )
         return batch
 
     def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
         submitted_data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         submitted_data |= {"sent": {self._batcher.address: texts_of(ticket)}}
-        event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
+        event = self._batch_context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
         status = ticket.status if self._proposals else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         steps = outcome.value.steps if outcome.value else ()
@@ -138,7 +140,7 @@ class BatchSubmitter:
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
         held, sent_worst = [], 0.0
-        for change, accepted in zip(changes, self._context.save(changes), strict=True):
+        for change, accepted in zip(changes, self._batch_context.save(changes), strict=True):
             batch_item = change.adds[-1]
             if change.ticket is None or not isinstance(batch_item, BatchItem):
                 raise TypeError(change)
@@ -150,7 +152,7 @@ class BatchSubmitter:
             if is_of_this_batch and self._spool and (request := requests.pop(batch_item.number, None)):
                 self._spool.write(request.line)
                 sent_worst += request.worst
-        self._context.run.budget.settle(self._set_aside_usd, sent_worst, self._set_aside_count)
+        self._batch_context.run.budget.settle(self._set_aside_usd, sent_worst, self._set_aside_count)
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
         return held
 
@@ -165,7 +167,7 @@ class BatchSubmitter:
             if trouble is not None and not isinstance(trouble, UnknownOutcomeError):
                 return
         for chunk in chunked(sent):
-            tickets = list(self._context.run.store.find(Selection(ids=tuple(chunk))))
+            tickets = list(self._batch_context.run.store.find(Selection(ids=tuple(chunk))))
             yield [
                 Outcome(None, Action.WAITING, Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
@@ -173,9 +175,9 @@ class BatchSubmitter:
             ]
 
     def _send_batch(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
-        context = self._context
-        if context.run.budget.stopping or not spool.tell():
-            context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
+        batch_context = self._batch_context
+        if batch_context.run.budget.stopping or not spool.tell():
+            batch_context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
         sent_data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
         sending_batch = batch._replace(state="sending", requests=self._number)
@@ -183,8 +185,8 @@ class BatchSubmitter:
         def mark_as_sent() -> bool:
             nonlocal sending_batch
             sending_batch = sending_batch._replace(sent_at=times.now())
-            return context.advance(
-                sending_batch, "gathering", context.run.event(EventAction.BATCH_SENT, None, sent_data)
+            return batch_context.advance(
+                sending_batch, "gathering", batch_context.run.event(EventAction.BATCH_SENT, None, sent_data)
             )
 
         try:
@@ -192,11 +194,13 @@ class BatchSubmitter:
         except UnknownOutcomeError as error:
             return error
         except TriageError as error:
-            context.give_back(sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}")
+            batch_context.give_back(
+                sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}"
+            )
             return error
         submitted_batch = sending_batch._replace(state="submitted", provider_id=provider_id)
-        event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**sent_data, "provider_batch": provider_id})
-        context.advance(submitted_batch, "sending", event)
+        event = batch_context.run.event(EventAction.BATCH_SUBMITTED, None, {**sent_data, "provider_batch": provider_id})
+        batch_context.advance(submitted_batch, "sending", event)
         return None
 
 

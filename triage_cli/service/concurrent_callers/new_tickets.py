@@ -64,25 +64,29 @@ class NewTicketDecider:
         new_by_classifier: dict[Classifier, list[NewTicket]] = {}
         for new_ticket in new_tickets:
             new_by_classifier.setdefault(new_ticket.classifier, []).append(new_ticket)
-        decided_new: dict[str, DecidedNewTicket] = {}
+        decided_new_tickets: dict[str, DecidedNewTicket] = {}
         for classifier, group in new_by_classifier.items():
             answers = self._group_classifier.answers(classifier, [(new.context, new.ticket) for new in group])
             for new_ticket, answer in zip(group, answers, strict=True):
-                decided_new[new_ticket.ticket.ticket_id] = self._decided(new_ticket, answer)
+                decided_new_tickets[new_ticket.ticket.ticket_id] = self._decided(new_ticket, answer)
         # Before they are saved: an error after that would hide from the callers that their new tickets are stored.
         self._group_classifier.note_answers()
-        return [self._creation(new_ticket, decided_new[new_ticket.ticket.ticket_id]) for new_ticket in new_tickets]
+        return [
+            self._creation(new_ticket, decided_new_tickets[new_ticket.ticket.ticket_id]) for new_ticket in new_tickets
+        ]
 
-    def _creation(self, new_ticket: NewTicket, decided_new: DecidedNewTicket) -> Prepared[DecidedNewTicket]:
+    def _creation(self, new_ticket: NewTicket, decided_new_ticket: DecidedNewTicket) -> Prepared[DecidedNewTicket]:
         """Return the change that stores a new ticket; then its deliveries are sent while its caller wakes up."""
-        new_ticket.to_send.extend(decided_new.to_send)
+        new_ticket.to_send.extend(decided_new_ticket.to_send)
 
         def finish(conflicts: Sequence[Conflict | None]) -> DecidedNewTicket:
             if conflicts[0] is not None:
-                return decided_new._replace(conflict=conflicts[0])
-            return decided_new._replace(ended=self._group_deliveries.send(new_ticket.context, decided_new.to_send))
+                return decided_new_ticket._replace(conflict=conflicts[0])
+            return decided_new_ticket._replace(
+                ended=self._group_deliveries.send(new_ticket.context, decided_new_ticket.to_send)
+            )
 
-        return Prepared([decided_new.change], finish)
+        return Prepared([decided_new_ticket.change], finish)
 
     def _decided(self, new_ticket: NewTicket, answer: Outcome[Answer]) -> DecidedNewTicket:
         """Return the change that stores a new ticket, with its classification and its routing added to it."""

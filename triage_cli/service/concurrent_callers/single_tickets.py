@@ -113,31 +113,31 @@ class SingleTickets:
         if classifier is None:
             return Processed(self.create(draft, actor, identity))
         caller_context = self._shared_run.context_of(actor)
-        decided_new: DecidedNewTicket | None = None
+        decided_new_ticket: DecidedNewTicket | None = None
 
         def save_single(changes: Sequence[Change]) -> Sequence[Conflict | None]:
-            nonlocal decided_new
+            nonlocal decided_new_ticket
             (change,) = changes
             if change.expected_revision or change.ticket is None or change.ticket.status != "new":
                 return self._committer.save(changes)
             new_ticket = NewTicket(caller_context, classifier, change, change.ticket, "route" in steps, [])
             with self._group_deliveries.freed_on_error(new_ticket.to_send):
-                decided_new = self._committer.ask(self._new_ticket_decider.prepare, new_ticket)
-            return [decided_new.conflict]
+                decided_new_ticket = self._committer.ask(self._new_ticket_decider.prepare, new_ticket)
+            return [decided_new_ticket.conflict]
 
         stored = self._intake(actor).one(draft, identity, save_single)
-        if decided_new is None or stored.action != Action.CREATED:
+        if decided_new_ticket is None or stored.action != Action.CREATED:
             return Processed(stored)
-        stored = stored._replace(value=decided_new.change.ticket)
-        if decided_new.routed is None or decided_new.ended is None:
-            self._shared_run.count(stored, decided_new.classified)
-            return Processed(stored, decided_new.classified)
+        stored = stored._replace(value=decided_new_ticket.change.ticket)
+        if decided_new_ticket.routed is None or decided_new_ticket.ended is None:
+            self._shared_run.count(stored, decided_new_ticket.classified)
+            return Processed(stored, decided_new_ticket.classified)
         routed = self._group_deliveries.outcome(
-            caller_context, decided_new.routed, decided_new.to_send, decided_new.ended
+            caller_context, decided_new_ticket.routed, decided_new_ticket.to_send, decided_new_ticket.ended
         )
         routed_ticket = routed.value.ticket if routed.value else stored.value
-        self._shared_run.count(stored, decided_new.classified, routed)
-        return Processed(stored._replace(value=routed_ticket), decided_new.classified, routed)
+        self._shared_run.count(stored, decided_new_ticket.classified, routed)
+        return Processed(stored._replace(value=routed_ticket), decided_new_ticket.classified, routed)
 
     def stop(self) -> None:
         """Begin no more attempts at deliveries of single tickets."""

@@ -87,7 +87,7 @@ class AttemptRecorder:
             elif not ids.is_forgotten(ticket_before.identity) and any(
                 _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
             ):
-                status = "classified"  # the latest decision assumed that this would not arrive
+                status = "classified"  # the latest decision assumed that this delivery would not arrive
             ticket = ticket_before._replace(status=status, revision=ticket_before.revision + 1)
             for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
                 is_last = delivery is attempted[-1][0]

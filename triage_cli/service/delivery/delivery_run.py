@@ -186,13 +186,18 @@ class DeliveryRun:
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         answers = self._routing_map.answers(self._store, tickets)
-        for before in tickets:
-            deliveries, answer = existing_deliveries.get(before.ticket_id, ()), answers.get(before.decision_id or "")
-            outcome, change = self._decider.decide(before, deliveries, at, again=again, holder=holder, answer=answer)
+        for ticket_before in tickets:
+            deliveries, answer = (
+                existing_deliveries.get(ticket_before.ticket_id, ()),
+                answers.get(ticket_before.decision_id or ""),
+            )
+            outcome, change = self._decider.decide(
+                ticket_before, deliveries, at, again=again, holder=holder, answer=answer
+            )
             outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
-        refused = {
+        refused_changes = {
             change.event.ticket_id: conflict
             for change, conflict in zip(changes, self.context.save(changes), strict=True)
             if conflict is not None
@@ -200,10 +205,10 @@ class DeliveryRun:
         to_send = [
             outgoing
             for change in changes
-            if change.event.ticket_id not in refused
+            if change.event.ticket_id not in refused_changes
             for outgoing in self._decider.to_send(change, existing_deliveries.get(change.event.ticket_id or "", ()))
         ]
-        return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
+        return [_or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 
 
 def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:

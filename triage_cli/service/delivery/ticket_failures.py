@@ -11,24 +11,24 @@ from triage_cli.service.delivery.attempt_recorder import AttemptResult
 
 
 class UnfinishedTicket:
-    """A ticket's outcome until its deliveries have had their first attempt; `unfinished` counts those that have not."""
+    """A ticket's outcome until its `unfinished_deliveries`, so many, have had their first attempt."""
 
-    def __init__(self, outcome: Outcome[Routed], unfinished: int) -> None:
+    def __init__(self, outcome: Outcome[Routed], unfinished_deliveries: int) -> None:
         self.outcome = outcome
-        self._unfinished = unfinished
+        self._unfinished_deliveries = unfinished_deliveries
 
     def add_result(self, result: AttemptResult | None, failures: Sequence[Failure]) -> bool:
         """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
 
         `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
         """
-        self._unfinished -= 1
+        self._unfinished_deliveries -= 1
         routed = self.outcome.value or Routed(self.outcome.ticket)
         if result is not None:
             routed = Routed(result.ticket, result.deliveries, (*routed.attempts, *result.attempts), routed.failures)
             self.outcome = self.outcome._replace(action=Action(result.ticket.status))
         self.outcome = self.outcome._replace(value=routed._replace(failures=(*routed.failures, *failures)))
-        if self._unfinished:
+        if self._unfinished_deliveries:
             return False
         self.outcome = self.outcome._replace(error=standing_error(self.outcome))
         return True

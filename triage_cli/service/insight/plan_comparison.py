@@ -124,8 +124,8 @@ class PlanComparison:
 
     def _with_new_name(self, ticket: Ticket) -> Ticket:
         """Return a ticket with the name that its category has in the new configuration; None if it is gone."""
-        name = self._names.categories.get(ticket.category or "", ticket.category)
-        return ticket._replace(category=name if name in self._new_side.categories else None)
+        new_name = self._names.categories.get(ticket.category or "", ticket.category)
+        return ticket._replace(category=new_name if new_name in self._new_side.categories else None)
 
     def _decided_by_new(self, ticket: Ticket, new_answer: Answer, last_step: Classification | None) -> Ticket:
         """Return a ticket after the answer of the new classifier."""

@@ -54,8 +54,8 @@ class DraftDecider:
             ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
-            data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
-            return self._import_change(Action.CREATED, ticket, 0, data, at, verdict)
+            import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
+            return self._import_change(Action.CREATED, ticket, 0, import_data, at, verdict)
         was_forgotten = ids.is_forgotten(known.identity)
         if repeated and not was_forgotten and identified.content != known.content_hash:
             return Action.REJECTED, None, None, dedup.repeated(identified)
@@ -68,9 +68,9 @@ class DraftDecider:
         if updated is None and verdict is None:
             return Action.UNCHANGED, known, None, None
         ticket = woken(known, updated or known._replace(revision=known.revision + 1))
-        data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
+        import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
         return self._import_change(
-            Action.UPDATED, ticket, known.revision, data, at, verdict, last_verdict, draft.overruled
+            Action.UPDATED, ticket, known.revision, import_data, at, verdict, last_verdict, draft.overruled
         )
 
     def join_thread(self, identified: Identified, known: Ticket, at: str) -> DecidedDraft:
@@ -82,11 +82,11 @@ class DraftDecider:
         if ticket is None:
             return Action.UNCHANGED, known, None, None
         fields = dedup.changed_fields(known, ticket)
-        data = {"source": identified.draft.source, "fields": fields, "mails": threads.length(ticket)}
-        return self._import_change(Action.UPDATED, ticket, known.revision, data, at, None)
+        import_data = {"source": identified.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        return self._import_change(Action.UPDATED, ticket, known.revision, import_data, at, None)
 
     def _import_change(
-        self, action: Action, ticket: Ticket, expected_revision: int, data: Mapping[str, object], at: str,
+        self, action: Action, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,
         verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
     ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
@@ -99,9 +99,9 @@ class DraftDecider:
             judged_ticket, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
             has_changed = imported_verdict is not None and ticket.category != verdict
             holds = not overruled and (self._is_pulled or has_changed or not ticket.verdict)
-            data = {**data, "verdict" if holds else "said": verdict}
+            import_data = {**import_data, "verdict" if holds else "said": verdict}
             if holds and ticket.verdict and ticket.category != imported_verdict:
-                data["was"] = ticket.category  # a person's verdict is overruled by a later one
+                import_data["was"] = ticket.category  # a person's verdict is overruled by a later one
             ticket, adds = judged_ticket if holds else ticket, (answer,)
-        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(data))
+        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(import_data))
         return action, ticket, Change(event, ticket, expected_revision, adds), None

@@ -55,11 +55,13 @@ class Intake:
         While one chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import
         takes a third less time.
         """
-        with closing(OccurrenceCounter()) as seen, ThreadPoolExecutor(1, "saver") as saver:
+        with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as import_saver:
             save_in_flight: tuple[_ImportChunk, Future[list[Conflict | None]]] | None = None
             for chunk in threads.apart(bounded(drafts)):
                 try:
-                    import_chunk = self._decided_chunk(chunk, seen, save_in_flight[0].changed if save_in_flight else {})
+                    import_chunk = self._decided_chunk(
+                        chunk, seen_identities, save_in_flight[0].changed if save_in_flight else {}
+                    )
                 except TriageError:
                     if save_in_flight:
                         yield self._settled(save_in_flight[0], save_in_flight[1].result())
@@ -68,7 +70,7 @@ class Intake:
                     yield self._settled(save_in_flight[0], save_in_flight[1].result())
                 save_in_flight = (
                     import_chunk,
-                    saver.submit(self._store.save, [change for _, _, change in import_chunk.to_save]),
+                    import_saver.submit(self._store.save, [change for _, _, change in import_chunk.to_save]),
                 )
             if save_in_flight:
                 yield self._settled(save_in_flight[0], save_in_flight[1].result())
@@ -116,10 +118,13 @@ class Intake:
         raise UnavailableError("another program keeps changing the same ticket", hint="try again")
 
     def _decided_chunk(
-        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter, in_flight: Mapping[str, Ticket]
+        self,
+        chunk: Sequence[TicketDraft | Rejected],
+        seen_identities: OccurrenceCounter,
+        in_flight: Mapping[str, Ticket],
     ) -> "_ImportChunk":
         """Decide a chunk; `in_flight` are those that the previous chunk is about to store."""
-        imported, repeats = self._identify(chunk, seen)
+        imported, repeats = self._identify(chunk, seen_identities)
         import_chunk = self._undecided_chunk(chunk, repeats)
         self._decide_all(imported, import_chunk, in_flight)
         return import_chunk
@@ -165,11 +170,11 @@ class Intake:
                 import_chunk.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
 
     def _identify(
-        self, chunk: Sequence[TicketDraft | Rejected], seen: OccurrenceCounter
+        self, chunk: Sequence[TicketDraft | Rejected], seen_identities: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
         """Return the identified drafts of a chunk, and which of them are repeated in this input."""
         imported = with_ticket_identities(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
-        counted = seen.count([identified.identity for identified in imported])
+        counted = seen_identities.count([identified.identity for identified in imported])
         before = [max(n, identified.draft.seen) for n, identified in zip(counted, imported, strict=True)]
         imported = [
             i._replace(identity=f"{i.identity}.{n + 1}") if i.counts_occurrences else i

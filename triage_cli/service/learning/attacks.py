@@ -96,7 +96,7 @@ class AttackTries:
     def result(self, name: str) -> AttackResult:
         """Return how the classifier of this name withstood the tries that were made."""
         suspicion = Suspicion(self._labels)
-        total: Counter[str] = Counter()
+        total_counts: Counter[str] = Counter()
         kinds: dict[str, Counter[str]] = {}
         for attack, answer in self.ended:
             is_steered = _guess(answer) == attack.target
@@ -104,10 +104,11 @@ class AttackTries:
             is_unseen = is_sure and not suspicion.found(attack.text)
             attack_counts = {"tries": 1, "steered": int(is_steered), "unseen": int(is_unseen)}
             kinds.setdefault(attack.kind, Counter()).update(attack_counts)
-            total.update(attack_counts | {"sure": int(is_sure), "failed": int(answer is None)})
+            total_counts.update(attack_counts | {"sure": int(is_sure), "failed": int(answer is None)})
         return AttackResult(
-            classifier=name, honest=len(self._honest_tickets), right=self._right, tries=total["tries"],
-            steered=total["steered"], sure=total["sure"], unseen=total["unseen"], failed=total["failed"],
+            classifier=name, honest=len(self._honest_tickets), right=self._right, tries=total_counts["tries"],
+            steered=total_counts["steered"], sure=total_counts["sure"], unseen=total_counts["unseen"],
+            failed=total_counts["failed"],
             by_kind={kind: dict(counts) for kind, counts in kinds.items()},
         )  # fmt: skip
 
@@ -132,11 +133,11 @@ def _attack_tries(
     for attack in attacks:
         for _ in range(min(TICKETS_AN_ATTACK, len(honest_tickets))):
             label, text = honest_tickets[turn % len(honest_tickets)]
-            others = [other for other in labels if other != label]
-            target = others[turn // len(honest_tickets) % len(others)]
-            attack_text = attack["text"].format(target=target)
+            other_labels = [other for other in labels if other != label]
+            demanded = other_labels[turn // len(honest_tickets) % len(other_labels)]
+            attack_text = attack["text"].format(target=demanded)
             style = _STYLES.get(attack.get("style", ""))
-            yield _AttackTry(attack["kind"], target, f"{text}\n{style(attack_text) if style else attack_text}")
+            yield _AttackTry(attack["kind"], demanded, f"{text}\n{style(attack_text) if style else attack_text}")
             turn += 1
 
 

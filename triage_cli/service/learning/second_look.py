@@ -39,16 +39,16 @@ Look = Callable[[RunContext], Looked]
 
 
 class SecondLook:
-    """One second look for one run. `recorders` open the embedded classifiers; `hysteresis` is by classifier name."""
+    """One second look for one run, with the recorders of embedded classifiers; `hysteresis` is by their names."""
 
-    def __init__(self, recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float]) -> None:
-        self._recorders = recorders
+    def __init__(self, embedded_recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float]) -> None:
+        self._embedded_recorders = embedded_recorders
         self._hysteresis = hysteresis
 
     def over_all(self) -> Looked:
         """Take a second look at all tickets that embedded classifiers decided, until the run is to stop."""
         look_counts: Counter[str] = Counter()
-        for recorder in self._recorders:
+        for recorder in self._embedded_recorders:
             for tickets, changes in self._look_with(recorder):
                 look_counts["tickets"] += tickets
                 look_counts.update(changes)
@@ -95,7 +95,7 @@ class SecondLook:
 
 
 def _about_claimed(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
-    """Return an outcome about a ticket as it was claimed."""
+    """Return the answer of the second look about a ticket as it was claimed."""
     return outcome._replace(item=ticket, value=outcome.value and outcome.value._replace(ticket=ticket))
 
 
