@@ -303,7 +303,7 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     }
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
-    free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/reservations.py"}
+    free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}
     committing = {
         "service/concurrent_callers/group_commit.py",
         "service/concurrent_callers/single_tickets.py",

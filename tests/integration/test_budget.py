@@ -11,7 +11,7 @@ import pytest
 from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
-from triage_cli.classifiers.llm.reservations import BudgetReserver
+from triage_cli.classifiers.llm.costs import BudgetReserver
 from triage_cli.domain import ids, times
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.classifications import Answer, Classification
@@ -24,7 +24,7 @@ from triage_cli.runtime.budget import number_that_fits
 from triage_cli.runtime.stop import StopControl, StoppingError
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.run_recorder import recorded_run
-from triage_cli.stores.money_tables import DAY
+from triage_cli.stores.run_tables import DAY
 from triage_cli.stores.sqlite.store import SqliteStore
 
 

@@ -10,7 +10,7 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import FakeClassifier, World
-from triage_cli.classifiers.calibrated import Calibrated
+from triage_cli.classifiers.wrapped_classifier import Calibrated
 from triage_cli.domain import times
 from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.evaluation import calibration

@@ -8,7 +8,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.classifiers.bounded import Bounded
+from triage_cli.classifiers.wrapped_classifier import Bounded
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.evaluation.error_bounds import NEVER

@@ -30,8 +30,7 @@ from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.delivery_tables import DUE_DELIVERIES
 from triage_cli.stores.leases import CLAIMABLE_TICKETS, UNCLAIMED_TICKET
-from triage_cli.stores.money_tables import SPENT_OF_DAY
-from triage_cli.stores.run_tables import SPENT_ON_PARCEL
+from triage_cli.stores.run_tables import SPENT_OF_DAY, SPENT_ON_PARCEL
 from triage_cli.stores.sqlite import migrations as sqlite_migrations
 from triage_cli.stores.sqlite.connection import VERSION, connect
 from triage_cli.stores.sqlite.store import SqliteStore

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from triage_cli.domain.tickets import TicketDraft
+from triage_cli.readers.cell_values import priority
 from triage_cli.readers.column_mapping import match_columns
 from triage_cli.readers.dates import moment
 from triage_cli.readers.helpdesks import recognised_helpdesk
-from triage_cli.readers.priorities import priority
 from triage_cli.readers.table import ReadOptions
 from triage_cli.readers.table_reader import open_table
 

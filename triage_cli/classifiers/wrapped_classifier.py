@@ -1,8 +1,11 @@
-"""The base of classifiers that wrap another one and change its answers."""
+"""Classifiers that wrap another one and change its answers: by a calibration, and by the bound of a promised error."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
+from triage_cli.domain.evaluation.calibration import Calibration, Curve
+from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier
@@ -35,3 +38,55 @@ class WrappedClassifier:
         """Answer as the wrapped classifier does, and change each answer."""
         for outcomes in self._wrapped.classify(chunks, budget):
             yield [outcome._replace(value=outcome.value and self.changed(outcome.value)) for outcome in outcomes]
+
+
+class Bounded(WrappedClassifier):
+    """A classifier with a threshold for each category by which a promise holds; without one it is never sure."""
+
+    def __init__(self, wrapped: Classifier, category_thresholds: Mapping[str, float]) -> None:
+        super().__init__(wrapped)
+        self._category_thresholds = category_thresholds
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the threshold that its category has now."""
+        rejudged = self._wrapped.rejudged(answer)
+        return rejudged._replace(threshold=self._category_threshold(rejudged))
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return an answer with the threshold of its category; answers to another question are not sure."""
+        if not answer.steps:
+            return answer
+        *earlier_steps, last_step = answer.steps
+        last_step = last_step._replace(threshold=self._category_threshold(last_step))
+        # The classifier checks the text for suspicious content only if it is sure itself.
+        doubts = answer.doubts if answer.sure else None
+        return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
+
+    def _category_threshold(self, step: Classification) -> float:
+        is_same_question = step.fingerprint == self.fingerprint
+        return self._category_thresholds.get(step.category or "", NEVER) if is_same_question else NEVER
+
+
+class Calibrated(WrappedClassifier):
+    """A classifier whose answers have calibrated confidence, and their own one as `raw`."""
+
+    def __init__(self, wrapped: Classifier, calibration: Calibration) -> None:
+        super().__init__(wrapped)
+        points = tuple((confidence, share) for confidence, share in json.loads(calibration.curve))
+        self._calibration_curve = Curve(points, calibration.method)
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the calibrated confidence that it would have now."""
+        return self._calibrated_step(self._wrapped.rejudged(answer))
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
+        steps = tuple(map(self._calibrated_step, answer.steps))
+        sure = bool(steps) and steps[-1].is_sure
+        # The classifier checks the text for suspicious content only if it is sure itself.
+        return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
+
+    def _calibrated_step(self, step: Classification) -> Classification:
+        if step.confidence is None:
+            return step
+        return step._replace(confidence=round(self._calibration_curve(step.confidence), 4), raw=step.confidence)

@@ -16,7 +16,7 @@ from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
 from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
 from triage_cli.domain.times import timestamp
-from triage_cli.readers import dates, priorities
+from triage_cli.readers import cell_values, dates
 from triage_cli.readers.table import ReadOptions
 
 # How times are typed as the values of options.
@@ -78,7 +78,7 @@ SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 def priority(typed: str | None) -> str | None:
     """Return the priority that the value of `--priority` means."""
-    known_priority = priorities.priority(typed or "", {})
+    known_priority = cell_values.priority(typed or "", {})
     if typed is not None and known_priority is None:
         raise UsageError(f'no priority "{typed}"', hint=f"the priorities are {', '.join(PRIORITIES)}")
     return known_priority

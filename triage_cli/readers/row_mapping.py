@@ -10,10 +10,9 @@ from triage_cli.domain.mail import parts
 from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
-from triage_cli.readers.cell_values import plain_id, stripped_or_none, text_or_none
+from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none, text_or_none
 from triage_cli.readers.dates import UnreadDates, moment
 from triage_cli.readers.non_ticket_rows import non_ticket_reason
-from triage_cli.readers.priorities import priority
 from triage_cli.readers.records import Record, Records
 
 _CellReader = Callable[[str], tuple[str | None, str]]

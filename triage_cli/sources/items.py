@@ -10,10 +10,9 @@ from triage_cli.domain.ids import joined_id
 from triage_cli.domain.json_values import compact, has_place, is_too_deep, lookup
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.cell_values import is_nothing
+from triage_cli.readers.cell_values import is_nothing, priority
 from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import json_cell
-from triage_cli.readers.priorities import priority
 
 # The longest text of an item, and the longest JSON of what is kept beside it, in characters.
 LONGEST_ITEM = 1 << 20

@@ -8,10 +8,10 @@ from triage_cli.domain.chunks import NAMED, chunked
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.tickets import text_of
+from triage_cli.stores.answer_tables import TrialTables
 from triage_cli.stores.calibration_tables import CalibrationTables
 from triage_cli.stores.database import Db
 from triage_cli.stores.event_tables import LOCK_CHAIN
-from triage_cli.stores.trial_tables import TrialTables
 
 _VERSION_COLUMNS = ", ".join(ModelVersion._fields)
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)

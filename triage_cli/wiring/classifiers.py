@@ -17,12 +17,11 @@ from triage_cli.wiring.learned_models import name_of, suited, unsuited
 from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.classifiers.bounded import Bounded
-    from triage_cli.classifiers.calibrated import Calibrated
     from triage_cli.classifiers.embedded.encoder import Encoder
     from triage_cli.classifiers.embedded.fitted_model import Model
     from triage_cli.classifiers.llm.batch.api import BatchApi
     from triage_cli.classifiers.llm.classifier import LLMClassifier
+    from triage_cli.classifiers.wrapped_classifier import Bounded, Calibrated
     from triage_cli.runtime.rate_limit import RateLimiter
 
 
@@ -112,7 +111,7 @@ def _bounded(
 ) -> "Bounded | None":
     if spec.max_error is None:
         return None
-    from triage_cli.classifiers.bounded import Bounded
+    from triage_cli.classifiers.wrapped_classifier import Bounded
     from triage_cli.wiring import promised_thresholds
 
     category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error)
@@ -133,7 +132,7 @@ def _calibrated(
     calibration = open_model_registry(store).calibration(classifier.fingerprint)
     if calibration is None:
         return None
-    from triage_cli.classifiers.calibrated import Calibrated
+    from triage_cli.classifiers.wrapped_classifier import Calibrated
 
     if tell is not None:
         tell(
@@ -209,7 +208,7 @@ def _paid_classifier(
     llm_classifier = open_llm_classifier(config, spec, plan, caller)
     inner_classifier: Classifier = llm_classifier
     if plan.batch:
-        from triage_cli.classifiers.llm.batch.batched_classifier import BatchedClassifier
+        from triage_cli.classifiers.llm.batch.client import BatchedClassifier
 
         inner_classifier = BatchedClassifier(llm_classifier, has_next=has_next)
     registry = open_model_registry(store)

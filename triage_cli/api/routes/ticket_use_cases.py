@@ -30,7 +30,7 @@ from triage_cli.domain.mail import parts
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.readers import dates, priorities
+from triage_cli.readers import cell_values, dates
 from triage_cli.service.local_triage import LocalTriage
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def ticket_draft(body: ticket_schemas.TicketIn) -> TicketDraft:
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
     priority_text, created_text = storable_or_none(body.priority), storable_or_none(body.created_at)
-    priority = priorities.priority(priority_text, {}) if priority_text else None
+    priority = cell_values.priority(priority_text, {}) if priority_text else None
     created_at = dates.moment(created_text) if created_text else None
     if priority_text and priority is None:
         extra["priority"] = priority_text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.claim_check import ClaimCheck
-from triage_cli.classifiers.llm.costs import Cost, charged_usage, likely_usage
+from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, charged_usage, likely_usage
 from triage_cli.classifiers.llm.interpretation import (
     PROBLEM_MEANINGS,
     Interpretation,
@@ -20,7 +20,6 @@ from triage_cli.classifiers.llm.interpretation import (
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.classifiers.llm.reservations import BudgetReserver
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import ids, times
 from triage_cli.domain.classifications import Answer, Classification, QuestionSpec

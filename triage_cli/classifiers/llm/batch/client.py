@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
@@ -14,18 +14,22 @@ from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
+from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.classifications import Answer, Classification
+from triage_cli.domain.chunks import CHUNK
+from triage_cli.domain.classifications import Answer, Classification, Postponed
 from triage_cli.domain.errors import (
     AnswerError,
     TemporaryError,
     TriageError,
     UnavailableError,
     UnknownOutcomeError,
+    UsageError,
 )
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.async_bridge import bridge
+from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.retry import Retries, persist
 
 T = TypeVar("T")
@@ -218,3 +222,35 @@ def _unknown_batch_outcome(why: str) -> UnknownOutcomeError:
     return UnknownOutcomeError(
         f"whether the provider has begun a batch is not known: {why}", hint="its tickets wait; the next run looks it up"
     )
+
+
+BATCH_TYPES = ("openai", "anthropic")  # of classifiers whose providers have a batch API
+
+
+class BatchedClassifier(WrappedClassifier):
+    """A paid step whose questions go into a batch: it postpones every ticket.
+
+    A ticket that failed at this step before is not postponed again, but goes on to the next step, if there is one.
+    """
+
+    def __init__(self, classifier: LLMClassifier, *, has_next: bool) -> None:
+        spec = classifier.spec
+        if spec.type not in BATCH_TYPES:
+            raise UsageError(
+                f'classifier "{spec.name}" is of type {spec.type}, which no provider answers in batches',
+                hint="leave out --batch, or name one of type openai or anthropic",
+            )
+        super().__init__(classifier)
+        self.chunk_size = CHUNK  # a postponed ticket needs no call
+        self._check_price = classifier.check_price
+        self._has_next = has_next
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Postpone every ticket. Raises `ConfigError` where money is bounded and no price is known."""
+        self._check_price(budget)
+        return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
+
+    def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
+        if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
+            return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
+        return Outcome(0, Action.WAITING, Postponed(ticket, (), sure=False, batch_of=self.name), None, ticket)
