@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from itertools import count
 from typing import NamedTuple
 
 from triage_cli.domain.errors import Refusal, TriageError
@@ -149,6 +150,14 @@ def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
         categories += [old for old in older_names if old not in categories]
     sent_category = next((name for name in categories if _is_made_for(name, delivery)), categories[-1])
     return delivery._replace(category=sent_category)
+
+
+def new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
+    """Return an unused id for the next delivery. Deliveries from before a rename keep ids with the old name."""
+    taken_ids = {d.delivery_id for d in existing}
+    first_number = sum(d.destination == destination and d.category == category for d in existing)
+    possible_ids = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
+    return next(unused_id for unused_id in possible_ids if unused_id not in taken_ids)
 
 
 def _is_made_for(category: str, delivery: Delivery) -> bool:

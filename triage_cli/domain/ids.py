@@ -87,7 +87,7 @@ def short(ticket_id: str) -> str:
 
 
 def joined_id(parts: list[str]) -> str:
-    """Return the texts of several paths as one id.
+    """Return one id that is joined of the texts of several paths.
 
     Only the last part may hold the sign between them, so that no two items of different parts have one id.
     """

@@ -1,11 +1,9 @@
 """Routing: which deliveries follow from the rule that a ticket matches, and which are superseded."""
 
 from collections.abc import Iterable, Sequence
-from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.deliveries import Delivery, not_replaced, supersede, with_changes
-from triage_cli.domain.ids import delivery_id
+from triage_cli.domain.deliveries import Delivery, new_delivery_id, not_replaced, supersede, with_changes
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
@@ -67,7 +65,7 @@ def needed_deliveries(
             replaces = left_deliveries.pop() if len(left_deliveries) > 1 else left_deliveries[0]
         new.append(
             Delivery(
-                _new_delivery_id(ticket.ticket_id, category, destination, existing),
+                new_delivery_id(ticket.ticket_id, category, destination, existing),
                 ticket.ticket_id,
                 ticket.decision_id,
                 category,
@@ -94,14 +92,6 @@ def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
     return before._replace(
         status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
     )
-
-
-def _new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
-    """Return an unused id for the next delivery. Deliveries from before a rename keep ids with the old name."""
-    taken_ids = {d.delivery_id for d in existing}
-    first_number = sum(d.destination == destination and d.category == category for d in existing)
-    possible_ids = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
-    return next(unused_id for unused_id in possible_ids if unused_id not in taken_ids)
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:
