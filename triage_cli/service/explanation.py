@@ -8,7 +8,7 @@ from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.explanation.next_step import route_sentences
+from triage_cli.domain.explanation.routing_sentences import route_sentences
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Category

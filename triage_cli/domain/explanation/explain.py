@@ -9,7 +9,13 @@ from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.threshold_sentences import threshold_clause
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.history import History
-from triage_cli.domain.explanation.next_step import comma_list, next_step, offline_clause, two_decimals
+from triage_cli.domain.explanation.next_step import comma_list, next_step, two_decimals
+from triage_cli.domain.explanation.routing_sentences import (
+    delivery_sentence,
+    destination_replies,
+    offline_clause,
+    routing_sentence,
+)
 from triage_cli.domain.ids import short
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.times import readable
@@ -21,7 +27,6 @@ SOURCES = {
     "human": "a person's word",
 }
 
-ORDINALS = {1: "the first attempt", 2: "the second attempt", 3: "the third attempt"}
 ANSWERED = (EventAction.CLASSIFIED, EventAction.PROPOSED)
 EXCERPT = 60  # characters of a ticket's text in the first line
 LISTED = 6  # categories that are named one by one
@@ -46,7 +51,7 @@ def explain(
     yield _headline(history, events)
     yield from _left_out_sentence(history)
     answers = {a.classification_id: a for a in history.classifications}
-    replies, steps = _replies(history), _earlier_steps(history, events)
+    replies, steps = destination_replies(history), _earlier_steps(history, events)
     for event, detail in events:
         for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
             for sentence in _answer_sentences({"outcome": "next"}, step, history):
@@ -126,12 +131,12 @@ def _event_sentences(
             sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
         case EventAction.ROUTED:
-            yield _routing_sentence(detail, history)
+            yield routing_sentence(detail, history)
         case EventAction.UNROUTABLE:
             yield f"no rule of the routing map matches {detail.get('category')} (map {detail.get('config')})"
         case EventAction.DELIVERED | EventAction.DELIVERY_FAILED | EventAction.DEAD_LETTER:
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
-            yield _delivery_sentence(event.action, detail, reply)
+            yield delivery_sentence(event.action, detail, reply)
         case _:
             forgotten = "its text was forgotten, and what was said about it"
             yield f"{event.actor}: {forgotten if event.action == EventAction.FORGOTTEN else event.action}"
@@ -251,41 +256,3 @@ def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> 
     share = f"{two_decimals(answer.confidence)}{f' ({source})' if source else ''}"
     because = f", because of: {reason}" if reason else ""
     return f"{who} answered {answer.category} at {share}{among}{former}{because}"
-
-
-def _routing_sentence(detail: Mapping[str, Any], history: History) -> str:
-    to, rule, retried = comma_list(detail.get("to")), detail.get("rule"), detail.get("retried")
-    again = f"; its dead letter to {comma_list(retried)} is tried again" if retried else ""
-    if not detail.get("new"):
-        has_it = ", which has it already" if detail.get("status") == "routed" else ", as before"
-        return f"rule {rule} sends it to {to}{again or has_it} (map {detail.get('config')})"
-    superseded = {d.destination for d in history.deliveries if d.delivery_id in (detail.get("superseded") or ())}
-    elsewhere = ", instead of where it went before" if superseded - set(detail.get("to") or ()) else " again"
-    instead = elsewhere if superseded else ""
-    waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
-    return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
-
-
-def _replies(history: History) -> dict[tuple[str, int], str | None]:
-    """Return for each (delivery id, attempt number) the error with the response, or the kept values."""
-    kept_values = {d.delivery_id: d.kept for d in history.deliveries if d.kept}
-    return {
-        (a.delivery_id, a.number): f"{a.error}; it said: {' '.join(a.answer.split())}"
-        if a.answer
-        else a.error or kept_values.get(a.delivery_id)
-        for a in history.attempts
-    }
-
-
-def _delivery_sentence(action: str, detail: Mapping[str, Any], reply: str | None) -> str:
-    number = detail.get("attempt")
-    where, attempt = detail.get("destination"), ORDINALS.get(number or 0, f"attempt {number}")
-    answer = f" (answer {detail['response']})" if detail.get("response") is not None else ""
-    if action == EventAction.DELIVERED:
-        kept = f"; of its answer is kept: {reply}" if reply else ""
-        return f"{where} accepted it at {attempt}{answer}{kept}"
-    why = f": {reply.removeprefix(f'{where}: ')}" if reply else ""
-    if action == EventAction.DEAD_LETTER and detail.get("final", True):  # older logs do not tell
-        return f"{where} refused it for good at {attempt}{answer}{why}"
-    last = ", the last one" if action == EventAction.DEAD_LETTER else ""
-    return f"{where} did not take it at {attempt}{answer}{last}{why}"

@@ -1,8 +1,8 @@
-"""What happens to a ticket next, and where it would be sent, in sentences."""
+"""What happens to a ticket next, in sentences."""
 
 import json
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from triage_cli.domain.audit.events import EventAction
@@ -71,13 +71,6 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 
 
-def offline_clause(history: History, offline: Collection[str]) -> str:
-    """Return a clause about the destinations that wait for the network, or nothing."""
-    waiting = sorted({d.destination for d in history.deliveries if d.state == "pending"} & set(offline))
-    waits = "waits" if len(waiting) == 1 else "wait"
-    return f"{', '.join(waiting)} {waits} until the network is on again (offline now); then " if waiting else ""
-
-
 def _due_delivery(delivery: Delivery) -> str:
     after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
     due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
@@ -118,23 +111,3 @@ def two_decimals(number: float | None) -> str:
 def comma_list(names: Sequence[str] | None) -> str:
     """Return names for a sentence, with commas between them."""
     return ", ".join(names or []) or "nothing"
-
-
-def route_sentences(ticket: Ticket, rule: Rule | None, new: Sequence[str], offline: Collection[str]) -> Iterator[str]:
-    """Explain where a ticket would be sent now, by the rule that matches; `new` are the destinations not yet served."""
-    if ticket.status == "forgotten":
-        yield "Its text was forgotten, so it is never sent."
-    elif ticket.category is None:
-        yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
-    elif rule is None:
-        yield f"No rule of the routing map matches {ticket.category}, so it would be unroutable."
-    else:
-        further = conditions(rule)
-        yield (
-            f"Rule {rule.name} is the first that matches {ticket.category}{f' ({further})' if further else ''}; "
-            f"it sends to {comma_list(rule.to)}."
-        )
-        if left := [name for name in rule.to if name not in new]:
-            yield f"It was routed to {comma_list(left)} already: no new delivery is made there."
-        if waits := [name for name in new if name in offline]:
-            yield f"The network is off, so {comma_list(waits)} would wait."
