@@ -6,7 +6,7 @@ from typing import Any
 
 from triage_cli.domain.audit.events import EventAction, LoggedEvent
 from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.threshold_sentences import threshold_clause
+from triage_cli.domain.explanation.answer_sentences import answer_sentences, reclassify_sentences
 from triage_cli.domain.explanation.early_end import early_end
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.explanation.next_step import comma_list, next_step, two_decimals
@@ -20,17 +20,8 @@ from triage_cli.domain.ids import short
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.times import readable
 
-SOURCES = {
-    "decision": "the decision model's probability",
-    "logprob": "the probability of the label's tokens",
-    "said": "the model's own word",
-    "human": "a person's word",
-}
-
 ANSWERED = (EventAction.CLASSIFIED, EventAction.PROPOSED)
 EXCERPT = 60  # characters of a ticket's text in the first line
-LISTED = 6  # categories that are named one by one
-
 Events = Sequence[tuple[LoggedEvent, Mapping[str, Any]]]  # each with its parsed detail
 
 
@@ -54,7 +45,7 @@ def explain(
     replies, steps = destination_replies(history), _earlier_steps(history, events)
     for event, detail in events:
         for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
-            for sentence in _answer_sentences({"outcome": "next"}, step, history):
+            for sentence in answer_sentences({"outcome": "next"}, step, history):
                 yield f"{readable(event.timestamp)}  {sentence}"
         for sentence in _event_sentences(event, detail, history, answers, replies):
             yield f"{readable(event.timestamp)}  {sentence}"
@@ -120,13 +111,13 @@ def _event_sentences(
         case EventAction.CREATED | EventAction.UPDATED:
             yield from _import_sentences(event, detail)
         case EventAction.CLASSIFIED:
-            yield from _answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
+            yield from answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
         case EventAction.SUBMITTED:
             yield f'put into a batch of classifier "{detail.get("classifier")}", for half the price'
         case EventAction.RETURNED:
             yield f"came back from its batch without an answer: {detail.get('why')}"
         case EventAction.PROPOSED | EventAction.RECLASSIFIED:
-            yield from _reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
+            yield from reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
         case EventAction.VERDICT | EventAction.SUGGESTED:
             sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
@@ -163,34 +154,6 @@ def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator
         yield f"the input gave the category {detail['said']}; the verdict of a person stays"
 
 
-def _reclassify_sentences(
-    action: str, detail: Mapping[str, Any], answer: Classification | None, history: History
-) -> Iterator[str]:
-    category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
-    if action == EventAction.RECLASSIFIED:
-        results_by_outcome = {
-            "unhoused": f"{was} is gone: a person decides",
-            "doubted": f"so {was} is in doubt: a person decides",
-            "settled": f"so {category} holds",
-        }
-        if answer is not None and answer.threshold is not None:
-            clause = threshold_clause(answer, history.bounds, has_next=False)
-            results_by_outcome |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
-        result = results_by_outcome.get(str(outcome), f"so {category} holds instead of {was}")
-        yield f"the answer of {detail.get('classifier')} was applied, {result}"
-        return
-    yield from _answer_sentences(detail, answer and answer._replace(threshold=None), history)
-    effects_by_outcome = {
-        "flip": f"so it would be {category} instead of {was}, if that is applied",
-        "confirmed": "that confirms what holds",
-        "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
-        "doubted": f"that is not sure enough, so a person would decide instead of {was}, if that is applied",
-        "settled": f"that is sure, so it would be {category}, if that is applied",
-        "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
-    }
-    yield effects_by_outcome.get(str(outcome), f"that is not sure enough for a change, so {was} stays")
-
-
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
     if detail.get("category") is None:
         return f"{actor} took the verdict back; the machine's last answer holds again ({detail.get('status')})"
@@ -203,56 +166,3 @@ def _suggestion_sentence(actor: str, detail: Mapping[str, Any], answer: Classifi
     note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
     agent = f"agent {detail.get('agent')} of {actor}"
     return f"{agent} suggests {detail.get('category')}{note}; that decides nothing"
-
-
-def _answer_sentences(detail: Mapping[str, Any], answer: Classification | None, history: History) -> Iterator[str]:
-    if answer is None:
-        yield f"{detail.get('classifier')} was asked; status {detail.get('status')}"
-        return
-    question = history.questions.get(answer.fingerprint)
-    names = [] if question is None else [name for name, *_ in json.loads(question.categories)]
-    who = (
-        answer.classifier if question is None else _classifier_clause(answer.classifier, question.kind, question.model)
-    )
-    if answer.error or answer.category is None:
-        yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
-        return
-    # A rename changes stored answers, but not stored questions.
-    sentence = _answer_sentence(answer, who, names)
-    if detail.get("outcome") == "late":
-        yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
-        return
-    if detail.get("suspicious"):
-        how = comma_list(detail["suspicious"])
-        yield f"{sentence}; its text addresses the classifier ({how}), so a person decides"
-    elif answer.threshold is not None:
-        has_next = detail.get("outcome") == "next"
-        yield f"{sentence}; {threshold_clause(answer, history.bounds, has_next=has_next)}"
-    else:
-        yield sentence
-    if detail.get("overruled"):
-        yield f"that overrules the verdict {detail['overruled']}, as --force demands"
-
-
-def _classifier_clause(name: str, kind: str, model: str) -> str:
-    """Return a classifier's name for sentences: the embedded model with what it has learned, another with its model."""
-    if kind != "local":
-        return f"{name} ({kind} {model})"
-    learned = f" ({model.partition(', ')[2]})" if ", " in model else ""
-    return f"the embedded model{learned}" if name == "local" else f"{name}, the embedded model{learned},"
-
-
-def _answer_sentence(answer: Classification, who: str, names: Sequence[str]) -> str:
-    listed = f"out of {comma_list(names)}" if len(names) <= LISTED else f"out of {len(names)} categories"
-    among = f", {listed}" if names else ""
-    former = ", as one of these is named today" if names and answer.category not in names else ""
-    reason, _, next_best = (answer.reason or "").partition("; next: ")
-    reason += f" (next: {next_best})" if next_best else ""
-    if answer.confidence is None:
-        return f"{who} answered {answer.category}{among}{former}, without a confidence{f': {reason}' if reason else ''}"
-    source = SOURCES.get(answer.confidence_source or "", "")
-    if answer.raw is not None:
-        source = f"calibrated from {two_decimals(answer.raw)}{f', {source}' if source else ''}"
-    share = f"{two_decimals(answer.confidence)}{f' ({source})' if source else ''}"
-    because = f", because of: {reason}" if reason else ""
-    return f"{who} answered {answer.category} at {share}{among}{former}{because}"
