@@ -183,7 +183,7 @@ class DeliveryRun:
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
         existing_deliveries = self._store.deliveries([t.ticket_id for t in tickets])
-        outcomes: list[Outcome[Routed]] = []
+        decided_outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         answers = self._routing_map.answers(self._store, tickets)
         for ticket_before in tickets:
@@ -194,7 +194,7 @@ class DeliveryRun:
             outcome, change = self._decider.decide(
                 ticket_before, deliveries, at, again=again, holder=holder, answer=answer
             )
-            outcomes.append(outcome)
+            decided_outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
         refused_changes = {
@@ -208,7 +208,9 @@ class DeliveryRun:
             if change.event.ticket_id not in refused_changes
             for outgoing in self._decider.to_send(change, existing_deliveries.get(change.event.ticket_id or "", ()))
         ]
-        return [_or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
+        return [
+            _or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in decided_outcomes
+        ], to_send
 
 
 def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:

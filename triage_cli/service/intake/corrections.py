@@ -39,17 +39,19 @@ class Corrections:
         self._lost = lost
         self._tell = tell
         self._reported: set[str] = set()
-        self._names = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
+        self._names_by_tag = {as_tag(name): c.name for c in categories for name in (*c.was, c.name)}
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
         """Return drafts with `verdict` set to a person's correction; None if the source repeats what triage wrote."""
         named_categories = {
-            identified.identity: self._corrected_category(identified)
-            for identified in items
-            if identified.draft.verdict
+            pulled_draft.identity: self._corrected_category(pulled_draft)
+            for pulled_draft in items
+            if pulled_draft.draft.verdict
         }
-        known = self._store.known([identity for identity, category in named_categories.items() if category])
-        differing_ids = [t.ticket_id for identity, t in known.items() if t.category != named_categories[identity]]
+        known_tickets = self._store.known([identity for identity, category in named_categories.items() if category])
+        differing_ids = [
+            t.ticket_id for identity, t in known_tickets.items() if t.category != named_categories[identity]
+        ]
         deliveries = self._store.deliveries(differing_ids) if differing_ids else {}
         answers = self._store.answers(differing_ids, ("",)) if differing_ids else ()
         verdicts: dict[str, list[Classification]] = {}
@@ -59,19 +61,19 @@ class Corrections:
         naming_another = [
             i
             for i, category in named_categories.items()
-            if category and (i not in known or known[i].category != category)
+            if category and (i not in known_tickets or known_tickets[i].category != category)
         ]
         lost_deliveries = self._lost(naming_another) if naming_another else {}
 
-        def with_correction(identified: Identified) -> Identified:
-            category, ticket = named_categories.get(identified.identity), known.get(identified.identity)
+        def with_correction(pulled_draft: Identified) -> Identified:
+            category, ticket = named_categories.get(pulled_draft.identity), known_tickets.get(pulled_draft.identity)
             lost_before = [
                 d._replace(category=self._present_name(d.category))
-                for d in lost_deliveries.get(identified.identity, ())
+                for d in lost_deliveries.get(pulled_draft.identity, ())
             ]
             overruled = False
             if category and ticket:
-                answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(identified)
+                answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(pulled_draft)
                 known_deliveries = (*lost_before, *deliveries.get(ticket.ticket_id, ()))
                 field_values, refused_at = (
                     self._field_values(known_deliveries, answers),
@@ -85,9 +87,9 @@ class Corrections:
                 overruled = any(int(to_seconds(answer.at)) > changed for answer in given_in_triage)
             elif lost_before and lost_before[-1].category == category:
                 category = None
-            return identified._replace(draft=identified.draft._replace(verdict=category, overruled=overruled))
+            return pulled_draft._replace(draft=pulled_draft.draft._replace(verdict=category, overruled=overruled))
 
-        return [with_correction(identified) for identified in items]
+        return [with_correction(pulled_draft) for pulled_draft in items]
 
     def _field_values(self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> "list[FieldValue]":
         """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
@@ -99,15 +101,15 @@ class Corrections:
         ]
 
     def _present_name(self, category: str) -> str:
-        return self._names.get(as_tag(category), category)
+        return self._names_by_tag.get(as_tag(category), category)
 
-    def _corrected_category(self, identified: Identified) -> str | None:
+    def _corrected_category(self, pulled_draft: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes."""
-        text = identified.draft.verdict or ""
-        category = next((self._names[tag] for tag in tags_of(text) if tag in self._names), None)
+        text = pulled_draft.draft.verdict or ""
+        category = next((self._names_by_tag[tag] for tag in tags_of(text) if tag in self._names_by_tag), None)
         if category is None and text not in self._reported:
             self._reported.add(text)
-            self._tell(f'{identified.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
+            self._tell(f'{pulled_draft.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
         return category
 
 
@@ -160,7 +162,7 @@ def is_correction(category: str, changed: float, values: Sequence[FieldValue], r
     return set_at < refused_at or not set_at or any(replaced)
 
 
-def _item_changed_at(identified: Identified) -> float:
+def _item_changed_at(pulled_draft: Identified) -> float:
     """Return when an item was changed in its helpdesk, in whole seconds, since some helpdesks have no fractions."""
-    changed = identified.draft.changed_at
+    changed = pulled_draft.draft.changed_at
     return math.inf if changed is None else int(to_seconds(changed))

@@ -39,51 +39,57 @@ class DraftDecider:
         self._keeps_category = keeps_category
 
     def decide(
-        self, identified: Identified, known: Ticket | None, at: str, last_verdicts: Mapping[str, str], *, repeated: bool
+        self,
+        identified_draft: Identified,
+        known_ticket: Ticket | None,
+        at: str,
+        last_verdicts: Mapping[str, str],
+        *,
+        repeated: bool,
     ) -> DecidedDraft:
-        """Decide a draft: the change that creates or updates its ticket, if it is not rejected or `known` unchanged."""
-        draft = identified.draft
+        """Decide a draft: return the change of its ticket, or its error, or `known_ticket` if that is unchanged."""
+        draft = identified_draft.draft
         error = dedup.oversized(draft)
         verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
         if error:
             return Action.REJECTED, None, None, error
-        is_single_draft = draft.origin != "row" and identified.counts_occurrences
-        if known is None or is_single_draft:
-            ticket = dedup.new_ticket(identified, ids.new_id(), at, self._holder)
+        is_single_draft = draft.origin != "row" and identified_draft.counts_occurrences
+        if known_ticket is None or is_single_draft:
+            ticket = dedup.new_ticket(identified_draft, ids.new_id(), at, self._holder)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._import_change(Action.CREATED, ticket, 0, import_data, at, verdict)
-        was_forgotten = ids.is_forgotten(known.identity)
-        if repeated and not was_forgotten and identified.content != known.content_hash:
-            return Action.REJECTED, None, None, dedup.repeated(identified)
-        if repeated or was_forgotten or dedup.is_outdated(draft, known, at):
-            return Action.UNCHANGED, known, None, None
-        last_verdict = last_verdicts.get(known.ticket_id)
-        if verdict == (last_verdict or (known.category if known.verdict else None)):
+        was_forgotten = ids.is_forgotten(known_ticket.identity)
+        if repeated and not was_forgotten and identified_draft.content != known_ticket.content_hash:
+            return Action.REJECTED, None, None, dedup.repeated(identified_draft)
+        if repeated or was_forgotten or dedup.is_outdated(draft, known_ticket, at):
+            return Action.UNCHANGED, known_ticket, None, None
+        last_verdict = last_verdicts.get(known_ticket.ticket_id)
+        if verdict == (last_verdict or (known_ticket.category if known_ticket.verdict else None)):
             verdict = None  # the import repeats itself: a later verdict of a person holds
-        updated = dedup.updated_ticket(known, identified, keeps_category=bool(self._keeps_category))
+        updated = dedup.updated_ticket(known_ticket, identified_draft, keeps_category=bool(self._keeps_category))
         if updated is None and verdict is None:
-            return Action.UNCHANGED, known, None, None
-        ticket = woken(known, updated or known._replace(revision=known.revision + 1))
-        import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known, ticket)}
+            return Action.UNCHANGED, known_ticket, None, None
+        ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
+        import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
         return self._import_change(
-            Action.UPDATED, ticket, known.revision, import_data, at, verdict, last_verdict, draft.overruled
+            Action.UPDATED, ticket, known_ticket.revision, import_data, at, verdict, last_verdict, draft.overruled
         )
 
-    def join_thread(self, identified: Identified, known: Ticket, at: str) -> DecidedDraft:
+    def join_thread(self, identified_draft: Identified, known_ticket: Ticket, at: str) -> DecidedDraft:
         """Decide an imported mail whose thread has a ticket: it joins that ticket."""
         try:
-            ticket = threads.joined(known, identified)
+            ticket = threads.joined(known_ticket, identified_draft)
         except RowError as error:
             return Action.REJECTED, None, None, error
         if ticket is None:
-            return Action.UNCHANGED, known, None, None
-        fields = dedup.changed_fields(known, ticket)
-        import_data = {"source": identified.draft.source, "fields": fields, "mails": threads.length(ticket)}
-        return self._import_change(Action.UPDATED, ticket, known.revision, import_data, at, None)
+            return Action.UNCHANGED, known_ticket, None, None
+        fields = dedup.changed_fields(known_ticket, ticket)
+        import_data = {"source": identified_draft.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        return self._import_change(Action.UPDATED, ticket, known_ticket.revision, import_data, at, None)
 
     def _import_change(
         self, action: Action, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,

@@ -50,20 +50,24 @@ def gather_training_data(
     return TrainingData(list(rows_by_text.values()), skipped, overruled, file_rows)
 
 
-def too_few(rows: Sequence[Labelled]) -> str:
+def too_few(labelled_rows: Sequence[Labelled]) -> str:
     """Return why there is too little to train on; empty if there is enough."""
-    if len(rows) < LEAST_LABELLED:
-        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST_LABELLED}, of two categories"
-    if len({labelled.category for labelled in rows}) < 2:
-        return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
+    if len(labelled_rows) < LEAST_LABELLED:
+        return (
+            f"too few labelled tickets ({len(labelled_rows)}): learning begins with {LEAST_LABELLED}, of two categories"
+        )
+    if len({labelled.category for labelled in labelled_rows}) < 2:
+        return (
+            f"all {len(labelled_rows)} labelled tickets are {labelled_rows[0].category}: learning needs two categories"
+        )
     return ""
 
 
-def splits(rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
+def splits(labelled_rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
     """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`."""
-    groups = groups_of([labelled.text for labelled in rows])
-    folds = folds_of([labelled.category for labelled in rows], groups, FOLDS)
-    for held_out_fold in range(1 if len(rows) > ONE_FOLD_FROM and not every else FOLDS):
+    groups = groups_of([labelled.text for labelled in labelled_rows])
+    folds = folds_of([labelled.category for labelled in labelled_rows], groups, FOLDS)
+    for held_out_fold in range(1 if len(labelled_rows) > ONE_FOLD_FROM and not every else FOLDS):
         held_out = [n for n, fold in enumerate(folds) if fold == held_out_fold]
         rest = [n for n, fold in enumerate(folds) if fold != held_out_fold]
         if held_out and rest:
