@@ -127,7 +127,7 @@ def build(name: str | None = None) -> typer.Typer:
             app.add_typer(command, name=command_name)
         else:
             app.command(command_name)(command)
-    help_text.dress(app)
+    help_text.set_help_pages(app)
     if COMPLETION_VARIABLE in os.environ:
         from triage_cli.cli import completion
 

@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from triage_cli.cli import terminal
 from triage_cli.cli.global_options import GlobalOptions
-from triage_cli.cli.quick_values import spare_conversions
+from triage_cli.cli.quick_values import use_quick_values
 
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
 
@@ -84,7 +84,7 @@ HELP_TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
 GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
-def dress(app: typer.Typer) -> None:
+def set_help_pages(app: typer.Typer) -> None:
     """Set the help pages of all commands of an app."""
     for command in app.registered_commands:
         command.cls, command.short_help = CommandHelp, SUMMARIES.get(command.name or "")
@@ -109,7 +109,7 @@ class ColouredHelp:
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the options and arguments that the help lists, `--help` too."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        spare_conversions(params)
+        use_quick_values(params)
         return params
 
     def get_help(self, ctx: Any) -> str:

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 
-def spare_conversions(params: Iterable[Any]) -> None:
-    """Let typer's parameters take values that have their type already without a conversion."""
+def use_quick_values(params: Iterable[Any]) -> None:
+    """Let typer's parameters take quick values, which have their type already, without a conversion."""
     for param in params:
         if "process_value" not in vars(param):
             param.process_value = partial(_quick_value, param, param.process_value)

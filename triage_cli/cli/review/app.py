@@ -115,13 +115,13 @@ class ReviewApp(TicketBrowser):
         self.message = ""
         key_action = self.actions.get(character or "") or self.actions.get(key)
         if key_action is not None:
-            self._tried(key_action)
+            self._try_action(key_action)
         elif character and character in self.by_key:
-            self._tried(partial(self.give, self.by_key[character]))
+            self._try_action(partial(self.give, self.by_key[character]))
         elif character and character.isprintable():
             self.tell(f'no key "{character}": ? shows the keys, / finds a category by its name')
 
-    def _tried(self, action: Callable[[], None]) -> None:
+    def _try_action(self, action: Callable[[], None]) -> None:
         try:
             action()
         except TriageError as error:
@@ -132,9 +132,9 @@ class ReviewApp(TicketBrowser):
         """Handle a click: go to a ticket, or give a category."""
         self.message = ""
         if "place" in event.marks:
-            self._tried(partial(self.go_to, event.marks["place"]))
+            self._try_action(partial(self.go_to, event.marks["place"]))
         elif "category" in event.marks:
-            self._tried(partial(self.give, self.session.category_names[event.marks["category"]]))
+            self._try_action(partial(self.give, self.session.category_names[event.marks["category"]]))
 
     def ask(self, key: str) -> None:
         """Open the prompt for a category, a note or a filter."""
@@ -169,7 +169,7 @@ class ReviewApp(TicketBrowser):
             matching_categories = key_bindings.beginning_with(typed, self.session.category_names)
             if len(matching_categories) == 1:
                 self._close_prompt()
-                self._tried(partial(self.give, matching_categories[0]))
+                self._try_action(partial(self.give, matching_categories[0]))
         elif self._prompt_key == key_bindings.NOTE:
             self.note = typed or None
             self._close_prompt()
@@ -180,7 +180,7 @@ class ReviewApp(TicketBrowser):
                 self.tell(error.sentence())
                 return
             self._close_prompt()
-            self._tried(partial(self.open, self.view._replace(filters=typed_filters)))
+            self._try_action(partial(self.open, self.view._replace(filters=typed_filters)))
 
     # -- deciding
 
@@ -263,7 +263,7 @@ class ReviewApp(TicketBrowser):
 
     def _learned(self, learn_summary: str) -> None:
         self._learns = False
-        self._tried(partial(self.open, self.view))
+        self._try_action(partial(self.open, self.view))
         self.tell(learn_summary)
 
     def help(self) -> None:
