@@ -9,7 +9,7 @@ T = TypeVar("T")
 CHUNK = 1000
 # About how many characters of text a chunk may hold; they take several times that in memory.
 BYTES = 8 << 20
-# How many tickets are read at a time if only their ids are known: each may hold a megabyte.
+# Tickets of a chunk that is read by ids, so that their sizes are unknown: each may hold a megabyte.
 NAMED = 64
 
 

@@ -60,7 +60,7 @@ def distrust(status: os.stat_result) -> str:
 
 
 def _nearest_existing(path: Path) -> Path:
-    """Return a file itself, or the nearest of its folders that exists."""
+    """Return a file itself, or the nearest of its folders that exists in the file system."""
     return next(place for place in (path, *path.parents) if os.access(place, os.F_OK))
 
 

@@ -45,12 +45,12 @@ class HttpAnswer(NamedTuple):
 
     @property
     def is_transient(self) -> bool:
-        """Return whether the same request may be answered otherwise later."""
+        """Return whether the same HTTP request may be answered otherwise later."""
         return self.status in (408, 425, 429) or self.status >= 500
 
     @property
     def target(self) -> tuple[str, str]:
-        """Return the origin and the path to which it redirects, without query and password, which may be secrets."""
+        """Return origin and path to which the answer redirects, without query and password, which may be secrets."""
         try:
             target = urlsplit(self.headers.get("location", ""))
         except ValueError:
@@ -60,7 +60,7 @@ class HttpAnswer(NamedTuple):
 
     @property
     def is_page(self) -> bool:
-        """Return whether it is a page for people, as of a proxy or a login in place of the system."""
+        """Return whether the answer is a page for people, as of a proxy or a login in place of the system."""
         return self.body.lstrip()[:1] == b"<"
 
 
@@ -167,7 +167,7 @@ async def _exchanged(
                     if len(body) >= request.most:
                         break
                 else:
-                    # No other encoding was asked for, and none is unpacked.
+                    # No other content encoding was asked for, and none is unpacked.
                     complete = http_answer.headers.get("content-encoding", "identity").lower() == "identity"
     finally:
         await http_answer.aclose()

@@ -17,7 +17,7 @@ _end_functions: list[Callable[[], None]] = []
 
 
 def machine() -> str:
-    """Return the name of this machine, for the record of runs."""
+    """Return the name of the machine on which this process runs."""
     return socket.gethostname()
 
 

@@ -25,7 +25,7 @@ class Graded(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Answers with similar confidence: their number, their mean confidence, the share that is right."""
+    """A bin of answers with similar confidence: their number, their mean confidence, the share that is right."""
 
     n: int
     confidence: float

@@ -13,7 +13,7 @@ from triage_cli.domain.tickets import Ticket
 
 
 class History(NamedTuple):
-    """One ticket with all its records, oldest first, and the error bounds that its classifiers keep now.
+    """The history of one ticket: its records, oldest first, and the error bounds that its classifiers keep now.
 
     `ended_early` is the latest run that should have taken it up since its last event, and ended before. `holder` is the
     live run that holds the ticket. `shares_name` says that its external id names another ticket too.

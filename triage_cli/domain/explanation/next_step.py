@@ -78,7 +78,7 @@ def _due_delivery(delivery: Delivery) -> str:
 
 
 def _why_held(history: History, delivery: Delivery) -> str | None:
-    """Return why a delivery was not attempted when its turn came; None if it was, or had no turn."""
+    """Return why a delivery was not attempted when its turn came; None if it was attempted, or had no turn."""
     attempts = [a for a in history.attempts if a.delivery_id == delivery.delivery_id]
     return delivery.last_error if not attempts or attempts[-1].error != delivery.last_error else None
 
@@ -95,7 +95,7 @@ def shell_name(ticket: Ticket) -> str:
 
 
 def _batch_clause(history: History) -> str:
-    """Return a clause about the batch that the ticket waits in, or nothing."""
+    """Return a clause about the batch in which the ticket waits for its next step, or nothing."""
     submitted = [event for event in history.events if event.action == EventAction.SUBMITTED]
     if history.ticket.status != "waiting" or not submitted:
         return ""
