@@ -75,48 +75,50 @@ def as_configured(categories: Iterable[Category], given: str) -> str:
     return next((name for name in names if name.casefold() == given.casefold()), given)
 
 
-def in_current_names(selection: Selection, categories: Sequence[Category], names: Mapping[str, str]) -> Selection:
+def in_current_names(selection: Selection, categories: Sequence[Category], new_names: Mapping[str, str]) -> Selection:
     """Return a selection with its categories under their present names, as the configuration spells them."""
 
     def present(category_names: Iterable[str]) -> tuple[str, ...]:
-        return tuple(names.get(name, name) for name in (as_configured(categories, each) for each in category_names))
+        return tuple(new_names.get(name, name) for name in (as_configured(categories, each) for each in category_names))
 
     return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
 
 
-def as_stored(selection: Selection, names: Mapping[str, str]) -> Selection:
+def as_stored(selection: Selection, new_names: Mapping[str, str]) -> Selection:
     """Return a selection of present names that finds tickets under their former names too."""
 
     def with_former_names(category_names: Collection[str]) -> tuple[str, ...]:
-        return tuple(sorted({*category_names, *(old for old, new in names.items() if new in category_names)}))
+        return tuple(sorted({*category_names, *(old for old, new in new_names.items() if new in category_names)}))
 
     return selection._replace(
         categories=with_former_names(selection.categories), suggestions=with_former_names(selection.suggestions)
     )
 
 
-def with_current_names(ticket: Ticket, names: Mapping[str, str]) -> Ticket:
+def with_current_names(ticket: Ticket, new_names: Mapping[str, str]) -> Ticket:
     """Return a ticket with its category and suggestion under their present names."""
-    if names.keys().isdisjoint((ticket.category, ticket.suggestion)):
+    if new_names.keys().isdisjoint((ticket.category, ticket.suggestion)):
         return ticket
-    category, suggestion = (names.get(name or "", name) for name in (ticket.category, ticket.suggestion))
+    category, suggestion = (new_names.get(name or "", name) for name in (ticket.category, ticket.suggestion))
     return ticket._replace(category=category, suggestion=suggestion)
 
 
-def find(store: Store, selection: Selection, names: Mapping[str, str]) -> Iterator[Ticket]:
+def find(store: Store, selection: Selection, new_names: Mapping[str, str]) -> Iterator[Ticket]:
     """Yield tickets in the selection's order, under present names; its categories may be former names."""
-    tickets_found = store.find(as_stored(selection, names))
-    return (with_current_names(ticket, names) for ticket in islice(tickets_found, selection.limit))
+    tickets_found = store.find(as_stored(selection, new_names))
+    return (with_current_names(ticket, new_names) for ticket in islice(tickets_found, selection.limit))
 
 
 def stats_by(
-    store: Store, query: StatsQuery, categories: Sequence[Category], names: Mapping[str, str]
+    store: Store, query: StatsQuery, categories: Sequence[Category], new_names: Mapping[str, str]
 ) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
-    where = as_stored(in_current_names(query.where, categories, names), names)
+    where = as_stored(in_current_names(query.where, categories, new_names), new_names)
     merged_groups: dict[tuple[str | None, ...], StatsGroup] = {}
     for group in store.stats_by(query._replace(where=where)):
-        keys = {key: names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()}
+        keys = {
+            key: new_names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()
+        }
         current_keys = tuple(keys.values())
         former_group = merged_groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
         merged_groups[current_keys] = StatsGroup(
@@ -132,9 +134,9 @@ def stats_by(
     ]
 
 
-def counts_in_current_names(by_category: Mapping[str, int], names: Mapping[str, str]) -> dict[str, int]:
+def counts_in_current_names(by_category: Mapping[str, int], new_names: Mapping[str, str]) -> dict[str, int]:
     """Return counts by category under their present names, the highest first."""
     renamed_counts: Counter[str] = Counter()
     for name, number in by_category.items():
-        renamed_counts[names.get(name, name)] += number
+        renamed_counts[new_names.get(name, name)] += number
     return dict(renamed_counts.most_common())

@@ -18,12 +18,12 @@ from triage_cli.service.delivery.routing_map import RoutingMap
 
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
-    names = [category.name for category in categories]
+    category_names = [category.name for category in categories]
     due_destinations = _due_destinations(history, categories, routing_map)
     near_rules = (
         routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due_destinations is None else ()
     )
-    why_lines = explain(history, names, due_destinations, routing_map.offline, near_rules)
+    why_lines = explain(history, category_names, due_destinations, routing_map.offline, near_rules)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
@@ -34,9 +34,15 @@ def route_preview(history: History, categories: Sequence[Category], routing_map:
     rule = _matching_rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
     new_destinations = _new_destinations(history, rule, categories, routing_map) if rule else ()
     why_sentences = tuple(route_sentences(history.ticket, rule, new_destinations, routing_map.offline))
-    to = rule.to if rule else ()
+    rule_destinations = rule.to if rule else ()
     return RoutePreview(
-        ticket.ticket_id, ticket.status, ticket.category, rule and rule.name, to, new_destinations, why_sentences
+        ticket.ticket_id,
+        ticket.status,
+        ticket.category,
+        rule and rule.name,
+        rule_destinations,
+        new_destinations,
+        why_sentences,
     )
 
 

@@ -13,7 +13,7 @@ from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.ports.classifiers import Batcher, Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.network import Network
-from triage_cli.wiring.learned_models import name_of, suited, unsuited
+from triage_cli.wiring.learned_models import suited, unsuited, version_name_of
 from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -244,7 +244,7 @@ def _embedded_classifier(
         elif model is not None and not fitted_model.knows_encoder(model, encoder.fingerprint if encoder else ""):
             if tell is not None:
                 tell(
-                    f"{name_of(version)} was not fitted beside this encoder, which is not asked; "
+                    f"{version_name_of(version)} was not fitted beside this encoder, which is not asked; "
                     "next: triage learn with all the labels that it learned from"
                 )
             encoder = None

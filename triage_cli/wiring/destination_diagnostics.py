@@ -76,7 +76,9 @@ def _is_private(spec: DestinationSpec) -> bool:
         return False
 
 
-def preview(config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan) -> Iterator[tuple[str, str]]:
+def preview_requests(
+    config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan
+) -> Iterator[tuple[str, str]]:
     """Yield the requests that routing this ticket would make now, with their destinations' names."""
     new_names = {
         old: category.name for category in config.categories for old in category.was

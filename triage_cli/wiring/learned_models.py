@@ -72,7 +72,7 @@ def _fitted_again(
 
         if tell is not None:
             tell(
-                f"{name_of(version)} is of "
+                f"{version_name_of(version)} is of "
                 f"{_EARLIER_RELEASE if old_model.method != fitted_model.METHOD else 'another encoder'}: "
                 f"fitting it again to its {len(learned_texts):,} labels, once"
             )
@@ -81,7 +81,7 @@ def _fitted_again(
     return fitted_model.Model.from_bytes(weights)
 
 
-def name_of(version: ModelVersion) -> str:
+def version_name_of(version: ModelVersion) -> str:
     """Return what messages call a learned version."""
     return f"learned model version {version.version}"
 
@@ -90,7 +90,7 @@ def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
     from triage_cli.classifiers.embedded import fitted_model
 
-    version_name = name_of(version)
+    version_name = version_name_of(version)
     if fitted_model.Model.from_bytes(version.weights).method != fitted_model.METHOD:
         return f"{version_name} is of {_EARLIER_RELEASE}, and not all labels that it learned from are stored"
     return f"{version_name} is for other categories ({', '.join(json.loads(version.categories))})"

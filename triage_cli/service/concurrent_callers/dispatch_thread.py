@@ -53,9 +53,8 @@ class DispatchThread:
         self._off = off
         self._heartbeat = heartbeat
         self._thread = QueueThread[_Submission]("dispatching", self._dispatch)
-        self._submissions: deque[_Submission | None] = (
-            deque()
-        )  # that were taken from the queue and are in no other list
+        # Submissions that were taken from the queue of the thread and are in no other list.
+        self._submissions: deque[_Submission | None] = deque()
         self._hand_overs: dict[str, HandOver] = {}
         self._dispatcher: Dispatcher | None = None
         self._is_stopped = False

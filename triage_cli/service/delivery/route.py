@@ -82,9 +82,9 @@ def deliver_due(
     delivery_run: DeliveryRun, row_numbers: Iterator[int], stay: float, ids: Sequence[str] | None = None
 ) -> Iterator[Outcome[Routed]]:
     """Deliver what is due, of all tickets or of these, and wait for what falls due within `stay` seconds."""
-    context = delivery_run.context
-    stay_until = context.stop.clock() + stay  # not by the time of day, which may be set back
-    while not context.stop.stopping:
+    run_context = delivery_run.context
+    stay_until = run_context.stop.clock() + stay  # not by the time of day, which may be set back
+    while not run_context.stop.stopping:
         queried_at, has_delivered = time.time(), False
         for results in delivery_run.due(ids):
             for result in results:
@@ -92,9 +92,9 @@ def deliver_due(
                 routed = Routed(result.ticket, result.deliveries, result.attempts, result.failures)
                 outcome = Outcome(next(row_numbers), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivery_run.offline)
-        due_at = context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
+        due_at = run_context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
         # Due already, but another run holds it.
         held_elsewhere = due_at is not None and due_at <= queried_at and not has_delivered
-        if due_at is None or held_elsewhere or context.stop.clock() + due_at - time.time() > stay_until:
+        if due_at is None or held_elsewhere or run_context.stop.clock() + due_at - time.time() > stay_until:
             return
-        context.stop.wait(max(0.0, due_at - time.time()))
+        run_context.stop.wait(max(0.0, due_at - time.time()))

@@ -197,7 +197,9 @@ def _requests(
             messages.say(f"{ticket.ticket_id}: {unrouted_reason}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue
-        requests = wiring.destination_diagnostics.preview(session.config, session.store, ticket, rule, route_plan)
+        requests = wiring.destination_diagnostics.preview_requests(
+            session.config, session.store, ticket, rule, route_plan
+        )
         for name, request in requests:
             request_count["requests"] += 1
             if name in session.config.destinations and name not in warned_names:
