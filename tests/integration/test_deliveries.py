@@ -38,7 +38,7 @@ from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery import delivery_run, destination_breakers, dispatcher, route
+from triage_cli.service.delivery import delivery_run, destination_breakers, dispatcher, route_run
 from triage_cli.service.delivery.attempt_recorder import AttemptRecorder
 from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.run_context import RunContext
@@ -87,7 +87,7 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
         first, *later = [
             Outcome(0, Action.ROUTING, Routed(ticket, failures=failed(error)), error, ticket) for error in errors
         ]
-        [last] = route.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
+        [last] = route_run.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
         return last.error
 
     assert reported(downs["b"], None) is downs["b"], "what was accepted after it hides no failure"

@@ -23,7 +23,7 @@ from triage_cli.service import category_renames, explanation, review_order, tick
 from triage_cli.service.classification.classify_run import ClassifyRun, to_ask
 from triage_cli.service.customer_erasure import forget
 from triage_cli.service.delivery.delivery_run import DeliveryRun
-from triage_cli.service.delivery.route import routed
+from triage_cli.service.delivery.route_run import routed
 from triage_cli.service.intake.identities import check_rewritten
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.intake.source_pull import SourcePull

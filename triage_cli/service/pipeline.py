@@ -10,7 +10,7 @@ from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.delivery_run import DeliveryRun
-from triage_cli.service.delivery.route import deliver_due, last_outcome_per_ticket
+from triage_cli.service.delivery.route_run import deliver_due, last_outcome_per_ticket
 from triage_cli.service.ticket_claimer import TO_CLASSIFY, TO_ROUTE
 
 

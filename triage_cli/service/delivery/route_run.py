@@ -1,4 +1,4 @@
-"""`route`: routes the selected tickets, then delivers what is due; the last outcome of each ticket counts."""
+"""A run of `route`: routes the selected tickets, then delivers what is due; each ticket's last outcome counts."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
