@@ -211,6 +211,16 @@ def test_strict_stops_at_the_first_rejected_row_and_keeps_what_went_before(fitte
     assert fitted(command, "--strict", stdin=TICKETS).returncode == 0
 
 
+@pytest.mark.parametrize("command", ["create", "run"])
+def test_strict_ends_its_run_before_the_database_is_closed(fitted: Cli, command: str) -> None:
+    assert fitted("create", "-q", stdin=TICKETS).returncode == 0
+    done = fitted(command, "--strict", stdin=RAGGED)
+    assert done.stderr.splitlines()[-1].startswith("error: stopped at a rejected row")
+    latest, *_ = json.loads(fitted("runs", "-o", "json").stdout)
+    assert (latest["kind"], latest["exit_code"]) == (command, 3)
+    assert latest["ended_at"] is not None
+
+
 def test_limit_and_dry_run(cli: Cli) -> None:
     assert len(cli("create", "--limit", "2", stdin=TICKETS).stdout.splitlines()) == 2
     done = cli("create", "--dry-run", "--source", "x", "--rejects", "bad.csv", stdin=many(10))

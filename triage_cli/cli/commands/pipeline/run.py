@@ -234,8 +234,10 @@ def _run_outcomes(
 ) -> Iterator[RunOutcome]:
     rows_to_run = input_tables.until_rejected(table.rows) if strict else table.rows
     interruptible_rows = run_bar.session.stopper.interruptible(rows_to_run)
-    run_outcomes = run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan)
-    for run_outcome in in_order(run_summary.of_rows(run_outcomes)):
+    # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
+    for run_outcome in in_order(
+        run_summary.of_rows(run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan))
+    ):
         run_summary.add(run_outcome)
         run_summary.rejections.see(run_outcome, table)
         yield run_outcome
