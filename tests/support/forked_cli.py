@@ -14,6 +14,7 @@ import os
 import pkgutil
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -106,7 +107,9 @@ def forked() -> Forked:
 @cache
 def started() -> str:
     """Start a process that forks, and return its address; it ends with this process."""
-    address = str(Path(tempfile.mkdtemp()) / "socket")
+    folder = tempfile.mkdtemp(prefix="triage-tests-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    address = str(Path(folder) / "socket")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen(64)
