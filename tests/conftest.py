@@ -55,8 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[SHARED] = started()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no worker is left with it at the end."""
+    """Begin with what takes long, so that no worker is left with it at the end.
+
+    A remote over PostgreSQL is slow: `just fast` has each of the two with the other's alternative.
+    """
+    for item in items:
+        if "remote-postgres" in item.name:
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(item.config.rootpath / "tests").parts[0]))
 
 
