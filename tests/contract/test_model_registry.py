@@ -9,9 +9,9 @@ from triage_cli.domain import ids, times
 from triage_cli.domain.audit.events import Event, EventQuery
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
+from triage_cli.domain.training_records import Labelled, ModelVersion
 from triage_cli.ports.storage import Store
 from triage_cli.stores.model_registry import SqlModelRegistry
 

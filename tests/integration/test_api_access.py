@@ -20,7 +20,7 @@ from triage_cli.api.application import create_app
 from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.domain import api_keys
-from triage_cli.service.api_key_ring import KeyRing
+from triage_cli.service.api_keys import KeyRing
 
 TICKET = {"subject": "Refund?"}
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"

@@ -15,7 +15,7 @@ from tests.support.world import World
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ROLES, ApiKey
 from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.service.api_key_ring import KeyRing, time_after
+from triage_cli.service.api_keys import KeyRing, time_after
 from triage_cli.wiring.stores import open_api_access
 
 ADMIN = [

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from triage_cli import api
 from triage_cli.cli.context import user
 from triage_cli.config import load_config
-from triage_cli.service.api_key_ring import KeyRing
+from triage_cli.service.api_keys import KeyRing
 from triage_cli.wiring.stores import open_api_access, open_store
 
 

@@ -26,8 +26,8 @@ from triage_cli.classifiers.wrapped_classifier import Calibrated
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.calibration import fit as curve_of
-from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Category
+from triage_cli.domain.training_records import Labelled
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.
 ENGLISH = (

@@ -42,10 +42,10 @@ from triage_cli.domain.classifications import Classification, ClassifyPlan, Ques
 from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
-from triage_cli.domain.learning import ModelVersion
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Renamed, Selection
 from triage_cli.domain.times import now
+from triage_cli.domain.training_records import ModelVersion
 from triage_cli.stores import where_clauses
 from triage_cli.stores.api_tables import SqlApiAccess
 from triage_cli.stores.category_tables import BEARS_CATEGORY, CategoryMemory

@@ -16,7 +16,7 @@ from triage_cli.classifiers.embedded.inference import (
     inference_steps,
 )
 from triage_cli.classifiers.embedded.meaningless_words import showable_word
-from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, SHORTENED
+from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS, SHORTENED
 from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,

@@ -6,7 +6,7 @@ import pytest
 
 from triage_cli.domain.evaluation.confidence_intervals import paired_interval
 from triage_cli.domain.evaluation.metrics import Graded
-from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
+from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
 from triage_cli.ports.classifiers import Settings
 from triage_cli.service.learning.model_comparison import (
     FEW_LABELLED,

@@ -8,8 +8,8 @@ import typer
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain.errors import UsageError
-from triage_cli.domain.learning import Labelled
 from triage_cli.domain.tickets import Rejected
+from triage_cli.domain.training_records import Labelled
 from triage_cli.readers.column_mapping import UnknownColumnError
 from triage_cli.readers.mail_files import MailFolder
 from triage_cli.readers.table import ReadOptions, Table

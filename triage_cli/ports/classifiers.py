@@ -5,9 +5,9 @@ from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
-from triage_cli.domain.learning import NOTHING, Labelled, Unlabelled
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
 from triage_cli.runtime.budget import Budget
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).

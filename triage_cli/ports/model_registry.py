@@ -7,8 +7,8 @@ from triage_cli.domain.audit.events import Event
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
-from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.runs import Lease
+from triage_cli.domain.training_records import Labelled, ModelVersion
 
 
 class ModelRegistry(Protocol):

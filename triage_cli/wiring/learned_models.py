@@ -6,7 +6,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.learning import ModelVersion
+from triage_cli.domain.training_records import ModelVersion
 from triage_cli.ports.storage import Store
 from triage_cli.wiring.stores import open_model_registry
 

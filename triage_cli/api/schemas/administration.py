@@ -82,7 +82,7 @@ class ForgetIn(RequestBody):
     )
 
 
-# As service.api_key_ring.NAME has it, which refuses all else: this is for readers of the description.
+# As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
 KEY_NAME_PATTERN = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
 LONGEST_LIFETIME = 100 * 366 * 86_400
 KeyLifetime = Annotated[float, Field(ge=1, le=LONGEST_LIFETIME)]

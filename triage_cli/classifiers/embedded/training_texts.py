@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, word_number
 from triage_cli.classifiers.embedded.logistic_regression import Design
-from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS, count_weights, length_scales
+from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS, count_weights, length_scales
 from triage_cli.classifiers.embedded.tokens import bare_word, ngrams_of, words_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of

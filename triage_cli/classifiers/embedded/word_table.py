@@ -8,7 +8,7 @@ import numpy as np
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
 from triage_cli.classifiers.embedded.meaningless_words import showable_word, word_marks
-from triage_cli.classifiers.embedded.text_scaling import LENGTH_DIMENSIONS
+from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare_word, ngrams_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion

@@ -14,9 +14,9 @@ from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration
 from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.learning import Labelled
 from triage_cli.domain.runs import InputPart
 from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain.training_records import Labelled
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store

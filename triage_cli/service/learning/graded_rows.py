@@ -6,8 +6,8 @@ from typing import NamedTuple
 from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.evaluation.confidence_intervals import wilson
-from triage_cli.domain.learning import Labelled
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.training_records import Labelled
 
 SHOWN_MISTAKES = 25
 

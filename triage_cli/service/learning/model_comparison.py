@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import paired_interval, wilson
 from triage_cli.domain.evaluation.metrics import Graded, macro_f1, share
-from triage_cli.domain.learning import Labelled, Unlabelled
+from triage_cli.domain.training_records import Labelled, Unlabelled
 from triage_cli.ports.classifiers import Settings, Trainer
 from triage_cli.service.learning.training_data import SURE, splits
 

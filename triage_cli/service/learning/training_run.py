@@ -7,8 +7,8 @@ from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.errors import UnavailableError, UsageError
 from triage_cli.domain.json_values import compact
-from triage_cli.domain.learning import Labelled, ModelVersion
 from triage_cli.domain.tickets import Category
+from triage_cli.domain.training_records import Labelled, ModelVersion
 from triage_cli.ports.classifiers import Trainer
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store

@@ -10,7 +10,7 @@ from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.domain.api_keys import ApiKey, CreatedKey, Role
-from triage_cli.service.api_key_ring import KeyRing
+from triage_cli.service.api_keys import KeyRing
 
 if TYPE_CHECKING:
     from triage_cli.client.remote_administration import RemoteKeyRing
