@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -494,7 +495,7 @@ def test_a_clock_that_is_off_is_said_once_and_does_not_hide_what_comes_later(cli
     done = cli("pull")
     assert done.stderr.splitlines()[0].startswith("shop: items are dated later than now (")
     assert "25 created" in done.stderr
-    desk.add(30, updated_at="2026-11-30T00:00:00Z")
+    desk.add(30, updated_at=f"{datetime.now(UTC) + timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}")
     assert "1 created" in cli("pull").stderr
 
 

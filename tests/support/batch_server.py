@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.support.llm_server import chat, message, verdict
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 
-LATER = "2030-01-01T00:00:00Z"
+LATER = "2999-01-01T00:00:00Z"
 
 
 class End(NamedTuple):
