@@ -7,13 +7,12 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.cli import USER, Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
@@ -275,7 +274,7 @@ def test_an_older_state_of_the_field_is_no_person_s_word_if_triage_has_set_that_
     cli("route", "-q")
     desk.items[0] |= {"field": first, "updated_at": "2026-11-20T00:00:00Z"}
     assert cli("pull", "-q", "--full").returncode == 0
-    assert verdicts(cli)["0"] == (second, getuser())
+    assert verdicts(cli)["0"] == (second, USER)
     desk.change(0)
     assert cli("pull", "-q").returncode == 0
     assert verdicts(cli) == {"0": (first, "shop")}
@@ -319,12 +318,12 @@ def test_what_a_person_set_there_before_a_verdict_here_is_recorded_and_does_not_
     cli("verdict", "0", "Technical")
     assert cli("route", "0", "-q").returncode == 3
     assert cli("pull", "-q").returncode == 0
-    assert verdicts(cli) == {"0": ("Technical", getuser())}
+    assert verdicts(cli) == {"0": ("Technical", USER)}
     assert "General was given; a person's verdict stays" in cli("logs", "0", "-o", "table").stdout
     assert cli("route", "0", "--retry-dead", "-q").returncode == 0
     assert desk.items[0]["field"] == "Technical", "what was taken in is no obstacle"
     assert cli("pull", "-q").returncode == 0
-    assert verdicts(cli) == {"0": ("Technical", getuser())}
+    assert verdicts(cli) == {"0": ("Technical", USER)}
 
 
 def test_a_value_that_waits_to_be_replaced_is_no_person_s_word(cli: Cli, desk: Helpdesk) -> None:
@@ -339,7 +338,7 @@ def test_a_value_that_waits_to_be_replaced_is_no_person_s_word(cli: Cli, desk: H
     assert cli("route", "0", "--no-wait", "-q").returncode == 0
     assert (desk.items[0]["field"], f"triage_{other.lower()}" in desk.items[0]["tags"]) == (decided, True)
     assert cli("pull", "-q").returncode == 0
-    assert verdicts(cli) == {"0": (other, getuser())}
+    assert verdicts(cli) == {"0": (other, USER)}
 
 
 def test_a_later_word_here_stands_until_the_helpdesk_says_something_new(cli: Cli, desk: Helpdesk) -> None:

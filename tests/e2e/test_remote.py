@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.cli import Cli
+from tests.support.cli import USER, Cli
 from tests.support.commands import ROWS, TICKETS
-from tests.support.remotes import USER, RemoteCli, fields_of, without_chance
+from tests.support.remotes import RemoteCli, fields_of, without_chance
 
 BAD = "id,subject,description\nB-1,hello there,please refund me\nB-2,,\nB-3,login,cannot login error\n"
 PLAIN = "subject,description\n" + "refund,please refund me\n" * 3
@@ -178,7 +178,6 @@ class Done(NamedTuple):
 def both(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Iterator[tuple[list[Done], list[Done]]]:
     """Every step, done on a database here and on another instance."""
     local = Cli(tmp_path_factory.mktemp("local"))
-    local.env |= {"USER": USER, "LOGNAME": USER}
     local.db.parent.mkdir(parents=True)
     local.db.write_bytes(fitted_database.read_bytes())
     assert local("keys", "create", USER, "--role", "admin").returncode == 0, "an event that the server has too"

@@ -10,6 +10,8 @@ from typing import Any
 from tests.support.commands import PATIENCE, STARTED
 from tests.support.forked_cli import AT_START, forked
 
+USER = "ada"  # who gives the commands, whatever account the tests run under
+
 
 class Cli:
     """Runs `triage` in a process of its own, with a home and a database of the test's own."""
@@ -22,6 +24,8 @@ class Cli:
         self.env = {
             "HOME": str(folder),
             "PATH": os.environ["PATH"],
+            "USER": USER,
+            "LOGNAME": USER,
             "XDG_DATA_HOME": str(folder / "data"),
             "XDG_CONFIG_HOME": str(folder / "conf"),
             "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning",

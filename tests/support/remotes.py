@@ -8,11 +8,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.support.cli import Cli
+from tests.support.cli import USER, Cli
 from tests.support.commands import PATIENCE, until
 from tests.support.ports import number_of, reserve_port
-
-USER = "ada"
 
 
 class RemoteCli(Cli):
@@ -27,8 +25,6 @@ class RemoteCli(Cli):
         if model is not None:
             self.db.parent.mkdir(parents=True)
             shutil.copy(model, self.db)
-        for cli in (self, self.server):
-            cli.env |= {"USER": USER, "LOGNAME": USER}
         self._reserved = reserve_port()  # until it is closed, since a server is ended and started again
         self.port = number_of(self._reserved)
         made = self.server("keys", "create", USER, "--role", "admin", "-o", "json")
