@@ -250,6 +250,34 @@ def test_why_tells_of_each_step_of_a_cascade(cli: Cli) -> None:
     assert "gpt (openai m) answered Billing" in second
 
 
+def first_unsure(_n: int, asked: Asked) -> Step:
+    return Step(chat(verdict(confidence=0.3 if asked.body["model"] == "m" else 0.95)))
+
+
+def test_a_plan_compares_a_ticket_once_that_two_paid_steps_were_asked_about(cli: Cli) -> None:
+    (cli.folder / "old.yaml").write_text("classifier: local\n")
+    invoices = "id,subject\n" + "".join(f"{n},Invoice {n} was charged twice\n" for n in range(5))
+    assert cli("run", "-q", "--config", "old.yaml", stdin=invoices).returncode == 0
+    with running_llm_server(first_unsure) as server:
+        configure(cli, server.url, steps(server.url, "big"), "both")
+        compare = ["plan", "config.yaml", "--config", "old.yaml", "-o", "json"]
+        asking, stored = cli(*compare, "--ask", "--max-cost", "5", "--max-moved", "5%"), cli(*compare)
+        assert len(server.asked) == 10
+    assert (asking.returncode, stored.returncode) == (0, 0), asking.stderr
+    assert "0 of 5 tickets of the last 30d would move" in asking.stderr
+    assert json.loads(asking.stdout) == json.loads(stored.stdout)
+    assert json.loads(cli("runs", "last").stdout)["counts"] == {"asked": 10}
+
+
+def test_doctor_tells_what_the_last_step_of_a_cascade_answered(cli: Cli) -> None:
+    with running_llm_server(first_unsure) as server:
+        configure(cli, server.url, steps(server.url, "big"), "both")
+        tickets(cli, 1)
+        checks = {row["what"]: row for row in map(json.loads, cli("doctor", "-o", "jsonl").stdout.splitlines())}
+        assert [asked.body["model"] for asked in server.asked] == ["m", "big", "m", "big"]
+    assert checks["classifier both"]["said"] == "big answered Billing at 0.95 (said)"
+
+
 @pytest.mark.parametrize("command", ["classify", "reclassify", "eval"])
 def test_what_stops_a_later_step_loses_no_answer_of_an_earlier_one(cli: Cli, command: str) -> None:
     allowed = 0  # every so many requests are refused by the second step, which ends the run

@@ -31,7 +31,7 @@ def answers(asked: Classifier, *texts: str | None) -> list[Answer]:
         outcome for chunk in asked.classify([[ticket(text) for text in texts]], a_budget()) for outcome in chunk
     ]
     assert [(outcome.row, outcome.action) for outcome in outcomes] == [(row, "answered") for row in range(len(texts))]
-    return [comparable(outcome.value) for outcome in outcomes if outcome.value is not None]
+    return [comparable(outcome.value) for outcome in outcomes if isinstance(outcome.value, Answer)]
 
 
 def one(asked: LocalClassifier, text: str | None) -> Classification:

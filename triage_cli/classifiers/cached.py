@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain import ids, times
 from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.classifications import Answer, Classification
+from triage_cli.domain.classifications import Answer, Answered, Classification
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier
@@ -27,9 +27,9 @@ class CachedClassifier(WrappedClassifier):
         self._actor = actor
         self._run_id = run_id
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Answer from the cache where possible, and ask the paid classifier about the rest."""
-        cached_outcomes: list[Outcome[Answer]] = []
+        cached_outcomes: list[Outcome[Answered]] = []
         waiting_tickets: dict[str, list[Ticket]] = {}
 
         def uncached_chunks() -> Iterator[Sequence[Ticket]]:
@@ -57,8 +57,8 @@ class CachedClassifier(WrappedClassifier):
             yield cached_outcomes
 
     def _shared_outcomes(
-        self, outcome: Outcome[Answer], waiting_tickets: dict[str, list[Ticket]]
-    ) -> list[Outcome[Answer]]:
+        self, outcome: Outcome[Answered], waiting_tickets: dict[str, list[Ticket]]
+    ) -> list[Outcome[Answered]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         same_text = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         new_answer = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None

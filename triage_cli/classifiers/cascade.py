@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.classifications import Answer, Classification, Postponed, QuestionSpec, Unfinished
+from triage_cli.domain.classifications import Answer, Answered, Classification, Postponed, QuestionSpec, Unfinished
 from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
@@ -42,7 +42,7 @@ class Cascade:
         step = next(step for step in self._steps if answer.fingerprint in step.fingerprints)
         return step.rejudged(answer)
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Answer step by step; sure answers of earlier steps are yielded with the next outcomes of the later ones.
 
         Paid answers of earlier steps are yielded with them as `Unfinished`. If the run is stopped, calls in flight at
@@ -79,7 +79,7 @@ class Cascade:
 
     def _while_available(
         self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
-    ) -> Iterator[Sequence[Outcome[Answer]]]:
+    ) -> Iterator[Sequence[Outcome[Answered]]]:
         """Yield a step's outcomes; once the step is unavailable, failures for all unanswered and remaining tickets."""
         tickets_at_step: dict[str, Ticket] = {}
 
@@ -105,7 +105,7 @@ class Cascade:
     @staticmethod
     def _with_lookahead(
         step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
-    ) -> Iterator[Sequence[Outcome[Answer]]]:
+    ) -> Iterator[Sequence[Outcome[Answered]]]:
         """Yield a step's outcomes; while the step takes no tickets, the earlier ones continue."""
         lookahead = _Lookahead(chunks, cascade_state)
         cascade_state.lookaheads.append(lookahead)
@@ -117,12 +117,12 @@ class Cascade:
             cascade_state.lookaheads.remove(lookahead)
 
     def _for_next_step(
-        self, stream: Iterable[Sequence[Outcome[Answer]]], cascade_state: "_CascadeState"
+        self, stream: Iterable[Sequence[Outcome[Answered]]], cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
             tickets_for_next_step = []
             for outcome in map(cascade_state.effective_outcome, outcomes):
-                is_sure = bool(outcome.value and outcome.value.sure and not outcome.error)
+                is_sure = isinstance(outcome.value, Answer) and outcome.value.sure and not outcome.error
                 if (is_sure and not self._is_audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
                     cascade_state.sure_outcomes.append(cascade_state.with_earlier_steps(outcome))
                     continue
@@ -144,7 +144,7 @@ class _CascadeState:
     """
 
     def __init__(self) -> None:
-        self.sure_outcomes: list[Outcome[Answer]] = []
+        self.sure_outcomes: list[Outcome[Answered]] = []
         self.unsaved_ids: dict[str, None] = {}
         self.lookaheads: list[_Lookahead] = []
         self.is_fetching_ahead = False
@@ -155,7 +155,7 @@ class _CascadeState:
         """Return whether the cascade's first step is to get no tickets, because a later one has no room."""
         return self.is_fetching_ahead or any(lookahead.fetched for lookahead in self.lookaheads)
 
-    def ready_outcomes(self, outcomes: Iterable[Outcome[Answer]] = ()) -> list[Outcome[Answer]]:
+    def ready_outcomes(self, outcomes: Iterable[Outcome[Answered]] = ()) -> list[Outcome[Answered]]:
         """Return all outcomes that the cascade is to yield, with those of the last step; each ticket occurs once."""
         finished = [*self.sure_outcomes]
         finished += [self.with_earlier_steps(self.effective_outcome(outcome)) for outcome in outcomes]
@@ -165,7 +165,7 @@ class _CascadeState:
         self.unsaved_ids.clear()
         return finished
 
-    def effective_outcome(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    def effective_outcome(self, outcome: Outcome[Answered]) -> Outcome[Answered]:
         """Return the outcome that counts: if a step failed that was to confirm a sure answer, that sure answer."""
         sure_answer = self._earlier_answers.get(outcome.ticket.ticket_id)
         if sure_answer is None or not sure_answer.sure or outcome.error is None:
@@ -175,21 +175,23 @@ class _CascadeState:
         answer = sure_answer._replace(steps=failed_steps + sure_answer.steps)
         return Outcome(0, Action.ANSWERED, answer, None, outcome.ticket)
 
-    def with_earlier_steps(self, outcome: Outcome[Answer]) -> Outcome[Answer]:
+    def with_earlier_steps(self, outcome: Outcome[Answered]) -> Outcome[Answered]:
         """Return an outcome whose answer includes those of the earlier steps, and drop these from the state."""
         answer = outcome.value or Answer(outcome.ticket, (), sure=False)
+        return outcome._replace(value=answer._replace(steps=self._steps_so_far(outcome)))
+
+    def _steps_so_far(self, outcome: Outcome[Answered]) -> tuple[Classification, ...]:
         earlier_answer = self._earlier_answers.pop(outcome.ticket.ticket_id, None)
         earlier_steps = earlier_answer.steps if earlier_answer else ()
-        return outcome._replace(value=answer._replace(steps=earlier_steps + answer.steps))
+        return earlier_steps + (outcome.value.steps if outcome.value else ())
 
-    def pass_to_next_step(self, outcome: Outcome[Answer], *, sure: bool) -> None:
+    def pass_to_next_step(self, outcome: Outcome[Answered], *, sure: bool) -> None:
         """Store the answer of a ticket that goes on to the next step of the cascade."""
-        ticket_id = outcome.ticket.ticket_id
-        if outcome.value and _is_paid(outcome.value):
-            self.unsaved_ids[ticket_id] = None
-        answer = self.with_earlier_steps(outcome).value
-        if answer is not None:
-            self._earlier_answers[ticket_id] = answer._replace(sure=sure)
+        ticket, answer = outcome.ticket, outcome.value
+        if answer and any(step.is_paid for step in answer.steps):
+            self.unsaved_ids[ticket.ticket_id] = None
+        doubts = answer.doubts if isinstance(answer, Answer) else None
+        self._earlier_answers[ticket.ticket_id] = Answer(ticket, self._steps_so_far(outcome), sure, doubts)
 
 
 class _Lookahead(Iterator[Sequence[Ticket]]):
@@ -223,13 +225,9 @@ class _Lookahead(Iterator[Sequence[Ticket]]):
         self._has_taken = False
 
 
-def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answer]:
+def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answered]:
     return Outcome(0, Action.FAILED, None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
 
 
-def _is_paid(answer: Answer) -> bool:
-    return any(step.is_paid for step in answer.steps)
-
-
-def _unfinished(answer: Answer) -> Outcome[Answer]:
-    return Outcome(0, Action.ANSWERED, Unfinished(answer.ticket, answer.steps, sure=False), None, answer.ticket)
+def _unfinished(answer: Answer) -> Outcome[Answered]:
+    return Outcome(0, Action.ANSWERED, Unfinished(answer.steps), None, answer.ticket)

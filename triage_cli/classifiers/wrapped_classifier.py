@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Answered, Classification, QuestionSpec
 from triage_cli.domain.evaluation.calibration import Calibration, Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.outcomes import Outcome
@@ -34,10 +34,13 @@ class WrappedClassifier:
         """Return an answer of the wrapped classifier as the wrapper gives it."""
         return answer
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Answer as the wrapped classifier does, and change each answer."""
         for outcomes in self._wrapped.classify(chunks, budget):
-            yield [outcome._replace(value=outcome.value and self.changed(outcome.value)) for outcome in outcomes]
+            yield [
+                outcome._replace(value=self.changed(outcome.value)) if isinstance(outcome.value, Answer) else outcome
+                for outcome in outcomes
+            ]
 
 
 class Bounded(WrappedClassifier):

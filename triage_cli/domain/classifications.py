@@ -100,29 +100,31 @@ class QuestionSpec(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a classifier returns for one ticket: the answers of all its steps, of which the last one decides.
+    """A classifier's final answer about one ticket: the answers of all its steps, of which the last one decides.
 
-    `doubts` is what `Suspicion` found in the text, None if the classifier did not look. `batch_of` names the
-    classifier of a `Postponed` answer.
+    `doubts` is what `Suspicion` found in the text, None if the classifier did not look.
     """
 
     ticket: Ticket
     steps: tuple[Classification, ...]
     sure: bool
     doubts: tuple[str, ...] | None = None
-    batch_of: str | None = None
 
 
-class Postponed(Answer):
-    """No final answer yet: the classifier `batch_of` answers in a provider's batch; `steps` are those before it."""
+class Postponed(NamedTuple):
+    """No answer yet: the classifier `batch_of` answers in a provider's batch; `steps` are the answers before it."""
 
-    __slots__ = ()
+    steps: tuple[Classification, ...]
+    batch_of: str
 
 
-class Unfinished(Answer):
-    """The answers of a cascade's earlier steps, saved while a later step is asked; they do not change the ticket."""
+class Unfinished(NamedTuple):
+    """The paid answers of a cascade's earlier steps, to be saved while a later step is asked; they decide nothing."""
 
-    __slots__ = ()
+    steps: tuple[Classification, ...]
+
+
+Answered = Answer | Postponed | Unfinished  # what a classifier yields about a ticket
 
 
 class Decided(NamedTuple):

@@ -9,6 +9,7 @@ from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # So many rows after its turn an outcome comes at the latest.
 MOST_ROWS_LATE = 4096
@@ -62,7 +63,7 @@ class Action(StrEnum):
     DELIVERED = "delivered"  # a destination accepted a delivery
 
 
-class Outcome(NamedTuple, Generic[T]):
+class Outcome(NamedTuple, Generic[T_co]):
     """How one item ended: what was done, and the value or the error.
 
     `row` is the item's position in the caller's input, None until the caller has set it. `item` is the input item
@@ -71,7 +72,7 @@ class Outcome(NamedTuple, Generic[T]):
 
     row: int | None
     action: Action
-    value: T | None = None
+    value: T_co | None = None
     error: TriageError | None = None
     item: object = None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
+from triage_cli.domain.classifications import Answer, Answered, Classification, QuestionSpec
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
@@ -75,9 +75,10 @@ class Classifier(Protocol):
     def rejudged(self, answer: Classification) -> Classification:
         """A classifier returns a stored answer to a question of its own with its present confidence and threshold."""
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """A classifier yields outcomes as its answers arrive; an empty chunk means that nothing has arrived yet.
 
+        Only `service.answers` calls this, since not each of them is final.
         An outcome's `item` is the ticket. An `AnswerError` in an outcome concerns this ticket alone; an error that ends
         the run is raised after the finished outcomes were yielded. Once the budget is stopping, a classifier makes no
         new call. Before a paid call, it reserves the worst-case cost.

@@ -1,7 +1,5 @@
 """Consultation on this machine: answers that decide nothing, and agents' suggestions, over its store."""
 
-from itertools import chain
-
 from triage_cli.domain import ids, routing_rules, times
 from triage_cli.domain.agent_suggestions import (
     MOST_AGENTS,
@@ -13,7 +11,7 @@ from triage_cli.domain.agent_suggestions import (
 )
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Answer, ClassifyPlan, Unfinished
+from triage_cli.domain.classifications import Answer, ClassifyPlan
 from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
 from triage_cli.domain.errors import AnswerError, RowError, UsageError
 from triage_cli.domain.explanation.history import History
@@ -25,6 +23,7 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
+from triage_cli.service.answers import answers
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.classification.answered_tickets import costs, steps_within
 from triage_cli.service.classification.decision_recorder import held, suspicion_of
@@ -73,10 +72,9 @@ class LocalConsultation:
                 self.spent += budget.spent + budget.reserved
 
     def _answer_text(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
-        outcomes = chain.from_iterable(classifier.classify([[ticket]], budget))
         last_outcome: Outcome[Answer] | None = None
-        for outcome in outcomes:
-            last_outcome = last_outcome if isinstance(outcome.value, Unfinished) else outcome
+        for arrived in answers(classifier, [[ticket]], budget):
+            last_outcome = arrived.final[-1] if arrived.final else last_outcome
         if last_outcome is None or last_outcome.error is not None or last_outcome.value is None:
             hint = "try again later, or name another classifier"
             raise (last_outcome and last_outcome.error) or AnswerError(

@@ -12,11 +12,12 @@ from triage_cli.domain.audit.decisions import Decision, decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.classifications import Answer, Classification, Decided, Postponed, Unfinished
+from triage_cli.domain.classifications import Answer, Classification, Decided
 from triage_cli.domain.errors import AnswerError, CheckError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.service.answers import answers
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.answered_tickets import answered_ticket, released_with_cost, steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder, without_forgotten_text
@@ -90,16 +91,13 @@ class ReclassifyRun:
         unasked: list[FlipDecision] = []
         asked_rows: dict[str, int] = {}
         chunks = self._recorder.check.over(self._claimed_to_ask(selection, unasked, asked_rows))
-        for outcomes in self._classifier.classify(chunks, self._context.budget):
+        for arrived in answers(self._classifier, chunks, self._context.budget, self._recorder.save_steps):
             self._context.heartbeat()
-            self._recorder.note_further_steps(outcomes)
-            if unfinished := [o for o in outcomes if isinstance(o.value, Unfinished)]:
-                self._recorder.save(unfinished)
-            answers = [o for o in outcomes if not isinstance(o.value, (Unfinished, Postponed))]
-            yield unasked + (self._save_proposals(answers, asked_rows) if answers else [])
+            self._recorder.note_further_steps(outcome.value for outcome in arrived.final)
+            yield unasked + (self._save_proposals(arrived.final, asked_rows) if arrived.final else [])
             unasked.clear()
             if self._batch_collector is not None:
-                yield from self._postponed(self._batch_collector.postpone(outcomes), asked_rows)
+                yield from self._postponed(self._batch_collector.postpone(arrived.postponed), asked_rows)
         yield unasked
         if self._batch_collector is not None:
             yield from self._postponed(self._batch_collector.send(), asked_rows)

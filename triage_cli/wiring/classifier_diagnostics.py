@@ -13,6 +13,7 @@ from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service.answers import answers
 from triage_cli.service.run_recorder import recorded_run
 from triage_cli.wiring.classifiers import Caller, encoder_of, open_classifier, open_llm_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited
@@ -45,8 +46,8 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
     category = config.categories[0].name
     question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")
     test_ticket = question._replace(subject=f"A question about {category}", description=None)
-    for outcomes in classifier.classify([[test_ticket]], budget):
-        for outcome in outcomes:
+    for arrived in answers(classifier, [[test_ticket]], budget):
+        for outcome in arrived.final:
             if outcome.error is not None:
                 raise outcome.error
             last_answer = outcome.value.steps[-1] if outcome.value else None

@@ -13,11 +13,11 @@ from triage_cli.service import category_renames
 from triage_cli.service.insight.plan_comparison import (
     ConfigurationSide,
     NewNames,
-    OutcomeStream,
     PlanComparison,
     unasked_budget,
 )
-from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
+from triage_cli.service.run_recorder import Began, recorded_run
+from triage_cli.service.trial_recorder import TrialRecorder
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map
@@ -58,9 +58,11 @@ def plan(
             budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
             caller = Caller(ask.actor, recorder.context.run.run_id, {})
             plan_comparison = _plan_comparison(config, new_config, store, caller, tell, may_ask=True)
-            compared = plan_comparison.compare(
-                selection, budget, lambda stream: _with_recorded_answers(store, recorder, stream)
-            )
+            trials = TrialRecorder(open_model_registry(store), recorder.context)
+            try:
+                compared = plan_comparison.compare(selection, budget, trials)
+            finally:
+                recorder.counts["asked"] = trials.saved
     if not compared.unasked:
         return compared
     sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)
@@ -95,20 +97,6 @@ def _configuration_side(
     return ConfigurationSide(
         classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
     )
-
-
-def _with_recorded_answers(store: Store, recorder: RunRecorder, stream: OutcomeStream) -> OutcomeStream:
-    """Yield outcomes once the answers that were paid for are stored."""
-    registry, context = open_model_registry(store), recorder.context
-    for outcomes in stream:
-        context.heartbeat()
-        steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
-        paid_answers = [s for s in steps if s.confidence_source != "model" and not s.error and not s.reused]
-        if paid_answers:
-            with context.budget.recording(context.lease) as lease:
-                registry.keep_trials([step._replace(confidence=step.raw_confidence) for step in paid_answers], lease)
-        recorder.counts["asked"] += len(paid_answers)
-        yield outcomes
 
 
 def pages_somebody(spec: DestinationSpec) -> bool:

@@ -1,6 +1,6 @@
 """Collects the answers of ended batches, and hands further tickets to new ones: the batch work of a run."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from triage_cli.domain import ids, times
@@ -9,11 +9,12 @@ from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchResult
 from triage_cli.domain.changes import Change, Spent
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Classification, Decided, Postponed
+from triage_cli.domain.classifications import Answer, Classification, Decided
 from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Batcher
+from triage_cli.service.answers import EarlierSteps, answers
 from triage_cli.service.batch.batch_context import (
     BatchContext,
     copied_answer,
@@ -233,12 +234,12 @@ class BatchCollector:
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
         recorder, run = self._batch_context.decision_recorder, self._batch_context.run
-        for outcomes in recorder.classifier.classify(recorder.check.over(self._until_troubled(chunks)), run.budget):
+        checked_chunks = recorder.check.over(self._until_troubled(chunks))
+        for arrived in answers(recorder.classifier, checked_chunks, run.budget, recorder.save_steps):
             run.heartbeat()
-            answered_at_once = [outcome for outcome in outcomes if not isinstance(outcome.value, Postponed)]
-            yield recorder.save(answered_at_once) if answered_at_once else []
-            yield from self.postpone(outcomes)
-            if outcomes:
+            yield recorder.save(arrived.final) if arrived.final else []
+            yield from self.postpone(arrived.postponed)
+            if arrived.final or arrived.postponed:
                 recorder.check.after()
         yield from self.send()
 
@@ -253,12 +254,8 @@ class BatchCollector:
         """Return whether an error keeps further tickets from being submitted."""
         return any(submitter.trouble for submitter in self._submitters.values())
 
-    def postpone(self, outcomes: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
-        """Put the tickets that a classifier postponed into batches; sends full batches and yields their tickets."""
-        postponed: dict[str, list[Outcome[Answer]]] = {}
-        for outcome in outcomes:
-            if isinstance(outcome.value, Postponed) and outcome.value.batch_of:
-                postponed.setdefault(outcome.value.batch_of, []).append(outcome)
+    def postpone(self, postponed: Mapping[str, Sequence[EarlierSteps]]) -> Iterator[list[Outcome[Decided]]]:
+        """Put the tickets that classifiers postponed into batches; sends full batches and yields their tickets."""
         for classifier_name in postponed.keys() - self._errors_by_classifier.keys():
             if classifier_name not in self._submitters:
                 self._batch_context.decision_recorder.record_questions()

@@ -9,11 +9,12 @@ from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
 from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Decided
+from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Batcher
+from triage_cli.service.answers import EarlierSteps
 from triage_cli.service.batch.batch_context import BatchContext, spooled
 from triage_cli.service.classification.decision_recorder import texts_of
 
@@ -41,17 +42,16 @@ class BatchSubmitter:
         if options := batch_context.run.store.batch_options(batcher.fingerprint):
             batcher.remember(options)
 
-    def add(self, postponed: Sequence[Outcome[Answer]]) -> Iterator[list[Outcome[Decided]]]:
+    def add(self, postponed: Sequence[EarlierSteps]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
-        yield [_already_waiting(o.ticket) for o in postponed if o.ticket.status == "waiting"]
-        postponed = [o for o in postponed if o.ticket.status != "waiting"]
+        yield [_already_waiting(each.ticket) for each in postponed if each.ticket.status == "waiting"]
+        postponed = [each for each in postponed if each.ticket.status != "waiting"]
         answer_key_of = {
-            o.ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, o.ticket.text) for o in postponed
+            ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed
         }
         requests_by_key = dict(self._batch_context.run.store.joinable(list(answer_key_of.values())))
-        for place, outcome in enumerate(postponed):
+        for place, (ticket, steps) in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
-            ticket = outcome.ticket
             answer_key = answer_key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
             if answer_key in requests_by_key:
@@ -72,7 +72,7 @@ class BatchSubmitter:
                 self._requests[self._number] = request
                 self._number += 1
                 self._size += len(request.line)
-            self._changes.append(self._waiting_change(ticket, batch_item, outcome))
+            self._changes.append(self._waiting_change(ticket, batch_item, steps))
             if len(self._changes) == AHEAD:
                 yield self._save_waiting()
         yield self._save_waiting()
@@ -126,13 +126,12 @@ class BatchSubmitter:
         )
         return batch
 
-    def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, outcome: Outcome[Answer]) -> Change:
+    def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, steps: Sequence[Classification]) -> Change:
         submitted_data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         submitted_data |= {"sent": {self._batcher.address: texts_of(ticket)}}
         event = self._batch_context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
         status = ticket.status if self._proposals else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
-        steps = outcome.value.steps if outcome.value else ()
         return Change(event, waiting_ticket, ticket.revision, (*steps, batch_item))
 
     def _save_waiting(self) -> list[Outcome[Decided]]:

@@ -6,13 +6,14 @@ from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.routing import SETTLED, woken
 from triage_cli.domain.tickets import Ticket
+from triage_cli.service.answers import EarlierSteps
 
 # Failures of classifiers to answer after which a ticket goes to review.
 FAILURES_TO_REVIEW = 3
 STATUS_INDEX = Ticket._fields.index("status")
 
 
-def steps_within(answer: Answer | None, labels: frozenset[str]) -> tuple[Classification, ...]:
+def steps_within(answer: Answer | EarlierSteps | None, labels: frozenset[str]) -> tuple[Classification, ...]:
     """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
     if answer is None:
         return ()

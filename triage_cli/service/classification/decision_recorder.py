@@ -9,13 +9,14 @@ from triage_cli.domain.audit.decisions import Decision, Standing, decision_data
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Answer, Classification, Decided, Unfinished
+from triage_cli.domain.classifications import Answer, Classification, Decided
 from triage_cli.domain.errors import AnswerError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.routing import SETTLED
 from triage_cli.domain.tickets import STATUSES, Ticket
 from triage_cli.ports.classifiers import Classifier
+from triage_cli.service.answers import EarlierSteps, answers
 from triage_cli.service.classification.answered_tickets import answered_ticket, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.run_context import RunContext
@@ -65,12 +66,12 @@ class DecisionRecorder:
         self._asked_further = False
         return self._claim_size
 
-    def note_further_steps(self, outcomes: Sequence[Outcome[Answer]]) -> None:
+    def note_further_steps(self, answered: Iterable[Answer | EarlierSteps | None]) -> None:
         """Notice whether a further step of a cascade was asked, for the size of the next claim."""
         first, *further = self.classifier.fingerprints
         if not further:
             return
-        last_steps = (o.value.steps[-1] for o in outcomes if o.value and o.value.steps)
+        last_steps = (answer.steps[-1] for answer in answered if answer and answer.steps)
         self._asked_further = self._asked_further or any(s.fingerprint != first and not s.reused for s in last_steps)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
@@ -117,35 +118,42 @@ class DecisionRecorder:
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Classify tickets that this run holds, and record the decisions; an outcome's `item` is the ticket given."""
-        for outcomes in self.classifier.classify(self.check.over(chunks), self.context.budget):
+        for arrived in answers(self.classifier, self.check.over(chunks), self.context.budget, self.save_steps):
             self.context.heartbeat()
-            self.note_further_steps(outcomes)
-            yield self.save(outcomes) if outcomes else []
-            if outcomes:
+            self.note_further_steps(outcome.value for outcome in arrived.final)
+            yield self.save(arrived.final) if arrived.final else []
+            if arrived.final:
                 self.check.after()
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
-        """Save answers and their decisions; an answer whose ticket has changed meanwhile is stored, but does not hold.
-
-        An `Unfinished` answer is stored for the next step to decide, and has no outcome yet.
-        """
+        """Save answers and their decisions; one whose ticket has changed meanwhile is stored, but does not hold."""
         self.record_questions()
         at = times.now()
         changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
         return self.saved(outcomes, changes, self.context.save(changes))
 
+    def save_steps(self, earlier: Sequence[EarlierSteps]) -> None:
+        """Save the answers of tickets about which a further step is asked, which decides; a changed one is late."""
+        self.record_questions()
+        self.note_further_steps(earlier)
+        at = times.now()
+        changes = [self._steps_change(each, at) for each in earlier]
+        conflicts = self.context.save(changes)
+        for change, conflict, each in zip(self._save_late(changes, conflicts), conflicts, earlier, strict=True):
+            if change.ticket is None:
+                raise TypeError(change)
+            # A ticket that has changed keeps its old revision here, so that its final answer is refused as well.
+            revision = change.ticket.revision if conflict is None else change.expected_revision
+            ticket = change.ticket._replace(revision=revision)
+            saved_ids = frozenset(step.classification_id for step in each.steps)
+            self._unfinished[ticket.ticket_id] = ticket, saved_ids
+
     def saved(
         self, outcomes: Sequence[Outcome[Answer]], changes: Sequence[Change], conflicts: Sequence[Conflict | None]
     ) -> list[Outcome[Decided]]:
         """Return the outcomes of saved changes; the answers of those that were refused are stored as late."""
-        if any(conflicts):
-            changes = without_forgotten_text(changes, conflicts)
-            self.context.save([late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None])
         decided = []
-        for change, conflict, outcome in zip(changes, conflicts, outcomes, strict=True):
-            if isinstance(outcome.value, Unfinished):
-                self._remember_unfinished(change, outcome, kept=conflict is None)
-                continue
+        for change, conflict, outcome in zip(self._save_late(changes, conflicts), conflicts, outcomes, strict=True):
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
             answer = answered_by(change)
@@ -154,12 +162,12 @@ class DecisionRecorder:
             decided.append(self.outcome(change, answer, conflict.ticket if conflict else None, outcome.item))
         return decided
 
-    def _remember_unfinished(self, change: Change, outcome: Outcome[Answer], *, kept: bool) -> None:
-        """Remember the state of a ticket that has a further step; a ticket that has changed is refused again."""
-        if change.ticket is None or outcome.value is None:
-            raise TypeError(change)
-        ticket = change.ticket if kept else change.ticket._replace(revision=change.expected_revision)
-        self._unfinished[ticket.ticket_id] = ticket, frozenset(step.classification_id for step in outcome.value.steps)
+    def _save_late(self, changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> Sequence[Change]:
+        """Save the answers of changes that were refused, without their tickets; return the changes as they are now."""
+        if any(conflicts):
+            changes = without_forgotten_text(changes, conflicts)
+            self.context.save([late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None])
+        return changes
 
     def without_saved_steps(
         self, ticket: Ticket, steps: Sequence[Classification]
@@ -197,11 +205,38 @@ class DecisionRecorder:
         answer = outcome.value
         steps = steps_within(answer, self.labels)
         ticket_before, unsaved_steps = self.without_saved_steps(ticket_before, steps)
-        last_answer = steps[-1] if steps else None
         doubts = self._text_doubts(ticket_before, answer) if answer and answer.sure else ()
         # A suspicious text is classified all the same, but only a person may accept the answer.
         paid_ticket = with_cost(ticket_before, unsaved_steps)
         ticket = answered_ticket(paid_ticket, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
+        decided_data = self._decided_data(ticket, steps, unsaved_steps)
+        if doubts:
+            ticket = ticket._replace(reason=held(doubts, ticket.reason))
+        if outcome.error:
+            decided_data["error"] = outcome.error.code
+        decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
+        if ticket_before.verdict and not ticket.verdict:
+            decided_data["overruled"] = ticket_before.category  # by force
+        decided_data |= decision_data(decision)
+        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
+        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
+
+    def _steps_change(self, earlier: EarlierSteps, at: str) -> Change:
+        """Return the change that records the answers before a further step: they cost, and decide nothing."""
+        steps = steps_within(earlier, self.labels)
+        ticket_before, unsaved_steps = self.without_saved_steps(earlier.ticket, steps)
+        paid_ticket = with_cost(ticket_before, unsaved_steps)
+        so_far = answered_ticket(paid_ticket, steps, None, sure=False)
+        ticket = paid_ticket._replace(revision=ticket_before.revision + 1)
+        decision = Decision(so_far.decision_id, ticket.status, Standing.NEXT, ())
+        decided_data = self._decided_data(so_far, steps, unsaved_steps) | decision_data(decision)
+        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
+        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
+
+    def _decided_data(
+        self, ticket: Ticket, steps: Sequence[Classification], unsaved_steps: Sequence[Classification]
+    ) -> dict[str, Any]:
+        last_answer = steps[-1] if steps else None
         decided_data: dict[str, Any] = {
             "classifier": last_answer.classifier if last_answer else self.classifier.name,
             "category": ticket.category,
@@ -210,22 +245,10 @@ class DecisionRecorder:
             "threshold": last_answer.threshold if last_answer else None,
         }
         if self._endpoints and (endpoints := self._endpoints_of(unsaved_steps)):  # the embedded model sends nothing
-            decided_data["sent"] = dict.fromkeys(endpoints, texts_of(ticket_before))
+            decided_data["sent"] = dict.fromkeys(endpoints, texts_of(ticket))
         if last_answer and last_answer.redacted:
             decided_data["masked"] = last_answer.redacted  # the kinds of data that were masked
-        if doubts:
-            ticket = ticket._replace(reason=held(doubts, ticket.reason))
-        if outcome.error:
-            decided_data["error"] = outcome.error.code
-        decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
-        if isinstance(answer, Unfinished):
-            ticket = paid_ticket._replace(revision=ticket_before.revision + 1)
-            decision = decision._replace(status=ticket.status, standing=Standing.NEXT)
-        elif ticket_before.verdict and not ticket.verdict:
-            decided_data["overruled"] = ticket_before.category  # by force
-        decided_data |= decision_data(decision)
-        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
-        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
+        return decided_data
 
     def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.

@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Sequence
-from itertools import chain
 
 from triage_cli.domain import times
 from triage_cli.domain.classifications import Answer, Decided
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.classifiers import Classifier
+from triage_cli.service.answers import answers
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.concurrent_callers.shared_run import SharedRun
@@ -54,8 +54,11 @@ class GroupClassifier:
         self._category_check.before()
         budget = self._shared_run.context().budget
         with self._classifier_lock:
-            answers = chain.from_iterable(classifier.classify([[ticket for _, ticket in callers_tickets]], budget))
-            answers_by_ticket = {answer.ticket.ticket_id: answer for answer in answers}
+            answers_by_ticket = {
+                answer.ticket.ticket_id: answer
+                for arrived in answers(classifier, [[ticket for _, ticket in callers_tickets]], budget)
+                for answer in arrived.final
+            }
         return [_signed_answer(answers_by_ticket[ticket.ticket_id], context) for context, ticket in callers_tickets]
 
     def save_answer(self, recorder: DecisionRecorder, answer: Outcome[Answer]) -> Outcome[Decided]:

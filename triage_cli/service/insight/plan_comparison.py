@@ -5,24 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Classification, Postponed
+from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAccuracy, volumes
 from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Selection, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.budget import Budget, BudgetLimits
 from triage_cli.runtime.stop import StopControl
 from triage_cli.service import category_renames
+from triage_cli.service.answers import Arrived, answers
 from triage_cli.service.delivery.routing_map import RoutingMap
+from triage_cli.service.trial_recorder import TrialRecorder
 
 # Tickets that a configuration has decided on.
 DECIDED_STATUSES = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})
 COST_SAMPLE = 500  # tickets without an answer by which the cost of asking about all is estimated
-
-OutcomeStream = Iterator[Sequence[Outcome[Answer]]]
 
 
 def unasked_budget(stop: StopControl) -> Budget:
@@ -74,20 +73,20 @@ class PlanComparison:
         self._answered_verdicts: dict[str, tuple[Ticket, Classification]] = {}  # tickets with a verdict
         self.unasked: list[Ticket] = []
 
-    def compare(
-        self, selection: Selection, budget: Budget, recorded: Callable[[OutcomeStream], OutcomeStream] = iter
-    ) -> Plan:
+    def compare(self, selection: Selection, budget: Budget, trials: TrialRecorder | None = None) -> Plan:
         """Ask the new classifier about the tickets of a selection, and return what would change.
 
-        `recorded` stores answers that were paid for. Raises `BudgetError`.
+        `trials` saves answers that were paid for. Raises `BudgetError`.
         """
         selection = selection._replace(statuses=DECIDED_STATUSES)
         decided_groups = self._store.stats_by(StatsQuery(selection._replace(written_since=None)))
         tickets = category_renames.find(self._store, selection, self._names.present)
-        for outcomes in recorded(
-            self._new_side.classifier.classify(chunked(tickets, self._new_side.classifier.chunk_size), budget)
-        ):
-            self._compare_outcomes(outcomes)
+        classifier = self._new_side.classifier
+        chunks = chunked(tickets, classifier.chunk_size)
+        for arrived in answers(classifier, chunks, budget, trials.save_steps if trials else None):
+            if trials is not None:
+                trials.save(arrived.final)
+            self._compare(arrived)
         moves = tuple(sorted(self._moves, key=lambda move: (not move.pages, move.ticket_id)))
         category_moves = Counter((move.old, move.new) for move in moves if move.old != move.new)
         older_tickets = max(0, sum(group.tickets for group in decided_groups) - self._compared_tickets)
@@ -97,28 +96,29 @@ class PlanComparison:
             tuple((old, new, n) for (old, new), n in category_moves.most_common()), self._accuracy(), moves,
         )  # fmt: skip
 
-    def _compare_outcomes(self, outcomes: Sequence[Outcome[Answer]]) -> None:
-        old_answers = self._old_side.routing_map.answers(self._store, [outcome.ticket for outcome in outcomes])
-        for outcome in outcomes:
-            ticket, new_answer = outcome.ticket, outcome.value
-            self._compared_tickets += 1
-            last_step = new_answer.steps[-1] if new_answer and new_answer.steps and not outcome.error else None
-            unasked = outcome.error is not None or isinstance(new_answer, Postponed)
-            if ticket.verdict and last_step is not None and last_step.category and not unasked:
+    def _compare(self, arrived: Arrived) -> None:
+        """Compare what arrived; tickets that failed or that a batch would answer count as not asked about."""
+        compared = [(o.ticket, None if o.error else o.value) for o in arrived.final]
+        compared += [(earlier.ticket, None) for waiting in arrived.postponed.values() for earlier in waiting]
+        old_answers = self._old_side.routing_map.answers(self._store, [ticket for ticket, _ in compared])
+        self._compared_tickets += len(compared)
+        for ticket, new_answer in compared:
+            last_step = new_answer.steps[-1] if new_answer and new_answer.steps else None
+            if ticket.verdict and last_step is not None and last_step.category:
                 self._answered_verdicts[ticket.ticket_id] = ticket, last_step
             new_ticket = self._with_new_name(ticket)
-            if unasked and not ticket.verdict:
+            if new_answer is None and not ticket.verdict:
                 self._number_unasked += 1
                 if len(self.unasked) < COST_SAMPLE:
                     self.unasked.append(ticket)
-            elif not ticket.verdict and new_answer is not None:
+            elif new_answer is not None and not ticket.verdict:
                 new_ticket = self._decided_by_new(new_ticket, new_answer, last_step)
             old_answer = old_answers.get(ticket.decision_id or "")
             old_to = tuple(
                 self._names.destinations.get(n, n)
                 for n in self._destinations(self._old_side.routing_map, ticket, old_answer)
             )
-            deciding = old_answer if unasked or ticket.verdict else last_step
+            deciding = old_answer if new_answer is None or ticket.verdict else last_step
             new_to = self._destinations(self._new_side.routing_map, new_ticket, deciding)
             self._count_move(ticket, new_ticket, old_to, new_to)
 
@@ -179,7 +179,8 @@ class PlanComparison:
     def _old_answers(self, tickets: Iterable[Ticket]) -> Iterator[tuple[Ticket, Classification]]:
         """Yield the answers of the present classifier, as far as they cost nothing."""
         classifier = self._old_side.classifier
-        for outcomes in classifier.classify(chunked(tickets, classifier.chunk_size), unasked_budget(StopControl())):
-            for outcome in outcomes:
-                if outcome.value and outcome.value.steps and not isinstance(outcome.value, Postponed):
+        chunks = chunked(tickets, classifier.chunk_size)
+        for arrived in answers(classifier, chunks, unasked_budget(StopControl())):
+            for outcome in arrived.final:
+                if outcome.value and outcome.value.steps:
                     yield outcome.ticket, outcome.value.steps[-1]

@@ -12,12 +12,13 @@ from itertools import islice
 from typing import NamedTuple
 
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Unfinished
+from triage_cli.domain.classifications import Answer
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.hostile_text.prompt_injection import Suspicion
 from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.ports.classifiers import Classifier
 from triage_cli.runtime.budget import Budget
+from triage_cli.service.answers import answers
 
 TICKETS_AN_ATTACK = 4
 _STYLES: Mapping[str, Callable[[str], str]] = {
@@ -153,9 +154,8 @@ def _ask_about(
                 return
             yield chunk
 
-    for outcomes in classifier.classify(chunks(), budget):
-        final_outcomes = [outcome for outcome in outcomes if not isinstance(outcome.value, Unfinished)]
-        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in final_outcomes]
+    for arrived in answers(classifier, chunks(), budget):
+        yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in arrived.final]
 
 
 def _guess(answer: Answer | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import ClassifyPlan, Unfinished
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import BudgetError, TriageError
 from triage_cli.domain.evaluation import calibration
 from triage_cli.domain.evaluation.calibration import Calibration
@@ -21,6 +21,7 @@ from triage_cli.ports.classifiers import Classifier
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.stop import StopControl
+from triage_cli.service.answers import answers
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.attacks import AttackResult, AttackTries
 from triage_cli.service.learning.graded_rows import (
@@ -35,6 +36,7 @@ from triage_cli.service.learning.graded_rows import (
     surest_mistakes,
 )
 from triage_cli.service.run_recorder import Began, RunRecorder, recorded_run
+from triage_cli.service.trial_recorder import TrialRecorder
 
 
 class Evaluated(NamedTuple):
@@ -174,18 +176,11 @@ class EvaluationRun:
                     return
                 yield chunk
 
-        for outcomes in classifier.classify(chunks(), recorder.context.budget):
-            recorder.context.heartbeat()
-            graded_rows = [graded_row_of(outcome, labels) for outcome in outcomes]
-            paid_answers = [s for row in graded_rows for s in row.steps if not (is_embedded(s) or s.error or s.reused)]
-            if paid_answers:
-                with recorder.context.budget.recording(recorder.context.lease) as lease:
-                    self._registry.keep_trials([s._replace(confidence=s.raw_confidence) for s in paid_answers], lease)
-            answered_rows = [
-                row for row, o in zip(graded_rows, outcomes, strict=True) if not isinstance(o.value, Unfinished)
-            ]
-            recorder.counts["asked"] += len(answered_rows)
-            yield answered_rows
+        trials = TrialRecorder(self._registry, recorder.context)
+        for arrived in answers(classifier, chunks(), recorder.context.budget, trials.save_steps):
+            trials.save(arrived.final)
+            recorder.counts["asked"] += len(arrived.final)
+            yield [graded_row_of(outcome, labels) for outcome in arrived.final]
 
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float

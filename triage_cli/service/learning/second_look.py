@@ -12,6 +12,7 @@ from triage_cli.domain.chunks import CHUNK, bounded
 from triage_cli.domain.classifications import Answer, Decided
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.service.answers import answers
 from triage_cli.service.classification.answered_tickets import steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.classification.flip_rules import judge
@@ -65,9 +66,9 @@ class SecondLook:
                     return
                 yield chunk
 
-        for outcomes in classifier.classify(chunks(), context.budget):
+        for arrived in answers(classifier, chunks(), context.budget):
             context.heartbeat()
-            yield len(outcomes), self._decide_again(recorder, outcomes)
+            yield len(arrived.final), self._decide_again(recorder, arrived.final)
 
     def _decide_again(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
         """Save the new answers that differ from what holds; yield what became of their tickets."""

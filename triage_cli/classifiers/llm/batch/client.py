@@ -17,7 +17,7 @@ from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
 from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Answer, Classification, Postponed
+from triage_cli.domain.classifications import Answer, Answered, Classification, Postponed
 from triage_cli.domain.errors import (
     AnswerError,
     TemporaryError,
@@ -245,12 +245,12 @@ class BatchedClassifier(WrappedClassifier):
         self._check_price = classifier.check_price
         self._has_next = has_next
 
-    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Postpone every ticket. Raises `ConfigError` where money is bounded and no price is known."""
         self._check_price(budget)
         return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
 
-    def _postponed(self, ticket: Ticket) -> Outcome[Answer]:
+    def _postponed(self, ticket: Ticket) -> Outcome[Answered]:
         if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
             return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
-        return Outcome(0, Action.WAITING, Postponed(ticket, (), sure=False, batch_of=self.name), None, ticket)
+        return Outcome(0, Action.WAITING, Postponed((), batch_of=self.name), None, ticket)
