@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.routing import APIRoute
 
 from triage_cli.api.auth import Caller
+from triage_cli.api.checked_route import CheckedRoute
 from triage_cli.api.server_state import ServerState
 from triage_cli.service.local_triage import LocalTriage
 
@@ -28,13 +30,19 @@ async def current_triage(request: Request) -> LocalTriage:
     return server_state.session(caller.name, command_line(request))
 
 
-def new_router(tag: str, *checks: Callable[[Request], Awaitable[None]]) -> APIRouter:
+def new_router(
+    tag: str, *checks: Callable[[Request], Awaitable[None]], route_class: type[APIRoute] = CheckedRoute
+) -> APIRouter:
     """Return a router whose endpoints have this tag, and the name of their function as id in the API's description.
 
-    `checks` look at each request first.
+    `checks` look at each request first. A plain `APIRoute` passes over query parameters that it does not know.
     """
-    depends = [Depends(check) for check in checks]
-    return APIRouter(tags=[tag], dependencies=depends, generate_unique_id_function=lambda route: route.name)
+    return APIRouter(
+        tags=[tag],
+        dependencies=[Depends(check) for check in checks],
+        route_class=route_class,
+        generate_unique_id_function=lambda route: route.name,
+    )
 
 
 def command_line(request: Request) -> str:

@@ -3,6 +3,7 @@
 import anyio
 from anyio.to_thread import run_sync
 from fastapi import Request
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
@@ -11,7 +12,8 @@ from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.schemas import administration as health_schemas
 from triage_cli.domain.errors import UnavailableError
 
-router = new_router("operations")
+# Probes and scrapers add parameters of their own.
+router = new_router("operations", route_class=APIRoute)
 METRICS_TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
 
 # Seconds: a readiness probe waits no longer for a database that hangs.

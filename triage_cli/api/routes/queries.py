@@ -1,9 +1,8 @@
 """Endpoints that read: tickets, their history and explanation, the audit log, counts."""
 
-from collections import Counter
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from fastapi import Query, Request
@@ -19,7 +18,6 @@ from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import tickets as history_schemas
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import StatsQuery
 from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record, why_record
 from triage_cli.domain.tickets import Selection
@@ -27,20 +25,7 @@ from triage_cli.domain.times import timestamp
 from triage_cli.ports.triage import Triage
 
 
-async def _no_repeated_parameter(request: Request) -> None:
-    """Refuse a repeated parameter that takes one value, since otherwise the first one would be ignored silently."""
-    parameter_counts = Counter(name for name, _ in request.query_params.multi_items())
-    if repeated := [name for name, count in parameter_counts.items() if count > 1 and name not in REPEATABLE]:
-        raise UsageError(f"{repeated[0]} is given more than once", hint="give it once, or ask for each by itself")
-
-
-router = new_router("reads", _no_repeated_parameter)
-REPEATABLE = frozenset(
-    name
-    for query in (selection_schemas.TicketQuery, stats_schemas.StatsQueryIn, audit_schemas.EventQueryIn)
-    for name, field in query.model_fields.items()
-    if get_origin(field.annotation) is list
-)
+router = new_router("reads")
 PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
 from fastapi import Depends, Path, Request
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -31,7 +32,8 @@ from triage_cli.readers import mail_html
 from triage_cli.readers.dates import moment
 from triage_cli.readers.json_reader import json_cell
 
-router = new_router("webhooks", json_or_form)
+# Whoever sends a webhook may add parameters to its address.
+router = new_router("webhooks", json_or_form, route_class=APIRoute)
 EVENT_CONTENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
 UNPROCESSABLE_EVENT = UsageError.http_status
 EVENT_BODY = {"requestBody": {"required": True, "content": {JSON: EVENT_CONTENT, FORM: EVENT_CONTENT}}}
