@@ -112,7 +112,8 @@ def ours(folder: Path) -> tuple[Any, str]:
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
     verify = partial(wiring.database_maintenance.verify, config)
-    return create_app(ServerState(parts, gate, verify, RequestLimits(per_minute=1_000_000))), made.text
+    estimate = partial(wiring.cost_estimate.estimate_cost, config)
+    return create_app(ServerState(parts, gate, verify, estimate, RequestLimits(per_minute=1_000_000))), made.text
 
 
 def serve(which: str, folder: Path) -> None:

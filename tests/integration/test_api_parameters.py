@@ -1,6 +1,9 @@
 """Query parameters: each endpoint refuses those that it does not know, and those of the command line work."""
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -53,3 +56,100 @@ def test_the_refusal_names_what_there_is(client: httpx.Client) -> None:
     assert client.get("/tickets/nobody/why?x").json()["hint"] == "it takes none; /docs describes what it takes"
     assert client.get("/nowhere?x=1").status_code == 404
     assert client.put("/runs?x=1").status_code == 405
+
+
+def stored(client: httpx.Client, number: int = 3) -> list[str]:
+    """Store tickets, and return their ids."""
+    text = {"subject": "Refund?", "description": "I was charged twice"}
+    return [client.post("/tickets", json=text).json()["ticket_id"] for _ in range(number)]
+
+
+def lines(response: httpx.Response) -> list[dict[str, Any]]:
+    assert response.status_code == 200, response.text
+    return [json.loads(line) for line in response.text.splitlines()]
+
+
+@pytest.fixture
+def few(tmp_path: Path) -> Iterator[httpx.Client]:
+    """Serve a database with three new tickets, and a paid classifier that nobody answers for."""
+    config = (
+        "classifiers: {local: {type: local}, paid: {type: openai, model: m, base_url: http://127.0.0.1:9,"
+        " api_key_env: null, price: {input: 1.0, output: 1.0}}}\n"
+    )
+    with running_server(tmp_path, config=config) as running, running.client() as client:
+        stored(client)
+        yield client
+
+
+def test_a_dry_run_does_nothing_and_says_what_would_be_done(few: httpx.Client) -> None:
+    events = few.get("/audit/head").json()
+    (asked, _) = lines(few.post("/classify?dry_run=true&classifier=paid&limit=2"))
+    preview = asked["preview"]
+    assert (asked["did"], preview["tickets"], preview["tokens"] > 50) == ("previewed", 2, True)
+    assert 0 < preview["cost_usd"] < preview["most_usd"]
+    rows = "subject,priority,external_id\nRefund?,P1,A-1\nRefund?,,A-2\n,,A-3\n"
+    table = {"content": rows, "headers": {"content-type": "text/csv"}}
+    *previewed, end = lines(few.post("/tickets/batch?dry_run=true&do=classify,route", **table))  # type: ignore[arg-type]
+    assert [line["did"] for line in previewed] == ["previewed", "previewed", "rejected"]
+    assert previewed[0]["preview"]["priority"] == "urgent"
+    assert end["end"] == {"previewed": 2, "rejected": 1}
+    assert few.get("/audit/head").json() == events
+
+    lines(few.post("/classify"))
+    events = few.get("/audit/head").json()
+    *previewed, end = lines(few.post("/route?dry_run=true"))
+    assert [line["preview"]["new"] for line in previewed] == [["Billing"]] * 3
+    assert end["end"] == {"previewed": 3}
+    path = f"/tickets/{previewed[0]['preview']['ticket_id']}/route"
+    routed = few.post(f"{path}?dry_run=true", headers={"Idempotency-Key": "once"}).json()
+    assert (routed["status"], routed["deliveries"], routed["preview"]["new"]) == ("classified", [], ["Billing"])
+    assert few.get("/audit/head").json() == events
+    assert few.post(path, headers={"Idempotency-Key": "once"}).json()["status"] == "routed"
+    *previewed, _ = lines(few.post("/route?dry_run=true"))
+    assert len(previewed) == 2, "what is routed is not routed again"
+    again = few.post(f"{path}?dry_run=true", json={"again": True}).json()
+    assert again["preview"]["new"] == ["Billing"]
+
+
+def test_a_limit_a_classifier_and_a_cost_may_stand_in_the_query(few: httpx.Client) -> None:
+    assert lines(few.post("/classify?limit=1"))[-1]["end"] == {"classified": 1}
+    assert lines(few.post("/classify?limit=1", json={"selection": {"limit": None}}))[-1]["end"] == {"classified": 1}
+    assert lines(few.post("/reclassify?limit=1&classifier=local"))[-1]["end"] == {"unchanged": 1}
+    assert lines(few.post("/route?limit=1"))[-1]["end"] == {"routed": 1}
+    assert lines(few.post("/route"))[-1]["end"] == {"routed": 1}
+    (ticket_id,) = [one["ticket_id"] for one in few.get("/tickets?status=new").json()]
+    path = f"/tickets/{ticket_id}/classify"
+    for address in (path, "/classify", "/reclassify"):
+        refused = few.post(f"{address}?classifier=nope")
+        assert (refused.status_code, "nope" in refused.text) in ((422, True), (200, True)), address
+        assert '"classified"' not in refused.text
+    assert few.post(f"{path}?classifier=paid&max_cost=0").status_code == 402
+    assert lines(few.post("/classify?classifier=paid&max_cost=0"))[-1]["problem"]["code"] == "budget"
+    answered = few.post(f"{path}?classifier=local&max_cost=0").json()
+    assert (answered["classifier"], answered["status"]) == ("local", "classified")
+    table = {"content": "subject\na\nb\nc\n", "headers": {"content-type": "text/csv"}}
+    assert lines(few.post("/tickets/batch?limit=2", **table))[-1]["end"] == {"created": 2}  # type: ignore[arg-type]
+
+
+def test_query_and_body_do_not_contradict_each_other(few: httpx.Client) -> None:
+    for path, body in (
+        ("/classify?limit=1", {"selection": {"limit": 2}}),
+        ("/classify?classifier=local", {"plan": {"classifier": "paid"}}),
+        ("/reclassify?max_cost=1", {"plan": {"classify": {"max_cost": 2.0}}}),
+        ("/route?limit=1", {"selection": {"limit": 2}}),
+    ):
+        name = path.partition("?")[2].partition("=")[0]
+        refused = few.post(path, json=body)
+        assert (refused.status_code, refused.json()["detail"]) == (422, f"the query gives another {name} than the body")
+    assert lines(few.post("/classify?limit=2", json={"selection": {"limit": 2}}))[-1]["end"] == {"classified": 2}
+
+
+def test_a_batch_may_be_classified_and_not_routed(few: httpx.Client) -> None:
+    table = {"content": "subject\nI was charged twice\n", "headers": {"content-type": "text/csv"}}
+    created, end = lines(few.post("/tickets/batch?do=classify", **table))  # type: ignore[arg-type]
+    assert (created["did"], created["ticket"]["status"], created["ticket"]["category"]) == (
+        "created", "classified", "Billing",
+    )  # fmt: skip
+    assert end["end"] == {"created": 1}
+    assert few.get("/stats").json()["deliveries"] == {}
+    assert lines(few.post("/route"))[-1]["end"] == {"routed": 1}

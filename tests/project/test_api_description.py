@@ -19,6 +19,7 @@ from triage_cli import __version__, wiring
 from triage_cli.api.application import create_app
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain.audit.events import Head
+from triage_cli.wiring.cost_estimate import CostEstimate
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"
@@ -27,7 +28,9 @@ BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, a
 @pytest.fixture
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._services
-    server_state = ServerState(parts, wiring.stores.open_api_access(parts.store), lambda _heads: Head("", 0))
+    server_state = ServerState(
+        parts, wiring.stores.open_api_access(parts.store), lambda _heads: Head("", 0), lambda *_: CostEstimate(0)
+    )
     found: dict[str, Any] = create_app(server_state).openapi()
     return found
 

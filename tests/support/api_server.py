@@ -80,7 +80,8 @@ def running_server(
     verify = partial(wiring.database_maintenance.verify, loaded)
     limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)
     webhooks, verify_token = incoming_webhooks(loaded, env or {}), token_verification(loaded)
-    served = ServerState(services, gate, verify, limits, webhooks, verify_token, loaded.cors_origins)
+    estimate = partial(wiring.cost_estimate.estimate_cost, loaded)
+    served = ServerState(services, gate, verify, estimate, limits, webhooks, verify_token, loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)

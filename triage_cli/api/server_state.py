@@ -1,7 +1,7 @@
 """The state of a running server, and how it is made by the configuration."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 from weakref import WeakSet
@@ -16,8 +16,10 @@ from triage_cli.api.server_log import error_log
 from triage_cli.config import Config, HookSpec
 from triage_cli.config.secrets import check_signing_secrets
 from triage_cli.domain.audit.events import Head
+from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.runs import Lease
+from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.webhook_signing import secret_of
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.runtime.installation import with_extra
@@ -27,6 +29,7 @@ from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
 from triage_cli.service.services import Services
+from triage_cli.wiring.cost_estimate import CostEstimate
 
 Session = TypeVar("Session", LocalTriage, LocalConsultation)
 
@@ -46,6 +49,7 @@ class ServerState:
         services: Services,
         api_access: ApiAccessStore,
         verify_audit_log: Callable[[Mapping[str, str]], Head],
+        estimate_cost: Callable[[ClassifyPlan, Iterable[Ticket]], CostEstimate],
         limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
         webhooks: Mapping[str, IncomingWebhook] | None = None,
         verify_token: Callable[[str], Caller] | None = None,
@@ -56,6 +60,7 @@ class ServerState:
         self.limits = limits
         self.webhooks = webhooks or {}
         self.verify_audit_log = verify_audit_log
+        self.estimate_cost = estimate_cost
         self.verify_token = verify_token
         self.cors_origins = cors_origins
         self.metrics = Metrics()
@@ -105,6 +110,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         services,
         wiring.stores.open_api_access(services.store),
         partial(wiring.database_maintenance.verify, config),
+        partial(wiring.cost_estimate.estimate_cost, config),
         RequestLimits(config.requests_per_minute),
         incoming_webhooks(config, env),
         token_verification(config),

@@ -29,6 +29,8 @@ def outcome_line(outcome: Outcome[Any]) -> str:
     wire_outcome: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
     if isinstance(outcome.value, Flip):
         wire_outcome["flip"] = outcome.value._asdict()
+    elif outcome.action == Action.PREVIEWED:
+        wire_outcome["preview"] = outcome.value
     elif (ticket_record := outcome_record(outcome)) is not None:
         wire_outcome["ticket"] = ticket_record
     if outcome.error is not None:

@@ -37,7 +37,8 @@ class RoutePreview(NamedTuple):
     """A preview of what `route` would do with a ticket now; nothing is sent.
 
     `category` is the one that the route was looked up for, `rule` the first that matches, None if there is none.
-    `destinations` are all of the rule's, `new` those that would get a delivery. `why` says the same in sentences.
+    `destinations` are all of the rule's, `new` those that would get a delivery, `due` those where one that is there
+    already would be tried. `why` says the same in sentences.
     """
 
     ticket_id: str
@@ -47,6 +48,7 @@ class RoutePreview(NamedTuple):
     destinations: tuple[str, ...]
     new: tuple[str, ...]
     why: tuple[str, ...]
+    due: tuple[str, ...] = ()
 
 
 class CategoryRule(NamedTuple):

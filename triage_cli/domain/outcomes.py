@@ -58,6 +58,9 @@ class Action(StrEnum):
     DOUBTED = "doubted"  # no sure answer any more, and the plan says that a person decides then
     UNHOUSED = "unhoused"  # the old category does not exist any more, and a person must choose another one
 
+    # A dry run
+    PREVIEWED = "previewed"  # nothing was done; the preview says what would be
+
     # Classifiers and destinations
     ANSWERED = "answered"  # a classifier returned an answer, sure or not
     DELIVERED = "delivered"  # a destination accepted a delivery

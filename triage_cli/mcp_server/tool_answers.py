@@ -244,6 +244,7 @@ class RouteAnswer(BaseModel):
     rule: str | None
     destinations: list[str]
     new: list[str] = Field(description="which of them would get a delivery")
+    due: list[str] = Field(description="where a delivery that is there already would be tried now")
     why: list[str]
 
 

@@ -1,17 +1,19 @@
 """The explanation of a ticket: how it was decided, and where the present routing map would send it."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import routing, routing_rules, times
 from triage_cli.domain.agent_suggestions import suggestions_in_force
 from triage_cli.domain.consultation import RoutePreview
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import Delivery, RoutePlan
 from triage_cli.domain.explanation.explain import explain
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.explanation.routing_sentences import route_sentences
 from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.routing import RoutingDecision
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Category, Ticket
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_map import RoutingMap
 
@@ -28,11 +30,21 @@ def why(history: History, categories: Sequence[Category], routing_map: RoutingMa
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
 
-def route_preview(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> RoutePreview:
+def route_preview(
+    history: History,
+    categories: Sequence[Category],
+    routing_map: RoutingMap,
+    plan: RoutePlan = RoutePlan(),  # noqa: B008 - immutable
+) -> RoutePreview:
     """Return where a ticket would be sent now, by which rule, and why."""
     ticket = history.ticket
     rule = _matching_rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
-    new_destinations = _new_destinations(history, rule, categories, routing_map) if rule else ()
+    new_destinations: tuple[str, ...] = ()
+    due_destinations: tuple[str, ...] = ()
+    if rule is not None:
+        needed, kept = _needed_deliveries(history, rule, categories, routing_map, plan)
+        new_destinations = tuple(delivery.destination for delivery in needed.new)
+        due_destinations = tuple(d.destination for d in kept if _is_tried_now(d, ticket, plan))
     why_sentences = tuple(route_sentences(history.ticket, rule, new_destinations, routing_map.offline))
     rule_destinations = rule.to if rule else ()
     return RoutePreview(
@@ -43,6 +55,15 @@ def route_preview(history: History, categories: Sequence[Category], routing_map:
         rule_destinations,
         new_destinations,
         why_sentences,
+        due_destinations,
+    )
+
+
+def _is_tried_now(delivery: Delivery, ticket: Ticket, plan: RoutePlan) -> bool:
+    if delivery.category != ticket.category:
+        return False
+    return (delivery.state == "pending" and delivery.due_at <= time.time()) or (
+        delivery.state == "dead" and plan.retry_dead
     )
 
 
@@ -55,7 +76,8 @@ def _due_destinations(
     rule = _matching_rule(history, routing_map)
     if rule is None:
         return None
-    return _new_destinations(history, rule, categories, routing_map)
+    needed, _ = _needed_deliveries(history, rule, categories, routing_map, RoutePlan())
+    return tuple(delivery.destination for delivery in needed.new)
 
 
 def _matching_rule(history: History, routing_map: RoutingMap) -> Rule | None:
@@ -63,17 +85,18 @@ def _matching_rule(history: History, routing_map: RoutingMap) -> Rule | None:
     return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""))
 
 
-def _new_destinations(
-    history: History, rule: Rule, categories: Sequence[Category], routing_map: RoutingMap
-) -> tuple[str, ...]:
-    """Return the destinations that would get a new delivery of a ticket now."""
+def _needed_deliveries(
+    history: History, rule: Rule, categories: Sequence[Category], routing_map: RoutingMap, plan: RoutePlan
+) -> tuple[RoutingDecision, Sequence[Delivery]]:
+    """Return the deliveries that a ticket would get now, and those that it has and would keep."""
     current_names = category_renames.current_names(categories)
     destinations = category_renames.renamed_destinations(current_names, routing_map.rules)
     existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
-    needed_deliveries = routing.needed_deliveries(
-        history.ticket, rule, existing, again=False, config_hash="", at=times.now(), due_at=0.0, run_id=None
+    needed = routing.needed_deliveries(
+        history.ticket, rule, existing, again=plan.again, config_hash="", at=times.now(), due_at=0.0, run_id=None
     )
-    return tuple(delivery.destination for delivery in needed_deliveries.new)
+    superseded_ids = {delivery.delivery_id for delivery in needed.superseded}
+    return needed, [delivery for delivery in existing if delivery.delivery_id not in superseded_ids]
 
 
 def _with_new_names(delivery: Delivery, categories: Mapping[str, str], destinations: Mapping[str, str]) -> Delivery:

@@ -8,6 +8,7 @@ from typing import TypeVar
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.classifications import ClassifyPlan, Decided
+from triage_cli.domain.consultation import RoutePreview
 from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
@@ -167,6 +168,22 @@ class LocalTriage:
                 recorder.add([outcome])
                 yield outcome
 
+    def preview_routes(self, selection: Selection, plan: RoutePlan) -> Iterator[RoutePreview]:
+        """Yield where `route` would send each ticket now, in its order; nothing is claimed, stored or sent."""
+        if selection.ids is None:
+            statuses = frozenset(
+                {"classified", "unroutable", "routing"} | ({"undeliverable"} if plan.retry_dead else set())
+            )
+            selection = selection._replace(statuses=selection.statuses or statuses, order="urgent")
+        categories, routing_map = self._services.categories, self._services.routing_map
+        previews = (
+            explanation.route_preview(self.history(ticket.ticket_id), categories, routing_map, plan)
+            for ticket in self.find(selection._replace(limit=None))
+        )
+        # Tickets that wait for a later attempt are none of `route`, unless they are named.
+        taken_up = (p for p in previews if selection.ids is not None or p.rule is None or p.new or p.due)
+        return islice(taken_up, selection.limit)
+
     def decide_routes(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
         with self._recorded_run("route") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
@@ -180,18 +197,23 @@ class LocalTriage:
         return DeliveryRun(recorder.context, self._services.routing_map, retry_dead=retry_dead)
 
     def run(
-        self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, part: InputPart = WHOLE
+        self,
+        drafts: Iterable[TicketDraft | Rejected],
+        plan: ClassifyPlan,
+        part: InputPart = WHOLE,
+        *,
+        routes: bool = True,
     ) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass."""
+        """Create, classify and route in one pass; if it `routes` not, nothing is sent."""
         with self._recorded_run("run", part) as recorder:
             intake = self._intake(recorder.context.run.run_id, hold=True)
             stored_chunks = intake.chunks(self._until_stopped(drafts))
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
-                for outcome in dead_letters(delivery_run):
+                for outcome in dead_letters(delivery_run) if routes else ():
                     recorder.add([outcome])
                     yield outcome
-                pipeline = Pipeline(decision_recorder, delivery_run)
+                pipeline = Pipeline(decision_recorder, delivery_run if routes else None)
                 for outcomes in pipeline.process(stored_chunks):
                     recorder.add(outcomes)
                     yield from outcomes

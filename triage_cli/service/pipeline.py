@@ -28,15 +28,21 @@ class Pipeline:
     `interrupted` tells that tickets were not classified.
     """
 
-    def __init__(self, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun) -> None:
+    def __init__(self, decision_recorder: DecisionRecorder, delivery_run: DeliveryRun | None) -> None:
         self.stopped: list[TriageError] = []
         self.interrupted = False
         self._decision_recorder = decision_recorder
         self._delivery_run = delivery_run
 
     def process(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
-        """Classify and route tickets that were just stored; yields outcomes in lists that are sorted by row."""
-        return self._routed(self._classified(created))
+        """Classify tickets that were just stored, and route them if there is a run for that.
+
+        Yields outcomes in lists that are sorted by row.
+        """
+        classified = self._classified(created)
+        if self._delivery_run is not None:
+            return self._routed(classified, self._delivery_run)
+        return ([_unrouted(outcome) for outcome in outcomes] for outcomes in classified)
 
     def _classified(self, created: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Ticket]]]:
         """Classify the tickets that need it; the others are passed on with the classifier's next answers.
@@ -83,7 +89,9 @@ class Pipeline:
         claimed = self._decision_recorder.context.claim(undecided, CHUNK) if others else []
         return created | {t.ticket_id: t for t in claimed}
 
-    def _routed(self, classified: Iterable[list[Outcome[Ticket]]]) -> Iterator[list[Outcome[Routed]]]:
+    def _routed(
+        self, classified: Iterable[list[Outcome[Ticket]]], delivery_run: DeliveryRun
+    ) -> Iterator[list[Outcome[Routed]]]:
         """Route the tickets that have a category; the others are passed on with the next deliveries."""
         passed_on: list[Outcome[Routed]] = []
         being_delivered: dict[str, list[Outcome[Ticket]]] = {}
@@ -99,10 +107,10 @@ class Pipeline:
                         being_delivered[ticket.ticket_id] = [outcome]
                         routable.append(ticket)
                     else:
-                        passed_on.append(outcome._replace(value=Routed(ticket) if ticket else None))  # type: ignore[arg-type]
+                        passed_on.append(_unrouted(outcome))
                 yield routable
 
-        for routed in self._delivery_run.route(to_route()):
+        for routed in delivery_run.route(to_route()):
             routed_rows = passed_on[:]
             passed_on.clear()
             for delivered in routed:
@@ -113,3 +121,9 @@ class Pipeline:
             yield sorted(routed_rows, key=lambda o: o.place)
         if passed_on:
             yield passed_on
+
+
+def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
+    """Return the outcome of a row whose ticket is not routed."""
+    routed = Routed(outcome.value) if outcome.value else None
+    return Outcome(outcome.row, outcome.action, routed, outcome.error, outcome.item)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import Depends, Query, Request
@@ -11,6 +12,7 @@ from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTri
 from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import NdjsonResponse
+from triage_cli.api.routes import dry_runs
 from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_lines, outcome_stream
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
@@ -46,7 +48,7 @@ async def batch(
         str | None, key_header("while a request runs, others with the same key are refused")
     ] = None,
 ) -> NdjsonResponse:
-    """Store many tickets, and with `do=classify,route` also classify and route them.
+    """Store many tickets, and with `do=classify` or `do=classify,route` also classify and route them.
 
     The body is a table with a header, or one JSON object a line; with `application/octet-stream` the format is
     detected. Without a body there are no tickets. A repeated request changes nothing: a ticket is recognised by its
@@ -63,9 +65,16 @@ async def batch(
         undo_stack.pop_all()
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
-    drafts = drafts_within_limit(drafts, server_state.limits.table_rows)
+    drafts = islice(drafts_within_limit(drafts, server_state.limits.table_rows), query.limit)
     outcomes: Iterable[Outcome[Any]]
-    outcomes = triage.run(drafts, plan, input_part) if query.do else triage.create(drafts, input_part)
+    if query.dry_run:
+        outcomes = dry_runs.previewed_rows(drafts, server_state.services.categories)
+    else:
+        outcomes = (
+            triage.run(drafts, plan, input_part, routes="route" in query.do)
+            if query.do
+            else triage.create(drafts, input_part)
+        )
 
     def make_lines() -> Iterator[str]:
         with uploaded_body.file, request_lock:
@@ -76,35 +85,57 @@ async def batch(
 
 @router.post("/classify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def classify_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: classification_schemas.ClassifyManyIn | None = None
+    server_state: CurrentServer,
+    triage: CurrentTriage,
+    query: Annotated[classification_schemas.ClassifyManyQuery, Query()],
+    body: classification_schemas.ClassifyManyIn | None = None,
 ) -> NdjsonResponse:
-    """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first."""
+    """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first.
+
+    With `dry_run` nobody is asked; the `preview` of the only line says of how many tickets, and about what that costs.
+    """
     body = body or classification_schemas.ClassifyManyIn()
-    classify_plan = ClassifyPlan(**dict(body.plan))
-    return outcome_stream(server_state, triage, triage.classify(_bulk_selection(triage, body.selection), classify_plan))
+    classify_plan = ClassifyPlan(**dict(body.plan.joined(query, "classifier", "max_cost")))
+    selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
+    if query.dry_run:
+        return outcome_stream(server_state, triage, dry_runs.estimate(server_state, triage, selection, classify_plan))
+    return outcome_stream(server_state, triage, triage.classify(selection, classify_plan))
 
 
 @router.post("/route", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def route_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: routing_schemas.RouteManyIn | None = None
+    server_state: CurrentServer,
+    triage: CurrentTriage,
+    query: Annotated[routing_schemas.RouteManyQuery, Query()],
+    body: routing_schemas.RouteManyIn | None = None,
 ) -> NdjsonResponse:
-    """Route the selected tickets by the routing map, or all classified ones and deliveries that are due."""
+    """Route the selected tickets by the routing map, or all classified ones and deliveries that are due.
+
+    With `dry_run` nothing is sent; the `preview` of a line says where its ticket would be.
+    """
     body = body or routing_schemas.RouteManyIn()
     route_plan = RoutePlan(**dict(body.plan))
-    return outcome_stream(server_state, triage, triage.route(_bulk_selection(triage, body.selection), route_plan))
+    selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
+    if query.dry_run:
+        return outcome_stream(server_state, triage, dry_runs.previewed_routes(triage, selection, route_plan))
+    return outcome_stream(server_state, triage, triage.route(selection, route_plan))
 
 
 @router.post("/reclassify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def reclassify_many(
-    server_state: CurrentServer, triage: CurrentTriage, body: classification_schemas.ReclassifyManyIn | None = None
+    server_state: CurrentServer,
+    triage: CurrentTriage,
+    query: Annotated[classification_schemas.ReclassifyManyQuery, Query()],
+    body: classification_schemas.ReclassifyManyIn | None = None,
 ) -> NdjsonResponse:
     """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
     A line's `flip` compares the present category with the new answer.
     """
     body = body or classification_schemas.ReclassifyManyIn()
-    reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": ClassifyPlan(**dict(body.plan.classify))})
-    selection = _bulk_selection(triage, body.selection)
+    classify_plan = ClassifyPlan(**dict(body.plan.classify.joined(query, "classifier", "max_cost")))
+    reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": classify_plan})
+    selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     return outcome_stream(server_state, triage, triage.reclassify(selection, reclassify_plan))
 
 

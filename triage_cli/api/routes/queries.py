@@ -24,7 +24,6 @@ from triage_cli.domain.tickets import Selection
 from triage_cli.domain.times import timestamp
 from triage_cli.ports.triage import Triage
 
-
 router = new_router("reads")
 PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from triage_cli.api import problems
 from triage_cli.api.dependencies import new_router
-from triage_cli.api.idempotency import JsonAnswer
+from triage_cli.api.idempotency import JsonAnswer, reply
 from triage_cli.api.routes.ticket_use_cases import (
     CurrentUseCases,
     TicketUseCases,
@@ -30,7 +30,7 @@ from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.serialization import delivery_record, ticket_record
-from triage_cli.domain.tickets import Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
 from triage_cli.service.ticket_lookup import ticket_named
 
@@ -119,11 +119,14 @@ def _delivery_records(
 
 @router.post("/tickets/{ticket_id}/classify", response_model=classification_schemas.Classified)
 def classify(
-    ticket_id: TicketName, use_cases: CurrentUseCases, body: classification_schemas.ClassifyIn | None = None
+    ticket_id: TicketName,
+    use_cases: CurrentUseCases,
+    query: Annotated[classification_schemas.ClassifyQuery, Query()],
+    body: classification_schemas.ClassifyIn | None = None,
 ) -> Response:
     """Ask a classifier about one ticket; a sure answer holds."""
-    body = body or classification_schemas.ClassifyIn()
-    plan = ClassifyPlan(body.classifier, body.force, max_wait=MAX_WAIT)
+    body = (body or classification_schemas.ClassifyIn()).joined(query, "classifier")
+    plan = ClassifyPlan(body.classifier, body.force, max_cost=query.max_cost, max_wait=MAX_WAIT)
 
     def classify_ticket() -> JsonAnswer:
         outcome = use_cases.classify(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
@@ -152,13 +155,21 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
 
 
 @router.post("/tickets/{ticket_id}/route", response_model=routing_schemas.Routed)
-def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: routing_schemas.RouteIn | None = None) -> Response:
+def route(
+    ticket_id: TicketName,
+    use_cases: CurrentUseCases,
+    query: Annotated[routing_schemas.RouteQuery, Query()],
+    body: routing_schemas.RouteIn | None = None,
+) -> Response:
     """Route one ticket by the routing map; a delivery that fails now is due later, and `problem` has the error.
 
-    400: it has no category yet. 409: no rule matches it.
+    400: it has no category yet. 409: no rule matches it. With `dry_run` nothing is sent, and `preview` says what would
+    be.
     """
     body = body or routing_schemas.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
+    if query.dry_run:
+        return _previewed_route(use_cases, ticket_id, plan)
 
     def route_ticket() -> JsonAnswer:
         outcome = use_cases.route(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
@@ -176,6 +187,21 @@ def route(ticket_id: TicketName, use_cases: CurrentUseCases, body: routing_schem
         )
 
     return use_cases.once(body, route_ticket)
+
+
+def _previewed_route(use_cases: TicketUseCases, name: str, plan: RoutePlan) -> Response:
+    ticket = ticket_named(use_cases.server_state.services.store, name)
+    (preview,) = use_cases.triage.preview_routes(Selection(ids=(ticket.ticket_id,)), plan)
+    return reply(
+        {
+            "ticket_id": ticket.ticket_id,
+            "routed_to": ticket.routed_to,
+            "deliveries": [],
+            "status": ticket.status,
+            "problem": None,
+            "preview": preview._asdict(),
+        }
+    )
 
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=ticket_schemas.Ticket)

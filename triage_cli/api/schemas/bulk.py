@@ -15,6 +15,7 @@ from triage_cli.api.schemas.shared_fields import (
     Usd,
     WorkerCount,
 )
+from triage_cli.api.schemas.ticket_selection import Count
 from triage_cli.api.schemas.tickets import Ticket
 from triage_cli.client import wire_outcomes
 
@@ -48,6 +49,9 @@ class Line(BaseModel):
     did: str | None = Field(None, description="created, updated, unchanged, rejected, classified, routed, …")
     ticket: Ticket | None = Field(None, description="the ticket as it is now")
     flip: dict[str, Any] | None = Field(None, description="the category that holds, and the one just answered")
+    preview: dict[str, Any] | None = Field(
+        None, description="of a dry run: where the ticket would be sent, how the row was read, what asking would cost"
+    )
     error: ItemError | None = Field(None, description="the error of this item")
     end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
@@ -77,7 +81,13 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{
 class BatchQuery(QueryParameters):
     """The steps for the tickets of one body, and how the tickets are read and classified."""
 
-    do: Literal["", "classify,route"] = Field("", description="else they are only stored", examples=["classify,route"])
+    do: Literal["", "classify", "classify,route"] = Field(
+        "", description="else they are only stored", examples=["classify,route"]
+    )
+    limit: Count | None = Field(None, description="the most rows, from the first one on", examples=[100])
+    dry_run: bool = Field(
+        False, description="store nothing, and answer how each row is read; it is not classified", examples=[False]
+    )
     source: SourceName | None = Field(
         None,
         description="the system that the ids come from; else as recognised by the columns, or `import`",

@@ -10,18 +10,20 @@ from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_TEXT,
     CONFIDENCE_FIELD,
     CONFIDENCE_SOURCE_FIELD,
+    DRY_RUN_FIELD,
     REASON_FIELD,
     RUN_ID_FIELD,
     TICKET_ID_FIELD,
     ConfidenceSource,
     LongText,
+    QueryParameters,
     RequestBody,
     Seconds,
     ShortName,
     Usd,
     WorkerCount,
 )
-from triage_cli.api.schemas.ticket_selection import SelectionIn
+from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
 from triage_cli.domain.tickets import Status
 
 CATEGORY_FIELD = Field(description="the category; null: none")
@@ -32,6 +34,25 @@ class ClassifyIn(RequestBody):
 
     classifier: ShortName | None = Field(None, description="one of the configuration; else its default")
     force: bool = Field(False, description="ask anew, and overrule a verdict")
+
+
+class ClassifyQuery(QueryParameters):
+    """How to classify, as the command line's options; the body may say the same."""
+
+    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT, examples=["local"])
+    max_cost: Usd | None = Field(None, description="USD that this request may spend", examples=[1.0])
+
+
+class ReclassifyManyQuery(ClassifyQuery):
+    """How to classify many tickets again."""
+
+    limit: Count | None = LIMIT_FIELD
+
+
+class ClassifyManyQuery(ReclassifyManyQuery):
+    """How to classify many tickets."""
+
+    dry_run: bool = DRY_RUN_FIELD
 
 
 class ClassifyPlanIn(RequestBody):

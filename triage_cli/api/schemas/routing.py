@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from triage_cli.api.schemas.shared_fields import (
+    DRY_RUN_FIELD,
     RUN_ID_FIELD,
     TICKET_ID_FIELD,
     Problem,
@@ -13,7 +14,7 @@ from triage_cli.api.schemas.shared_fields import (
     RequestBody,
     ShortName,
 )
-from triage_cli.api.schemas.ticket_selection import SelectionIn
+from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
 from triage_cli.domain.tickets import Status
 
 
@@ -60,6 +61,18 @@ class RouteIn(RequestBody):
     retry_dead: bool = Field(False, description="try dead letters again")
 
 
+class RouteQuery(QueryParameters):
+    """How to route, as the command line's options."""
+
+    dry_run: bool = DRY_RUN_FIELD
+
+
+class RouteManyQuery(RouteQuery):
+    """How to route many tickets; the body may say the same."""
+
+    limit: Count | None = LIMIT_FIELD
+
+
 class RoutePlanIn(RequestBody):
     """How to route."""
 
@@ -73,18 +86,6 @@ class RouteManyIn(RequestBody):
 
     selection: SelectionIn = Field(default_factory=SelectionIn, description="which tickets")
     plan: RoutePlanIn = Field(default_factory=RoutePlanIn, description="how")
-
-
-class Routed(BaseModel):
-    """Where a ticket went."""
-
-    ticket_id: str = TICKET_ID_FIELD
-    routed_to: str | None = Field(description="the destinations that accepted it")
-    deliveries: list[Delivery] = Field(description="all its deliveries so far")
-    status: Status = Field(description="where the ticket stands now")
-    problem: Problem | None = Field(
-        default=None, description="why a delivery is still due, or its result was not saved: code `unavailable`"
-    )
 
 
 class PreviewQuery(QueryParameters):
@@ -104,4 +105,18 @@ class RoutePreview(BaseModel):
     rule: str | None = Field(description="the first rule that matches; null: none")
     destinations: list[str] = Field(description="where the rule sends it")
     new: list[str] = Field(description="which of them would get a delivery; the others have one already")
+    due: list[str] = Field(default=[], description="where a delivery that is there already would be tried now")
     why: list[str] = Field(description="the same in sentences")
+
+
+class Routed(BaseModel):
+    """Where a ticket went."""
+
+    ticket_id: str = TICKET_ID_FIELD
+    routed_to: str | None = Field(description="the destinations that accepted it")
+    deliveries: list[Delivery] = Field(description="all its deliveries so far")
+    status: Status = Field(description="where the ticket stands now")
+    problem: Problem | None = Field(
+        default=None, description="why a delivery is still due, or its result was not saved: code `unavailable`"
+    )
+    preview: RoutePreview | None = Field(default=None, description="with `dry_run`: where it would be sent")

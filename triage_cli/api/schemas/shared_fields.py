@@ -1,12 +1,12 @@
 """Fields, texts and problem documents that several schemas of requests and responses share."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from triage_cli.domain import times
-from triage_cli.domain.errors import codes
+from triage_cli.domain.errors import UsageError, codes
 
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
@@ -28,15 +28,10 @@ def whole_number(value: object) -> object:
 WorkerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
+DRY_RUN_FIELD = Field(False, description="do nothing, and answer what would be done", examples=[False])
 CLASSIFIER_TEXT = "one of the configuration; else its default"
 # Values of the examples of requests. An imported collection sends them, so they fit together.
 EXAMPLE_SINCE, EXAMPLE_UNTIL = "2026-11-01T00:00:00Z", "2099-12-31T00:00:00Z"
-
-
-class RequestBody(BaseModel):
-    """The body of a request: an unknown field is an error and not ignored, and 0 is not false."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class QueryParameters(BaseModel):
@@ -52,6 +47,20 @@ class QueryParameters(BaseModel):
             for name, value in sent_parameters.items()
             if value not in ("", [""]) or name not in cls.model_fields
         }
+
+
+class RequestBody(BaseModel):
+    """The body of a request: an unknown field is an error and not ignored, and 0 is not false."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    def joined(self, query: QueryParameters, *names: str) -> Self:
+        """Return this part of a body with these parameters of the query. Raises `UsageError` if they contradict."""
+        given = {name: value for name in names if (value := getattr(query, name)) is not None}
+        for name, value in given.items():
+            if getattr(self, name) not in (None, value):
+                raise UsageError(f"the query gives another {name} than the body", hint="give it once")
+        return self.model_copy(update=given)
 
 
 ConfidenceSource = Literal["decision", "logprob", "said", "model", "human"]

@@ -24,6 +24,7 @@ PagePosition = Annotated[
 # The name and the id of a ticket in the examples, which an imported collection sends.
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
+LIMIT_FIELD = Field(None, description="the most tickets; as in the body", examples=[100])
 # The most tickets that one bulk request may name.
 MOST_TICKET_NAMES = 100_000
 SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
