@@ -176,6 +176,7 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     attempt = Attempt(accepted.delivery_id, 1, "a", 200, "error", 0.1, "words")
     store.save([Change(an_event(ticket, "delivered"), adds=(accepted, attempt))])
     (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    assert store.deliveries_by_id([delivery.delivery_id, "msg_unknown"]) == {delivery.delivery_id: delivery}
     assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
     assert delivery.kept == '{"id":"SUP-1"}'
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]

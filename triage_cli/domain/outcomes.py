@@ -25,6 +25,7 @@ class Action(StrEnum):
     CREATED = "created"  # the item was stored as a new ticket
     UPDATED = "updated"  # the item changed a known ticket
     UNCHANGED = "unchanged"  # nothing had changed, or nothing was to be done
+    FILED = "filed"  # triage itself filed the item at the source that lists it now: it is no ticket
     REJECTED = "rejected"  # the item is invalid, or its ticket was not found; the error says why
 
     # The status of the item's ticket

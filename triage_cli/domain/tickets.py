@@ -75,7 +75,8 @@ class TicketDraft(NamedTuple):
     `changed_at` is when its source last changed it (ISO 8601 UTC), if known. `record` is its number among the JSON
     records of an input where several may share a line (from 1; 0 elsewhere). `overruled` tells that a person has given
     a later verdict than this one. A row that triage exported has the ticket id as `external_id`, and in `exported` the
-    source and the external id, for a store that does not know the ticket.
+    source and the external id, for a store that does not know the ticket. `delivery_ids` are what looks like ids of
+    deliveries in an item of a source.
     """
 
     row: int = 0
@@ -98,6 +99,7 @@ class TicketDraft(NamedTuple):
     record: int = 0
     overruled: bool = False
     exported: tuple[str, str] | None = None
+    delivery_ids: Sequence[str] = ()
 
     @property
     def place(self) -> str:

@@ -139,6 +139,9 @@ class Store(Protocol):
     def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """A store returns the deliveries of each of these tickets, in the order of its decisions."""
 
+    def deliveries_by_id(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
+        """A store returns those of these deliveries that it knows, by their ids."""
+
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """A store returns the attempts at a ticket's deliveries, oldest first."""
 

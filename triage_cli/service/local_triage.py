@@ -134,7 +134,8 @@ class LocalTriage:
         item, before the position behind it is stored.
         """
         with self._recorded_run("pull") as recorder:
-            for outcomes in SourcePull(recorder.context, source, plan, self._services.corrections(tell), keep).chunks():
+            corrections, filed_items = self._services.corrections(tell), self._services.filed_items(tell)
+            for outcomes in SourcePull(recorder.context, source, plan, corrections, filed_items, keep).chunks():
                 recorder.add(outcomes)
                 yield from outcomes
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UsageError
+from triage_cli.domain.filed_items import Nearness
 from triage_cli.domain.tickets import Category, Selection
 from triage_cli.ports.classifiers import Batcher, Classifier, Ranking
 from triage_cli.ports.storage import Store
@@ -13,6 +14,7 @@ from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.intake.corrections import Corrections, LostDeliveries
+from triage_cli.service.intake.filed_items import FiledItems, NearnessOf
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.ticket_claimer import TO_CLASSIFY
 
@@ -27,7 +29,7 @@ class Services(NamedTuple):
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
     orders what waits for review. `field_setters` returns which destinations may set a field of a helpdesk's ticket.
     `lost_deliveries` makes what finds those of which only the databases know that restores have replaced. `served` is
-    true in a server, whose runs are marked so.
+    true in a server, whose runs are marked so. `nearness` tells how near a destination files to what a source lists.
     """
 
     store: Store
@@ -45,6 +47,7 @@ class Services(NamedTuple):
     field_setters: Callable[[Collection[str]], Collection[str]] = lambda receivers: receivers
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     served: bool = False
+    nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
@@ -56,6 +59,10 @@ class Services(NamedTuple):
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
         return Corrections(self.store, self.categories, self.field_setters, self.lost_deliveries(tell), tell)
+
+    def filed_items(self, tell: Callable[[str], None]) -> FiledItems:
+        """Return what recognises the items of a source that triage filed there; `tell` gets doubtful ones."""
+        return FiledItems(self.store, self.nearness, tell)
 
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""

@@ -6,6 +6,7 @@ from typing import Any
 from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
+from triage_cli.domain.filed_items import delivery_ids_in
 from triage_cli.domain.ids import joined_id
 from triage_cli.domain.json_values import compact, has_place, is_too_deep, lookup
 from triage_cli.domain.mail.parts import whole
@@ -84,6 +85,7 @@ class ItemReader:
             silent=tuple(key for key in (*extra_values, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
+            delivery_ids=delivery_ids_in(source_item),
         )
         return dated(draft, moment(updated_text)) if updated_text else draft
 

@@ -28,6 +28,7 @@ PUT_DELIVERY = (
 )
 DELIVERIES_OF = """select * from deliveries where ticket_id in (select value from json_each(?))
     order by ticket_id, revision, at, delivery_id"""
+DELIVERIES_WITH_IDS = "select * from deliveries where delivery_id in (select value from json_each(?))"
 ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
     order by a.at, a.number"""
 LET_DELIVERIES_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
@@ -100,6 +101,11 @@ class DeliveryTables(Leases, TicketTables):
             delivery = Delivery(*row)
             deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
+
+    def deliveries_by_id(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
+        """Return those of these deliveries that are stored, by their ids."""
+        rows = self.database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))
+        return {delivery.delivery_id: delivery for delivery in (Delivery(*row) for row in rows)}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """Return the attempts at a ticket's deliveries, oldest first."""

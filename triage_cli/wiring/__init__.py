@@ -16,6 +16,7 @@ from triage_cli.wiring import (
     database_maintenance,
     destination_diagnostics,
     destinations,
+    filing_places,
     learning_runs,
     sources,
     stores,
@@ -34,6 +35,7 @@ __all__ = [
     "database_maintenance",
     "destination_diagnostics",
     "destinations",
+    "filing_places",
     "learning_runs",
     "remote",
     "services",
@@ -76,6 +78,7 @@ def services(
         store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check,
         classifier_pool, thresholds, partial(only_loads, config), ranked, partial(destinations.field_setters, config),
         partial(database_maintenance.delivered_before_restores, config),
+        nearness=partial(filing_places.nearness, config),
     )  # fmt: skip
 
 

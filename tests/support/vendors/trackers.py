@@ -5,7 +5,10 @@ import re
 from typing import Any
 from uuid import UUID
 
-from tests.support.vendors.server import Answer, Call, RefusedError, Vendor, basic, is_text, need
+from tests.support.vendors.server import Answer, Call, RefusedError, Vendor, basic, is_text, leaves, need
+from triage_cli.domain.times import now
+
+LISTED_AT = now()  # of an issue, in a list: made and changed since a first pull begins
 
 
 class Jira(Vendor):
@@ -19,6 +22,8 @@ class Jira(Vendor):
         need(call.headers.get("authorization") == basic("me@example.com", "jira-secret"), 401, "Basic auth required")
         if call.path == ("rest", "api", "3", "search", "jql"):
             return self._search(call)
+        if call.path == ("rest", "api", "2", "search", "jql"):
+            return self._list(call)
         need(call.method == "POST" and call.path == ("rest", "api", "3", "issue"), 404, {"errorMessages": ["no path"]})
         fields = call.body["fields"] if isinstance(call.body, dict) and "fields" in call.body else {}
         labels = fields.get("labels", [])
@@ -45,6 +50,21 @@ class Jira(Vendor):
         assert query
         found = [n for n, fields in enumerate(self.issues, 1) if query[1] in fields["labels"]]
         return Answer(200, {"issues": [{"id": str(10_000 + n), "key": f"SUP-{n}"} for n in found], "isLast": True})
+
+    def write(self, subject: str, text: str) -> None:
+        """A person makes an issue."""
+        self.issues.append({"summary": subject, "description": text, "labels": []})
+
+    def _list(self, call: Call) -> Answer:
+        """Return all issues, with no field that is not asked for; version 2 writes a document as text."""
+        names = call.query["fields"].split(",")
+        issues = []
+        for number, made in enumerate(self.issues, 1):
+            issue = {**made, "created": LISTED_AT, "updated": LISTED_AT}
+            issue["description"] = "\n".join(leaves(issue["description"]))
+            fields = {name: issue[name] for name in names if name in issue}
+            issues.append({"id": str(10_000 + number), "key": f"SUP-{number}", "fields": fields})
+        return Answer(200, {"issues": issues, "isLast": True})
 
     def _check(self, node: Any, kind: str) -> None:
         """Refuse what is no document of Atlassian's format."""
@@ -76,7 +96,9 @@ class GitHub(Vendor):
         need(call.headers.get("user-agent"), 403, "Request forbidden by administrative rules: no User-Agent")
         if call.path == ("search", "issues"):
             return self._search(call)
-        need(call.path == ("repos", "acme", "shop", "issues") and call.method == "POST", 404, {"message": "Not Found"})
+        need(call.path == ("repos", "acme", "shop", "issues"), 404, {"message": "Not Found"})
+        if call.method == "GET":
+            return Answer(200, [self._issue(n) for n in range(1, len(self.issues) + 1)])
         body = call.body if isinstance(call.body, dict) else {}
         rules = {
             "title": is_text(body.get("title"), 1, 256),
@@ -94,7 +116,12 @@ class GitHub(Vendor):
 
     def _issue(self, number: int) -> dict[str, Any]:
         page = f"https://github.com/acme/shop/issues/{number}"
-        return {"id": number, "number": number, "html_url": page, "body": self.issues[number - 1].get("body")}
+        made = {"user": {"login": "bot"}, "created_at": LISTED_AT, "updated_at": LISTED_AT, "state": "open"}
+        return {"id": 7000 + number, "number": number, "html_url": page, **made, **self.issues[number - 1]}
+
+    def write(self, subject: str, text: str) -> None:
+        """A person makes an issue."""
+        self.issues.append({"title": subject, "body": text, "labels": []})
 
     def _search(self, call: Call) -> Answer:
         query = re.fullmatch(r'"([\w.-]+)" in:body is:issue', call.query.get("q", ""))

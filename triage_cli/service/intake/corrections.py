@@ -12,6 +12,7 @@ from triage_cli.domain.errors import Refusal
 from triage_cli.domain.tickets import Category, as_tag, tags_of
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
+from triage_cli.service.intake.filed_items import FiledItems
 from triage_cli.service.verdicts import is_imported
 
 # By the identities of tickets.
@@ -114,9 +115,10 @@ class Corrections:
 
 
 class PulledFrom(NamedTuple):
-    """Options of a pull: the corrections, and whether a ticket keeps its category when its text changes."""
+    """Options of a pull: the corrections, the items of triage's own, and whether a changed text leaves the category."""
 
     corrections: Corrections
+    filed_items: FiledItems
     keeps_category: bool
     keep: Callable[[object], None]
 

@@ -81,10 +81,13 @@ class Intake:
         If an id comes twice with different texts, the one changed last counts; it is an update, not another ticket.
         """
         imported = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        filed_rows = self._pulled.filed_items.rows(imported) if self._pulled else ()
+        imported = [i for i in imported if i.draft.row not in filed_rows]
         last_changed = {i.identity: i for i in sorted(imported, key=lambda i: (i.draft.changed_at or "")[:19])}
         repeats = {i.draft.row: i.identity for i in imported if last_changed[i.identity] is not i}
         import_chunk = self._undecided_chunk(drafts, repeats)
         import_chunk.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
+        import_chunk.outcomes.update({row: Outcome(row, Action.FILED) for row in filed_rows})
         imported = (
             self._pulled.corrections.applied(last_changed.values()) if self._pulled else list(last_changed.values())
         )

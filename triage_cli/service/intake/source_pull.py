@@ -11,6 +11,7 @@ from triage_cli.domain.source_pages import PullPlan, SourceCursor, SourcePage
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 from triage_cli.ports.sources import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom
+from triage_cli.service.intake.filed_items import FiledItems
 from triage_cli.service.intake.import_tickets import Intake
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.verdicts import Verdicts
@@ -30,9 +31,10 @@ class SourcePull:
         source: Source,
         plan: PullPlan,
         corrections: Corrections,
+        filed_items: FiledItems,
         keep: Callable[[object], None],
     ) -> None:
-        pulled = PulledFrom(corrections, source.keeps_category, keep)
+        pulled = PulledFrom(corrections, filed_items, source.keeps_category, keep)
         verdicts = Verdicts(corrections.categories, source.name)
         self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, pulled=pulled)
         self._context = context

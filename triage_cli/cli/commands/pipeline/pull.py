@@ -1,7 +1,7 @@
 """`triage pull`: stores new items of the configured sources as tickets."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,8 @@ from triage_cli.ports.sources import Pause, Source
 # The progress of a pull is a share of the period that it reads.
 PROGRESS_PARTS = 1000
 DAY = 86_400
+# In the summary: items of the source that a destination of ours has made.
+FILED_LABEL: Mapping[str, str] = {Action.FILED: "filed by triage itself"}
 
 
 @command
@@ -127,7 +129,7 @@ class _PullRun:
                     if pull_outcome.error is not None:
                         self._exit_codes.add(pull_outcome.error.exit_code)
                         messages.say(f"rejected: {pull_outcome.error.sentence()}")
-                    if pull_outcome.action != Action.UNCHANGED:
+                    if pull_outcome.action not in (Action.UNCHANGED, Action.FILED):
                         self.statuses |= {pull_outcome.value.status} if pull_outcome.value else set()
                         yield pull_outcome
             except TriageError as source_error:
@@ -135,7 +137,7 @@ class _PullRun:
             else:
                 first_pull_note = self._first_pull_note(name) if not pull_counts else ""
             finally:
-                self._session.say(f"{name}: {messages.counted(pull_counts, CREATE_ACTIONS)}")
+                self._session.say(f"{name}: {messages.counted(pull_counts, CREATE_ACTIONS, FILED_LABEL)}")
             self._session.say(first_pull_note)
             if self._session.stopper.code:
                 return
