@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
@@ -89,6 +90,46 @@ def test_several_processes_share_a_port_and_end_together(fitted: Cli, how: signa
         assert process.wait(60) == (143 if how == signal.SIGTERM else -how)
         until(lambda: all(map(is_gone, children)), "they end with their parent")
     assert "Traceback" not in log()
+
+
+def series(metrics_text: str) -> set[tuple[str, str]]:
+    """Return the series of a page, which a strict reader takes: each metric is described once, each series there once.
+
+    `prometheus_client` itself would take a second description.
+    """
+    described = [line.split()[2] for line in metrics_text.splitlines() if line.startswith("# HELP ")]
+    assert len(described) == len(set(described))
+    samples = [sample for family in text_string_to_metric_families(metrics_text) for sample in family.samples]
+    found = [(sample.name, json.dumps(sample.labels, sort_keys=True)) for sample in samples]
+    assert len(found) == len(set(found))
+    return set(found)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds child processes in /proc")
+def test_metrics_of_several_processes_are_read_strictly_and_one_that_is_killed_leaves_none(fitted: Cli) -> None:
+    with serve_command(fitted, "--workers", "2") as (process, url, log):
+        headers = {"X-API-Key": key_of(fitted)}
+
+        def scraped() -> str:
+            return httpx.get(f"{url}/metrics", headers=headers, trust_env=False, timeout=60).text
+
+        def in_flight() -> float:
+            return float(re.findall(r"^triage_http_requests_in_flight (\S+)", scraped(), re.MULTILINE)[0])
+
+        until(lambda: len(children_of(process)) == 2 and all(map(is_serving, children_of(process))), "both serve")
+        first = series(scraped())
+        builds = [labels for name, labels in first if name == "triage_build_info"]
+        assert len(builds) == 1
+        assert not [name for name, labels in first if "pid" in json.loads(labels)]
+        with closing(socket.create_connection((httpx.URL(url).host, httpx.URL(url).port))) as raw:
+            raw.sendall(f"POST /tickets HTTP/1.1\r\nHost: x\r\nX-API-Key: {headers['X-API-Key']}\r\n".encode())
+            raw.sendall(b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n")
+            until(lambda: in_flight() == 2, "it waits for its body while another one asks")
+            for child in children_of(process):  # whichever has it
+                os.kill(child, signal.SIGKILL)
+            until(lambda: log().count("is started again") == 2, "others take their places")
+        until(lambda: in_flight() == 1, "what died with them is in flight no more")
+        assert {s for s in series(scraped()) if s[0].startswith("triage_build")} == {("triage_build_info", builds[0])}
 
 
 def test_several_processes_accept_no_connection_while_they_complete_what_is_in_flight(fitted: Cli) -> None:

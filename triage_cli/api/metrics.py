@@ -63,8 +63,7 @@ class Metrics:
             self._registry.register(ServerProcesses(Path(os.environ[METRICS_FOLDER_ENV])))
         else:
             ProcessCollector(registry=self._registry)
-        build = Gauge("triage_build_info", "The version, as a label.", ["version"], registry=self._registry)
-        build.labels(__version__).set(1)
+        self._registry.register(BuildInfo())
 
     def count_request(self) -> None:
         """Count a request that has come in, as in flight."""
@@ -85,6 +84,16 @@ class Metrics:
         database_registry = CollectorRegistry()
         database_registry.register(DatabaseGauges(gauges))
         return generate_latest(self._registry) + generate_latest(database_registry)
+
+
+class BuildInfo(Collector):
+    """The version as a label: a gauge of prometheus-client would be one of each process that ever was."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metric, which is always 1."""
+        build = GaugeMetricFamily("triage_build_info", "The version, as a label.", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
 
 
 class ServerProcesses(Collector):

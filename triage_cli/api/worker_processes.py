@@ -13,6 +13,8 @@ from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from prometheus_client.multiprocess import mark_process_dead
+
 from triage_cli.api.server_log import error_log
 
 # The environment variable that names the descriptor of the listening socket.
@@ -48,6 +50,8 @@ class WorkerProcesses:
                     continue
                 process, has_served = ended_process
                 started_at = self._processes.pop(process)
+                # Else the requests that it was answering count as in flight for ever.
+                mark_process_dead(process.pid, metrics_folder)  # type: ignore[no-untyped-call]
                 if self._stopping:
                     continue
                 was_killed = process.returncode == -signal.SIGKILL  # by somebody else, as when memory is short
