@@ -48,7 +48,7 @@ model:
 
 # Write the lock of the server (the image and CI install it by hash) and the list of its licences anew
 lock:
-    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres pyproject.toml -o requirements-server.lock
+    .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "just lock" --extra server --extra postgres --extra oidc pyproject.toml -o requirements-server.lock
     {{python}} tools/licences.py
 
 # Linters and importers of the API's description, and the clients that generators make of it: takes npm and Java

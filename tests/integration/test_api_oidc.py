@@ -136,6 +136,46 @@ def test_a_token_without_a_role_is_told_so(server: ApiServer, provider: Identity
         assert (answer.status_code, answer.json()["code"]) == (403, "refused"), claims
 
 
+@pytest.mark.parametrize(
+    ("claim", "value", "role"),
+    [
+        ("scope", "openid support", "agent"),  # as OAuth 2 itself has it (RFC 8693, 9068)
+        ("scp", "looker support", "agent"),
+        ("realm.scp", "support", "agent"),
+        ("scp", ["openid", "looker"], "reader"),
+        ("groups", "support", "agent"),
+        ("groups", "no support", None),  # a sentence is no list of rights
+        ("scope", "openid supporter", None),
+        ("scope", ["openid support"], None),
+    ],
+)
+def test_rights_are_a_list_a_word_or_scopes_in_one_string(
+    provider: IdentityProvider, claim: str, value: object, role: str | None
+) -> None:
+    spec = OidcSpec(provider.url, ("triage",), claim, {"support": "agent", "looker": "reader"}, ("sub",))
+    path, _, name = claim.rpartition(".")
+    verifier = TokenVerifier(spec, lambda address: json.loads(provider.answer(address.removeprefix(provider.url))[1]))
+    token = provider.token(**({path: {name: value}} if path else {name: value}))
+    if role is None:
+        with pytest.raises(RefusedError, match="gives no role"):
+            verifier.caller(token)
+    else:
+        assert verifier.caller(token).role == role
+
+
+def test_an_opaque_token_is_told_what_it_lacks(server: ApiServer, tmp_path: Path) -> None:
+    """Without an audience, many providers give one that they alone can read."""
+    answer = ask(server, "Zx81-opaque_token")
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
+    assert "neither a key nor a token that can be read" in answer.json()["detail"]
+    assert 'audience "triage"' in answer.json()["hint"]
+    mistyped = ask(server, server.keys["agent"][:-1] + "_")
+    assert mistyped.json()["detail"] == "no such key"
+    (tmp_path / "plain").mkdir()
+    with running_server(tmp_path / "plain") as without_provider:
+        assert ask(without_provider, "Zx81-opaque_token").json()["detail"] == "no such key"
+
+
 def test_an_actors_name_is_printable_and_short(server: ApiServer, provider: IdentityProvider) -> None:
     ask(server, provider.token(preferred_username="a\x1b[2J\n" + "x" * 500), "POST", "/tickets", json={"subject": "A"})
     (event,) = ask(server, provider.token(), path="/logs", params={"action": "created"}).json()

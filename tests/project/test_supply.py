@@ -163,7 +163,7 @@ def test_the_lock_of_the_server_satisfies_the_project_and_pins_every_file_by_has
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block
         locked[match[1].lower().replace("_", "-")] = match[2]
     project = _project()
-    needed = [Requirement(r) for part in ("", "server", "postgres") for r in project[part]]
+    needed = [Requirement(r) for part in ("", "server", "postgres", "oidc") for r in project[part]]
     unsatisfied = [str(r) for r in needed if not r.specifier.contains(locked.get(canonicalize_name(r.name), "0"))]
     assert unsatisfied == [], "just lock"
 

@@ -108,7 +108,7 @@ class Authenticator:
     def _authenticated(self, credential: str) -> Caller:
         if not credential:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
-        if self._verify_token and credential.count(".") == 2:  # as a JSON Web Token has, and none of our keys
+        if self._verify_token and not credential.startswith(api_keys.PREFIX):
             return self._verify_token(credential)
         key_id = api_keys.key_id_of(credential)
         with database_errors_hidden():

@@ -30,6 +30,8 @@ KEY_TYPES = {
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
     "EdDSA": "OKP",
 }
+# Claims whose text is a list of words (RFC 8693, and Entra ID).
+SCOPE_CLAIMS = ("scope", "scp")
 # Parts of a token's head by which it could name its own key, or ask for what is not done.
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64", "zip", "enc"})
 CLOCK_LEEWAY = 60.0  # seconds by which clocks may differ
@@ -63,6 +65,13 @@ class TokenVerifier:
         Raises `UnauthenticatedError` for a token that proves nothing, `RefusedError` if it gives no role, and
         `UnavailableError` while the provider's keys cannot be had.
         """
+        if token.count(".") != 2:
+            audience = " or ".join(f'"{each}"' for each in self._spec.audience)
+            raise UnauthenticatedError(
+                "this is neither a key nor a token that can be read here: a token must be a signed JSON Web Token",
+                hint=f"ask the identity provider for an access token for the audience {audience}; without an audience, "
+                "many give one that they alone can read",
+            )
         try:
             claims = self._verified_claims(token)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
@@ -89,6 +98,8 @@ class TokenVerifier:
         """Return the highest role that a token's claims give."""
         claim = self._spec.claim
         claim_value = claims[claim] if claim in claims else lookup(claims, claim)
+        if isinstance(claim_value, str) and claim.rpartition(".")[2] in SCOPE_CLAIMS:
+            claim_value = claim_value.split()
         provider_roles = claim_value if isinstance(claim_value, list) else [claim_value]
         our_roles = self._spec.roles
         granted_roles = {
