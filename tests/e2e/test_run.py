@@ -107,7 +107,7 @@ def test_the_same_file_twice_gives_the_same_output(fitted: Cli) -> None:
 
 
 def test_a_row_twice_in_one_input_is_answered_twice(fitted: Cli) -> None:
-    went = parsed(fitted("run", "-o", "csv", stdin="id,subject\n1,refund my invoice\n1,refund my invoice\n").stdout)
+    went = parsed(fitted("run", "-o", "csv", stdin="id,subject\n1,bad invoice\n1,bad invoice\n").stdout)
     assert went[1] == went[2]
     went = parsed(fitted("run", "-o", "csv", stdin="subject\nrefund me\nrefund me\n").stdout)
     assert went[1][1] != went[2][1]
@@ -145,7 +145,7 @@ def test_jsonl_and_json(fitted: Cli) -> None:
 
 def test_json_in(fitted: Cli) -> None:
     items = [
-        {"id": "1", "subject": "refund my invoice", "tags": ["a", "b"], "n": 3},
+        {"id": "1", "subject": "bad invoice", "tags": ["a", "b"], "n": 3},
         {"id": "2", "subject": "it crashes", "when": None},
         {"nothing": "here"},
     ]
@@ -154,7 +154,7 @@ def test_json_in(fitted: Cli) -> None:
         went = [json.loads(line) for line in done.stdout.splitlines()]
         assert done.returncode == 3
         assert [r["triage_status"] for r in went] == ["routed", "routed", "rejected"]
-        assert [r["subject"] for r in went[:2]] == ["refund my invoice", "it crashes"]
+        assert [r["subject"] for r in went[:2]] == ["bad invoice", "it crashes"]
         assert parsed(fitted("run", "-o", "csv", stdin=text).stdout)[0][-7:] == ADDED
 
 
@@ -203,10 +203,88 @@ def test_two_files_of_the_same_columns_are_one_output(fitted: Cli) -> None:
         "A-2",
         "A-3",
     ]
-    (fitted.folder / "c.csv").write_text("id,subject\n9,hello\n")
-    done = fitted("run", "a.csv", "c.csv", "-o", "csv")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(fitted("run", "a.csv", "c.csv", "-o", "jsonl").stdout.splitlines()) == 3
+
+
+def test_files_of_different_columns_are_united_in_csv(fitted: Cli) -> None:
+    (fitted.folder / "a.csv").write_text("Id,Subject,,Note,Note\nA-1,refund me,x,one,two\nA-2\n")
+    (fitted.folder / "b.jsonl").write_text('{"Note": "three", "subject": "bad invoice", "id": "9"}\n{"id": "10"}\n')
+    done = fitted("run", "a.csv", "b.jsonl", "-o", "csv")
+    header, *went = parsed(done.stdout)
+    assert done.returncode == 3
+    assert header == ["Id", "Subject", "column 3", "Note", "Note (2)", "subject", "id", *ADDED]
+    assert [row[:7] for row in went] == [
+        ["A-1", "refund me", "x", "one", "two", "", ""],
+        ["A-2", "", "", "", "", "", ""],
+        ["", "", "", "three", "", "bad invoice", "9"],
+        ["", "", "", "", "", "", "10"],
+    ]
+    assert [row[11] for row in went] == ["routed", "rejected", "routed", "rejected"]
+    again = fitted("run", "-q", "-o", "csv", stdin=done.stdout)
+    assert parsed(again.stdout)[0] == header
+    assert len(fitted("run", "a.csv", "b.jsonl", "-o", "jsonl").stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl", "json", "table"])
+def test_the_columns_of_a_run_on_another_database_are_never_overwritten(fitted: Cli, output: str) -> None:
+    given = fitted("run", "-q", "-o", "csv" if output == "table" else output, stdin=TICKETS).stdout
+    for arguments in (("-",), ("-", "--dry-run")):
+        done = fitted("run", *arguments, "-o", output, "--db", "other.db", stdin=given)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert "of a run on another database" in done.stderr
+        assert "--prefix triage2_" in done.stderr
+    assert not (fitted.folder / "other.db").exists() or rows(fitted.folder / "other.db", "select * from tickets") == []
+    if output == "table":
+        return
+    second = ["run", "-q", "-o", output, "--db", "other.db", "--prefix", "b_"]
+    done = fitted(*second, stdin=given)
+    assert done.returncode == 0
+    if output == "csv":
+        assert parsed(done.stdout)[0] == [*parsed(given)[0], *(name.replace("triage_", "b_") for name in ADDED)]
+        assert [row[:12] for row in parsed(done.stdout)] == parsed(given)
+    else:
+        went, came = (
+            json.loads(f"[{','.join(x.splitlines())}]" if output == "jsonl" else x) for x in (done.stdout, given)
+        )
+        assert [{**row, **each} for row, each in zip(went, came, strict=True)] == went
+    (extra,) = rows(fitted.folder / "other.db", "select extra from tickets where external_id = 'A-1'")[0]
+    assert json.loads(extra)["triage_category"] == "Billing"
+    assert fitted(*second, stdin=done.stdout).stdout == done.stdout, "its own columns are renewed"
+    refused = fitted("run", "-o", output, "--prefix", "b_", stdin=done.stdout)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--prefix b2_" in refused.stderr
+
+
+def test_rows_of_another_database_behind_own_ones_end_the_run_before_they_are_printed(fitted: Cli) -> None:
+    own = fitted("run", "-q", "-o", "csv", stdin=TICKETS).stdout
+    foreign = fitted(
+        "run", "-q", "-o", "csv", "--db", "other.db", stdin="Id,Subject,Body,Customer,Priority\n7,it crashes,,,\n"
+    )
+    done = fitted("run", "-o", "csv", stdin=own + foreign.stdout.partition("\n")[2])
+    assert done.returncode == 2
+    assert "of a run on another database" in done.stderr
+    assert parsed(done.stdout)[:4] == parsed(own)
+    assert foreign.stdout.splitlines()[1] not in done.stdout
+
+
+def test_a_remote_that_does_not_know_the_ids_overwrites_nothing(tmp_path: Path) -> None:
+    cli = RemoteCli(tmp_path)
+    cli.serve()
+    try:
+        given = cli("run", "-q", "-o", "csv", stdin=TICKETS).stdout
+        assert cli("run", "-q", "-o", "csv", stdin=given).stdout == given
+        foreign = given.replace(parsed(given)[1][5], "01a22b27-86c4-7000-8e5a-ab4d677bf38a")
+        refused = cli("run", "-o", "csv", stdin=foreign)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert "--prefix triage2_" in refused.stderr
+        named = parsed(cli("run", "-q", "-o", "csv", "--prefix", "b_", stdin=foreign).stdout)
+        assert [row[:12] for row in named] == parsed(foreign)
+    finally:
+        cli.close()
+
+
+def test_a_prefix_that_begins_no_name_is_refused(fitted: Cli) -> None:
+    for prefix in ("", "a b", "x" * 41):
+        assert fitted("run", "--prefix", prefix, stdin=TICKETS).returncode == 2
 
 
 FORMULAS = (
@@ -296,7 +374,7 @@ def test_what_run_printed_is_the_same_tickets_where_it_is_read_again(fitted: Cli
     assert "1 updated" in fitted("create", stdin=printed_.replace("pleas refnd", "please refund")).stderr
     (after,) = map(json.loads, fitted("list").stdout.splitlines())
     assert (after["ticket_id"], after["extra"]) == (before["ticket_id"], {})
-    assert after["description"] == "please refund my invoice"
+    assert after["description"] == "please bad invoice"
 
 
 def test_a_dry_run_shows_what_would_be_stored_and_does_nothing(cli: Cli) -> None:

@@ -22,11 +22,7 @@ TICKET_KEYS = (
     "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
     "cost_usd", "error", "extra",
 )  # fmt: skip
-# The keys that `run` adds to the columns of an input.
-ADDED_KEYS = (
-    "triage_ticket_id", "triage_category", "triage_suggestion", "triage_confidence", "triage_status",
-    "triage_routed_to", "triage_error",
-)  # fmt: skip
+ADDED_PREFIX = "triage_"
 EVENT_KEYS = LoggedEvent._fields
 FLIP_KEYS = Flip._fields
 GROUP_COUNTS = StatsGroup._fields[1:]
@@ -34,6 +30,13 @@ RUN_KEYS = (
     "run_id", "kind", "words", "actor", "host", "pid", "started_at", "ended_at", "seconds", "counts",
     "cost_usd", "exit_code",
 )  # fmt: skip
+
+
+def added_keys(prefix: str = ADDED_PREFIX) -> tuple[str, ...]:
+    """Return the keys that `run` adds to the columns of an input, the ticket's id first."""
+    added_names = ("ticket_id", "category", "suggestion", "confidence", "status", "routed_to", "error")
+    return tuple(prefix + name for name in added_names)
+
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))
 

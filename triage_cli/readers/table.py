@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.serialization import ADDED_KEYS, TICKET_KEYS
+from triage_cli.domain.serialization import ADDED_PREFIX, TICKET_KEYS, added_keys
 from triage_cli.domain.tickets import Rejected, TicketDraft
 
 
@@ -12,7 +12,7 @@ class ReadOptions(NamedTuple):
     """What the caller specifies about an input instead of having it detected.
 
     `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
-    With `html`, descriptions with HTML are converted to text.
+    With `html`, descriptions with HTML are converted to text. `prefix` begins the names of the columns that `run` adds.
     """
 
     mapping: Mapping[str, str] = {}
@@ -23,6 +23,7 @@ class ReadOptions(NamedTuple):
     header: bool = True
     limit: int | None = None
     html: bool = False
+    prefix: str = ADDED_PREFIX
 
 
 class Table(NamedTuple):
@@ -30,7 +31,7 @@ class Table(NamedTuple):
 
     JSON has no delimiter. `headed` if there is a header row. `remarks` returns sentences that are known only after the
     rows were read: about repaired bytes and unread dates. `trusts_ids` if an id never names another ticket than before,
-    so that texts need not be compared.
+    so that texts need not be compared. `added` are the columns that `run` adds.
     """
 
     columns: tuple[str, ...]
@@ -43,25 +44,31 @@ class Table(NamedTuple):
     headed: bool = True
     remarks: Callable[[], list[str]] = list
     trusts_ids: bool = False
+    added: tuple[str, ...] = added_keys()
+
+    def earlier_indexes(self) -> list[int]:
+        """Return the indexes of the columns that an earlier `run` added, the ticket's id first; empty without them."""
+        columns = self.columns
+        if not {*self.added} <= {*columns}:
+            return []
+        return [max(index for index, name in enumerate(columns) if name == each) for each in self.added]
 
     def own_indexes(self) -> list[int]:
-        """Return the indexes of the input's own columns, without the seven that an earlier `run` added."""
-        columns = self.columns
-        if not {*ADDED_KEYS} <= {*columns}:
-            return list(range(len(columns)))
-        added_indexes = {max(index for index, name in enumerate(columns) if name == each) for each in ADDED_KEYS}
-        return [index for index in range(len(columns)) if index not in added_indexes]
+        """Return the indexes of the input's own columns, without those that an earlier `run` added."""
+        earlier_indexes = {*self.earlier_indexes()}
+        return [index for index in range(len(self.columns)) if index not in earlier_indexes]
 
     def own_columns(self) -> list[str]:
         """Return the names of the input's own columns."""
         return [self.columns[index] for index in self.own_indexes()]
 
 
-def triage_columns(columns: Sequence[str]) -> frozenset[str]:
-    """Return the columns that triage wrote, if this is its own export or the output of `run`."""
+def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX) -> frozenset[str]:
+    """Return the columns that triage wrote, if this is its own export or the output of `run` with this prefix."""
     if {*TICKET_KEYS} <= {*columns}:
         return frozenset((*TICKET_KEYS, "asked"))
-    return frozenset(ADDED_KEYS) if {*ADDED_KEYS} <= {*columns} else frozenset()
+    added = frozenset(added_keys(prefix))
+    return added if added <= {*columns} else frozenset()
 
 
 def unique_column_names(columns: Sequence[str]) -> list[str]:

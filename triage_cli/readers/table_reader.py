@@ -8,6 +8,7 @@ from itertools import islice
 from typing import BinaryIO, NamedTuple
 
 from triage_cli.domain.errors import InputError
+from triage_cli.domain.serialization import added_keys
 from triage_cli.readers import mail_html
 from triage_cli.readers.column_mapping import MatchedColumns, has_text, mapping_summary, match_columns, no_id_note
 from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, EscapedRecords
@@ -110,7 +111,7 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
 def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     from triage_cli.readers.mail_message import mail_table  # the package for mail is slow to import
 
-    return mail_table(mails, name, options)
+    return mail_table(mails, name, options)._replace(added=added_keys(options.prefix))
 
 
 def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
@@ -137,7 +138,7 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         matched_columns.numbers,
         day_first,
         columns if header_row.before else None,
-        triage_columns(columns),
+        triage_columns(columns, options.prefix),
         html=options.html,
     )
     html_note = _html_note(row_mapping, csv_sample.rows[header_row.before :])
@@ -167,6 +168,7 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         table_input.name,
         header_row.before > 0,
         _later_remarks(decoder, unread_dates),
+        added=added_keys(options.prefix),
     )
 
 
@@ -212,7 +214,7 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
         read_options.source or matched_columns.helpdesk or "import",
         matched_columns.numbers,
         day_first,
-        our_columns=triage_columns(columns),
+        our_columns=triage_columns(columns, read_options.prefix),
         html=read_options.html,
         id_key="" if id_index is None else columns[id_index],
         numbered=not json_layout.by_line,
@@ -227,6 +229,7 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
         tuple(filter(None, (no_id_note(matched_columns, columns, read_options.mapping), html_note, empty_list))),
         table_input.name,
         remarks=_later_remarks(table_input.decoder, unread_dates),
+        added=added_keys(read_options.prefix),
     )
 
 

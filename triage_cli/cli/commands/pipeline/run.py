@@ -1,9 +1,14 @@
 """`triage run`: creates, classifies and routes in one pass; it prints one record for each row, in order."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from itertools import chain, islice
+from typing import Annotated, Any
+
+import typer
 
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
@@ -14,41 +19,81 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError, UsageError
+from triage_cli.domain.errors import AmbiguousError, ItemError, NotFoundError, UsageError
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.outcomes import Outcome, in_order
-from triage_cli.domain.serialization import ADDED_KEYS as ADDED
-from triage_cli.domain.serialization import TICKET_KEYS, ticket_record
+from triage_cli.domain.serialization import ADDED_PREFIX, TICKET_KEYS, ticket_record
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.table import Table, unique_column_names
 
 RunOutcome = Outcome[Routed]
 RunRow = tuple[Sequence[Any], list[Any]]  # the cells of an input's row, and the added ones
+COLUMN_PREFIX = re.compile(r"[\w.-]{1,40}")
 
 
 def check_columns(printer: Printer, tables: Sequence[Table]) -> None:
     """Raise `UsageError` if the columns of the inputs do not fit the output of `run`, or a chosen one is not in it."""
-    if printer.format in DELIMITED_FORMATS and not printer.chosen and len({table.columns for table in tables}) > 1:
-        raise UsageError("these files have different columns", hint="run them one by one, or take -o jsonl")
     if printer.format in ("json", "jsonl") and not printer.silent:
         _refuse_added_names(tables)
-    printer.check_columns(_run_columns(tables))
+    printer.check_columns([*_input_columns(tables), *tables[0].added])
 
 
 def _refuse_added_names(tables: Sequence[Table]) -> None:
     """Raise `UsageError` if an input column has the name of an added one, since a JSON object has each name once."""
-    if taken_names := [name for table in tables for name in unique_column_names(table.own_columns()) if name in ADDED]:
-        hint = "rename it, or take -o csv, where both stand"
+    if taken_names := [name for name in _input_columns(tables) if name in tables[0].added]:
+        hint = "rename it, name the added ones otherwise with --prefix, or take -o csv, where both stand"
         raise UsageError(f'the input has a column "{taken_names[0]}" of its own, which run adds', hint=hint)
 
 
-def _run_columns(tables: Sequence[Table]) -> list[str]:
-    """Return the names of all columns of the output: those of the inputs and the added ones."""
-    return list(
-        dict.fromkeys([*(name for table in tables for name in unique_column_names(table.own_columns())), *ADDED])
-    )
+def _input_columns(tables: Sequence[Table]) -> list[str]:
+    """Return the names of the inputs' own columns, each once."""
+    return list(dict.fromkeys(name for table in tables for name in unique_column_names(table.own_columns())))
+
+
+class EarlierAnswers:
+    """The columns of an earlier `run` in an input: they are renewed, unless they came from another database."""
+
+    def __init__(self, session: CommandContext, prefix: str) -> None:
+        self._session = session
+        self._prefix = prefix
+
+    def checked(self, table: Table) -> Table:
+        """Return a table whose first ticket id was checked. Raises `UsageError`, before anything is stored."""
+        if not table.earlier_indexes():
+            return table
+        first_rows: list[TicketDraft | Rejected] = []
+        for row in self._session.stopper.interruptible(islice(table.rows, CHUNK)):
+            first_rows.append(row)
+            if earlier_id := self._earlier_id(table, row):
+                self._check(earlier_id)
+                break
+        return table._replace(rows=chain(first_rows, table.rows))
+
+    def check(self, table: Table, run_outcome: RunOutcome) -> None:
+        """Check the ticket id in a row, if that is not its ticket's. Raises `UsageError`."""
+        earlier_id = self._earlier_id(table, run_outcome.item)
+        if earlier_id and (run_outcome.value is None or run_outcome.value.ticket.ticket_id != earlier_id):
+            self._check(earlier_id)
+
+    @staticmethod
+    def _earlier_id(table: Table, row: object) -> str:
+        id_index = next(iter(table.earlier_indexes()), None)
+        cells = _input_cells(row)
+        return str(cells[id_index] or "").strip() if id_index is not None and len(cells) > id_index else ""
+
+    def _check(self, earlier_id: str) -> None:
+        if self._session.is_remote or not wiring.stores.is_empty(self._session.config):
+            with suppress(NotFoundError, AmbiguousError):
+                if self._session.triage.resolve(earlier_id) == earlier_id:
+                    return
+        raise UsageError(
+            f"the columns {self._prefix}… of the input are of a run on another database, with ticket ids that this "
+            "one does not know, and would be overwritten",
+            hint=f"name the columns of this run otherwise: --prefix {self._prefix.rstrip('_')}2_",
+        )
 
 
 def print_rows(
@@ -64,13 +109,24 @@ def print_rows(
         printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
-        csv_header = (*tables[0].own_columns(), *ADDED)
-        padded_rows = (row for table in tables for row in _padded_rows(table, run_rows(table)))
-        printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in padded_rows))
+        have_same_columns = len({tuple(table.own_columns()) for table in tables}) == 1
+        csv_columns = tables[0].own_columns() if have_same_columns else _input_columns(tables)
+        placed_rows = (
+            row
+            for table in tables
+            for row in (
+                _padded_rows(table, run_rows(table))
+                if have_same_columns
+                else _placed_rows(table, run_rows(table), csv_columns)
+            )
+        )
+        csv_header = (*csv_columns, *tables[0].added)
+        printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in placed_rows))
         printer.flush()
         return
     named_rows = (named_row for table in tables for named_row in _named_rows(table, run_rows(table)))
-    printer.many(named_rows, dict, _run_columns(tables), TICKETS_TABLE, "triage_ticket_id")
+    run_columns = list(dict.fromkeys([*_input_columns(tables), *tables[0].added]))
+    printer.many(named_rows, dict, run_columns, TICKETS_TABLE, tables[0].added[0])
 
 
 def _ticket_record(run_outcome: RunOutcome) -> Mapping[str, Any]:
@@ -89,8 +145,16 @@ def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
         yield padded_cells if len(indexes) == width else [padded_cells[index] for index in indexes], added_cells
 
 
+def _placed_rows(table: Table, run_rows: Iterator[RunRow], columns: Sequence[str]) -> Iterator[RunRow]:
+    """Yield a run's rows with a cell for each of the columns that the inputs have together."""
+    index_of = {name: index for index, name in enumerate(unique_column_names(table.own_columns()))}
+    indexes = [index_of.get(name) for name in columns]
+    for input_cells, added_cells in _padded_rows(table, run_rows):
+        yield ["" if index is None else input_cells[index] for index in indexes], added_cells
+
+
 def _named_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[Iterable[tuple[str, Any]]]:
-    column_names = (*unique_column_names(table.own_columns()), *ADDED)
+    column_names = (*unique_column_names(table.own_columns()), *table.added)
     for input_cells, added_cells in _padded_rows(table, run_rows):
         yield zip(column_names, (*input_cells, *added_cells), strict=True)
 
@@ -124,6 +188,9 @@ def run(
     classify_options: options.ClassifyOptions,
     input_options: options.InputOptions,
     printing: TicketPrintOptions,
+    prefix: Annotated[
+        str, typer.Option(metavar="NAME_", help="How the names of the columns begin that run adds to the input's.")
+    ] = ADDED_PREFIX,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
 
@@ -133,7 +200,10 @@ def run(
     cat export.csv | triage run -q
     """
     classify_plan = classify_options.plan(session)
-    read_options = input_options.read_options()
+    if not COLUMN_PREFIX.fullmatch(prefix):
+        raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
+    read_options = input_options.read_options()._replace(prefix=prefix)
+    earlier_answers = EarlierAnswers(session, prefix)
     printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
     if not session.is_remote:
         wiring.destinations.check_templates(session.config)
@@ -143,10 +213,12 @@ def run(
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
             tables = input_tables.tables(session, opened_inputs, read_options)
+            tables = [earlier_answers.checked(table) for table in tables]
             return preview_tables(session, printer, tables, input_options)
         input_streams = input_tables.looked_through(session, opened_inputs, read_options)
         tables = input_tables.tables(session, input_streams, read_options)
         check_columns(printer, tables)
+        tables = [earlier_answers.checked(table) for table in tables]
         input_tables.check_written(
             session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
@@ -154,7 +226,9 @@ def run(
         try:
             shows_progress, rows_to_run = session.shows_progress(printer.format), partial(total_of, input_streams)
             run_bar = ProgressBar(session, "running", shows_progress, rows_to_run)
-            run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, strict=input_options.strict)
+            run_outcomes = partial(
+                _run_outcomes, run_bar, classify_plan, run_summary, earlier_answers, strict=input_options.strict
+            )
             print_rows(printer, tables, run_outcomes)
         finally:
             run_summary.close()
@@ -230,14 +304,16 @@ class RunSummary:
 
 
 def _run_outcomes(
-    run_bar: ProgressBar, classify_plan: ClassifyPlan, run_summary: RunSummary, table: Table, *, strict: bool
-) -> Iterator[RunOutcome]:
+    run_bar: ProgressBar, classify_plan: ClassifyPlan, run_summary: RunSummary, earlier_answers: EarlierAnswers,
+    table: Table, *, strict: bool,
+) -> Iterator[RunOutcome]:  # fmt: skip
     rows_to_run = input_tables.until_rejected(table.rows) if strict else table.rows
     interruptible_rows = run_bar.session.stopper.interruptible(rows_to_run)
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
     for run_outcome in in_order(
         run_summary.of_rows(run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan))
     ):
+        earlier_answers.check(table, run_outcome)
         run_summary.add(run_outcome)
         run_summary.rejections.see(run_outcome, table)
         yield run_outcome
