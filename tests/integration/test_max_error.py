@@ -1,13 +1,18 @@
 """`max_error`: which answers are sure, how many labels are missing, and when a promise is withdrawn."""
 
 import json
+import sqlite3
+from csv import writer
+from pathlib import Path
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
+from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
+from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.wrapped_classifier import Bounded
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
@@ -136,6 +141,104 @@ def test_verdicts_count_once_and_what_was_learned_does_not(world: World) -> None
     found = shelf.graded("fake-1")
     assert sorted(found) == [("Billing", 0.7, "Billing", "a"), ("Billing", 0.9, "General", "b")]
     assert shelf.graded("another") == []
+
+
+def test_copies_of_a_text_prove_as_much_as_the_text(fitted: Cli) -> None:
+    """80 rows that differ by a number are one label, also if they come in two files and as verdicts."""
+    (fitted.folder / "config.yaml").write_text(CONFIG)
+    copies = [f"Please refund invoice {n} I was charged twice" for n in range(80)]
+    for name, lines in (("a.csv", copies), ("b.csv", [f"<p>{line.upper()}!</p>" for line in copies])):
+        (fitted.folder / name).write_text("subject,label\n" + "".join(f"{line},Billing\n" for line in lines))
+        done = fitted("eval", name, "--calibrate")
+        assert "Billing (58)" in done.stderr, done.stderr
+    (fitted.folder / "tickets.csv").write_text("subject\n" + "".join(f"{line}.\n" for line in copies))
+    fitted("create", "tickets.csv", "-q")
+    fitted("classify", "-q")
+    given = "".join(json.dumps({"ticket_id": t, "category": "Billing"}) + "\n" for (t,) in ids_of(fitted))
+    assert fitted("verdict", "-", "-q", stdin=given).returncode == 0
+    doctor = fitted("doctor", "-o", "jsonl").stdout
+    assert "Billing (58)" in doctor
+    assert rows(fitted.db, "select count(*) from graded_answers") == [(160,)]
+
+
+def ids_of(cli: Cli) -> list[tuple[object, ...]]:
+    return rows(cli.db, "select ticket_id from tickets")
+
+
+def test_what_a_forgotten_ticket_proved_is_erased(fitted: Cli) -> None:
+    promising(fitted, "description,label\nmy refund is late,Billing\nthe app crashes,Technical\n")
+    fitted("create", "-q", "--description", "my refund is late", "--customer-id", "c-1")
+    fitted("classify", "-q")
+    assert rows(fitted.db, "select count(*) from graded_answers") == [(2,)]
+    assert fitted("forget", "--customer-id", "c-1", "--yes").returncode == 0
+    assert rows(fitted.db, "select label from graded_answers") == [("Technical",)]
+
+
+OTHER_SPELLINGS = {
+    "CRLF": lambda text: text.replace(" ", "\r\n", 1),
+    "capitals": str.upper,
+    "full stop": "{}.".format,
+    "thanks": "{}\nThanks".format,
+    "HTML": "<div><p>{}</p></div>".format,
+}
+
+
+def spelt_otherwise(folder: Path) -> None:
+    learned = others(30)
+    (folder / "config.yaml").write_text(CONFIG + CATEGORIES)
+    (folder / "teach.csv").write_text(a_csv(learned))
+    for name, spelling in OTHER_SPELLINGS.items():
+        lines = [[spelling(text), label] for text, label in learned]
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            writer(file).writerows([["description", "label"], *lines])
+
+
+def test_what_was_learned_proves_nothing_in_another_spelling(fitted: Cli) -> None:
+    spelt_otherwise(fitted.folder)
+    assert fitted("eval", "CRLF.csv", "--calibrate").returncode == 0
+    assert fitted("learn", "teach.csv", "-q").returncode == 0
+    for name in OTHER_SPELLINGS:
+        done = fitted("eval", f"{name}.csv", "--calibrate")
+        assert done.returncode == 2, name
+        assert "cannot be calibrated on tickets that it has learned from" in done.stderr, name
+        assert "note: 90 of these 90 tickets were learned from, so the accuracy is too high" in done.stderr, name
+
+
+def test_a_model_of_an_earlier_release_says_what_it_does_not_recognise(fitted: Cli) -> None:
+    spelt_otherwise(fitted.folder)
+    fitted("learn", "teach.csv", "-q")
+    with sqlite3.connect(fitted.db) as db:
+        [(weights,)] = db.execute("select weights from versions").fetchall()
+        db.execute("update versions set weights = ?", [Model.from_bytes(weights)._replace(copies=None).to_bytes()])
+    db.close()
+    unrecognised = "it recognises 90 of its texts only in their exact spelling"
+    done = fitted("eval", "capitals.csv", "--calibrate")
+    assert (done.returncode, unrecognised in done.stderr) == (0, True)
+    assert unrecognised in fitted("doctor", "-o", "jsonl").stdout
+    # What it has learned before is learned once more, under the same name, so that what was proven stays proven.
+    done = fitted("learn", "teach.csv")
+    assert "version 2 is in use" in done.stderr
+    assert unrecognised not in fitted("doctor", "-o", "jsonl").stdout
+    assert fitted("eval", "capitals.csv", "--calibrate").returncode == 2
+    # What the earlier release took for labels is gone.
+    assert rows(fitted.db, "select count(*) from graded_answers") == [(0,)]
+    assert "already" in fitted("learn", "teach.csv").stderr
+
+
+def test_texts_of_verdicts_are_recognised_by_an_earlier_model_too(fitted: Cli) -> None:
+    spelt_otherwise(fitted.folder)
+    fitted("create", "teach.csv", "-q")
+    given = "".join(json.dumps({"external_id": f"L-{n}", "category": c}) + "\n" for n, (_, c) in enumerate(others(30)))
+    fitted("verdict", "-", "-q", stdin=given)
+    assert "version 1 is in use" in fitted("learn").stderr
+    with sqlite3.connect(fitted.db) as db:
+        [(weights,)] = db.execute("select weights from versions").fetchall()
+        db.execute("update versions set weights = ?", [Model.from_bytes(weights)._replace(copies=None).to_bytes()])
+    db.close()
+    done = fitted("eval", "capitals.csv", "--calibrate")
+    assert done.returncode == 2
+    assert "exact spelling" not in done.stderr
+    assert "already" in fitted("learn").stderr
 
 
 def bounded(world: World, **thresholds: float) -> None:

@@ -40,6 +40,7 @@ from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.classifications import Classification, ClassifyPlan, QuestionSpec
 from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
+from triage_cli.domain.evaluation.error_bounds import LabelledAnswer
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
 from triage_cli.domain.runs import Lease, Run
@@ -499,7 +500,10 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         ("trials", lambda pg, _lease: pg.erase(["T-1"])),
         ("versions", lambda pg, _lease: SqlModelRegistry(pg).add_version(LEARNED, CHANGED)),
         ("trials", lambda pg, lease: SqlModelRegistry(pg).keep_trials([PAID], lease)),
-        ("graded_answers", lambda pg, _lease: SqlModelRegistry(pg).keep_graded([(PAID, "Billing")])),
+        (
+            "graded_answers",
+            lambda pg, _lease: SqlModelRegistry(pg).keep_graded([LabelledAnswer(PAID, "Billing", "refund")]),
+        ),
         ("spikes", lambda pg, _lease: SqlInflow(pg).keep_spikes([SPIKE], CHANGED)),
         ("classified_by", lambda pg, _lease: CategoryMemory(pg.database).keep(["A"], None, "here")),
         ("api_keys", lambda pg, _lease: SqlApiAccess(pg.database).add_key(ApiKey("k", "ann", b"", "admin", now()))),

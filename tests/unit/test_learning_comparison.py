@@ -63,6 +63,9 @@ class Memory:
     def lacks_encoder(self, _weights: bytes) -> bool:
         return False
 
+    def lacks_copies(self, _weights: bytes) -> bool:
+        return False
+
 
 def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
     weights = trainer.fit([*rows, *(Labelled(text, "a") for text in others)])

@@ -42,7 +42,7 @@ class Trainer(Protocol):
         """A trainer returns a model's log loss on each labelled text, in nats."""
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """A trainer tells for each text whether a model was trained on it."""
+        """A trainer tells for each text whether a model was trained on exactly this text."""
 
     def number_learned(self, weights: bytes) -> int:
         """A trainer tells how many labelled texts a model was trained on."""
@@ -52,6 +52,9 @@ class Trainer(Protocol):
 
     def lacks_encoder(self, weights: bytes) -> bool:
         """A trainer tells whether a model was trained without the encoder that is configured."""
+
+    def lacks_copies(self, weights: bytes) -> bool:
+        """A trainer tells whether a model, of an earlier release, knows what it learned by its exact spelling alone."""
 
 
 class Classifier(Protocol):

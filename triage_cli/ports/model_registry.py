@@ -1,12 +1,12 @@
 """Port of the model registry: versions of the embedded model, calibrations, graded answers, error bounds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
+from triage_cli.domain.evaluation.error_bounds import GradedAnswer, LabelledAnswer, StoredBound
 from triage_cli.domain.runs import Lease
 from triage_cli.domain.training_records import Labelled, ModelVersion
 
@@ -54,10 +54,13 @@ class ModelRegistry(Protocol):
         """A registry keeps a calibration, replacing an earlier one with the same fingerprint."""
 
     def graded(self, fingerprint: str) -> list[GradedAnswer]:
-        """A registry returns graded answers to a question, each text once; a verdict overrules a file's label."""
+        """A registry returns graded answers to a question; a verdict overrules a file's label.
 
-    def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
-        """A registry keeps graded answers: answers with the labels of their texts."""
+        A text and its copies in other spellings count once for each category that was answered.
+        """
+
+    def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
+        """A registry keeps answers about labelled texts, and drops those about texts that a model has learned."""
 
     def error_bounds(self) -> list[StoredBound]:
         """A registry returns the error bounds that were found last, by classifier and category."""

@@ -1,12 +1,13 @@
 """The tables of calibrations, of graded answers to labelled texts, and of the error bounds that follow from them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from triage_cli.domain.audit.events import Event
 from triage_cli.domain.changes import Change
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, StoredBound
+from triage_cli.domain.evaluation.error_bounds import GradedAnswer, LabelledAnswer, StoredBound
+from triage_cli.domain.evaluation.near_duplicates import copy_key
 from triage_cli.domain.tickets import text_of
 from triage_cli.stores.database import Db, Tables
 
@@ -17,7 +18,11 @@ KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
 KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at)
     values (?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
     category = excluded.category, confidence = excluded.confidence, at = excluded.at"""
-GRADED_ANSWERS = "select answer_key, category, confidence, label from graded_answers where fingerprint = ?"
+# A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
+# the former alone.
+DROP_GRADED = "delete from graded_answers where fingerprint = ? and answer_key >= ? and answer_key < ?"
+GRADED_ANSWERS = """select answer_key, category, confidence, label from graded_answers where fingerprint = ?
+    order by at, answer_key"""
 # The answers to one question about tickets that a person has decided, oldest first.
 JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
     c.confidence_source, t.subject, t.description, t.extra
@@ -64,22 +69,38 @@ class CalibrationTables:
     # -- labels, and the error bounds that follow from them
 
     def graded(self, fingerprint: str) -> list[GradedAnswer]:
-        """Return the answers to a question about labelled texts, each text once; a verdict overrules a file's label."""
-        graded_rows = self._database.read(GRADED_ANSWERS, (fingerprint,))
-        graded_answers = {answer_key: GradedAnswer(*answer) for answer_key, *answer in graded_rows}
+        """Return the answers to a question about labelled texts; a verdict overrules a file's label.
+
+        A text and its copies in other spellings count once a category: the first that was decided, else the first of
+        the files.
+        """
+        judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
         for answer_key, category, confidence, label, source, *ticket in self._database.read(
             JUDGED_ANSWERS, (fingerprint,)
         ):
-            graded_text = text_of(*ticket) if source == "model" else ""
-            graded_answers[answer_key] = GradedAnswer(category, confidence, label, graded_text)
+            graded_text = text_of(*ticket)
+            answer = GradedAnswer(category, confidence, label, graded_text if source == "model" else "")
+            judged_answers[answer_key] = (_copies_of(graded_text), answer)
+        graded_answers: dict[tuple[str, str], GradedAnswer] = {}
+        for copies, answer in judged_answers.values():
+            graded_answers.setdefault((copies, answer.category), answer)
+        judged_copies = {copies for copies, _ in judged_answers.values()}
+        for graded_key, *graded in self._database.read(GRADED_ANSWERS, (fingerprint,)):
+            answer_key, _, copies = graded_key.partition(" ")
+            if answer_key not in judged_answers and copies not in judged_copies:
+                answer = GradedAnswer(*graded)
+                graded_answers.setdefault((copies or answer_key, answer.category), answer)
         return list(graded_answers.values())
 
-    def keep_graded(self, answers: Sequence[tuple[Classification, str]]) -> None:
-        """Store answers with the labels of their texts."""
+    def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
+        """Store answers with the labels of their texts; drop answers about texts that were learned."""
 
         def keep_graded(db: Db) -> None:
-            for answer, label in answers:
-                key = (answer.fingerprint, answer.answer_key)
+            for answer in learned:
+                _drop_graded(db, answer)
+            for answer, label, text in answers:
+                _drop_graded(db, answer)
+                key = (answer.fingerprint, f"{answer.answer_key} {_copies_of(text)}")
                 db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
 
         self._database.write(keep_graded)
@@ -98,3 +119,12 @@ class CalibrationTables:
             self._store.log(db, [Change(event)])
 
         self._database.write(keep_bounds)
+
+
+def _copies_of(text: str) -> str:
+    return f"{copy_key(text):016x}"
+
+
+def _drop_graded(db: Db, answer: Classification) -> None:
+    """Drop what is stored of an answer, under whatever key of its text's copies."""
+    db.execute(DROP_GRADED, (answer.fingerprint, answer.answer_key, f"{answer.answer_key}!"))

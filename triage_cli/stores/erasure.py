@@ -16,8 +16,11 @@ ERASE_TEXTS = (
     # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
-    """delete from graded_answers where answer_key in (select answer_key from classifications
-        where ticket_id in (select value from json_each(:ids)))""",
+    # After the key of an answer they have that of the text's copies.
+    """delete from graded_answers where (fingerprint, answer_key) in (select g.fingerprint, g.answer_key
+        from classifications c join graded_answers g
+        on g.fingerprint = c.fingerprint and g.answer_key >= c.answer_key and g.answer_key < c.answer_key || '!'
+        where c.ticket_id in (select value from json_each(:ids)))""",
     # The request stays with the provider, who bills it: its item waits for the cost alone.
     "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     """update classifications set reason = null, answer_key = ''

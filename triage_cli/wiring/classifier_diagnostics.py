@@ -16,7 +16,7 @@ from triage_cli.runtime.stop import StopControl
 from triage_cli.service.answers import answers
 from triage_cli.service.run_recorder import recorded_run
 from triage_cli.wiring.classifiers import Caller, encoder_of, open_classifier, open_llm_classifier, paid_steps
-from triage_cli.wiring.learned_models import suited, unsuited
+from triage_cli.wiring.learned_models import suited, unsuited, with_copies
 from triage_cli.wiring.promised_thresholds import find_error_bounds
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
@@ -73,10 +73,14 @@ def learned_version(config: Config) -> tuple[str, bool] | None:
     version = open_model_registry(store).active()
     if version is None:
         return None
-    suits = suited(version, with_first_names(config, store), store) is not None
+    model = suited(version, with_first_names(config, store), store)
     labelled = json.loads(version.metrics)["labelled"]
     description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
-    return (description, True) if suits else (f"{unsuited(version)}: not in use", False)
+    if model is None:
+        return f"{unsuited(version)}: not in use", False
+    unrecognised: list[str] = []
+    with_copies(version, model, store, unrecognised.append)
+    return "; ".join((description, *unrecognised)), True
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:

@@ -103,18 +103,19 @@ def _with_thresholds(
 ) -> Classifier:  # fmt: skip
     """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
     calibrated = _calibrated(store, spec, classifier, tell) or classifier
-    return _bounded(config, store, spec, calibrated, caller) or calibrated
+    return _bounded(config, store, spec, calibrated, caller, tell) or calibrated
 
 
 def _bounded(
-    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller
-) -> "Bounded | None":
+    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
+    tell: Callable[[str], None] | None = None,
+) -> "Bounded | None":  # fmt: skip
     if spec.max_error is None:
         return None
     from triage_cli.classifiers.wrapped_classifier import Bounded
     from triage_cli.wiring import promised_thresholds
 
-    category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error)
+    category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error, tell)
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:

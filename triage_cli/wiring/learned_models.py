@@ -63,7 +63,7 @@ def _fitted_again(
         labels = {row.text: category_names.match(row.category) for row in open_model_registry(store).labelled()}
         learned_texts = [
             text
-            for text, is_known in zip(labels, fitted_model.has_learned(old_model, list(labels)), strict=True)
+            for text, is_known in zip(labels, fitted_model.knows_exactly(old_model, list(labels)), strict=True)
             if is_known
         ]
         if not learned_texts or len({fitted_model.text_number(text) for text in learned_texts}) < len(old_model.seen):
@@ -79,6 +79,29 @@ def _fitted_again(
         weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts], encoder).to_bytes()
         store.keep_model(model_key, weights, {"version": version.version, "labelled": len(learned_texts)})
     return fitted_model.Model.from_bytes(weights)
+
+
+def with_copies(
+    version: ModelVersion, model: "Model", store: Store, tell: Callable[[str], None] | None = None
+) -> "Model":
+    """Return a learned model that recognises its texts in other spellings; one of an earlier release by stored texts.
+
+    `tell` gets a message if some of its texts are not stored, so that copies of them are not recognised.
+    """
+    from triage_cli.classifiers.embedded import fitted_model
+
+    if not fitted_model.lacks_copies(model):
+        return model
+    texts = list({row.text for row in open_model_registry(store).labelled()})
+    learned_texts = [
+        text for text, is_known in zip(texts, fitted_model.knows_exactly(model, texts), strict=True) if is_known
+    ]
+    if tell is not None and (number := len(model.seen) - len(learned_texts)):
+        tell(
+            f"{version_name_of(version)} is of {_EARLIER_RELEASE}: it recognises {number:,} of its texts only in their "
+            "exact spelling, so copies of these in another one count as labels; next: triage learn with their file"
+        )
+    return model._replace(copies=fitted_model.copy_numbers(learned_texts))
 
 
 def version_name_of(version: ModelVersion) -> str:

@@ -66,7 +66,7 @@ def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable
         return open_classifier(with_first_names(config, store), store, plan, Caller(actor, run_id, {}), tell)
 
     def learned(texts: Sequence[str]) -> list[bool]:
-        return has_learned(config, store, texts)
+        return has_learned(config, store, texts, tell)
 
     registry = open_model_registry(store)
     return EvaluationRun(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)

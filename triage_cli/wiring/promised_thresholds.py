@@ -12,18 +12,20 @@ from triage_cli.domain.evaluation.calibration import Curve
 from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds
 from triage_cli.ports.model_registry import ModelRegistry
 from triage_cli.ports.storage import Store
-from triage_cli.wiring.learned_models import suited
+from triage_cli.wiring.learned_models import suited, with_copies
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 
-def find_error_bounds(config: Config, store: Store, fingerprint: str, max_error: float) -> dict[str, ErrorBound]:
+def find_error_bounds(
+    config: Config, store: Store, fingerprint: str, max_error: float, tell: Callable[[str], None] | None = None
+) -> dict[str, ErrorBound]:
     """Return the bound of each category for a question, from the answers to it about labelled texts.
 
-    Texts from which the embedded model has learned do not count.
+    Texts from which the embedded model has learned do not count. `tell` gets a message if not all are recognised.
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint)
-    learned = has_learned(config, store, [answer.text for answer in graded_answers])
+    learned = has_learned(config, store, [answer.text for answer in graded_answers], tell)
     calibration = registry.calibration(fingerprint)
     if calibration is not None:
         curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
@@ -32,8 +34,13 @@ def find_error_bounds(config: Config, store: Store, fingerprint: str, max_error:
     return bounds(unlearned, [category.name for category in config.categories], max_error)
 
 
-def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool]:
-    """Return for each text whether the embedded model in use was trained on it; an empty text never was."""
+def has_learned(
+    config: Config, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
+) -> list[bool]:
+    """Return for each text whether the embedded model in use was trained on it, be it in another spelling.
+
+    An empty text never was. `tell` gets a message if not all texts are recognised in other spellings.
+    """
     version = open_model_registry(store).active() if any(texts) else None
     if version is None:
         return [False] * len(texts)
@@ -42,6 +49,7 @@ def has_learned(config: Config, store: Store, texts: Sequence[str]) -> list[bool
     model = suited(version, with_first_names(config, store), store)
     if model is None:
         return [False] * len(texts)
+    model = with_copies(version, model, store, tell)
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 

@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fitted_model import (
-    Model,
-)
+from triage_cli.classifiers.embedded.fitted_model import Model, copy_numbers
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet
@@ -46,6 +44,8 @@ def fit(
         choice = choices[1] if choices else training_set.choose_hyperparameters()
         beside = training_set.model(choice, learned)._replace(english=english)
         model = model._replace(beside=beside._replace(encoder=encoder.fingerprint))
+    if labelled:
+        model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))
     return model
 
 

@@ -1,7 +1,7 @@
 """The fitted model of the embedded classifier, and its serialization."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain.errors import TriageError
+from triage_cli.domain.evaluation.near_duplicates import copy_keys, keys_of_originals
 from triage_cli.domain.tickets import Category
 from triage_cli.runtime.installation import AGAIN
 
@@ -36,7 +37,9 @@ class Model(NamedTuple):
     `english` if few of the labelled texts were in another language, so that a language that was not taught is not read.
     `other` is asked about texts in other languages, if it was taught theirs. `beside` is asked about texts of which
     this one is unsure: its `vectors` go on with the dimensions of the encoder whose fingerprint is `encoder`.
-    `method` is the `METHOD` that it was fitted by; only a model of the present one can answer.
+    `method` is the `METHOD` that it was fitted by; only a model of the present one can answer. `copies` are the hashes
+    (`copy_numbers`) by which copies of the labelled texts in another spelling are recognised, ascending; None in a
+    model of an earlier release, and in one within another.
     """
 
     labels: tuple[str, ...]
@@ -56,11 +59,13 @@ class Model(NamedTuple):
     beside: "Model | None" = None
     encoder: str = ""
     method: str = METHOD
+    copies: NDArray[np.uint32] | None = None
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         npz_file = BytesIO()
         head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.encoder]
+        copies: dict[str, Any] = {} if self.copies is None else {"copies": self.copies}
         np.savez_compressed(
             npz_file,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
@@ -68,6 +73,7 @@ class Model(NamedTuple):
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
             seen=self.seen, taught=self.taught,
             english=np.bool_(self.english), other=_nested_bytes(self.other), beside=_nested_bytes(self.beside),
+            **copies,
         )  # fmt: skip
         return npz_file.getvalue()
 
@@ -85,6 +91,7 @@ class Model(NamedTuple):
                     arrays["taught"] if added else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
                     _nested_model(arrays, "other"), _nested_model(arrays, "beside"), encoder, method,
+                    arrays.get("copies"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -140,10 +147,29 @@ def word_number(word: str) -> int:
     return crc32(word.encode("utf-8", "surrogatepass"))
 
 
-def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
-    """Return for each text whether a model was trained on it."""
+def copy_numbers(texts: Iterable[str]) -> NDArray[np.uint32]:
+    """Return 32-bit hashes, ascending, by which copies of texts can be recognised and nothing can be read."""
+    return np.array(sorted({key & 0xFFFFFFFF for text in texts for key in copy_keys(text)}), np.uint32)
+
+
+def knows_exactly(model: Model, texts: Sequence[str]) -> list[bool]:
+    """Return for each text whether a model was trained on exactly this text."""
     seen_texts = set(model.seen.tolist())
     return [text_number(text) in seen_texts for text in texts]
+
+
+def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
+    """Return for each text whether a model was trained on it, be it in another spelling."""
+    copies = set() if model.copies is None else set(model.copies.tolist())
+    return [
+        is_known or any(key & 0xFFFFFFFF in copies for key in keys_of_originals(text))
+        for text, is_known in zip(texts, knows_exactly(model, texts), strict=True)
+    ]
+
+
+def lacks_copies(model: Model) -> bool:
+    """Return whether an earlier release has fitted a model, which kept the exact spelling of what it learned alone."""
+    return model.copies is None and len(model.seen) > 0
 
 
 def knows_encoder(model: Model, encoder: str) -> bool:

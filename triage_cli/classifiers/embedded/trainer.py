@@ -7,7 +7,7 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
-from triage_cli.classifiers.embedded.fitted_model import Model, has_learned, knows_encoder, suited_model
+from triage_cli.classifiers.embedded.fitted_model import Model, knows_encoder, knows_exactly, lacks_copies, suited_model
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
@@ -70,8 +70,8 @@ class Trainer:
         return losses
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether a model was trained on it."""
-        return has_learned(Model.from_bytes(weights), texts)
+        """Return for each text whether a model was trained on exactly this text."""
+        return knows_exactly(Model.from_bytes(weights), texts)
 
     def number_learned(self, weights: bytes) -> int:
         """Return how many labelled texts a model was trained on."""
@@ -84,6 +84,10 @@ class Trainer:
     def lacks_encoder(self, weights: bytes) -> bool:
         """Return whether a model was trained without the encoder that is configured."""
         return not knows_encoder(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
+
+    def lacks_copies(self, weights: bytes) -> bool:
+        """Return whether a model of an earlier release cannot recognise what it has learned in another spelling."""
+        return lacks_copies(Model.from_bytes(weights))
 
     def _suited_model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)

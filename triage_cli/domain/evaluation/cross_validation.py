@@ -1,16 +1,13 @@
 """Folds of labelled texts for cross-validation: near duplicates stay together, and labels are spread evenly."""
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from random import Random
 from zlib import crc32
 
 from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
+from triage_cli.domain.evaluation.near_duplicates import LONG, distinct_words
 
-NUMBER = re.compile(r"\d+")
-WORD = re.compile(r"[^\W_]{2,}|0+")
-LONG = 12  # distinct words from which on texts with nearly the same words are near duplicates, in one fold
 # MinHash bands: texts that share 9 words of 10 agree in a band 4 times in 5, with 1 of 5 almost never.
 BANDS, ROWS = 5, 10
 
@@ -24,20 +21,20 @@ def groups_of(texts: Sequence[str]) -> list[int]:
     first_by_key: dict[Hashable, int] = {}
     hashes: dict[str, list[int]] = {}
     for text_index, text in enumerate(texts):
-        distinct_words = set(WORD.findall(NUMBER.sub("00", text.casefold())))
-        duplicate_keys: list[Hashable] = [frozenset(distinct_words) if distinct_words else text]
-        if len(distinct_words) >= LONG:
-            duplicate_keys += _minhash_bands(distinct_words, hashes)
+        folded = distinct_words(text)
+        duplicate_keys: list[Hashable] = [folded or text]
+        if len(folded) >= LONG:
+            duplicate_keys += _minhash_bands(folded, hashes)
         for duplicate_key in duplicate_keys:
             duplicates.join(text_index, first_by_key.setdefault(duplicate_key, text_index))
     return [duplicates.root(text_index) for text_index in range(len(texts))]
 
 
-def _minhash_bands(distinct_words: set[str], hashes: dict[str, list[int]]) -> list[Hashable]:
-    for word in distinct_words - hashes.keys():
+def _minhash_bands(folded: frozenset[str], hashes: dict[str, list[int]]) -> list[Hashable]:
+    for word in folded - hashes.keys():
         bits = Random(crc32(word.encode("utf-8", "surrogatepass"))).getrandbits(32 * BANDS * ROWS)  # noqa: S311 - no secret
         hashes[word] = [bits >> 32 * n & 0xFFFFFFFF for n in range(BANDS * ROWS)]
-    min_hashes = [min(column) for column in zip(*(hashes[word] for word in distinct_words), strict=True)]
+    min_hashes = [min(column) for column in zip(*(hashes[word] for word in folded), strict=True)]
     return [(band, *min_hashes[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.binomial import at_most
 from triage_cli.domain.evaluation.confidence_intervals import upper_bound
 
@@ -34,6 +35,14 @@ class GradedAnswer(NamedTuple):
     confidence: float
     label: str
     text: str = ""
+
+
+class LabelledAnswer(NamedTuple):
+    """A classifier's answer about a text of a labelled file, with its label; an empty one is none of the categories."""
+
+    answer: Classification
+    label: str
+    text: str
 
 
 class ErrorBound(NamedTuple):

@@ -29,9 +29,10 @@ from triage_cli.service.learning.graded_rows import (
     LearnedTickets,
     Mistake,
     gradable_answers,
-    graded_answers,
     graded_row_of,
     is_embedded,
+    labelled_answers,
+    learned_answers,
     learned_tickets,
     surest_mistakes,
 )
@@ -153,7 +154,12 @@ class EvaluationRun:
             seconds = time.monotonic() - started_at
             if fit:
                 self._registry.keep_graded(
-                    [pair for graded_row in graded_rows for pair in graded_answers(graded_row, self._labels)]
+                    (
+                        labelled_answer
+                        for graded_row in graded_rows
+                        for labelled_answer in labelled_answers(graded_row, labelled_rows, self._labels)
+                    ),
+                    (answer for graded_row in graded_rows for answer in learned_answers(graded_row)),
                 )
             calibrations = tuple(self._fit(graded_rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from triage_cli.domain.classifications import Answer, Classification
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.evaluation.error_bounds import LabelledAnswer
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.training_records import Labelled
 
@@ -73,10 +74,18 @@ def gradable_answers(graded_row: GradedRow) -> Iterator[Classification]:
             yield step
 
 
-def graded_answers(graded_row: GradedRow, labels: Collection[str]) -> list[tuple[Classification, str]]:
+def learned_answers(graded_row: GradedRow) -> list[Classification]:
+    """Return the answers that tell nothing, since the embedded model has learned the text."""
+    return [step for step in graded_row.steps if graded_row.learned and is_embedded(step)]
+
+
+def labelled_answers(
+    graded_row: GradedRow, labelled_rows: Sequence[Labelled], labels: Collection[str]
+) -> list[LabelledAnswer]:
     """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
     label = graded_row.label if graded_row.label in labels else ""
-    return [(step, label) for step in gradable_answers(graded_row)]
+    text = labelled_rows[graded_row.row].text
+    return [LabelledAnswer(step, label, text) for step in gradable_answers(graded_row)]
 
 
 def is_embedded(step: Classification) -> bool:

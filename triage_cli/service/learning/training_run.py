@@ -113,8 +113,12 @@ class TrainingRun:
             training_data.skipped.total(), len(training_data.overruled),
         )  # fmt: skip
         in_use = self._in_use(labelled_rows, used_version)
-        lacks_encoder = in_use.whole and self._trainer.lacks_encoder(in_use.weights)
-        if reason := too_few(labelled_rows) or ("" if lacks_encoder else _nothing_new(in_use)):
+        is_outdated = in_use.whole and (
+            self._trainer.lacks_encoder(in_use.weights)
+            # The store has the texts of verdicts; those of a file are known only while it is here.
+            or (bool(training_data.file_rows) and self._trainer.lacks_copies(in_use.weights))
+        )
+        if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use)):
             return report._replace(reason=reason)
         unlabelled = self._trainer.weighed(labelled_rows, self._registry.unlabelled(MOST_UNLABELLED))
         settings = shared_settings(self._trainer, labelled_rows, unlabelled)

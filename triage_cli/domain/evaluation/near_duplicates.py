@@ -1,0 +1,88 @@
+"""Near duplicates: a text that comes again in another spelling, or with a few words more or less.
+
+Line ends, case, accents' encoding, punctuation, the order of words, numbers and HTML make no other text of it. What is
+kept of a text are hashes of sets of its words, by which a copy is recognised and nothing can be read.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from html import unescape
+
+from triage_cli.domain.hostile_text.invisible import UNSEEN
+
+NUMBER = re.compile(r"\d+")
+WORD = re.compile(r"[^\W_]{2,}|0+")
+TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
+LONG = 12  # distinct words from which on texts with nearly the same words are near duplicates
+# The words of a text are in so many parts, by their hashes. A word that was added changes one of them.
+PARTS = 8
+LEAST_COMMON = 2  # words that copies have in common at least, unless they have all
+# Sketches of long texts: texts that share 9 words of 10 agree in one 9 times in 10, with 1 of 2 about once in 50.
+SKETCHES, SKETCH_WORDS = 5, 8
+_MASK = (1 << 64) - 1
+_MULTIPLIERS = [(0x9E3779B97F4A7C15 * (2 * n + 1) ^ 0xC2B2AE3D27D4EB4F) & _MASK | 1 for n in range(PARTS)]
+
+
+def distinct_words(text: str) -> frozenset[str]:
+    """Return the words of a text, folded: without case, order and HTML, and with all numbers alike."""
+    if "<" in text or "&" in text:
+        text = unescape(TAG.sub(" ", text))
+    if not text.isascii():
+        text = UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    return frozenset(WORD.findall(NUMBER.sub("00", text.casefold())))
+
+
+def copy_key(text: str) -> int:
+    """Return a 64-bit hash that is the same for all spellings of a text."""
+    return _whole_key(text, _hashes(text))
+
+
+def copy_keys(text: str) -> set[int]:
+    """Return the hashes of a text that are kept, to recognise its copies."""
+    hashes = _hashes(text)
+    return {_whole_key(text, hashes), *_part_keys(hashes, (0,)), *_sketches(hashes)}
+
+
+def keys_of_originals(text: str) -> set[int]:
+    """Return hashes of which the `copy_keys` of a text have one, if this is a copy of it with one word more or less.
+
+    Copies of long texts may differ by more words, if these are few among all.
+    """
+    hashes = _hashes(text)
+    return {_whole_key(text, hashes), *_part_keys(hashes, (-1, 1)), *_sketches(hashes)}
+
+
+def _hashes(text: str) -> list[int]:
+    return [*map(_word_hash, distinct_words(text))]
+
+
+def _whole_key(text: str, hashes: Sequence[int]) -> int:
+    return sum(hashes) & _MASK or _word_hash(f"\0{text}")
+
+
+def _part_keys(hashes: Sequence[int], more: Sequence[int]) -> Iterator[int]:
+    """Yield hashes for each part of the words: of all others, and of how many the part has, with so many `more`."""
+    sums, counts = [0] * PARTS, [0] * PARTS
+    for number in hashes:
+        sums[number % PARTS] += number
+        counts[number % PARTS] += 1
+    whole = sum(hashes)
+    for part in range(PARTS):
+        if len(hashes) - counts[part] >= LEAST_COMMON:
+            for count in more:
+                yield whole - sums[part] + _MULTIPLIERS[part] * (counts[part] + count) & _MASK
+
+
+def _sketches(hashes: Sequence[int]) -> Iterator[int]:
+    """Yield hashes of some words of a long text, the same for most texts with nearly the same words."""
+    if len(hashes) >= LONG:
+        for multiplier in _MULTIPLIERS[:SKETCHES]:
+            yield sum(sorted([number * multiplier & _MASK for number in hashes])[:SKETCH_WORDS]) & _MASK
+
+
+@lru_cache(maxsize=1 << 15)
+def _word_hash(word: str) -> int:
+    return int.from_bytes(blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest())
