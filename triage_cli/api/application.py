@@ -21,8 +21,8 @@ ENDPOINT_THREADS = 100
 # What a page of an allowed origin may send to the application, and read of it.
 CORS_OPTIONS: Mapping[str, Any] = {
     "allow_methods": ("GET", "POST", "DELETE"),
-    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "X-Request-Id"),
-    "expose_headers": ("Link", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
+    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"),
+    "expose_headers": ("ETag", "Link", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
 }
 # Threads for `/ready` alone, so that it answers even if all others are busy.
 PROBE_THREADS = 2

@@ -40,20 +40,30 @@ IdempotencyKey = Annotated[
 ]
 
 
-def reply(record: Any, status: int = 200) -> Response:
-    """Return a record as a JSON response."""
-    return Response(to_json(record).encode("utf-8", "replace"), status, media_type="application/json")
+def reply(record: Any, status: int = 200, revision: int | None = None) -> Response:
+    """Return a record as a JSON response; its `ETag` is the revision of the ticket, if it is about one."""
+    headers = {} if revision is None else {"etag": etag(revision)}
+    return Response(to_json(record).encode("utf-8", "replace"), status, headers, "application/json")
+
+
+def etag(revision: int) -> str:
+    """Return the `ETag` of a ticket with this revision."""
+    return f'"{revision}"'
 
 
 class JsonAnswer(NamedTuple):
-    """A JSON response that is still to be made: its status and its record."""
+    """A JSON response that is still to be made: its status, its record, and the revision of the ticket in it.
+
+    The repetition of a request gets no revision: the ticket may have another one by then.
+    """
 
     status: int
     record: Any
+    revision: int | None = None
 
     def response(self) -> Response:
         """Return this JSON answer as a response."""
-        return reply(self.record, self.status)
+        return reply(self.record, self.status, self.revision)
 
 
 class IdempotentRequest:
@@ -88,7 +98,7 @@ class IdempotentRequest:
             raise
         answer_text = to_json(json_answer.record)
         self._idempotency_keys.close(self._caller_id, self._key, json_answer.status, answer_text)
-        return Response(answer_text, json_answer.status, media_type="application/json")
+        return json_answer.response()
 
     @contextmanager
     def _kept_at_work(self, key: str) -> Iterator[None]:

@@ -23,6 +23,7 @@ from triage_cli.api.openapi_errors import (
 )
 from triage_cli.api.schemas import bulk as outcome_schemas
 from triage_cli.api.schemas import shared_fields as problem_schemas
+from triage_cli.api.schemas import tickets as ticket_schemas
 
 SERVERS = [{"url": "http://127.0.0.1:8000", "description": "the default address of `triage serve`"}]
 CONTACT = {"name": "The triage project"}
@@ -87,7 +88,7 @@ def _openapi_description(app: FastAPI) -> OpenApi:
 
 def _schemas(schemas: OpenApi) -> OpenApi:
     """Return FastAPI's schemas with those that it does not derive, and with examples."""
-    for model in (problem_schemas.Problem, outcome_schemas.Line):
+    for model in (problem_schemas.Problem, outcome_schemas.Line, ticket_schemas.ChangedProblem):
         schema = model.model_json_schema(ref_template=SCHEMA_REF + "{model}")
         schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's schemas of a 422, which is never sent

@@ -30,6 +30,11 @@ RESPONSE_HEADERS: OpenApi = {
     "WWWAuthenticate": {
         "description": "how to send a key", "schema": TEXT_SCHEMA, "example": 'Bearer realm="triage"',
     },
+    "ETag": {
+        "description": "the revision of the ticket, for `If-Match`; absent where an `Idempotency-Key` is repeated",
+        "schema": TEXT_SCHEMA,
+        "example": '"3"',
+    },
     "Link": {
         "description": "the next page, if there is one",
         "schema": TEXT_SCHEMA,
@@ -55,6 +60,10 @@ EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
         errors.TooLargeError("the body is larger than 1,048,576 bytes", hint="send less at once"),
         "The body is too large",
     ),
+    (
+        errors.ChangedError("T-1001: it has changed since it was shown", hint="read it again"),
+        "The ticket is not the one of `If-Match`",
+    ),
     (errors.MediaTypeError('a body of type "text/html" is not read here'), "The body is of another type"),
     (errors.UsageError("subject: Input should be a valid string"), "The request is not as described here"),
     (errors.RateLimitedError("too many requests", hint="wait 3 s"), "The key's rate limit is used up"),
@@ -66,15 +75,23 @@ EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     ),
 )
 # Headers of single error statuses, besides those of all responses.
-ERROR_HEADERS = {401: ("WWWAuthenticate",), 409: ("RetryAfter",), 429: ("RetryAfter",), 503: ("RetryAfter",)}
+ERROR_HEADERS = {
+    412: ("ETag",),
+    401: ("WWWAuthenticate",),
+    409: ("RetryAfter",),
+    429: ("RetryAfter",),
+    503: ("RetryAfter",),
+}
 HEADER_NAMES = {
     "XRequestId": "X-Request-Id", "RateLimitPolicy": "RateLimit-Policy", "RateLimit": "RateLimit",
     "RetryAfter": "Retry-After", "WWWAuthenticate": "WWW-Authenticate", "Link": "Link",
+    "ETag": "ETag",
 }  # fmt: skip
 # Error statuses of single operations, besides the common ones.
 OPERATION_STATUSES = {
     "/tickets/{ticket_id}/classify": (402, 502),
     "/tickets/{ticket_id}/route": (400, 502),
+    "/tickets/{ticket_id}/verdict": (412,),
     "/classify": (404,),
     "/classify/text": (402, 502),
     "/route": (404,),
@@ -90,7 +107,8 @@ def header_refs(*names: str, open_to_all: bool = False) -> OpenApi:
 
 
 def _error_response(error: errors.TriageError, description: str) -> OpenApi:
-    problem_content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": problem_details(error)}
+    schema_name = "ChangedProblem" if isinstance(error, errors.ChangedError) else "Problem"
+    problem_content = {"schema": {"$ref": f"#/components/schemas/{schema_name}"}, "example": problem_details(error)}
     headers = header_refs(*ERROR_HEADERS.get(error.http_status, ()))
     return {"description": description, "headers": headers, "content": {MEDIA_TYPE: problem_content}}
 

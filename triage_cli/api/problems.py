@@ -39,14 +39,16 @@ def _problem_details(status: int, code: str, detail: str, hint: str = "") -> dic
     return problem | {"detail": detail, "code": code, "hint": hint}
 
 
-def problem_response(error: TriageError) -> Response:
-    """Return the response with the problem details of an error."""
-    headers: dict[str, str] = {}
+def problem_response(
+    error: TriageError, extension: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return the response with the problem details of an error, with further members and headers if there are some."""
+    headers = dict(headers or {})
     if isinstance(error, BusyError | ExhaustedError):
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
     if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = 'Bearer realm="triage"'
-    return _problem_response(error.http_status, error.code, error.message, error.hint, headers)
+    return _response_of(problem_details(error) | dict(extension or {}), headers)
 
 
 def unexpected_problem() -> Response:
@@ -57,8 +59,11 @@ def unexpected_problem() -> Response:
 def _problem_response(
     status: int, code: str, detail: str, hint: str = "", headers: Mapping[str, str] | None = None
 ) -> Response:
-    problem = to_json(_problem_details(status, code, detail, hint))
-    return Response(problem.encode("utf-8", "replace"), status, headers, MEDIA_TYPE)
+    return _response_of(_problem_details(status, code, detail, hint), headers)
+
+
+def _response_of(problem: Mapping[str, Any], headers: Mapping[str, str] | None) -> Response:
+    return Response(to_json(problem).encode("utf-8", "replace"), problem["status"], headers, MEDIA_TYPE)
 
 
 def _allowed_methods(request: Request) -> set[str]:

@@ -171,6 +171,10 @@ class RowError(ItemError, code="rejected"):
     """A row of the input cannot become a ticket."""
 
 
+class ChangedError(RowError, code="changed", http_status=412):
+    """The ticket has changed since the caller saw it, so the verdict was not taken."""
+
+
 class AnswerError(ItemError, code="no_answer", http_status=502):
     """A classifier could not answer this ticket."""
 

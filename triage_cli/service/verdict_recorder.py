@@ -10,7 +10,14 @@ from triage_cli.domain.changes import Change
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import reset
-from triage_cli.domain.errors import AmbiguousError, NotFoundError, RowError, TriageError, UnavailableError
+from triage_cli.domain.errors import (
+    AmbiguousError,
+    ChangedError,
+    NotFoundError,
+    RowError,
+    TriageError,
+    UnavailableError,
+)
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.json_values import storable_text
 from triage_cli.domain.outcomes import Action, Outcome
@@ -166,7 +173,7 @@ def _verdict_refusal(resolved: _ResolvedVerdict) -> RowError | None:
     if ticket.status == "forgotten":
         return RowError(f"{draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
     if draft.shown not in (None, ticket.shown_hash):
-        return RowError(f"{draft.name}: it has changed since it was shown", hint="read it again")
+        return ChangedError(f"{draft.name}: it has changed since it was shown", hint="read it again")
     return None
 
 

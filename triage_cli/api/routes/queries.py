@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
-from triage_cli.api.routes.tickets import TicketName
+from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration as audit_schemas
 from triage_cli.api.schemas import classification as category_schemas
 from triage_cli.api.schemas import reports as stats_schemas
@@ -73,10 +73,11 @@ def _query_selection(query: selection_schemas.TicketConditions) -> Selection:
     )
 
 
-@router.get("/tickets/{ticket_id}", response_model=history_schemas.Whole)
+@router.get("/tickets/{ticket_id}", response_model=history_schemas.Whole, responses={200: WITH_ETAG})
 def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Show one ticket with its whole history."""
-    return reply(history_record(triage.history(ticket_id)))
+    history = triage.history(ticket_id)
+    return reply(history_record(history), revision=history.ticket.revision)
 
 
 @router.get("/tickets/{ticket_id}/why", response_model=history_schemas.Why)

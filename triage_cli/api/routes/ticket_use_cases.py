@@ -140,4 +140,5 @@ def stored_answer(outcome: Outcome[Ticket], once: IdempotentRequest | None = Non
     # Under an idempotency key this is the first response, even if a crash followed the storing of the ticket.
     is_first_response = once is not None and once.identity and outcome.value.identity.startswith(f"{once.identity}:")
     status = 201 if outcome.action == Action.CREATED or is_first_response else 200
-    return JsonAnswer(status, {"ticket_id": outcome.value.ticket_id, "ticket": ticket_record(outcome.value)})
+    ticket = outcome.value
+    return JsonAnswer(status, {"ticket_id": ticket.ticket_id, "ticket": ticket_record(ticket)}, ticket.revision)

@@ -5,13 +5,13 @@ from collections.abc import Collection, Sequence
 from typing import Annotated, Any
 from urllib.parse import unquote
 
-from fastapi import Path, Query
+from fastapi import Header, Path, Query
 from pydantic import AfterValidator
 from starlette.responses import Response
 
 from triage_cli.api import problems
 from triage_cli.api.dependencies import new_router
-from triage_cli.api.idempotency import JsonAnswer, reply
+from triage_cli.api.idempotency import JsonAnswer, etag, reply
 from triage_cli.api.routes.ticket_use_cases import (
     CurrentUseCases,
     TicketUseCases,
@@ -27,8 +27,7 @@ from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.errors import ChangedError, TriageError
 from triage_cli.domain.serialization import delivery_record, ticket_record
 from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
 from triage_cli.ports.triage import Triage
@@ -44,6 +43,17 @@ TicketName = Annotated[
         examples=[selection_schemas.EXAMPLE_NAME],
     ),
 ]
+WITH_ETAG: dict[str, Any] = {"headers": {"ETag": {"$ref": "#/components/headers/ETag"}}}
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        pattern=r'^(\*|((W/)?"[!#-~]*"(, *(W/)?"[!#-~]*")*)?)$',
+        max_length=1000,
+        description="the `ETag` of the ticket that the person saw: if it has changed since, nothing is changed (412)",
+        examples=["*"],
+    ),
+]
 # How many seconds an endpoint waits for a provider's outage, while the caller waits.
 MAX_WAIT = 20.0
 
@@ -52,7 +62,7 @@ MAX_WAIT = 20.0
     "/tickets",
     status_code=201,
     response_model=ticket_schemas.Created,
-    responses={200: {"model": ticket_schemas.Created}},
+    responses={200: WITH_ETAG | {"model": ticket_schemas.Created}, 201: WITH_ETAG},
 )
 def create(
     body: ticket_schemas.TicketIn, use_cases: CurrentUseCases, query: Annotated[ticket_schemas.CreateQuery, Query()]
@@ -107,6 +117,7 @@ def _stored_and_processed(
             "deliveries": deliveries,
             "problem": problems.problem_details(problem) if problem else None,
         },
+        ticket.revision,
     )
 
 
@@ -117,7 +128,9 @@ def _delivery_records(
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
-@router.post("/tickets/{ticket_id}/classify", response_model=classification_schemas.Classified)
+@router.post(
+    "/tickets/{ticket_id}/classify", response_model=classification_schemas.Classified, responses={200: WITH_ETAG}
+)
 def classify(
     ticket_id: TicketName,
     use_cases: CurrentUseCases,
@@ -130,7 +143,8 @@ def classify(
 
     def classify_ticket() -> JsonAnswer:
         outcome = use_cases.classify(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
-        return JsonAnswer(200, _classification_record(outcome_value(outcome, ticket_id)))
+        decided: Decided = outcome_value(outcome, ticket_id)
+        return JsonAnswer(200, _classification_record(decided), decided.ticket.revision)
 
     return use_cases.once(body, classify_ticket)
 
@@ -154,7 +168,7 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
     }
 
 
-@router.post("/tickets/{ticket_id}/route", response_model=routing_schemas.Routed)
+@router.post("/tickets/{ticket_id}/route", response_model=routing_schemas.Routed, responses={200: WITH_ETAG})
 def route(
     ticket_id: TicketName,
     use_cases: CurrentUseCases,
@@ -184,6 +198,7 @@ def route(
                 "status": ticket.status,
                 "problem": problems.problem_details(outcome.error) if outcome.error else None,
             },
+            ticket.revision,
         )
 
     return use_cases.once(body, route_ticket)
@@ -200,19 +215,45 @@ def _previewed_route(use_cases: TicketUseCases, name: str, plan: RoutePlan) -> R
             "status": ticket.status,
             "problem": None,
             "preview": preview._asdict(),
-        }
+        },
+        revision=ticket.revision,
     )
 
 
-@router.post("/tickets/{ticket_id}/verdict", response_model=ticket_schemas.Ticket)
-def verdict(ticket_id: TicketName, body: verdict_schemas.VerdictIn, use_cases: CurrentUseCases) -> Response:
-    """Set a person's category, which no machine changes; null removes it."""
-    return use_cases.once(body, lambda: JsonAnswer(200, _record_with_verdict(use_cases.triage, ticket_id, body)))
+@router.post("/tickets/{ticket_id}/verdict", response_model=ticket_schemas.Ticket, responses={200: WITH_ETAG})
+def verdict(
+    ticket_id: TicketName, body: verdict_schemas.VerdictIn, use_cases: CurrentUseCases, if_match: IfMatch = None
+) -> Response:
+    """Set a person's category, which no machine changes; null removes it.
+
+    412: the ticket is not the one of `If-Match` any more; the problem has it as it is now.
+    """
+    triage = use_cases.triage
+    try:
+        return use_cases.once(body, lambda: _judged(triage, ticket_id, body, if_match or None))
+    except ChangedError as error:
+        present = _present_ticket(triage, ticket_id)
+        extension, headers = {"ticket": ticket_record(present)}, {"etag": etag(present.revision)}
+        return problems.problem_response(error, extension, headers)
 
 
-def _record_with_verdict(triage: Triage, name: str, body: verdict_schemas.VerdictIn) -> dict[str, Any]:
-    outcome: Outcome[Ticket]
-    ticket_id = triage.resolve(name)
-    (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket_id, body.category, body.note)])
-    ticket: Ticket = outcome_value(outcome, ticket_id)
-    return ticket_record(ticket)
+def _judged(triage: Triage, name: str, body: verdict_schemas.VerdictIn, if_match: str | None) -> JsonAnswer:
+    ticket = _present_ticket(triage, name)
+    if if_match and not _is_matched(if_match, ticket.revision):
+        raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
+    # What a person decides by is compared again where the verdict is saved.
+    shown = ticket.shown_hash if if_match else None
+    (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket.ticket_id, body.category, body.note, shown)])
+    judged: Ticket = outcome_value(outcome, ticket.ticket_id)
+    return JsonAnswer(200, ticket_record(judged), judged.revision)
+
+
+def _present_ticket(triage: Triage, name: str) -> Ticket:
+    (ticket,) = triage.find(Selection(ids=(triage.resolve(name),)))
+    return ticket
+
+
+def _is_matched(if_match: str, revision: int) -> bool:
+    """Return whether a header If-Match names a revision; a gateway that compresses makes its tag a weak one."""
+    tags = {tag.strip().removeprefix("W/") for tag in if_match.split(",")}
+    return not tags.isdisjoint({"*", etag(revision)})

@@ -102,6 +102,12 @@ class Ticket(BaseModel):
     extra: dict[str, Any] = Field(description="what else came with it")
 
 
+class ChangedProblem(Problem):
+    """The problem of a verdict on a ticket that has changed."""
+
+    ticket: Ticket | None = Field(None, description="the ticket as it is now")
+
+
 class Created(BaseModel):
     """A stored ticket. With `do`, also the results of its further steps."""
 
