@@ -105,5 +105,7 @@ def test_a_remote_needs_no_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     app.run(command)  # what it needs is imported while the files can be read
     code, output = homeless(folder, {"TRIAGE_API_KEY": "k"}, *command)
     assert (code, "127.0.0.1:9" in output) == (6, True), output
-    assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "path") == (2, f"error: {NONE}\n")
-    assert homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, "db", "backup", "x") == (2, f"error: {NONE}\n")
+    for words in (("db", "path"), ("db", "backup", "x")):
+        app.run((*words, "--remote", "http://127.0.0.1:9"))
+        code, output = homeless(folder, {"TRIAGE_REMOTE": "http://127.0.0.1:9"}, *words)
+        assert (code, "environment TRIAGE_REMOTE names a remote" in output) == (2, True), output

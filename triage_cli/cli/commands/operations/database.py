@@ -7,7 +7,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages
-from triage_cli.cli.command import command_group, local_command
+from triage_cli.cli.command import command, command_group
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
 from triage_cli.cli.progress import elapsed_line
@@ -16,13 +16,13 @@ from triage_cli.config import without_password
 MOST_NAMED_IDS = 10  # in the warning that a restored database has forgotten tickets
 
 
-@local_command
+@command
 def path(session: CommandContext) -> None:
     """Print where the database is."""
     Printer("table").write(wiring.database_maintenance.path_of(session.config) + "\n")
 
 
-@local_command
+@command
 def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(session, file, "triage db backup FILE")
@@ -31,7 +31,7 @@ def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar
     session.say(f"wrote {file}")
 
 
-@local_command
+@command
 def restore(
     session: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
@@ -70,7 +70,7 @@ def restore(
         messages.say(f"warning: API keys that were revoked are valid again: triage keys revoke NAME ({revoked_keys})")
 
 
-@local_command
+@command
 def copy(
     session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:
