@@ -337,6 +337,11 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             4,
             'or may not read this ({"message": "*** lacks the scope tickets:read"}); check what SHOP_TOKEN holds',
         ),
+        (
+            Reply(403, '{"message": "s\\u0065cret\\u002Dof%2dthe&#45;shop lacks the scope tickets:read"}'),
+            4,
+            'or may not read this ({"message": "*** lacks the scope tickets:read"}); check what SHOP_TOKEN holds',
+        ),
         (Reply(401, "<html>Please sign in</html>"), 4, "the key is wrong or may not read this; check what"),
         (
             Reply(200, '{"data": [], "links": {}}', {"x-seraph-loginreason": "AUTHENTICATED_FAILED"}),
@@ -396,6 +401,11 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             "shop redirects to http://10.0.0.1:8080/v2, which is not followed",
         ),
         (Reply(200, "null"), 2, 'shop: the answer has no list at "data" (it has null); check items'),
+        (
+            Reply(200, '{"secret-of-the-shop": 1}'),
+            2,
+            'shop: the answer has no list at "data" (it has ***); check items',
+        ),
         (Reply(200, '{"tickets": []}'), 2, 'shop: the answer has no list at "data" (it has tickets); check items'),
         (
             Reply(200, '{"data": [], "links": {"next": "https://elsewhere.example/"}}'),

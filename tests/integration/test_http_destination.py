@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import re
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +197,9 @@ def test_the_beginning_of_a_refusal_is_kept_without_secrets(stub: HttpStub, tmp_
         lambda text: json.dumps(text).replace("/", "\\/"),  # as PHP does
         lambda text: quote(text, safe=""),
         html.escape,
+        lambda text: json.dumps(text).replace("+", "\\u002B").replace("&", "\\u0026"),  # as ASP.NET does
+        lambda text: re.sub("%..", lambda found: found[0].lower(), quote(text, safe="")),
+        lambda text: "".join(f"&#x{ord(character):X};" for character in text),
     ],
 )
 def test_a_secret_is_hidden_however_an_answer_writes_it(
@@ -203,11 +207,12 @@ def test_a_secret_is_hidden_however_an_answer_writes_it(
 ) -> None:
     token = 'ab/cd+ef=&"gh<ij'  # noqa: S105 - made up
     stub.answer = lambda got: Reply(400, f"bad: {written(got.headers['authorization'])} {written(got.json['key'])}")
-    destination = "{type: http, url: 'URL', auth: {bearer: TOKEN}, key_env: TOKEN, body: {key: '{{ key }}'}}"
-    error = failure(one(opened(tmp_path, destination.replace("URL", stub.root), {"TOKEN": token})))
-    assert error.answer is not None
-    assert written(token).strip('"') not in error.answer
-    assert error.answer.count("***") == 2
+    destination = "{type: http, url: 'URL', auth: {AUTH}, key_env: TOKEN, body: {key: '{{ key }}'}}"
+    for auth in ("bearer: TOKEN", "basic: [USER, TOKEN]"):
+        configured = destination.replace("URL", stub.root).replace("AUTH", auth)
+        error = failure(one(opened(tmp_path, configured, {"TOKEN": token, "USER": "agent>>~?"})))
+        assert error.answer is not None
+        assert re.fullmatch(r'bad: "?\*\*\*"? "?\*\*\*"?', error.answer)
 
 
 def test_what_is_kept_of_an_answer_is_a_name_in_later_templates(stub: HttpStub, tmp_path: Path) -> None:

@@ -197,6 +197,26 @@ def test_a_password_that_a_server_repeats_is_hidden() -> None:
     assert PASSWORD not in raised.value.sentence()
 
 
+def test_a_short_password_hides_no_letter_of_other_words() -> None:
+    with (
+        answering(b"LOGIN", lambda tag, line: tag + b" NO unexpected response to " + line) as port,
+        pytest.raises(RefusedError, match=r'unexpected response to \S+ LOGIN ann "?\*\*\*"?') as raised,
+    ):
+        pages(source(port, password="e"))  # noqa: S106 - made up
+    assert "***pect" not in raised.value.sentence()
+
+
+@pytest.mark.parametrize("spelt", ["swordfish%2D9", "swordfish\\u002d9", "AHVzZXIA"])
+def test_a_password_is_hidden_in_other_spellings(spelt: str) -> None:
+    """The last one is how a login of SASL PLAIN begins that is not this one."""
+    with (
+        answering(b"LOGIN", lambda tag, _: tag + f" NO not {spelt}.\r\n".encode()) as port,
+        pytest.raises(RefusedError) as raised,
+    ):
+        pages(source(port, password="swordfish-9"))  # noqa: S106 - made up
+    assert ("not ***" in raised.value.sentence()) == spelt.startswith("sword")
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

@@ -258,6 +258,7 @@ def test_what_a_server_repeats_of_the_login_is_hidden(server: MailStub, tmp_path
     secrets = "swordfish-9 AGRlc2sAc3dvcmRmaXNoLTk= c3dvcmRmaXNoLTk="
     destination = opened(tmp_path, server.port, AS_USER)
     assert destination._excerpt(f"no: {secrets}\r\n{'x' * 900}") == f"no: *** *** *** {'x' * 900}"[:500]
+    assert destination._excerpt("no: swordfish%2d9 AGRlc2sAc3dvcmRmaXNoLTk&#61;") == "no: *** ***"
 
 
 @pytest.mark.parametrize("variable", ["SMTP_USER", "SMTP_PASSWORD"])

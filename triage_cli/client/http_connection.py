@@ -13,6 +13,7 @@ import httpx
 from triage_cli.client import wire_errors, wire_outcomes
 from triage_cli.client.address import Address, printed_token
 from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
 from triage_cli.domain.json_values import all_encodable, number
 from triage_cli.runtime.installation import USER_AGENT
 from triage_cli.runtime.network import Network, is_loopback
@@ -185,7 +186,7 @@ class Connection:
     def _without_key(self, error: TriageError) -> TriageError:
         """Return a server's error without the API key, which whatever stands in between may repeat."""
         if key := self._http_client.headers[KEY_HEADER]:
-            error.message, error.hint = (text.replace(key, "***") for text in (error.message, error.hint))
+            error.message, error.hint = (hide_secrets(text, [key]) for text in (error.message, error.hint))
         return error
 
     def strange_response(self, why: object) -> UnavailableError:

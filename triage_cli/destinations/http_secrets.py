@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from html import escape
 from typing import NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from triage_cli.config.http_auth import auth_header_value
 from triage_cli.config.http_destination import HttpSpec
@@ -12,9 +11,8 @@ from triage_cli.config.secrets import secret
 from triage_cli.config.templates.addresses import no_address
 from triage_cli.config.templates.jinja import is_template
 from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.json_values import compact
+from triage_cli.domain.hostile_text.hidden_secrets import HIDDEN, hide_secrets
 
-HIDDEN = "***"
 # Shorter parts of a secret address, and shorter user names, are not hidden.
 SHORTEST_HIDDEN = 8
 
@@ -28,7 +26,7 @@ class HttpSecrets(NamedTuple):
     values: tuple[str, ...] = ()
 
     def hidden_in(self, text: str) -> str:
-        """Return a text with the secrets hidden; an answer may repeat its request."""
+        """Return a text with the secrets hidden, in whatever spelling: an answer may repeat its request."""
         secret_parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
         if self.auth:
             secret_parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
@@ -36,16 +34,7 @@ class HttpSecrets(NamedTuple):
             _, _, path, query, _ = urlsplit(self.url)
             url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
             secret_parts += [self.url, *url_parts, *map(unquote, url_parts)]
-        written_forms = {written_form for part in filter(None, secret_parts) for written_form in _written_forms(part)}
-        for written_form in sorted(written_forms, key=len, reverse=True):
-            text = text.replace(written_form, HIDDEN)
-        return text
-
-
-def _written_forms(secret_part: str) -> tuple[str, ...]:
-    """Return a secret as it is, and as it is written in JSON, in an address and in HTML."""
-    in_json = compact(secret_part)[1:-1]
-    return secret_part, in_json, in_json.replace("/", "\\/"), quote(secret_part, safe=""), escape(secret_part)
+        return hide_secrets(text, secret_parts)
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:

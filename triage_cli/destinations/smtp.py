@@ -18,6 +18,7 @@ from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
+from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
 from triage_cli.domain.json_values import encodable
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.runtime import resource_exhaustion
@@ -193,8 +194,7 @@ class MailDestination:
     def _excerpt(self, text: bytes | str) -> str:
         """Return the beginning of a mail server's answer, on one line and without the login."""
         answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        for password_form in self._login.password_forms if self._login else ():
-            answer = answer.replace(password_form, "***")
+        answer = hide_secrets(answer, self._login.password_forms if self._login else ())
         return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]
 
     def _mail_outcome(self, outgoing: OutgoingDelivery, mail_result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:

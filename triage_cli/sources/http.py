@@ -14,7 +14,7 @@ from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.domain.times import from_seconds, to_seconds
 from triage_cli.ports.sources import Pause
-from triage_cli.runtime.http_exchange import Exchange, HttpAnswer
+from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer
 from triage_cli.sources.http_retries import SHOWN, RetriedRequests
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import CLOCK_TOLERANCE, Page, PageRequests, Walk, begin_walk
@@ -112,14 +112,15 @@ class HttpSource:
         source_items = lookup(answer_value, self._spec.items) if self._spec.items else answer_value
         is_mapping = isinstance(answer_value, Mapping)
         reported_error = (answer_value.get("errors") or answer_value.get("error")) if is_mapping else None
-        problem = self._hide(compact(reported_error))[:SHOWN] if reported_error else ""
+        problem = self._hide(compact(reported_error)[:READ])[:SHOWN] if reported_error else ""
         if isinstance(source_items, list) and problem:  # as ServiceNow writes one behind what it had read until then
             raise UnavailableError(
                 f"{self.name}: the list may not be whole, since the answer reports {problem}",
                 hint="try later, or ask for fewer items a page in query",
             )
         if not isinstance(source_items, list):
-            there = ", ".join(list(answer_value)[:10]) if is_mapping else self._hide(compact(answer_value))[:SHOWN]
+            beginning = ", ".join(list(answer_value)[:10]) if is_mapping else compact(answer_value)
+            there = self._hide(beginning[:READ])[:SHOWN]
             items_place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             if problem:
                 list_problem = f"{self.name}: the answer has no list {items_place} but an error: {problem}"

@@ -8,12 +8,14 @@ read-only, so no mail is marked as seen.
 import base64
 import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
 from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
+from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
@@ -46,6 +48,12 @@ class ImapLogin(NamedTuple):
     user: str
     password: str
     folder: str
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what a server's message must not show: the password, and the forms in which a login sends it."""
+        credentials = (self.password, f"\0{self.user}\0{self.password}")
+        return (self.password, *(b64encode(each.encode()).decode() for each in credentials))
 
 
 class ImapSource:
@@ -96,7 +104,7 @@ class ImapSource:
         """Return what an IMAP error says, without the password, which a server may repeat."""
         server_text = error.args[0] if error.args else ""
         error_text = server_text.decode("utf-8", "replace") if isinstance(server_text, bytes) else str(error)
-        return " ".join(error_text.replace(self._login.password, "***").split())[:SHOWN_CHARACTERS]
+        return " ".join(hide_secrets(error_text, self._login.secrets).split())[:SHOWN_CHARACTERS]
 
     def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)

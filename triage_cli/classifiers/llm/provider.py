@@ -12,6 +12,7 @@ from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain.errors import RefusedError, TemporaryError, TriageError
+from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
 from triage_cli.runtime.network import Network
 
 LARGEST_COUNT = 1 << 31  # larger numbers of tokens in a provider's answer are cut
@@ -153,11 +154,11 @@ class ProviderClient(Generic[S]):
 
     def without_key(self, text: str) -> str:
         """Return a provider's message without our key, whatever the key's format."""
-        return text.replace(self._api_key, "[secret]") if self._spec.api_key_env else text
+        return hide_secrets(text, [self._api_key]) if self._spec.api_key_env else text
 
     def request_failure(self, provider_error: ProviderError) -> TriageError:
         """Return the error for a failed request to the provider, without the key, which the server may repeat."""
-        message = self.without_key(provider_error.message)
+        message = self.without_key(provider_error.message[:LONGEST_MESSAGE])
         provider_error = provider_error._replace(message=message, about_many=self.sends_batches)
         return request_failure(provider_error, self._spec, self.address)
 
@@ -182,6 +183,7 @@ class ProviderClient(Generic[S]):
         return UNREADABLE_REPLY
 
 
+LONGEST_MESSAGE = 10_000  # characters of a failed request's message that are read; far fewer are shown
 BY_SCHEMA = "held to the list by a JSON schema"
 BY_NOTHING = "held to the list by nothing there, only checked here"
 
