@@ -9,7 +9,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import World
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+from triage_cli.service.callers import Callers
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def outlet(world: World) -> FakeDestination:
 
 
 @pytest.fixture
-def singles(world: World, outlet: FakeDestination) -> Iterator[SingleTickets]:
+def singles(world: World, outlet: FakeDestination) -> Iterator[Callers]:
     del outlet
-    singles = SingleTickets(world.services())
+    singles = Callers(world.services())
     yield singles
     singles.close()

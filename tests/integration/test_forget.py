@@ -32,7 +32,7 @@ from triage_cli.domain.reclassification import ReclassifyPlan
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.runs import Lease, Run
 from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+from triage_cli.service.callers import Callers
 from triage_cli.service.customer_erasure import erased_ticket
 from triage_cli.stores.database import Db
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -382,7 +382,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
 def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: World, *, named: bool) -> None:
     draft = TicketDraft(0, 0, "hello 0", "text", "C-1", external_id="Z-1" if named else None, origin="request")
     identity = None if named else "@call"
-    singles = SingleTickets(world.services())
+    singles = Callers(world.services())
     assert singles.create(draft, "api", identity).action == "created"
     forgotten(world)
     again = singles.create(draft, "api", identity)

@@ -21,13 +21,13 @@ from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
-from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+from triage_cli.service.callers import Callers
 from triage_cli.service.run_context import request_id
 
 BOTH = ("classify", "route")
 
 
-def a_new_ticket(singles: SingleTickets) -> Ticket:
+def a_new_ticket(singles: Callers) -> Ticket:
     ticket = singles.create(POSTED, "ada").value
     assert ticket
     return ticket
@@ -40,7 +40,7 @@ def events_of(world: World, ticket_id: str) -> list[tuple[str, str]]:
 ALL_STEPS = [(action, "ada") for action in ("created", "classified", "routed", "delivered")]
 
 
-def test_one_call_records_what_three_calls_record(world: World, singles: SingleTickets) -> None:
+def test_one_call_records_what_three_calls_record(world: World, singles: Callers) -> None:
     stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     assert stored.value
     assert classified
@@ -68,8 +68,8 @@ def test_one_call_records_what_three_calls_record(world: World, singles: SingleT
     assert (routed.value.ticket, routed.value.deliveries) == (once.ticket, once.deliveries)
 
 
-def test_each_step_takes_at_most_two_transactions_and_no_run(
-    world: World, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
+    world: World, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())  # begins what all share
     calls: Counter[str] = Counter()
@@ -95,11 +95,11 @@ def test_each_step_takes_at_most_two_transactions_and_no_run(
     singles.route(classified.value.ticket, "ada")
     assert calls == {"save": 4}
     singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
-    assert calls == {"save": 6}
+    assert calls == {"save": 8}
     assert threading.active_count() == threads
 
 
-def test_its_run_is_recorded_once_and_ended(world: World, singles: SingleTickets) -> None:
+def test_its_run_is_recorded_once_and_ended(world: World, singles: Callers) -> None:
     for _ in range(3):
         singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     singles.close()
@@ -110,7 +110,7 @@ def test_its_run_is_recorded_once_and_ended(world: World, singles: SingleTickets
 
 
 def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
-    world: World, outlet: FakeDestination, singles: SingleTickets
+    world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     def steps(number: int) -> str:
         actor = f"caller-{number % 3}"
@@ -137,42 +137,7 @@ def test_concurrent_callers_share_transactions_and_each_delivery_is_made_once(
     assert world.store.gauges().by_status == {"routed": 40}
 
 
-def test_results_of_one_ticket_share_a_transaction_whatever_their_retries(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    creating, gathered = threading.Event(), threading.Event()
-    save, saved = world.store.save, list[list[str]]()
-
-    def held_up(changes: Sequence[Change], *more: Any) -> list[Conflict | None]:
-        saved.append([change.event.action for change in changes])
-        if len(saved) == 2:  # the ticket without deliveries; meanwhile the results of the other one gather
-            creating.set()
-            assert gathered.wait(PATIENCE)
-        return save(changes, *more)
-
-    def answer(_: object) -> None:
-        assert creating.wait(PATIENCE)
-
-    a, b = (FakeDestination(name, answer) for name in ("a", "b"))
-    b.max_attempts = a.max_attempts + 1
-    world.destinations, world.rules = {"a": a, "b": b}, (Rule("all", ("a", "b")),)
-    singles = SingleTickets(world.services())
-    monkeypatch.setattr(world.store, "save", held_up)
-    with ThreadPoolExecutor(2) as callers:
-        request = callers.submit(singles.process, POSTED, "ada", None, BOTH, ClassifyPlan())
-        until(lambda: len(saved) == 1, "the decision")
-        callers.submit(singles.create, POSTED, "ada")
-        until(lambda: singles._committer._worker._thread.queue.qsize() == 2, "both results")
-        gathered.set()
-        routed = request.result(PATIENCE).routed
-    singles.close()
-    assert routed
-    assert routed.value
-    assert (routed.value.ticket.status, [d.state for d in routed.value.deliveries]) == ("routed", ["accepted"] * 2)
-    assert saved == [["created"], ["created"], ["delivered", "delivered"]]
-
-
-def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: SingleTickets) -> None:
+def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, singles: Callers) -> None:
     def serve(number: int) -> str:
         request_id.set(f"request-{number}")
         stored = singles.process(POSTED, f"caller-{number}", None, BOTH, ClassifyPlan()).stored.value
@@ -187,7 +152,7 @@ def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, 
         assert [(event.action, event.actor) for event in events] == [(a, f"caller-{number}") for a, _ in ALL_STEPS]
 
 
-def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: SingleTickets) -> None:
+def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
     with ThreadPoolExecutor(8) as threads:
         outcomes = list(threads.map(lambda _: singles.classify(ticket, ClassifyPlan(), "ada"), range(8)))
@@ -200,7 +165,7 @@ def test_a_ticket_that_many_classify_at_once_is_asked_about_once(world: World, s
     assert (again.action, again.value.asked) == ("unchanged", False)
 
 
-def test_a_verdict_stays_unless_forced(world: World, singles: SingleTickets) -> None:
+def test_a_verdict_stays_unless_forced(world: World, singles: Callers) -> None:
     ticket_id = a_new_ticket(singles).ticket_id
     list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket_id, "Technical")]))
     (ticket,) = world.store.find(Selection(ids=(ticket_id,)))
@@ -214,49 +179,52 @@ def test_a_verdict_stays_unless_forced(world: World, singles: SingleTickets) -> 
     assert (forced.action, forced.value.ticket.category) == ("classified", "Billing")
 
 
-def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: SingleTickets) -> None:
+def test_a_verdict_that_comes_meanwhile_holds(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
-    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
-    late = singles.classify(ticket, ClassifyPlan(), "ada")  # decided on the ticket as it was
+
+    def overtaken(_: Ticket) -> tuple[str, float]:
+        list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
+        return "Billing", 0.9
+
+    world.classifier = FakeClassifier(overtaken)
+    late = singles.classify(ticket, ClassifyPlan(), "ada")
     assert late
     assert late.value
     assert (late.action, late.value.ticket.category) == ("held", "Technical")
     assert events_of(world, ticket.ticket_id)[-1] == ("classified", "ada")
 
 
-def test_an_answer_holds_although_an_earlier_delivery_ended_meanwhile(world: World, singles: SingleTickets) -> None:
-    draft, answering = POSTED._replace(external_id="A-1"), threading.Event()
+def test_a_ticket_is_classified_as_it_is_then(world: World, singles: Callers) -> None:
+    ticket = a_new_ticket(singles)
+    list(world.triage("eve").give_verdicts([VerdictDraft(0, ticket.ticket_id, "Technical")]))
+    held = singles.classify(ticket, ClassifyPlan(), "ada")  # the caller read it before the verdict
+    assert held
+    assert held.value
+    assert (held.action, held.value.asked) == ("held", False)
+    assert events_of(world, ticket.ticket_id)[-1] == ("verdict", "eve")
 
-    def delivered() -> bool:
-        return any(event.action == "delivered" for event in world.store.events(EventQuery()))
 
-    def held_up(_: object) -> None:
-        assert answering.wait(PATIENCE)
-
-    def category(_: Ticket) -> tuple[str, float]:
-        answering.set()
-        until(delivered, "the delivery of the earlier text")
-        return "Technical", 0.9
-
-    world.destinations["outlet"] = FakeDestination("outlet", held_up)
+def test_callers_go_on_while_the_destination_of_one_hangs(world: World) -> None:
+    hanging, quick = FakeDestination("hanging"), FakeDestination("quick")
+    hanging.hangs = True
+    world.destinations = {"hanging": hanging, "quick": quick}
+    world.rules = (Rule("stuck", ("hanging",), {"customer_id": ("C-0",)}), Rule("all", ("quick",)))
+    singles = Callers(world.services())
     with ThreadPoolExecutor(1) as callers:
-        first = callers.submit(singles.process, draft, "ada", None, BOTH, ClassifyPlan())
-        until(lambda: world.store.gauges().by_status == {"routing": 1}, "the decision")
-        updated = singles.create(draft._replace(description="It crashes"), "ada")
-        assert updated.value
-        world.classifier = FakeClassifier(category)
-        outcome = singles.classify(updated.value, ClassifyPlan(), "ada")
-        first.result(PATIENCE)
-    assert outcome
-    assert outcome.value
-    assert (outcome.action, outcome.value.ticket.status) == ("classified", "classified")
-    history = world.store.history(updated.value.ticket_id)
-    assert (history.ticket.category, history.ticket.revision) == ("Technical", outcome.value.ticket.revision)
-    assert [event.action for event in history.events][-3:] == ["updated", "delivered", "classified"]
+        stuck = callers.submit(singles.process, POSTED._replace(customer_id="C-0"), "ada", None, BOTH, ClassifyPlan())
+        until(lambda: len(hanging.got) == 1, "the attempt")
+        for _ in range(3):
+            routed = singles.process(POSTED._replace(customer_id="C-1"), "ada", None, BOTH, ClassifyPlan()).routed
+            assert routed
+            assert routed.action == "routed"
+        assert not stuck.done()
+        hanging.hangs = False
+        assert stuck.result(PATIENCE).routed
+    singles.close()
 
 
 def test_a_ticket_that_changes_while_it_is_routed_is_decided_on_as_it_is_then(
-    world: World, outlet: FakeDestination, singles: SingleTickets
+    world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     draft = POSTED._replace(external_id="A-1")
     before = singles.create(draft, "ada").value
@@ -276,7 +244,7 @@ def test_a_ticket_that_changes_while_it_is_routed_is_decided_on_as_it_is_then(
 
 
 def test_a_ticket_that_changes_at_every_try_is_left_to_others(
-    world: World, outlet: FakeDestination, singles: SingleTickets, monkeypatch: pytest.MonkeyPatch
+    world: World, outlet: FakeDestination, singles: Callers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save, tries = world.store.save, Counter[str]()
 
@@ -297,7 +265,7 @@ def test_a_ticket_that_changes_at_every_try_is_left_to_others(
 
 
 def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
-    world: World, outlet: FakeDestination, singles: SingleTickets
+    world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.4))
     stored, classified, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
@@ -317,7 +285,7 @@ def test_an_unsure_answer_waits_for_a_person_and_is_sent_nowhere(
 
 def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestination) -> None:
     world.rules = (Rule("technical", ("outlet",), {"category": ("Technical",)}),)
-    singles = SingleTickets(world.services())
+    singles = Callers(world.services())
     stored, _, routed = singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     singles.close()
     assert stored.value
@@ -327,7 +295,7 @@ def test_a_ticket_without_a_rule_is_unroutable(world: World, outlet: FakeDestina
 
 
 def test_a_failed_attempt_is_due_later_and_held_by_nobody(
-    world: World, outlet: FakeDestination, singles: SingleTickets
+    world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     down = FakeDestination("outlet", lambda _: DeliveryError("down"))
     world.destinations["outlet"] = down
@@ -343,7 +311,7 @@ def test_a_failed_attempt_is_due_later_and_held_by_nobody(
 
 
 def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
-    world: World, outlet: FakeDestination, singles: SingleTickets
+    world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
     del world.destinations["outlet"]
     with pytest.raises(KeyError):
@@ -356,7 +324,7 @@ def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
     assert len(set(outlet.got)) == 2
 
 
-def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: SingleTickets) -> None:
+def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
     lease = a_run(world.store)  # type: ignore[arg-type]
     world.store.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
@@ -369,7 +337,7 @@ def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: SingleTi
     assert taken.action == "classified"
 
 
-def test_a_repeated_call_finds_the_ticket_of_the_first(singles: SingleTickets) -> None:
+def test_a_repeated_call_finds_the_ticket_of_the_first(singles: Callers) -> None:
     first = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
     again = singles.process(POSTED, "ada", "key:1", BOTH, ClassifyPlan())
     assert first.stored.value
@@ -378,7 +346,7 @@ def test_a_repeated_call_finds_the_ticket_of_the_first(singles: SingleTickets) -
     assert again.stored.value.ticket_id == first.stored.value.ticket_id
 
 
-def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: SingleTickets) -> None:
+def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: Callers) -> None:
     draft = POSTED._replace(external_id="A-1")
     with ThreadPoolExecutor(8) as threads:
         done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, ClassifyPlan()), range(8)))

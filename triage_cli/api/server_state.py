@@ -24,7 +24,7 @@ from triage_cli.domain.webhook_signing import secret_of
 from triage_cli.ports.storage import ApiAccessStore
 from triage_cli.runtime.installation import with_extra
 from triage_cli.runtime.network import Network
-from triage_cli.service.concurrent_callers.single_tickets import SingleTickets
+from triage_cli.service.callers import Callers
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.service.local_triage import LocalTriage
@@ -69,7 +69,7 @@ class ServerState:
         shared_services = self.services._replace(routing_map=shared_routing_map)
         webhook_steps = {name: webhook.spec.on_create for name, webhook in self.webhooks.items()}
         self.background = BackgroundWorker(shared_services, webhook_steps)
-        self.single_tickets = SingleTickets(shared_services)
+        self.single_tickets = Callers(shared_services)
         self.stopping = False
         self.draining = False  # about to stop: `/ready` says so, and all else is served
         self._sessions: WeakSet[LocalTriage | LocalConsultation] = WeakSet()

@@ -26,11 +26,11 @@ from triage_cli.service.customer_erasure import forget
 from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.route_run import routed
 from triage_cli.service.intake.identities import check_rewritten
-from triage_cli.service.intake.import_tickets import Intake
+from triage_cli.service.intake.import_tickets import Intake, Posted
 from triage_cli.service.intake.source_pull import SourcePull
 from triage_cli.service.pipeline import Pipeline, dead_letters
 from triage_cli.service.reclassify_run import ReclassifyRun
-from triage_cli.service.run_context import RunContext
+from triage_cli.service.run_context import RunContext, Signature, request_id
 from triage_cli.service.run_recorder import RunRecorder, recorded_run
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_claimer import TO_ROUTE, TicketClaimer
@@ -109,7 +109,7 @@ class LocalTriage:
             if isinstance(draft, Rejected) or draft.origin in ("row", "mail"):
                 yield from intake.chunks(chain([draft], drafts))
             else:
-                yield [intake.one(draft, None, self._store.save)]
+                yield intake.posted([Posted(draft, None, Signature(self._actor, request_id.get()))])
 
     def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""

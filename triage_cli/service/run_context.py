@@ -1,9 +1,9 @@
 """The context that the parts of a run share: its store, lease, actor, budget and heartbeat."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Event, EventAction
@@ -28,24 +28,30 @@ def with_request(data: Mapping[str, Any], request: str | None = None) -> Mapping
     return {**data, "request": current} if current else data
 
 
-Save = Callable[[Sequence[Change], Lease], Sequence[Conflict | None]]
+class Signature(NamedTuple):
+    """In whose name something is done, and for which request of a server ("": for none)."""
+
+    actor: str
+    request: str
 
 
 class RunContext:
     """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent.
 
-    `save` takes the place of the store's own, for callers that share transactions. Its events name the request in
-    which it was made.
+    What it does is signed by its actor and the request in which it was made, but for tickets that have one of the
+    `signatures`, by ticket id: those of callers who share the run.
     """
 
-    def __init__(self, store: Store, run: Run, stop: StopControl, save: Save | None = None) -> None:
-        self._save = save or store.save
+    def __init__(
+        self, store: Store, run: Run, stop: StopControl, signatures: Mapping[str, Signature] | None = None
+    ) -> None:
         self.store = store
         self.run = run
         self.actor = run.actor
         self.lease = Lease(run.run_id)
         self.stop = stop
-        self.request_id = request_id.get()
+        self.signatures = {} if signatures is None else signatures
+        self._own_signature = Signature(run.actor, request_id.get())
         self.budget = Budget.free(stop)
         self._renew_lease_at = stop.clock() + RENEW
 
@@ -68,14 +74,17 @@ class RunContext:
         self, action: EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
     ) -> Event:
         """Return an event of this run, with the present time if none is given."""
-        return Event(
-            action, ticket_id, self.run.run_id, self.actor, at or times.now(), with_request(data, self.request_id)
-        )
+        actor, request = self.signature(ticket_id)
+        return Event(action, ticket_id, self.run.run_id, actor, at or times.now(), with_request(data, request))
+
+    def signature(self, ticket_id: str | None) -> Signature:
+        """Return in whose name something is done about a ticket."""
+        return self.signatures.get(ticket_id or "", self._own_signature)
 
     def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
         """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
-            conflicts = self._save(changes, lease)
+            conflicts = self.store.save(changes, lease)
         if self.budget.unsaved_answers:
             saved_changes = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
             self.budget.saved(

@@ -204,6 +204,9 @@ class DecisionRecorder:
         """Return the change that records an answer and what it makes of its ticket."""
         answer = outcome.value
         steps = steps_within(answer, self.labels)
+        if signature := self.context.signatures.get(ticket_before.ticket_id):  # the callers' classifier knows no actor
+            run_id = self.context.run.run_id
+            steps = tuple([step._replace(actor=signature.actor, run_id=run_id) for step in steps])
         ticket_before, unsaved_steps = self.without_saved_steps(ticket_before, steps)
         doubts = self._text_doubts(ticket_before, answer) if answer and answer.sure else ()
         # A suspicious text is classified all the same, but only a person may accept the answer.

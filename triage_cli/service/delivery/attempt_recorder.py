@@ -18,14 +18,10 @@ TRIES = 5
 
 
 class AttemptRecorder:
-    """Saves the results of attempts at deliveries, for one run.
+    """Saves the results of attempts at deliveries, for one run."""
 
-    `contexts` has the context in whose name a delivery was attempted, by delivery id, where it is another.
-    """
-
-    def __init__(self, context: RunContext, contexts: Mapping[str, RunContext] | None = None) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._contexts = contexts or {}
         self._store = context.store
 
     def record(self, outcomes: Sequence[Outcome[Receipt]], policy: RetryPolicy) -> Iterator["AttemptResult"]:
@@ -36,7 +32,7 @@ class AttemptRecorder:
         self._switch_off_the_gone(outcomes)
         unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets_of(outcomes)
         for _ in range(TRIES):
-            changes, results = self._attempt_results(unsaved, tickets, dict.fromkeys(unsaved, policy))
+            changes, results = self._attempt_results(unsaved, tickets, policy)
             conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
@@ -51,22 +47,8 @@ class AttemptRecorder:
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
-    def changes(
-        self, outcomes: Sequence[Outcome[Receipt]], policies: Mapping[str, RetryPolicy]
-    ) -> Iterator[tuple[Change, "AttemptResult"]]:
-        """Return a change that is to be saved for each result, for a caller that saves it with others.
-
-        `policies` are by delivery id. One change updates a ticket, however many results it has.
-        """
-        self._switch_off_the_gone(outcomes)
-        outcomes_by_delivery = {_delivery_id(outcome): outcome for outcome in outcomes}
-        return zip(*self._attempt_results(outcomes_by_delivery, _tickets_of(outcomes), policies), strict=True)
-
     def _attempt_results(
-        self,
-        unsaved: Mapping[str, Outcome[Receipt]],
-        tickets: Mapping[str, Ticket],
-        policies: Mapping[str, RetryPolicy],
+        self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: RetryPolicy
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = times.now()
         stored_deliveries = self._store.deliveries(list(tickets))
@@ -77,7 +59,7 @@ class AttemptRecorder:
         for ticket_id, ticket_before in tickets.items():
             ticket_outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
-            attempted = [policies[_delivery_id(o)].after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
+            attempted = [policy.after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
             if ids.is_forgotten(ticket_before.identity):
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
@@ -117,23 +99,16 @@ class AttemptRecorder:
             if delivery.state == "dead":
                 action = EventAction.DEAD_LETTER
                 data |= {"final": isinstance(outcome.error, DeliveryError) and outcome.error.final}
-        return self._context_of(delivery.delivery_id).event(action, delivery.ticket_id, data, at)
-
-    def _context_of(self, delivery_id: str) -> RunContext:
-        return self._contexts.get(delivery_id, self._context)
+        return self._context.event(action, delivery.ticket_id, data, at)
 
     def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
         """Switch off the destinations that answered an attempt with 410 (Gone)."""
         gone_destinations = {
-            o.outgoing.delivery.destination: self._context_of(o.outgoing.delivery.delivery_id)
-            for o in outcomes
-            if isinstance(o.error, DeliveryError) and o.error.gone
+            o.outgoing.delivery.destination for o in outcomes if isinstance(o.error, DeliveryError) and o.error.gone
         }
-        for name in sorted(gone_destinations.keys() - self._store.switched_off()) if gone_destinations else ():
+        for name in sorted(gone_destinations - self._store.switched_off()) if gone_destinations else ():
             self._store.switch(name, off=True)
-            self._context.save(
-                [Change(gone_destinations[name].event(EventAction.DESTINATION_OFF, None, {"destination": name}))]
-            )
+            self._context.save([Change(self._context.event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
 
 
 class AttemptResult(NamedTuple):

@@ -8,6 +8,7 @@ from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed
+from triage_cli.domain.errors import TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
@@ -34,6 +35,7 @@ class DeliveryRun:
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
         self._attempt_recorder = AttemptRecorder(context)
+        self._unfinished_tickets: dict[str, UnfinishedTicket] = {}
         switched_off = self._store.switched_off()
         if retry_dead:
             for destination_name in switched_off:
@@ -47,6 +49,20 @@ class DeliveryRun:
         """Close the destinations of the run; attempts in flight are cancelled, and due again once the run has ended."""
         self._dispatcher.close()
 
+    def take_note_of_switched_off(self) -> None:
+        """Send nothing more to destinations that were switched off meanwhile, and again to those switched on."""
+        self._dispatcher.off = self._store.switched_off()
+
+    def stop_sending(self) -> None:
+        """Begin no more attempts: what waits is parked."""
+        self._dispatcher.stop()
+
+    def abandon(self, error: TriageError) -> list[Outcome[Routed]]:
+        """Give up what is being sent because of an error; return the decisions on these tickets with the error."""
+        abandoned = [unfinished.outcome._replace(error=error) for unfinished in self._unfinished_tickets.values()]
+        self._unfinished_tickets.clear()
+        return abandoned
+
     def wait_for_nothing(self) -> None:
         """Let refusals by a rate limit count as failures, instead of waiting for its end."""
         self._dispatcher.waits = False
@@ -57,23 +73,26 @@ class DeliveryRun:
         A ticket's outcome comes after the first attempt at each of its deliveries, in whatever order these end. An
         empty list means that no ticket is finished yet.
         """
-        unfinished_tickets: dict[str, UnfinishedTicket] = {}
         for chunk in chunks:
-            outcomes, to_send = self._decide(chunk, again=again, holder=self.context.run.run_id)
-            deliveries_left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
-            finished = []
-            for outcome in outcomes:
-                left = deliveries_left[outcome.value.ticket.ticket_id] if outcome.value else 0
-                if outcome.value and left:
-                    unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, left)
-                else:
-                    finished.append(with_offline_error(outcome, self.offline))
-            self._dispatcher.put(to_send)
-            yield finished + self._finished_outcomes(unfinished_tickets)
+            yield self.begin(chunk, again=again) + self.finished()
             while self._dispatcher.full:
-                yield self._finished_outcomes(unfinished_tickets)
+                yield self.finished()
         while self._dispatcher.open:
-            yield self._finished_outcomes(unfinished_tickets)
+            yield self.finished()
+
+    def begin(self, tickets: Sequence[Ticket], *, again: bool = False) -> list[Outcome[Routed]]:
+        """Decide where tickets go, and begin to send; return the outcomes of those that are not sent anywhere now."""
+        outcomes, to_send = self._decide(tickets, again=again, holder=self.context.run.run_id)
+        deliveries_left = Counter(outgoing.ticket.ticket_id for outgoing in to_send)
+        finished = []
+        for outcome in outcomes:
+            left = deliveries_left[outcome.value.ticket.ticket_id] if outcome.value else 0
+            if outcome.value and left:
+                self._unfinished_tickets[outcome.value.ticket.ticket_id] = UnfinishedTicket(outcome, left)
+            else:
+                finished.append(with_offline_error(outcome, self.offline))
+        self._dispatcher.put(to_send)
+        return finished
 
     def send_on(self, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
         """Route tickets, and yield them as they are after their first deliveries."""
@@ -161,7 +180,7 @@ class DeliveryRun:
             for outgoing in queue_results.parked
         ]
 
-    def _finished_outcomes(self, unfinished_tickets: dict[str, UnfinishedTicket]) -> list[Outcome[Routed]]:
+    def finished(self) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         finished = []
         for queue_results in self._collect():
@@ -173,9 +192,9 @@ class DeliveryRun:
                 for o in queue_results.parked
             ]
             for ticket_id, result, failures in ended:
-                unfinished = unfinished_tickets.get(ticket_id)
+                unfinished = self._unfinished_tickets.get(ticket_id)
                 if unfinished is not None and unfinished.add_result(result, failures):
-                    finished.append(with_offline_error(unfinished_tickets.pop(ticket_id).outcome, self.offline))
+                    finished.append(with_offline_error(self._unfinished_tickets.pop(ticket_id).outcome, self.offline))
         return finished
 
     def _decide(

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.chunks import BYTES, FlushNow
+from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
 from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
 from triage_cli.domain.outcomes import Action, Outcome
@@ -42,9 +42,8 @@ class QueueResults(NamedTuple):
 class Dispatcher:
     """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own.
 
-    With `at_once`, an outcome does not wait a moment for others, which would be saved with it, and no delivery waits
-    for a rate limit to end; neither does one that was put while `waits` is False. `check` raises an error while results
-    could not be saved: then what waits is parked.
+    No delivery that was put while `waits` is False waits for a rate limit to end. `off` are the destinations that are
+    switched off. `check` raises an error while results could not be saved: then what waits is parked.
     """
 
     def __init__(
@@ -54,14 +53,12 @@ class Dispatcher:
         clock: Callable[[], float] = time.monotonic,
         breakers: DestinationBreakers | None = None,
         *,
-        at_once: bool = False,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self._check = check
-        self._at_once = at_once
-        self.waits = not at_once
+        self.waits = True
+        self.off = off
         self._opener = opener
-        self._off = off
         self._clock = clock
         self._breakers = breakers or DestinationBreakers(clock)
         self._queues: dict[str, _DestinationQueue] = {}
@@ -101,19 +98,19 @@ class Dispatcher:
     def put(self, to_send: Iterable[OutgoingDelivery]) -> None:
         """Add deliveries to the queues of their destinations."""
         for outgoing in to_send:
-            destination_name = outgoing.delivery.destination
-            if destination_name not in self._queues:
-                opener = _switched_off if destination_name in self._off else self._opener
-                self._queues[destination_name] = _DestinationQueue(
-                    destination_name,
-                    opener,
-                    self._clock,
-                    self._breakers,
-                    at_once=self._at_once,
-                    waits=self.waits,
-                    check=self._check,
-                )
-            self._queues[destination_name].add(outgoing)
+            self._queue_of(outgoing.delivery.destination).add(outgoing)
+
+    def _queue_of(self, name: str) -> "_DestinationQueue":
+        """Return the queue of a destination; a new one if it is switched off or on since, or could not be opened."""
+        opener = _switched_off if name in self.off else self._opener
+        destination_queue = self._queues.get(name)
+        if destination_queue is None or destination_queue.is_outdated(opener):
+            if destination_queue is not None:
+                destination_queue.close()
+            destination_queue = self._queues[name] = _DestinationQueue(
+                name, opener, self._clock, self._breakers, waits=self.waits, check=self._check
+            )
+        return destination_queue
 
     def collect(self) -> list[QueueResults]:
         """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
@@ -155,10 +152,9 @@ class _DestinationQueue:
 
     def __init__(
         self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float],
-        breakers: DestinationBreakers, *, at_once: bool, waits: bool, check: Callable[[], None],
+        breakers: DestinationBreakers, *, waits: bool, check: Callable[[], None],
     ) -> None:  # fmt: skip
         self._check = check
-        self._at_once = at_once
         self._name = name
         self._opener = opener
         self._clock = clock
@@ -181,6 +177,10 @@ class _DestinationQueue:
     @property
     def stuck(self) -> bool:
         return self._clock() - self._last_outcome_at > STUCK_SECONDS
+
+    def is_outdated(self, opener: Callable[[str], Destination]) -> bool:
+        """Return whether the queue is empty, and its destination is to be opened in another way, or anew."""
+        return not self.open and (self._opener != opener or self._destination_error is not None)
 
     def add(self, outgoing: OutgoingDelivery) -> None:
         if not self.open:
@@ -275,7 +275,7 @@ class _DestinationQueue:
                 number = self._rate_limit.take(number, self._being_attempted, self._clock())
             self._being_attempted += number
             chunk = [self._queue.popleft() for _ in range(number)]
-            yield FlushNow(chunk) if self._at_once else chunk
+            yield chunk
 
     def close(self) -> None:
         self._is_closed = True

@@ -66,7 +66,10 @@ class RoutingDecider:
     def to_send(self, change: Change, existing: Sequence[Delivery]) -> list[OutgoingDelivery]:
         """Return the deliveries of a saved routing decision; `existing` are the ticket's deliveries before it."""
         return [
-            self.with_past(OutgoingDelivery(added, change.ticket, request_id=self._context.request_id), existing)
+            self.with_past(
+                OutgoingDelivery(added, change.ticket, request_id=self._context.signature(added.ticket_id).request),
+                existing,
+            )
             for added in change.adds
             if change.ticket and isinstance(added, Delivery)
             if added.state == "pending" and added.destination not in self.offline

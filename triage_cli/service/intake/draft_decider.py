@@ -12,7 +12,7 @@ from triage_cli.domain.mail import threads
 from triage_cli.domain.outcomes import Action
 from triage_cli.domain.routing import woken
 from triage_cli.domain.tickets import Ticket
-from triage_cli.service.run_context import with_request
+from triage_cli.service.run_context import Signature, with_request
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 
 # The action for an imported draft, its ticket, the change to be saved, and the error of a rejected one.
@@ -22,17 +22,17 @@ EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventActio
 
 
 class DraftDecider:
-    """Decides drafts for one actor; the run `holder` holds new tickets.
+    """Decides drafts; the run `holder` holds new tickets.
 
     `keeps_category` is None unless the drafts are of a pulled source: whether a ticket keeps its category when its text
     changes.
     """
 
     def __init__(
-        self, verdicts: Verdicts, actor: str, run_id: str | None, *, holder: str | None, keeps_category: bool | None
-    ) -> None:
+        self, verdicts: Verdicts, run_id: str | None, *, holder: str | None = None,
+        keeps_category: bool | None = None,
+    ) -> None:  # fmt: skip
         self._verdicts = verdicts
-        self._actor = actor
         self._run_id = run_id
         self._holder = holder
         self._is_pulled = keeps_category is not None
@@ -44,6 +44,7 @@ class DraftDecider:
         known_ticket: Ticket | None,
         at: str,
         last_verdicts: Mapping[str, str],
+        signature: Signature,
         *,
         repeated: bool,
     ) -> DecidedDraft:
@@ -61,7 +62,7 @@ class DraftDecider:
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
-            return self._import_change(Action.CREATED, ticket, 0, import_data, at, verdict)
+            return self._import_change(ticket, 0, import_data, at, signature, verdict)
         was_forgotten = ids.is_forgotten(known_ticket.identity)
         if repeated and not was_forgotten and identified_draft.content != known_ticket.content_hash:
             return Action.REJECTED, None, None, dedup.repeated(identified_draft)
@@ -76,10 +77,13 @@ class DraftDecider:
         ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
         import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
         return self._import_change(
-            Action.UPDATED, ticket, known_ticket.revision, import_data, at, verdict, last_verdict, draft.overruled
-        )
+            ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict,
+            draft.overruled,
+        )  # fmt: skip
 
-    def join_thread(self, identified_draft: Identified, known_ticket: Ticket, at: str) -> DecidedDraft:
+    def join_thread(
+        self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature
+    ) -> DecidedDraft:
         """Decide an imported mail whose thread has a ticket: it joins that ticket."""
         try:
             ticket = threads.joined(known_ticket, identified_draft)
@@ -89,17 +93,18 @@ class DraftDecider:
             return Action.UNCHANGED, known_ticket, None, None
         fields = dedup.changed_fields(known_ticket, ticket)
         import_data = {"source": identified_draft.draft.source, "fields": fields, "mails": threads.length(ticket)}
-        return self._import_change(Action.UPDATED, ticket, known_ticket.revision, import_data, at, None)
+        return self._import_change(ticket, known_ticket.revision, import_data, at, signature, None)
 
     def _import_change(
-        self, action: Action, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,
-        verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
+        self, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,
+        signature: Signature, verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
     ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
         An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
         imported, and the person's verdict on the ticket holds.
         """
+        action = Action.UPDATED if expected_revision else Action.CREATED
         adds: tuple[Classification, ...] = ()
         if verdict is not None:
             judged_ticket, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
@@ -109,5 +114,6 @@ class DraftDecider:
             if holds and ticket.verdict and ticket.category != imported_verdict:
                 import_data["was"] = ticket.category  # a person's verdict is overruled by a later one
             ticket, adds = judged_ticket if holds else ticket, (answer,)
-        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, self._actor, at, with_request(import_data))
+        event_data = with_request(import_data, signature.request)
+        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, signature.actor, at, event_data)
         return action, ticket, Change(event, ticket, expected_revision, adds), None

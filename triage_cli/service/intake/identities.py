@@ -6,7 +6,7 @@ from contextlib import closing
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.dedup import Identified, RewriteGuard
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
+from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 
@@ -36,13 +36,6 @@ def _with_ticket_identity(identified: Identified, identities_by_id: Mapping[str,
 
 def _may_name_a_ticket(draft: TicketDraft) -> bool:
     return draft.origin != "mail" and ids.is_ticket_id(draft.external_id or "")
-
-
-def known_as(store: Store, identity: str) -> Ticket | None:
-    """Return the ticket with an identity, even if it was forgotten."""
-    forgotten_identity = ids.forgotten(identity)
-    known_tickets = store.known([identity, forgotten_identity])
-    return known_tickets.get(identity) or known_tickets.get(forgotten_identity)
 
 
 def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:

@@ -1,6 +1,6 @@
 """Imports drafts as tickets, a chunk at a time: each is created, updated, unchanged or rejected."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
@@ -18,14 +18,12 @@ from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.draft_decider import DraftDecider
-from triage_cli.service.intake.identities import known_as, with_ticket_identities
+from triage_cli.service.intake.identities import with_ticket_identities
+from triage_cli.service.run_context import Signature, request_id
 from triage_cli.service.verdicts import Verdicts, is_imported
 
 # How often imported drafts that conflict with another program are decided again.
 IMPORT_TRIES = 5
-# Of the callers that change one ticket at the same moment, each round of tries lets one through: so this is how many
-# callers there may be at once.
-MOST_CALLERS = 200
 
 
 class Intake:
@@ -41,11 +39,11 @@ class Intake:
         self._store = store
         self._draft_decider = DraftDecider(
             verdicts,
-            actor,
             run_id,
             holder=run_id if hold else None,
             keeps_category=pulled.keeps_category if pulled else None,
         )
+        self._signature = Signature(actor, request_id.get())
         self._guard = guard or RewriteGuard()
         self._pulled = pulled
 
@@ -96,29 +94,28 @@ class Intake:
             import_chunk, self._store.save([c for _, _, c in import_chunk.to_save], None, cursor), cursor
         )
 
-    def one(
-        self, draft: TicketDraft, identity: str | None, save: Callable[[Sequence[Change]], Sequence[Conflict | None]]
-    ) -> Outcome[Ticket]:
-        """Store one draft by `save`. With `identity`, a repeated call finds a ticket without an external id.
+    def posted(self, posted_drafts: Sequence["Posted"]) -> list[Outcome[Ticket]]:
+        """Store drafts that do not belong together, such as those of a server's callers, in one transaction.
 
-        The identity includes the text: a caller that reuses a name with another text means another ticket.
+        With an `identity`, a repeated call finds a ticket without an external id. It includes the text: a caller that
+        reuses a name with another text means another ticket.
         """
-        identified = with_ticket_identities(self._store, [dedup.identify(draft)])[0]
-        is_repeatable = identified.counts_occurrences and identity is not None
-        if is_repeatable:
-            identified = identified._replace(identity=f"{identity}:{identified.content}", counts_occurrences=False)
-        known = None if identified.counts_occurrences else known_as(self._store, identified.identity)
-        for _ in range(MOST_CALLERS):
-            if is_repeatable and known is not None:  # a repeated call, whose response was lost
-                return Outcome(draft.row, Action.UNCHANGED, known, None, draft)
-            last_verdicts = self._imported_verdicts([identified], {identified.identity: known} if known else {})
-            action, ticket, change, error = self._draft_decider.decide(
-                identified, known, times.now(), last_verdicts, repeated=False
-            )
-            if change is None or (conflict := save([change])[0]) is None:
-                return Outcome(draft.row, action, ticket, error, draft)
-            known = None if identified.counts_occurrences else conflict.ticket
-        raise UnavailableError("another program keeps changing the same ticket", hint="try again")
+        drafts = [posted.draft._replace(row=row) for row, posted in enumerate(posted_drafts)]
+        identified_drafts, repeats = list[Identified](), dict[int, str]()
+        for posted, identified in zip(
+            posted_drafts, with_ticket_identities(self._store, [dedup.identify(d) for d in drafts]), strict=True
+        ):
+            if identified.counts_occurrences and posted.identity is not None:
+                name = f"{posted.identity}:{identified.content}"
+                identified_drafts.append(identified._replace(identity=name, counts_occurrences=False))
+                repeats[identified.draft.row] = name
+            else:
+                identified_drafts.append(identified)
+        import_chunk = self._undecided_chunk(drafts, repeats)
+        import_chunk.signatures.update(enumerate(posted.signature for posted in posted_drafts))
+        self._decide_all(identified_drafts, import_chunk, {})
+        outcomes = self._settled(import_chunk, self._store.save([change for _, _, change in import_chunk.to_save]))
+        return [o._replace(row=p.draft.row, item=p.draft) for o, p in zip(outcomes, posted_drafts, strict=True)]
 
     def _decided_chunk(
         self,
@@ -139,7 +136,7 @@ class Intake:
             for row in unreadable:
                 self._pulled.keep(row)
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in unreadable}
-        return _ImportChunk([d.row for d in chunk], repeats, outcomes, [], {})
+        return _ImportChunk([d.row for d in chunk], repeats, outcomes, [], {}, {})
 
     def _settled(
         self, import_chunk: "_ImportChunk", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
@@ -200,13 +197,16 @@ class Intake:
         for identified in imported:
             row = identified.draft.row
             stored, repeated = known.get(identified.identity), row in import_chunk.repeats
+            signature = import_chunk.signatures.get(row, self._signature)
             if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
-                decided = self._draft_decider.join_thread(identified, stored, at)
+                decided = self._draft_decider.join_thread(identified, stored, at, signature)
             else:
                 if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
                     met += 1
                     rewritten += identified.content != stored.content_hash
-                decided = self._draft_decider.decide(identified, stored, at, last_verdicts, repeated=repeated)
+                decided = self._draft_decider.decide(
+                    identified, stored, at, last_verdicts, signature, repeated=repeated
+                )
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
                 import_chunk.to_save.append((identified, action, change))
@@ -215,7 +215,7 @@ class Intake:
                 import_chunk.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
                 if error is not None and self._pulled:
                     self._pulled.keep(identified.draft)
-        if self._pulled:
+        if self._pulled or import_chunk.signatures:
             return
         self._guard.add(met, rewritten)
         if doubt := self._guard.doubt(imported[0].draft.source if imported else ""):
@@ -237,11 +237,23 @@ class Intake:
         return {a.ticket_id: a.category for a in answers if is_imported(a) and a.category}
 
 
+class Posted(NamedTuple):
+    """A draft that belongs to no input, with what identifies its call if it is repeated, and in whose name it comes."""
+
+    draft: TicketDraft
+    identity: str | None
+    signature: Signature
+
+
 class _ImportChunk(NamedTuple):
-    """A decided chunk of an import: its rows, those with a repeated identity, and the changes to be saved."""
+    """A decided chunk of an import: its rows, those with a repeated identity, and the changes to be saved.
+
+    `signatures` are those of callers, by row; an input is signed by whom it is imported by.
+    """
 
     rows: list[int]
     repeats: dict[int, str]
     outcomes: dict[int, Outcome[Ticket]]
     to_save: list[tuple[Identified, Action, Change]]
     changed: dict[str, Ticket]
+    signatures: dict[int, Signature]
