@@ -353,3 +353,30 @@ def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles
     assert Counter(p.stored.action for p in done) == {"created": 1, "unchanged": 7}
     (ticket,) = world.store.find(Selection())
     assert events_of(world, ticket.ticket_id) == ALL_STEPS
+
+
+def test_a_ticket_that_fails_unexpectedly_fails_no_other_caller(
+    world: World, singles: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, begun, gathered = world.store.save, threading.Event(), threading.Event()
+
+    def held_up(changes: Sequence[Change], *more: Any) -> Sequence[Conflict | None]:
+        if not begun.is_set():
+            begun.set()
+            assert gathered.wait(PATIENCE)
+        if any(change.ticket and change.ticket.subject == "odd" for change in changes):
+            raise TypeError("odd")
+        return save(changes, *more)
+
+    monkeypatch.setattr(world.store, "save", held_up)
+    with ThreadPoolExecutor(5) as callers:
+        first = callers.submit(singles.create, POSTED, "ada")
+        assert begun.wait(PATIENCE)
+        subjects = ("a", "odd", "b", "c")
+        rest = {s: callers.submit(singles.create, POSTED._replace(subject=s), "ada") for s in subjects}
+        until(lambda: singles.waiting == len(subjects), "the second chunk")
+        gathered.set()
+        assert first.result(PATIENCE).action == "created"
+        with pytest.raises(TypeError):
+            rest.pop("odd").result(PATIENCE)
+        assert {call.result(PATIENCE).action for call in rest.values()} == {"created"}

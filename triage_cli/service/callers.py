@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.tickets import Ticket, TicketDraft
 from triage_cli.runtime.resource_exhaustion import lack_of
@@ -33,6 +33,7 @@ class Callers:
         self._is_stopped = False
         # What follows belongs to the thread.
         self._put_back: list[Call] = []
+        self._is_careful = False  # one call a chunk, until the one is found that has failed others
         self._runs: list[SharedRun] = []  # the last one takes the next chunk; spent ones end what they are sending
 
     def create(self, draft: TicketDraft, actor: str, identity: str | None = None) -> Outcome[Ticket]:
@@ -61,6 +62,11 @@ class Callers:
         classifier = self._services.instant_classifier(plan)
         is_routed = "route" in steps
         return self._processed(Call(actor, draft=draft, identity=identity, classifier=classifier, is_routed=is_routed))
+
+    @property
+    def waiting(self) -> int:
+        """Return how many callers wait for the next chunk."""
+        return self._queue.qsize()
 
     def stop(self) -> None:
         """Begin no more attempts at deliveries."""
@@ -113,8 +119,9 @@ class Callers:
                 run.rest()
         chunk: dict[object, Call] = {}
         for call in filter(None, waiting):
-            if chunk.setdefault(call.subject, call) is not call:
+            if (chunk and self._is_careful) or chunk.setdefault(call.subject, call) is not call:
                 self._put_back.append(call)
+        self._is_careful = self._is_careful and bool(self._put_back)
         return list(chunk.values())
 
     def _take(self, chunk: list[Call]) -> None:
@@ -122,10 +129,17 @@ class Callers:
             if not self._runs or self._runs[-1].is_spent:
                 self._runs.append(SharedRun(self._services))
             self._put_back += self._runs[-1].take(chunk)
-        except Exception as error:  # noqa: BLE001 - it belongs to the callers who wait
+        except TriageError as error:
             self._give_up_run()
             for call in chunk:
                 call.fail(error)
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller for whose ticket it was raised
+            self._give_up_run()
+            if len(chunk) == 1:
+                chunk[0].fail(error)
+            else:
+                self._put_back += [call for call in chunk if not call.has_ended]
+                self._is_careful = True
 
     def _give_up_run(self) -> None:
         """Let the next chunk begin another run. This one ends, which frees what it holds, once it sends nothing."""
