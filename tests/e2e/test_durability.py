@@ -138,8 +138,8 @@ def test_route_says_that_another_run_holds_what_it_leaves(tmp_path: Path) -> Non
     assert note not in cli("route", "--limit", "1").stderr
     ended(store, lease)
     store.close()
-    assert cli("route", "--no-wait").stderr.splitlines()[-1] == "0 routed, 2 due later", "it has said so of each"
-    note = "note: 2 tickets are still routing: another run holds them, or their deliveries are due later"
+    assert cli("route", "--no-wait").stderr.splitlines()[-1] == "0 routed, 2 pending", "it has said so of each"
+    note = "note: 2 tickets are still pending: another run holds them, or their next attempts come later"
     assert cli("route").stderr.splitlines() == ["0 routed", f"{note}: triage why ID says why, and when"]
 
 

@@ -407,7 +407,7 @@ def test_a_dead_letter_of_what_an_earlier_run_left_is_told_and_counted(tmp_path:
         assert DEAD.search(done.stderr), done.stderr
         assert done.stderr.endswith(
             "1 created, 0 updated, 0 unchanged, 0 rejected; "
-            "0 routed, 0 need review, 0 failed, 1 undeliverable, 1 due later\n"
+            "0 routed, 0 need review, 0 failed, 1 undeliverable, 1 pending\n"
         )
         record = json.loads(home("runs", "last", "-o", "json").stdout)
         assert (record["exit_code"], record["counts"]["undeliverable"]) == (3, 1)

@@ -35,7 +35,7 @@ def test_what_is_there_and_who_is_needed_is_shown(fitted: Cli) -> None:
     (fitted.folder / "config.yaml").write_text("classifier: local\n")
     first, counts, _, *steps = fitted().stdout.splitlines()
     assert first.endswith(f"(configuration: {fitted.folder / 'config.yaml'})")
-    assert "0 need you: triage review" in counts
+    assert counts == "2 routed, 1 classified"
     assert commands(steps) == ["triage route", "triage list", "triage --help"]
 
 
@@ -49,5 +49,20 @@ def test_a_remote_is_looked_at(tmp_path: Path) -> None:
     try:
         assert remote("create", "-q", "--subject", "hello").returncode == 0
         assert remote().stdout.startswith(f"1 ticket in {remote.env['TRIAGE_REMOTE']} ")
+    finally:
+        remote.close()
+
+
+def test_a_remote_s_categories_hold_whatever_a_configuration_here_says(tmp_path: Path) -> None:
+    remote = RemoteCli(tmp_path)
+    (remote.server.folder / "config.yaml").write_text(
+        "categories: [Hardware, Software]\ndestinations: {all: {type: file, path: q.jsonl}}\nroutes: [{to: all}]\n"
+    )
+    (remote.folder / "config.yaml").write_text("classifier: local\n")
+    remote.serve()
+    try:
+        first, _, *steps = remote().stdout.splitlines()
+        assert first == f"no tickets in {remote.env['TRIAGE_REMOTE']} (its categories: Hardware, Software)"
+        assert commands(steps) == ["triage run FILE", "triage --help"], "not a configuration here"
     finally:
         remote.close()

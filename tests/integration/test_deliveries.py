@@ -351,17 +351,17 @@ def test_a_missing_secret_names_its_variable(cli: Cli, tmp_path: Path) -> None:
     )
     done = cli("run", stdin="subject\nI was charged twice, please refund\nWhere is the refund of my invoice?\n")
     assert done.returncode == 2
-    why = 'due later: destination "hook" needs the secret in HOOK_SECRET, which is not set; export HOOK_SECRET'
+    why = 'pending: destination "hook" needs the secret in HOOK_SECRET, which is not set; export HOOK_SECRET'
     stderr = done.stderr.splitlines()
     assert stderr[-2] == why
     assert done.stderr.count(why) == 1
-    assert "2 due later" in stderr[-1]
+    assert "2 pending" in stderr[-1]
     again = cli("route", "-o", "id")
     assert (again.returncode, len(again.stdout.splitlines())) == (2, 2)
     assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2, "it costs no attempt"
     nothing_in_it = {"HOOK_SECRET": "whsec_"}
     cut = cli("route", "-o", "id", **nothing_in_it)
-    why = 'due later: destination "hook": HOOK_SECRET has nothing after whsec_; copy it again'
+    why = 'pending: destination "hook": HOOK_SECRET has nothing after whsec_; copy it again'
     assert (cut.returncode, why in cut.stderr) == (2, True)
     assert rows(cli.db, "select state, attempts from deliveries") == [("pending", 0)] * 2
 

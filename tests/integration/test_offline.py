@@ -50,9 +50,9 @@ def test_a_delivery_to_a_webhook_waits_and_is_named_so(fitted: Cli, receiver: Re
     done = fitted("run", "-", "-o", "jsonl", "--offline", stdin=TICKETS)
     assert done.returncode == 0
     stderr = done.stderr.splitlines()
-    assert "3 created, 0 updated, 0 unchanged, 0 rejected; 0 routed, 0 need review, 0 failed, 3 due later" in stderr
+    assert "3 created, 0 updated, 0 unchanged, 0 rejected; 0 routed, 0 need review, 0 failed, 3 pending" in stderr
     assert stderr[-1] == "offline: 3 deliveries wait for the network (hook 3)"
-    assert any(line.startswith("due later: offline, so hook waits; triage route delivers it") for line in stderr)
+    assert any(line.startswith("pending: offline, so hook waits; triage route delivers it") for line in stderr)
     assert {json.loads(line)["triage_error"] for line in done.stdout.splitlines()} == {"offline, so hook waits"}
     again = fitted("route", "--offline")
     assert (again.returncode, again.stdout) == (0, "")
@@ -93,7 +93,7 @@ def test_what_fails_beside_a_webhook_that_waits_is_what_is_told(fitted: Cli, rec
     configured(fitted, receiver, "  page: {type: command, run: ['false'], max_attempts: 1}\n", "hook, page")
     done = fitted("run", "-", "--offline", stdin=TICKETS)
     assert done.returncode == 0, "what waits for the network keeps the ticket on its way"
-    assert "due later: false exited with 1" in done.stderr
+    assert "pending: false exited with 1" in done.stderr
 
 
 def standing(world: World, outcome: Outcome[Routed]) -> dict[str, tuple[str, int]]:

@@ -32,12 +32,13 @@ class RemoteCli(Cli):
         self.env |= {"TRIAGE_REMOTE": f"http://127.0.0.1:{self.port}", "TRIAGE_API_KEY": json.loads(made.stdout)["key"]}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def serve(self) -> "RemoteCli":
-        """Start the server, and wait until it answers."""
+    def serve(self, *options: str) -> "RemoteCli":
+        """Start the server with these options, and wait until it answers."""
         log = self.server.folder / "serve.log"
         with log.open("wb") as log_file:
+            args = ("serve", "--port", str(self.port), *options)
             self.process = self.server.start(
-                "serve", "--port", str(self.port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log_file
+                *args, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log_file
             )
         until(lambda: b"serving " in log.read_bytes() or self.process is None or self.process.poll(), "the server")
         assert self.process.poll() is None, log.read_text()

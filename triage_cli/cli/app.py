@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from triage_cli import __version__
-from triage_cli.cli import help_text, messages, terminal
+from triage_cli.cli import help_text, messages, terminal, typed_commands
 from triage_cli.cli.command import with_global_options
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.unexpected_errors import as_triage_error
@@ -53,7 +53,6 @@ COMMANDS = {
     "suspects": "models.suspects:suspects",
 }
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
-OPTIONS_WITH_VALUE = ("--config", "--db", "--remote")
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
 
 
@@ -65,6 +64,7 @@ def main() -> None:
     gc.set_threshold(50_000, 50, 100)
     terminal.open_closed()
     terminal.make_utf8(sys.stdout, sys.stderr)
+    typed_commands.remember(sys.argv[1:])
     exit_code = run(sys.argv[1:])
     terminal.close_quietly()
     # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library
@@ -150,7 +150,7 @@ def _typed_command(args: Sequence[str]) -> str | None:
         return "stats"  # its module has the start screen
     remaining_args = iter(args)
     for arg in remaining_args:
-        if arg in OPTIONS_WITH_VALUE:
+        if arg in typed_commands.PLACE_OPTIONS:
             next(remaining_args, None)
         elif not arg.startswith("-"):
             return arg if arg in COMMANDS else None

@@ -11,11 +11,12 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, TextIO
 
 from triage_cli.cli import live_line, safe_text, terminal
+from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import ids
-from triage_cli.domain.errors import ConfigError, ItemError, TriageError
+from triage_cli.domain.errors import ConfigError, ItemError, RefusedError, TriageError
 from triage_cli.domain.json_values import to_json
 from triage_cli.domain.serialization import error_record
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Ticket, status_words
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers.table import Table
@@ -32,7 +33,11 @@ JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a 
 
 
 def say(text: str) -> None:
-    """Write a message to stderr, as one line; if that fails, the command goes on."""
+    """Write a message to stderr, as one line, with commands as typed here; if that fails, the command goes on."""
+    _write_line(as_typed(text))
+
+
+def _write_line(text: str) -> None:
     _write_message(formatted(safe_text.safe(text), sys.stderr) + "\n")
 
 
@@ -65,14 +70,23 @@ def ask(question: str) -> None:
 def error(problem: TriageError, args: Sequence[str], *, trace: Exception | None = None) -> None:
     """Write an error message: a sentence, or an object with JSON output; with `trace`, the traceback comes first."""
     for trace_line in "".join(traceback.format_exception(trace)).splitlines() if trace else ():
-        say(trace_line)
+        _write_line(trace_line)
     for config_problem in problem.problems if isinstance(problem, ConfigError) else ():
         say(config_problem)
     if _has_json_output(args):
-        json_message = to_json(error_record(problem.code, problem.message, problem.hint))
+        json_message = to_json(error_record(problem.code, problem.message, _typed_hint(problem)))
         _write_message((safe_text.safe_json(json_message) if terminal.is_terminal(sys.stderr) else json_message) + "\n")
     else:
-        say(f"error: {problem.sentence()}")
+        _write_line(f"error: {sentence(problem)}")
+
+
+def sentence(problem: TriageError) -> str:
+    """Return an error's message and hint as one line, the commands of the hint as they are typed here."""
+    return joined(problem.message, _typed_hint(problem))
+
+
+def _typed_hint(problem: TriageError) -> str:
+    return as_typed(problem.hint, there=isinstance(problem, RefusedError))  # keys are made where the remote is
 
 
 def remarks(input_tables: "Sequence[Table]") -> Iterator[str]:
@@ -162,12 +176,18 @@ def still(number: int, status: str) -> str:
     """Return the message about tickets that a command for all of this status has left, or nothing."""
     is_one = number == 1
     if status == "routing":
-        other_reason = f"{'its' if is_one else 'their'} deliveries are due later: triage why ID says why, and when"
+        other_reason = f"{'its' if is_one else 'their'} next attempts come later: triage why ID says why, and when"
     else:
         other_reason = "it has just come" if is_one else "they have just come"
-    still_there = plural(number, f"tickets are still {status}", f"ticket is still {status}")
+    state = status_words(status)
+    still_there = plural(number, f"tickets are still {state}", f"ticket is still {state}")
     note = f"note: {still_there}: another run holds {'it' if is_one else 'them'}, or {other_reason}"
     return note if number > 0 else ""
+
+
+def need_you(number: int) -> str:
+    """Return the message about tickets that need review, or nothing."""
+    return f"{number:,} {'needs' if number == 1 else 'need'} you: triage review" if number else ""
 
 
 def cut(which: str, number: int) -> str:

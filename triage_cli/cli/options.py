@@ -14,7 +14,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES
+from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, status_words
 from triage_cli.domain.times import timestamp
 from triage_cli.readers import cell_values, dates
 from triage_cli.readers.table import ReadOptions
@@ -190,7 +190,10 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
     typed_statuses = listed(names)
     unknown_statuses = [name for name in typed_statuses if name not in STATUSES]
     if unknown_statuses:
-        raise UsageError(f'no status "{unknown_statuses[0]}"', hint=f"a ticket is one of {', '.join(STATUSES)}")
+        words = {status_words(status): status for status in STATUSES}
+        near = get_close_matches(unknown_statuses[0].casefold().replace("_", " "), words, 1)
+        hint = f"did you mean {words[near[0]]}?" if near else f"a ticket is one of {', '.join(STATUSES)}"
+        raise UsageError(f'no status "{unknown_statuses[0]}"', hint=hint)
     return frozenset(typed_statuses)
 
 

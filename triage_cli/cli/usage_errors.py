@@ -23,7 +23,7 @@ COMMANDS_OF_OTHERS = {
     "ls": "triage list",
     "search": "triage list --search TEXT finds tickets",
     "send": "triage route sends tickets",
-    "status": "triage alone says what is there, triage stats counts it",
+    "status": "triage stats counts what is there",
     "train": "triage learn",
     "undo": "triage verdict ID --clear takes back a verdict",
 }

@@ -34,7 +34,7 @@ class Action(StrEnum):
     NEEDS_REVIEW = "needs_review"  # no sure answer: a person decides
     FAILED = "failed"  # there was no answer or delivery; the error says why
     WAITING = "waiting"  # the item's answer comes with a provider's batch
-    ROUTING = "routing"  # a delivery of the item's ticket is due later
+    ROUTING = "routing"  # a delivery of the item's ticket is pending
     ROUTED = "routed"  # all destinations have the item's ticket
     UNROUTABLE = "unroutable"  # no rule of the routing map matches the item's ticket
     UNDELIVERABLE = "undeliverable"  # a delivery used up its attempts

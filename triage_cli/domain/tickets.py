@@ -35,6 +35,11 @@ class Category(NamedTuple):
     root: str = ""
 
 
+def status_words(status: str) -> str:
+    """Return a status in the words of a sentence: a ticket is pending while a delivery of it is."""
+    return "pending" if status == "routing" else status.replace("_", " ")
+
+
 def as_tag(name: str) -> str:
     """Return a category's name in the form of a tag or a list option."""
     return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")

@@ -175,7 +175,7 @@ def route(
     query: Annotated[routing_schemas.RouteQuery, Query()],
     body: routing_schemas.RouteIn | None = None,
 ) -> Response:
-    """Route one ticket by the routing map; a delivery that fails now is due later, and `problem` has the error.
+    """Route one ticket by the routing map; a delivery that fails now stays pending, and `problem` has the error.
 
     400: it has no category yet. 409: no rule matches it. With `dry_run` nothing is sent, and `preview` says what would
     be.

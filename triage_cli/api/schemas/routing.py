@@ -117,6 +117,6 @@ class Routed(BaseModel):
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: Status = Field(description="where the ticket stands now")
     problem: Problem | None = Field(
-        default=None, description="why a delivery is still due, or its result was not saved: code `unavailable`"
+        default=None, description="why a delivery is still pending, or its result was not saved: code `unavailable`"
     )
     preview: RoutePreview | None = Field(default=None, description="with `dry_run`: where it would be sent")

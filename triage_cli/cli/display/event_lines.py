@@ -11,6 +11,7 @@ from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_secon
 from triage_cli.cli.display.table_layout import StackingTable
 from triage_cli.domain.audit.events import EventAction
 from triage_cli.domain.evaluation.threshold_sentences import shares_apart
+from triage_cli.domain.tickets import status_words
 
 EventDetail = Mapping[str, Any]  # the data of an event
 DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
@@ -88,7 +89,7 @@ def _answer_line(detail: EventDetail) -> str:
 
 
 def _status(detail: EventDetail) -> str:
-    return str(detail.get("status") or "").replace("_", " ")
+    return status_words(str(detail.get("status") or ""))
 
 
 def _verdict_line(detail: EventDetail) -> str:

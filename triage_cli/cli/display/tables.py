@@ -10,6 +10,7 @@ from triage_cli.cli import local_time
 from triage_cli.cli.display.cells import Record, cell, is_time, text
 from triage_cli.cli.display.table_layout import AutoWidthTable, UnfoldingTable, borderless, fill, grid
 from triage_cli.cli.terminal import AMBER
+from triage_cli.cli.typed_commands import as_typed
 
 CHECK_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("?", AMBER)}
 UNBROKEN_COLUMNS = ("id", "status", "confidence", "seq", "timestamp", "key")
@@ -50,7 +51,7 @@ def checks(records: Sequence[Record]) -> RenderableType:
     for check in records:
         check_rows.append((CHECK_MARKS[check["works"]], text(check["what"]), text(check["said"])))
         if check["next"]:
-            check_rows.append((Text(), Text(), text(f"next: {check['next']}", "dim")))
+            check_rows.append((Text(), Text(), text(f"next: {as_typed(check['next'])}", "dim")))
     return grid(check_rows)
 
 

@@ -125,7 +125,7 @@ class ReviewApp(TicketBrowser):
         try:
             action()
         except TriageError as error:
-            self.tell(error.sentence())
+            self.tell(messages.sentence(error))
             self._read_again()
 
     def on_pane_clicked(self, event: Pane.Clicked) -> None:
@@ -177,7 +177,7 @@ class ReviewApp(TicketBrowser):
             try:
                 typed_filters = filters.parse(typed, self.session.category_names, every=self.view.every)
             except TriageError as error:
-                self.tell(error.sentence())
+                self.tell(messages.sentence(error))
                 return
             self._close_prompt()
             self._try_action(partial(self.open, self.view._replace(filters=typed_filters)))
@@ -233,9 +233,9 @@ class ReviewApp(TicketBrowser):
         try:
             for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
                 sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
-                route_message = outcome.error.sentence() if outcome.error else sent
+                route_message = messages.sentence(outcome.error) if outcome.error else sent
         except TriageError as error:
-            route_message = error.sentence()
+            route_message = messages.sentence(error)
         self.call_from_thread(self._routed, ticket_id, route_message)
 
     def _routed(self, ticket_id: str, route_message: str) -> None:
@@ -258,7 +258,7 @@ class ReviewApp(TicketBrowser):
         try:
             learn_summary = self.session.learn()
         except TriageError as error:
-            learn_summary = error.sentence()
+            learn_summary = messages.sentence(error)
         self.call_from_thread(self._learned, learn_summary)
 
     def _learned(self, learn_summary: str) -> None:

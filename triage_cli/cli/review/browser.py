@@ -8,7 +8,7 @@ from textual.app import App, ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
-from triage_cli.cli import safe_text
+from triage_cli.cli import messages, safe_text
 from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
@@ -185,7 +185,7 @@ class TicketBrowser(App[int]):
             were_loaded = self.queue.load(LOAD_BEFORE_KEYS)
         except TriageError as error:
             self._loads_to = None
-            self.tell(error.sentence())
+            self.tell(messages.sentence(error))
             return
         if were_loaded and len(self.queue.entries) <= queue_place:
             self.tell(f"{len(self.queue.entries):,} of {self.queue.total:,} loaded")
@@ -204,7 +204,7 @@ class TicketBrowser(App[int]):
         try:
             self._why = self.session.triage.why(ticket_id)
         except TriageError as error:
-            self._why = Why(ticket_id, "", ("", error.sentence()))
+            self._why = Why(ticket_id, "", ("", messages.sentence(error)))
         self._draw_ticket()
 
     def scroll_text(self, pages: int) -> None:

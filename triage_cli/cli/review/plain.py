@@ -11,6 +11,7 @@ from triage_cli.cli.local_time import localized
 from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
+from triage_cli.cli.typed_commands import with_typed_step
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.tickets import Ticket
 
@@ -74,7 +75,7 @@ class PlainReview:
             try:
                 step = self._handle_line(ticket, typed_line)
             except TriageError as error:
-                self._write_line(safe_text.safe(error.sentence()))
+                self._write_line(safe_text.safe(messages.sentence(error)))
                 ticket = self._read_again(ticket, queue_place)
                 continue
             if step != 0 or typed_line == key_bindings.QUIT:
@@ -125,7 +126,7 @@ class PlainReview:
         if typed_line == key_bindings.HELP:
             self._write_wrapped(LINE_HINT)
         elif typed_line == key_bindings.WHY:
-            for sentence in self._session.triage.why(ticket.ticket_id).why:
+            for sentence in with_typed_step(self._session.triage.why(ticket.ticket_id).why):
                 safe_sentence = safe_text.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
                 self._write_wrapped(safe_sentence)
         else:

@@ -15,10 +15,11 @@ from triage_cli.cli.review.key_bindings import COMMANDS
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
+from triage_cli.cli.typed_commands import as_typed, with_typed_step
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.explanation.history import Why
 from triage_cli.domain.explanation.next_step import shell_name
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Ticket, status_words
 
 ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
@@ -51,7 +52,7 @@ def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> 
     for number, subject_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
         yield [Segment(subject_line if number < 2 else cut(subject_line, width), BOLD)]
     ticket_facts = [
-        name_of(ticket), ticket.status.replace("_", " "), ticket.priority, ticket.customer_id, ticket.source,
+        name_of(ticket), status_words(ticket.status), ticket.priority, ticket.customer_id, ticket.source,
     ]  # fmt: skip
     facts_text = "  ".join(cut(fact, NAME_WIDTH) for fact in ticket_facts if fact)
     yield from _wrapped_lines(facts_text, width, PRIORITIES.get(ticket.priority or "", DIM))
@@ -76,7 +77,7 @@ def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], wi
         yield from _wrapped_lines(f"{s.category}?  suggested by agent {s.agent} of {s.actor}{because}", width, AGENT)
     if len(suggestions) > MOST_SUGGESTIONS:
         more_suggestions = f"and {len(suggestions) - MOST_SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
-        yield from _wrapped_lines(more_suggestions, width, DIM)
+        yield from _wrapped_lines(as_typed(more_suggestions), width, DIM)
 
 
 def bar(share: float | None) -> str:
@@ -93,7 +94,7 @@ def _text_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
         yield [Segment(text_line)]
     if len(description) > MOST_TEXT:
         more_text = f"… {len(description) - MOST_TEXT:,} more characters: triage show {shell_name(ticket)}"
-        yield from _wrapped_lines(more_text, width, DIM)
+        yield from _wrapped_lines(as_typed(more_text), width, DIM)
 
 
 def _extra_lines(ticket: Ticket, width: int) -> Iterator[ScreenLine]:
@@ -110,7 +111,7 @@ def _why_lines(why: Sequence[str], width: int) -> Iterator[ScreenLine]:
     if why:
         yield []
         yield [Segment("why", BOLD)]
-    for sentence in why[1:]:  # the first sentence repeats the lines above
+    for sentence in with_typed_step(why[1:]):  # the first sentence repeats the lines above
         why_text = localized(ROUTING_MAP_HASH.sub("", sentence), TO_THE_MINUTE)
         has_time = TIMED_LINE.match(why_text)
         indent_width = 2 if has_time else 0

@@ -18,6 +18,7 @@ from triage_cli.domain.explanation.routing_sentences import (
 )
 from triage_cli.domain.ids import short
 from triage_cli.domain.routing_rules import Rule
+from triage_cli.domain.tickets import status_words
 from triage_cli.domain.times import readable
 
 ANSWERED = (EventAction.CLASSIFIED, EventAction.PROPOSED)
@@ -71,7 +72,7 @@ def _headline(history: History, events: Events) -> str:
     ticket_text = " ".join((t.subject or t.description or "").split())
     excerpt = ticket_text if len(ticket_text) <= EXCERPT else f"{ticket_text[: EXCERPT - 1].rstrip()}…"
     headline_parts = (t.external_id or short(t.ticket_id), excerpt, _category_clause(history, events))
-    return f"{' · '.join(filter(None, headline_parts))}; {t.status.replace('_', ' ')}"
+    return f"{' · '.join(filter(None, headline_parts))}; {status_words(t.status)}"
 
 
 def _category_clause(history: History, events: Events) -> str:

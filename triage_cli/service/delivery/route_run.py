@@ -49,7 +49,7 @@ def last_outcome_per_ticket(
     outcomes: Iterable[Outcome[Routed]],
     deliver_later: Callable[[Sequence[str]], Iterable[Outcome[Routed]]],
 ) -> Iterator[Outcome[Routed]]:
-    """Yield one outcome per ticket; of a ticket with deliveries that are due later, the last one, at the end.
+    """Yield one outcome per ticket; of a ticket with pending deliveries, the last one, at the end.
 
     `deliver_later` attempts those deliveries. It is called once, with the ids of their tickets.
     """

@@ -58,7 +58,7 @@ def check(
             "--max-delivery-age", metavar="AGE", help="No delivery is pending for longer since its ticket was routed."
         ),
     ] = None,
-    pending: Annotated[int | None, _limit_option("pending", "deliveries that are due later")] = None,
+    pending: Annotated[int | None, _limit_option("pending", "pending deliveries")] = None,
     undeliverable: Annotated[
         int | None, _limit_option("undeliverable", "tickets whose attempts at delivery are used up")
     ] = None,

@@ -90,8 +90,8 @@ def classify(
             next_steps.append("triage route")
         if classify_counts["waiting"] and batch:
             next_steps.append("triage classify --batch, again later, collects the answers")
-        if classify_counts["needs_review"]:
-            next_steps.append(f"{classify_counts['needs_review']:,} need you: triage review")
+        if needs_you := messages.need_you(classify_counts["needs_review"]):
+            next_steps.append(needs_you)
         session.say("next: " + "; ".join(next_steps) if next_steps else "")
     return gravest(classify_codes)
 

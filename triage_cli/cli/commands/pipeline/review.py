@@ -18,6 +18,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.exit_codes import ExitCode
 
@@ -67,7 +68,7 @@ def _learn_verdicts(session: CommandContext) -> str:
     training_warnings: list[str] = []
     warn = training_warnings.append
     training_run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warn)
-    return messages.joined(*learning_summary(training_run.learn_verdicts()), *training_warnings)
+    return as_typed(messages.joined(*learning_summary(training_run.learn_verdicts()), *training_warnings))
 
 
 def _needs_plain_review() -> bool:

@@ -25,7 +25,7 @@ from triage_cli.domain.tickets import Selection
 LONGEST_WAIT = 15.0
 ROUTE_ACTIONS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
-ROUTE_LABELS = {"routing": "due later", "held": "held by another run", "unchanged": "were there already"}
+ROUTE_LABELS = {"routing": "pending", "held": "held by another run", "unchanged": "were there already"}
 
 
 @remote_command
@@ -96,7 +96,7 @@ def route(
 
 
 def route_exit_code(route_outcome: Outcome[Routed], delivery_error: TriageError) -> ExitCode:
-    """Return the exit code of `route` for a ticket's error; a delivery that is due later or waits is no failure."""
+    """Return the exit code of `route` for a ticket's error; a delivery that is pending is no failure."""
     if not isinstance(delivery_error, ItemError):
         return delivery_error.exit_code
     has_failed = route_outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
@@ -108,8 +108,8 @@ def route_exit_code(route_outcome: Outcome[Routed], delivery_error: TriageError)
 def step_after_routing(route_counts: Counter[str], routed: str = "") -> str:
     """Return where tickets were routed (`routed_to_line`), and what a person must do."""
     next_steps = [routed] if routed else []
-    if route_counts["needs_review"]:
-        next_steps.append(f"{route_counts['needs_review']:,} need you: triage review")
+    if needs_you := messages.need_you(route_counts["needs_review"]):
+        next_steps.append(needs_you)
     if route_counts["undeliverable"]:
         undeliverable = f"{route_counts['undeliverable']:,} undeliverable"
         next_steps.append(f"{undeliverable}: triage why ID, then triage route --retry-dead")
@@ -157,7 +157,7 @@ def _counted_routes(
             route_codes.add(code)
             if ticket is not None and route_outcome.action == Action.UNROUTABLE:
                 unroutable_tickets.add(ticket.category)
-            elif code or not session.quiet:  # a delivery that is due later or waits is no failure
+            elif code or not session.quiet:  # a pending delivery is no failure
                 label = ROUTE_LABELS.get(route_outcome.action, route_outcome.action)
                 repeated_problems.tell(label, route_outcome.error, ticket)
         yield route_outcome

@@ -174,7 +174,7 @@ def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
 
-RUN_LABELS = {"needs_review": "need review", "routing": "due later"}
+RUN_LABELS = {"needs_review": "need review", "routing": "pending"}
 RUN_STATUSES = ("routed", "needs_review", "failed")
 HELD_ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import local_time, messages, options, safe_text, terminal, ticket_id_input
+from triage_cli.cli import local_time, messages, options, safe_text, terminal, ticket_id_input, typed_commands
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -176,10 +176,11 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """
     explanation = session.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
+        sentences = typed_commands.with_typed_step(explanation.why)
         if terminal.is_terminal(sys.stdout):
-            why_lines = _terminal_why_lines(explanation.why, verbose=bool(session.global_options.verbose))
+            why_lines = _terminal_why_lines(sentences, verbose=bool(session.global_options.verbose))
         else:
-            why_lines = map(safe_text.safe, explanation.why)
+            why_lines = map(safe_text.safe, sentences)
         for why_line in why_lines:
             Printer("table").write_safe(why_line + "\n")
         return
@@ -201,7 +202,9 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
         wrapped_lines = wrap(
             why_text, why_width, initial_indent=lead_time, subsequent_indent=indent, break_on_hyphens=False
         )
-        line_style = terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith("Next: ") else ""
+        line_style = (
+            terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith(typed_commands.NEXT) else ""
+        )
         yield from (terminal.styled(part, line_style) if line_style and coloured else part for part in wrapped_lines)
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 

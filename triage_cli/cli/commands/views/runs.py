@@ -10,6 +10,7 @@ from triage_cli.cli import options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain.errors import NotFoundError
 from triage_cli.domain.exit_codes import KILLED
 from triage_cli.domain.serialization import RUN_KEYS, run_record
@@ -62,4 +63,4 @@ def _run_table(run_records: Sequence[Any]) -> object:
 
 def _run_counts(run_record: Any) -> str:
     run_counts = ", ".join(f"{n:,} {did}" for did, n in run_record["counts"].items())
-    return run_counts or UNCOUNTED_RUNS.get(run_record["exit_code"], "")
+    return run_counts or as_typed(UNCOUNTED_RUNS.get(run_record["exit_code"], ""))
