@@ -50,7 +50,7 @@ def since(cli: Cli, *, hours: float) -> str:
 
 
 def test_what_people_and_receivers_leave_undone_is_counted(cli: Cli) -> None:
-    """One ticket waits for a person, one is due later, and one has no rule."""
+    """One ticket waits for a person, one is pending, and one has no rule."""
     (cli.folder / "config.yaml").write_text(
         "classifiers: {local: {type: local, min_confidence: 0.999}}\n"
         "destinations:\n"

@@ -583,7 +583,7 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
     receiver.answer = lambda _: (503, {})
     (cli.folder / "config.yaml").write_text(f"routes:\n  - to: {receiver.url}\n")
     done = cli("run", stdin="id,subject\nX-1,I was charged twice for my order and want a refund\n")
-    assert done.returncode == 0, "a delivery that is due later is no failure"
+    assert done.returncode == 0, "a delivery that is pending is no failure"
     shown = cli("show", "X-1", "-o", "table").stdout
     assert "failed attempts" in shown
     assert "503" in shown

@@ -199,7 +199,7 @@ def test_attempts_follow_the_schedule_with_one_id_and_end_as_a_dead_letter(world
     box.fails = DeliveryError("down", status=503)
     world.rules = (Rule("all", ("box",)),)
     assert dids(route(world)) == ["routing"]
-    assert last_run(world) == ("route", 0, {"routing": 1}), "what is due later is no failure"
+    assert last_run(world) == ("route", 0, {"routing": 1}), "what is pending is no failure"
     clock.forward(8)
     assert route(world) == []
     clock.forward(4)
