@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import ssl
 import subprocess
@@ -20,6 +21,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.pg_server import PgServer, sql
 from triage_cli import __version__
+from triage_cli.stores.sqlite.database import WRITE_ROOM
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
 
@@ -277,6 +279,35 @@ def test_it_speaks_https_with_a_certificate(fitted: Cli, tmp_path: Path) -> None
     finally:
         started.process.terminate()
         assert started.process.wait(PATIENCE) == 143
+
+
+def test_a_disk_that_refuses_writes_is_not_ready_until_there_is_room(fitted: Cli) -> None:
+    """The limit on the size of the server's files stands in for the disk."""
+    key = json.loads(fitted("keys", "create", "ada", "--role", "agent").stdout)["key"]
+    started = Started(fitted)
+    limit, none = (
+        max(path.stat().st_size for path in fitted.db.parent.glob(f"{fitted.db.name}*")) + 100_000,
+        resource.RLIM_INFINITY,
+    )
+    assert limit < WRITE_ROOM
+
+    def stored(client: httpx.Client) -> int:
+        return client.post("/tickets", json={"subject": "refund", "description": "charged twice " * 300}).status_code
+
+    try:
+        with httpx.Client(base_url=started.url, headers={"X-API-Key": key}, timeout=PATIENCE) as client:
+            resource.prlimit(started.process.pid, resource.RLIMIT_FSIZE, (limit, none))
+            assert client.get("/ready").status_code == 200, "nothing was refused yet"
+            until(lambda: stored(client) == 503, "the disk is full")
+            assert [client.get("/ready").status_code for _ in range(3)] == [503] * 3
+            assert client.get("/health").status_code == 200
+            assert "cannot write" not in client.get("/ready").text, "the path is in the log alone"
+            resource.prlimit(started.process.pid, resource.RLIMIT_FSIZE, (none, none))
+            assert (client.get("/ready").status_code, stored(client)) == (200, 201)
+    finally:
+        started.process.terminate()
+        assert started.process.wait(PATIENCE) == 143
+    assert "the log is whole" in fitted("audit", "verify").stderr
 
 
 def test_a_database_that_hangs_or_is_down_is_told_before_a_probe_gives_up(

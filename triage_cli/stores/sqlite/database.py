@@ -4,8 +4,9 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from triage_cli.domain.chunks import first_of
@@ -24,9 +25,11 @@ from triage_cli.stores.sqlite.connection import (
     frozen_state,
     opened,
 )
-from triage_cli.stores.sqlite.errors import replaced, translate
+from triage_cli.stores.sqlite.errors import WRITE_REFUSED, replaced, sqlite_code_of, translate
 
 T = TypeVar("T")
+# Room on the disk from which on a database that refused a write takes some again, rather than one small one.
+WRITE_ROOM = 1 << 20
 
 
 class SqliteDatabase:
@@ -41,6 +44,7 @@ class SqliteDatabase:
         self._local = threading.local()
         self._write_turn = threading.Lock()
         self._file: FileId = None  # the first file that was opened
+        self._write_refused = False  # the last write found no room, or no disk that takes it
 
     def close(self) -> None:
         """Close this thread's connection, which the next use opens again."""
@@ -70,10 +74,27 @@ class SqliteDatabase:
             return None
 
     def ping(self) -> None:
-        """Raise an error if the file cannot be read, or a newer program has migrated it."""
+        """Raise an error if the file cannot be read, refuses writes, or a newer program has migrated it."""
         self.read("select 1 from chain")
         with self.errors_translated():
             check_version(self.connection(), self.path)
+        if self._write_refused:
+            self._try_to_write()
+
+    def _try_to_write(self) -> None:
+        """Write something, since the last write was refused. Raises `UnavailableError` while nothing can be written."""
+        with suppress(PermissionError):  # SQLite may write all the same
+            try:
+                with TemporaryFile(dir=Path(self.path).absolute().parent) as file:
+                    file.write(bytes(WRITE_ROOM))
+                    file.flush()
+            except PermissionError:
+                raise
+            except OSError as error:
+                raise UnavailableError(f"cannot write {self.path}: {error.strerror}", hint="free some space") from error
+        with self.transaction() as db:
+            (schema_version,) = db.execute("pragma user_version").fetchone()
+            db.execute(f"pragma user_version = {schema_version}")  # the same one: it is written all the same
 
     def page(self, where: str, order: str, limit: int, bound_values: Mapping[str, Any]) -> tuple[list[Ticket], bool]:
         """Return the file's first tickets, up to `limit` and about `chunks.BYTES` of text; whether more may follow."""
@@ -109,7 +130,9 @@ class SqliteDatabase:
                 yield db
                 self._check_same_file()
                 db.execute("commit")
-            except BaseException:
+                self._write_refused = False
+            except BaseException as error:
+                self._write_refused = self._write_refused or sqlite_code_of(error) in WRITE_REFUSED
                 if db.in_transaction:
                     db.execute("rollback")
                 raise

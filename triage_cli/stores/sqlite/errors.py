@@ -11,6 +11,8 @@ from triage_cli.stores.sqlite import connection
 
 # The file, or one beside it, cannot be opened or written; that says nothing about what is in it.
 NOT_OPENED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+# The disk takes no write: it is full, over its quota, failing, or mounted for reading alone.
+WRITE_REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 
 def replaced(path: str) -> UnavailableError:
