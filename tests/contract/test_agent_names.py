@@ -8,7 +8,6 @@ from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.dedup import identify
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.intake.corrections import Corrections
 from triage_cli.service.local_consultation import LocalConsultation
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -55,7 +54,7 @@ def test_a_correction_in_the_helpdesk_counts_where_an_agent_has_suggested_the_sa
     machine_s: World, agent: str
 ) -> None:
     suggest(machine_s, agent, "Technical")
-    corrections = Corrections(machine_s.store, machine_s.categories, lambda names: names, lambda _: {}, lambda _: None)
+    corrections = machine_s.services().corrections(lambda _: None)
     (applied,) = corrections.applied([identify(DRAFT._replace(verdict="Technical"))])
     assert applied.draft.verdict == "Technical"
 

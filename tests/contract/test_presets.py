@@ -106,12 +106,15 @@ def test_each_preset_has_a_stub_and_names_the_pages_it_was_made_from() -> None:
 
 
 def test_presets_that_set_a_field_of_a_ticket_are_known() -> None:
-    """Else `pull` would take a field's old value for a newer one."""
+    """Else `pull` would take a field's or a label's old value for a newer one."""
     for name in preset_names():
-        sets_field = "custom_fields" in repr(load_preset(name).value.get("body"))
-        assert DestinationSpec("out", "http", http=HttpSpec(name)).sets_field == sets_field, name
-    kinds = [kind for kind in ("http", "webhook", "command", "mail", "file") if DestinationSpec("out", kind).sets_field]
-    assert kinds == ["http", "webhook", "command"]
+        spec, body = DestinationSpec("out", "http", http=HttpSpec(name)), repr(load_preset(name).value.get("body"))
+        assert spec.may_write(labels=False) == ("custom_fields" in body), name
+        assert spec.may_write(labels=True) == spec.writes_labels == (name in ("zendesk", "zammad")), name
+    kinds = ("http", "webhook", "command", "mail", "file")
+    for labels in (False, True):
+        may_write = [kind for kind in kinds if DestinationSpec("out", kind).may_write(labels=labels)]
+        assert may_write == ["http", "webhook", "command"]
 
 
 @pytest.mark.parametrize("preset", SAMPLES)

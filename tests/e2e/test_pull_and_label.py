@@ -85,7 +85,7 @@ def test_no_echo_follows_what_was_labelled_back(cli: Cli, desk: Helpdesk, fitted
     assert any(tag.startswith("triage_") for tag in desk.items[0]["tags"])
     questions = rows(cli.db, "select count(*) from classifications")
     again = cli("pull")
-    assert f"shop: 0 created, {sent} updated" in again.stderr, "the labels came back, as tags"
+    assert "shop: 0 created, 0 updated, 12 unchanged" in again.stderr, "the labels came back, as tags"
     for command in ("classify", "route"):
         cli(command, "-q")
     assert (rows(cli.db, "select count(*) from classifications"), len(labelled(desk))) == (questions, sent)
@@ -134,6 +134,76 @@ def test_an_agent_s_correction_is_a_verdict_and_learn_uses_it(cli: Cli, desk: He
     night(cli)
     assert {desk.items[int(i)]["field"] for i in (first, second)} <= {"Billing", "Technical", "General"}
     assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
+
+
+def test_of_a_list_of_labels_the_one_of_a_category_is_heard(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, verdict="tags")
+    night(cli)
+    assert not verdicts(cli), "what triage wrote is no statement"
+    held = dict(rows(cli.db, "select external_id, category from tickets where status = 'routed'"))
+    first, second, third, fourth, *_ = held
+    other = {i: next(c for c in ("Billing", "Technical", "General") if c != category) for i, category in held.items()}
+    for external_id, labels in {
+        first: ["vip", f"triage_{other[first].lower()}"],
+        second: [{"id": 7, "name": "vip"}, {"id": 8, "name": other[second]}],
+        third: ["vip", f"triage_{held[third].lower()}", other[third]],
+        fourth: ["vip"],
+    }.items():
+        desk.change(int(external_id), tags=labels)
+    done = cli("pull")
+    named = " and ".join(sorted((held[third], other[third])))
+    assert f"shop: {third} has labels of {named} at once, so none counts as a verdict" in done.stderr
+    assert verdicts(cli) == {i: (other[i], "shop") for i in (first, second)}
+    from_now_on(desk)
+    desk.change(int(first), tags=["vip", f"triage_{held[first].lower()}"])  # and back again
+    assert cli("pull", "-q").returncode == 0
+    assert verdicts(cli)[first] == (held[first], "shop")
+
+
+def test_a_label_that_a_later_category_has_left_behind_is_no_statement(cli: Cli, desk: Helpdesk) -> None:
+    """The rule of the new category leads elsewhere, so nobody has taken the label away."""
+    from_now_on(desk)
+    configure(cli, desk, verdict="tags")
+    night(cli)
+    (decided,) = rows(cli.db, "select category from tickets where external_id = '0'")[0]
+    other = "General" if decided != "General" else "Billing"
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    config["destinations"]["queue"] = {"type": "file", "path": "queue.jsonl"}
+    config["routes"].insert(0, {"when": {"category": other}, "to": "queue"})
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    cli("verdict", "0", other)
+    assert cli("route", "-q").returncode == 0
+    from_now_on(desk)
+    desk.change(0)
+    assert cli("pull", "-q").returncode == 0
+    assert verdicts(cli) == {"0": (other, USER)}
+
+
+def test_what_else_changes_beside_a_label_of_triage_is_a_change(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk)
+    night(cli)
+    desk.change(0, tags=[*desk.items[0]["tags"], "urgent"])
+    assert "1 updated, 11 unchanged" in cli("pull", "-o", "id").stderr
+    kept = json.loads(cli("show", "0").stdout)["extra"]["tags"]
+    assert kept == desk.items[0]["tags"], "also the label, now that the list is another one"
+
+
+def test_a_category_with_accents_comes_back_as_the_tag_that_was_written(cli: Cli, desk: Helpdesk) -> None:
+    from_now_on(desk)
+    configure(cli, desk, verdict="tags")
+    config = json.loads((cli.folder / "config.yaml").read_text())
+    config["categories"] = [{"name": "Rückerstattung", "examples": ["money back"]}, {"name": "Störung"}]
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    cli("pull", "-q")
+    cli("verdict", "0", "Rückerstattung")
+    assert cli("route", "-q").returncode == 0
+    assert "triage_ruckerstattung" in desk.items[0]["tags"]
+    from_now_on(desk)
+    desk.change(0, tags=["triage_storung"])
+    assert cli("pull", "-q").returncode == 0
+    assert verdicts(cli) == {"0": ("Störung", "shop")}
 
 
 def test_what_an_agent_has_set_since_the_pull_stays_and_the_next_pull_takes_it_in(cli: Cli, desk: Helpdesk) -> None:

@@ -14,8 +14,10 @@ from triage_cli.config.validators import command, named_entries, number, one_of,
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain.tickets import Category
 
-# The presets that set a field of a helpdesk's ticket; the others add labels or messages.
+# The presets that set a field of a helpdesk's ticket.
 FIELD_PRESETS = frozenset({"freshdesk"})
+# The presets whose labels stand in the helpdesk's list of a ticket's tags.
+LABEL_PRESETS = frozenset({"zendesk", "zammad"})
 
 
 class DestinationSpec(NamedTuple):
@@ -41,14 +43,18 @@ class DestinationSpec(NamedTuple):
         return self.http is not None and (self.http.guards_field or self.http.preset in FIELD_PRESETS)
 
     @property
-    def sets_field(self) -> bool:
-        """Return whether the destination may set a field of a helpdesk's ticket to the category.
+    def writes_labels(self) -> bool:
+        """Return whether the destination is known to label a helpdesk's ticket with the category."""
+        return self.http is not None and self.http.preset in LABEL_PRESETS
+
+    def may_write(self, *, labels: bool) -> bool:
+        """Return whether the destination may set a field of a helpdesk's ticket to the category, or label it.
 
         What a webhook's receiver, a program or a request of one's own sets is not known.
         """
         if self.http is not None and self.http.preset is not None:
-            return self.http.preset in FIELD_PRESETS
-        return self.type not in ("file", "mail")
+            return self.http.preset in (LABEL_PRESETS if labels else FIELD_PRESETS)
+        return self.type not in ("file", "mail") and not (labels and self.names_field)
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables with the destination's secrets, each with its key in the configuration."""

@@ -90,10 +90,10 @@ class ImapSpec(NamedTuple):
 class SourceSpec(NamedTuple):
     """One source as configured; keys that do not apply to its type keep their default.
 
-    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` is a further
-    request for each item, whose answer is added to the item under that name. `extra` are the paths of other values to
-    keep (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert to
-    text.
+    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` are further
+    requests for each item, whose answers are added to the item under their names. `extra` are the paths of other values
+    to keep (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert
+    to text.
     """
 
     name: str
@@ -110,7 +110,7 @@ class SourceSpec(NamedTuple):
     next: NextSpec | None = None
     cursor: CursorSpec = CursorSpec()
     where: Mapping[str, tuple[Any, ...]] = {}
-    details: str = ""
+    details: Mapping[str, str] = {}
     fields: Mapping[str, tuple[str, ...]] = {}
     extra: tuple[str, ...] | None = None
     numbers: Mapping[str, str] = {}
@@ -121,6 +121,14 @@ class SourceSpec(NamedTuple):
     run: tuple[str, ...] = ()
     stream: str = "tickets"
     imap: ImapSpec | None = None
+
+    @property
+    def used_details(self) -> Mapping[str, str]:
+        """The requests for each item whose answers a path leads into; others are not worth a request."""
+        paths = [path for field_paths in self.fields.values() for path in field_paths]
+        kept = self.details if self.extra is None else self.extra
+        names = {path.partition(".")[0] for path in (*paths, *kept, self.verdict or "")}
+        return {name: template for name, template in self.details.items() if name in names}
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables with the source's secrets, each with the key that names it."""
@@ -233,6 +241,14 @@ def _cursor_spec(setting: ConfigNode) -> CursorSpec:
     return CursorSpec(**record(setting, CURSOR, setting.path))
 
 
+@accepts(lambda: {"anyOf": [schema_of(endpoint), {"type": "object", "additionalProperties": schema_of(endpoint)}]})
+def _details(setting: ConfigNode) -> dict[str, str]:
+    """Accept the requests for each item by the names of their answers; a single one is called `details`."""
+    if not isinstance(setting.value, dict):
+        return {"details": endpoint(setting)}
+    return {name: inner.read(endpoint, "") for name, inner in setting.entries().items()}
+
+
 @accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
 def _condition_values(setting: ConfigNode) -> tuple[Any, ...]:
     return tuple(map(plain_value, setting.items() if isinstance(setting.value, list) else [setting]))
@@ -275,7 +291,7 @@ SOURCE: Mapping[str, Field] = {
     "items": Field(text, HTTP),
     "next": Field(optional(_next_spec), HTTP),
     "cursor": Field(_cursor_spec, HTTP),
-    "details": Field(endpoint, HTTP),
+    "details": Field(_details, HTTP),
     "timeout": Field(number(0.1, 3600), HTTP),
     "run": Field(command, COMMAND, needed=True),
     "format": Field(one_of("singer"), COMMAND),

@@ -13,6 +13,8 @@ compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 # Levels of lists and objects in a ticket. Python reads a thousand, but what is read near the bottom of a short stack
 # could not be written from a deep one.
 DEEPEST = 100
+# Where an object has the text of a label: GitHub has a name, Jira's options have a value.
+LABEL_KEYS = ("name", "value", "title")
 _DIGITS = sys.int_info.default_max_str_digits
 
 
@@ -110,6 +112,13 @@ def _with_dots(value: Mapping[str, Any], key: str, later_keys: list[str]) -> tup
         if dotted_key in value:
             return dotted_key, later_keys[number:]
     return key, later_keys
+
+
+def label_text(value: Any) -> str:
+    """Return the text of an element of a list of labels, which some systems write as objects; else an empty text."""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in LABEL_KEYS if isinstance(value.get(key), str)), None)
+    return value if isinstance(value, str) else ""
 
 
 def has_place(value: Any, path: str) -> bool:

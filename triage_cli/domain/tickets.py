@@ -5,6 +5,7 @@ frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC wi
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -41,8 +42,17 @@ def status_words(status: str) -> str:
 
 
 def as_tag(name: str) -> str:
-    """Return a category's name in the form of a tag or a list option."""
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")
+    """Return a text as a part of a tag or a list option: lower-case letters and digits of any script, with dashes.
+
+    Accents are left out. A text without letters and digits becomes the beginning of its hash.
+    """
+    without_accents = "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+    tag = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", without_accents)).strip("-")
+    if not tag:
+        from hashlib import sha256  # which most commands need not
+
+        return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return tag
 
 
 def tags_of(text: str) -> tuple[str, str]:
@@ -81,7 +91,7 @@ class TicketDraft(NamedTuple):
     records of an input where several may share a line (from 1; 0 elsewhere). `overruled` tells that a person has given
     a later verdict than this one. A row that triage exported has the ticket id as `external_id`, and in `exported` the
     source and the external id, for a store that does not know the ticket. `delivery_ids` are what looks like ids of
-    deliveries in an item of a source.
+    deliveries in an item of a source. `labels` are a source's list in which a verdict may stand (None: it is no list).
     """
 
     row: int = 0
@@ -105,6 +115,7 @@ class TicketDraft(NamedTuple):
     overruled: bool = False
     exported: tuple[str, str] | None = None
     delivery_ids: Sequence[str] = ()
+    labels: Sequence[str] | None = None
 
     @property
     def place(self) -> str:

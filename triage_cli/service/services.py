@@ -1,6 +1,6 @@
 """The services that the use cases need: the adapters, and what makes the parts of one run from them."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
@@ -13,7 +13,7 @@ from triage_cli.service.batch.collect import BatchCollector, open_batch_collecto
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.intake.corrections import Corrections, LostDeliveries
+from triage_cli.service.intake.corrections import Corrections, FieldSetters, LostDeliveries
 from triage_cli.service.intake.filed_items import FiledItems, NearnessOf
 from triage_cli.service.run_context import RunContext
 from triage_cli.service.ticket_claimer import TO_CLASSIFY
@@ -27,9 +27,10 @@ class Services(NamedTuple):
     caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
     confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
     classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
-    orders what waits for review. `field_setters` returns which destinations may set a field of a helpdesk's ticket.
-    `lost_deliveries` makes what finds those of which only the databases know that restores have replaced. `served` is
-    true in a server, whose runs are marked so. `nearness` tells how near a destination files to what a source lists.
+    orders what waits for review. `field_setters` returns which destinations may set a field of a helpdesk's ticket, or
+    label it. `lost_deliveries` makes what finds those of which only the databases know that restores have replaced.
+    `served` is true in a server, whose runs are marked so. `nearness` tells how near a destination files to what a
+    source lists.
     """
 
     store: Store
@@ -44,7 +45,7 @@ class Services(NamedTuple):
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
     ranked: Ranking = lambda texts, _: range(len(texts))
-    field_setters: Callable[[Collection[str]], Collection[str]] = lambda receivers: receivers
+    field_setters: FieldSetters = lambda receivers, **_: receivers
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     served: bool = False
     nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE

@@ -147,27 +147,36 @@ class HttpSource:
             if not self._item_reader.takes(source_item):
                 continue
             item_row = row + len(drafts)
-            has_details = self._spec.details and isinstance(source_item, Mapping)
-            if not has_details or self._item_reader.id_of(source_item) is None:
-                drafts.append(self._item_reader.read(source_item, item_row, item_size, changed))
-                continue
-            answer = self._details_of(exchange, source_item, pause)
-            if answer is None:
-                return None
-            if answer.status >= 400:  # it was deleted since the list was read: a ticket that is known keeps its text
-                drafts.append(self._item_reader.without_details(source_item, item_row, answer.status))
-            else:
-                detailed_item = {**source_item, "details": self._details_json(answer)}
+            if isinstance(source_item, Mapping) and self._item_reader.id_of(source_item) is not None:
+                detailed_item = self._with_details(exchange, source_item, pause)
+                if detailed_item is None:
+                    return None
+                if isinstance(detailed_item, int):  # it was deleted since the list was read: a known ticket stays
+                    drafts.append(self._item_reader.without_details(source_item, item_row, detailed_item))
+                    continue
                 drafts.append(self._item_reader.read(detailed_item, item_row, item_size, changed))
+            else:
+                drafts.append(self._item_reader.read(source_item, item_row, item_size, changed))
         return drafts
 
-    def _details_of(self, exchange: Exchange, source_item: Mapping[str, Any], pause: Pause) -> HttpAnswer | None:
-        """Return the answer to an item's own request, also that there is none; None if the pull must stop."""
+    def _with_details(
+        self, exchange: Exchange, source_item: Mapping[str, Any], pause: Pause
+    ) -> Mapping[str, Any] | int | None:
+        """Return an item with the answers to its further requests.
+
+        Else return the status by which one was refused, or None if the pull must stop.
+        """
         try:
-            request = self._requests.details(source_item)
+            requests = dict(self._requests.details(source_item))
         except TemplateFailure as failure:
             raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
-        return self._retried.answer(exchange, request, pause, lenient=True)
+        answers = {}
+        for name, request in requests.items():
+            answer = self._retried.answer(exchange, request, pause, lenient=True)
+            if answer is None or answer.status >= 400:
+                return None if answer is None else answer.status
+            answers[name] = self._details_json(answer)
+        return {**source_item, **answers} if answers else source_item
 
     def _details_json(self, answer: HttpAnswer) -> Any:
         try:

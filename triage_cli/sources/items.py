@@ -8,7 +8,7 @@ from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.filed_items import delivery_ids_in
 from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_values import compact, has_place, is_too_deep, lookup
+from triage_cli.domain.json_values import compact, has_place, is_too_deep, label_text, lookup
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.cell_values import is_nothing, priority
@@ -62,6 +62,7 @@ class ItemReader:
         created = moment(created_text) if created_text else None
         if self.lacks_verdicts and self._spec.verdict:
             self.lacks_verdicts = not _has_field(source_item, self._spec.verdict)
+        stated = lookup(source_item, self._spec.verdict) if self._spec.verdict else None
         item_priority = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
@@ -81,11 +82,12 @@ class ItemReader:
             external_id,
             self._spec.name,
             extra,
-            _stated_text(lookup(source_item, self._spec.verdict)) if self._spec.verdict else None,
+            None if isinstance(stated, list) else _stated_text(stated),
             silent=tuple(key for key in (*extra_values, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
             delivery_ids=delivery_ids_in(source_item),
+            labels=tuple(filter(None, map(label_text, stated))) if isinstance(stated, list) else None,
         )
         return dated(draft, moment(updated_text)) if updated_text else draft
 

@@ -193,10 +193,11 @@ def mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
                     check(template, TEMPLATE_NAMES)
             except TemplateMistake as mistake:
                 yield template_key, str(mistake)
-    try:
-        check(spec.details, _names_of_item(spec.details))
-    except TemplateMistake as mistake:
-        yield "details", str(mistake)
+    for name, template in spec.details.items():
+        try:
+            check(template, _names_of_item(template))
+        except TemplateMistake as mistake:
+            yield f"details.{name}", str(mistake)
 
 
 def _names_of_item(template: str) -> frozenset[str]:
@@ -218,7 +219,10 @@ class PageRequests:
             key: Template(template, TEMPLATE_NAMES, f"headers.{key}") for key, template in spec.headers.items()
         }
         self._body = compiled(spec.body, TEMPLATE_NAMES, "body")
-        self._detail = Template(spec.details, _names_of_item(spec.details), "details", as_url_part)
+        self._details = {
+            name: Template(template, _names_of_item(template), f"details.{name}", as_url_part)
+            for name, template in spec.used_details.items()
+        }
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page of the list. Raises `UsageError` if it is on another host."""
@@ -246,10 +250,11 @@ class PageRequests:
             url += ("&" if "?" in url else "?") + urlencode(page_query, quote_via=quote)
         return self._request(self._spec.method, url, cursor_values, page_body)
 
-    def details(self, source_item: Mapping[str, Any]) -> HttpRequest:
-        """Return the request for the details of an item. Raises `TemplateFailure`."""
-        url = self._spec.url.rstrip("/") + self._detail.text({"item": source_item})
-        return HttpRequest("GET", url, self._headers, most=LARGEST_PAGE)
+    def details(self, source_item: Mapping[str, Any]) -> Iterator[tuple[str, HttpRequest]]:
+        """Yield the further requests for an item, by the names of their answers. Raises `TemplateFailure`."""
+        for name, template in self._details.items():
+            url = self._spec.url.rstrip("/") + template.text({"item": source_item})
+            yield name, HttpRequest("GET", url, self._headers, most=LARGEST_PAGE)
 
     def _request(self, method: str, url: str, values: Mapping[str, Any], body: Any = None) -> HttpRequest:
         headers = {**self._headers, **{key.lower(): each.text(values) for key, each in self._own_headers.items()}}

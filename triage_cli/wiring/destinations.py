@@ -74,17 +74,17 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
-def field_setters(config: Config, receivers: Collection[str]) -> Collection[str]:
-    """Return which destinations of a ticket may set a field of it in its helpdesk.
+def field_setters(config: Config, receivers: Collection[str], *, labels: bool) -> Collection[str]:
+    """Return which destinations of a ticket may set a field of it in its helpdesk, or, with `labels`, label it there.
 
     If some of them are known to do so, it is those, and any that the configuration no longer has.
     """
     specs = {receiver: config.destinations.get(receiver) for receiver in receivers}
-    naming_field = {receiver for receiver, spec in specs.items() if spec and spec.names_field}
+    known = {name for name, spec in specs.items() if spec and (spec.writes_labels if labels else spec.names_field)}
     return {
         name
         for name, spec in specs.items()
-        if spec is None or (name in naming_field if naming_field else spec.sets_field)
+        if spec is None or (name in known if known else spec.may_write(labels=labels))
     }
 
 

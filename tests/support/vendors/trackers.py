@@ -16,6 +16,7 @@ class Jira(Vendor):
 
     def __init__(self) -> None:
         self.issues: list[dict[str, Any]] = []
+        self.labels: dict[str, list[str]] = {}  # of issues that others have made, by their keys
         super().__init__()
 
     def answer(self, call: Call) -> Answer:
@@ -24,6 +25,8 @@ class Jira(Vendor):
             return self._search(call)
         if call.path == ("rest", "api", "2", "search", "jql"):
             return self._list(call)
+        if call.method == "PUT" and call.path[:4] == ("rest", "api", "2", "issue"):
+            return self._edit(call)
         need(call.method == "POST" and call.path == ("rest", "api", "3", "issue"), 404, {"errorMessages": ["no path"]})
         fields = call.body["fields"] if isinstance(call.body, dict) and "fields" in call.body else {}
         labels = fields.get("labels", [])
@@ -50,6 +53,17 @@ class Jira(Vendor):
         assert query
         found = [n for n, fields in enumerate(self.issues, 1) if query[1] in fields["labels"]]
         return Answer(200, {"issues": [{"id": str(10_000 + n), "key": f"SUP-{n}"} for n in found], "isLast": True})
+
+    def _edit(self, call: Call) -> Answer:
+        """Add and remove labels: api-group-issues/#api-rest-api-3-issue-issueidorkey-put."""
+        labels = self.labels.get(call.path[-1])
+        need(labels is not None and len(call.path) == 5, 404, {"errorMessages": ["Issue does not exist"]})
+        assert labels is not None
+        for operation in call.body["update"]["labels"]:
+            ((verb, label),) = operation.items()
+            need(verb in ("add", "remove") and not re.search(r"\s", label), 400, {"errors": {"labels": "invalid"}})
+            labels[:] = [each for each in labels if each != label] + ([label] if verb == "add" else [])
+        return Answer(204)
 
     def write(self, subject: str, text: str) -> None:
         """A person makes an issue."""
@@ -85,6 +99,7 @@ class GitHub(Vendor):
 
     def __init__(self) -> None:
         self.issues: list[dict[str, Any]] = []
+        self.labels: dict[str, list[str]] = {}  # of issues that others have made, by their numbers
         super().__init__()
 
     @property
@@ -96,6 +111,8 @@ class GitHub(Vendor):
         need(call.headers.get("user-agent"), 403, "Request forbidden by administrative rules: no User-Agent")
         if call.path == ("search", "issues"):
             return self._search(call)
+        if call.path[4:5] and call.path[5:6] == ("labels",):
+            return self._label(call)
         need(call.path == ("repos", "acme", "shop", "issues"), 404, {"message": "Not Found"})
         if call.method == "GET":
             return Answer(200, [self._issue(n) for n in range(1, len(self.issues) + 1)])
@@ -113,6 +130,20 @@ class GitHub(Vendor):
         self.issues.append(body)
         self.accepted.append(body)
         return Answer(201, self._issue(len(self.issues)))
+
+    def _label(self, call: Call) -> Answer:
+        """Add labels, or remove one: issues/labels#add-labels-to-an-issue, #remove-a-label-from-an-issue."""
+        labels = self.labels.get(call.path[4])
+        need(labels is not None, 404, {"message": "Not Found"})
+        assert labels is not None
+        if call.method == "DELETE":
+            if call.path[6] not in labels:
+                return Answer(404, {"message": "Label does not exist"})
+            labels.remove(call.path[6])
+        else:
+            need(call.method == "POST" and call.body["labels"], 422, {"message": "Validation Failed"})
+            labels += [label for label in call.body["labels"] if label not in labels]
+        return Answer(200, [{"name": label} for label in labels])
 
     def _issue(self, number: int) -> dict[str, Any]:
         page = f"https://github.com/acme/shop/issues/{number}"

@@ -1,8 +1,6 @@
 """Filters of templates, and the conversion of values to text. Results are bounded, and null stays null."""
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +10,7 @@ import jinja2
 from jinja2 import filters
 
 from triage_cli.domain.json_values import compact
+from triage_cli.domain.tickets import as_tag
 
 # The longest rendered text, and the longest result of a filter, in characters.
 LARGEST = 4_000_000
@@ -79,19 +78,6 @@ def _one_line(template_value: Any) -> str:
     return " ".join(as_text(template_value).translate(_CONTROLS).split())
 
 
-def _slug(template_value: Any) -> str:
-    """Return a text as a part of a tag: lower-case letters and digits of any script, joined by dashes.
-
-    A text without any becomes the beginning of its hash.
-    """
-    template_text = as_text(template_value)
-    without_accents = "".join(
-        c for c in unicodedata.normalize("NFKD", template_text.casefold()) if not unicodedata.combining(c)
-    )
-    slug_text = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFC", without_accents)).strip("-")
-    return slug_text or hashlib.sha256(template_text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-
-
 def _uuid(template_value: Any) -> str:
     """Return a UUID in the form of version 4, the same for the same text: some receivers require one."""
     return str(
@@ -116,7 +102,7 @@ def _join(template_value: Any, between: str = "") -> str:
 TESTS = frozenset({"none", "defined", "string", "number", "mapping", "sequence", "boolean", "in", "true", "false"})
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "truncate": _truncate,
-    "slug": _slug,
+    "slug": lambda template_value: as_tag(as_text(template_value)),
     "one_line": _one_line,
     "uuid": _uuid,
     "default": default,

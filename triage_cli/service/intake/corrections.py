@@ -3,17 +3,27 @@
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from triage_cli.domain import dedup
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.errors import Refusal
-from triage_cli.domain.tickets import Category, as_tag, tags_of
+from triage_cli.domain.json_values import from_json, label_text
+from triage_cli.domain.tickets import Category, Ticket, TicketDraft, as_tag, tags_of
 from triage_cli.domain.times import to_seconds
 from triage_cli.ports.storage import Store
 from triage_cli.service.intake.filed_items import FiledItems
 from triage_cli.service.verdicts import is_imported
+
+
+class FieldSetters(Protocol):
+    """Which of these destinations may have set a field of a helpdesk's ticket, or, with `labels`, a label."""
+
+    def __call__(self, receivers: Collection[str], *, labels: bool) -> Collection[str]:
+        """Return those of the destinations."""
+
 
 # By the identities of tickets.
 LostDeliveries = Callable[[Sequence[str]], Mapping[str, Sequence[Delivery]]]
@@ -30,7 +40,7 @@ class Corrections:
         self,
         store: Store,
         categories: Sequence[Category],
-        field_setters: Callable[[Collection[str]], Collection[str]],
+        field_setters: FieldSetters,
         lost: LostDeliveries,
         tell: Callable[[str], None],
     ) -> None:
@@ -47,7 +57,7 @@ class Corrections:
         named_categories = {
             pulled_draft.identity: self._corrected_category(pulled_draft)
             for pulled_draft in items
-            if pulled_draft.draft.verdict
+            if pulled_draft.draft.verdict or pulled_draft.draft.labels
         }
         known_tickets = self._store.known([identity for identity, category in named_categories.items() if category])
         differing_ids = [
@@ -77,7 +87,7 @@ class Corrections:
                 answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(pulled_draft)
                 known_deliveries = (*lost_before, *deliveries.get(ticket.ticket_id, ()))
                 field_values, refused_at = (
-                    self._field_values(known_deliveries, answers),
+                    self._field_values(known_deliveries, answers, labels=pulled_draft.draft.labels is not None),
                     refusal_seen_at(known_deliveries),
                 )
                 if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
@@ -92,9 +102,45 @@ class Corrections:
 
         return [with_correction(pulled_draft) for pulled_draft in items]
 
-    def _field_values(self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification]) -> "list[FieldValue]":
+    def without_write_backs(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> Sequence[Identified]:
+        """Return pulled drafts in which labels and fields that triage itself has written are as they are known.
+
+        What triage writes to a ticket is no change of that ticket.
+        """
+        changed = {
+            item.identity: known[item.identity]
+            for item in items
+            if item.identity in known and dedup.encoded(item.draft.extra) != known[item.identity].extra
+        }
+        if not changed:
+            return items
+        deliveries = self._store.deliveries([ticket.ticket_id for ticket in changed.values()])
+
+        def as_known(item: Identified) -> Identified:
+            ticket = changed.get(item.identity)
+            written = self._written_categories(deliveries.get(ticket.ticket_id, ())) if ticket else frozenset()
+            if ticket is None or not written:
+                return item
+            draft = with_known_labels(item.draft, from_json(ticket.extra), lambda text: self._named(text) in written)
+            return item._replace(draft=draft)
+
+        return [as_known(item) for item in items]
+
+    def _written_categories(self, deliveries: Sequence[Delivery]) -> frozenset[str | None]:
+        """Return the categories that deliveries may have written to a ticket."""
+        receivers = {d.destination for d in deliveries}
+        writers = {*self._field_setters(receivers, labels=True), *self._field_setters(receivers, labels=False)}
+        return frozenset(
+            self._present_name(d.category)
+            for d in deliveries
+            if d.destination in writers and (d.arrived or d.in_flight)
+        )
+
+    def _field_values(
+        self, deliveries: Sequence[Delivery], verdicts: Iterable[Classification], *, labels: bool
+    ) -> "list[FieldValue]":
         """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
-        setters = self._field_setters({d.destination for d in deliveries})
+        setters = self._field_setters({d.destination for d in deliveries}, labels=labels)
         delivered_categories = groupby((d for d in deliveries if d.destination in setters), key=lambda d: d.category)
         imported_values = [FieldValue.imported(answer) for answer in verdicts if is_imported(answer)]
         return imported_values + [
@@ -105,13 +151,60 @@ class Corrections:
         return self._names_by_tag.get(as_tag(category), category)
 
     def _corrected_category(self, pulled_draft: Identified) -> str | None:
-        """Return the category that a value names, also with the prefix of the tags that triage writes."""
-        text = pulled_draft.draft.verdict or ""
-        category = next((self._names_by_tag[tag] for tag in tags_of(text) if tag in self._names_by_tag), None)
-        if category is None and text not in self._reported:
-            self._reported.add(text)
-            self._tell(f'{pulled_draft.draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
+        """Return the category that a value names, also with the prefix of the tags that triage writes.
+
+        Of a list of labels it is the one that is named; several are passed over, and most labels name none.
+        """
+        draft = pulled_draft.draft
+        if draft.labels is not None:
+            named = sorted({category for label in draft.labels if (category := self._named(label))})
+            if len(named) > 1:
+                self._report(
+                    f"{draft.source}: {draft.external_id} has labels of {' and '.join(named)} at once, "
+                    "so none counts as a verdict"
+                )
+            return named[0] if len(named) == 1 else None
+        text = draft.verdict or ""
+        category = self._named(text)
+        if category is None:
+            self._report(f'{draft.source}: "{text[:80]}" is no category and was passed over as a verdict')
         return category
+
+    def _named(self, text: str) -> str | None:
+        return next((self._names_by_tag[tag] for tag in tags_of(text) if tag in self._names_by_tag), None)
+
+    def _report(self, sentence: str) -> None:
+        if sentence not in self._reported:
+            self._reported.add(sentence)
+            self._tell(sentence)
+
+
+def with_known_labels(
+    draft: TicketDraft, known_extra: Mapping[str, Any], is_ours: Callable[[str], bool]
+) -> TicketDraft:
+    """Return a draft in which each value of `extra` is the known one if the two differ by labels of ours alone."""
+    extra, silent = dict(draft.extra), list(draft.silent)
+    for key in (*draft.extra, *draft.silent):
+        known_value, value = known_extra.get(key), draft.extra.get(key)
+        if known_value == value or _without_labels(known_value, is_ours) != _without_labels(value, is_ours):
+            continue
+        extra.pop(key, None)
+        if known_value is not None:
+            extra[key] = known_value
+            silent = [name for name in silent if name != key]
+    return draft._replace(extra=extra, silent=tuple(silent))
+
+
+def _without_labels(value: Any, is_ours: Callable[[str], bool]) -> Any:
+    """Return a JSON value without labels of ours, at any depth; None if nothing remains."""
+    if isinstance(value, list):
+        kept = [_without_labels(each, is_ours) for each in value if not is_ours(label_text(each))]
+        return kept or None
+    if isinstance(value, Mapping):
+        return {
+            key: left for key, each in value.items() if (left := _without_labels(each, is_ours)) is not None
+        } or None
+    return None if value == "" or (isinstance(value, str) and is_ours(value)) else value
 
 
 class PulledFrom(NamedTuple):

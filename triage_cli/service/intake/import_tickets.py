@@ -191,6 +191,8 @@ class Intake:
         """Decide items in order: add the changes to be saved and the outcomes of the rest to `import_chunk`."""
         known = {**self._store.known([identified.identity for identified in imported]), **in_flight}
         known |= self._forgotten([identified.identity for identified in imported if identified.identity not in known])
+        if self._pulled:
+            imported = self._pulled.corrections.without_write_backs(imported, known)
         last_verdicts = self._imported_verdicts(imported, known)
         at = times.now()
         met = rewritten = 0
