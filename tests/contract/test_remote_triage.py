@@ -280,6 +280,16 @@ def test_undo_takes_back_a_note_on_a_verdict_that_had_none(side: Side) -> None:
     assert (undone.category, undone.reason, undone.verdict) == ("Billing", None, 1)
 
 
+def test_tickets_of_many_ids_come_in_their_order_without_those_that_are_none(side: Side) -> None:
+    created = list(side.make().create([a_row(n) for n in range(230)]))
+    ids = [outcome.value.ticket_id for outcome in created if outcome.value][::-1]
+    named = (*ids[:50], "01a20e9c-1d27-7000-8f6f-e2de12e6ffde", "nobody", *ids[50:])
+    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=named))] == ids
+    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=named, limit=3))] == ids[:3]
+    assert [ticket.ticket_id for ticket in side.make().find(Selection(ids=(ids[7],)))] == [ids[7]]
+    assert list(side.make().find(Selection(ids=()))) == []
+
+
 def test_a_verdict_may_name_the_source_of_its_ticket(side: Side) -> None:
     list(side.make().create([a_row(0, "7", source="north"), a_row(1, "7", source="south")]))
     drafts = [VerdictDraft(0, "7", "Billing", source="south"), VerdictDraft(1, "7", "Billing", source="west")]

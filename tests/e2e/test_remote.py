@@ -158,6 +158,8 @@ STEPS = (
     step("audit verify -o json"),
     step("runs --kind nonsense"),
     step("logs --limit 5"),
+    step("logs -o table"),
+    step("logs A-1 -o table"),
 )
 
 

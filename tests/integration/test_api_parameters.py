@@ -131,6 +131,14 @@ def test_a_limit_a_classifier_and_a_cost_may_stand_in_the_query(few: httpx.Clien
     assert lines(few.post("/tickets/batch?limit=2", **table))[-1]["end"] == {"created": 2}  # type: ignore[arg-type]
 
 
+def test_tickets_of_several_ids_are_one_page_in_their_order(few: httpx.Client) -> None:
+    ids = [ticket["ticket_id"] for ticket in few.get("/tickets").json()][::-1]
+    found = few.get("/tickets", params={"id": [ids[2], "nobody", ids[0], ids[1]], "limit": 1})
+    assert [ticket["ticket_id"] for ticket in found.json()] == [ids[2], ids[0], ids[1]]
+    assert "link" not in found.headers
+    assert few.get("/tickets", params={"id": ["x"] * 101}).status_code == 422
+
+
 def test_query_and_body_do_not_contradict_each_other(few: httpx.Client) -> None:
     for path, body in (
         ("/classify?limit=1", {"selection": {"limit": 2}}),

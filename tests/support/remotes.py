@@ -70,6 +70,7 @@ CHANCE = (
     (re.compile(r"\b[0-9a-f]{16}\b"), "<map>"),
     (re.compile(r"\b[0-9a-f]{8}\b"), "<short>"),
     (re.compile(r'"key": "[0-9A-Za-z]{8}"'), '"key": "<key>"'),
+    (re.compile(r"\bkey: [0-9A-Za-z]{8},"), "key: <key>,"),
     (re.compile(r'"run_id": (null|"<id>")'), '"run_id": <run>'),  # a single ticket over HTTP is no bulk command
     (re.compile(r"\d+\.\d+$", re.MULTILINE), "<number>"),
     (re.compile(r'"(20\d\d-\d\d-\d\d)"'), '"<day>"'),

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -15,7 +15,7 @@ from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.chunks import chunked
 from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import unknown_ticket
+from triage_cli.domain.errors import UsageError, unknown_ticket
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
 from triage_cli.domain.json_values import encodable
@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # Tickets or events per page that the remote is asked for.
 PAGE = 500
+# Ids in the address of one request to the remote.
+IDS = 100
 # Verdicts per request to the remote.
 VERDICTS = 500
 # Tickets that one review fetches from the remote.
@@ -132,7 +134,7 @@ class RemoteTriage:
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets of the remote, newest first."""
         if selection.ids is not None:
-            yield from (self.history(ticket_name).ticket for ticket_name in selection.ids)
+            yield from islice(self._tickets_of(selection.ids), selection.limit)
             return
         ticket_params = _query_params(selection)
         if _matches_nothing(ticket_params):
@@ -150,6 +152,15 @@ class RemoteTriage:
                 tickets_left = None if tickets_left is None else tickets_left - 1
                 if tickets_left == 0:
                     return
+
+    def _tickets_of(self, ticket_ids: Sequence[str]) -> Iterator[Ticket]:
+        """Yield the remote's tickets with these ids, in their order."""
+        for some_ids in chunked(ticket_ids, IDS):
+            try:
+                response = self.connection.get("/tickets", {"id": some_ids})[0]
+            except UsageError:  # an older server, which takes no ids
+                response = [self.connection.get(self.path_of(ticket_id))[0] for ticket_id in some_ids]
+            yield from self.converted_rows(wire_format.ticket_of, response)
 
     def resolve(self, ticket_name: str) -> str:
         """Return the id of the remote's only ticket with this name."""

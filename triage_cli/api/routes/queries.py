@@ -39,17 +39,18 @@ def list_(
     request: Request, query: Annotated[selection_schemas.TicketQuery, Query()], triage: CurrentTriage
 ) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
+    named_ids = None if query.name is None else (triage.resolve(query.name),)
     selection = _query_selection(query)._replace(
-        ids=None if query.name is None else (triage.resolve(query.name),),
+        ids=tuple(query.id) if query.id else named_ids,
         sort=query.sort,
-        limit=query.limit + 1,
+        limit=len(query.id) or query.limit + 1,
         after=query.after,
         order=query.order,
     )
     found_tickets = list(triage.find(selection))
-    page = found_tickets[: query.limit]
+    page = found_tickets[: len(query.id) or query.limit]
     answer = reply([ticket_record(t) for t in page])
-    has_more = len(found_tickets) > query.limit and query.order == "newest"
+    has_more = len(found_tickets) > len(page) and query.order == "newest"
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 

@@ -25,6 +25,8 @@ PagePosition = Annotated[
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
 LIMIT_FIELD = Field(None, description="the most tickets; as in the body", examples=[100])
+# The most ids that a query may have: its address stays below 8 KB, as gateways want it.
+MOST_LISTED_IDS = 100
 # The most tickets that one bulk request may name.
 MOST_TICKET_NAMES = 100_000
 SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
@@ -62,6 +64,11 @@ class TicketQuery(TicketConditions):
 
     name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
         None, description="only the one of this name; here it may hold a slash", examples=[EXAMPLE_NAME]
+    )
+    id: Annotated[list[ShortText], Field(max_length=MOST_LISTED_IDS)] = Field(
+        default_factory=list,
+        description="only those of these ids, in their order and on one page; may be repeated",
+        examples=[[EXAMPLE_TICKET_ID]],
     )
     sort: Annotated[str, StringConstraints(pattern=SORT_PATTERN)] = Field(
         "",

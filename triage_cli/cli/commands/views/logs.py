@@ -114,7 +114,6 @@ def _event_table(session: CommandContext, event_records: Any, *, explained: bool
     from triage_cli.cli.display import event_lines
 
     ticket_ids = tuple(dict.fromkeys(record["ticket_id"] for record in event_records if record["ticket_id"]))
-    # With a remote, each look-up would be a request.
-    event_tickets = () if session.is_remote and len(ticket_ids) > 1 else session.triage.find(Selection(ids=ticket_ids))
+    event_tickets = session.triage.find(Selection(ids=ticket_ids))
     external_ids = {ticket.ticket_id: ticket.external_id or "" for ticket in event_tickets}
     return event_lines.events(event_records, external_ids, explained=explained)
