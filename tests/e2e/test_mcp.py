@@ -67,6 +67,33 @@ def test_it_ends_with_a_signal_and_with_stdin_and_writes_frames_alone(fitted: Cl
     assert (process.stdout.read(), process.stderr and process.stderr.read()) == (b"", b"")
 
 
+def test_a_call_with_half_an_emoji_is_answered(fitted: Cli) -> None:
+    fitted("create", "-q", "--subject", "x")
+    process = fitted.start("mcp", "--allow-writes")
+    frames, answers = process.stdin, process.stdout
+    assert frames is not None
+    assert answers is not None
+
+    def answer(frame: str) -> Any:
+        frames.write(f"{frame}\n".encode())
+        frames.flush()
+        return json.loads(answers.readline())
+
+    def call(number: int, tool: str, arguments: str) -> Any:
+        params = f'{{"name": "{tool}", "arguments": {arguments}}}'
+        return answer(f'{{"jsonrpc": "2.0", "id": {number}, "method": "tools/call", "params": {params}}}')
+
+    assert answer(json.dumps(HELLO))["id"] == 1
+    frames.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
+    made = call(2, "create_ticket", r'{"subject": "half \ud83d of \\ud83d and \ud83d\ude00", "description": "\udc80"}')
+    assert (made["id"], made["result"].get("isError", False)) == (2, False)
+    found = call(3, "search_tickets", r'{"text": "\udfff"}')
+    assert (found["id"], found["result"].get("isError", False)) == (3, False)
+    frames.close()
+    assert process.wait(PATIENCE) == 0
+    assert "half \ufffd of \\ud83d and \U0001f600" in fitted("list", "-o", "csv", "--columns", "subject").stdout
+
+
 def test_a_remote_is_served_and_its_key_is_told_nobody(tmp_path: Path, fitted_database: Path) -> None:
     cli = RemoteCli(tmp_path, fitted_database).serve()
     try:

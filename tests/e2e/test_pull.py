@@ -242,6 +242,21 @@ def test_rejected_items_are_written_as_they_came(cli: Cli, desk: Helpdesk) -> No
     assert "would be overwritten" in own.stderr
 
 
+@pytest.mark.parametrize("code_unit", [0xD83D, 0xDC80, 0xDFFF])
+def test_half_an_emoji_in_an_item_stops_no_pull(cli: Cli, desk: Helpdesk, code_unit: int) -> None:
+    half = chr(code_unit)
+    desk.items[3] |= {"title": half, "id": None, "body": f"half {half}", "tags": {half: [half]}}
+    desk.items[5] |= {"title": f"whole {half}", "tags": {half: [half]}}
+    configure(cli, {"shop": desk.source()})
+    done = cli("pull", "-q", "--rejects", "bad.jsonl")
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1), done.stderr
+    assert [json.loads(line) for line in (cli.folder / "bad.jsonl").read_text().splitlines()] == [desk.items[3]]
+    assert cli("pull", "-q", "--rejects", "bad.jsonl").returncode == 0
+    assert cli("create", "bad.jsonl", "--map", "subject=title", "-q").returncode == 0
+    for form in ("jsonl", "json", "csv", "tsv", "table"):
+        assert cli("list", "-o", form, "--limit", "100").returncode == 0
+
+
 def test_limits_are_waited_for_as_told_and_what_breaks_off_is_asked_for_again(cli: Cli, desk: Helpdesk) -> None:
     failures = {
         1: Reply(429, headers={"retry-after": "0"}),

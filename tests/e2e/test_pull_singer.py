@@ -49,6 +49,16 @@ def test_a_tap_s_records_become_tickets_and_its_state_is_handed_back(cli: Cli) -
     assert rows(cli.db, "select count(*), min(source) from tickets") == [(7, "tap")]
 
 
+def test_half_an_emoji_in_a_record_and_in_a_state_is_handed_on(cli: Cli) -> None:
+    state = {"next": 5, "half": "\ud83d", "low": "\udc80"}
+    tap = TAP.replace('{"next": n + 1}', json.dumps(state).replace("5", "n + 1", 1))
+    configure(cli, tap.replace('f"S{n}", "text": "hello"', '"S" * n, "text": "", "x": "\\ud83d"'))
+    for left in ("4 created, 0 updated, 0 unchanged, 1 rejected", "0 created, 0 updated, 0 unchanged, 0 rejected"):
+        assert f"tap: {left}" in cli("pull", "--rejects", "bad.jsonl").stderr
+    assert json.loads((cli.folder / "bad.jsonl").read_text())["x"] == "\ud83d"
+    assert json.loads((cli.folder / "calls").read_text().splitlines()[-1])[1] == state
+
+
 def test_a_tap_that_fails_keeps_what_came_before_its_last_state(cli: Cli) -> None:
     configure(cli, TAP + "print('no luck today', file=sys.stderr)\nsys.exit(int(Path('there').read_text()) == 5)\n")
     done = cli("pull", "-q")

@@ -95,6 +95,19 @@ def test_rejected_verdicts_are_written_with_their_reasons(three: Cli) -> None:
     assert '{\\"id\\": \\"A-3\\", \\"la' in (three.folder / "bad.jsonl").read_text()
 
 
+def test_half_an_emoji_in_a_verdict_stops_no_other(three: Cli) -> None:
+    lines = (
+        '{"ticket_id": "A-\\ud83d", "category": "Billing"}\n{"ticket_id": "A-1", "category": "No\\udc80pe"}\n'
+        '{"ticket_id": "A-2", "category": "General", "note": "half \\ud83d", "seen": "\\ud83d"}\n'
+    )
+    done = three("verdict", "-", "-q", "--rejects", "bad.jsonl", stdin=lines)
+    assert done.returncode == 3, done.stderr
+    first, second = map(json.loads, (three.folder / "bad.jsonl").read_text().splitlines())
+    assert (first["ticket_id"], second["category"]) == ("A-\ud83d", "No\udc80pe")
+    assert three("list", "A-2", "-o", "csv", "--columns", "category").stdout == "category\nGeneral\n"
+    assert three("verdict", "-", "-q", "--rejects", "bad.csv", stdin=f"id,category\nA-1,{chr(0xE9)}\n").returncode == 3
+
+
 def test_the_column_source_names_the_ticket_where_two_sources_have_its_id(cli: Cli) -> None:
     for source in ("north", "south"):
         assert cli("create", "-q", "--source", source, stdin="id,subject\n7,Refund?\n").returncode == 0

@@ -13,7 +13,7 @@ from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.destinations.file import FileDestination
 from triage_cli.domain.errors import StoreError
-from triage_cli.runtime.file_system import write_obstacle
+from triage_cli.runtime.file_system import open_text, write_obstacle
 from triage_cli.stores.sqlite import errors
 from triage_cli.wiring.destination_diagnostics import unwritable
 
@@ -96,3 +96,11 @@ def test_a_database_needs_a_folder_in_which_it_can_be_made(tmp_path: Path, monke
     with pytest.raises(StoreError, match=f"triage.db: {tmp_path} is no folder that this user may write in"):
         wiring.stores.check_database_place(named)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_text_can_be_written_to_a_file(tmp_path: Path) -> None:
+    """An undecodable byte of the input is that byte again; half a character is an escape."""
+    with open_text(tmp_path / "f", "w") as file:
+        file.write("a\udce9b \ud83d \udfff\ud800\r\n")
+    assert (tmp_path / "f").read_bytes() == b"a\xe9b \\ud83d \\udfff\\ud800\r\n"
+    assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600

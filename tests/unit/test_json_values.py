@@ -1,8 +1,10 @@
 """Paths into JSON, as sources, webhooks and destinations have them."""
 
+import json
+
 import pytest
 
-from triage_cli.domain.json_values import has_place, lookup
+from triage_cli.domain.json_values import compact, has_place, lookup, without_lone_surrogates, writable_text
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,24 @@ DOTTED = {"fields": {"System.Title": "t", "Team": {"Rev": 3}, "Custom.Area": [{"
 def test_a_key_of_a_path_may_hold_dots(path: str, value: object, has: bool) -> None:
     """As `System.Title` of Azure DevOps, and `caller_id.email` of ServiceNow."""
     assert (lookup(DOTTED, path), has_place(DOTTED, path)) == (value, has)
+
+
+@pytest.mark.parametrize(
+    ("document", "mended"),
+    [
+        (r'"\ud83d"', r'"\ufffd"'),
+        (r'"\ud83d\ude00 \ude00\ud83d \uDC80x"', r'"\ud83d\ude00 \ufffd\ufffd \ufffdx"'),
+        (r'"\\ud83d \" \n \u00e9 \\"', r'"\\ud83d \" \n \u00e9 \\"'),
+        ("{}", "{}"),
+    ],
+)
+def test_half_a_character_is_replaced_in_a_document(document: str, mended: str) -> None:
+    assert without_lone_surrogates(document) == mended
+    json.dumps(json.loads(mended), ensure_ascii=False).encode()
+
+
+def test_any_text_can_be_written_as_json_that_means_the_same() -> None:
+    for value in ("\ud83d", "\udc80", "\U0001f600 \udfff\ud800", "é"):
+        document = writable_text(compact([value]))
+        assert document.encode()
+        assert json.loads(document) == [value]

@@ -13,7 +13,7 @@ from triage_cli.domain.errors import RowError, UsageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.table import Table
-from triage_cli.runtime.file_system import private
+from triage_cli.runtime.file_system import open_text
 
 
 def opened(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
@@ -22,9 +22,7 @@ def opened(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
     Raises `UsageError` if it cannot be written.
     """
     try:
-        return open(
-            rejects_path, "a" if append else "w", encoding="utf-8", errors="surrogateescape", newline="", opener=private
-        )
+        return open_text(rejects_path, "a" if append else "w")
     except OSError as error:
         hint = "name another with --rejects"
         raise UsageError(f"cannot write {rejects_path}: {error.strerror}", hint=hint) from error

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, TextIO
 
 from triage_cli.domain.errors import UsageError
+from triage_cli.runtime.file_system import WRITABLE
 
 DUMB_TERMINALS = ("dumb", "unknown")
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"
@@ -75,7 +76,7 @@ def make_utf8(*streams: Any) -> None:
     """Make the streams write UTF-8 with LF in every locale, since scripts depend on the bytes."""
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
-            errors = "backslashreplace" if stream is sys.stderr else "surrogateescape"
+            errors = "backslashreplace" if stream is sys.stderr else WRITABLE
             stream.reconfigure(encoding="utf-8", errors=errors, newline="\n")
 
 

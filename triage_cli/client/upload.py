@@ -16,7 +16,7 @@ from triage_cli.client.http_connection import (
 )
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.json_values import compact
+from triage_cli.domain.json_values import compact, writable_text
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
@@ -90,8 +90,7 @@ class Upload(Generic[T]):
         if self._plan.deadline is not None:
             chunk_params["deadline"] = max(0.0, self._began + self._plan.deadline - time.monotonic())
         upload_lines = (compact({"met": met_before}), *draft_lines)
-        # Lone surrogates, which UTF-8 cannot encode, are sent as JSON escapes.
-        body = ("\n".join(upload_lines) + "\n").encode("utf-8", "backslashreplace")
+        body = writable_text("\n".join(upload_lines) + "\n").encode()
         return _UploadChunk(self._connection, body, chunk_params, chunk, met_before)
 
     def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:

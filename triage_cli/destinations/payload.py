@@ -5,7 +5,7 @@ from typing import Any
 
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.json_values import compact
+from triage_cli.domain.json_values import compact, writable_text
 from triage_cli.domain.serialization import ticket_record
 
 SCHEMA_VERSION = 1
@@ -28,7 +28,7 @@ def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
 
 def payload_line(outgoing: OutgoingDelivery) -> bytes:
     """Return the payload as one line of UTF-8 JSON, with its line feed."""
-    return compact(payload(outgoing)).encode() + b"\n"
+    return writable_text(compact(payload(outgoing))).encode() + b"\n"
 
 
 def not_renderable(receiver: str, failure: ValueError) -> DeliveryError:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,8 @@ compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",",
 DEEPEST = 100
 # Where an object has the text of a label: GitHub has a name, Jira's options have a value.
 LABEL_KEYS = ("name", "value", "title")
+# An escape that stands for a whole character, or (as a group) for half of one.
+_ESCAPES = re.compile(r"\\u[dD][89abAB]\w{2}\\u[dD][c-fC-F]\w{2}|\\(u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.")
 _DIGITS = sys.int_info.default_max_str_digits
 
 
@@ -61,6 +64,19 @@ def is_too_deep(json_value: Any) -> bool:
 def encodable(text: str) -> str:
     """Return a text that can be encoded as UTF-8: lone surrogates become question marks."""
     return text.encode("utf-8", "replace").decode()
+
+
+def writable_text(text: str) -> str:
+    r"""Return a text that can be encoded as UTF-8: lone surrogates become escapes such as \ud83d, as JSON has them."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def without_lone_surrogates(document: str) -> str:
+    """Return a JSON document in which escapes of half a character stand for the replacement character.
+
+    Strict readers take a document with such an escape for no JSON at all.
+    """
+    return _ESCAPES.sub(lambda escape: "\\ufffd" if escape[1] else escape[0], document)
 
 
 def storable_text(text: str) -> str:

@@ -2,21 +2,24 @@
 
 import inspect
 import logging
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import IO, Any
 
 import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from triage_cli import __version__
 from triage_cli.domain.errors import AmbiguousError, NotFoundError, TriageError
+from triage_cli.domain.json_values import without_lone_surrogates
 from triage_cli.mcp_server.instructions import INSTRUCTIONS
 from triage_cli.mcp_server.tools import ReadTools, WriteTools
 from triage_cli.mcp_server.untrusted import one_line
@@ -63,6 +66,12 @@ class AgentServer(MCPServer[None]):
             _one_at_a_time(tool, self.call_lock), title=title, description=inspect.getdoc(tool), annotations=annotations
         )
 
+    async def run_stdio_async(self) -> None:
+        """Serve over stdin and stdout; calls with half a character in them are answered too."""
+        async with stdio_server(_MendedLines(_diverted_stdin())) as (frames_in, frames_out):  # type: ignore[arg-type]
+            options = self._lowlevel_server.create_initialization_options()
+            await self._lowlevel_server.run(frames_in, frames_out, options)
+
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
@@ -78,6 +87,27 @@ class AgentServer(MCPServer[None]):
             return await super().call_tool(name, arguments, context)
         except ToolError as error:
             raise ToolError(_error_sentence(name, error)) from error
+
+
+class _MendedLines:
+    """The lines of an agent, without escapes of half a character, with which a strict reader takes them for no call."""
+
+    def __init__(self, lines: IO[str]) -> None:
+        self._lines = anyio.wrap_file(lines)
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for line in self._lines:
+            yield without_lone_surrogates(line)
+
+
+def _diverted_stdin() -> IO[str]:
+    """Return what comes over stdin; for all others, as programs that are started, stdin is then empty."""
+    frames = os.dup(0)
+    null_device = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null_device, 0)
+    os.close(null_device)
+    # It stays open: a thread may still read it when the protocol has ended.
+    return open(frames, encoding="utf-8", errors="replace", closefd=False)
 
 
 def _one_at_a_time(tool: Callable[..., Any], lock: threading.Lock) -> Callable[..., Any]:

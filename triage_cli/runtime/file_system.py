@@ -3,13 +3,39 @@
 Files that hold text of customers are private; existing files keep their mode.
 """
 
+import codecs
 import os
 import stat
+from io import TextIOWrapper
 from pathlib import Path
+from typing import cast
 
 FOLDER = 0o700  # for `mkdir`
 BY_OTHERS = "can be written by others"
 OF_ANOTHER = "belongs to another user"
+
+
+WRITABLE = "triage.writable"  # how streams of text encode what UTF-8 cannot: see `_writable_bytes`
+
+
+def _writable_bytes(error: UnicodeError) -> tuple[bytes, int]:
+    """Return bytes for lone surrogates: the byte of the input that one stands for, else an escape as in JSON."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    half = error.object[error.start]
+    handler = "surrogateescape" if "\udc80" <= half <= "\udcff" else "backslashreplace"
+    return half.encode("utf-8", handler), error.start + 1
+
+
+codecs.register_error(WRITABLE, _writable_bytes)
+
+
+def open_text(path: str | Path, mode: str) -> TextIOWrapper:
+    """Open a file that any text can be written to, as UTF-8 and without changing line ends; a new one is private.
+
+    Raises `OSError`.
+    """
+    return cast("TextIOWrapper", open(path, mode, encoding="utf-8", errors=WRITABLE, newline="", opener=private))
 
 
 def private(path: str, flags: int) -> int:

@@ -8,7 +8,7 @@ from triage_cli.domain.dedup import dated
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.filed_items import delivery_ids_in
 from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_values import compact, has_place, is_too_deep, label_text, lookup
+from triage_cli.domain.json_values import compact, has_place, is_too_deep, label_text, lookup, writable_text
 from triage_cli.domain.mail.parts import whole
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.readers.cell_values import is_nothing, priority
@@ -107,7 +107,7 @@ class ItemReader:
 
     def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
         try:
-            item_json = compact(source_item)
+            item_json = writable_text(compact(source_item))
         except RecursionError:
             item_json = ""
         return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), item_json)

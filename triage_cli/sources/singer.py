@@ -15,11 +15,11 @@ from typing import IO, Any
 from triage_cli.config.sources import SourceSpec
 from triage_cli.domain.chunks import CHUNK
 from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.json_values import compact, foreign
+from triage_cli.domain.json_values import compact, foreign, writable_text
 from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.ports.sources import Pause
-from triage_cli.runtime.file_system import private
+from triage_cli.runtime.file_system import open_text
 from triage_cli.runtime.process import children, kill_group
 from triage_cli.sources.items import ItemReader
 
@@ -54,7 +54,7 @@ class SingerSource:
             tap_command = [*self._spec.run]
             if position is not None:
                 state_file = Path(folder) / "state.json"
-                with open(state_file, "w", encoding="utf-8", opener=private) as file:
+                with open_text(state_file, "w") as file:
                     file.write(position)
                 tap_command += ["--state", str(state_file)]
             yield from self._tap_pages(tap_command)
@@ -107,7 +107,7 @@ class SingerSource:
             message_type = singer_message.get("type")
             if message_type == "STATE":
                 tap_state = singer_message.get("value")  # null is no state: the tap would be handed it as one
-                yield SourcePage(tap_drafts, None if tap_state is None else compact(tap_state))
+                yield SourcePage(tap_drafts, None if tap_state is None else writable_text(compact(tap_state)))
                 tap_drafts = []
             elif message_type == "RECORD" and singer_message.get("stream") != self._spec.stream:
                 other_streams.add(str(singer_message.get("stream")))

@@ -15,6 +15,7 @@ from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain.batches import Batch, BatchLook
 from triage_cli.domain.errors import UnknownOutcomeError
+from triage_cli.domain.json_values import writable_text
 
 BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
 # HTTP statuses by the type of an error, because the results of a batch have only the type.
@@ -101,7 +102,7 @@ class AnthropicBatchApi(AnthropicProvider):
         try:
             for provider_id in result_ids:
                 async for result in await self.sdk.messages.batches.results(provider_id):
-                    result_file.write(result.to_json(indent=None).encode() + b"\n")
+                    result_file.write(writable_text(result.to_json(indent=None)).encode() + b"\n")
         except anthropic.NotFoundError:
             return False
         except (anthropic.AnthropicError, httpx2.HTTPError, ValueError) as error:

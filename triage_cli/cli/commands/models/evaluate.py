@@ -19,7 +19,7 @@ from triage_cli.domain.evaluation.calibration import LEAST, Calibration
 from triage_cli.domain.evaluation.metrics import Scored
 from triage_cli.domain.exit_codes import ExitCode, gravest
 from triage_cli.domain.times import now
-from triage_cli.runtime.file_system import private
+from triage_cli.runtime.file_system import open_text
 from triage_cli.service.learning.attacks import AttackResult
 from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun
 from triage_cli.service.learning.graded_rows import LearnedTickets
@@ -216,7 +216,7 @@ def _write_report(path: Path, evaluations: Sequence[Evaluated], source: str) -> 
     from triage_cli.cli.display import html_reports
 
     try:
-        with open(path, "w", encoding="utf-8", opener=private) as file:
+        with open_text(path, "w") as file:
             file.write(html_reports.evaluation_page(evaluations, source, now()))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error

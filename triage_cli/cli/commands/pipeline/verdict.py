@@ -16,7 +16,7 @@ from triage_cli.cli.rejects import opened
 from triage_cli.cli.verdict_input import VerdictRow
 from triage_cli.domain.errors import TriageError, UsageError
 from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.json_values import to_json
+from triage_cli.domain.json_values import to_json, writable_text
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
 from triage_cli.domain.tickets import Ticket, VerdictDraft
@@ -161,7 +161,7 @@ class RejectedVerdicts:
             return
         rejected_record = {**verdict_row.record, REASON_COLUMN: rejection_reason}
         if verdict_row.is_json:
-            self._rejects_file.write(to_json(rejected_record) + "\n")
+            self._rejects_file.write(writable_text(to_json(rejected_record)) + "\n")
             return
         rejects_writer = csv.writer(self._rejects_file, lineterminator="\n")
         if not self._reject_columns:
