@@ -1,5 +1,8 @@
 """What only the PostgreSQL store promises: exactly once over lost connections, one schema, errors that help."""
 
+import re
+import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -7,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +61,7 @@ from triage_cli.stores.model_registry import SqlModelRegistry
 from triage_cli.stores.postgres import database as pg_database
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.dialect import DialectConnection, storable, translated
+from triage_cli.stores.postgres.dialect import DialectConnection, adapt, storable, translated
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -582,10 +586,11 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
     freed = pg.database.write(switch_off)
     if given == "to nobody":
         freed = str(int(freed) + 1000)
-    begin, commit, lost = pg_database._begin, pg_database.PostgresDatabase._commit, iter([True])
+    database, lost = pg_database.PostgresDatabase, iter([True])
+    begin, commit = database._begin, database._commit
 
-    def begin_under_it(connection: DialectConnection, shown: str) -> str:
-        begin(connection, shown)
+    def begin_under_it(server: pg_database.PostgresDatabase, connection: DialectConnection) -> str:
+        begin(server, connection)
         return freed
 
     def lose(server: pg_database.PostgresDatabase, connection: DialectConnection) -> None:
@@ -594,8 +599,8 @@ def test_a_transaction_whose_number_a_crash_has_freed_is_done_again(
             raise psycopg.OperationalError("the connection is closed")
         commit(server, connection)
 
-    monkeypatch.setattr(pg_database, "_begin", begin_under_it)
-    monkeypatch.setattr(pg_database.PostgresDatabase, "_commit", lose)
+    monkeypatch.setattr(database, "_begin", begin_under_it)
+    monkeypatch.setattr(database, "_commit", lose)
     assert pg.save([created(a_ticket("1"))]) == [None]
     assert pg.stats().tickets == 1
     assert actions(pg) == ["created"]  # type: ignore[arg-type]
@@ -726,6 +731,54 @@ def test_a_connection_begins_without_options_since_pgbouncer_refuses_them(
     )
     assert setting == [(timeout, source)]
     store.close()
+
+
+def test_a_transaction_has_its_timeouts_on_a_connection_that_somebody_else_set_up(pg: PostgresStore) -> None:
+    """Behind pgbouncer in transaction mode it may be any."""
+
+    def timeouts(db: Db) -> list[str]:
+        return [db.execute(f"select current_setting('{name}')").fetchone()[0] for name in pg_database.SESSION_SETTINGS]
+
+    pg.database._configure = partial(adapt)
+    assert pg.database.query(timeouts) == ["0", "0", "0"]
+    assert pg.database.write(timeouts) == ["1min", "30s", "30s"]
+    assert pg.database.query(timeouts) == ["0", "0", "0"]
+
+
+@contextmanager
+def pooler(url: str) -> Iterator[str]:
+    """Pass everything on, but name another process of the server to who connects, as pgbouncer does."""
+    server_folder = url.partition("?host=")[2]
+
+    def pass_on(source: socket.socket, target: socket.socket) -> None:
+        while received := source.recv(65_536):
+            target.sendall(re.sub(rb"(?s)(?<=K\0\0\0\x0c)....", bytes(4), received))
+        target.shutdown(socket.SHUT_WR)
+
+    class Client(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor(1) as pool:
+                server.connect(f"{server_folder}/.s.PGSQL.5432")
+                pool.submit(pass_on, self.request, server)
+                pass_on(server, self.request)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Client) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield url.replace("@/", f"@127.0.0.1:{listening.server_address[1]}/").partition("?")[0]
+        listening.shutdown()
+        thread.join(PATIENCE)
+
+
+def test_no_statement_is_prepared_behind_a_pooler(pg_url: str) -> None:
+    """Its other clients' have the same names on the connection over which the next statement may go."""
+    with pooler(pg_url) as behind:
+        for url, prepares in ((pg_url, True), (behind, False)):
+            with closing(PostgresStore(url, network=ONLINE)) as store:
+                for _ in range(10):
+                    store.stats()
+                prepared = store.database.read("select count(*) from pg_prepared_statements")
+                assert (prepared[0][0] > 0) == prepares
 
 
 def test_a_worker_that_stops_in_mid_transaction_does_not_hold_up_the_others(pg: PostgresStore) -> None:

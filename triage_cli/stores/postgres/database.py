@@ -32,7 +32,8 @@ MOST_CONNECTIONS = 10
 PATIENCE = 30.0
 PROBE_PATIENCE = 1.0  # for a ping: who asks gives up after a few seconds
 # A worker that hangs in a transaction and holds the lock on the chain blocks the others no longer than this.
-# Set after connecting, because pgbouncer refuses such options of a connection; the address has precedence.
+# Set after connecting, because pgbouncer refuses such options of a connection, and again in each transaction, which
+# pgbouncer may send to another one; the address has precedence.
 SESSION_SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 CONNECTION_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
@@ -42,8 +43,9 @@ CLIENT_ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIEN
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
 BEGIN_TRANSACTION = (
-    b"begin isolation level read committed; select pg_current_xact_id()::text, (select version from schema_version)"
+    "begin isolation level read committed; select pg_current_xact_id()::text, (select version from schema_version)"
 )
+SERVING_PROCESS = "select pg_backend_pid()"
 
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -67,11 +69,12 @@ class PostgresDatabase:
         self._pool: ConnectionPool[Any] | None = None
         url_parameters = psycopg.conninfo.conninfo_to_dict(url)
         url_options = str(url_parameters.get("options") or "")
-        session_settings = (
-            f"set {name} = '{value}'" for name, value in SESSION_SETTINGS.items() if name not in url_options
-        )
+        settings = {name: value for name, value in SESSION_SETTINGS.items() if name not in url_options}
+        set_locally = "".join(f", set_config('{name}', '{value}', true)" for name, value in settings.items())
+        self._begin_transaction = f"{BEGIN_TRANSACTION}{set_locally}".encode()
+        set_settings = (f"set {name} = '{value}'" for name, value in settings.items())
         # A method would keep this object alive.
-        self._configure = partial(_configure, "; ".join(session_settings).encode())
+        self._configure = partial(_configure, "; ".join((*set_settings, SERVING_PROCESS)).encode())
         self._conninfo = psycopg.conninfo.make_conninfo(
             "", **{**CONNECTION_DEFAULTS, **url_parameters, **CLIENT_ENCODING, "options": url_options}
         )
@@ -139,7 +142,7 @@ class PostgresDatabase:
         with self._connection() as db:
             self._local.db = db
             try:
-                transaction_id = _begin(db, self.shown)
+                transaction_id = self._begin(db)
                 yield db
             except BaseException:
                 with suppress(psycopg.Error):
@@ -156,6 +159,15 @@ class PostgresDatabase:
         # After the block, so that the lost connection has gone back to the pool.
         if lost_commit is not None and not self._retry(lambda: self._was_committed(transaction_id, db)):
             raise lost_commit
+
+    def _begin(self, db: DialectConnection) -> str:
+        # In one round trip with its number, which `_transaction_state` needs if the commit is not confirmed.
+        cursor = db.connection.execute(self._begin_transaction)
+        cursor.nextset()
+        transaction_id: str
+        transaction_id, schema_version = (cursor.fetchone() or ("", VERSION))[:2]
+        _check_version(schema_version, self.shown)
+        return transaction_id
 
     def _commit(self, db: DialectConnection) -> None:
         db.connection.execute("commit")
@@ -245,18 +257,17 @@ class PostgresDatabase:
 
 
 def _configure(settings: bytes, connection: "psycopg.Connection[Any]") -> None:
+    """Set the timeouts of a connection, and prepare no statements on one of a pooler.
+
+    A pooler as pgbouncer says a process's number of its own making when one connects, and another one than serves. Its
+    next statement may go over a connection on which statements were prepared by others, under the same names.
+    """
     adapt(connection)
-    connection.execute(settings)
-
-
-def _begin(db: DialectConnection, shown: str) -> str:
-    # In one round trip with its number, which `_transaction_state` needs if the commit is not confirmed.
-    cursor = db.connection.execute(BEGIN_TRANSACTION)
-    cursor.nextset()
-    transaction_id: str
-    transaction_id, schema_version = cursor.fetchone() or ("", VERSION)
-    _check_version(schema_version, shown)
-    return transaction_id
+    cursor = connection.execute(settings)
+    while cursor.nextset():
+        pass
+    if cursor.fetchone() != (connection.info.backend_pid,):
+        connection.prepare_threshold = None
 
 
 def _check_version(version: int, shown: str) -> None:
