@@ -27,6 +27,7 @@ class Helpdesk:
         self.clock = 0
         self.now: Callable[[], float] = lambda: 0.0  # seconds since it began: no change is before it
         self.after: Callable[[int], str] = str  # the token of a page that begins at an item
+        self.order: Callable[[dict[str, Any]], Any] = lambda item: (item["updated_at"], item["id"])
         self.shown: Callable[[int], None] = lambda _n: None  # called when an item was shown
         self.lost_tags: list[str] = []  # tags of people that a request took away
         self.stub = HttpStub(self._answer)
@@ -105,9 +106,7 @@ class Helpdesk:
         """Return a page of the list."""
         query = {key: values[0] for key, values in parse_qs(urlsplit(got.path).query).items()}
         since = query.get("updated_after", "")
-        found = sorted(
-            (i for i in self.items.values() if i["updated_at"] >= since), key=lambda i: (i["updated_at"], i["id"])
-        )
+        found = sorted((i for i in self.items.values() if i["updated_at"] >= since), key=self.order)
         at = int(
             query.get("skip") or query.get("after", "").lstrip("x") or self.size * (int(query.get("page") or 1) - 1)
         )

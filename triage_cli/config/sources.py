@@ -49,9 +49,9 @@ class NextSpec(NamedTuple):
     """The pagination of a list: how the next page is named or requested.
 
     By the kind, `name` is a relation of the header `Link`, a path into the answer, or a query parameter. A token goes
-    into the query or, at a path, into the body. `size` is the number of items of a full page. After `most` pages the
-    walk begins again at the cursor. `end` is a path whose true value marks the last page. With `keep`, the next pull
-    continues at the last token.
+    into the query or, at a path, into the body. `size` is the number of items of a full page. `most` says that the list
+    ascends, so that it may be begun again at the cursor after at most so many pages. `end` is a path whose true value
+    marks the last page. With `keep`, the next pull continues at the last token.
     """
 
     kind: Literal["link", "path", "page", "offset", "token"]

@@ -1,6 +1,7 @@
 """Makes one HTTP request with limits on time and size, to a checked address; failures are `DeliveryError`s."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -26,13 +27,17 @@ USUAL_HEADERS = {"accept": "*/*", "accept-encoding": "identity"}
 
 
 class HttpRequest(NamedTuple):
-    """One HTTP request; header values are sent as UTF-8, and at most `most` bytes of the answer are read."""
+    """One HTTP request; header values are sent as UTF-8, and at most `most` bytes of the answer are read.
+
+    `until` is the monotonic time at which it is given up; its answer may take no longer than the endpoint allows, too.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes | None = None
     most: int = READ
+    until: float | None = None
 
 
 class HttpAnswer(NamedTuple):
@@ -119,10 +124,11 @@ async def exchange(
     name, host = endpoint.name, endpoint.host
     try:
         with connections.lent() as connection:
-            async with within(endpoint.timeout) as until:
+            async with asyncio.timeout_at(request.until), within(endpoint.timeout) as until:
                 return await _exchanged(connection, endpoint, request, resolver, until)
     except TimeoutError as late:
-        message = f"{name} did not answer within {endpoint.timeout:g} s"
+        is_given_up = request.until is not None and time.monotonic() >= request.until
+        message = f"{name} did not answer {'in time' if is_given_up else f'within {endpoint.timeout:g} s'}"
         raise DeliveryError(message, doubtful=True) from late
     except httpx.InvalidURL as wrong:
         raise DeliveryError(f"{name} has a url that leads nowhere", hint="check the config", final=True) from wrong

@@ -135,7 +135,8 @@ class LocalTriage:
         """
         with self._recorded_run("pull") as recorder:
             corrections, filed_items = self._services.corrections(tell), self._services.filed_items(tell)
-            for outcomes in SourcePull(recorder.context, source, plan, corrections, filed_items, keep).chunks():
+            source_pull = SourcePull(recorder.context, source, plan, corrections, filed_items, tell, keep)
+            for outcomes in source_pull.chunks():
                 recorder.add(outcomes)
                 yield from outcomes
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from itertools import pairwise
+from itertools import compress
 from typing import Any
 
 from triage_cli.config.sources import SourceSpec
@@ -17,10 +17,8 @@ from triage_cli.ports.sources import Pause
 from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer
 from triage_cli.sources.http_retries import SHOWN, RetriedRequests
 from triage_cli.sources.items import ItemReader
-from triage_cli.sources.pagination import CLOCK_TOLERANCE, Page, PageRequests, Walk, begin_walk
-
-# The most pages in a row without items, after which a list that still names a next page is taken to have no end.
-MOST_EMPTY_PAGES = 100
+from triage_cli.sources.pagination import CLOCK_TOLERANCE, Page, PageRequests, Walk, begin_walk, takes_cursor
+from triage_cli.sources.read_items import ReadItems
 
 
 class HttpSource:
@@ -55,40 +53,42 @@ class HttpSource:
         """
         since = None if plan.since is None else int(to_seconds(plan.since))
         self._retried.has_answered = position is not None
-        walk, saves = begin_walk(position, since, self._spec.cursor, self._spec.next, int(time.time()))
+        self._retried.until = None if plan.deadline is None else time.monotonic() + plan.deadline
+        walk, saves = begin_walk(position, since, self._spec, int(time.time()))
         with self._opened() as exchange:
             for after, drafts, progress in self._walked_pages(exchange, walk, pause):
-                position = after.position(self._spec.next, int(time.time())) if saves else None
-                yield SourcePage(drafts, position, progress)
+                position = after.position(self._spec) if saves else None
+                yield SourcePage(drafts, position, progress, goes_on=saves and after.keeps_place(self._spec))
 
     def _walked_pages(
         self, exchange: Exchange, walk: Walk, pause: Pause
     ) -> Iterator[tuple[Walk, list[TicketDraft | Rejected], float | None]]:
         walk_began, next_row, is_resumed, has_times = walk.since, 0, walk.place is not None, False
-        passed_pages, is_first = set[object](), not self._retried.has_answered
+        read_items, is_first = ReadItems(self._spec, self._item_reader), not self._retried.has_answered
         while not walk.ended:
             request = self._requests.page(walk)
             answer = self._retried.answer(exchange, request, pause, lenient=is_resumed)
             if answer is None:
                 return
-            if answer.status >= 400:  # the stored page no longer exists: begin at the cursor
-                walk, is_resumed = walk._replace(place=None, pages=0), False
+            if answer.status >= 400:  # the stored token is no longer good: begin at the cursor
+                walk, is_resumed = walk.begun_at(walk.since), False
                 continue
             is_resumed = False
             list_page, source_items, change_times = self._read_page(answer, request.url)
             self._retried.has_answered = True
             item_size = len(answer.body) // (len(source_items) or 1)
-            page_drafts = self._drafts(exchange, source_items, change_times, item_size, next_row, pause)
+            is_unread = read_items.unread(source_items)
+            unread_items, unread_times = [*compress(source_items, is_unread)], [*compress(change_times, is_unread)]
+            page_drafts = self._drafts(exchange, unread_items, unread_times, item_size, next_row, pause)
             if page_drafts is None:
                 return
             next_row, has_times = next_row + len(page_drafts), has_times or list_page.newest is not None
             read_at = int(time.time())
             self._warn_about(list_page, read_at)
-            previous_walk, walk = walk, walk.after(list_page, self._spec.next, read_at)
-            self._check_repeated(previous_walk, walk, source_items, passed_pages)
+            walk = self._walk_on(walk, list_page, read_at, read_items)
             progress = None
-            if list_page.newest and list_page.ascending and read_at > walk_began:
-                progress = (list_page.newest - walk_began) / (read_at - walk_began)
+            if walk.newest and not walk.has_fallen and read_at > walk_began:
+                progress = (walk.newest - walk_began) / (read_at - walk_began)
             yield walk, page_drafts, progress
         if next_row and not has_times and self._spec.cursor.field:
             cursor_field = self._spec.cursor.field
@@ -100,6 +100,29 @@ class HttpSource:
                 f"{self.name}: no item has a field at {self._spec.verdict}, so no correction is heard; "
                 "check verdict, and whether query asks for it"
             )
+
+    def _walk_on(self, walk: Walk, page: Page, now: int, read_items: ReadItems) -> Walk:
+        """Return the walk after a page. Raises `UsageError` if the list would never end.
+
+        Pages that were counted, since many items have one time, are read again until nothing has moved between them.
+        """
+        if (
+            walk.begun_from is not None and not read_items.is_page_known
+        ):  # the list does not begin at the time asked for
+            read_items.begin_next()
+            return walk.begun_at(walk.begun_from)._replace(counts_on=True)
+        later = walk.after(page, self._spec, now)
+        if not later.ended and later.since == walk.since:
+            read_items.check_goes_on(walk.place, later.place)
+            return later
+        is_counted = walk.pages + bool(page.item_count) > 1
+        is_unordered = not takes_cursor(self._spec) or (later.ended and later.has_fallen)
+        keeps_token = bool(self._spec.next and self._spec.next.keep)
+        if not is_counted or is_unordered or keeps_token or later.is_read_anew(self._spec) or read_items.is_complete():
+            read_items.begin_next()
+            return later
+        read_items.begin_again()
+        return later._replace(read_until=walk.read_until).begun_at(walk.since)
 
     def _read_page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
         """Return a page of the list, its items, and the time of each item's last change."""
@@ -131,10 +154,8 @@ class HttpSource:
             raise InputError(list_problem, hint="check items")
         change_times = [self._item_reader.changed(source_item) for source_item in source_items]
         change_seconds = [int(to_seconds(at)) for at in change_times if at]
-        ascending = all(a <= b for a, b in pairwise(change_seconds))
-        newest = max(change_seconds, default=None)
         link_header = answer.headers.get("link", "")
-        list_page = Page(answer_value, url, link_header, len(source_items), newest, ascending)
+        list_page = Page(answer_value, url, link_header, len(source_items), change_seconds)
         return list_page, source_items, change_times
 
     def _drafts(
@@ -200,28 +221,3 @@ class HttpSource:
         if odd_answer.partition("(")[0] not in self._reported:
             self._reported.add(odd_answer.partition("(")[0])
             self._tell(odd_answer)
-
-    def _check_repeated(
-        self, previous_walk: Walk, walk: Walk, source_items: Sequence[Any], passed_pages: set[object]
-    ) -> None:
-        """Raise `UsageError` if the list repeats a page, since it would never end."""
-        if walk.ended or self._spec.next is None:
-            return
-        if self._spec.next.kind in ("page", "offset"):
-            # After a change of the cursor the same page may come again, if many items were changed within one second.
-            item_ids = tuple(self._item_reader.id_of(source_item) for source_item in source_items)
-            page_key = previous_walk.since, item_ids or previous_walk.place
-            is_same_page = previous_walk.since == walk.since and page_key in passed_pages
-            is_repeated = is_same_page or len(passed_pages) > MOST_EMPTY_PAGES
-            if source_items:
-                passed_pages.clear()
-            passed_pages.add(page_key)
-        else:
-            # Where a list is begun again, its tokens are other ones.
-            passed_pages.add((previous_walk.since, previous_walk.place))
-            is_repeated = (walk.since, walk.place) in passed_pages
-        if is_repeated:
-            raise UsageError(
-                f"{self.name}: the next page is one that was there before, so the list would never end",
-                hint="check next in the config",
-            )

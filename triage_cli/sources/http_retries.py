@@ -24,11 +24,13 @@ class RetriedRequests:
     """Makes the requests of one source with retries.
 
     `hide` removes the secrets from a text: an answer may repeat its request. `has_answered` is set once a list was
-    read, now or at an earlier pull: from then on an HTML page means that the system is down for a while.
+    read, now or at an earlier pull: from then on an HTML page means that the system is down for a while. `until` is the
+    monotonic time at which a request is given up, whatever has come of its answer.
     """
 
     def __init__(self, spec: SourceSpec, hide: Callable[[str], str]) -> None:
         self.has_answered = False
+        self.until: float | None = None
         self._name = spec.name
         self._auth = spec.auth
         self._hide = hide
@@ -42,7 +44,7 @@ class RetriedRequests:
         while True:
             asked_wait: float | None = None
             try:
-                answer = exchange(request)
+                answer = exchange(request._replace(until=self.until))
             except DeliveryError as error:
                 if error.final:
                     raise UsageError(error.message, hint=error.hint) from error

@@ -1,11 +1,12 @@
 """Pagination: the requests for the pages of a list, how pages follow one another, and the position that is stored."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
+from triage_cli.config.sources import NextSpec, SourceSpec
 from triage_cli.config.templates.filters import as_text, as_url_part
 from triage_cli.config.templates.jinja import Template, TemplateMistake, check, compiled, is_template, leaves
 from triage_cli.domain.errors import UsageError
@@ -18,9 +19,6 @@ from triage_cli.runtime.installation import USER_AGENT
 LINK_HEADER = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")
 LINK_RELATION = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s,;]+))", re.IGNORECASE)
 
-# Seconds for which a stored page number, address or token can be used to continue.
-RESUMABLE = 3600
-
 # If a time is more than this many seconds ahead, a clock must be wrong.
 CLOCK_TOLERANCE = 300
 
@@ -30,132 +28,187 @@ TEMPLATE_NAMES = frozenset({"cursor", "cursor_seconds"})
 LARGEST_PAGE = 64 << 20
 
 
+# So many later changes on a page bear witness that its list ascends up to a time: in a list of another order, they
+# would hardly stand behind it by chance.
+WITNESSES = 3
+# A template of a list that is asked for what has changed since a time.
+CURSOR_TEMPLATE = re.compile(r"\{\{[^}]*\bcursor")
+
+
 class Page(NamedTuple):
     """A page as pagination sees it: the answer, its address, the number of items, and the times of their changes.
 
-    `newest` is the last change in seconds since 1970, None if no item has a time; `ascending` tells whether the items
-    are in the order of their changes.
+    The times are seconds since 1970, in the order of the list.
     """
 
     answer: Any
     url: str
     link: str
     item_count: int
-    newest: int | None = None
-    ascending: bool = False
+    times: Sequence[int] = ()
+
+    @property
+    def newest(self) -> int | None:
+        """Return the time of the last change, None if no item has one."""
+        return max(self.times, default=None)
+
+    @property
+    def ascending(self) -> bool:
+        """Return whether the items are in the order of their changes."""
+        return all(a <= b for a, b in pairwise(self.times))
 
 
 class Walk(NamedTuple):
     """The progress of a pull through a list; times are seconds since 1970.
 
-    `since` is the time from which the list is requested, `high` the newest change seen. `place` is the next page: its
-    number, offset, token or address (None: the first). `pages` counts the pages since the walk last began at the
-    cursor. `since` does not change until a walk has ended, so a kill leaves nothing out. `ascending` tells whether all
-    items so far were in the order of their changes.
+    A place in a list is no position in time: what changes moves to the end, and all behind it move up. So an ascending
+    list is begun again after each page, at a time that the page has passed. `since` is the time from which the list is
+    requested, `began` the clock when the walk began. `read_until` is the time up to which all changes were read: where
+    the next pull begins. `place` is the next page: its number, offset, token or address (None: the first).
+
+    Since the list was last begun at `since`: `pages` counts the pages with items, `stretch_oldest` and `stretch_newest`
+    are their first and last change. `newest` is the last one of the whole walk. `has_fallen` tells that an item was
+    older than one before it, `has_risen` that a page has shown the list to ascend. `grain` is by how many seconds the
+    list began before `since`. `begun_from` is the `since` before, until the list has shown that it goes on from there;
+    where it did not, the walk `counts_on` from page to page.
     """
 
     since: int
-    high: int | None = None
+    read_until: int | None = None
+    began: int = 0
     place: int | str | None = None
     pages: int = 0
+    stretch_oldest: int | None = None
+    stretch_newest: int | None = None
+    newest: int | None = None
+    has_fallen: bool = False
+    has_risen: bool = False
+    grain: int = 0
+    begun_from: int | None = None
+    counts_on: bool = False
     ended: bool = False
-    ascending: bool = True
 
-    def after(self, page: Page, spec: NextSpec | None, now: int) -> "Walk":
+    def after(self, page: Page, spec: SourceSpec, now: int) -> "Walk":
         """Return the walk after a page. Times in the future do not count, else older items would be left out."""
-        newest = None if page.newest is None else min(page.newest, now)
-        high = max((each for each in (self.high, newest) if each is not None), default=None)
-        ascending = self.ascending and page.ascending and newest is not None and newest == high
-        walk = self._replace(high=high, pages=self.pages + 1, ascending=ascending)
-        if spec is None:
-            return walk._replace(ended=True, place=None)
-        if spec.kind in ("page", "offset"):
-            return walk.counted(page, spec, newest)
-        place = _next_place(page, spec)
-        ended = place is None or bool(spec.end and lookup(page.answer, spec.end))
-        if not ended and (walk_begun_again := walk.begun_again(page, spec, newest)):
-            return walk_begun_again
-        if ended and not spec.keep:
-            place = None
-        return walk._replace(ended=ended, place=place if place is not None or not spec.keep else self.place)
+        times = [changed for changed in page.times if changed <= now]
+        is_declared = bool(spec.next and spec.next.most)
+        falls = not page.ascending
+        if times and not is_declared:  # a page of a list that is known to ascend may be out of order for a moment
+            falls = falls or self.has_fallen or (self.stretch_newest is not None and times[0] < self.stretch_newest)
+        grain = max(self.grain, self.since - min(times)) if times and not self.pages else self.grain
+        passed = None if falls or not takes_cursor(spec) else _passed(times, 1 if is_declared else WITNESSES)
+        walk = self._replace(
+            begun_from=None,
+            pages=self.pages + bool(page.item_count),
+            stretch_oldest=min(
+                (*times, *(() if self.stretch_oldest is None else (self.stretch_oldest,))), default=None
+            ),
+            stretch_newest=_later(self.stretch_newest, max(times, default=None)),
+            newest=_later(self.newest, max(times, default=None)),
+            has_fallen=self.has_fallen or falls,
+            has_risen=self.has_risen or passed is not None,
+            grain=grain,
+        )
+        keeps_token = bool(spec.next and spec.next.keep)
+        place = walk.next_place(page, spec.next)
+        if place is None or (spec.next and spec.next.end and lookup(page.answer, spec.next.end)):
+            last_token = (self.place if place is None else place) if keeps_token else None
+            return walk._replace(ended=True, place=last_token, read_until=walk.read_at_end())
+        if passed is not None and passed > self.since + grain and not keeps_token and not self.counts_on:
+            return walk.begun_at(passed)._replace(read_until=_later(self.read_until, passed), begun_from=self.since)
+        return walk._replace(place=place)
 
-    def counted(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk":
-        """Return the walk after a page of a list with page numbers or offsets."""
+    def begun_at(self, since: int) -> "Walk":
+        """Return the walk with the list begun again at a time."""
+        return self._replace(
+            since=since, place=None, pages=0, stretch_oldest=None, stretch_newest=None, begun_from=None, ended=False
+        )
+
+    def next_place(self, page: Page, spec: NextSpec | None) -> int | str | None:
+        """Return the place of the next page; None after the last one."""
+        if spec is None:
+            return None
+        if spec.kind not in ("page", "offset"):
+            return _next_place(page, spec)
         # A short page is the last one unless the answer names a next page: rows that the user may not see are left out.
         is_short = page.item_count == 0 or bool(spec.size and page.item_count < spec.size)
-        if (is_short and not linked(page.link, "next")) or (spec.end and lookup(page.answer, spec.end)):
-            return self._replace(ended=True, place=None)
-        if walk_begun_again := self.begun_again(page, spec, newest):
-            return walk_begun_again
+        if is_short and not linked(page.link, "next"):
+            return None
         first_place, place_step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
-        return self._replace(place=(first_place if self.place is None else int(self.place)) + place_step)
+        return (first_place if self.place is None else int(self.place)) + place_step
 
-    def begun_again(self, page: Page, spec: NextSpec, newest: int | None) -> "Walk | None":
-        """Return the walk begun again at its newest item, if so many pages of an ascending list were read."""
-        # One second of overlap: whether the cursor's own moment is included differs from list to list.
-        is_due = spec.most and self.pages >= spec.most and page.ascending and newest and newest - 1 > self.since
-        return self._replace(since=newest - 1, place=None, pages=0) if is_due and newest else None
+    def read_at_end(self) -> int | None:
+        """Return the time up to which all was read, at the end of the list.
 
-    def position(self, spec: NextSpec | None, now: int) -> str:
+        A list of another order shows what was changed after its page was read nowhere: so not later than it was begun.
+        """
+        newest = self.newest if self.newest is None or not self.has_fallen else min(self.newest, self.began)
+        return _later(self.read_until, newest)
+
+    def is_read_anew(self, spec: SourceSpec) -> bool:
+        """Return whether the next pull reads all again that was read since the list was last begun."""
+        return (
+            self.ended
+            and not self.counts_on
+            and (
+                self.stretch_oldest is None
+                or self.read_until is None
+                or self.stretch_oldest > self.read_until - spec.cursor.overlap
+            )
+        )
+
+    def keeps_place(self, spec: SourceSpec) -> bool:
+        """Return whether the next pull goes on from here; else it begins where this one began."""
+        if self.ended or (spec.next and spec.next.keep):
+            return True
+        return self.has_risen and (not self.has_fallen or bool(spec.next and spec.next.most))
+
+    def position(self, spec: SourceSpec) -> str:
         """Return the position of the walk to be stored, as JSON."""
-        if not self.ended:
-            stored_walk = {"since": self.since, "high": self.high, "place": self.place, "pages": self.pages}
-            return compact({**stored_walk, "ascending": self.ascending, "at": now})
-        kept_token = {"token": self.place} if spec and spec.keep and self.place is not None else {}
-        return compact({"high": self.high, **kept_token})
+        kept_token = {"token": self.place} if spec.next and spec.next.keep and self.place is not None else {}
+        return compact({"high": self.read_until, **kept_token})
 
 
-def begin_walk(
-    position: str | None, since: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
-) -> tuple[Walk, bool]:
+def begin_walk(position: str | None, since: int | None, spec: SourceSpec, now: int) -> tuple[Walk, bool]:
     """Return the walk that a pull begins, and whether it stores its position.
 
     It does not if it begins after the stored position, since the items between would be left out.
     """
+    cursor = spec.cursor
     first_start = int(now - cursor.start) if isinstance(cursor.start, float) else int(to_seconds(cursor.start))
     stored = from_json(position) if position else {}
-    high = stored.get("high")
-    if high is not None and high > now + CLOCK_TOLERANCE:
-        high = None
+    # An earlier form has a place in the list, too: only what is before the time it was asked for was surely read.
+    read_until = stored.get("since", stored.get("high"))
+    if read_until is not None and read_until > now + CLOCK_TOLERANCE:
+        read_until = None
     if since is not None:
-        stored_since = stored.get("since", high)
-        return _walk_from(since, high, cursor), not stored or stored_since is None or since <= stored_since
-    if "place" in stored:
-        return _continued_walk(stored, high, cursor, next_spec, now), True
-    walk = _walk_from(first_start if high is None else int(high - cursor.overlap), high, cursor)
-    stored_token = stored.get("token")
-    return walk._replace(place=stored_token if _is_place_of(stored_token, next_spec) else None), True
+        return _walk_from(since, None, spec, now), read_until is None or since <= read_until
+    begin = first_start if read_until is None else int(read_until - cursor.overlap)
+    token = stored.get("token", stored.get("place"))
+    is_kept = bool(spec.next and spec.next.keep) and isinstance(token, str)
+    return _walk_from(begin, read_until, spec, now)._replace(place=token if is_kept else None), True
 
 
-def _continued_walk(
-    stored: Mapping[str, Any], high: int | None, cursor: CursorSpec, next_spec: NextSpec | None, now: int
-) -> Walk:
-    """Return the walk that goes on where a pull was cut off.
-
-    A page number, and an address or token that counts, means another page once the list has changed. So after an hour
-    the walk begins again: at its newest item if all before were read, else at its cursor.
-    """
-    walk = Walk(stored["since"], stored["high"], ascending=bool(stored.get("ascending")))
-    if next_spec is None or not _is_place_of(stored["place"], next_spec):
-        return walk
-    if now - stored["at"] <= RESUMABLE or next_spec.keep:
-        return walk._replace(place=stored["place"], pages=stored["pages"])
-    read_until = int(high - cursor.overlap) if walk.ascending and high is not None else walk.since
-    return walk._replace(since=max(walk.since, read_until))
-
-
-def _is_place_of(place: object, next_spec: NextSpec | None) -> bool:
-    """Return whether a stored place is one of this pagination; the configuration may have changed since."""
-    if next_spec is None:
-        return False
-    if next_spec.kind in ("page", "offset"):
-        return isinstance(place, int)
-    return isinstance(place, str) and (next_spec.kind == "token" or "://" in place)
-
-
-def _walk_from(since: int, high: int | None, cursor: CursorSpec) -> Walk:
+def _walk_from(since: int, read_until: int | None, spec: SourceSpec, now: int) -> Walk:
     """Return a walk from a time. A list without items has been read from there, too: the next pull does not skip on."""
-    return Walk(since, since if high is None and cursor.field else high)
+    return Walk(since, since if read_until is None and spec.cursor.field else read_until, began=now)
+
+
+def takes_cursor(spec: SourceSpec) -> bool:
+    """Return whether a list is asked for what has changed since a time."""
+    return CURSOR_TEMPLATE.search(compact([spec.query, spec.headers, spec.body])) is not None
+
+
+def _later(first: int | None, second: int | None) -> int | None:
+    return max((each for each in (first, second) if each is not None), default=None)
+
+
+def _passed(times: Sequence[int], witnesses: int) -> int | None:
+    """Return the newest time in an ascending page behind which there are so many later changes."""
+    if len(times) < 2:
+        return None
+    first_witness = times[-min(witnesses, len(times) - 1)]
+    return max((changed for changed in times if changed < first_witness), default=None)
 
 
 def _next_place(page: Page, spec: NextSpec) -> str | None:

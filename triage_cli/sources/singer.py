@@ -115,10 +115,10 @@ class SingerSource:
                 tap_drafts.append(self._record_reader.read(singer_message.get("record"), row, len(singer_line)))
                 row += 1
             if len(tap_drafts) >= CHUNK:
-                yield SourcePage(tap_drafts)
+                yield SourcePage(tap_drafts, goes_on=False)
                 tap_drafts = []
         if tap_drafts:
-            yield SourcePage(tap_drafts)
+            yield SourcePage(tap_drafts, goes_on=False)
         if not row and other_streams:
             stream_names = ", ".join(sorted(other_streams)[:10])
             self._tell(

@@ -1,14 +1,14 @@
 """The pull of a source: imports its pages, and stores with each page the cursor up to which it was read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from triage_cli.domain import times
 from triage_cli.domain.chunks import bounded
 from triage_cli.domain.errors import UnavailableError
 from triage_cli.domain.mail import threads
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.source_pages import PullPlan, SourceCursor, SourcePage
-from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
+from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain.source_pages import PullPlan, SourceCursor
+from triage_cli.domain.tickets import Ticket
 from triage_cli.ports.sources import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom
 from triage_cli.service.intake.filed_items import FiledItems
@@ -18,12 +18,17 @@ from triage_cli.service.verdicts import Verdicts
 
 # The longest pause that a source may ask for without a deadline, in seconds.
 LONGEST_PAUSE = 3600.0
+# What happens where a source keeps no place, since its list is in another order than that of the changes.
+BEGINS_ANEW = "the next pull begins anew"
 # Seconds between two heartbeats in a pause, which renew the run's lease.
 HEARTBEAT_SECONDS = 5.0
 
 
 class SourcePull:
-    """One pull of one source within a run; `keep` gets each rejected item, before the position behind it is stored."""
+    """One pull of one source within a run.
+
+    `tell` gets notes. `keep` gets each rejected item, before the position behind it is stored.
+    """
 
     def __init__(
         self,
@@ -32,6 +37,7 @@ class SourcePull:
         plan: PullPlan,
         corrections: Corrections,
         filed_items: FiledItems,
+        tell: Callable[[str], None],
         keep: Callable[[object], None],
     ) -> None:
         pulled = PulledFrom(corrections, filed_items, source.keeps_category, keep)
@@ -41,29 +47,42 @@ class SourcePull:
         self._stop = context.stop
         self._source = source
         self._plan = plan
-        self._items_left = plan.limit
+        self._tell = tell
+        self._stored = 0  # tickets that were created or updated
+        self._goes_on = True  # whether the next pull continues where this one has come to
 
     def chunks(self) -> Iterator[list[Outcome[Ticket]]]:
         """Store the source's pages and yield their outcomes; a page is stored before the next one is requested.
 
-        Raises what the source raises, and `UnavailableError` at the deadline; what was stored until then stays.
+        A limit lets a page end, so that the next pull goes on behind it. Raises what the source raises, and
+        `UnavailableError` at the deadline; what was stored until then stays.
         """
+        if self._plan.limit == 0:
+            return
+        self._stop.end_in(self._plan.deadline)
+        try:
+            yield from self._stored_pages()
+        except UnavailableError as error:
+            if self._goes_on:
+                raise
+            raise UnavailableError(error.message, hint=f"no place in it is kept: {BEGINS_ANEW}") from error
+        if self._is_full and not self._goes_on:
+            self._tell(f"note: {self._source.name}: stopped at --limit, and no place in it is kept: {BEGINS_ANEW}")
+
+    def _stored_pages(self) -> Iterator[list[Outcome[Ticket]]]:
         stored_cursor = self._context.store.cursor(self._source.name)
         position = stored_cursor.position if stored_cursor and not self._plan.full else None
         saved_position = stored_cursor.position if stored_cursor else None
-        if self._items_left == 0:
-            return
-        self._stop.end_in(self._plan.deadline)
         for page in self._source.pages(position, self._plan, self._pause):
-            *first_parts, last_part = self._page_parts(page)
+            self._goes_on = page.goes_on
+            *first_parts, last_part = [*threads.apart(bounded(page.drafts))] or [[]]
             for part in first_parts:
-                yield self._intake.page(part, None)
-            is_whole_page = sum(map(len, first_parts)) + len(last_part) == len(page.drafts)
+                yield self._counted(self._intake.page(part, None))
             cursor = None
-            if is_whole_page and page.position is not None and page.position != saved_position:
+            if page.position is not None and page.position != saved_position:
                 cursor, saved_position = SourceCursor(self._source.name, page.position, times.now()), page.position
-            yield self._intake.page(last_part, cursor)
-            if self._items_left == 0 or self._stop.stopping:
+            yield self._counted(self._intake.page(last_part, cursor))
+            if self._is_full or self._stop.stopping:
                 break
         if self._stop.expired:
             raise UnavailableError(
@@ -71,12 +90,13 @@ class SourcePull:
                 hint="the same command goes on from there",
             )
 
-    def _page_parts(self, page: SourcePage) -> list[Sequence[TicketDraft | Rejected]]:
-        """Split a page into chunks, and cut it at the plan's limit."""
-        drafts = page.drafts if self._items_left is None else page.drafts[: self._items_left]
-        if self._items_left is not None:
-            self._items_left -= len(drafts)
-        return [*threads.apart(bounded(drafts))] or [[]]
+    @property
+    def _is_full(self) -> bool:
+        return self._plan.limit is not None and self._stored >= self._plan.limit
+
+    def _counted(self, outcomes: list[Outcome[Ticket]]) -> list[Outcome[Ticket]]:
+        self._stored += sum(outcome.action in (Action.CREATED, Action.UPDATED) for outcome in outcomes)
+        return outcomes
 
     def _pause(self, seconds: float, why: str) -> bool:
         """Wait as a source asks; return whether the pull is to stop. Raises `UnavailableError` for too long a wait."""

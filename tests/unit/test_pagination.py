@@ -1,0 +1,60 @@
+"""How far a list was read: what may be claimed after each page, and where the next pull begins."""
+
+import json
+
+from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
+from triage_cli.sources.pagination import Page, Walk, begin_walk
+
+SPEC = SourceSpec(
+    "shop", "http", query={"since": "{{ cursor }}"}, next=NextSpec("link", "next"), cursor=CursorSpec("at", 0.0, 0.0)
+)
+NEXT = '<https://x/?page=2>; rel="next"'
+
+
+def page(*times: int, last: bool = False) -> Page:
+    return Page({}, "https://x/", "" if last else NEXT, len(times), times)
+
+
+def test_an_ascending_list_is_begun_again_where_later_items_bear_witness() -> None:
+    walk = Walk(10, 10, 99).after(page(10, 11, 12, 13, 14, 15), SPEC, 99)
+    assert (walk.since, walk.place, walk.read_until) == (12, None, 12)
+    assert walk.keeps_place(SPEC)
+    assert walk.after(page(12, 13, 14, last=True), SPEC, 99).position(SPEC) == '{"high":15}'
+
+
+def test_items_of_one_time_are_counted_and_claim_nothing() -> None:
+    walk = Walk(10, 10, 99).after(page(12, 12, 12, 12), SPEC, 99)
+    assert (walk.since, walk.place, walk.read_until) == (10, "https://x/?page=2", 10)
+    assert not walk.keeps_place(SPEC), "a list of another order could begin like this"
+
+
+def test_a_list_of_another_order_is_read_up_to_when_it_was_begun() -> None:
+    """What was changed on a page that was read before is nowhere to be seen."""
+    walk = Walk(10, 10, 50)
+    for number in range(3):
+        walk = walk.after(page(60 + number, 20, 30), SPEC, 70 + number)
+        assert (walk.since, walk.keeps_place(SPEC), walk.position(SPEC)) == (10, False, '{"high":10}')
+    assert walk.after(page(40, last=True), SPEC, 80).position(SPEC) == '{"high":50}'
+
+
+def test_items_of_two_pages_must_be_in_order_too() -> None:
+    walk = Walk(10, 10, 99).after(page(30, 30), SPEC, 99).after(page(11, 12, 13, 14, 15), SPEC, 99)
+    assert (walk.since, walk.keeps_place(SPEC)) == (10, False)
+
+
+def test_a_repeated_stop_does_not_move_the_next_pull_back() -> None:
+    """Each pull reads the last seconds again; a place within them claims no less than was claimed before."""
+    spec = SPEC._replace(cursor=CursorSpec("at", 0.0, 300.0))
+    position = '{"high":1000}'
+    for _ in range(3):
+        walk, saves = begin_walk(position, None, spec, 5000)
+        walk = walk.after(page(700, 701, 702, 703, 704), spec, 5000)
+        position = walk.position(spec)
+        assert (saves, json.loads(position)) == (True, {"high": 1000})
+
+
+def test_a_pull_since_a_time_claims_no_more_than_it_has_read() -> None:
+    walk, saves = begin_walk('{"high":1000}', 500, SPEC, 5000)
+    walk = walk.after(page(500, 501, 502, 503, 504), SPEC, 5000)
+    assert (saves, walk.position(SPEC)) == (True, '{"high":501}')
+    assert not begin_walk('{"high":1000}', 1001, SPEC, 5000)[1]
