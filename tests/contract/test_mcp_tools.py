@@ -149,7 +149,9 @@ def test_a_search_is_paged(desk: Desk) -> None:
 
 
 def test_a_ticket_is_told_with_its_story(desk: Desk) -> None:
-    found = desk.call("get_ticket", ticket="A-0")
+    found = desk.call("get_ticket", ticket_id="A-0")
+    assert found == desk.call("get_ticket", ticket="A-0"), "as the argument was called before"
+    assert "no argument ticket;" in desk.refuses("get_ticket", ticket_id="A-0", ticket="A-1")
     assert (found["status"], found["deliveries"][0]["state"], found["description_length"]) == ("routed", "accepted", 4)
     untrusted = found["untrusted"]
     assert (untrusted["subject"], untrusted["description"], untrusted["reason"]) == (
@@ -175,7 +177,7 @@ def test_counts_categories_routes_and_texts(desk: Desk) -> None:
     (billing,) = desk.call("explain_category", category="billing")["categories"]
     assert (billing["thresholds"], billing["routes"]) == ({"fake": 0.6}, ["money: to desk"])
     assert [c["always_routed"] for c in desk.call("explain_category")["categories"]] == [True, False]
-    preview = desk.call("preview_route", ticket="A-1", category="Billing")
+    preview = desk.call("preview_route", ticket_id="A-1", category="Billing")
     assert (preview["destinations"], preview["new"]) == (["desk"], ["desk"])
     answer = desk.call("classify_text", text="unsure", subject="Refund?")
     assert (answer["status"], answer["suggestion"], answer["threshold"]) == ("needs_review", "Billing", 0.6)
@@ -229,8 +231,8 @@ def test_a_huge_text_is_cut_and_read_page_by_page(desk: Desk) -> None:
 
 ERRORS: list[tuple[str, dict[str, Any], str]] = [
     ("get_ticket", {"ticket": "nobody"}, 'no ticket "nobody"; search_tickets finds tickets by their text'),
-    ("get_ticket", {}, "ticket of get_ticket: Field required; see the tool's input schema"),
-    ("get_ticket", {"ticket": "A-1", "id": 1}, "get_ticket has no argument id; it takes ticket, offset"),
+    ("get_ticket", {}, "ticket_id of get_ticket: Field required; see the tool's input schema"),
+    ("get_ticket", {"ticket": "A-1", "id": 1}, "get_ticket has no argument id; it takes ticket_id, offset"),
     ("search_tickets", {"since": "soon"}, '"soon" is no time; write it as 2026-11-01 or 2026-11-01T08:00:00Z'),
     ("explain_category", {"category": "Sales"}, 'no category "Sales"; the categories are Billing, Technical'),
     (
@@ -273,7 +275,7 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     assert (ticket.subject, ticket.priority, ticket.status) == ("Seen \ufffdby me", "high", "new")
     assert "the ticket has no text" in desk.refuses("create_ticket", writes=True, subject=" ")
     (before,) = desk.world.store.named("A-1", 2)
-    suggested = desk.call("suggest_category", writes=True, ticket="A-1", category="technical", reason="a bug")
+    suggested = desk.call("suggest_category", writes=True, ticket_id="A-1", category="technical", reason="a bug")
     assert (suggested["category"], suggested["agent"]) == ("Technical", "claude-code")
     assert desk.world.store.named("A-1", 2) == [before]
     (event,) = desk.world.store.events(EventQuery(actions=("suggested",)))

@@ -79,7 +79,9 @@ def _take(connection: socket.socket) -> None:
         (b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<html>", 4, "answered 403 Forbidden"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", 2, "answered 404 Not Found, as no triage server does"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\nThe plain HTTP request was sent to HTTPS port", 2, "give --remote https://"),
-        (b"HTTP/1.1 302 Found\r\nLocation: http://evil.example/\r\n\r\n", 2, "it is elsewhere"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://evil.example/in?to=/x\r\n\r\n", 2, "at http://evil.example/in;"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: /triage/tickets\r\n\r\n", 2, "/triage/tickets; give --remote that"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://[/\r\n\r\n", 2, "it is elsewhere, at no address"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", 6, "broke off"),
         (b"", 6, "broke off"),
         (LINES, 6, "broke off its answer"),
@@ -136,6 +138,8 @@ def test_a_strange_answer_is_one_sentence(cli: Cli, answer: bytes, code: int, me
             "no key ***",
         ),
         (b"HTTP/1.1 403 No %b\r\n\r\n" % KEY.encode(), 4, "answered 403 No ***"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n", 6, "502 Bad Gateway; nothing was changed; try again in a moment"),
+        (b"HTTP/1.1 302 No\r\nLocation: http://a:%b@x/%b\r\n\r\n" % (KEY.encode(), KEY.encode()), 2, "at http://x/***"),
     ],
 )
 def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, message: str) -> None:
@@ -248,7 +252,7 @@ def test_a_server_that_goes_between_two_requests_is_no_wrong_address(cli: Cli, a
         done = cli("--remote", url, "list", "--limit", "5", TRIAGE_API_KEY=KEY)
     assert done.returncode == 6
     assert "cannot reach" in done.stderr
-    assert done.stderr.strip().endswith("run the same command again")
+    assert done.stderr.strip().endswith("nothing was changed; try again in a moment")
 
 
 # -- kills

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,18 @@ def test_a_limit_a_classifier_and_a_cost_may_stand_in_the_query(few: httpx.Clien
     assert (answered["classifier"], answered["status"]) == ("local", "classified")
     table = {"content": "subject\na\nb\nc\n", "headers": {"content-type": "text/csv"}}
     assert lines(few.post("/tickets/batch?limit=2", **table))[-1]["end"] == {"created": 2}  # type: ignore[arg-type]
+
+
+def test_a_day_is_its_beginning_in_utc(few: httpx.Client) -> None:
+    """As for the command line and for agents."""
+    today = few.get("/tickets?limit=1").json()[0]["created_at"][:10]
+    tomorrow = f"{date.fromisoformat(today) + timedelta(days=1)}"
+    for path in ("/tickets", "/logs"):
+        assert len(few.get(f"{path}?since={today}&until={tomorrow}").json()) >= 3
+        assert few.get(f"{path}?since={tomorrow}").json() == few.get(f"{path}?until={today}").json() == []
+    assert few.get("/stats/groups?since=2026-11-31").status_code == 422
+    for since, counts in ((tomorrow, {}), (today, {"classified": 3})):
+        assert lines(few.post("/classify", json={"selection": {"since": since}}))[-1]["end"] == counts
 
 
 def test_tickets_of_several_ids_are_one_page_in_their_order(few: httpx.Client) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -31,6 +31,8 @@ LARGEST_RESPONSE = 256 << 20
 KEY_HEADER = "x-api-key"
 PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
+READ_AGAIN = "nothing was changed; try again in a moment"
+LONGEST_LOCATION = 200  # characters of an address that a message shows
 
 
 # Query parameters of a request to the server; a value may be a list.
@@ -175,11 +177,12 @@ class Connection:
         response.close()
         status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
         if response.is_redirect:
-            return UsageError(f"{status}: it is elsewhere", hint="give --remote the address that it moved to")
+            hint = "give --remote that address without the request's path; if it is a login page, ask who runs it"
+            return UsageError(f"{status}: it is elsewhere, at {_location_of(response)}", hint=hint)
         if response.status_code in (401, 403):
             return RefusedError(status, hint="a gateway in front of it may want a login; ask who runs it")
         if response.status_code >= 500 or response.status_code == 429:
-            return ConnectionLostError(status, hint=AGAIN)
+            return ConnectionLostError(status, hint=_again(response.request))
         hint = self._tls_hint if response.status_code == 400 else ""  # what a TLS gateway answers to plain HTTP
         return UsageError(f"{status}, as no triage server does", hint=hint or "check the address given with --remote")
 
@@ -200,12 +203,14 @@ class Connection:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            hint = AGAIN if self._server_has_answered else "check --remote, and that triage serve runs there"
+            hint = "check --remote, and that triage serve runs there"
+            hint = _again(error.request) if self._server_has_answered else hint
             raise UnreachableError(f"cannot reach {self.host}: {reason(error)}", hint=hint) from error
         except httpx.TimeoutException as error:
-            raise ConnectionLostError(f"{self.host} has gone silent", hint=AGAIN) from error
+            raise ConnectionLostError(f"{self.host} has gone silent", hint=_again(error.request)) from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            hint = f"{AGAIN}, or {self._tls_hint}" if self._tls_hint and not self._server_has_answered else AGAIN
+            hint = _again(error.request)
+            hint = f"{hint}, or {self._tls_hint}" if self._tls_hint and not self._server_has_answered else hint
             raise ConnectionLostError(f"the connection to {self.host} broke off", hint=hint) from error
         except httpx.InvalidURL as error:
             raise UsageError(f"{self.host} is no address", hint="give --remote https://HOST") from error
@@ -267,6 +272,21 @@ class ResponseStream:
 
 class StreamAbortedError(Exception):
     """The stream of a response was closed because of a stop."""
+
+
+def _again(request: httpx.Request) -> str:
+    """Return what to do after a request without an answer: a read has changed nothing."""
+    return READ_AGAIN if request.method == "GET" else AGAIN
+
+
+def _location_of(response: httpx.Response) -> str:
+    """Return where a redirect leads, without its query, which may hold what is nobody's business."""
+    location = response.headers.get("location", "")
+    try:
+        address = urlsplit(urljoin(str(response.url), location))
+    except ValueError:
+        return "no address"
+    return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"[:LONGEST_LOCATION]
 
 
 def _media_type_of(response: httpx.Response) -> str:

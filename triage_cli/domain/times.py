@@ -3,8 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-# RFC 3339, as `format: date-time` means it.
+# RFC 3339, as `format: date-time` means it, and a day alone.
 _RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def now() -> str:
@@ -23,9 +24,11 @@ def ago(seconds: float) -> str:
 
 
 def rfc3339(moment: str) -> datetime:
-    """Return a time of RFC 3339. Raises `ValueError`."""
+    """Return a time of RFC 3339; a day alone is its beginning in UTC. Raises `ValueError`."""
+    if _DAY.fullmatch(moment):
+        return datetime.fromisoformat(moment).replace(tzinfo=UTC)
     if not _RFC_3339.fullmatch(moment):
-        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z")
+        raise ValueError("is no time of RFC 3339, such as 2026-11-24T08:00:00Z, and no day")
     return datetime.fromisoformat(moment.upper())
 
 

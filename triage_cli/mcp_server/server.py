@@ -29,6 +29,7 @@ from triage_cli.ports.triage import Triage
 # Seconds that a signal leaves a tool's call at work: hosts kill an MCP server 2 s after SIGTERM.
 CALL_GRACE = 1.5
 LONGEST_ERROR = 1000
+OLD_TICKET_ID = "ticket"  # what the argument `ticket_id` of the tools was called, and is still taken as
 WRITE_TOOLS = ("create_ticket", "suggest_category")
 
 _log = logging.getLogger("triage.mcp")
@@ -80,6 +81,8 @@ class AgentServer(MCPServer[None]):
         if name not in tools:
             hint = "triage mcp --allow-writes offers it" if name in WRITE_TOOLS else f"the tools are {', '.join(tools)}"
             raise ToolError(f"there is no tool {_error_line(name)} here; {hint}")
+        if OLD_TICKET_ID in arguments and "ticket_id" in tools[name].keys() - arguments.keys():
+            arguments = {"ticket_id" if key == OLD_TICKET_ID else key: value for key, value in arguments.items()}
         if unknown_arguments := sorted(arguments.keys() - tools[name].keys()):
             unknown, taken = _error_line(unknown_arguments[0]), ", ".join(tools[name])
             raise ToolError(f"{name} has no argument {unknown}; it takes {taken}")

@@ -39,7 +39,12 @@ NEXT_STEPS: dict[Waiting, str] = {
     "unroutable": "add a rule to routes in the configuration, then triage route",
 }
 TicketName = Annotated[
-    str, Field(min_length=1, max_length=400, description="ticket_id, its last 6 or more characters, or external id")
+    str,
+    Field(
+        min_length=1,
+        max_length=400,
+        description="its id, the last 6 or more characters of that, or its external id",
+    ),
 ]
 PageLimit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer")]
 DayOrTime = Annotated[
@@ -90,11 +95,11 @@ class ReadTools:
 
     def get_ticket(
         self,
-        ticket: TicketName,
+        ticket_id: TicketName,
         offset: Annotated[int, Field(ge=0, description="next_offset, for more of a long description")] = 0,
     ) -> tool_answers.TicketAnswer:
         """Read one ticket: its text, who decided it, where it was sent, and the explanation of its decisions."""
-        history = self._triage.history(ticket)
+        history = self._triage.history(ticket_id)
         why = self._triage.why(history.ticket.ticket_id)
         return tool_answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
 
@@ -146,12 +151,12 @@ class ReadTools:
             raise UsageError(f'no category "{category}"', hint=hint)
         return tool_answers.CategoryList(categories=[tool_answers.CategoryAnswer.of(profile) for profile in named])
 
-    def preview_route(self, ticket: TicketName, category: CategoryName | None = None) -> tool_answers.RouteAnswer:
+    def preview_route(self, ticket_id: TicketName, category: CategoryName | None = None) -> tool_answers.RouteAnswer:
         """Return where a ticket would be sent now and why; nothing is sent.
 
         With `category`: as if a person had given it that one.
         """
-        route_preview = self._consultation.preview_route(ticket, category)._asdict()
+        route_preview = self._consultation.preview_route(ticket_id, category)._asdict()
         return tool_answers.RouteAnswer(**{k: list(v) if isinstance(v, tuple) else v for k, v in route_preview.items()})
 
     def classify_text(
@@ -213,7 +218,7 @@ class WriteTools:
     def suggest_category(
         self,
         context: Context,
-        ticket: TicketName,
+        ticket_id: TicketName,
         category: CategoryName,
         reason: Annotated[str | None, Field(max_length=2000, description="why, for the person who reviews it")] = None,
     ) -> tool_answers.RecordedSuggestion:
@@ -221,7 +226,7 @@ class WriteTools:
 
         It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
         """
-        draft = AgentSuggestionDraft(ticket, category, _agent_name_of(context), reason)
+        draft = AgentSuggestionDraft(ticket_id, category, _agent_name_of(context), reason)
         recorded = self._consultation.suggest(draft)
         return tool_answers.RecordedSuggestion(
             ticket_id=recorded.ticket_id, category=recorded.category, agent=recorded.agent, at=recorded.at

@@ -46,8 +46,12 @@ class EventQueryIn(QueryParameters):
         default_factory=list, description="what happened; may be repeated", examples=[["created"]]
     )
     actor: ShortText | None = Field(None, description="who did it", examples=["zendesk-bot"])
-    since: Moment | None = Field(None, description="recorded at this time or later", examples=[EXAMPLE_SINCE])
-    until: Moment | None = Field(None, description="recorded at this time or earlier", examples=[EXAMPLE_UNTIL])
+    since: Moment | None = Field(
+        None, description="recorded at this time or later; a day means its beginning in UTC", examples=[EXAMPLE_SINCE]
+    )
+    until: Moment | None = Field(
+        None, description="recorded at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
+    )
     limit: int = Field(100, ge=1, le=1000, description="events on one page", examples=[100])
     after: int | None = Field(
         None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones", examples=[0]

@@ -45,8 +45,12 @@ class TicketConditions(QueryParameters):
     customer_id: ShortText | None = Field(None, description="tickets of this customer", examples=["C-9"])
     priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
     classifier: ShortText | None = Field(None, description="tickets that this classifier answered", examples=["local"])
-    since: Moment | None = Field(None, description="stored at this time or later", examples=[EXAMPLE_SINCE])
-    until: Moment | None = Field(None, description="stored at this time or earlier", examples=[EXAMPLE_UNTIL])
+    since: Moment | None = Field(
+        None, description="stored at this time or later; a day means its beginning in UTC", examples=[EXAMPLE_SINCE]
+    )
+    until: Moment | None = Field(
+        None, description="stored at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
+    )
     source: list[ShortText] = Field(default_factory=list, description="may be repeated", examples=[["shop"]])
     destination: list[ShortText] = Field(
         default_factory=list,
@@ -97,6 +101,6 @@ class SelectionIn(RequestBody):
     customer_id: ShortText | None = Field(None, description="tickets of this customer")
     priority: Priority | None = Field(None, description="tickets of this priority")
     classifier: ShortText | None = Field(None, description="tickets that this classifier answered")
-    since: Moment | None = Field(None, description="stored at this time or later")
+    since: Moment | None = Field(None, description="stored at this time or later; a day means its beginning in UTC")
     search: ShortText | None = Field(None, description="a text in subject or description")
     limit: Count | None = Field(None, description="the most tickets")
