@@ -292,6 +292,62 @@ def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
     assert first["webhook-id"] == second["webhook-id"]
 
 
+def until_next(world: World, error: DeliveryError, *, first_at: float, number: int) -> Iterator[tuple[str, float]]:
+    """Yield a delivery's state, and the seconds to the next attempt, after each of so many failures."""
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().decide_routes(Selection()))
+    outgoing = holding(world)[1]
+    delivery = outgoing.delivery
+    for _ in range(number):
+        outcome = Outcome(0, Action.DELIVERED, Receipt(error.status), error, outgoing)
+        delivery, _ = RetryPolicy(3).after(outcome, times.now(), delivery, times.from_seconds(int(first_at)))
+        yield delivery.state, delivery.due_at - time.time()
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("three")
+def test_a_rate_limit_that_names_its_time_uses_up_no_step(world: World) -> None:
+    limited = DeliveryError("slow down", status=429, retry_after=20.0, limited=True)
+    waits = list(until_next(world, limited, first_at=time.time(), number=30))
+    assert {state for state, _ in waits} == {"pending"}
+    assert all(19 < seconds <= 20 for _, seconds in waits[:14])
+    assert 59 < waits[-1][1] <= 60, "a destination that says nothing else is asked once a minute in the end"
+
+
+@pytest.mark.sqlite
+@pytest.mark.usefixtures("three")
+@pytest.mark.parametrize(("hours", "wait"), [(24, 20.0), (0, 90_000.0), (0, None)])
+def test_a_rate_limit_of_more_than_a_day_or_no_named_time_uses_up_the_schedule(
+    world: World, hours: int, wait: float | None
+) -> None:
+    limited = DeliveryError("slow down", status=429, retry_after=wait, limited=True)
+    first_at = time.time() - hours * 3600
+    states = [state for state, _ in until_next(world, limited, first_at=first_at, number=3)]
+    assert states == ["pending", "pending", "dead"]
+
+
+def test_two_short_limits_in_a_row_delay_a_delivery_by_their_own_time(cli: Cli, receiver: Receiver) -> None:
+    receiver.answer = lambda n: (429, {"Retry-After": "1"}) if n in (1, 2) else (503, {}) if n == 3 else (200, {})
+    config = {"destinations": {"out": {"type": "webhook", "url": receiver.url}}, "routes": [{"to": "out"}]}
+    (cli.folder / "config.yaml").write_text(json.dumps(config))
+    cli("create", "-q", "--map", "verdict=v", stdin="id,subject,v\n1,refund,Billing\n")
+    done = cli("route", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(cli("show", "1").stdout)["status"] == "routed", "the third failure took the first step, of 5 s"
+    assert rows(cli.db, "select attempts, paced from deliveries") == [(4, 2)]
+
+
+def test_what_a_limit_holds_up_for_a_while_is_waited_for(world: World, three: dict[str, FakeDestination]) -> None:
+    """Longer than `route` stays for other attempts: else a night's last labels are those of the next night."""
+    answers = iter([DeliveryError("slow down", status=429, retry_after=2.0, limited=True)])
+    three["a"]._answer = lambda _: next(answers, None)
+    list(world.triage().create(drafts(1)))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    (outcome,) = world.triage().route(Selection(), RoutePlan(stay=0.5))
+    assert outcome.action == "routed"
+
+
 def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_changed(
     world: World, three: dict[str, FakeDestination]
 ) -> None:

@@ -24,7 +24,8 @@ class Delivery(NamedTuple):
     `revision` is the ticket's revision after the decision; `targets` are all destinations of the decision, as a JSON
     list (None, and revision 0, if an older version decided). `doubtful` is 1 if the destination may have the delivery
     without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
-    response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error.
+    response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error. `paced`
+    are the attempts that a rate limit refused until a time that it named: these use up no step of the schedule.
     """
 
     delivery_id: str
@@ -48,6 +49,7 @@ class Delivery(NamedTuple):
     doubtful: int = 0
     kept: str | None = None
     refusal: str | None = None  # one of `Refusal`
+    paced: int = 0
 
     @property
     def advice(self) -> str:

@@ -59,7 +59,10 @@ class AttemptRecorder:
         for ticket_id, ticket_before in tickets.items():
             ticket_outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
-            attempted = [policy.after(o, at, stored[_delivery_id(o)]) for o in ticket_outcomes]
+            first_at = self._first_attempts(ticket_id, ticket_outcomes)
+            attempted = [
+                policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in ticket_outcomes
+            ]
             if ids.is_forgotten(ticket_before.identity):
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
@@ -84,6 +87,13 @@ class AttemptRecorder:
                 )
                 results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
         return changes, results
+
+    def _first_attempts(self, ticket_id: str, outcomes: Sequence[Outcome[Receipt]]) -> Mapping[str, str]:
+        """Return when deliveries of a ticket were first attempted, if one of these was refused by a rate limit now."""
+        if not any(isinstance(o.error, DeliveryError) and o.error.limited for o in outcomes):
+            return {}
+        attempts = reversed(self._store.attempts(ticket_id))
+        return {attempt.delivery_id: attempt.at for attempt in attempts}
 
     def _attempt_event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
         data: dict[str, object] = {

@@ -8,10 +8,11 @@ from triage_cli.domain import times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import NAMED, bounded
 from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain.errors import DeliveryError, TriageError
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Ticket
 from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
+from triage_cli.service.delivery.destination_rate_limit import LONGEST_WAIT
 from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults
 from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.delivery.routing_decider import RoutingDecider
@@ -35,6 +36,9 @@ class DeliveryRun:
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
         self._attempt_recorder = AttemptRecorder(context)
+        self.limits_end_at = (
+            0.0  # when deliveries that rate limits refuse for a short while are due, in seconds since 1970
+        )
         self._unfinished_tickets: dict[str, UnfinishedTicket] = {}
         switched_off = self._store.switched_off()
         if retry_dead:
@@ -166,7 +170,13 @@ class DeliveryRun:
     def _record(self, queue_results: QueueResults) -> list[AttemptResult]:
         if not queue_results.outcomes:
             return []
-        return list(self._attempt_recorder.record(queue_results.outcomes, RetryPolicy.of(queue_results.destination)))
+        results = list(self._attempt_recorder.record(queue_results.outcomes, RetryPolicy.of(queue_results.destination)))
+        for result in results:
+            if isinstance(result.error, DeliveryError) and result.error.limited:
+                due = (d.due_at for d in result.deliveries if d.delivery_id == result.delivery_id and d.paced)
+                short = (due_at for due_at in due if due_at <= time.time() + LONGEST_WAIT)
+                self.limits_end_at = max(self.limits_end_at, *short, 0.0)
+        return results
 
     @staticmethod
     def _parked_results(queue_results: QueueResults) -> list[AttemptResult]:

@@ -7,11 +7,22 @@ from typing import NamedTuple, Self
 from triage_cli.domain.deliveries import Attempt, Delivery, Receipt
 from triage_cli.domain.errors import DeliveryError, TriageError
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.times import to_seconds
 from triage_cli.ports.destinations import Destination
+
+# For how many seconds from its first attempt on a delivery may wait as rate limits say, without using up a step of its
+# schedule.
+LONGEST_PACING = 86_400.0
+# The shortest of these waits in seconds, and how it grows with the square of their number, up to the longest: so a
+# destination that always says "in a second" is asked once a minute in the end.
+SHORTEST_PACED_WAIT, PACED_GROWTH, LONGEST_FORCED_WAIT = 1.0, 0.1, 60.0
 
 
 class RetryPolicy(NamedTuple):
-    """How many attempts a destination gets, and the seconds between them."""
+    """How many attempts a destination gets, and the seconds between them.
+
+    An attempt that is refused for too many requests, by an answer that names the time of the next one, is not counted.
+    """
 
     max_attempts: int = 7
     schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
@@ -21,8 +32,13 @@ class RetryPolicy(NamedTuple):
         """Return the retry policy of a destination; the usual one if it could not be opened."""
         return cls(destination.max_attempts, destination.schedule) if destination else cls()
 
-    def after(self, outcome: Outcome[Receipt], at: str, stored: Delivery) -> tuple[Delivery, Attempt]:
-        """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now."""
+    def after(
+        self, outcome: Outcome[Receipt], at: str, stored: Delivery, first_at: str | None = None
+    ) -> tuple[Delivery, Attempt]:
+        """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now.
+
+        `first_at` is when it was first attempted; without it this attempt is the first one.
+        """
         outgoing, error = outcome.outgoing, outcome.error
         attempt_number = stored.attempts + 1
         status = outcome.value.status if outcome.value else getattr(error, "status", None)
@@ -45,15 +61,26 @@ class RetryPolicy(NamedTuple):
         if error is None:
             kept_answer = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt
+        if (paced_wait := _paced_wait(error, delivery, first_at or at)) is not None:
+            return delivery._replace(paced=delivery.paced + 1, due_at=time.time() + paced_wait), attempt
         is_final = isinstance(error, DeliveryError) and error.final
         # A dead letter that is retried keeps its count, and gets `max_attempts` more attempts.
-        if is_final or attempt_number % self.max_attempts == 0:
+        step = (attempt_number - delivery.paced) % self.max_attempts
+        if is_final or step == 0:
             return delivery._replace(state="dead", done_at=at), attempt
-        return delivery._replace(
-            due_at=time.time() + self._seconds_to_retry(attempt_number % self.max_attempts, error)
-        ), attempt
+        return delivery._replace(due_at=time.time() + self._seconds_to_retry(step, error)), attempt
 
-    def _seconds_to_retry(self, attempt_number: int, error: TriageError) -> float:
+    def _seconds_to_retry(self, step: int, error: TriageError) -> float:
         retry_after = getattr(error, "retry_after", None) or 0.0
-        scheduled = self.schedule[min(attempt_number, len(self.schedule)) - 1]
+        scheduled = self.schedule[min(step, len(self.schedule)) - 1]
         return float(max(retry_after, scheduled * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+
+
+def _paced_wait(error: TriageError, delivery: Delivery, first_at: str) -> float | None:
+    """Return the seconds to wait as a rate limit says; None if it says nothing, or beyond a day."""
+    if not isinstance(error, DeliveryError) or error.final or not error.limited or not error.retry_after:
+        return None
+    forced_wait = min(LONGEST_FORCED_WAIT, max(SHORTEST_PACED_WAIT, PACED_GROWTH * delivery.paced**2))
+    wait = max(error.retry_after, forced_wait)
+    is_within_a_day = time.time() + wait <= to_seconds(first_at) + LONGEST_PACING
+    return wait if is_within_a_day else None

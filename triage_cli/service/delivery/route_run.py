@@ -95,6 +95,9 @@ def deliver_due(
         due_at = run_context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
         # Due already, but another run holds it.
         held_elsewhere = due_at is not None and due_at <= queried_at and not has_delivered
-        if due_at is None or held_elsewhere or run_context.stop.clock() + due_at - time.time() > stay_until:
+        if due_at is None or held_elsewhere:
+            return
+        is_limited = stay and due_at <= delivery_run.limits_end_at  # for at most a minute
+        if not is_limited and run_context.stop.clock() + due_at - time.time() > stay_until:
             return
         run_context.stop.wait(max(0.0, due_at - time.time()))

@@ -110,6 +110,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         'alter table deliveries add column refusal text collate "C" default null',
         data_migrations.NAME_REFUSALS,
     ),
+    12: ("alter table deliveries add column paced bigint not null default 0",),
 }
 
 

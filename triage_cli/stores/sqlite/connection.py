@@ -11,7 +11,7 @@ from triage_cli.domain.errors import StoreError
 from triage_cli.runtime.file_system import FOLDER, make_private
 from triage_cli.runtime.installation import NEWER
 
-VERSION = 11
+VERSION = 12
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000

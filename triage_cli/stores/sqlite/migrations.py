@@ -99,6 +99,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         data_migrations.NAME_REFUSALS,
         "drop index claims_of",  # claims are few, and are found by their ticket
     ),
+    "twelfth": ("alter table deliveries add column paced integer not null default 0",),
 }
 migrations = Migrations(MIGRATION_SET)
 

@@ -20,6 +20,7 @@ MIGRATION_NAMES = (
     "ninth",
     "tenth",
     "eleventh",
+    "twelfth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (
