@@ -1,6 +1,7 @@
 """Commands and API replicas over PostgreSQL: shared work, kills and restarts, what both replicas hold to, `db copy`."""
 
 import json
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -18,10 +19,14 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.domain.audit.events import EventQuery
+from triage_cli.domain.errors import StoreError
 from triage_cli.domain.tickets import Selection
-from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres import migrations, schema
 from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
+
+TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 
 
 @pytest.fixture
@@ -58,6 +63,50 @@ def test_the_main_job_end_to_end(pg: Cli, pg_url: str) -> None:
     assert json.loads(pg("stats", "-o", "json").stdout)["tickets"] == 3
     assert pg("why", "A-2").returncode == 0
     assert is_whole(pg_url)
+
+
+def test_no_command_but_db_migrate_touches_the_tables_of_an_older_version(pg: Cli, pg_server: PgServer) -> None:
+    pg.env["TRIAGE_DB"] = older = pg_server.of_version_2(pg_server.template)
+    for words in ("stats", "list", "audit verify", "keys list", "run -q", "serve --port 0"):
+        done = pg(*words.split(), stdin=TICKETS)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert "triage db migrate" in done.stderr
+        assert "hunter" not in done.stderr
+    assert sql(older, "select version from schema_version") == [(2,)]
+    assert f"from schema 2 to {VERSION}" in pg("db", "migrate").stderr
+    assert f"has the newest tables (schema {VERSION})" in pg("db", "migrate").stderr
+    assert pg("run", "-q", stdin=TICKETS).returncode == 0
+    assert is_whole(older)
+
+
+def test_a_servers_callers_are_told_nothing_of_where_its_database_is(
+    tmp_path: Path, pg_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An older program serves on beside a newer one, until its tables are brought forward."""
+    with running_server(tmp_path, db=pg_url) as older, older.client() as client:
+        assert client.post("/tickets", json=TICKET).status_code == 201
+        monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
+        monkeypatch.setitem(migrations.STEPS, VERSION + 1, ("create table of_the_future (a bigint)",))
+        newer = PostgresStore(pg_url, network=ONLINE)
+        with pytest.raises(StoreError, match="older triage"):
+            newer.stats()
+        assert client.post("/tickets", json=TICKET).status_code == 201
+        try:
+            assert newer.database.migrate() == VERSION
+            told = [client.post("/tickets", json=TICKET), client.get("/ready")]
+            told += [client.post("/tickets/batch", json=[TICKET]), client.post("/classify")]
+        finally:
+            sql(pg_url, f"drop table of_the_future; update schema_version set version = {VERSION}")
+            newer.close()
+        assert client.post("/tickets", json=TICKET).status_code == 201
+    for answer in told[:2]:
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert answer.json()["detail"] == "the database cannot be used"
+    for answer in told:
+        assert "newer triage" not in answer.text
+        assert not re.search(r"postgres|host=|/dev/shm|/tmp", answer.text)
+    assert "was written by a newer triage" in caplog.text
+    assert "postgresql://" in caplog.text
 
 
 def test_what_only_a_file_has_is_exit_2_and_names_pg_dump(pg: Cli) -> None:

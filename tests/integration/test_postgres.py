@@ -43,7 +43,7 @@ from triage_cli.domain.api_keys import ApiKey
 from triage_cli.domain.audit.events import Event, EventAction, EventQuery
 from triage_cli.domain.chunks import BYTES
 from triage_cli.domain.classifications import Classification, ClassifyPlan, QuestionSpec
-from triage_cli.domain.errors import Refusal, StoreError, TriageError, UnavailableError
+from triage_cli.domain.errors import NoDatabaseError, Refusal, StoreError, TriageError, UnavailableError
 from triage_cli.domain.evaluation.error_bounds import LabelledAnswer
 from triage_cli.domain.ids import new_id
 from triage_cli.domain.insight.spikes import SentSpike
@@ -219,6 +219,36 @@ def test_who_has_a_database_open_that_a_newer_program_migrates_writes_nothing_mo
     store.close()
 
 
+def test_an_older_schema_is_brought_forward_on_request_alone(pg_server: PgServer) -> None:
+    """Else who reads with a newer program would stop the server of an older one."""
+    url = pg_server.of_version_2(pg_server.template)
+    for make in (False, True):
+        with closing(PostgresStore(url, network=ONLINE, make=make)) as store:
+            with pytest.raises(StoreError, match=f"schema 2, this one needs {VERSION}") as raised:
+                store.stats()
+            assert (int(raised.value.exit_code), "triage db migrate" in raised.value.hint) == (2, True)
+            assert sql(url, "select version from schema_version") == [(2,)]
+    for before in (2, VERSION):
+        assert store.database.migrate() == before
+    assert store.stats().tickets == 0
+    store.close()
+
+
+def test_only_a_database_of_this_program_is_brought_forward(pg_server: PgServer) -> None:
+    url = pg_server.database()
+    with closing(PostgresStore(url, network=ONLINE)) as store:
+        with pytest.raises(NoDatabaseError):
+            store.database.migrate()
+        sql(url, "create table schema_version (id bigint, applied text)")
+        with pytest.raises(StoreError, match="another program"):
+            store.database.migrate()
+        sql(url, "drop table schema_version; create table schema_version (version bigint)")
+        sql(url, f"insert into schema_version values ({VERSION + 1})")
+        with pytest.raises(StoreError, match="newer triage"):
+            store.database.migrate()
+        assert sql(url, "select count(*) from pg_tables where schemaname = 'public'") == [(1,)]
+
+
 def test_a_migration_may_take_as_long_as_it_needs(pg_server: PgServer) -> None:
     url = pg_server.of_version_2(pg_server.template)
     sql(
@@ -228,6 +258,7 @@ def test_a_migration_may_take_as_long_as_it_needs(pg_server: PgServer) -> None:
     )
     sql(url, "create event trigger at_each_change on ddl_command_start execute function check_timeout()")
     store = PostgresStore(url, network=ONLINE)
+    assert store.database.migrate() == 2
     assert store.stats().tickets == 0
     store.close()
 
@@ -247,6 +278,8 @@ def test_what_the_wording_of_old_rows_says_stands_in_columns_afterwards(pg_serve
     for store in (here, there):
         for statement in OLD_WORDING:
             on_either(store, statement)
+        if isinstance(store, PostgresStore):
+            store.database.migrate()
         assert {run.run_id for run in store.runs(None) if run.served} == {"s1", "s2"}
         deliveries = store.deliveries(["t"])["t"]
         assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(Refusal.SET_BY_A_PERSON, True), (None, False)]
@@ -258,14 +291,14 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
     sql(url, OLD_RUN)
 
     def open_it(_: int) -> list[tuple[str, float, float]]:
-        one = PostgresStore(url, network=ONLINE)
-        try:
+        with closing(PostgresStore(url, network=ONLINE)) as one:
+            from_version.append(one.database.migrate())
             return [(run.run_id, run.spent, run.reserved) for run in one.runs(None)]
-        finally:
-            one.close()
 
+    from_version: list[int] = []
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(open_it, range(8))) == [[("r1", 2.5, 0.5)]] * 8
+    assert sorted(from_version) == [1, *[VERSION] * 7]
     assert sql(url, "select version from schema_version") == [(VERSION,)]
     statement = """select table_name, column_name, data_type, column_default, is_nullable
         from information_schema.columns where table_schema = 'public' order by 1, 2"""

@@ -2,18 +2,16 @@
 
 import hmac
 import time
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, MutableMapping
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
 from triage_cli.api.docs_page import DOCS_FILES
 from triage_cli.api.request_permits import RequestPermits
-from triage_cli.api.server_log import error_log
 from triage_cli.domain import api_keys, times
 from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.errors import BusyError, ExhaustedError, TriageError, UnauthenticatedError, UnavailableError
+from triage_cli.domain.errors import UnauthenticatedError
 from triage_cli.ports.storage import ApiAccessStore
 
 # Seconds between two records that a caller used a key.
@@ -34,18 +32,6 @@ class Caller(NamedTuple):
     caller_id: str
     name: str
     role: str
-
-
-@contextmanager
-def database_errors_hidden() -> Iterator[None]:
-    """Raise errors of the database without its address and user, for callers who may have no key; the log has them."""
-    try:
-        yield
-    except (BusyError, ExhaustedError):
-        raise
-    except TriageError as error:
-        error_log.warning("the database cannot be used: %s", error.sentence())
-        raise UnavailableError("the database cannot be used", hint="the server's log says why") from error
 
 
 def is_open(path: str) -> bool:
@@ -97,8 +83,7 @@ class Authenticator:
         The event loop can call it, which saves most requests a turn of another thread.
         """
         key_id = api_keys.key_id_of(credential)
-        with database_errors_hidden():
-            key = self._api_access.key_at_once(key_id) if key_id else None
+        key = self._api_access.key_at_once(key_id) if key_id else None
         if key is None or not _is_key_right(key, credential) or _is_key_expired(key) or self._is_touch_due(key):
             return None
         if not self._permits.take_at_once(key.name, headers):
@@ -111,8 +96,7 @@ class Authenticator:
         if self._verify_token and not credential.startswith(api_keys.PREFIX):
             return self._verify_token(credential)
         key_id = api_keys.key_id_of(credential)
-        with database_errors_hidden():
-            key = self._api_access.key(key_id) if key_id else None
+        key = self._api_access.key(key_id) if key_id else None
         if key is None or not _is_key_right(key, credential):
             hint = "triage keys create makes one; it was revoked, or a character is wrong"
             raise UnauthenticatedError("no such key", hint=hint)

@@ -67,7 +67,7 @@ EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     (errors.MediaTypeError('a body of type "text/html" is not read here'), "The body is of another type"),
     (errors.UsageError("subject: Input should be a valid string"), "The request is not as described here"),
     (errors.RateLimitedError("too many requests", hint="wait 3 s"), "The key's rate limit is used up"),
-    (errors.StoreError("the database cannot be used"), "The server cannot do it"),
+    (errors.TriageError("something unexpected went wrong", hint="tell its X-Request-Id"), "The server cannot do it"),
     (errors.AnswerError("the classifier could not answer this ticket"), "A provider or destination gave no answer"),
     (
         errors.UnavailableError("the database is busy", hint="send it again later"),

@@ -64,7 +64,7 @@ class InputError(UsageError, code="input"):
     """The input cannot be read as a table of tickets."""
 
 
-class StoreError(UsageError, code="database", http_status=500):
+class StoreError(UsageError, code="database", http_status=503):
     """The database cannot be used: not one of triage, newer than the program, or not writable."""
 
 
@@ -119,6 +119,18 @@ class MediaTypeError(UsageError, code="media_type", http_status=415):
 
 class UnavailableError(TriageError, code="unavailable", exit_code=ExitCode.UNAVAILABLE, http_status=503):
     """A provider, destination, remote or disk is unavailable for now; nothing was lost."""
+
+
+class StoreUnavailableError(UnavailableError):
+    """The database is unavailable for now; nothing that was finished is lost."""
+
+
+class StoreRefusedError(RefusedError):
+    """The database's server refuses this program's user."""
+
+
+# The errors of a database, whose sentences name it: its address, user and path are nothing for callers of the API.
+STORE_ERRORS = (StoreError, StoreUnavailableError, StoreRefusedError)
 
 
 class ExhaustedError(UnavailableError, code="exhausted"):

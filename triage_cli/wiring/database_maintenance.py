@@ -4,16 +4,17 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config, is_postgres, no_home, without_password
 from triage_cli.domain import times
 from triage_cli.domain.audit.events import Head
 from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.errors import CheckError, UsageError
+from triage_cli.domain.errors import CheckError, NoDatabaseError, UsageError
 from triage_cli.runtime.network import Network
 from triage_cli.service.audit_proof import Counted, prove, uncounted
 from triage_cli.service.intake.corrections import LostDeliveries
+from triage_cli.stores.sqlite.connection import VERSION
 from triage_cli.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -94,6 +95,28 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
             doubts = error.message
         head, replaced = restore_in_progress.carry_out(actor, times.now())
     return head, replaced, doubts
+
+
+class Migrated(NamedTuple):
+    """A database that has the tables of this program now; `old_version` is that of those that it had before."""
+
+    shown: str
+    old_version: int
+    version: int = VERSION
+
+
+def migrate(config: Config) -> Migrated:
+    """Bring the tables of the database forward to this program's. Raises `NoDatabaseError` if there is none."""
+    if not config.database:
+        raise no_home()
+    if is_postgres(config.database):
+        postgres_store = open_postgres(config.database, audit_key(os.environ), Network(config.offline), make=False)
+        return Migrated(postgres_store.shown, postgres_store.database.migrate())
+    sqlite_store = open_store(config)
+    if not sqlite_store.is_there():
+        raise NoDatabaseError(config.database)
+    sqlite_store.stats()  # a file is brought forward by whoever opens it
+    return Migrated(config.database, VERSION)
 
 
 def path_of(config: Config) -> str:

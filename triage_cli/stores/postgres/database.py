@@ -15,7 +15,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
 from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.errors import StoreUnavailableError
 from triage_cli.domain.tickets import Ticket
 from triage_cli.runtime.network import Network
 from triage_cli.stores.database import Values
@@ -134,6 +134,16 @@ class PostgresDatabase:
 
         return self._retry(attempt)
 
+    def migrate(self) -> int:
+        """Bring older tables forward, and return the version that they had."""
+
+        def attempt() -> int:
+            with self._network.postgres(self._conninfo, self.shown) as connection:
+                self._configure(connection)
+                return migrations.migrate(connection, self.shown)
+
+        return self._retry(attempt)
+
     # -- below: transactions
 
     @contextmanager
@@ -187,7 +197,7 @@ class PostgresDatabase:
             if transaction_state == "aborted":
                 return False
             if transaction_state is None or time.monotonic() > wait_until:
-                raise UnavailableError(
+                raise StoreUnavailableError(
                     f"the connection to {self.shown} was lost while something was being stored",
                     hint="run the same command again: nothing is stored twice",
                 )
@@ -220,7 +230,7 @@ class PostgresDatabase:
             raise psycopg.OperationalError("the connections were closed meanwhile") from error
         except PoolTimeout as error:
             self._network.postgres(self._conninfo, self.shown).close()  # raises the cause if there is one; else:
-            raise UnavailableError(
+            raise StoreUnavailableError(
                 f"all {MOST_CONNECTIONS} connections to {self.shown} were in use for {BUSY_SECONDS:.0f} s",
                 hint="try later",
             ) from error

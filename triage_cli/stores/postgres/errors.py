@@ -7,7 +7,7 @@ import re
 
 import psycopg
 
-from triage_cli.domain.errors import RefusedError, StoreError, TriageError, UnavailableError
+from triage_cli.domain.errors import StoreError, StoreRefusedError, StoreUnavailableError, TriageError
 
 NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
 # The server surely rolled the transaction back: serialization failure, deadlock.
@@ -70,19 +70,19 @@ _REFUSED_CONNECTIONS: tuple[tuple[str, type[TriageError], str, str], ...] = (
     ),
     (
         r"authentication failed|no password supplied|no pg_hba\.conf entry|role .* does not exist",
-        RefusedError,
+        StoreRefusedError,
         "{shown}: the server refuses this user or password",
         "set PGPASSWORD or ~/.pgpass, and check the user's name and pg_hba.conf",
     ),
     (
         r"is not permitted to log in|permission denied for database",
-        RefusedError,
+        StoreRefusedError,
         "{shown}: this user may not use the database",
         "grant connect on it to this user",
     ),
     (
         r"too many|remaining connection slots",
-        UnavailableError,
+        StoreUnavailableError,
         "{shown}: the server has no connection to spare",
         "raise max_connections, or run fewer workers",
     ),
@@ -95,16 +95,16 @@ _REFUSED_CONNECTIONS: tuple[tuple[str, type[TriageError], str, str], ...] = (
         "{shown} cannot be reached by this address: {detail}",
         "correct its settings, or name another with --db",
     ),
-    (r"", UnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
+    (r"", StoreUnavailableError, "{shown} cannot be reached: {detail}", NOTHING_LOST),
 )
 # By the first characters of SQLSTATE (PostgreSQL's manual, appendix A).
 _ERRORS_BY_SQLSTATE: tuple[tuple[tuple[str, ...], type[TriageError], str, str], ...] = (
-    (("57P", "08", "53300"), UnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
-    (tuple(ROLLED_BACK), UnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
-    (("57014", "55P03", "25P0"), UnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
-    (("25006",), UnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
-    (("53",), UnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
-    (("42501",), RefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
+    (("57P", "08", "53300"), StoreUnavailableError, "the connection to {shown} was lost", NOTHING_LOST),
+    (tuple(ROLLED_BACK), StoreUnavailableError, "{shown}: other programs kept changing the same rows", NOTHING_LOST),
+    (("57014", "55P03", "25P0"), StoreUnavailableError, "{shown} took too long over one statement", NOTHING_LOST),
+    (("25006",), StoreUnavailableError, "{shown} is read-only, as a standby is", "name the primary server"),
+    (("53",), StoreUnavailableError, "{shown} has no room left: {detail}", NOTHING_LOST),
+    (("42501",), StoreRefusedError, "{shown}: {detail}", "grant this user the right, or name another database"),
     (("3F000",), StoreError, "{shown}: {detail}", "make the schema that its search_path names, or name another"),
     (("42P01", "42703"), StoreError, "{shown} is a database, but not one of triage", "name another with --db"),
 )

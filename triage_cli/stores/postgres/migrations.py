@@ -1,6 +1,7 @@
 """Building and migrating a PostgreSQL schema, under one advisory lock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -115,26 +116,62 @@ STEPS: dict[int, tuple[str, ...]] = {
 
 
 def check_schema(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
-    """Build or migrate the schema if needed. Raises `StoreError` if it is newer than the program, or not in UTF-8.
+    """Build the schema if there is none. Raises `StoreError` if it is older or newer than the program, or not in UTF-8.
 
-    Without `make`, a missing schema raises `NoDatabaseError`.
+    Without `make`, a missing schema raises `NoDatabaseError`. Only `migrate` brings an older one forward: other
+    machines may be at work on it with the program that it belongs to.
     """
+    _check_encoding(connection, shown)
+    schema_version = _schema_version(connection, shown)
+    if schema_version > VERSION:
+        raise newer(shown, schema_version)
+    if 0 < schema_version < VERSION:
+        raise StoreError(
+            f"{shown} has the tables of an older triage (schema {schema_version}, this one needs {VERSION})",
+            hint="triage db migrate brings them forward, after which older programs cannot use them any more",
+        )
+    if not schema_version and not make:
+        raise NoDatabaseError(shown)
+    if not schema_version:
+        with _turn(connection):
+            if not _schema_version(connection, shown):
+                _build(connection, shown)
+
+
+def migrate(connection: "psycopg.Connection[Any]", shown: str) -> int:
+    """Bring an older schema forward, and return the version that it had. Raises as `check_schema` does."""
+    _check_encoding(connection, shown)
+    with _turn(connection):
+        old_version = _schema_version(connection, shown)
+        if not old_version:
+            raise NoDatabaseError(shown)
+        if old_version > VERSION:
+            raise newer(shown, old_version)
+        if old_version < VERSION:
+            # Each transaction reads it first: those of older programs end before, and later ones are refused.
+            connection.execute("lock table schema_version")
+            for step_version in range(old_version + 1, VERSION + 1):
+                _run_statements(connection, STEPS[step_version])
+            connection.execute("update schema_version set version = %s", (VERSION,))
+    return old_version
+
+
+@contextmanager
+def _turn(connection: "psycopg.Connection[Any]") -> Iterator[None]:
+    """Run the block in a transaction, one process at a time; a statement takes as long as it needs."""
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
+        connection.execute("set local statement_timeout = 0")
+        yield
+
+
+def _check_encoding(connection: "psycopg.Connection[Any]", shown: str) -> None:
     server_encoding = connection.info.parameter_status("server_encoding")
     if server_encoding != "UTF8":
         raise StoreError(
             f"{shown} keeps texts in {server_encoding}, and triage needs UTF-8",
             hint="make another with createdb --encoding=UTF8 --template=template0 NAME",
         )
-    schema_version = _schema_version(connection, shown)
-    if not schema_version and not make:
-        raise NoDatabaseError(shown)
-    if schema_version > VERSION:
-        raise newer(shown, schema_version)
-    if schema_version < VERSION:
-        with connection.transaction():
-            connection.execute("select pg_advisory_xact_lock(%s)", (MIGRATION_LOCK,))
-            connection.execute("set local statement_timeout = 0")  # a large table may take longer
-            migrate(connection, _schema_version(connection, shown), shown)
 
 
 def _schema_version(connection: "psycopg.Connection[Any]", shown: str) -> int:
@@ -151,23 +188,15 @@ def _schema_version(connection: "psycopg.Connection[Any]", shown: str) -> int:
     return int(version_row[0]) if version_row else 0
 
 
-def migrate(connection: "psycopg.Connection[Any]", old_version: int, shown: str) -> None:
-    """Build a schema, or migrate it from `old_version`; the caller holds the lock, in a transaction."""
+def _build(connection: "psycopg.Connection[Any]", shown: str) -> None:
     from triage_cli.stores.postgres import schema
 
-    if old_version < 1:
-        count_tables = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
-        if (connection.execute(count_tables, (schema.tables(),)).fetchone() or (0,))[0]:
-            raise foreign_tables(shown)
-        _run_statements(connection, schema.statements())
-        connection.execute("create table schema_version (version bigint not null)")
-        connection.execute("insert into schema_version values (%s)", (VERSION,))
-        return
-    # Each transaction reads it first: those of older programs end before, and later ones are refused.
-    connection.execute("lock table schema_version")
-    for step_version in range(old_version + 1, VERSION + 1):
-        _run_statements(connection, STEPS[step_version])
-    connection.execute("update schema_version set version = %s", (VERSION,))
+    count_tables = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
+    if (connection.execute(count_tables, (schema.tables(),)).fetchone() or (0,))[0]:
+        raise foreign_tables(shown)
+    _run_statements(connection, schema.statements())
+    connection.execute("create table schema_version (version bigint not null)")
+    connection.execute("insert into schema_version values (%s)", (VERSION,))
 
 
 def _run_statements(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 from triage_cli.domain.chunks import first_of
-from triage_cli.domain.errors import NoDatabaseError, UnavailableError
+from triage_cli.domain.errors import NoDatabaseError, StoreUnavailableError
 from triage_cli.domain.json_values import encodable
 from triage_cli.domain.tickets import Ticket
 from triage_cli.stores.database import Values, changed_values
@@ -33,7 +33,7 @@ WRITE_ROOM = 1 << 20
 
 
 class SqliteDatabase:
-    """Implements `stores.database.Database`. Raises `StoreError` or `UnavailableError`.
+    """Implements `stores.database.Database`. Raises `StoreError` or `StoreUnavailableError`.
 
     If there is no file, reads find nothing; writes create it with `make`, else they raise `NoDatabaseError`.
     """
@@ -82,7 +82,7 @@ class SqliteDatabase:
             self._try_to_write()
 
     def _try_to_write(self) -> None:
-        """Write something, since the last write was refused. Raises `UnavailableError` while nothing can be written."""
+        """Write something, since the last write was refused. Raises `StoreUnavailableError` while nothing can be."""
         with suppress(PermissionError):  # SQLite may write all the same
             try:
                 with TemporaryFile(dir=Path(self.path).absolute().parent) as file:
@@ -91,7 +91,9 @@ class SqliteDatabase:
             except PermissionError:
                 raise
             except OSError as error:
-                raise UnavailableError(f"cannot write {self.path}: {error.strerror}", hint="free some space") from error
+                raise StoreUnavailableError(
+                    f"cannot write {self.path}: {error.strerror}", hint="free some space"
+                ) from error
         with self.transaction() as db:
             (schema_version,) = db.execute("pragma user_version").fetchone()
             db.execute(f"pragma user_version = {schema_version}")  # the same one: it is written all the same
@@ -148,10 +150,10 @@ class SqliteDatabase:
         self._check_still_frozen()
 
     def _check_still_frozen(self) -> None:
-        """Raise `UnavailableError` if another program has changed a file that is read without locks."""
+        """Raise `StoreUnavailableError` if another program has changed a file that is read without locks."""
         connection: Connection | None = getattr(self._local, "db", None)
         if connection and connection.db.frozen and connection.db.frozen != frozen_state(self.path):
-            raise UnavailableError(
+            raise StoreUnavailableError(
                 f"another program has changed {self.path} while it was read", hint="run the same command again"
             )
 
@@ -185,7 +187,7 @@ class SqliteDatabase:
         return connection.db
 
     def _check_same_file(self) -> None:
-        """Raise `UnavailableError` if the path names another file than when the store was first opened.
+        """Raise `StoreUnavailableError` if the path names another file than when the store was first opened.
 
         Writes to a file without a name are lost, and a new thread would work on another file than the others.
         """

@@ -4,7 +4,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from triage_cli.domain.errors import StoreError, UnavailableError
+from triage_cli.domain.errors import StoreError, StoreUnavailableError, UnavailableError
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.file_system import is_read_only
 from triage_cli.stores.sqlite import connection
@@ -15,10 +15,10 @@ NOT_OPENED = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_P
 WRITE_REFUSED = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 
 
-def replaced(path: str) -> UnavailableError:
+def replaced(path: str) -> StoreUnavailableError:
     """Return the error for a database whose path names another file than before."""
     fate = "was removed" if connection.file_id(path) is None else "was replaced by another file"
-    return UnavailableError(
+    return StoreUnavailableError(
         f"the database {path} {fate} while this process was at work on it",
         hint="what it had stored there went with the old file; run the same command again, or restart triage serve",
     )
@@ -33,11 +33,11 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
     sqlite_code = sqlite_code_of(error)
     if sqlite_code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return UnavailableError(
+        return StoreUnavailableError(
             f"{path} was locked by another program for {connection.BUSY_SECONDS:.0f} s", hint="try later"
         )
     if sqlite_code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return UnavailableError(
+        return StoreUnavailableError(
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )

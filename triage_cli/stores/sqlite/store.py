@@ -13,7 +13,7 @@ from triage_cli.domain.changes import Change, Conflict, accepted
 from triage_cli.domain.chunks import first_of
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain.errors import StoreUnavailableError, UnavailableError
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.runs import Held, Lease, Run
 from triage_cli.domain.source_pages import SourceCursor
@@ -82,9 +82,9 @@ class SqliteStore(SqlStore):
         return held
 
     def check_room(self) -> None:
-        """Raise `UnavailableError` if paid answers, or the results of deliveries, might find no room on the disk."""
+        """Raise `StoreUnavailableError` if paid answers or the results of deliveries might find no room on the disk."""
         if is_full(Path(self.path), DISK_ROOM):
-            raise UnavailableError(
+            raise StoreUnavailableError(
                 f"the disk of {self.path} has less than {DISK_ROOM >> 20} MB left: "
                 "answers and results might find no room",
                 hint="nothing was lost; free some space and run the same command again",

@@ -85,4 +85,18 @@ def copy(
         session.say(f"next: put database: {without_password(url)} into the config, or give it as --db")
 
 
-GROUP = command_group("Look after the database.", path=path, backup=backup, restore=restore, copy=copy)
+@command
+def migrate(session: CommandContext) -> None:
+    """Bring the tables of an older version forward to this one's, after which older programs cannot use them any more.
+
+    On PostgreSQL nothing else does. A file is brought forward by whichever command opens it first.
+    """
+    with elapsed_line("migrating", shown=session.guides):
+        migrated = wiring.database_maintenance.migrate(session.config)
+    if migrated.old_version == migrated.version:
+        session.say(f"{migrated.shown} has the newest tables (schema {migrated.version})")
+    else:
+        session.say(f"brought {migrated.shown} forward from schema {migrated.old_version} to {migrated.version}")
+
+
+GROUP = command_group("Look after the database.", path=path, backup=backup, restore=restore, copy=copy, migrate=migrate)
