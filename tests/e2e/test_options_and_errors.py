@@ -12,6 +12,20 @@ from tests.support.printed import ERROR, records
 COMMANDS = ("create", "classify", "route", "run", "list", "show", "why", "logs", "stats", "config", "db")
 
 
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/", "/ is a folder; name a file, such as /config.yaml"),
+        (".", ". is a folder; name a file, such as config.yaml"),
+        ("..", ".. is a folder; name a file, such as ../config.yaml"),
+        ("a/b", "cannot write a/b: No such file or directory; name another path"),
+    ],
+)
+def test_config_init_into_a_folder_is_one_sentence(cli: Cli, path: str, sentence: str) -> None:
+    done = cli("config", "init", path)
+    assert (done.returncode, done.stderr) == (2, f"error: {sentence}\n")
+
+
 def test_config_init_show_check(cli: Cli) -> None:
     assert cli("config", "init").returncode == 0
     assert cli("config", "init").returncode == 2

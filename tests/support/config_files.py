@@ -14,7 +14,41 @@ def whole_example() -> str:
 
 
 # The file, and how what is told of it begins, behind `config.yaml:`.
+HTTP = '{type: http, url: "https://d.example"'
 MISTAKES: list[tuple[str | bytes, str]] = [
+    # a value of another kind where a mapping belongs
+    (
+        f"destinations: {{d: {HTTP}, ok: [200]}}}}",
+        "1: destinations.d.ok: must be a mapping, such as {status: 409}, not a list",
+    ),
+    (
+        f"destinations: {{d: {HTTP}, ok: }}}}",
+        "1: destinations.d.ok: must be a mapping, such as {status: 409}, not nothing",
+    ),
+    (
+        f"destinations: {{d: {HTTP}, retry: 409}}}}",
+        "1: destinations.d.retry: must be a mapping, such as {status: 409}, not a number",
+    ),
+    (
+        f"destinations: {{d: {HTTP}, find: true}}}}",
+        "1: destinations.d.find: must be a mapping (key: value), not a yes or no",
+    ),
+    (
+        f"destinations: {{d: {HTTP}, once: true}}}}",
+        "1: destinations.d.once: must be a mapping (key: value), not a yes or no",
+    ),
+    (
+        "sources:\n  s: {type: http, url: https://d.example, fields: }",
+        "2: sources.s.fields: must be a mapping (key: value), not nothing",
+    ),
+    (
+        "routes: [{when: {extra.amount: '>100'}, to: a}]\ndestinations: {a: {type: file, path: a}}",
+        '1: routes[0].when.extra.amount: compares no numbers: only the text ">100" itself would match; list the values',
+    ),
+    (
+        "routes: [{when: {extra.amount: [low, '<= 1_000.5']}, to: a}]\ndestinations: {a: {type: file, path: a}}",
+        '1: routes[0].when.extra.amount[1]: compares no numbers: only the text "<= 1_000.5" itself would match',
+    ),
     # the file as a whole; what is expected stands behind "config.yaml:"
     (
         "server: {cors_origins: [https://desk.example.com/]}",

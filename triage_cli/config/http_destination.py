@@ -12,7 +12,7 @@ from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.templates.addresses import address, address_or_endpoint, endpoint
 from triage_cli.config.templates.settings import named_templates, template_text, template_tree
 from triage_cli.config.validators import number, one_of, plain_value, several, text, variable
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -133,7 +133,7 @@ def http_schema() -> Schema:
 
 def _check_http_keys(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
     """Report keys of an HTTP destination that exclude each other, and keys that need another one."""
-    keys = setting.value.keys()
+    keys = setting.entries().keys()
     if not keys & {"url", "url_env"} and "preset" not in keys:
         setting.wrong("url is missing (or url_env, where the address itself is a secret)")
     for key, excluded_key in (("url", "url_env"), ("body", "form")):
@@ -182,10 +182,10 @@ def _preset(setting: ConfigNode) -> str:
 
 @accepts(lambda: record_schema(ANSWER))
 def _answer_test(setting: ConfigNode) -> AnswerTest:
-    test_values = record(setting, ANSWER, setting.path)
-    if not {"status", "path"} & setting.value.keys() or (
-        {"is", "contains"} & setting.value.keys() and "path" not in setting.value
-    ):
+    if not isinstance(setting.value, dict):
+        raise ConfigValueError(f"must be a mapping, such as {{status: 409}}, not {kind(setting.node)}")
+    test_values, keys = record(setting, ANSWER, setting.path), setting.entries().keys()
+    if not {"status", "path"} & keys or ({"is", "contains"} & keys and "path" not in keys):
         raise ConfigValueError("needs status, or path and what is there")
     expected = (test_values["is"],) if "is" in test_values else ()
     return AnswerTest(
@@ -208,19 +208,21 @@ def _kept_paths(setting: ConfigNode) -> dict[str, str]:
 
 @accepts(lambda: record_schema(ONCE))
 def _once(setting: ConfigNode) -> OnceSpec:
+    keys = setting.entries().keys()
     once_values = record(setting, ONCE, setting.path)
     for key, excluded_key in (("get", "body"), ("found", "contains")):
-        if len({key, excluded_key} & setting.value.keys()) != 1:
+        if len({key, excluded_key} & keys) != 1:
             raise ConfigValueError(f"takes one of {key} and {excluded_key}")
     return OnceSpec(**once_values)
 
 
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
+    keys = setting.entries().keys()
     find_values = record(setting, FIND, setting.path)
-    if not {"keep", "field"} & setting.value.keys():
+    if not {"keep", "field"} & keys:
         raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
-    if "absent" in setting.value and "field" not in setting.value:
+    if "absent" in keys and "field" not in keys:
         raise ConfigValueError("absent needs field")
     return FindSpec(**{"get": "", **find_values})
 

@@ -7,13 +7,16 @@ from typing import Any
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
 from triage_cli.config.key_tables import Field, record, suggestion
-from triage_cli.config.validators import label, number, one_of, several, share, text, truth, url
+from triage_cli.config.validators import label, number, one_of, several, share, text, truth, unless, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain.routing_rules import EXTRA, Rule
 from triage_cli.domain.tickets import PRIORITIES, Category
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
+# What looks like a comparison of numbers, as > 100; a rule compares whole texts.
+COMPARISON = re.compile(r"\s*(?:[<>=!]=|[<>≤≥])\s*[-+]?[0-9][0-9.,_]*\s*")
+COLUMN_TEXT: Schema = {"type": "string", "pattern": r"\S", "not": {"pattern": f"^{COMPARISON.pattern}$"}}
 
 
 def later(schema: Callable[[], Schema]) -> Check:
@@ -42,6 +45,12 @@ def _route_target(setting: ConfigNode) -> str:
     return text(setting)
 
 
+def _comparison_objection(column_text: str) -> str:
+    if not COMPARISON.fullmatch(column_text):
+        return ""
+    return f'compares no numbers: only the text "{column_text}" itself would match; list the values that are meant'
+
+
 @accepts(schema_of(truth))
 def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
     return (truth(setting),)
@@ -60,7 +69,7 @@ WHEN: Mapping[str, Field] = {
     "customer_id": Field(several(text, least=1)),
     "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
-    COLUMN: Field(several(text, least=1)),
+    COLUMN: Field(several(unless(COLUMN_TEXT, _comparison_objection), least=1)),
     "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),
     "max_error": Field(share(MOST_ERROR)),

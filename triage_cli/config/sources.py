@@ -177,8 +177,9 @@ def _source_spec(source_name: str, setting: ConfigNode) -> SourceSpec:
     source_values.pop("format", None)
     if source_values.get("type") == "imap":
         return _imap_source(source_name, source_values)
-    if "fields" in source_entries and "external_id" not in source_entries["fields"].value:
-        source_entries["fields"].wrong("external_id is missing; without it a repeated ticket is not recognised")
+    field_entries = source_entries.get("fields")
+    if field_entries and isinstance(field_entries.value, dict) and "external_id" not in field_entries.value:
+        field_entries.wrong("external_id is missing; without it a repeated ticket is not recognised")
     next_spec, cursor = source_values.get("next"), source_values.get("cursor")
     if next_spec and next_spec.most and not (cursor and cursor.field):
         source_entries["next"].wrong("most needs cursor.field, from which the walk begins again")

@@ -51,6 +51,8 @@ def init(
                 path.unlink()  # an incomplete file would block the next try
                 raise
     except FileExistsError as error:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint=f"name a file, such as {path / 'config.yaml'}") from error
         raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
@@ -66,7 +68,7 @@ def _left_behind(session: CommandContext, path: Path) -> str:
     try:
         config = session.config
         takes_config = not config.origins.get("database", "").startswith(("flag", "environment"))
-        is_other_database = config.database != str(path.absolute().with_name("triage.db"))
+        is_other_database = config.database != str(path.absolute().parent / "triage.db")
         is_left_behind = takes_config and is_other_database and session.has_database
         return without_password(config.database) if is_left_behind else ""
     except TriageError:  # a configuration that cannot be read, or has no home, is not in use
@@ -89,7 +91,7 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
     printing.printer().all_of(config_records, CONFIG_COLUMNS, config_table, "key")
 
 
-def _unset_warnings(config: Config) -> Iterator[str]:
+def configuration_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
@@ -130,7 +132,7 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     used_destinations = {name for reach in category_reaches for name in reach.destinations} | {config.spikes_to}
     if unused_destinations := [name for name in config.destinations if name not in used_destinations]:
         messages.say(f"warning: no category reaches {', '.join(unused_destinations)}; name it in routes, or remove it")
-    for warning in _unset_warnings(config):
+    for warning in configuration_warnings(config):
         messages.say(f"warning: {warning}")
     try:
         for warning in _gone_category_warnings(session):
