@@ -170,3 +170,29 @@ def test_ctrl_c_ends_a_tap_that_waits_and_keeps_what_came(cli: Cli) -> None:
     _, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, b"tap: 5 created" in err) == (130, True), err
     until(lambda: is_gone(cli.folder / "waits"), "the tap is gone")
+
+
+def test_a_tap_that_waits_is_ended_at_the_deadline_and_what_came_is_kept(cli: Cli) -> None:
+    """Also where it waits in the middle of a line."""
+    waits = "Path('pid').write_text(str(os.getpid()))\nimport time\ntime.sleep(600)\n"
+    configure(cli, TAP + "print('{\"type\": \"REC', end='', flush=True)\n" + waits)
+    done = cli("pull", "-q", "--deadline", "3s")
+    late = "error: tap: stopped at --deadline, after 3 s; the same command goes on from there\n"
+    assert (done.returncode, done.stderr) == (6, late)
+    assert rows(cli.db, "select count(*) from tickets") == [(5,)]
+    assert rows(cli.db, "select position from source_cursors") == [('{"next":5}',)]
+    until(lambda: is_gone(cli.folder / "pid"), "the tap is gone")
+
+
+def test_a_limit_ends_at_a_state_so_that_the_next_pull_gets_on(cli: Cli) -> None:
+    """As with a tap that writes one state for many records; a tap without any begins anew, which is told."""
+    lines = TAP.splitlines()
+    configure(cli, "\n".join([*lines[:-1], lines[-1].lstrip().replace("n + 1", "5")]) + "\n")
+    for created in (5, 0):
+        done = cli("pull", "--limit", "2")
+        assert done.stderr == f"tap: {created} created, 0 updated, 0 unchanged, 0 rejected\n"
+    configure(cli, "\n".join(lines[:-1]) + "\n")
+    cli.db.unlink()
+    done = cli("pull", "-q", "--limit", "2")
+    note = "note: tap: stopped at --limit, and no place in it is kept: the next pull begins anew\n"
+    assert (done.returncode, done.stderr) == (0, note)

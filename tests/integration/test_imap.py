@@ -2,22 +2,26 @@
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.certificate_authority import Authority
-from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, running_imap_server, without_uidnext
+from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, running_imap_server
 from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.domain.source_pages import PullPlan, SourcePage
 from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.runtime import mail_connections
+from triage_cli.runtime.mail_connections import ImapConnection
 from triage_cli.runtime.network import Network
 from triage_cli.sources import imap
 from triage_cli.sources.imap import ImapLogin, ImapSource, imap_day, quoted
@@ -38,8 +42,12 @@ def folder(request: pytest.FixtureRequest) -> str:
 def source(server: ImapServer | int, folder: str = "INBOX", **options: Any) -> ImapSource:
     port = server if isinstance(server, int) else server.port
     login = ImapLogin(options.get("user", USER), options.get("password", PASSWORD), folder)
-    network, host = options.get("network", ONLINE), options.get("host", "127.0.0.1")
-    connect = partial(network.imap, 'source "inbox"', host, port, tls=options.get("tls", "none"), timeout=30)
+    network: Network = options.get("network", ONLINE)
+    host = options.get("host", "127.0.0.1")
+
+    def connect(until: float | None) -> ImapConnection:
+        return network.imap('source "inbox"', host, port, tls=options.get("tls", "none"), timeout=30, until=until)
+
     return ImapSource("inbox", host, login, connect, keeps_category=False)
 
 
@@ -69,7 +77,6 @@ def test_a_page_ends_where_the_next_pull_may_begin(
     shared: ImapServer, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imap, "PAGE_MAILS", 4)
-    monkeypatch.setattr(imap, "FIRST_UIDS", 7)
     shared.put(*[mail(f"text {n}", name=f"{n}@x") for n in range(30)], folder=folder)
     found = pages(source(shared, folder))
     assert texts(found) == [f"text {n}" for n in range(30)]
@@ -92,18 +99,12 @@ def test_a_folder_that_was_made_anew_is_read_from_its_beginning(shared: ImapServ
     assert texts(pages(source(shared, folder), position)) == ["c"]
 
 
-def test_a_server_that_does_not_name_the_next_uid_is_asked_for_the_last_one(shared: ImapServer, folder: str) -> None:
-    """A UID has 32 bits: to search for all that there may be takes tens of thousands of requests."""
-    shared.put(mail("a", name="a@x"), mail("b", name="b@x"), folder=folder)
-    with without_uidnext(shared.port) as (port, commands):
-        found = pages(source(port, folder))
-        assert (texts(found), found[-1].progress is None or found[-1].progress <= 1) == (["a", "b"], True)
-        assert pages(source(port, folder), found[-1].position) == []
-        shared.put(mail("c", name="c@x"), folder=folder)
-        assert texts(pages(source(port, folder), found[-1].position)) == ["c"]
-        shared.put(folder=f"{folder} empty")
-        assert pages(source(port, f"{folder} empty")) == []
-    assert len(commands) < 50
+def test_a_mail_that_is_marked_as_deleted_is_not_pulled(shared: ImapServer, folder: str) -> None:
+    shared.put(mail("a", name="a@x"), mail("b", name="b@x"), mail("c", name="c@x"), folder=folder)
+    shared.mark_deleted(2, folder)
+    found = pages(source(shared, folder))
+    assert texts(found) == ["a", "c"]
+    assert pages(source(shared, folder), found[-1].position) == []
 
 
 def test_what_cannot_be_read_is_named_by_its_uid_and_the_rest_goes_on(
@@ -186,6 +187,100 @@ def answering(command: bytes, answer: Callable[[bytes, bytes], bytes]) -> Iterat
     yield int(listening_socket.getsockname()[1])
     thread.join()
     listening_socket.close()
+
+
+# -- servers that answer otherwise than they announce
+
+
+def scripted(replies: dict[bytes, Callable[[bytes], Iterable[bytes]]]) -> AbstractContextManager[int]:
+    """Serve one folder; what answers a command is sent piece by piece, until the client has gone."""
+    usual = {
+        b"CAPABILITY": b"* CAPABILITY IMAP4rev1\r\n",
+        b"EXAMINE": b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] valid\r\n* OK [UIDNEXT 4294967295] next\r\n",
+        b"SEARCH": b"* SEARCH 4294967294\r\n",
+        b"RFC822.SIZE": b"* 1 FETCH (UID 4294967294 RFC822.SIZE 300)\r\n",
+    }
+    asked: list[bytes] = []
+
+    def answered(line: bytes) -> Iterator[bytes]:
+        asked.append(line)
+        tag = line.split()[0]
+        command = next((name for name in (*replies, *usual) if name in line), b"")
+        yield from replies[command](tag) if command in replies else [usual.get(command, b"")]
+        yield tag + b" OK done\r\n"
+
+    return serving(answered, asked)
+
+
+@contextmanager
+def serving(answered: Callable[[bytes], Iterable[bytes]], asked: list[bytes]) -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with suppress(OSError), connection, connection.makefile("rb") as lines:
+                connection.sendall(b"* OK ready\r\n")
+                for line in lines:
+                    for piece in answered(line):
+                        connection.sendall(piece)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield int(listener.getsockname()[1])
+        thread.join()
+    assert len(asked) < 20, "as few commands as there are mails"
+
+
+def test_uids_at_the_end_of_their_range_are_found_by_one_search() -> None:
+    text = mail("far out", name="a@x")
+    content = b"* 1 FETCH (UID 4294967294 BODY[]<0> {%d}\r\n%b)\r\n" % (len(text), text)
+    with scripted({b"BODY": lambda _: [content]}) as port:
+        found = pages(source(port))
+    assert texts(found) == ["far out"]
+
+
+LITERAL = b"* 1 FETCH (UID 4294967294 BODY[]<0> {%d}\r\n"
+FLOODS: dict[str, dict[bytes, Callable[[bytes], Iterable[bytes]]]] = {
+    "a literal of 2 GB under an announced size of 300": {b"BODY": lambda _: [LITERAL % (2 << 30)]},
+    "many literals": {b"BODY": lambda _: (LITERAL % (1 << 20) + b"x" * (1 << 20) + b")\r\n" for _ in count())},
+    "untagged lines": {b"SEARCH": lambda _: repeat(b"* 1 EXISTS\r\n" * 5000)},
+    "a line without an end": {b"EXAMINE": lambda _: repeat(b"x" * 65_536)},
+    "lines before the login": {b"CAPABILITY": lambda _: repeat(b"* OK still here\r\n" * 5000)},
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_more_than_a_server_has_announced_ends_the_pull_before_it_fills_the_memory(
+    flood: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mail_connections, "MOST_IMAP_BYTES", 4 << 20)
+    tracemalloc.start()
+    try:
+        with scripted(FLOODS[flood]) as port, pytest.raises(UnavailableError) as raised:
+            pages(source(port))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert "it answers one command with more than 4 MB" in raised.value.message
+    assert peak < 16 << 20
+
+
+@pytest.mark.parametrize("command", [b"CAPABILITY", b"EXAMINE", b"SEARCH", b"BODY"])
+@pytest.mark.parametrize("drips", [False, True])
+def test_a_server_that_stalls_or_drips_is_left_at_the_deadline(command: bytes, drips: bool) -> None:
+    ended = threading.Event()
+
+    def stall(_tag: bytes) -> Iterator[bytes]:
+        while not ended.wait(0.05):
+            yield b"*" if drips else b""
+
+    with scripted({command: stall}) as port, ExitStack() as at_end:
+        at_end.callback(ended.set)
+        began = time.monotonic()
+        with pytest.raises(UnavailableError) as raised:
+            pages(source(port), None, PullPlan(deadline=0.5))
+        assert time.monotonic() - began < 20, "and not the 30 s of a timeout"
+    assert raised.value.sentence().endswith("--deadline has passed; the same command goes on from there")
 
 
 def test_a_password_that_a_server_repeats_is_hidden() -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -43,6 +43,12 @@ class ImapServer(NamedTuple):
             server.select("INBOX")
             server.store(str(number), "+FLAGS", r"\Deleted")
             server.expunge()
+
+    def mark_deleted(self, number: int, folder: str) -> None:
+        """Mark one mail of a folder as deleted; it stays there until somebody expunges it."""
+        with self._opened() as server:
+            server.select(quoted(folder))
+            server.store(str(number), "+FLAGS", r"\Deleted")
 
     def unseen(self) -> int:
         """Return how many mails of the inbox nobody has read."""
@@ -114,38 +120,6 @@ def _serve(plain: socket.socket, port: int, context: ssl.SSLContext) -> None:
         back.start()
         _copy(outer, inner)
         back.join()
-
-
-@contextmanager
-def without_uidnext(port: int) -> Iterator[tuple[int, list[bytes]]]:
-    """Offer a server that does not name the next UID, as some older ones; yield the port and the clients' commands."""
-    commands: list[bytes] = []
-
-    def relay(client: socket.socket) -> None:
-        with suppress(OSError), client, socket.create_connection(("127.0.0.1", port)) as inner:
-            back = threading.Thread(target=answer, args=(inner, client), daemon=True)
-            back.start()
-            for command in client.makefile("rb"):
-                commands.append(command)
-                inner.sendall(command)
-            inner.shutdown(socket.SHUT_RDWR)
-            back.join()
-
-    def answer(inner: socket.socket, client: socket.socket) -> None:
-        with suppress(OSError):
-            for line in inner.makefile("rb"):
-                if b"[UIDNEXT " not in line:
-                    client.sendall(line)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accepted, args=(listener, relay), daemon=True).start()
-        yield listener.getsockname()[1], commands
-
-
-def _accepted(listener: socket.socket, relay: Callable[[socket.socket], None]) -> None:
-    with suppress(OSError):
-        while True:
-            threading.Thread(target=relay, args=(listener.accept()[0],), daemon=True).start()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

@@ -4,9 +4,11 @@ Those by SMTP can be ended from another thread; only `runtime.network` makes a `
 """
 
 import imaplib
+import io
 import smtplib
 import socket
 import ssl
+import time
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
@@ -19,8 +21,10 @@ MailError = smtplib.SMTPException
 # Our name in EHLO (RFC 5321, 4.1.3): an address reveals less about this machine than its name, and needs no look-up.
 OWN_NAME = "[127.0.0.1]"
 
-ImapConnection = imaplib.IMAP4
 ImapError = imaplib.IMAP4.error
+# The most bytes of what a server answers to one command, each line counted with what it takes in memory.
+MOST_IMAP_BYTES = 64 << 20
+_LINE_COST = 200
 
 
 class MailServer(NamedTuple):
@@ -98,17 +102,90 @@ class SmtpConnection(smtplib.SMTP):
             self._duplicate_socket.close()
 
 
-def connect_imap(host: str, port: int, tls: Tls, context: ssl.SSLContext | None, timeout: float) -> imaplib.IMAP4:
-    """Return an IMAP connection without a login; `timeout` is in seconds, for each answer.
+class ImapConnection(imaplib.IMAP4):
+    """An IMAP connection whose memory and time are bounded by what arrives, whatever the server has announced.
 
-    Raises `OSError`, or `imaplib.IMAP4.error` for a server that does not speak IMAP or offers no STARTTLS.
+    `timeout` is the most seconds between two pieces of an answer, `until` the monotonic time at which all ends.
     """
-    if tls == "implicit":
-        return imaplib.IMAP4_SSL(host, port, ssl_context=context, timeout=timeout)
-    imap_connection = imaplib.IMAP4(host, port, timeout)
-    if tls == "starttls":
+
+    def __init__(self, server: MailServer, until: float | None) -> None:
+        self._server = server
+        self._until = until
+        self._bytes_left = MOST_IMAP_BYTES
+        self._received: io.BufferedReader | None = None
+        self._received_from: socket.socket | None = None
+        super().__init__(server.host, server.port, self._seconds_left())
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        connected: socket.socket = super()._create_socket(timeout)  # type: ignore[misc]
+        if self._server.tls == "implicit" and self._server.context:
+            return self._server.context.wrap_socket(connected, server_hostname=self._server.host)
+        return connected
+
+    def uid(self, command: str, *args: str) -> tuple[str, list[Any]]:
+        """Run a command with UIDs; it has the whole of `MOST_IMAP_BYTES` for its answer."""
+        self._bytes_left = MOST_IMAP_BYTES
+        return super().uid(command, *args)
+
+    def read(self, size: int) -> bytes:
+        """Read a literal. Raises `ImapError` before it is read if it is too large."""
+        self._spend(size)
+        return self._reader.read(size)
+
+    def readline(self) -> bytes:
+        """Read a line. Raises `ImapError` if the answer has become too large."""
+        line = self._reader.readline(max(0, self._bytes_left) + 1)
+        self._spend(len(line) + _LINE_COST)
+        return line
+
+    def recv_into(self, buffer: Any) -> int:
+        """Receive what has come. Raises `TimeoutError` where nothing comes in time."""
+        self.sock.settimeout(self._seconds_left())
+        return self.sock.recv_into(buffer)
+
+    @property
+    def _reader(self) -> io.BufferedReader:
+        """The bytes that have come over the present socket: what came before STARTTLS is no part of the session."""
+        if self._received is None or self._received_from is not self.sock:
+            self._received, self._received_from = io.BufferedReader(_Receiver(self)), self.sock
+        return self._received
+
+    def _spend(self, size: int) -> None:
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise self.abort(f"it answers one command with more than {MOST_IMAP_BYTES >> 20} MB")
+
+    def _seconds_left(self) -> float:
+        seconds = self._server.timeout
+        if self._until is not None:
+            seconds = min(seconds, self._until - time.monotonic())
+        if seconds <= 0:
+            raise TimeoutError
+        return seconds
+
+
+class _Receiver(io.RawIOBase):
+    """The bytes that a connection receives, as a file."""
+
+    def __init__(self, connection: ImapConnection) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        return self._connection.recv_into(buffer)
+
+
+def connect_imap(server: MailServer, until: float | None = None) -> ImapConnection:
+    """Return an IMAP connection without a login, which ends at a monotonic time.
+
+    Raises `OSError`, or `ImapError` for a server that does not speak IMAP or offers no STARTTLS.
+    """
+    imap_connection = ImapConnection(server, until)
+    if server.tls == "starttls":
         try:
-            imap_connection.starttls(context)
+            imap_connection.starttls(server.context)
         except BaseException:
             with suppress(OSError):  # a TLS handshake that failed has closed it
                 imap_connection.shutdown()

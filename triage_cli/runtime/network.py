@@ -8,7 +8,6 @@ from triage_cli.domain.errors import ConfigError, UsageError
 from triage_cli.runtime.certificates import trust
 
 if TYPE_CHECKING:  # annotations alone should not import network libraries
-    import imaplib
     import ssl
 
     import anthropic
@@ -17,7 +16,7 @@ if TYPE_CHECKING:  # annotations alone should not import network libraries
     import psycopg
     from psycopg_pool import ConnectionPool
 
-    from triage_cli.runtime.mail_connections import MailServer, Tls
+    from triage_cli.runtime.mail_connections import ImapConnection, MailServer, Tls
 
 # The hooks of an httpx2 client, by event.
 Hooks = Mapping[str, list[Callable[..., Any]]]
@@ -88,12 +87,13 @@ class Network(NamedTuple):
 
         return MailServer(host, port, tls, None if tls == "none" else trust(), timeout)
 
-    def imap(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "imaplib.IMAP4":
+    def imap(
+        self, what: str, host: str, port: int, *, tls: "Tls", timeout: float, until: float | None = None
+    ) -> "ImapConnection":
         """Return an IMAP connection over this network. Raises as `mail_connections.connect_imap` does."""
-        self.check(what)
         from triage_cli.runtime.mail_connections import connect_imap
 
-        return connect_imap(host, port, tls, None if tls == "none" else trust(), timeout)
+        return connect_imap(self.mail_server(what, host, port, tls=tls, timeout=timeout), until)
 
     def resolve(self, host: str, port: int) -> Sequence[str]:
         """Return all IP addresses of a host name. Raises `OSError` if it has none."""

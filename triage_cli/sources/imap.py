@@ -8,6 +8,7 @@ read-only, so no mail is marked as seen.
 import base64
 import json
 import re
+import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,9 +26,6 @@ from triage_cli.readers.mail_message import mail_drafts
 from triage_cli.runtime.mail_connections import ImapConnection, ImapError
 from triage_cli.runtime.unreachable import reason
 
-# The number of UIDs in the first search; if few mails are found, the next search covers more. A line of the answer
-# holds 1 MB.
-FIRST_UIDS, MOST_UIDS = 1_000, 100_000
 # The most mails of one page, and about how many bytes they may have together.
 PAGE_MAILS, PAGE_BYTES = 100, 8 << 20
 SHOWN_CHARACTERS = 200  # of an IMAP server's answer
@@ -38,8 +36,8 @@ _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
 _TEMPORARY_REFUSAL = re.compile(r"\[(UNAVAILABLE|INUSE|LIMIT|OVERQUOTA|SERVERBUG)\b|too many|try again", re.IGNORECASE)
 _NON_ASCII = re.compile(r"[^\x20-\x7e]+")
 
-# Opens a connection, before the login.
-Connect = Callable[[], ImapConnection]
+# Opens a connection, before the login; it ends at a monotonic time, if one is given.
+Connect = Callable[[float | None], ImapConnection]
 
 
 class ImapLogin(NamedTuple):
@@ -73,7 +71,7 @@ class ImapSource:
         server cannot be reached or the connection breaks.
         """
         del pause  # a mail server does not say when to come again
-        with self._imap_connection() as server:
+        with self._imap_connection(plan.deadline) as server:
             yield from self._mail_pages(server, position, plan)
 
     def describe_folder(self) -> str:
@@ -84,18 +82,23 @@ class ImapSource:
         return f"reads {self._login.folder} of {self._host} as {self._login.user}: {mails:,} mails"
 
     @contextmanager
-    def _imap_connection(self) -> Iterator[ImapConnection]:
+    def _imap_connection(self, seconds: float | None = None) -> Iterator[ImapConnection]:
+        until = None if seconds is None else time.monotonic() + seconds
         hint = "see host, port and tls in the config, or try again later"
         try:
-            server = self._connect()
+            server = self._connect(until)
             hint = "what came before is stored; the same command goes on from there"
             try:
                 yield server
             finally:
                 with suppress(OSError, ImapError):
                     server.logout()
+                with suppress(OSError):  # it is closed already, unless the logout failed
+                    server.shutdown()
         except (OSError, ImapError) as error:
             why = reason(error) if isinstance(error, OSError) else self._without_password(error)
+            if until is not None and time.monotonic() >= until:
+                why, hint = "--deadline has passed", "the same command goes on from there"
             raise UnavailableError(
                 f"{self.name}: the mail server {self._host} cannot be read: {why}", hint=hint
             ) from error
@@ -108,7 +111,7 @@ class ImapSource:
 
     def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
-        validity, uid_end, _ = self._open_folder(server)
+        validity, _ = self._open_folder(server)
         stored_position = json.loads(position) if position else {}
         last_uid = stored_position.get("uid", 0) if stored_position.get("validity") == validity else 0
         since_criterion, saves = "", True
@@ -116,16 +119,15 @@ class ImapSource:
             saves = last_uid == 0  # else the mails between the position and that day would be left out
             last_uid, since_criterion = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
-        for uids in self._uid_ranges(server, last_uid + 1, uid_end, since_criterion):
-            for mail_sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
-                mail_page: list[TicketDraft | Rejected] = []
-                for mail_draft in mail_drafts(self._fetched_mails(server, mail_sizes), self.name):
-                    mail_page.append(mail_draft._replace(row=row))
-                    row += 1
-                last_uid = mail_sizes[-1].uid
-                yield SourcePage(
-                    mail_page, compact({"validity": validity, "uid": last_uid}) if saves else None, last_uid / uid_end
-                )
+        uids = self._uids_from(server, last_uid + 1, since_criterion)
+        for mail_sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
+            mail_page: list[TicketDraft | Rejected] = []
+            for mail_draft in mail_drafts(self._fetched_mails(server, mail_sizes), self.name):
+                mail_page.append(mail_draft._replace(row=row))
+                row += 1
+            last_uid = mail_sizes[-1].uid
+            position = compact({"validity": validity, "uid": last_uid}) if saves else None
+            yield SourcePage(mail_page, position, last_uid / uids[-1], goes_on=saves)
 
     def _log_in(self, server: ImapConnection) -> None:
         user, password, _ = self._login
@@ -153,25 +155,15 @@ class ImapSource:
                 raise ImapError(answer)
             raise UsageError(f'{self.name}: no folder "{self._login.folder}"', hint="name another as folder")
         validity, mails = _response_number(server.response("UIDVALIDITY")), _response_number(("EXISTS", select_data))
-        end = _response_number(server.response("UIDNEXT")) or self._behind_last(server, mails)
-        return _OpenFolder(validity, end, mails)
+        return _OpenFolder(validity, mails)
 
-    def _behind_last(self, server: ImapConnection, mails: int) -> int:
-        """Return the UID behind the last mail's, on a server that does not name it: UIDs go up to 4,294,967,295."""
-        last_uids = _uids(self._uid_command(server, "SEARCH", "UID *")) if mails else set()
-        return max(last_uids, default=0) + 1
+    def _uids_from(self, server: ImapConnection, begin: int, since: str) -> list[int]:
+        """Return the UIDs from `begin` on of the mails that are not marked as deleted, in ascending order.
 
-    def _uid_ranges(self, server: ImapConnection, begin: int, end: int, since: str) -> Iterator[list[int]]:
-        """Yield the existing UIDs from `begin` up to before `end`, in ascending order."""
-        uids_per_search = FIRST_UIDS
-        while begin < end:
-            range_end = min(begin + uids_per_search, end)
-            uids = _uids(self._uid_command(server, "SEARCH", f"{since}UID {begin}:{range_end - 1}"))
-            if uids:
-                yield sorted(uid for uid in uids if begin <= uid < range_end)
-            if len(uids) <= uids_per_search // 10:
-                uids_per_search = min(uids_per_search * 4, MOST_UIDS)
-            begin = range_end
+        One search, however far apart the UIDs are, which go up to 4,294,967,295; it names the last mail in any case.
+        """
+        uids = _uids(self._uid_command(server, "SEARCH", f"{since}UNDELETED UID {begin}:*"))
+        return sorted(uid for uid in uids if uid >= begin)
 
     def _sized_pages(self, server: ImapConnection, uids: Sequence[int], most: int) -> Iterator[list["_MailSize"]]:
         """Yield pages of at most `most` UIDs, and of a limited size in bytes."""
@@ -184,8 +176,9 @@ class ImapSource:
             uids_and_sizes = [(_UID.search(line), _SIZE.search(line)) for line in size_lines]
             sizes = {int(uid_match[1]): int(size[1]) for uid_match, size in uids_and_sizes if uid_match and size}
             for uid in uids_to_size:
-                mail_sizes.append(_MailSize(uid, sizes.get(uid, 0)))
-                bytes_left -= sizes.get(uid, 0)
+                size = sizes.get(uid, PAGE_BYTES)  # after one of which the server tells no size, a page ends
+                mail_sizes.append(_MailSize(uid, size))
+                bytes_left -= size
                 if bytes_left <= 0 or len(mail_sizes) >= most:
                     yield mail_sizes
                     mail_sizes, bytes_left = [], PAGE_BYTES
@@ -195,7 +188,7 @@ class ImapSource:
     def _fetched_mails(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Fetch mails by their UIDs; a mail that was deleted in the meantime is left out."""
         short_uids = [each.uid for each in mail_sizes if each.size <= LONGEST]
-        contents = self._mail_contents(server, short_uids, "BODY.PEEK[]") if short_uids else {}
+        contents = self._mail_contents(server, short_uids, f"BODY.PEEK[]<0.{LONGEST + 1}>") if short_uids else {}
         for uid, size in mail_sizes:
             if size > LONGEST:
                 first_bytes = self._mail_contents(server, [uid], f"BODY.PEEK[]<0.{_KEPT_BEGINNING}>").get(uid, b"")
@@ -225,10 +218,9 @@ class ImapSource:
 
 
 class _OpenFolder(NamedTuple):
-    """An open folder: its UIDVALIDITY, the UID of the next mail to arrive, and the number of mails."""
+    """An open folder: its UIDVALIDITY, and the number of mails."""
 
     validity: int
-    end: int
     mails: int
 
 

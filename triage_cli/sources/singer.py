@@ -57,9 +57,9 @@ class SingerSource:
                 with open_text(state_file, "w") as file:
                     file.write(position)
                 tap_command += ["--state", str(state_file)]
-            yield from self._tap_pages(tap_command)
+            yield from self._tap_pages(tap_command, plan.deadline)
 
-    def _tap_pages(self, tap_command: list[str]) -> Iterator[SourcePage]:
+    def _tap_pages(self, tap_command: list[str], seconds: float | None) -> Iterator[SourcePage]:
         try:
             process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the check refuses one others can write
                 tap_command,
@@ -77,27 +77,41 @@ class SingerSource:
         last_stderr_line: deque[bytes] = deque(maxlen=1)
         stderr_reader = threading.Thread(target=_keep_last_line, args=(process.stderr, last_stderr_line), daemon=True)
         stderr_reader.start()
+        is_late = threading.Event()
+        if seconds is not None:  # a tap that says nothing ends, too
+
+            def end() -> None:
+                is_late.set()
+                kill_group(process)
+
+            deadline = threading.Timer(seconds, end)
+            deadline.daemon = True
+            deadline.start()
         try:
-            yield from self._pages(process.stdout)
+            yield from self._pages(process.stdout, is_late)
             exit_code = process.wait()
         finally:
+            if seconds is not None:
+                deadline.cancel()
             kill_group(process)
             process.wait()
             children.discard(process)
             if process.stdout:
                 process.stdout.close()
         stderr_reader.join(1)
-        if exit_code:
+        if exit_code and not is_late.is_set():
             stderr_text = b"".join(last_stderr_line).decode("utf-8", "replace").strip()[:300]
             raise UnavailableError(
                 f"{self.name}: {tap_command[0]} exited with {exit_code}{f': {stderr_text}' if stderr_text else ''}",
                 hint="what came before is stored; the same command goes on from there",
             )
 
-    def _pages(self, tap_stdout: IO[bytes] | None) -> Iterator[SourcePage]:
+    def _pages(self, tap_stdout: IO[bytes] | None, is_late: threading.Event) -> Iterator[SourcePage]:
         tap_drafts: list[TicketDraft | Rejected] = []
         row, other_streams = 0, set()
         for singer_line in _singer_lines(tap_stdout):
+            if is_late.is_set():  # the line may be cut off
+                break
             if len(singer_line) >= LONGEST_LINE:
                 beginning = singer_line[:_KEPT_BEGINNING].decode("utf-8", "replace")
                 tap_drafts.append(self._record_reader.on_long_line(beginning, row))

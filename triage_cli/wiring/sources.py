@@ -18,6 +18,7 @@ from triage_cli.runtime.network import Network
 from triage_cli.wiring.destination_diagnostics import checked_program
 
 if TYPE_CHECKING:  # an annotation is no reason to import imaplib
+    from triage_cli.runtime.mail_connections import ImapConnection
     from triage_cli.sources.imap import ImapSource
 
 # A check of a source asks its list for what has changed within so many seconds.
@@ -103,9 +104,11 @@ def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSou
 
     owner = f'source "{spec.name}"'
     user, password = (secret(owner, variable, os.environ) for variable in (server.user_env, server.password_env))
-    connect = partial(
-        Network(config.offline).imap, owner, server.host, server.port, tls=server.tls, timeout=spec.timeout
-    )
+    network = Network(config.offline)
+
+    def connect(until: float | None) -> "ImapConnection":
+        return network.imap(owner, server.host, server.port, tls=server.tls, timeout=spec.timeout, until=until)
+
     login = ImapLogin(user, password, server.folder)
     return ImapSource(spec.name, server.host, login, connect, keeps_category=spec.on_update == "keep")
 
