@@ -46,6 +46,17 @@ def cursor(cli: Cli) -> Any:
     return json.loads(found[0][0]) if found else None
 
 
+def test_a_list_that_is_left_out_where_it_is_empty_is_an_empty_page(cli: Cli, desk: Helpdesk) -> None:
+    """As Help Scout may leave `_embedded` out; an answer with an error is none, and without the key it is a mistake."""
+    answers = iter(['{"page": {"totalElements": 0}}', '{"error": "maintenance"}', "[]"])
+    desk.fail = lambda _n, _got: Reply(200, next(answers))
+    configure(cli, {"shop": desk.source(items="_embedded.conversations", absent="empty")})
+    done = cli("pull")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, "shop: 0 created, 0 updated, 0 unchanged, 0 rejected")
+    for _ in range(2):
+        assert "shop: the answer has no list at" in cli("pull").stderr
+
+
 @pytest.mark.parametrize("paging", ["path", "link", "page", "offset", "token"])
 def test_pages_of_every_kind_become_tickets_once(cli: Cli, desk: Helpdesk, paging: str) -> None:
     desk.paging = paging

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import re
 import shutil
 import time
 from base64 import b64decode, b64encode
@@ -372,3 +373,36 @@ def test_a_hundred_long_events_are_one_request_and_more_than_any_sender_has_are_
     assert all(each["ticket_id"] for each in answer.json()["events"])
     refused = send(server, "hub", b" " * ((8 << 20) + 1), {})
     assert (refused.status_code, refused.json()["code"]) == (413, "too_large")
+
+
+ZENDESK_EVENT = {  # developer.zendesk.com/api-reference/webhooks/event-types/ticket-events
+    "type": "zen:event-type:ticket.created",
+    "account_id": 12514403,
+    "id": "2b24ef10-19d3-4740-93cf-8f98ec4776c0",
+    "time": "2026-11-25T10:00:00Z",
+    "subject": "zen:ticket:17",
+    "event": {},
+    "detail": {
+        "id": "17", "subject": "Refund?", "description": "I was charged twice", "status": "NEW", "tags": ["vip"],
+        "created_at": "2026-11-25T10:00:00Z", "updated_at": "2026-11-25T10:00:00Z", "via": {"channel": "web"},
+    },
+}  # fmt: skip
+
+
+def test_what_the_page_says_about_zendesk_fits_what_zendesk_sends(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "webhooks.md").read_text()
+    (config,) = re.findall(r"```yaml config.yaml\n(.+?)```", page, re.DOTALL)
+    (trigger,) = re.findall(r"```json\n(.+?)```", page, re.DOTALL)
+    for name, text in {"id": "18", "title": "Crash", "description": "error 500"}.items():
+        trigger = trigger.replace(f"{{{{ticket.{name}}}}}", text)
+    names = re.findall(r"secret_env: \[?(\w+)", config)
+    with running_server(tmp_path, config=config, env=dict.fromkeys(names, SHARED)) as server:
+        for webhook, body, external_id in (
+            ("zendesk", json.dumps(ZENDESK_EVENT).encode(), "17"), ("zendesk-trigger", trigger.encode(), "18"),
+        ):  # fmt: skip
+            done = send(server, webhook, body, zendesk(body, time.time()))
+            assert done.status_code == 201, done.text
+            ticket = done.json()["ticket"]
+            assert (ticket["external_id"], bool(ticket["subject"] and ticket["description"])) == (external_id, True)
+        ignored = json.dumps(ZENDESK_EVENT | {"type": "zen:event-type:ticket.tags_changed"}).encode()
+        assert send(server, "zendesk", ignored, zendesk(ignored, time.time())).status_code == 202

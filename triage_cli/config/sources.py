@@ -90,10 +90,10 @@ class ImapSpec(NamedTuple):
 class SourceSpec(NamedTuple):
     """One source as configured; keys that do not apply to its type keep their default.
 
-    String leaves of `query`, `headers` and `body` are templates; `endpoint` follows the address. `details` are further
-    requests for each item, whose answers are added to the item under their names. `extra` are the paths of other values
-    to keep (None: everything), `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert
-    to text.
+    With `absent`, an answer that has nothing at `items` is an empty page. String leaves of `query`, `headers` and
+    `body` are templates; `endpoint` follows the address. `details` are further requests for each item, whose answers
+    are added to the item under their names. `extra` are the paths of other values to keep (None: everything),
+    `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert to text.
     """
 
     name: str
@@ -107,6 +107,7 @@ class SourceSpec(NamedTuple):
     auth: AuthSpec | None = None
     body: Any = None
     items: str = ""
+    absent: Literal["", "empty"] = ""
     next: NextSpec | None = None
     cursor: CursorSpec = CursorSpec()
     where: Mapping[str, tuple[Any, ...]] = {}
@@ -290,6 +291,7 @@ SOURCE: Mapping[str, Field] = {
     "auth": Field(read_auth, HTTP),
     "body": Field(template_tree, HTTP),
     "items": Field(text, HTTP),
+    "absent": Field(one_of("empty"), HTTP),
     "next": Field(optional(_next_spec), HTTP),
     "cursor": Field(_cursor_spec, HTTP),
     "details": Field(_details, HTTP),

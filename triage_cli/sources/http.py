@@ -136,6 +136,8 @@ class HttpSource:
         is_mapping = isinstance(answer_value, Mapping)
         reported_error = (answer_value.get("errors") or answer_value.get("error")) if is_mapping else None
         problem = self._hide(compact(reported_error)[:READ])[:SHOWN] if reported_error else ""
+        if source_items is None and self._spec.absent and is_mapping and not problem:  # as Help Scout leaves it out
+            source_items = []
         if isinstance(source_items, list) and problem:  # as ServiceNow writes one behind what it had read until then
             raise UnavailableError(
                 f"{self.name}: the list may not be whole, since the answer reports {problem}",
