@@ -22,6 +22,7 @@ PARTS = 8
 LEAST_COMMON = 2  # words that copies have in common at least, unless they have all
 # Sketches of long texts: texts that share 9 words of 10 agree in one 9 times in 10, with 1 of 2 about once in 50.
 SKETCHES, SKETCH_WORDS = 5, 8
+REMEMBERED = 1 << 13  # texts; a server asks about the same labels again at each run
 _MASK = (1 << 64) - 1
 _MULTIPLIERS = [(0x9E3779B97F4A7C15 * (2 * n + 1) ^ 0xC2B2AE3D27D4EB4F) & _MASK | 1 for n in range(PARTS)]
 
@@ -35,6 +36,7 @@ def distinct_words(text: str) -> frozenset[str]:
     return frozenset(WORD.findall(NUMBER.sub("00", text.casefold())))
 
 
+@lru_cache(REMEMBERED)
 def copy_key(text: str) -> int:
     """Return a 64-bit hash that is the same for all spellings of a text."""
     return _whole_key(text, _hashes(text))
@@ -46,13 +48,14 @@ def copy_keys(text: str) -> set[int]:
     return {_whole_key(text, hashes), *_part_keys(hashes, (0,)), *_sketches(hashes)}
 
 
-def keys_of_originals(text: str) -> set[int]:
+@lru_cache(REMEMBERED)
+def keys_of_originals(text: str) -> frozenset[int]:
     """Return hashes of which the `copy_keys` of a text have one, if this is a copy of it with one word more or less.
 
     Copies of long texts may differ by more words, if these are few among all.
     """
     hashes = _hashes(text)
-    return {_whole_key(text, hashes), *_part_keys(hashes, (-1, 1)), *_sketches(hashes)}
+    return frozenset((_whole_key(text, hashes), *_part_keys(hashes, (-1, 1)), *_sketches(hashes)))
 
 
 def _hashes(text: str) -> list[int]:
