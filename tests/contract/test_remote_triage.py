@@ -20,10 +20,10 @@ from triage_cli.client import RemoteTriage, http_connection, remote_triage, uplo
 from triage_cli.client.address import Address, checked
 from triage_cli.client.http_connection import ConnectionLostError
 from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import ids
+from triage_cli.domain import chunks, ids
 from triage_cli.domain.audit.events import EventQuery
 from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
+from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.errors import (
     AnswerError,
     BudgetError,
@@ -140,8 +140,35 @@ def test_other_tickets_under_known_ids_are_told_by_the_whole_input(side: Side) -
     list(side.make().create([a_row(n) for n in range(NUMBER)]))
     changed = [a_row(n, subject="new words" if n >= 2 * ROWS else f"subject {n}") for n in range(NUMBER)]
     assert dids(list(side.make().create(changed))) == {"unchanged": 2 * ROWS, "updated": NUMBER - 2 * ROWS}
-    with pytest.raises(InputError, match="these seem to be other tickets"):
+    with pytest.raises(InputError, match="would get the text of another ticket"):
         list(side.make().create([a_row(n, subject="quite other words") for n in range(NUMBER)]))
+
+
+def test_nothing_behind_other_tickets_under_known_ids_is_stored_or_sent(side: Side) -> None:
+    """The ids that are known come first; those behind them are new, and would pass by themselves."""
+    list(side.make().create([a_row(n) for n in range(ROWS)]))
+    others: list[TicketDraft | Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
+    for use in (lambda: side.make().create(others), lambda: side.make().run(others, ClassifyPlan())):
+        with pytest.raises(InputError, match=f"{ROWS} of {ROWS} known ids .*; no row was stored"):
+            list(use())
+        assert side.world.store.stats().by_status == {"new": ROWS}
+    assert not side.world.store.stats().deliveries
+    taken = list(side.make().run(others, ClassifyPlan(), same_tickets=True))
+    assert dids(taken) == {"updated": ROWS, "created": 2 * ROWS}  # type: ignore[arg-type]
+
+
+def test_it_is_told_how_many_rows_came_before_other_tickets(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the parts before are stored, and decided and sent by a run; none of the others are."""
+    monkeypatch.setattr(chunks, "CHUNK", ROWS)
+    monkeypatch.setattr(chunks.bounded, "__defaults__", (ROWS,))
+    list(side.make().create([a_row(n) for n in range(ROWS, 2 * ROWS)]))
+    rows: list[TicketDraft | Rejected] = [a_row(n, subject=f"quite other words {n}") for n in range(3 * ROWS)]
+    rows[3] = Rejected(3, 5, RowError("line 5: nothing in it"))
+    outcomes: list[Outcome[Routed]] = []
+    with pytest.raises(InputError, match=f"the first {ROWS} rows were stored, and none after them"):
+        outcomes.extend(side.make().run(rows, ClassifyPlan()))
+    assert side.world.store.stats().by_status == {"new": ROWS, "routed": ROWS - 1}
+    assert [o.row for o in outcomes] == list(range(ROWS))
 
 
 def test_a_typed_ticket_is_always_a_new_one(side: Side) -> None:

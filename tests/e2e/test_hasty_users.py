@@ -102,9 +102,40 @@ def test_other_tickets_under_known_ids_are_noticed_before_anything_is_stored(cli
             done = cli("create", "-q", "late.csv")
             stderr, code = done.stderr, done.returncode
         assert code == 2
-        assert stderr.startswith('error: 3500 of 6000 tickets of source "import" would get another text')
-        assert "none of them was changed; give --source NAME" in stderr
+        assert stderr.startswith(
+            'error: 3,500 of 6,000 known ids of source "import" would get the text of another ticket'
+        )
+        assert "no row was stored; if these are other tickets, give --source NAME" in stderr
     assert rows(cli.db, "select count(*) from tickets where subject = 'another'") == [(0,)]
+
+
+@pytest.mark.parametrize("number", [3, 9])
+@pytest.mark.parametrize("piped", [False, True])
+def test_another_small_file_with_the_same_ids_does_not_replace_the_first(cli: Cli, number: int, *, piped: bool) -> None:
+    monday, tuesday = (["cannot log in", "login page error", "app crashes"], ["error 500 on save", "password reset"])
+    texts = [*monday, *(f"order {word} is late" for word in ("amber", "birch", "cedar", "delta", "ember", "fjord"))]
+    others = [
+        *tuesday,
+        "the app is down",
+        *(f"send me invoice {word}" for word in ("one", "two", "six", "ten", "a", "b")),
+    ]
+
+    def table(subjects: list[str]) -> str:
+        return "No,Title\n" + "".join(f"{n},{subject}\n" for n, subject in enumerate(subjects[:number], 1))
+
+    def done(*options: str) -> subprocess.CompletedProcess[str]:
+        (cli.folder / "tue.csv").write_text(table(others))
+        return cli("run", *options, stdin=table(others)) if piped else cli("run", *options, "tue.csv")
+
+    assert cli("run", "-q", stdin=table(texts)).returncode == 0
+    before = cli("list", "-o", "jsonl").stdout
+    refused = done("-q")
+    assert refused.returncode == 2
+    assert f'{number} of {number} known ids of source "import" would get the text of another ticket' in refused.stderr
+    assert "--source NAME; if they are the same ones, --same-tickets" in refused.stderr
+    assert cli("list", "-o", "jsonl").stdout == before
+    assert f"{number} created, 0 updated" in done("--source", "tuesday", "-o", "id").stderr
+    assert f"0 created, {number} updated" in done("--same-tickets", "-o", "id").stderr
 
 
 def test_a_rejected_row_of_several_inputs_names_its_own(cli: Cli) -> None:

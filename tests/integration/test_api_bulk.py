@@ -89,7 +89,7 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServe
         ({"content": TICKETS, "headers": CSV | {"idempotency-key": "a b"}}, 422, "usage"),
         ({"content": "nonsense\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
         ({"content": "[]\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
-        ({"content": '{"met":[1]}\n', "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
+        ({"content": '{"before":[1]}\n', "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
     ],
 )
 def test_what_is_no_table_is_refused_before_anything_is_stored(
@@ -112,7 +112,9 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
 )  # fmt: skip
 def test_a_draft_that_no_client_sends_ends_the_stream_as_a_problem(server: ApiServer, world: World, line: str) -> None:
     outcomes = lines(
-        post(server, "/tickets/batch", content='{"met":[0,0]}\n' + line, headers={"content-type": DRAFTS_MEDIA_TYPE})
+        post(
+            server, "/tickets/batch", content='{"before":[0,0,0]}\n' + line, headers={"content-type": DRAFTS_MEDIA_TYPE}
+        )
     )
     assert len(outcomes) == 1
     assert (outcomes[0]["problem"]["status"], outcomes[0]["problem"]["code"]) == (422, "usage")
@@ -262,8 +264,22 @@ def test_while_nothing_comes_blanks_tell_that_the_server_lives(server: ApiServer
     assert seen.is_set()
     assert [set(json.loads(line)) for line in came.splitlines()] == [
         {"row", "did", "ticket"},
-        {"end", "cost_usd", "met"},
+        {"end", "cost_usd"},
     ]
+
+
+def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(server: ApiServer, world: World) -> None:
+    lines(post(server, "/tickets/batch", content=TICKETS, headers=CSV))
+    before = list(world.store.find(Selection()))
+    others = "id,subject\n" + "".join(f"A-{n},nothing of that kind {n}\n" for n in range(1, 9))
+    for params in ({}, {"do": "classify,route"}):
+        (line,) = lines(post(server, "/tickets/batch", content=others, headers=CSV, params=params))
+        assert (line["problem"]["status"], line["problem"]["code"]) == (422, "input")
+        assert "3 of 3 known ids" in line["problem"]["detail"]
+        assert "no row was stored" in line["problem"]["detail"]
+        assert list(world.store.find(Selection())) == before
+    taken = lines(post(server, "/tickets/batch", content=others, headers=CSV, params={"same_tickets": "true"}))
+    assert taken[-1] == {"end": {"updated": 3, "created": 5}, "cost_usd": 0.0}, "and no line that only our client reads"
 
 
 def test_a_bulk_call_is_one_run_in_the_record(server: ApiServer, world: World) -> None:

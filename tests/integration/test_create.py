@@ -179,7 +179,7 @@ def test_an_import_of_other_tickets_under_known_ids_stops_before_it_stores(world
     made(world, 12)
     before = list(world.store.find(ALL))
     others = [a_draft(row, description=f"Quite another {row}") for row in range(20)]
-    with pytest.raises(InputError, match='12 of 12 tickets of source "import"'):
+    with pytest.raises(InputError, match=r'12 of 12 known ids of source "import" .*; no row was stored'):
         create(world, others)
     assert list(world.store.find(ALL)) == before
     assert last_run(world)[1] == 2
@@ -190,8 +190,31 @@ def test_up_to_half_of_the_known_texts_may_change(world: World) -> None:
     made(world, 12)
     edited = [a_draft(row, description="Edited" if row < 6 else "Text") for row in range(12)]
     assert Counter(dids(create(world, edited))) == {"updated": 6, "unchanged": 6}
-    few = [a_draft(row, description="Edited again") for row in range(9)]
-    assert dids(create(world, few)) == ["updated"] * 9, "of so few no share says anything"
+    (one,) = create(world, [a_draft(0, description="Quite another")])
+    assert one.action == "updated", "of a single one no share says anything"
+
+
+@pytest.mark.parametrize("number", [2, 3, 9])
+def test_few_known_ids_are_guarded_too(world: World, number: int) -> None:
+    made(world, number)
+    with pytest.raises(InputError, match=f"{number} of {number} known ids"):
+        create(world, drafts(number, description="Quite another"))
+    edited = [
+        a_draft(row, description=f"Text\n\nI write again, since nobody has answered {row}") for row in range(number)
+    ]
+    assert dids(create(world, edited)) == ["updated"] * number, "an edited ticket keeps its words"
+    tagged = [a_draft(row, description=f"<p>{d.description}</p>") for row, d in enumerate(edited)]
+    assert dids(create(world, tagged)) == ["updated"] * number, "and tags are no words"
+    same = world.triage().create(drafts(number, description="Quite another"), same_tickets=True)
+    assert dids(same) == ["updated"] * number
+    assert log_is_whole(world)
+
+
+def test_rows_without_an_id_say_nothing_about_known_ids(world: World) -> None:
+    unnamed = [a_draft(row, None) for row in range(2, 20)]
+    create(world, [*drafts(2), *unnamed])
+    with pytest.raises(InputError, match="2 of 2 known ids"):
+        create(world, [*drafts(2, description="Quite another"), *unnamed])
 
 
 def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
@@ -199,7 +222,7 @@ def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
     create(world, [a_draft(row) for row in range(chunks.CHUNK, number)])
     others = [d if d.row < chunks.CHUNK else d._replace(description="Other") for d in drafts(number)]
     messages: list[Outcome[Ticket]] = []
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=f"the first {chunks.CHUNK:,} rows were stored, and none after them"):
         messages.extend(world.triage().create(others))
     assert dids(messages) == ["created"] * chunks.CHUNK
     assert Counter(dids(create(world, drafts(number)))) == {"unchanged": number}

@@ -58,7 +58,7 @@ class Machine(RuleBasedStateMachine):
             TicketDraft(n, n + 2, name, text, external_id=name, cells=(), verdict=verdict)
             for n, name in enumerate(names)
         ]
-        outcomes = list(self.world.triage().create(rows))
+        outcomes = list(self.world.triage().create(rows, same_tickets=True))
         assert [o.row for o in outcomes] == list(range(len(names)))
         assert {o.action for o in outcomes} <= {"created", "updated", "unchanged"}
 

@@ -104,10 +104,3 @@ def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft
     assert (after.status, after.category) == (("new", None) if rewritten and not held else ("routed", "Billing"))
     assert after.customer_id == (item.draft.customer_id or before.customer_id)
     assert dedup.changed_fields(before, after)
-
-
-@pytest.mark.parametrize(
-    ("met", "rewritten", "stops"), [(0, 0, False), (9, 9, False), (10, 5, False), (10, 6, True), (1000, 501, True)]
-)
-def test_when_an_import_is_doubted(met: int, rewritten: int, *, stops: bool) -> None:
-    assert (dedup.RewriteGuard(met, rewritten).doubt("import") is not None) is stops

@@ -63,6 +63,12 @@ class NdjsonResponse(StreamingResponse):
         self._make_lines = make_lines
         self._stop = stop
         self._heartbeat = heartbeat
+        self._line_outbox: _LineOutbox | None = None  # while a request is answered
+
+    def put(self, line: str) -> None:
+        """Send a line beside those that `make_lines` yields, from any thread, once the response has begun."""
+        if self._line_outbox is not None:
+            self._line_outbox.put(line)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by JSON lines, until they end or the client disconnects."""
@@ -73,7 +79,7 @@ class NdjsonResponse(StreamingResponse):
         except BaseException:
             self._stream_slots.leave()
             raise
-        line_outbox = _LineOutbox(asyncio.get_running_loop())
+        line_outbox = self._line_outbox = _LineOutbox(asyncio.get_running_loop())
         stream_threads = CapacityLimiter(2)
         line_producer = asyncio.ensure_future(run_sync(line_outbox.fill, self._make_lines, limiter=stream_threads))
         line_producer.add_done_callback(lambda _: self._stream_slots.leave())
@@ -123,7 +129,7 @@ class _LineOutbox:
         """Put all lines into the outbox; runs in a thread."""
         try:
             for line in make_lines():
-                self._put(line)
+                self.put(line)
         finally:
             self.close()
 
@@ -133,7 +139,8 @@ class _LineOutbox:
             self.closed = True
         self._notify_loop()
 
-    def _put(self, line: str) -> None:
+    def put(self, line: str) -> None:
+        """Put one line into the outbox, when there is room."""
         with self._has_room:
             while self._unsent_size > OUTBOX_FULL and not self._is_discarding:
                 self._has_room.wait()

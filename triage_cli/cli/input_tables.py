@@ -95,7 +95,7 @@ def _limited(
 def looked_through(
     session: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
 ) -> list[NamedInput]:
-    """Return the inputs, checked for known ids with other texts, so that this is reported before anything is stored.
+    """Return the inputs, checked for other tickets under known ids, so that this is told before anything is stored.
 
     With `pipes`, a piped input is copied to a temporary file for the check; else its rows are checked when stored.
     """

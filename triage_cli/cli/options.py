@@ -217,6 +217,13 @@ class InputOptions:
             help="The system that the ids come from, such as zendesk; without it, as recognised, or import.",
         ),
     ] = None
+    same_tickets: Annotated[
+        bool,
+        typer.Option(
+            "--same-tickets",
+            help="Known ids get the new texts, also where most of them look like those of other tickets.",
+        ),
+    ] = False
     file_format: Annotated[
         str | None,
         typer.Option("--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected."),

@@ -65,12 +65,14 @@ class RemoteTriage:
 
     # -- streams
 
-    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
+    def create(
+        self, drafts: Iterable[TicketDraft | Rejected], *, same_tickets: bool = False
+    ) -> Iterator[Outcome[Ticket]]:
         """Have the remote store drafts; one outcome each, in order: typed ones by a request each, rows by an upload."""
         remaining = iter(drafts)
         for first in remaining:
             if not _is_typed(first):
-                upload = Upload(self.connection, UploadPlan({}, wire_outcomes.ticket_in))
+                upload = Upload(self.connection, UploadPlan(_guard_params(same_tickets), wire_outcomes.ticket_in))
                 yield from upload.send(chain([first], remaining))
                 return
             yield self._send_typed(first)
@@ -84,9 +86,12 @@ class RemoteTriage:
         response = self.connection.post("/tickets", ticket_body, ids.new_id())
         return Outcome(draft.row, Action.CREATED, self.converted(wire_outcomes.ticket_in, response), None, draft)
 
-    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+    def run(
+        self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
+    ) -> Iterator[Outcome[Routed]]:
         """Upload drafts, which the remote creates, classifies and routes in one pass."""
-        upload_params = {"do": "classify,route", **wire_format.plan_record(plan._replace(max_cost=None, deadline=None))}
+        plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
+        upload_params = {"do": "classify,route", **_guard_params(same_tickets), **plan_params}
         upload_plan = UploadPlan(upload_params, wire_outcomes.routed_in, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
 
@@ -254,6 +259,10 @@ class RemoteTriage:
     def converted_rows(self, make: Callable[[Any], T], records: Any) -> list[T]:
         """Convert a list of the remote's records. Raises as `converted`."""
         return self.converted(lambda wire_records: [make(one) for one in wire_format.rows_of(wire_records)], records)
+
+
+def _guard_params(same_tickets: bool) -> dict[str, Any]:
+    return {"same_tickets": True} if same_tickets else {}
 
 
 def _is_typed(row: TicketDraft | Rejected) -> bool:

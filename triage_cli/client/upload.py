@@ -1,9 +1,10 @@
-"""Uploads a long input to the remote in chunks: two are in flight, and one whose response is lost is sent again."""
+"""Uploads a long input to the remote in chunks: up to two in flight; one whose response is lost is sent again."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from triage_cli.client import wire_drafts, wire_errors, wire_format, wire_outcomes
@@ -16,7 +17,7 @@ from triage_cli.client.http_connection import (
 )
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.json_values import compact, writable_text
+from triage_cli.domain.json_values import writable_text
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.tickets import Rejected, TicketDraft
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
@@ -41,57 +42,69 @@ class UploadPlan(NamedTuple, Generic[T]):
 
 
 class Upload(Generic[T]):
-    """One upload of drafts to the remote; it keeps only the chunks in flight in memory."""
+    """One upload of drafts to the remote; it keeps only the chunks in flight, and the next one, in memory."""
 
     def __init__(self, connection: Connection, plan: UploadPlan[T]) -> None:
         self._connection = connection
         self._plan = plan
         self._spent = 0.0
         self._began = time.monotonic()
-        self._rewrite_guard = dedup.RewriteGuard()
+        self._met: Sequence[int] = (0, 0)  # the counts of the guard against other tickets
+        self._rows = 0  # of the chunks that were sent
+        self._most_in_flight = AHEAD if plan.max_cost is None else 1
+        self._in_flight: deque[_UploadChunk] = deque()
+        self._packed: deque[_UploadChunk] = deque()  # at most one, which is ready to be sent
 
     def send(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[T]]:
         """Upload drafts and yield their outcomes, chunk after chunk.
 
-        With a cost limit, one chunk is in flight at a time, since each is uploaded with what the earlier ones have
-        spent. The server recognises a repeated chunk by its key, and continues with what its earlier tries have spent.
+        A chunk is sent once the remote has judged the one before it: so other tickets under known ids end the upload
+        with nothing behind them on its way. With a cost limit, one chunk is in flight at a time, since each is uploaded
+        with what the earlier ones have spent. The server recognises a repeated chunk by its key, and continues with
+        what its earlier tries have spent.
         """
-        chunks_in_flight: deque[_UploadChunk] = deque()
-        most_in_flight = AHEAD if self._plan.max_cost is None else 1
         with closing(OccurrenceCounter()) as seen:
-            draft_chunks = bounded(drafts, ROWS)
+            chunks = (self._packed_chunk(chunk, seen) for chunk in bounded(drafts, ROWS))
             try:
                 while True:
-                    while (
-                        len(chunks_in_flight) < most_in_flight
-                        and self._connection.stopped_at is None
-                        and (chunk := next(draft_chunks, None))
-                    ):
-                        chunks_in_flight.append(self._packed_chunk(chunk, seen))
-                        chunks_in_flight[-1].try_to_send()
-                    if not chunks_in_flight:
+                    self._pack_next(chunks)
+                    self._send_packed()
+                    if not self._in_flight:
                         return
-                    yield from self._received_outcomes(chunks_in_flight[0])
-                    chunks_in_flight.popleft()
+                    if self._most_in_flight > 1:  # while the remote judges
+                        self._pack_next(chunks)
+                    yield from self._received_outcomes(self._in_flight[0])
+                    self._in_flight.popleft()
             except StreamAbortedError:
                 return
             finally:
-                for upload_chunk in chunks_in_flight:
+                for upload_chunk in self._in_flight:
                     upload_chunk.leave()
+
+    def _pack_next(self, chunks: Iterator["_UploadChunk"]) -> None:
+        if not self._packed and self._connection.stopped_at is None:
+            self._packed.extend(islice(chunks, 1))
 
     def _packed_chunk(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
         drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
         seen_before = seen.count([dedup.identify(draft).identity for draft in drafts])
-        met_before = (self._rewrite_guard.met, self._rewrite_guard.rewritten)
         draft_lines = [wire_drafts.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
+        return _UploadChunk(self._connection, chunk, draft_lines)
+
+    def _send_packed(self) -> None:
+        """Send the chunk that is packed, unless one in flight is not judged yet."""
+        may_be_sent = len(self._in_flight) < self._most_in_flight and all(chunk.judged for chunk in self._in_flight)
+        if not self._packed or not may_be_sent or self._connection.stopped_at is not None:
+            return
         chunk_params = dict(self._plan.params)
         if self._plan.max_cost is not None:
             chunk_params |= {"max_cost": self._plan.max_cost, "spent_before": self._spent}
         if self._plan.deadline is not None:
             chunk_params["deadline"] = max(0.0, self._began + self._plan.deadline - time.monotonic())
-        upload_lines = (compact({"met": met_before}), *draft_lines)
-        body = writable_text("\n".join(upload_lines) + "\n").encode()
-        return _UploadChunk(self._connection, body, chunk_params, chunk, met_before)
+        upload_chunk = self._packed.popleft()
+        self._in_flight.append(upload_chunk)
+        upload_chunk.send(wire_drafts.first_line(self._met, self._rows), chunk_params)
+        self._rows += upload_chunk.rows
 
     def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:
         """Yield a chunk's outcomes; after it was uploaded again, those that had not arrived before."""
@@ -111,6 +124,9 @@ class Upload(Generic[T]):
             response_stream = upload_chunk.response_stream()
             for wire_record in response_stream.records(GRACE):
                 try:
+                    if (judged_counts := wire_drafts.judged_counts(wire_record)) is not None:
+                        self._go_on_behind(upload_chunk, judged_counts)
+                        continue
                     upload_outcome = wire_outcomes.outcome_of(
                         wire_record, self._plan.value, rowless="do" in self._plan.params
                     )
@@ -125,40 +141,45 @@ class Upload(Generic[T]):
                     yield upload_outcome._replace(item=uploaded_draft)
             if upload_chunk.unanswered:
                 raise self._connection.strange_response(f"{len(upload_chunk.unanswered)} rows without an outcome")
-            self._account(response_stream.end, upload_chunk.met_before)
+            self._account(response_stream.end)
         yield from upload_chunk.rejected(None)
 
-    def _account(self, end: wire_format.Record, met_before: tuple[int, int]) -> None:
-        """Add what a chunk has spent, and how many known tickets it met, by the last line of its response."""
-        spent, met = end.get("cost_usd"), end.get("met")
-        if not isinstance(spent, int | float) or not (isinstance(met, list) and [type(n) for n in met] == [int, int]):
+    def _go_on_behind(self, upload_chunk: "_UploadChunk", judged_counts: Sequence[int]) -> None:
+        """Send the next chunk, now that this one was judged; a repeated one counts as judged at first."""
+        if not upload_chunk.judged:
+            upload_chunk.judged, self._met = True, judged_counts
+            self._send_packed()
+
+    def _account(self, end: wire_format.Record) -> None:
+        """Add what a chunk has spent, by the last line of its response."""
+        spent = end.get("cost_usd")
+        if not isinstance(spent, int | float):
             raise self._connection.strange_response("an end without its numbers")
         self._spent += spent
-        self._rewrite_guard.add(met[0] - met_before[0], met[1] - met_before[1])
 
 
 class _UploadChunk:
-    """Some rows of an upload, until all their outcomes have arrived."""
+    """Some rows of an upload, until all their outcomes have arrived; `judged` once the remote's guard has passed it."""
 
     def __init__(
-        self,
-        connection: Connection,
-        body: bytes,
-        params: Mapping[str, Any],
-        rows: Sequence[TicketDraft | Rejected],
-        met_before: tuple[int, int],
+        self, connection: Connection, rows: Sequence[TicketDraft | Rejected], draft_lines: Sequence[str]
     ) -> None:
         self._connection = connection
-        upload_headers = {"content-type": wire_drafts.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
-        self._request_options = {"content": body, "params": params, "headers": upload_headers}
+        self._draft_lines = draft_lines
+        self._request_options: dict[str, Any] = {}
         self._response_stream: ResponseStream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))
         self.unanswered = {upload_row.row: upload_row for upload_row in rows if isinstance(upload_row, TicketDraft)}
+        self.rows = len(rows)
         self.number = len(self.unanswered)
-        self.met_before = met_before
+        self.judged = not self.number
 
-    def try_to_send(self) -> None:
+    def send(self, first_line: str, params: Mapping[str, Any]) -> None:
         """Upload the chunk, unless it is empty; if that fails, `response_stream` uploads it again."""
+        body = writable_text("\n".join((first_line, *self._draft_lines)) + "\n").encode()
+        self._draft_lines = ()
+        upload_headers = {"content-type": wire_drafts.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
+        self._request_options = {"content": body, "params": params, "headers": upload_headers}
         if self.number:
             with suppress(ConnectionLostError):
                 self._response_stream = self._connection.stream(PATH, self._request_options)

@@ -1,16 +1,53 @@
-"""Converts drafts to the lines that a command line uploads, and back."""
+"""Converts drafts to the lines that a command line uploads, and back.
 
+An input is uploaded in parts. The first line of a part says what the earlier ones did (`before`); in the answer a line
+`{"met": …}` comes as soon as the guard against other tickets has passed the whole part, so that the next one may come.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.client.wire_errors import ProtocolError
 from triage_cli.domain.json_values import compact, is_too_deep
 from triage_cli.domain.mail.parts import mail_of
+from triage_cli.domain.runs import InputPart
 from triage_cli.domain.tickets import TicketDraft
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
 TEXT_TYPES = (str, type(None))
+
+
+def first_line(met: Sequence[int], rows: int) -> str:
+    """Return the first line of a part: the counts of the guard, and how many rows came before."""
+    return compact({"before": [*met, rows]})
+
+
+def part_of(first_record: Mapping[str, Any]) -> InputPart:
+    """Return what the first line of a part says. Raises `ProtocolError`."""
+    met, others, rows = _counts(first_record.get("before", [0, 0, 0]), 3)
+    return InputPart(met, others, rows)
+
+
+def judged_line(met: Sequence[int]) -> str:
+    """Return the line that says that the guard has passed a part, with its counts so far."""
+    return compact({"met": met}) + "\n"
+
+
+def judged_counts(wire_record: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the counts of a line of an answer that says that a part was passed, None of any other line."""
+    return _counts(wire_record["met"], 2) if "met" in wire_record else None
+
+
+def _counts(value: object, number: int) -> tuple[int, ...]:
+    if not isinstance(value, list) or len(value) != number or not all(map(_is_count, value)):
+        raise ProtocolError("the counts of an input's parts are not what was agreed on")
+    return tuple(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 53
 
 
 def draft_line(draft: TicketDraft, seen: int) -> str:
@@ -36,7 +73,7 @@ def draft_of(draft_record: Any) -> TicketDraft:
     draft_numbers = [draft_record.get(key, 0) for key in ("row", "line", "seen", "record")]
     draft_texts = [draft_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
     source, extra = draft_record.get("source", "import"), draft_record.get("extra", {})
-    if not all(type(number) is int and 0 <= number < 1 << 53 for number in draft_numbers):
+    if not all(map(_is_count, draft_numbers)):
         raise ProtocolError("a draft holds what is no number or no text")
     if not all(isinstance(text, TEXT_TYPES) for text in draft_texts):
         raise ProtocolError("a draft holds what is no number or no text")

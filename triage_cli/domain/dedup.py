@@ -4,14 +4,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from triage_cli.domain import ids
-from triage_cli.domain.errors import InputError, RowError
+from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import compact, encodable, from_json
 from triage_cli.domain.mail import parts
 from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 
-# Known tickets of an input from which on `RewriteGuard` judges the share of rewritten ones.
-ENOUGH_TO_DOUBT = 10
 # Bytes of an external id or a customer's id; PostgreSQL cannot have more than 2,700 in an index.
 LONGEST_ID = 2000
 _SHOWN_ID = 80  # characters of an id in a message
@@ -146,31 +144,6 @@ def changed_fields(before: Ticket, after: Ticket) -> list[str]:
     """Return the names of the fields that an import changed, for the audit log."""
     imported = ("subject", "description", "customer_id", "priority", "created_at", "extra", "status")
     return [field for field in imported if getattr(before, field) != getattr(after, field)]
-
-
-class RewriteGuard:
-    """Counts the known tickets of an input, and those whose text it would change, to detect wrong ids."""
-
-    def __init__(self, met: int = 0, rewritten: int = 0) -> None:
-        self.met = met
-        self.rewritten = rewritten
-        self.saved = rewritten  # before the latest `add`, and so written already
-
-    def add(self, met: int, rewritten: int) -> None:
-        """Count the known tickets of a chunk, and those that it rewrites."""
-        self.saved = self.rewritten
-        self.met += met
-        self.rewritten += rewritten
-
-    def doubt(self, source: str) -> InputError | None:
-        """Return the error that stops an import if most known tickets would get another text, or None."""
-        if self.met < ENOUGH_TO_DOUBT or self.rewritten * 2 <= self.met:
-            return None
-        return InputError(
-            f'{self.rewritten} of {self.met} tickets of source "{source}" would get another text, '
-            "so these seem to be other tickets",
-            hint=f"{f'{self.saved} of them were' if self.saved else 'none of them was'} changed; give --source NAME",
-        )
 
 
 def repeated(identified: Identified) -> RowError:

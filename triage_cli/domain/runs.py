@@ -55,12 +55,13 @@ def rounded_usd(amount: float) -> float:
 class InputPart(NamedTuple):
     """What the earlier parts of an input did, if it comes in several requests.
 
-    `met` is the number of known tickets, `rewritten` of those with another text, `spent` is USD. `parcel` identifies
-    the request, so that a repetition is recognised.
+    `met` is the number of known ids, `others` of those that would have got the text of another ticket, `rows` of all
+    rows; `spent` is USD. `parcel` identifies the request, so that a repetition is recognised.
     """
 
     met: int = 0
-    rewritten: int = 0
+    others: int = 0
+    rows: int = 0
     spent: float = 0.0
     parcel: str = ""
 

@@ -17,8 +17,13 @@ from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, Tic
 class Triage(Protocol):
     """Port of all that a user can do. A light object, made for each command or request, that knows its actor."""
 
-    def create(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[Outcome[Ticket]]:
-        """A `Triage` stores drafts; one outcome each, in order."""
+    def create(
+        self, drafts: Iterable[TicketDraft | Rejected], *, same_tickets: bool = False
+    ) -> Iterator[Outcome[Ticket]]:
+        """A `Triage` stores drafts; one outcome each, in order.
+
+        Raises `InputError` if known ids would get the texts of other tickets, unless they are the `same_tickets`.
+        """
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """A `Triage` classifies tickets and records the decisions."""
@@ -26,10 +31,13 @@ class Triage(Protocol):
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """A `Triage` routes tickets by its routing map, then delivers what is due."""
 
-    def run(self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan) -> Iterator[Outcome[Routed]]:
+    def run(
+        self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
+    ) -> Iterator[Outcome[Routed]]:
         """A `Triage` creates, classifies, routes in one pass; outcomes are at most `MOST_ROWS_LATE` rows out of order.
 
-        An outcome without a row: a delivery of a ticket, which an earlier run left, became a dead letter.
+        An outcome without a row: a delivery of a ticket, which an earlier run left, became a dead letter. Raises as
+        `create`.
         """
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:

@@ -9,10 +9,10 @@ from triage_cli.domain import times
 from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
 from triage_cli.domain.classifications import ClassifyPlan, Decided
 from triage_cli.domain.consultation import RoutePreview
-from triage_cli.domain.dedup import RewriteGuard
 from triage_cli.domain.deliveries import Routed, RoutePlan
 from triage_cli.domain.explanation.history import History, Why
 from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
+from triage_cli.domain.other_tickets import OtherTicketsGuard
 from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.reclassification import Flip, ReclassifyPlan
 from triage_cli.domain.runs import WHOLE, InputPart, Run
@@ -25,7 +25,7 @@ from triage_cli.service.classification.classify_run import ClassifyRun, to_ask
 from triage_cli.service.customer_erasure import forget
 from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.route_run import routed
-from triage_cli.service.intake.identities import check_rewritten
+from triage_cli.service.intake.identities import check_against_others
 from triage_cli.service.intake.import_tickets import Intake, Posted
 from triage_cli.service.intake.source_pull import SourcePull
 from triage_cli.service.pipeline import Pipeline, dead_letters
@@ -54,7 +54,7 @@ class LocalTriage:
         self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
         self._input_part = WHOLE  # of the input of the last run
-        self._rewrite_guard = RewriteGuard()
+        self._other_tickets_guard = OtherTicketsGuard()
 
     def stop(self) -> None:
         """Stop taking new work; what is in flight is completed and saved."""
@@ -77,13 +77,14 @@ class LocalTriage:
 
     @property
     def met(self) -> tuple[int, int]:
-        """Return how many known tickets were in the input so far, and how many of them have another text now."""
-        return self._rewrite_guard.met, self._rewrite_guard.rewritten
+        """Return how many known ids were in the input so far, and how many of them would get another ticket's text."""
+        return self._other_tickets_guard.met, self._other_tickets_guard.others
 
     @contextmanager
     def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
-        self._input_part, self._rewrite_guard = part, RewriteGuard(part.met, part.rewritten)
+        self._input_part = part
+        self._other_tickets_guard = OtherTicketsGuard(part.met, part.others, part.rows)
         stop, served = self._stop_control, self._services.served
         with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
@@ -94,29 +95,37 @@ class LocalTriage:
         categories, rules = self._services.categories, self._services.routing_map.rules
         category_renames.apply_renames(self._store, categories, rules, self._actor, run_id)
 
-    def create(self, drafts: Iterable[TicketDraft | Rejected], part: InputPart = WHOLE) -> Iterator[Outcome[Ticket]]:
-        """Store drafts; one outcome each, in order."""
+    def create(
+        self,
+        drafts: Iterable[TicketDraft | Rejected],
+        part: InputPart = WHOLE,
+        *,
+        same_tickets: bool = False,
+        judged: Callable[[], None] = lambda: None,
+    ) -> Iterator[Outcome[Ticket]]:
+        """Store drafts; one outcome each, in order. `judged` is called once the guard has passed all of them."""
         with self._recorded_run("create", part) as recorder:
-            intake = self._intake(recorder.context.run.run_id)
-            for outcomes in self._store_drafts(intake, self._until_stopped(drafts)):
+            intake = self._intake(recorder.context.run.run_id, same_tickets=same_tickets)
+            for outcomes in self._store_drafts(intake, self._until_stopped(drafts), judged):
                 recorder.add(outcomes)
                 yield from outcomes
 
     def _store_drafts(
-        self, intake: Intake, drafts: Iterator[TicketDraft | Rejected]
+        self, intake: Intake, drafts: Iterator[TicketDraft | Rejected], judged: Callable[[], None]
     ) -> Iterator[Sequence[Outcome[Ticket]]]:
         for draft in drafts:
             if isinstance(draft, Rejected) or draft.origin in ("row", "mail"):
-                yield from intake.chunks(chain([draft], drafts))
+                yield from intake.chunks(chain([draft], drafts), judged)
             else:
                 yield intake.posted([Posted(draft, None, Signature(self._actor, request_id.get()))])
 
     def check(self, drafts: Iterable[TicketDraft | Rejected]) -> None:
         """Raise `InputError` if an input seems to contain other tickets under known ids; nothing is stored."""
-        check_rewritten(self._store, self._until_stopped(drafts))
+        check_against_others(self._store, self._until_stopped(drafts))
 
-    def _intake(self, run_id: str, *, hold: bool = False) -> Intake:
-        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=self._rewrite_guard)
+    def _intake(self, run_id: str, *, same_tickets: bool, hold: bool = False) -> Intake:
+        guard = None if same_tickets else self._other_tickets_guard
+        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -205,11 +214,16 @@ class LocalTriage:
         part: InputPart = WHOLE,
         *,
         routes: bool = True,
+        same_tickets: bool = False,
+        judged: Callable[[], None] = lambda: None,
     ) -> Iterator[Outcome[Routed]]:
-        """Create, classify and route in one pass; if it `routes` not, nothing is sent."""
+        """Create, classify and route in one pass; if it `routes` not, nothing is sent.
+
+        `judged` is called once the guard has passed all drafts.
+        """
         with self._recorded_run("run", part) as recorder:
-            intake = self._intake(recorder.context.run.run_id, hold=True)
-            stored_chunks = intake.chunks(self._until_stopped(drafts))
+            intake = self._intake(recorder.context.run.run_id, same_tickets=same_tickets, hold=True)
+            stored_chunks = intake.chunks(self._until_stopped(drafts), judged)
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
                 for outcome in dead_letters(delivery_run) if routes else ():

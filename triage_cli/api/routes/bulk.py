@@ -21,6 +21,7 @@ from triage_cli.api.schemas import classification as classification_schemas
 from triage_cli.api.schemas import routing as routing_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
+from triage_cli.client import wire_drafts
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.deliveries import RoutePlan
 from triage_cli.domain.outcomes import Outcome
@@ -66,21 +67,25 @@ async def batch(
     plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
     drafts = islice(drafts_within_limit(drafts, server_state.limits.table_rows), query.limit)
-    outcomes: Iterable[Outcome[Any]]
-    if query.dry_run:
-        outcomes = dry_runs.previewed_rows(drafts, server_state.services.categories)
-    else:
-        outcomes = (
-            triage.run(drafts, plan, input_part, routes="route" in query.do)
-            if query.do
-            else triage.create(drafts, input_part)
-        )
+
+    def judged() -> None:
+        if uploaded_body.is_of_client:  # which sends the next part of its input now
+            response.put(wire_drafts.judged_line(triage.met))
 
     def make_lines() -> Iterator[str]:
+        outcomes: Iterable[Outcome[Any]]
+        if query.dry_run:
+            outcomes = dry_runs.previewed_rows(drafts, server_state.services.categories)
+        elif query.do:
+            routes, same_tickets = "route" in query.do, query.same_tickets
+            outcomes = triage.run(drafts, plan, input_part, routes=routes, same_tickets=same_tickets, judged=judged)
+        else:
+            outcomes = triage.create(drafts, input_part, same_tickets=query.same_tickets, judged=judged)
         with uploaded_body.file, request_lock:
             yield from outcome_lines(server_state, triage, outcomes)
 
-    return NdjsonResponse(server_state.stream_slots, make_lines, triage.stop, request_lock.renew)
+    response = NdjsonResponse(server_state.stream_slots, make_lines, triage.stop, request_lock.renew)
+    return response
 
 
 @router.post("/classify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)

@@ -46,7 +46,7 @@ def outcome_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iter
         hint = "run it again, and look into the server's log"
         problem = problems.problem_details(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
-        yield compact({"end": counts_by_action, "cost_usd": triage.paid, "met": triage.met}) + "\n"
+        yield compact({"end": counts_by_action, "cost_usd": triage.paid}) + "\n"
         return
     yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
 

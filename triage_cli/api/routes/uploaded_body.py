@@ -31,6 +31,11 @@ class UploadedBody(NamedTuple):
     hash: str
     body_type: str
 
+    @property
+    def is_of_client(self) -> bool:
+        """Return whether our own client has read and uploaded the drafts."""
+        return self.body_type == wire_drafts.DRAFTS_MEDIA_TYPE
+
 
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
@@ -60,7 +65,7 @@ def drafts_of_body(
 
     Raises `InputError` if the body is no table.
     """
-    if uploaded_body.body_type == wire_drafts.DRAFTS_MEDIA_TYPE:
+    if uploaded_body.is_of_client:
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
         return WHOLE, iter(())
@@ -70,9 +75,10 @@ def drafts_of_body(
 
 def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
-    earlier_counts = _json_object(body_file.readline(wire_outcomes.LONGEST_LINE)).get("met", [0, 0])
-    if not (isinstance(earlier_counts, list) and [_is_count(count) for count in earlier_counts] == [True, True]):
-        raise UsageError("the first line is not what was agreed on", hint="send a table, or use this version's client")
+    try:
+        earlier_part = wire_drafts.part_of(_json_object(body_file.readline(wire_outcomes.LONGEST_LINE)))
+    except wire_errors.ProtocolError as error:
+        raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
         while body_line := body_file.readline(wire_outcomes.LONGEST_LINE):
@@ -81,11 +87,7 @@ def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDr
             except wire_errors.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
-    return InputPart(*earlier_counts), uploaded_drafts()
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 1 << 53
+    return earlier_part, uploaded_drafts()
 
 
 def _json_object(body_line: bytes) -> Mapping[str, Any]:

@@ -93,6 +93,12 @@ class BatchQuery(QueryParameters):
         description="the system that the ids come from; else as recognised by the columns, or `import`",
         examples=["shop"],
     )
+    same_tickets: bool = Field(
+        False,
+        description="known ids get whatever text comes; else the request is refused if most of those that it meets "
+        "would get the text of another ticket",
+        examples=[False],
+    )
     classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT, examples=["local"])
     workers: WorkerCount | None = Field(None, description="calls in flight", examples=[8])
     max_cost: Usd | None = Field(

@@ -5,7 +5,8 @@ from contextlib import closing
 
 from triage_cli.domain import dedup, ids
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.dedup import Identified, RewriteGuard
+from triage_cli.domain.dedup import Identified
+from triage_cli.domain.other_tickets import OtherTicketsGuard
 from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
 from triage_cli.ports.storage import Store
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter
@@ -38,28 +39,18 @@ def _may_name_a_ticket(draft: TicketDraft) -> bool:
     return draft.origin != "mail" and ids.is_ticket_id(draft.external_id or "")
 
 
-def check_rewritten(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
+def check_against_others(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
     """Raise `InputError` if the drafts seem to be other tickets under known ids; nothing is stored."""
-    met = rewritten = 0
-    source = ""
+    guard, source = OtherTicketsGuard(), ""
     with closing(OccurrenceCounter()) as seen_identities:
         for chunk in bounded(drafts):
             identified_drafts = with_ticket_identities(
                 store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
             )
             seen_before = seen_identities.count([identified.identity for identified in identified_drafts])
-            identified_drafts = [
-                identified for identified, n in zip(identified_drafts, seen_before, strict=True) if not n
-            ]
             known_tickets = store.known([identified.identity for identified in identified_drafts])
-            met += len(known_tickets)
-            rewritten += sum(
-                known_tickets[i.identity].content_hash != i.content
-                for i in identified_drafts
-                if i.identity in known_tickets
-            )
+            for identified, n in zip(identified_drafts, seen_before, strict=True):
+                if not n and identified.identity in known_tickets:
+                    guard.meet(known_tickets[identified.identity], identified)
             source = identified_drafts[0].draft.source if identified_drafts else source
-    guard = RewriteGuard()
-    guard.add(met, rewritten)
-    if doubt := guard.doubt(source):
-        raise doubt
+    guard.judge(source)

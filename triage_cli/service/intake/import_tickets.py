@@ -1,6 +1,6 @@
 """Imports drafts as tickets, a chunk at a time: each is created, updated, unchanged or rejected."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
@@ -8,9 +8,10 @@ from typing import NamedTuple
 from triage_cli.domain import dedup, ids, times
 from triage_cli.domain.changes import Change, Conflict
 from triage_cli.domain.chunks import bounded
-from triage_cli.domain.dedup import Identified, RewriteGuard
+from triage_cli.domain.dedup import Identified
 from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.mail import threads
+from triage_cli.domain.other_tickets import OtherTicketsGuard
 from triage_cli.domain.outcomes import Action, Outcome
 from triage_cli.domain.source_pages import SourceCursor
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
@@ -29,12 +30,13 @@ IMPORT_TRIES = 5
 class Intake:
     """Stores drafts for one actor. With `hold`, the run `run_id` holds the new tickets.
 
-    `guard` continues the counts of the earlier parts of an input. `pulled` is for drafts of a pulled source.
+    `guard` stops an import of other tickets, and continues the counts of the earlier parts of an input; without one,
+    known ids get whatever text comes. `pulled` is for drafts of a pulled source.
     """
 
     def __init__(
         self, store: Store, actor: str, verdicts: Verdicts, run_id: str | None,
-        *, hold: bool = False, guard: RewriteGuard | None = None, pulled: PulledFrom | None = None,
+        *, hold: bool = False, guard: OtherTicketsGuard | None = None, pulled: PulledFrom | None = None,
     ) -> None:  # fmt: skip
         self._store = store
         self._draft_decider = DraftDecider(
@@ -44,14 +46,17 @@ class Intake:
             keeps_category=pulled.keeps_category if pulled else None,
         )
         self._signature = Signature(actor, request_id.get())
-        self._guard = guard or RewriteGuard()
+        self._guard = guard
         self._pulled = pulled
 
-    def chunks(self, drafts: Iterable[TicketDraft | Rejected]) -> Iterator[list[Outcome[Ticket]]]:
+    def chunks(
+        self, drafts: Iterable[TicketDraft | Rejected], judged: Callable[[], None] = lambda: None
+    ) -> Iterator[list[Outcome[Ticket]]]:
         """Store drafts and yield their outcomes in order. Raises `InputError` if they seem to be other tickets.
 
-        While one chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import
-        takes a third less time.
+        Nothing of a chunk that raises it is stored. Once the last chunk has passed, `judged` is called. While one
+        chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import takes a third
+        less time.
         """
         with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as import_saver:
             save_in_flight: tuple[_ImportChunk, Future[list[Conflict | None]]] | None = None
@@ -70,6 +75,9 @@ class Intake:
                     import_chunk,
                     import_saver.submit(self._store.save, [change for _, _, change in import_chunk.to_save]),
                 )
+                if self._guard is not None:
+                    self._guard.rows += len(chunk)
+            judged()
             if save_in_flight:
                 yield self._settled(save_in_flight[0], save_in_flight[1].result())
 
@@ -195,7 +203,7 @@ class Intake:
             imported = self._pulled.corrections.without_write_backs(imported, known)
         last_verdicts = self._imported_verdicts(imported, known)
         at = times.now()
-        met = rewritten = 0
+        guard = None if import_chunk.signatures else self._guard  # callers that come together are no input
         for identified in imported:
             row = identified.draft.row
             stored, repeated = known.get(identified.identity), row in import_chunk.repeats
@@ -203,9 +211,8 @@ class Intake:
             if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
                 decided = self._draft_decider.join_thread(identified, stored, at, signature)
             else:
-                if stored is not None and not repeated and not ids.is_forgotten(stored.identity):
-                    met += 1
-                    rewritten += identified.content != stored.content_hash
+                if guard is not None and stored is not None and not repeated:
+                    _meet(guard, stored, identified)
                 decided = self._draft_decider.decide(
                     identified, stored, at, last_verdicts, signature, repeated=repeated
                 )
@@ -217,11 +224,8 @@ class Intake:
                 import_chunk.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
                 if error is not None and self._pulled:
                     self._pulled.keep(identified.draft)
-        if self._pulled or import_chunk.signatures:
-            return
-        self._guard.add(met, rewritten)
-        if doubt := self._guard.doubt(imported[0].draft.source if imported else ""):
-            raise doubt
+        if guard is not None and imported:
+            guard.judge(imported[0].draft.source)
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
         """Return the forgotten tickets among these identities: a later export of them restores nothing."""
@@ -259,3 +263,9 @@ class _ImportChunk(NamedTuple):
     to_save: list[tuple[Identified, Action, Change]]
     changed: dict[str, Ticket]
     signatures: dict[int, Signature]
+
+
+def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, identified: Identified) -> None:
+    """Let the guard compare a known ticket with the text that its id comes with."""
+    if not identified.counts_occurrences and not ids.is_forgotten(known_ticket.identity):
+        guard.meet(known_ticket, identified)

@@ -105,7 +105,9 @@ def create(
             tables = input_tables.tables(session, opened_inputs, read_options)
             return preview_tables(session, printer, tables, input_options)
         session.config  # noqa: B018 - its mistakes are told before anything is read
-        input_streams = input_tables.looked_through(session, opened_inputs, read_options, pipes=True)
+        input_streams = opened_inputs
+        if not input_options.same_tickets:
+            input_streams = input_tables.looked_through(session, opened_inputs, read_options, pipes=True)
         tables = input_tables.tables(session, input_streams, read_options)
         input_tables.check_written(
             session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
@@ -115,7 +117,7 @@ def create(
             shows_progress, to_create = session.shows_progress(printer.format), partial(total_of, input_streams)
             create_bar = ProgressBar(session, "creating", shows_progress, to_create)
             create_outcomes = _create_outcomes(
-                create_bar, tables, rejections, create_counts, created_statuses, strict=input_options.strict
+                create_bar, tables, rejections, create_counts, created_statuses, input_options
             )
             printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
@@ -133,13 +135,12 @@ def _create_outcomes(
     rejections: RejectWriter,
     create_counts: Counter[str],
     created_statuses: set[str],
-    *,
-    strict: bool,
+    input_options: options.InputOptions,
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
-        rows_to_create = input_tables.until_rejected(table.rows) if strict else table.rows
-        interruptible_rows = create_bar.session.stopper.interruptible(rows_to_create)
-        for create_outcome in create_bar.session.triage.create(create_bar.over(interruptible_rows)):
+        rows_to_create = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
+        drafts = create_bar.over(create_bar.session.stopper.interruptible(rows_to_create))
+        for create_outcome in create_bar.session.triage.create(drafts, same_tickets=input_options.same_tickets):
             create_counts[create_outcome.action] += 1
             rejections.see(create_outcome, table)
             if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:

@@ -215,7 +215,9 @@ def run(
             tables = input_tables.tables(session, opened_inputs, read_options)
             tables = [earlier_answers.checked(table) for table in tables]
             return preview_tables(session, printer, tables, input_options)
-        input_streams = input_tables.looked_through(session, opened_inputs, read_options)
+        input_streams = opened_inputs
+        if not input_options.same_tickets:
+            input_streams = input_tables.looked_through(session, opened_inputs, read_options)
         tables = input_tables.tables(session, input_streams, read_options)
         check_columns(printer, tables)
         tables = [earlier_answers.checked(table) for table in tables]
@@ -226,9 +228,7 @@ def run(
         try:
             shows_progress, rows_to_run = session.shows_progress(printer.format), partial(total_of, input_streams)
             run_bar = ProgressBar(session, "running", shows_progress, rows_to_run)
-            run_outcomes = partial(
-                _run_outcomes, run_bar, classify_plan, run_summary, earlier_answers, strict=input_options.strict
-            )
+            run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, earlier_answers, input_options)
             print_rows(printer, tables, run_outcomes)
         finally:
             run_summary.close()
@@ -304,15 +304,18 @@ class RunSummary:
 
 
 def _run_outcomes(
-    run_bar: ProgressBar, classify_plan: ClassifyPlan, run_summary: RunSummary, earlier_answers: EarlierAnswers,
-    table: Table, *, strict: bool,
-) -> Iterator[RunOutcome]:  # fmt: skip
-    rows_to_run = input_tables.until_rejected(table.rows) if strict else table.rows
-    interruptible_rows = run_bar.session.stopper.interruptible(rows_to_run)
+    run_bar: ProgressBar,
+    classify_plan: ClassifyPlan,
+    run_summary: RunSummary,
+    earlier_answers: EarlierAnswers,
+    input_options: options.InputOptions,
+    table: Table,
+) -> Iterator[RunOutcome]:
+    triage, same_tickets = run_bar.session.triage, input_options.same_tickets
+    rows_to_run = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
+    drafts = run_bar.over(run_bar.session.stopper.interruptible(rows_to_run))
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
-    for run_outcome in in_order(
-        run_summary.of_rows(run_bar.session.triage.run(run_bar.over(interruptible_rows), classify_plan))
-    ):
+    for run_outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
         earlier_answers.check(table, run_outcome)
         run_summary.add(run_outcome)
         run_summary.rejections.see(run_outcome, table)
