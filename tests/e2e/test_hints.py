@@ -147,7 +147,7 @@ def test_a_remote_hints_at_no_database_of_its_own_and_its_caller_at_the_typed_re
     url, key = remote.env["TRIAGE_REMOTE"], remote.env["TRIAGE_API_KEY"]
     try:
         said = httpx.get(f"{url}/tickets/nope", headers={"X-API-Key": key}).json()
-        assert said["hint"].startswith("triage list shows the ids")
+        assert said["hint"].startswith("GET /tickets shows the ids")
         assert "; triage list shows the ids" in remote("show", "nope").stderr
         del remote.env["TRIAGE_REMOTE"]
         assert f"; triage --remote {url} list shows the ids" in remote("show", "nope", "--remote", url).stderr

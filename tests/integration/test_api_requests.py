@@ -14,6 +14,7 @@ from starlette.types import Message
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
 from triage_cli.api.ndjson import NdjsonResponse, StreamSlots
+from triage_cli.runtime.installation import USER_AGENT
 
 EXPOSED = "access-control-expose-headers"
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
@@ -204,3 +205,32 @@ def test_a_wrong_method_needs_no_description_of_the_interface(tmp_path: Path) ->
         assert {path: answer.headers["allow"] for path, answer in answers.items()} == methods
         assert {answer.status_code for answer in answers.values()} == {405}
         assert vars(running.server.config.app)["openapi_schema"] is None
+
+
+def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client: httpx.Client) -> None:
+    path = f"/tickets/{client.post('/tickets', json={'subject': 'asdf'}).json()['ticket_id']}"
+
+    def hints(**headers: str) -> list[str]:
+        lines = [
+            client.post("/verdicts", json={"verdicts": [{"name": "nobody", "category": "Billing"}]}, headers=headers),
+            client.post("/route", json={"selection": {"ids": [path.rpartition("/")[2]]}}, headers=headers),
+        ]
+        problems = [
+            client.get("/tickets/nobody", headers=headers), client.get("/tickets/new", headers=headers),
+            client.post(f"{path}/route", headers=headers), client.delete("/keys/nobody", headers=headers),
+        ]  # fmt: skip
+        items = [json.loads(one.text.splitlines()[0])["error"]["hint"] for one in lines]
+        return [*items, *(one.json()["hint"] for one in problems)]
+
+    assert hints() == [
+        "GET /tickets shows the ids; the last 6 characters of a ticket_id are enough",
+        "POST /tickets/{ticket_id}/classify, or give a verdict",
+        "GET /tickets shows the ids; the last 6 characters of a ticket_id are enough",
+        "a status is typed as GET /tickets?status=new",
+        "POST /tickets/{ticket_id}/classify, or give a verdict",
+        "this takes the role admin",
+    ]
+    ours = hints(**{"User-Agent": USER_AGENT})
+    assert ours[0] == "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    assert ours[1] == "triage classify it, or give a verdict"
+    assert not [hint for hint in ours if "GET" in hint]

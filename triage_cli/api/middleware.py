@@ -15,12 +15,14 @@ from triage_cli.api.request_limits import limited_body
 from triage_cli.api.request_permits import FailedKeys
 from triage_cli.api.server_log import RequestLog, error_log
 from triage_cli.api.server_state import ServerState
+from triage_cli.api.spoken_hints import is_for_command_line
 from triage_cli.client.wire_outcomes import LINES_MEDIA_TYPE
 from triage_cli.domain.api_keys import ROLES
 from triage_cli.domain.errors import RateLimitedError, RefusedError, TriageError, UnauthenticatedError
 from triage_cli.runtime.resource_exhaustion import lack_of
 from triage_cli.service.run_context import request_id
 
+COMMAND_LINE = "triage/"  # how the User-Agent of our command line begins, whatever its version
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
 QUERY = "triage.query"  # where a scope has the query, which telemetry must not see
 
@@ -46,6 +48,7 @@ class AccessMiddleware:
         if self._server_state.draining or _has_two_lengths(scope):  # so that the next one comes over another connection
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
+        is_for_command_line.set(Headers(scope=scope).get("user-agent", "").startswith(COMMAND_LINE))
         self._server_state.metrics.count_request()
         path, scope = _path_and_scope(scope, self._root_path)
         try:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from triage_cli.api.server_log import error_log
+from triage_cli.api.spoken_hints import spoken
 from triage_cli.domain.errors import (
     STORE_ERRORS,
     BusyError,
@@ -33,14 +34,14 @@ def status_title(status: int) -> str:
 
 
 def problem_details(error: TriageError) -> dict[str, Any]:
-    """Return the problem details (RFC 9457) of an error; `hint` says what to do next.
+    """Return the problem details (RFC 9457) of an error; `hint` says to this caller what to do next.
 
     What a database's error says goes into the log: callers, who may have no key, are not told where the database is.
     """
     if isinstance(error, STORE_ERRORS):
         error_log.warning("the database cannot be used: %s", error.sentence())
         error = UnavailableError("the database cannot be used", hint="the server's log says why")
-    return _problem_details(error.http_status, error.code, error.message, error.hint)
+    return _problem_details(error.http_status, error.code, error.message, spoken(error.hint))
 
 
 def _problem_details(status: int, code: str, detail: str, hint: str = "") -> dict[str, Any]:

@@ -24,8 +24,8 @@ LONGEST_LINE = 16 << 20
 _ACTIONS_BY_NAME: Mapping[str, Action] = {action.value: action for action in Action}
 
 
-def outcome_line(outcome: Outcome[Any]) -> str:
-    """Return an outcome as a line of a stream."""
+def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> str:
+    """Return an outcome as a line of a stream; `spoken` returns a hint in the words of the caller."""
     wire_outcome: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
     if isinstance(outcome.value, Flip):
         wire_outcome["flip"] = outcome.value._asdict()
@@ -34,7 +34,7 @@ def outcome_line(outcome: Outcome[Any]) -> str:
     elif (ticket_record := outcome_record(outcome)) is not None:
         wire_outcome["ticket"] = ticket_record
     if outcome.error is not None:
-        wire_outcome["error"] = error_fields(outcome.error)
+        wire_outcome["error"] = error_fields(outcome.error) | {"hint": spoken(outcome.error.hint)}
     return compact(wire_outcome)
 
 

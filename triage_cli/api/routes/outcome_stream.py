@@ -9,6 +9,7 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.schemas import bulk as outcome_schemas
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
+from triage_cli.api.spoken_hints import spoken
 from triage_cli.client import wire_outcomes
 from triage_cli.domain.errors import TriageError, UnavailableError
 from triage_cli.domain.json_values import compact
@@ -37,7 +38,7 @@ def outcome_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iter
     try:
         for outcome in outcomes:
             counts_by_action[outcome.action] += 1
-            yield wire_outcomes.outcome_line(outcome) + "\n"
+            yield wire_outcomes.outcome_line(outcome, spoken) + "\n"
         _raise_if_stopping(server_state)
     except TriageError as error:
         problem = problems.problem_details(error)
