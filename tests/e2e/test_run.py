@@ -107,7 +107,7 @@ def test_the_same_file_twice_gives_the_same_output(fitted: Cli) -> None:
 
 
 def test_a_row_twice_in_one_input_is_answered_twice(fitted: Cli) -> None:
-    went = parsed(fitted("run", "-o", "csv", stdin="id,subject\n1,bad invoice\n1,bad invoice\n").stdout)
+    went = parsed(fitted("run", "-o", "csv", stdin="id,subject\n1,refund my invoice\n1,refund my invoice\n").stdout)
     assert went[1] == went[2]
     went = parsed(fitted("run", "-o", "csv", stdin="subject\nrefund me\nrefund me\n").stdout)
     assert went[1][1] != went[2][1]
@@ -145,7 +145,7 @@ def test_jsonl_and_json(fitted: Cli) -> None:
 
 def test_json_in(fitted: Cli) -> None:
     items = [
-        {"id": "1", "subject": "bad invoice", "tags": ["a", "b"], "n": 3},
+        {"id": "1", "subject": "refund my invoice", "tags": ["a", "b"], "n": 3},
         {"id": "2", "subject": "it crashes", "when": None},
         {"nothing": "here"},
     ]
@@ -154,7 +154,7 @@ def test_json_in(fitted: Cli) -> None:
         went = [json.loads(line) for line in done.stdout.splitlines()]
         assert done.returncode == 3
         assert [r["triage_status"] for r in went] == ["routed", "routed", "rejected"]
-        assert [r["subject"] for r in went[:2]] == ["bad invoice", "it crashes"]
+        assert [r["subject"] for r in went[:2]] == ["refund my invoice", "it crashes"]
         assert parsed(fitted("run", "-o", "csv", stdin=text).stdout)[0][-7:] == ADDED
 
 
@@ -374,7 +374,7 @@ def test_what_run_printed_is_the_same_tickets_where_it_is_read_again(fitted: Cli
     assert "1 updated" in fitted("create", stdin=printed_.replace("pleas refnd", "please refund")).stderr
     (after,) = map(json.loads, fitted("list").stdout.splitlines())
     assert (after["ticket_id"], after["extra"]) == (before["ticket_id"], {})
-    assert after["description"] == "please bad invoice"
+    assert after["description"] == "please refund my invoice"
 
 
 def test_a_dry_run_shows_what_would_be_stored_and_does_nothing(cli: Cli) -> None:

@@ -303,7 +303,7 @@ def test_dates_that_stay_unread_are_told_with_the_reason() -> None:
 
 
 def test_rows_in_are_rows_out_but_blank_lines(fitted: Cli) -> None:
-    done = fitted("run", "-o", "csv", stdin='subject,description\na,refund\n,\n"",""\n   \n\nc,login\n')
+    done = fitted("run", "-o", "csv", stdin='subject,description,n\na,refund,\n,,1\n"","",1\n   \n\nc,login,\n')
     assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["subject", "a", "", "", "c"]
     assert done.returncode == 3
     assert "2 created, 0 updated, 0 unchanged, 2 rejected" in done.stderr
@@ -311,6 +311,71 @@ def test_rows_in_are_rows_out_but_blank_lines(fitted: Cli) -> None:
     assert [json.loads(line)["triage_status"] == "rejected" for line in done.stdout.splitlines()] == [
         False, True, True, True, False,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_rows_of_delimiters_alone_are_blank_lines(fitted: Cli, delimiter: str) -> None:
+    """Spreadsheets leave hundreds behind the last row."""
+    ticket = delimiter.join(("T-1", "Refund", "charged twice"))
+    blank = f"{delimiter * 2}\n" * 500 + f' {delimiter}""{delimiter}\n'
+    table = delimiter.join(("id", "subject", "description")) + f"\n{blank}{ticket}\n{blank}"
+    done = fitted("create", stdin=table)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "1 created, 0 updated, 0 unchanged, 0 rejected")
+    done = fitted("run", "-o", "csv", stdin=table)
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)
+
+
+@pytest.mark.parametrize("output", ["csv", "jsonl"])
+def test_priorities_that_stay_unread_are_told_with_the_reason(fitted: Cli, output: str) -> None:
+    columns = ("id", "subject", "Priorität")
+    rows = [("1", "a", "hoch"), ("2", "b", "Riesig"), ("3", "c", "7"), ("4", "d", "Mega"), ("5", "e", "")]
+    lines = [",".join(row) for row in (columns, *rows)]
+    if output == "jsonl":
+        lines = [json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in rows]
+    for command in (("create",), ("run",), ("create", "--dry-run")):
+        done = fitted(*command, stdin="\n".join(lines))
+        first = 3 if output == "csv" else 2
+        assert (
+            f"note: Priorität of 2 row(s) stayed unread, first on line {first}: its values are no known priorities; "
+            "write low, normal, high or urgent\n"
+        ) in done.stderr
+        assert (
+            f"note: Priorität of 1 row(s) stayed unread, first on line {first + 1}: its values are numbers"
+            in done.stderr
+        )
+    assert "note" not in fitted("create", stdin="id,subject,priority\n1,a,high\n").stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "header", "row"),
+    [
+        ("cp932", "チケット番号,件名,本文,優先度,作成日時,メールアドレス,担当者", "高,2026年11月30日(月) 14時05分"),
+        ("gb18030", "工单编号,标题,问题描述,优先级,创建时间,客户邮箱,负责人", "较高,2026-11-30 下午 2:05:00"),
+        ("big5", "工單編號,主題,內容,優先級,建立時間,電子郵件,負責人", "高,2026/11/30 下午 02:05"),
+        ("euc-kr", "티켓번호,제목,문의내용,우선순위,접수일시,이메일,담당자", "높음,2026. 11. 30. 오후 2:05"),
+        (
+            "utf-8",
+            "Vorgangsnr,Betreff,Anliegen,Wichtigkeit Priorität,Eingang,E-Mail,Bearbeiter",
+            "wichtig,30.11.2026 14:05",
+        ),
+    ],
+)
+def test_exports_of_helpdesks_in_other_scripts_need_no_mapping(encoding: str, header: str, row: str) -> None:
+    columns = header.replace("Wichtigkeit ", "").split(",")
+    text = (
+        f"{','.join(columns)}\n"
+        + f"{columns[0]}-1,{columns[1]} {columns[1]},{columns[2]},{row},a@b.example,{columns[6]}\n" * 3
+    )
+    table = opened(text.encode(encoding))
+    assert table.taken.startswith(
+        f"subject ← {columns[1]}, description ← {columns[2]}, customer_id ← {columns[5]}, priority ← {columns[3]}, "
+        f"created_at ← {columns[4]}, external_id ← {columns[0]}; "
+    )
+    assert table.unused == (columns[6],)
+    draft = next(table.rows)
+    assert isinstance(draft, TicketDraft)
+    assert (draft.priority, draft.created_at, draft.customer_id) == ("high", "2026-11-30T14:05:00Z", "a@b.example")
+    assert table.remarks() == []
 
 
 @pytest.mark.parametrize("command", ["create", "run"])

@@ -41,6 +41,7 @@ def test_a_plain_table_gives_whole_drafts() -> None:
         )
     ]
     assert table.columns == ("id", "subject", "description", "customer_id", "priority", "created_at", "channel")
+    assert table.unused == ("channel",)
     assert table.taken == (
         "subject ← subject, description ← description, customer_id ← customer_id, priority ← priority, "
         "created_at ← created_at, external_id ← id; utf-8, ','"
@@ -176,7 +177,7 @@ def test_rows_that_are_no_tickets_are_rejected_and_the_rest_goes_on() -> None:
         "2,,\n"
         "3,text,more,and more\n"
         "4,text,more,,\n"
-        ",,\n"
+        "-,,\n"
         "5,short\n"
         "6,NULL,n/a\n"
         "7,nul\0byte,\n"

@@ -15,11 +15,13 @@ from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.domain.errors import InputError, UsageError
 from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.readers.column_mapping import listing
 from triage_cli.readers.mail_files import MailFolder
 from triage_cli.readers.table import ReadOptions, Table
 from triage_cli.readers.table_reader import open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
+MOST_UNUSED = 12  # columns without a field that are named
 PIPE_BYTES = 1 << 16  # that are read at once from a piped input to a temporary file
 
 
@@ -74,7 +76,8 @@ def tables(session: CommandContext, named_inputs: Sequence[NamedInput], read_opt
         input_table = open_table(stream, input_name, read_options)
         prefix = f"{input_name}: " if len(named_inputs) > 1 else ""
         if input_table.taken:
-            session.say(f"{prefix}{input_table.taken}")
+            unused = f"; extra ← {listing(input_table.unused, MOST_UNUSED)}" if input_table.unused else ""
+            session.say(f"{prefix}{input_table.taken}{unused}")
         for note in input_table.notes:
             session.say(f"{prefix}note: {note}")
         if read_options.limit is not None:

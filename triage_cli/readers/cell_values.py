@@ -48,16 +48,24 @@ def plain_id(cell: str) -> str:
 _PRIORITIES = {
     "urgent": "urgent critical blocker highest emergency immediate veryhigh p0 p1 sev0 sev1 s1 prio1 showstopper "
     "kritisch dringend sehrhoch sofort hochste notfall critique bloquant urgente urgentissimo tresurgent treshaute "
-    "treselevee critica critico muyalta muitoalta maxima massima altissima spoedeisend zeerhoog hoogste spoed",
+    "treselevee critica critico muyalta muitoalta maxima massima altissima spoedeisend zeerhoog hoogste spoed "
+    "sehrdringend dringlich eilig eilt muyurgente muitourgente moltourgente zeerdringend "
+    "緊急 至急 大至急 最優先 最高 急いで 今すぐ 紧急 非常紧急 特急 致命 긴급 매우높음 매우긴급 최고 가장높음",
     "high": "high major important p2 sev2 s2 prio2 hoch wichtig haute eleve elevee important importante majeur majeure "
-    "alta alto elevada elevado hoog",
+    "alta alto elevada elevado hoog sehrwichtig 高 高い 高め 重要 较高 較高 높음 상 중요",
     "normal": "normal medium med moderate average standard regular default p3 sev3 s3 prio3 mittel moyenne moyen media "
-    "medio mediana normale moderee moderada gemiddeld normaal middel",
+    "medio mediana normale moderee moderada gemiddeld normaal middel "
+    "中 中程度 普通 通常 標準 标准 一般 中等 正常 보통 중간 중 일반",
     "low": "low minor trivial lowest verylow planning p4 p5 sev4 sev5 s4 s5 prio4 prio5 cosmetic niedrig gering "
     "sehrniedrig niedrigste basse faible mineur mineure tresbasse baixa baixo muitobaixa baja bajo muybaja bassa basso "
-    "molltobassa minima laag zeerlaag laagste",
+    "molltobassa moltobassa minima laag zeerlaag laagste "
+    "低 低い 低め 最低 軽微 轻微 輕微 较低 較低 낮음 하 매우낮음 가장낮음 경미",
 }
-_PRIORITY_BY_WORD = {word: name for name, spellings in _PRIORITIES.items() for word in spellings.split()}
+_PRIORITY_BY_WORD = {
+    word if word.isascii() else plain(word): name
+    for name, spellings in _PRIORITIES.items()
+    for word in spellings.split()
+}
 
 
 def priority(cell_text: str, priority_numbers: Mapping[str, str]) -> str | None:
@@ -75,3 +83,10 @@ def priority(cell_text: str, priority_numbers: Mapping[str, str]) -> str | None:
             priorities.pop() if len(priorities) == 1 else None
         )
     return known_priority
+
+
+def unread_priority_reason(cell_text: str) -> str:
+    """Return why a priority stayed unread."""
+    if plain(cell_text).isdigit():
+        return "are numbers, and nothing says which is the urgent end; write low, normal, high or urgent"
+    return "are no known priorities; write low, normal, high or urgent"

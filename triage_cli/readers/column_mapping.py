@@ -1,4 +1,4 @@
-"""Matches columns to ticket fields: by the names of a helpdesk, common words of seven languages, or their content."""
+"""Matches columns to ticket fields: by the names of a helpdesk, common words of ten languages, or their content."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -242,6 +242,15 @@ def no_id_note(column_mapping: MatchedColumns, columns: Sequence[str], mapping: 
         "no column is an id, so tickets are recognised by their content; "
         f"--map external_id=COLUMN names one of the columns without a field: {id_candidates}"
     )
+
+
+def unused_columns(
+    column_mapping: MatchedColumns, columns: Sequence[str], our_columns: AbstractSet[str]
+) -> tuple[str, ...]:
+    """Return the names of the columns without a field, which go to `extra`."""
+    used_indexes = {*column_mapping.fields.values()}
+    unused = (name for index, name in enumerate(columns) if index not in used_indexes and name not in our_columns)
+    return tuple(dict.fromkeys(name for name in unused if name.strip()))
 
 
 def mapping_summary(column_mapping: MatchedColumns, columns: Sequence[str], *how_read: str) -> str:

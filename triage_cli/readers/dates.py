@@ -1,12 +1,12 @@
-"""Reads dates and times in any common format, decides the order of day and month, and counts the unread dates."""
+"""Reads dates and times in any common format, and decides the order of day and month."""
 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from typing import NamedTuple
 
 from triage_cli.domain.times import whole_second
 from triage_cli.readers.cell_values import plain
+from triage_cli.readers.eastern_dates import with_western_marks
 
 _MONTHS = {
     word: number
@@ -31,8 +31,8 @@ _DATE_FORMS = (
     *(
         re.compile(form + _TIME_OF_DAY, re.IGNORECASE)
         for form in (
-            r"^(?P<y>\d{4})年(?P<m>\d{1,2})月(?P<d>\d{1,2})日",
             r"^(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})",
+            r"^(?P<y>\d{4})\. ?(?P<m>\d{1,2})\. ?(?P<d>\d{1,2})\.?",
             r"^(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<y>\d{4}|\d\d)",
             _WEEKDAY + r"(?P<d>\d{1,2})(?:st|nd|rd|th|\.)?(?: (?:of|de) |[ /.-])"
             r"(?P<month>[^\W\d]{3,9})\.?,?(?: de |[ /.-])(?P<y>\d{4}|\d\d)",
@@ -111,6 +111,8 @@ def _date_of_text(date_text: str, *, day_first: bool | None) -> datetime | None:
         return _from_seconds(int(date_text[:10]), 10)
     if _EXCEL_DATE.match(date_text):
         return _EXCEL_START + timedelta(days=float(date_text), milliseconds=500)
+    if not date_text.isascii():
+        date_text = with_western_marks(date_text)
     for date_form in _DATE_FORMS:
         if match := date_form.match(date_text):
             try:
@@ -164,34 +166,9 @@ def _zone_offset(zone_text: str) -> int | None:
     return None if zone_hours is None else zone_hours * 60
 
 
-class _UnreadCount(NamedTuple):
-    number: int = 0
-    line: int = 0  # of the first one
-
-
-class UnreadDates:
-    """The unread dates of one column; `contradictory` if its rows prove both orders of day and month."""
-
-    def __init__(self, column_name: str, *, contradictory: bool = False) -> None:
-        self._column_name = column_name
-        self._contradictory = contradictory
-        self._unread_counts = {True: _UnreadCount(), False: _UnreadCount()}
-
-    def add(self, date_text: str, line: int) -> None:
-        """Count one unread date on this line."""
-        ambiguous = is_ambiguous_date(date_text)
-        unread_count, first_line = self._unread_counts[ambiguous]
-        self._unread_counts[ambiguous] = _UnreadCount(unread_count + 1, first_line or line)
-
-    def remarks(self) -> list[str]:
-        """Return a sentence for each reason why dates stayed unread; it quotes no cell, which may be any text."""
-        order_problem = (
-            "rows use both orders of day and month" if self._contradictory else "no row proves which is the day"
-        )
-        ambiguous = f"have two readings, and {order_problem}; write them as 2024-04-03"
-        return [
-            f"{self._column_name} of {unread.number:,} row(s) stayed unread, first on line {unread.line}: its values "
-            f"{ambiguous if is_ambiguous else 'are no known dates'}"
-            for is_ambiguous, unread in self._unread_counts.items()
-            if unread.number
-        ]
+def unread_date_reason(date_text: str, *, contradictory: bool) -> str:
+    """Return why a date stayed unread; `contradictory` if its column proves both orders of day and month."""
+    if not is_ambiguous_date(date_text):
+        return "are no known dates"
+    order_problem = "rows use both orders of day and month" if contradictory else "no row proves which is the day"
+    return f"have two readings, and {order_problem}; write them as 2024-04-03"

@@ -11,9 +11,10 @@ from triage_cli.domain.serialization import TICKET_KEYS
 from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none, text_or_none
-from triage_cli.readers.dates import UnreadDates, moment
+from triage_cli.readers.dates import moment
 from triage_cli.readers.non_ticket_rows import non_ticket_reason
 from triage_cli.readers.records import Record, Records
+from triage_cli.readers.unread_cells import UnreadCells
 
 _CellReader = Callable[[str], tuple[str | None, str]]
 _NO_EXTRA: Mapping[str, Any] = {}
@@ -37,14 +38,21 @@ class RowMapping(NamedTuple):
     numbered: bool = False  # whether several records may share a line, so that each has a number
 
 
+class UnreadFields(NamedTuple):
+    """What counts the priorities and the dates that stay unread."""
+
+    priorities: UnreadCells
+    dates: UnreadCells
+
+
 def row_drafts(
-    records: Records, row_mapping: RowMapping, unread_dates: UnreadDates
+    records: Records, row_mapping: RowMapping, unread_fields: UnreadFields
 ) -> Iterator[TicketDraft | Rejected]:
     """Yield a draft or a rejection for every record except blank lines, in the order of the input.
 
-    Dates that cannot be read are added to `unread_dates`.
+    A line of delimiters alone is blank too. Priorities and dates that cannot be read are added to `unread_fields`.
     """
-    row_mapper = _RowMapper(row_mapping, records.raw, unread_dates)
+    row_mapper = _RowMapper(row_mapping, records.raw, unread_fields)
     row = 0
     for record in records:
         draft_or_rejection = row_mapper.draft_or_rejection(record, row)
@@ -56,10 +64,10 @@ def row_drafts(
 class _RowMapper:
     """Makes tickets of records, as the row mapping says; `raw` returns the original text of the last record."""
 
-    def __init__(self, row_mapping: RowMapping, raw: Callable[[], str], unread_dates: UnreadDates) -> None:
+    def __init__(self, row_mapping: RowMapping, raw: Callable[[], str], unread_fields: UnreadFields) -> None:
         self._row_mapping = row_mapping
         self._raw = raw
-        self._unread_dates = unread_dates
+        self._unread_fields = unread_fields
         self._column_count = column_count = len(row_mapping.column_names)
         # A field without a column reads an extra empty cell after the last one.
         (
@@ -97,6 +105,8 @@ class _RowMapper:
 
     def draft_or_rejection(self, record: Record, row: int) -> TicketDraft | Rejected | None:
         """Return the draft of a record, or its rejection; None for a blank line, which is no row."""
+        if record.item is None and record.cells and not record.problem and not any(map(str.strip, record.cells)):
+            return None
         row_cells, problem = self._row_cells(record)
         text_or_none = self._text_or_none
         subject, description = (
@@ -113,9 +123,10 @@ class _RowMapper:
         extra = self._row_extra(record, row_cells)
         if unread_priority:
             extra[self._row_mapping.column_names[self._priority_index]] = unread_priority
+            self._unread_fields.priorities.add(unread_priority, record.line)
         if unread_time:
             extra[self._row_mapping.column_names[self._created_index]] = unread_time
-            self._unread_dates.add(unread_time, record.line)
+            self._unread_fields.dates.add(unread_time, record.line)
         return TicketDraft(
             row=row,
             line=record.line,

@@ -31,7 +31,7 @@ class Table(NamedTuple):
 
     JSON has no delimiter. `headed` if there is a header row. `remarks` returns sentences that are known only after the
     rows were read: about repaired bytes and unread dates. `trusts_ids` if an id never names another ticket than before,
-    so that texts need not be compared. `added` are the columns that `run` adds.
+    so that texts need not be compared. `added` are the columns that `run` adds, `unused` those without a field.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +45,7 @@ class Table(NamedTuple):
     remarks: Callable[[], list[str]] = list
     trusts_ids: bool = False
     added: tuple[str, ...] = added_keys()
+    unused: tuple[str, ...] = ()
 
     def earlier_indexes(self) -> list[int]:
         """Return the indexes of the columns that an earlier `run` added, the ticket's id first; empty without them."""

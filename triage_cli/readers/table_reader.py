@@ -3,6 +3,7 @@
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from typing import BinaryIO, NamedTuple
@@ -10,11 +11,19 @@ from typing import BinaryIO, NamedTuple
 from triage_cli.domain.errors import InputError
 from triage_cli.domain.serialization import added_keys
 from triage_cli.readers import mail_html
-from triage_cli.readers.column_mapping import MatchedColumns, has_text, mapping_summary, match_columns, no_id_note
+from triage_cli.readers.cell_values import unread_priority_reason
+from triage_cli.readers.column_mapping import (
+    MatchedColumns,
+    has_text,
+    mapping_summary,
+    match_columns,
+    no_id_note,
+    unused_columns,
+)
 from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, EscapedRecords
 from triage_cli.readers.csv_reader import CsvRecords
 from triage_cli.readers.csv_sample import CsvSample, delimiter_of, take_csv_sample
-from triage_cli.readers.dates import UnreadDates, date_orders, is_ambiguous_date
+from triage_cli.readers.dates import date_orders, is_ambiguous_date, unread_date_reason
 from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, decoded_blocks, decoder_for, wrong_encoding
 from triage_cli.readers.header_row import AfterHeader, check_column_count, empty_columns, find_header, no_text_column
 from triage_cli.readers.input_format import HEAD_SIZE, format_of, read_head, refuse_non_tables
@@ -23,8 +32,9 @@ from triage_cli.readers.json_reader import JsonRecords, json_cell
 from triage_cli.readers.mail_files import MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
-from triage_cli.readers.row_mapping import RowMapping, row_drafts
+from triage_cli.readers.row_mapping import RowMapping, UnreadFields, row_drafts
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
+from triage_cli.readers.unread_cells import UnreadCells
 
 LONGEST_HEAD = 16 * LONGEST  # bytes that are examined if the first object is long, as with an attachment
 
@@ -50,20 +60,24 @@ class _TableInput(NamedTuple):
         columns: Sequence[str],
         rows: Sequence[Sequence[str]],
         records: "_RecordReader",
-    ) -> tuple[bool | None, UnreadDates]:
+    ) -> tuple[bool | None, UnreadFields]:
         """Return whether the day comes first in dates, decided by the first rows, or by all if these are ambiguous.
 
-        With it comes what counts the dates that stay unread.
+        With it comes what counts the priorities and the dates that stay unread.
         """
-        column = matched_columns.fields.get("created_at")
+        column, priority_column = map(matched_columns.fields.get, ("created_at", "priority"))
+        unread_priorities = UnreadCells(
+            "" if priority_column is None else columns[priority_column].strip(), unread_priority_reason
+        )
         if column is None:
-            return None, UnreadDates("")
+            return None, UnreadFields(unread_priorities, UnreadCells("", str))
         date_cells = [row[column] for row in rows if column < len(row)]
         proven_orders = date_orders(date_cells)
         if not proven_orders and self.begin is not None and not self.whole and any(map(is_ambiguous_date, date_cells)):
             proven_orders = self._search_order(column, records)
-        unread_dates = UnreadDates(columns[column].strip(), contradictory=len(proven_orders) > 1)
-        return proven_orders.pop() if len(proven_orders) == 1 else None, unread_dates
+        reason = partial(unread_date_reason, contradictory=len(proven_orders) > 1)
+        unread_fields = UnreadFields(unread_priorities, UnreadCells(columns[column].strip(), reason))
+        return proven_orders.pop() if len(proven_orders) == 1 else None, unread_fields
 
     def _search_order(self, column: int, records: "_RecordReader") -> set[bool]:
         """Search the whole input for a row that proves the order of day and month."""
@@ -128,7 +142,7 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
             return EscapedRecords(csv_blocks, csv_sample.delimiter, len(columns), csv_sample.escapes)
         return CsvRecords(csv_blocks, csv_sample.delimiter, len(columns))
 
-    day_first, unread_dates = table_input.day_order(
+    day_first, unread_fields = table_input.day_order(
         matched_columns, columns, csv_sample.rows[header_row.before :], csv_records
     )
     row_mapping = RowMapping(
@@ -157,7 +171,7 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         ),
         row_mapping.source,
         islice(
-            without_totals(row_drafts(ticket_records, row_mapping, unread_dates), csv_sample.delimiter), options.limit
+            without_totals(row_drafts(ticket_records, row_mapping, unread_fields), csv_sample.delimiter), options.limit
         ),
         csv_sample.delimiter,
         tuple(
@@ -167,8 +181,9 @@ def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
         ),
         table_input.name,
         header_row.before > 0,
-        _later_remarks(decoder, unread_dates),
+        _later_remarks(decoder, unread_fields),
         added=added_keys(options.prefix),
+        unused=unused_columns(matched_columns, columns, row_mapping.our_columns),
     )
 
 
@@ -205,7 +220,7 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
     def json_records(json_blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(json_blocks, columns, by_line=json_layout.by_line, start=json_layout.start)
 
-    day_first, unread_dates = table_input.day_order(matched_columns, columns, sample_rows, json_records)
+    day_first, unread_fields = table_input.day_order(matched_columns, columns, sample_rows, json_records)
     empty_list = "" if json_layout.sample else "the input has no items"
     id_index = None if read_options.mapping.get("external_id") else matched_columns.fields.get("external_id")
     row_mapping = RowMapping(
@@ -224,18 +239,19 @@ def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
         columns,
         mapping_summary(matched_columns, columns, "JSON Lines" if json_layout.by_line else "JSON"),
         row_mapping.source,
-        islice(row_drafts(json_records(table_input.blocks()), row_mapping, unread_dates), read_options.limit),
+        islice(row_drafts(json_records(table_input.blocks()), row_mapping, unread_fields), read_options.limit),
         "",
         tuple(filter(None, (no_id_note(matched_columns, columns, read_options.mapping), html_note, empty_list))),
         table_input.name,
-        remarks=_later_remarks(table_input.decoder, unread_dates),
+        remarks=_later_remarks(table_input.decoder, unread_fields),
         added=added_keys(read_options.prefix),
+        unused=unused_columns(matched_columns, columns, row_mapping.our_columns),
     )
 
 
-def _later_remarks(decoder: Decoder, unread_dates: UnreadDates) -> Callable[[], list[str]]:
-    """Return what tells, once the rows of the table were read, of repaired bytes and unread dates."""
-    return lambda: [*decoder.remarks(), *unread_dates.remarks()]
+def _later_remarks(decoder: Decoder, unread_fields: UnreadFields) -> Callable[[], list[str]]:
+    """Return what tells, once the rows of the table were read, of repaired bytes and unread cells."""
+    return lambda: [*decoder.remarks(), *unread_fields.priorities.remarks(), *unread_fields.dates.remarks()]
 
 
 def _head_text(table_input: _TableInput) -> str:
