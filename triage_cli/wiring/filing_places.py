@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 
 from triage_cli.config import Config
 from triage_cli.config.http_destination import HttpSpec
-from triage_cli.config.templates.jinja import is_template, leaves
 from triage_cli.domain.filed_items import Nearness
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -37,8 +36,7 @@ def same_place_warnings(config: Config, source: str) -> Iterator[str]:
         if spec.http is None or nearness(config, source, name) != Nearness.SAME_PLACE:
             continue
         place = f"sources.{source} lists what destinations.{name} makes"
-        written = [text for tree in (spec.http.body, spec.http.form) for _, text in leaves(tree, "")]
-        if not any("delivery_id" in text for text in written):
+        if not any("delivery_id" in text for text in _templates(spec.http)):
             yield (
                 f"{place}, and no {{{{ delivery_id }}}} in its body tells it from a ticket: "
                 "each run would make one more of what the last run has made; put it into the body"
@@ -56,8 +54,14 @@ def _makes_items(http: HttpSpec) -> bool:
     """Return whether a request makes something new: it is a POST that names no ticket of the helpdesk."""
     if http.method != "POST" or "external_id" in f"{http.url or ''}{http.endpoint}":
         return False
-    values = [text for tree in (http.body, http.form) for _, text in leaves(tree, "")]
-    return not any("".join(text.split()) == "{{ticket.external_id}}" for text in values)
+    return not any("".join(text.split()) == "{{ticket.external_id}}" for text in _templates(http))
+
+
+def _templates(http: HttpSpec) -> list[str]:
+    """Return the templates of a request's body."""
+    from triage_cli.config.templates.jinja import leaves  # jinja2, which most commands need not
+
+    return [text for tree in (http.body, http.form) for _, text in leaves(tree, "")]
 
 
 def _place(url: str) -> tuple[str, tuple[str, ...]]:
@@ -69,7 +73,7 @@ def _place(url: str) -> tuple[str, tuple[str, ...]]:
         return "", ()
     path = []
     for part in parts.path.strip("/").split("/"):
-        if not part or is_template(part):
+        if not part or "{" in part:
             break
         path.append(part.lower())
     return (f"{host}:{port}" if host else ""), tuple(path)
