@@ -173,7 +173,7 @@ def test_a_stream_for_which_there_is_no_thread_ends(monkeypatch: pytest.MonkeyPa
     assert refused == ["AnyIO worker thread"]
 
 
-@pytest.mark.parametrize("name", ["AnyIO worker thread", "writer"])
+@pytest.mark.parametrize("name", ["AnyIO worker thread", "callers"])
 def test_a_request_for_which_there_is_no_thread_is_to_be_sent_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
