@@ -25,16 +25,11 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from triage_cli.classifiers.embedded.classifier import LocalClassifier
-from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Floats
+from triage_cli.classifiers import Encoder, Floats, LocalClassifier
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.metrics import Graded, calibration_error, macro_f1
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import Category, Classification, Graded, Ticket, calibration_error, macro_f1
+from triage_cli.runtime import Budget, StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
 THRESHOLD = 0.6

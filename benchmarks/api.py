@@ -37,10 +37,8 @@ def inserting(folder: Path, which: str) -> Any:
     from fastapi.security import APIKeyHeader
     from pydantic import BaseModel
 
-    from triage_cli.domain.ids import new_id
-    from triage_cli.domain.tickets import Ticket
-    from triage_cli.domain.times import now
-    from triage_cli.stores.sqlite.connection import connect
+    from triage_cli.domain import Ticket, new_id, now
+    from triage_cli.stores import connect
 
     class In(BaseModel):
         subject: str
@@ -99,12 +97,9 @@ def inserting(folder: Path, which: str) -> Any:
 def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import wiring
-    from triage_cli.api.application import create_app
-    from triage_cli.api.request_limits import RequestLimits
-    from triage_cli.api.server_state import ServerState
+    from triage_cli.api import RequestLimits, ServerState, create_app
     from triage_cli.config import load_config
-    from triage_cli.domain import api_keys, times
-    from triage_cli.domain.api_keys import ApiKey
+    from triage_cli.domain import ApiKey, api_keys, times
 
     config = load_config(db=str(folder / "ours.db"), env={"HOME": str(folder)}, cwd=folder)
     parts = wiring.services(config, guarded=True, make=True)
@@ -120,7 +115,7 @@ def serve(which: str, folder: Path) -> None:
     """Serve one of them; the first line of stdout is the port and the key."""
     import uvicorn
 
-    from triage_cli.api.server import open_socket
+    from triage_cli.api import open_socket
 
     sys.setswitchinterval(0.0005)
     app, key = ours(folder) if which == "ours" else (inserting(folder, which), "")

@@ -13,15 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from triage_cli.classifiers.embedded.classifier import LocalClassifier
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE
+from triage_cli.classifiers import VECTORS_FILE, LocalClassifier, Model, words_of
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import Ticket
+from triage_cli.runtime import Budget, StopControl
 
 ROUNDS = 3
 THRESHOLD = 0.6

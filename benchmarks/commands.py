@@ -51,7 +51,7 @@ def compare(name: str, ours: list[str], theirs: list[str], clean: list[Path]) ->
 
 
 def splitting_alone(file: Path) -> float:
-    from triage_cli.classifiers.embedded.tokens import words_of
+    from triage_cli.classifiers import words_of
 
     with file.open(newline="", encoding="utf-8") as rows:
         texts = [f"{row['subject']}\n{row['description']}" for row in csv.DictReader(rows)]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import httpx
 
-from triage_cli.destinations.http_sender import WORKERS
+from triage_cli.destinations import WORKERS
 
 RECEIVER = """
 import asyncio, sys

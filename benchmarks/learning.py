@@ -20,16 +20,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sample
 from benchmarks.loop import BATCH, TEST, Point, tell
-from triage_cli.classifiers.embedded.facility_location import most_representative
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.guesses import likeliest_labels
-from triage_cli.classifiers.embedded.inference import Predictor
-from triage_cli.classifiers.embedded.tokens import tokens_of
-from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.metrics import Graded, calibration_error, share
-from triage_cli.domain.tickets import Category
-from triage_cli.service.review_order import WINDOW
+from triage_cli.classifiers import Model, Predictor, likeliest_labels, most_representative, tokens_of
+from triage_cli.classifiers import fit_model as fit
+from triage_cli.domain import Category, Graded, calibration, calibration_error, share
+from triage_cli.service import WINDOW
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
 THRESHOLD = 0.6

@@ -19,17 +19,11 @@ from typing import Any
 import openai
 
 from triage_cli import wiring
-from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.classifier import build
-from triage_cli.config import load_config
-from triage_cli.config.categories import DEFAULT_CATEGORIES
-from triage_cli.config.classifiers import ClassifierSpec
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.budget import Budget, BudgetLimits
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.classifiers import build, prompt
+from triage_cli.config import DEFAULT_CATEGORIES, ClassifierSpec, load_config
+from triage_cli.domain import ClassifyPlan, Selection, Ticket, TicketDraft
+from triage_cli.runtime import Budget, BudgetLimits, Network, StopControl
+from triage_cli.service import LocalTriage
 
 LATENCY = 0.1
 WORDS = "I was charged twice this month and nobody answers the telephone. " * 6

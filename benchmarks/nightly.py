@@ -18,7 +18,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from triage_cli.config.categories import DEFAULT_CATEGORIES
+from triage_cli.config import DEFAULT_CATEGORIES
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 NAMES = [category.name for category in DEFAULT_CATEGORIES]

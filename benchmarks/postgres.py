@@ -22,16 +22,10 @@ from benchmarks.make_tickets import main as make_tickets
 from tests.support.chain import first_break
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
 from tests.support.pg_server import PgServer, running_pg_server, sql
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.network import Network
-from triage_cli.stores import where_clauses
-from triage_cli.stores.postgres import queries as pg_queries
-from triage_cli.stores.postgres.dialect import translated
-from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.domain import BYTES, EventQuery, Lease, Run, Selection, Ticket, ids, times
+from triage_cli.runtime import Network
+from triage_cli.stores import PostgresStore, translated, where_clauses
+from triage_cli.stores import queries as pg_queries
 
 TRIAGE = [sys.executable, "-m", "triage_cli"]
 LATENCY = 0.25

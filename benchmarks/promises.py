@@ -15,9 +15,9 @@ from statistics import fmean
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import categories_of, read
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.guesses import likeliest_labels
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bounds
+from triage_cli.classifiers import fit_model as fit
+from triage_cli.classifiers import likeliest_labels
+from triage_cli.domain import GradedAnswer, bounds
 
 SETS = ("it_service", "cfpb_complaints", "bitext_category", "banking77")
 DRAWS, LEARNED, ERRORS = 20, 3, (0.05, 0.10)

@@ -17,9 +17,8 @@ from pathlib import Path
 from tests.support.fault_job import COMMAND, HOWS, Job, strike
 from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.webhook_receiver import Receiver
-from triage_cli.service.audit_proof import prove
-from triage_cli.stores.audit_log import trail
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.service import prove
+from triage_cli.stores import SqliteStore, trail
 
 WORKERS = 8
 START = 0.4  # seconds before a command is at work

@@ -16,7 +16,7 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from triage_cli.domain.insight.spikes import InflowTicket, Spike, find_spikes
+from triage_cli.domain import InflowTicket, Spike, find_spikes
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 FILLER = "the my please with about cannot when help account today have again need this that order would thanks"

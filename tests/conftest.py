@@ -20,9 +20,8 @@ from tests.support.forked_cli import SHARED, started
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, running_pg_server
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Rule
+from triage_cli.stores import PostgresStore, SqliteStore
 
 FOLDERS = ("project", "e2e", "integration", "contract", "unit")  # from the longest tests to the shortest
 # The suite tries the same examples each time, `long` others (tests/support/examples.py). A busy machine is no failure.

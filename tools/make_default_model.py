@@ -4,8 +4,8 @@ To be called after a change of the built-in examples, of the default categories,
 `classifiers/embedded/fitted_model.py`. A new database then need not fit it, which takes most of a first command's time.
 """
 
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import DEFAULT_MODEL
+from triage_cli.classifiers import DEFAULT_MODEL
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 
 

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from transformers import AutoTokenizer, BertModel
 
-from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE, Lexicon, word_parts
+from triage_cli.classifiers import VECTORS_FILE, Lexicon, word_parts
 
 MODEL = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 SETS = {  # licence of the texts; what is kept of them is a list of words, and numbers

@@ -23,11 +23,7 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from rich.text import Text
 
-from triage_cli.cli.context import CommandContext
-from triage_cli.cli.global_options import GlobalOptions
-from triage_cli.cli.review.app import ReviewApp
-from triage_cli.cli.review.filters import View
-from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli import CommandContext, GlobalOptions, ReviewApp, ReviewSession, View
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = (80, 120)

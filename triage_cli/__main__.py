@@ -21,7 +21,7 @@ def main() -> None:
     """Run the command line on a system that it runs on; elsewhere say so and exit with 2."""
     if sys.platform == "win32":
         from triage_cli.cli import messages
-        from triage_cli.domain.errors import UsageError
+        from triage_cli.domain import UsageError
 
         unsupported_system = UsageError(
             "triage does not run on Windows, only on Linux, macOS and their like", hint="run it in WSL"

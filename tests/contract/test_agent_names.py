@@ -3,14 +3,17 @@
 import pytest
 
 from tests.support.world import World
-from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.dedup import identify
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    AgentSuggestionDraft,
+    ClassifyPlan,
+    RowError,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+    identify,
+)
+from triage_cli.service import LocalConsultation
+from triage_cli.stores import PostgresStore, SqliteStore
 
 DRAFT = TicketDraft(0, 2, "Charged twice", "Text", external_id="A-1", cells=("A-1",))
 AGENTS = pytest.mark.parametrize("agent", ["import", "verdict"])

@@ -9,8 +9,8 @@ import pytest
 from tests.support.llm_classifiers import asked, opened, steps, tickets
 from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, running_llm_server
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.prompt import TICKET_LIMITS
-from triage_cli.domain.errors import ConfigError
+from triage_cli.classifiers import TICKET_LIMITS
+from triage_cli.domain import ConfigError
 
 WINDOW = 512  # tokens of a state that a small decision model takes
 CHANCES = {"Billing": 0.7, "Technical": 0.2, "General": 0.06, "none of these": 0.04}

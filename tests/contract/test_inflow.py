@@ -6,13 +6,18 @@ import pytest
 
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.insight.drift import Count
-from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.domain.times import timestamp
-from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
-from triage_cli.stores.inflow import SqlInflow
+from triage_cli.domain import (
+    ClassifyPlan,
+    Count,
+    DeliveryError,
+    Selection,
+    TicketDraft,
+    UnavailableError,
+    VerdictDraft,
+    timestamp,
+)
+from triage_cli.service import find_latest_spikes, send_new_spikes
+from triage_cli.stores import SqlInflow
 
 UNTIL = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR, WEEK = timedelta(hours=1), timedelta(weeks=1)

@@ -8,12 +8,10 @@ import pytest
 
 from tests.support.api_server import make_key
 from tests.support.world import World
-from triage_cli.api.auth import Authenticator
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.errors import RateLimitedError, UnauthenticatedError
-from triage_cli.stores.api_tables import SqlApiAccess
-from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.wiring.stores import open_api_access
+from triage_cli.api import Authenticator
+from triage_cli.domain import RateLimitedError, UnauthenticatedError, api_keys, times
+from triage_cli.stores import SqlApiAccess, SqliteStore
+from triage_cli.wiring import open_api_access
 
 
 def used(keys: Authenticator, key: str) -> MutableMapping[str, str]:

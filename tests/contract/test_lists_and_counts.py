@@ -11,17 +11,11 @@ from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.world import World
-from triage_cli.client import RemoteTriage, remote_triage
-from triage_cli.client.address import Address
-from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.tickets import SORTS, Selection, Ticket
-from triage_cli.ports.triage import Triage
+from triage_cli.client import Address, RemoteTriage, remote_triage
+from triage_cli.domain import SORTS, Change, Delivery, Selection, StatsQuery, Ticket
+from triage_cli.ports import Triage
 from triage_cli.service import review_order
-from triage_cli.stores import where_clauses
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
 
 DAYS = ("2026-01-01T08:00:00.000Z", "2026-01-02T08:00:00.000Z")
 SOURCES = ("import", "zendesk", "import", "mail")

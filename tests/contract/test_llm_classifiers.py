@@ -27,16 +27,19 @@ from tests.support.llm_server import (
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.classifier import build
-from triage_cli.classifiers.llm.costs import Cost
-from triage_cli.classifiers.llm.prompt import TICKET_LIMITS
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
-from triage_cli.config.classifiers import ClassifierSpec, Price
-from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.tickets import Category
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.stop import StopControl
+from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Cost, build
+from triage_cli.config import ClassifierSpec, Price
+from triage_cli.domain import (
+    BudgetError,
+    Category,
+    ConfigError,
+    ExitCode,
+    RefusedError,
+    TriageError,
+    UnavailableError,
+    UsageError,
+)
+from triage_cli.runtime import Network, StopControl
 
 
 def first(script_steps: Sequence[Step], then: Script = good) -> Script:

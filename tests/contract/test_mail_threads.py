@@ -13,17 +13,10 @@ from tests.support.api_server import running_server
 from tests.support.mails import REPLY, mail, mbox
 from tests.support.online import ONLINE
 from tests.support.world import World
-from triage_cli.client import RemoteTriage
-from triage_cli.client.address import Address
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.json_values import from_json
-from triage_cli.domain.mail import threads
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.triage import Triage
-from triage_cli.readers.mail_files import RawMail
-from triage_cli.readers.mail_message import mail_drafts
-from triage_cli.readers.table_reader import open_table
+from triage_cli.client import Address, RemoteTriage
+from triage_cli.domain import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft, from_json, threads
+from triage_cli.ports import Triage
+from triage_cli.readers import RawMail, mail_drafts, open_table
 
 FIRST = mail("I was charged twice.\n\nBest regards,\nAnn", name="1@x")
 SECOND = mail(REPLY, name="2@x", subject="Re: A matter", after=["1@x"], date="Thu, 26 Nov 2026 11:00:00 +0000")

@@ -5,15 +5,22 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.domain.training_records import Labelled, ModelVersion
-from triage_cli.ports.storage import Store
-from triage_cli.stores.model_registry import SqlModelRegistry
+from triage_cli.domain import (
+    Calibration,
+    ClassifyPlan,
+    Event,
+    EventQuery,
+    Labelled,
+    Lease,
+    ModelVersion,
+    Run,
+    Selection,
+    TicketDraft,
+    ids,
+    times,
+)
+from triage_cli.ports import Store
+from triage_cli.stores import SqlModelRegistry
 
 EVENT = Event("learned", None, None, "ann", "2026-01-01T00:00:00Z")
 VERSION = ModelVersion(0, '["A"]', b"\x00weights\xff", "{}", 1, "ann", "2026-01-01T00:00:00Z", based_on=0)

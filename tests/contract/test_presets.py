@@ -18,19 +18,11 @@ from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
 from tests.support.vendors.server import Answer, Call, Fault, Vendor, leaves
 from tests.support.vendors.trackers import GitHub, Jira, Linear
-from triage_cli.config import load_config
-from triage_cli.config.destinations import DestinationSpec
-from triage_cli.config.http_destination import HttpSpec
-from triage_cli.config.presets import load_preset, preset_names
-from triage_cli.config.templates.filters import FILTERS
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.json_values import encodable
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.destinations import Destination
-from triage_cli.service.delivery.routing_decider import known_field_categories
-from triage_cli.wiring.destinations import open_destination
+from triage_cli.config import FILTERS, DestinationSpec, HttpSpec, load_config, load_preset, preset_names
+from triage_cli.domain import Delivery, DeliveryError, Outcome, OutgoingDelivery, Receipt, Ticket, encodable
+from triage_cli.ports import Destination
+from triage_cli.service import known_field_categories
+from triage_cli.wiring import open_destination
 
 LABELS = ("zendesk", "freshdesk", "servicenow", "zammad")
 CHATS = tuple(name for name, sample in SAMPLES.items() if "url_env" in sample.keys)

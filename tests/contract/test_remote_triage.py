@@ -15,29 +15,43 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
 from tests.support.world import World
-from triage_cli.cli.review.session import ReviewSession
-from triage_cli.client import RemoteTriage, http_connection, remote_triage, upload
-from triage_cli.client.address import Address, checked
-from triage_cli.client.http_connection import ConnectionLostError
-from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import chunks, ids
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import (
+from triage_cli.cli import ReviewSession
+from triage_cli.client import (
+    Address,
+    ConnectionLostError,
+    RemoteTriage,
+    checked,
+    http_connection,
+    remote_triage,
+    upload,
+)
+from triage_cli.destinations import FileDestination
+from triage_cli.domain import (
+    MOST_ROWS_LATE,
     AnswerError,
     BudgetError,
+    ClassifyPlan,
+    EventQuery,
     InputError,
     NotFoundError,
+    Outcome,
     OverloadedError,
+    ReclassifyPlan,
     RefusedError,
+    Rejected,
+    Routed,
+    RoutePlan,
     RowError,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    chunks,
+    ids,
+    in_order,
 )
-from triage_cli.domain.outcomes import MOST_ROWS_LATE, Outcome, in_order
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.triage import Triage
+from triage_cli.ports import Triage
 
 ROWS = 50  # of one chunk, and of one page
 NUMBER = 2 * ROWS + 30

@@ -1,8 +1,8 @@
 """How far a source is read is stored with the tickets that it covers, by both stores alike."""
 
 from tests.support.stored_tickets import a_ticket, changed, created, filled
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.ports.storage import Store
+from triage_cli.domain import SourceCursor
+from triage_cli.ports import Store
 
 FIRST = SourceCursor("shop", '{"high":1}', "2026-11-01T00:00:00.000Z")
 LATER = FIRST._replace(position='{"high":2}')

@@ -10,8 +10,8 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.http_stub import HttpStub
 from tests.support.vendor_lists import CHANGES, MERGED, NUMBER, SIZE, VENDORS, changed, source_of
-from triage_cli.config.presets import load_preset, preset_names
-from triage_cli.config.sources import PRESETS
+from triage_cli.config import SOURCE_PRESETS as PRESETS
+from triage_cli.config import load_preset, preset_names
 
 
 @pytest.fixture(params=VENDORS)

@@ -27,19 +27,23 @@ from tests.support.stored_tickets import (
     sql,
     stored,
 )
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification, QuestionSpec
-from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.process import began, machine, place
-from triage_cli.stores.bulk_insert import ROWS_PER_STATEMENT
-from triage_cli.stores.event_tables import EVENTS_PER_PAGE
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.stores.ticket_tables import TICKETS_PER_PAGE
+from triage_cli.domain import (
+    Attempt,
+    Change,
+    Classification,
+    Delivery,
+    Event,
+    EventQuery,
+    Lease,
+    QuestionSpec,
+    Run,
+    Selection,
+    Ticket,
+    ids,
+    times,
+)
+from triage_cli.runtime import began, machine, place
+from triage_cli.stores import EVENTS_PER_PAGE, ROWS_PER_STATEMENT, TICKETS_PER_PAGE, PostgresStore, SqliteStore
 
 # What both drivers call by one name.
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)

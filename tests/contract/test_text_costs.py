@@ -8,13 +8,18 @@ import pytest
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli.api import problems
-from triage_cli.client import RemoteTriage
-from triage_cli.client.address import Address
-from triage_cli.client.remote_consultation import RemoteConsultation
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.consultation import TextQuestion
-from triage_cli.domain.errors import AnswerError, BudgetError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.json_values import to_json
+from triage_cli.client import Address, RemoteConsultation, RemoteTriage
+from triage_cli.domain import (
+    AnswerError,
+    BudgetError,
+    ClassifyPlan,
+    RefusedError,
+    TextQuestion,
+    TriageError,
+    UnavailableError,
+    UsageError,
+    to_json,
+)
 
 QUESTION, PLAN = TextQuestion("Refund?"), ClassifyPlan(max_cost=0.25)
 

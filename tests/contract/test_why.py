@@ -6,14 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.world import FakeClassifier, World
-from triage_cli.destinations.file import FileDestination
-from triage_cli.domain import ids
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
+from triage_cli.destinations import FileDestination
+from triage_cli.domain import ClassifyPlan, History, RoutePlan, Rule, Selection, Ticket, TicketDraft, explain, ids
 
 ANSWERED = "fake (fake m) answered"
 BECAUSE = "out of Billing, Technical, General, because of: because"

@@ -21,15 +21,21 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pages import ROOT, blocks
 from tests.support.world import World
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Event, EventAction, EventQuery, Head, LoggedEvent
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.tickets import Selection, VerdictDraft
-from triage_cli.service.audit_proof import prove
-from triage_cli.stores.audit_log import trail
-from triage_cli.stores.sqlite.head_file import kept_head
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    CheckError,
+    ClassifyPlan,
+    Event,
+    EventAction,
+    EventQuery,
+    Head,
+    LoggedEvent,
+    Selection,
+    StoreError,
+    VerdictDraft,
+    hash_chain,
+)
+from triage_cli.service import prove
+from triage_cli.stores import SqliteStore, kept_head, trail
 
 KEY = b"a key that nobody would guess"
 # What an outsider needs: `triage logs -o jsonl | python verify.py`.

@@ -20,24 +20,30 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import verdict
 from triage_cli import wiring
-from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
-from triage_cli.classifiers.llm.batch.api import BatchLimits
-from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
+from triage_cli.classifiers import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.config import load_config
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.errors import BudgetError, ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.async_bridge import AsyncBridge
-from triage_cli.service.batch.submit import AHEAD
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.run_context import RunContext
-from triage_cli.stores.sqlite.store import SqliteStore
-from triage_cli.wiring.stores import open_model_registry
+from triage_cli.domain import (
+    BudgetError,
+    Calibration,
+    ClassifyPlan,
+    ConfigError,
+    Decided,
+    Event,
+    Outcome,
+    ReclassifyPlan,
+    RefusedError,
+    Selection,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+    UsageError,
+    times,
+)
+from triage_cli.runtime import AsyncBridge
+from triage_cli.service import AHEAD, LocalTriage, RunContext
+from triage_cli.stores import SqliteStore
+from triage_cli.wiring import open_model_registry
 
 EACH = 110 * 1000 / 1_000_000 / 2  # USD: what one answer of the fake costs, at half the price
 BATCH = ClassifyPlan(batch=True, max_wait=0.0)
@@ -181,7 +187,7 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     waiting = triage.stats().waiting["gpt"]
     assert (waiting["tickets"], waiting["batches"]) == (2, 1)
     assert waiting["since"] == shop.rows("select opened_at from batches")[0][0]
-    from triage_cli.domain.explanation.explain import explain
+    from triage_cli.domain import explain
 
     messages = list(explain(triage.history("t0")))
     assert any('put into a batch of classifier "gpt"' in line for line in messages)

@@ -7,7 +7,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, rows
 from tests.support.printed import records
-from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain import TICKET_KEYS
 
 
 def test_classify_and_route_one_named_ticket_are_objects_in_json(fitted: Cli) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
 from tests.support.printed import records
-from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain import TICKET_KEYS
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
 

@@ -18,7 +18,7 @@ from tests.support.forked_cli import forked
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.pages import PAGES, ROOT, WRITES, blocks, environment, name_of, normalised, printed_anew
 from tests.support.pg_server import PgServer
-from triage_cli.domain.times import now, to_seconds
+from triage_cli.domain import now, to_seconds
 
 SESSIONS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 # Pages that show the first fit of the embedded model; the others begin with a database that holds it.

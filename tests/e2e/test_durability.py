@@ -14,8 +14,8 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, listens, many, rows, until
 from tests.support.stored_tickets import a_run, ended
-from triage_cli.domain.tickets import Selection
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Selection
+from triage_cli.stores import SqliteStore
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 NUMBER = 4000

@@ -10,9 +10,8 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.llm_server import Step, chat, running_llm_server, verdict
-from triage_cli.domain.evaluation import confidence_intervals
-from triage_cli.domain.evaluation import metrics as scoring
-from triage_cli.domain.evaluation.metrics import Graded
+from triage_cli.domain import Graded, confidence_intervals
+from triage_cli.domain import metrics as scoring
 
 CONTRACT = ("classifier", "n", "accuracy", "macro_f1", "coverage", "per_category", "thresholds", "calibration_error",
             "cost_usd", "seconds")  # fmt: skip

@@ -18,16 +18,21 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import running_llm_server
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
-from triage_cli.destinations.file import FileDestination
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
-from triage_cli.domain.errors import DeliveryError, ExhaustedError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.async_bridge import AsyncBridge
+from triage_cli.destinations import FileDestination
+from triage_cli.domain import (
+    ClassifyPlan,
+    DeliveryError,
+    ExhaustedError,
+    ExitCode,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+)
+from triage_cli.runtime import AsyncBridge, resource_exhaustion
 
 TICKETS = "id,subject,description,verdict\n" + "".join(f"T-{n},Refund,invoice {n},Billing\n" for n in range(40))
 MANY = "this process has too many open files; raise its limit (ulimit -n) and run the same command again"

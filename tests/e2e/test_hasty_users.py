@@ -11,9 +11,9 @@ import pytest
 import triage_cli
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, rows
-from triage_cli.cli.commands.views import runs
+from triage_cli.cli import runs
 from triage_cli.config import STARTER
-from triage_cli.domain.audit.events import EventAction
+from triage_cli.domain import EventAction
 
 
 def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None:

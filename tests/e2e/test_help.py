@@ -5,10 +5,8 @@ import re
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.cli import messages
-from triage_cli.cli.app import COMMANDS
-from triage_cli.cli.help_text import HEADINGS, HELP, SUMMARIES
-from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.cli import COMMANDS, HEADINGS, HELP, SUMMARIES, messages
+from triage_cli.domain import ExitCode
 
 GROUPS = {
     "config": ("init", "show", "check", "schema"),

@@ -18,8 +18,7 @@ from rich.console import Console
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.watched_terminal import watched
-from triage_cli.cli import safe_text
-from triage_cli.cli.display import cells, table_layout, tables, ticket_tables
+from triage_cli.cli import cells, safe_text, table_layout, tables, ticket_tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
 NASTY = (
@@ -221,7 +220,7 @@ def test_the_name_of_a_column_is_as_harmless(nasty: str) -> None:
 
 
 def test_a_password_in_an_address_is_not_in_the_record_of_runs() -> None:
-    from triage_cli.cli.context import recorded_command_line
+    from triage_cli.cli import recorded_command_line
 
     recorded = recorded_command_line(
         ["--db=postgresql://me:hunter2@h/t", "create", "--subject", "hello there", "--note=mine"]

@@ -17,7 +17,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, on_terminal, rows
-from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
+from triage_cli.domain import folds_of, groups_of
 
 BILLING = "please the florin ducat again"
 

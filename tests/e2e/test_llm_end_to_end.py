@@ -13,10 +13,8 @@ from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, running_llm_server, verdict
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.domain import ClassifyPlan, Selection, TicketDraft, UnavailableError
+from triage_cli.service import LocalTriage
 
 KEY = "sk-canary-4711-canary"
 CANARY = "the zebra invoice of Mrs Quackenbush"

@@ -21,7 +21,7 @@ import typer
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pg_server import PgServer
-from triage_cli.cli.app import build
+from triage_cli.cli import build
 
 # A run of each command, or several, in the order in which they do something: (arguments, stdin).
 CASES: dict[str, list[tuple[str, str]]] = {

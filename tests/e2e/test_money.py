@@ -24,20 +24,20 @@ from tests.support.llm_server import Script, failing, good
 from tests.support.mcp_client import ToolFailedError, connected
 from tests.support.world import a_budget
 from triage_cli import wiring
-from triage_cli.classifiers.llm import provider as llm_provider
-from triage_cli.classifiers.llm.anthropic import AnthropicProvider
-from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
-from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
-from triage_cli.classifiers.llm.decisions_api import DecisionProvider
-from triage_cli.classifiers.llm.openai import OpenAIProvider
-from triage_cli.cli.app import build
-from triage_cli.config import Price, load_config
-from triage_cli.config.classifiers import MODELS
-from triage_cli.domain.tickets import Ticket
-from triage_cli.mcp_server.server import AgentServer
-from triage_cli.runtime.budget import TOLERANCE
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.classifiers import (
+    AnthropicBatchApi,
+    AnthropicProvider,
+    DecisionProvider,
+    OpenAIBatchApi,
+    OpenAIProvider,
+)
+from triage_cli.classifiers import provider as llm_provider
+from triage_cli.cli import build
+from triage_cli.config import MODELS, Price, load_config
+from triage_cli.domain import Ticket
+from triage_cli.mcp_server import AgentServer
+from triage_cli.runtime import TOLERANCE
+from triage_cli.service import LocalConsultation, LocalTriage
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"

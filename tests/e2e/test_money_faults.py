@@ -29,12 +29,9 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
-from triage_cli.client import RemoteTriage, upload
-from triage_cli.client.address import checked
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.runtime.budget import TOLERANCE
+from triage_cli.client import RemoteTriage, checked, upload
+from triage_cli.domain import BudgetError, ClassifyPlan, TicketDraft
+from triage_cli.runtime import TOLERANCE
 
 CALL = 0.0095  # USD: about what one question of these tests costs
 

@@ -17,8 +17,8 @@ import triage_cli
 from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
 from triage_cli.cli import app
-from triage_cli.domain.errors import UsageError
-from triage_cli.runtime.network import Network
+from triage_cli.domain import UsageError
+from triage_cli.runtime import Network
 
 PACKAGE = Path(triage_cli.__file__).parent
 NETWORK = PACKAGE / "runtime" / "network.py"

@@ -18,12 +18,17 @@ from tests.support.commands import PATIENCE, is_whole, listens, rows, until
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    ClassifyPlan,
+    Decided,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+    UnavailableError,
+)
+from triage_cli.runtime import StopControl
 
 SAMPLES = Path(__file__).parents[2] / "samples" / "nightly"
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "nightly.md"

@@ -14,9 +14,8 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import sql
 from tests.support.pgbouncer import PROGRAM, running_pgbouncer
 from tests.support.stored_tickets import a_ticket, changed, created
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.tickets import Selection
-from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.domain import EventQuery, Selection
+from triage_cli.stores import PostgresStore
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs pgbouncer")
 Mode = Literal["session", "transaction"]

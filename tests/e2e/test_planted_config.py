@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.runtime.file_system import BY_OTHERS, OF_ANOTHER, distrust
+from triage_cli.runtime import BY_OTHERS, OF_ANOTHER, distrust
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root gives files away")
 DAEMON = 1  # a user and a group that every system has

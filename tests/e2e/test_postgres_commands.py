@@ -17,14 +17,11 @@ from tests.support.commands import PATIENCE, TICKETS, many, rows, until
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
-from triage_cli.api.request_limits import RequestLimits
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.errors import StoreError
-from triage_cli.domain.tickets import Selection
-from triage_cli.stores.postgres import migrations, schema
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.api import RequestLimits
+from triage_cli.domain import EventQuery, Selection, StoreError
+from triage_cli.stores import VERSION, PostgresStore, SqliteStore
+from triage_cli.stores import postgres_migrations as migrations
+from triage_cli.stores import postgres_schema as schema
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 

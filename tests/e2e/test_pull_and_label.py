@@ -17,7 +17,7 @@ from tests.support.commands import PATIENCE, rows, until
 from tests.support.helpdesk import BEGAN, Helpdesk
 from tests.support.http_stub import Got, Reply
 from tests.support.pg_server import PgServer, sql
-from triage_cli.domain.times import now, to_seconds
+from triage_cli.domain import now, to_seconds
 
 PENDING = "select 1 from deliveries where state = 'pending'"
 

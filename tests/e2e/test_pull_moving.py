@@ -14,8 +14,8 @@ from tests.support.commands import PATIENCE, rows
 from tests.support.helpdesk import Helpdesk, moment
 from tests.support.http_stub import Got, Reply
 from tests.support.pg_server import PgServer, sql
-from triage_cli.domain.times import to_seconds
-from triage_cli.sources.read_items import MOST_IDLE_PAGES
+from triage_cli.domain import to_seconds
+from triage_cli.sources import MOST_IDLE_PAGES
 
 STOPS = ("kill", "limit", "deadline")
 ANEW = "no place in it is kept: the next pull begins anew\n"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import UnavailableError
+from triage_cli.stores import SqliteStore
 
 # As root, without the capabilities that let root write everywhere.
 UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()

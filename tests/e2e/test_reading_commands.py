@@ -8,7 +8,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, on_terminal
 from tests.support.printed import ERROR, records, table
-from triage_cli.domain.serialization import EVENT_KEYS, TICKET_KEYS
+from triage_cli.domain import EVENT_KEYS, TICKET_KEYS
 
 
 def test_a_list_of_nothing_says_why_on_a_terminal_alone(cli: Cli) -> None:

@@ -26,14 +26,9 @@ from tests.support.stored_tickets import as_of_version_1
 from tests.support.typed_terminal import Typist
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.domain import ids, times
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection
-from triage_cli.stores import audit_log
-from triage_cli.stores.sqlite import backup, head_file, restore
-from triage_cli.stores.sqlite import store as sqlite_store
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Run, Selection, ids, times
+from triage_cli.stores import VERSION, SqliteStore, audit_log, backup, head_file, restore
+from triage_cli.stores import store as sqlite_store
 
 
 @pytest.fixture

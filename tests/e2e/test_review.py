@@ -9,9 +9,8 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.tickets import Category, Selection, TicketDraft, VerdictDraft
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Category, ClassifyPlan, Selection, TicketDraft, VerdictDraft
+from triage_cli.stores import SqliteStore
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
-from triage_cli.api import worker_processes
-from triage_cli.api.server import open_socket
-from triage_cli.api.worker_processes import WorkerProcesses
+from triage_cli.api import WorkerProcesses, open_socket, worker_processes
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 

@@ -11,7 +11,7 @@ from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many
 from tests.support.labelled_tickets import csv, rows
 from tests.support.watched_terminal import STREAMS, lasting_text, watched
-from triage_cli.cli.progress import SPINNER
+from triage_cli.cli import SPINNER
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

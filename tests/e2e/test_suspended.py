@@ -20,8 +20,8 @@ from tests.support.commands import PATIENCE, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
 from tests.support.webhook_receiver import Receiver
-from triage_cli.classifiers.llm.claim_check import CLOCK, VALID_SECONDS
-from triage_cli.runtime.process import alive, began
+from triage_cli.classifiers import CLOCK, VALID_SECONDS
+from triage_cli.runtime import alive, began
 
 NUMBER = 40
 EARLY = 8  # calls that are answered before the provider makes everybody wait

@@ -7,9 +7,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft
 
 
 def tickets(cli: Cli) -> dict[str, dict[str, object]]:

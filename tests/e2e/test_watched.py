@@ -23,8 +23,8 @@ from tests.support.commands import PATIENCE, is_pending, raw_terminal, until, un
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.support.watched_terminal import Came, lasting_text, unwatched, watched
 from triage_cli.cli import app, live_line, progress
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.readers.decoding import BLOCK
+from triage_cli.domain import CHUNK
+from triage_cli.readers import BLOCK
 
 FORMATS = ("csv", "tsv", "json", "jsonl", "id", "table")
 FEW = ("csv", "table")  # they are written by one module: all of them are tried where chunks and where answers come

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from tests.support.cli import Cli
-from triage_cli.cli.app import build
+from triage_cli.cli import build
 
 REMOTE = "https://127.0.0.1:9"  # nothing listens, and without a key nothing is asked
 # They have nothing to do with tickets, so that a remote of the environment does not concern them; serve is one as well.

@@ -8,8 +8,8 @@ import pytest
 from tests.support.fake_destination import FakeDestination
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import World
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.service.callers import Callers
+from triage_cli.domain import Rule
+from triage_cli.service import Callers
 
 
 @pytest.fixture

@@ -16,11 +16,9 @@ import pytest
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
 from tests.support.commands import PATIENCE, rows
-from triage_cli.api.application import create_app
-from triage_cli.api.http_protocol import TimeoutProtocol
-from triage_cli.api.request_limits import RequestLimits
+from triage_cli.api import RequestLimits, TimeoutProtocol, create_app
 from triage_cli.domain import api_keys
-from triage_cli.service.api_keys import KeyRing
+from triage_cli.service import KeyRing
 
 TICKET = {"subject": "Refund?"}
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"

@@ -12,11 +12,9 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.api_keys import ROLES, ApiKey
-from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.service.api_keys import KeyRing, time_after
-from triage_cli.wiring.stores import open_api_access
+from triage_cli.domain import ROLES, ApiKey, NotFoundError, UsageError, api_keys, times
+from triage_cli.service import KeyRing, time_after
+from triage_cli.wiring import open_api_access
 
 ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),

@@ -14,11 +14,10 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
-from triage_cli.api import application, ndjson
-from triage_cli.api.request_limits import RequestLimits
-from triage_cli.client.wire_drafts import DRAFTS_MEDIA_TYPE
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.api import RequestLimits, application, ndjson
+from triage_cli.client import DRAFTS_MEDIA_TYPE
+from triage_cli.domain import Selection, Ticket
+from triage_cli.service import LocalTriage
 
 CSV = {"content-type": "text/csv"}
 

@@ -8,12 +8,9 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.world import World
-from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.api_keys import ROLES
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import ROLES, AgentSuggestionDraft, Rule, TicketDraft
+from triage_cli.service import LocalConsultation
+from triage_cli.stores import SqliteStore
 
 SUGGESTION = {"category": "Billing", "agent": "claude code!", "note": "the invoice says so"}
 # Each request with its body, and the roles that may send it.

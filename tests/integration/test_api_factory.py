@@ -5,10 +5,10 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from triage_cli import api
-from triage_cli.cli.context import user
+from triage_cli.cli import user
 from triage_cli.config import load_config
-from triage_cli.service.api_keys import KeyRing
-from triage_cli.wiring.stores import open_api_access, open_store
+from triage_cli.service import KeyRing
+from triage_cli.wiring import open_api_access, open_store
 
 
 def test_the_application_works_in_a_test_client_over_a_database_of_its_own(tmp_path: Path) -> None:

@@ -19,12 +19,10 @@ from starlette.datastructures import Headers
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
-from triage_cli.api.server_state import IncomingWebhook
-from triage_cli.api.signature_check import verified_event_id
-from triage_cli.config.presets import load_preset, preset_names
-from triage_cli.config.webhooks import PRESETS
-from triage_cli.domain.errors import UnauthenticatedError
-from triage_cli.domain.webhook_signing import secret_of
+from triage_cli.api import IncomingWebhook, verified_event_id
+from triage_cli.config import WEBHOOK_PRESETS as PRESETS
+from triage_cli.config import load_preset, preset_names
+from triage_cli.domain import UnauthenticatedError, secret_of
 
 SHARED = "It's a Secret to Everybody"
 WHSEC = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

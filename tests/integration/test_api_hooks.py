@@ -19,8 +19,7 @@ from standardwebhooks import Webhook
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli import wiring
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.stores import PostgresStore, SqliteStore
 
 SECRET = "whsec_" + b64encode(b"s" * 24).decode()
 CONFIG = """

@@ -19,15 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
-from triage_cli.api import token_verifier
-from triage_cli.api.application import ENDPOINT_THREADS
-from triage_cli.api.server_state import token_verification
-from triage_cli.api.token_verifier import TokenVerifier
-from triage_cli.client import RemoteTriage
-from triage_cli.client.address import checked
+from triage_cli.api import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
+from triage_cli.client import RemoteTriage, checked
 from triage_cli.config import OidcSpec, load_config
-from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.runtime.network import Network
+from triage_cli.domain import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
+from triage_cli.runtime import Network
 
 CONFIG = """server:
   oidc:

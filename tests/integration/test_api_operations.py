@@ -21,7 +21,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.pg_server import PgServer, sql
 from triage_cli import __version__
-from triage_cli.stores.sqlite.database import WRITE_ROOM
+from triage_cli.stores import WRITE_ROOM
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
 

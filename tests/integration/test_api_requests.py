@@ -13,8 +13,8 @@ from starlette.types import Message
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
-from triage_cli.api.ndjson import NdjsonResponse, StreamSlots
-from triage_cli.runtime.installation import USER_AGENT
+from triage_cli.api import NdjsonResponse, StreamSlots
+from triage_cli.runtime import USER_AGENT
 
 EXPOSED = "access-control-expose-headers"
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}

@@ -14,14 +14,9 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, rows
-from triage_cli.api import idempotency
-from triage_cli.api.routes import tickets
-from triage_cli.domain import ids, times
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
+from triage_cli.api import idempotency, tickets
+from triage_cli.domain import Change, Conflict, Lease, Run, Selection, Ticket, UnavailableError, ids, times
+from triage_cli.ports import Store
 from triage_cli.service import ticket_lookup
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May", "customer_id": "C-9", "priority": "high"}

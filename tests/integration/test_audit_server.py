@@ -17,17 +17,11 @@ from tests.support.commands import TICKETS, rows
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import CheckError
-from triage_cli.domain.tickets import Selection, VerdictDraft
-from triage_cli.ports.storage import AuditLogReader
-from triage_cli.service.audit_proof import prove
-from triage_cli.stores.audit_log import ServerTrail, trail
-from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import GENESIS, CheckError, ClassifyPlan, Head, Selection, VerdictDraft
+from triage_cli.ports import AuditLogReader
+from triage_cli.service import prove
+from triage_cli.stores import PostgresStore, ServerTrail, SqliteStore, trail
+from triage_cli.stores import postgres_schema as schema
 
 
 def opened(store: SqliteStore | PostgresStore) -> AbstractContextManager[AuditLogReader]:

@@ -11,11 +11,9 @@ from tests.support.fake_destination import FakeDestination, run
 from tests.support.read_tables import read
 from tests.support.stored_tickets import a_run, a_ticket, ended, filled
 from tests.support.world import World
-from triage_cli.domain.chunks import BYTES, CHUNK, bounded
-from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
-from triage_cli.service.delivery import dispatcher
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import BYTES, CHUNK, OutgoingDelivery, Rejected, Selection, TicketDraft, bounded
+from triage_cli.service import dispatcher
+from triage_cli.stores import SqliteStore
 
 MB = 1 << 20
 NUMBER = 40

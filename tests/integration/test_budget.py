@@ -11,21 +11,26 @@ import pytest
 from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
-from triage_cli.classifiers.llm.costs import BudgetReserver
-from triage_cli.domain import ids, times
-from triage_cli.domain.changes import Change, Spent
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.runs import InputPart, Lease, Run
-from triage_cli.domain.serialization import run_record
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.budget import number_that_fits
-from triage_cli.runtime.stop import StopControl, StoppingError
-from triage_cli.service.run_context import RunContext
-from triage_cli.service.run_recorder import recorded_run
-from triage_cli.stores.run_tables import DAY
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.classifiers import BudgetReserver
+from triage_cli.domain import (
+    Action,
+    Answer,
+    BudgetError,
+    Change,
+    Classification,
+    InputPart,
+    Lease,
+    Outcome,
+    Run,
+    Spent,
+    Ticket,
+    ids,
+    run_record,
+    times,
+)
+from triage_cli.runtime import StopControl, StoppingError, number_that_fits
+from triage_cli.service import RunContext, recorded_run
+from triage_cli.stores import DAY, SqliteStore
 
 
 def kill(store: SqliteStore, lease: Lease) -> None:

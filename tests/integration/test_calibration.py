@@ -10,15 +10,22 @@ from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import FakeClassifier, World
-from triage_cli.classifiers.wrapped_classifier import Calibrated
-from triage_cli.domain import times
-from triage_cli.domain.classifications import Answer, ClassifyPlan
-from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.calibration import Calibration, CalibrationPair
-from triage_cli.domain.evaluation.metrics import Graded, calibration_error
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.budget import Budget
+from triage_cli.classifiers import Calibrated
+from triage_cli.domain import (
+    Answer,
+    Calibration,
+    CalibrationPair,
+    ClassifyPlan,
+    Graded,
+    Outcome,
+    Selection,
+    Ticket,
+    TicketDraft,
+    calibration,
+    calibration_error,
+    times,
+)
+from triage_cli.runtime import Budget
 
 
 def overconfident(n: int, seed: int) -> list[CalibrationPair]:

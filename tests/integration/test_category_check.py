@@ -8,16 +8,9 @@ import pytest
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.service.classification.category_check import (
-    SHOWN_CATEGORIES,
-    CategoryBasis,
-    CategoryCheck,
-    changed_categories_warning,
-)
-from triage_cli.stores.category_tables import CategoryMemory
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Category, Ticket
+from triage_cli.service import SHOWN_CATEGORIES, CategoryBasis, CategoryCheck, changed_categories_warning
+from triage_cli.stores import CategoryMemory, PostgresStore, SqliteStore
 
 SHOP = """categories:
   - {name: Shipping, description: parcels and delivery, examples: [where is my parcel]}

@@ -18,9 +18,9 @@ from tests.support.llm_server import LlmServer, running_llm_server
 from tests.support.local_server import LocalServer
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
-from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain.errors import ConfigError
-from triage_cli.runtime.certificates import trust
+from triage_cli.destinations import WebhookDestination
+from triage_cli.domain import ConfigError
+from triage_cli.runtime import trust
 
 TICKET = "subject,description\nRefund,I was charged twice on my invoice\n"
 

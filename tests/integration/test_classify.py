@@ -30,18 +30,28 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.classifiers.cascade import Cascade
-from triage_cli.domain import chunks, ids, times
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.classifications import Answer, ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.outcomes import Outcome, in_order
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.budget import Budget
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.classifiers import Cascade
+from triage_cli.domain import (
+    Answer,
+    Change,
+    ClassifyPlan,
+    Conflict,
+    Lease,
+    Outcome,
+    RoutePlan,
+    Run,
+    Selection,
+    SourceCursor,
+    Ticket,
+    TicketDraft,
+    UnavailableError,
+    chunks,
+    ids,
+    in_order,
+    times,
+)
+from triage_cli.runtime import Budget
+from triage_cli.stores import SqliteStore
 
 
 def test_a_sure_answer_holds_and_an_unsure_one_is_a_suggestion(world: World) -> None:

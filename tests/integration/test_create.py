@@ -25,17 +25,26 @@ from tests.support.use_cases import (
     now,
 )
 from tests.support.world import World
-from triage_cli.domain import chunks, ids
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.errors import InputError, RowError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain import (
+    Change,
+    Conflict,
+    EventQuery,
+    InputError,
+    Lease,
+    Outcome,
+    Rejected,
+    RowError,
+    Selection,
+    SourceCursor,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    chunks,
+    ids,
+)
 from triage_cli.runtime import occurrence_counter
-from triage_cli.service.intake.import_dry_run import import_dry_run
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.service import import_dry_run
+from triage_cli.stores import SqliteStore
 
 
 def test_the_same_import_again_changes_nothing_and_logs_nothing(world: World) -> None:

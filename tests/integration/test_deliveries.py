@@ -26,22 +26,38 @@ from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import background
-from triage_cli.destinations.command import CommandDestination
-from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Receipt, Routed, RoutePlan
-from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery import delivery_run, destination_breakers, dispatcher, route_run
-from triage_cli.service.delivery.attempt_recorder import AttemptRecorder
-from triage_cli.service.delivery.retry_policy import RetryPolicy
-from triage_cli.service.run_context import RunContext
+from triage_cli.destinations import CommandDestination, WebhookDestination
+from triage_cli.domain import (
+    Action,
+    ClassifyPlan,
+    ConfigError,
+    DeliveryError,
+    Failure,
+    Lease,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    Routed,
+    RoutePlan,
+    Rule,
+    Run,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    ids,
+    times,
+)
+from triage_cli.runtime import StopControl, bridge
+from triage_cli.service import (
+    AttemptRecorder,
+    RetryPolicy,
+    RunContext,
+    delivery_run,
+    destination_breakers,
+    dispatcher,
+    route_run,
+)
 
 
 def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:

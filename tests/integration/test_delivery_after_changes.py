@@ -20,16 +20,26 @@ from tests.support.commands import rows
 from tests.support.examples import examples
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
-from triage_cli.config.routes import COLUMN, WHEN
-from triage_cli.domain import routing, routing_rules
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
-from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.ticket_claimer import TO_ROUTE
+from triage_cli.config import COLUMN, WHEN
+from triage_cli.domain import (
+    Action,
+    ClassifyPlan,
+    ConfigError,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    routing,
+    routing_rules,
+)
+from triage_cli.service import TO_ROUTE
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}
 MAPS = {

@@ -10,14 +10,10 @@ import pytest
 from tests.support import tiny_encoder
 from tests.support.cli import Cli
 from tests.support.embedded import answers
-from triage_cli.classifiers.embedded import encoder as module
-from triage_cli.classifiers.embedded import guesses
-from triage_cli.classifiers.embedded.classifier import LocalClassifier
-from triage_cli.classifiers.embedded.encoder import Encoder
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.domain.errors import ConfigError, TriageError
-from triage_cli.domain.tickets import Category
+from triage_cli.classifiers import Encoder, LocalClassifier, Model, guesses
+from triage_cli.classifiers import encoder as module
+from triage_cli.classifiers import fit_model as fit
+from triage_cli.domain import Category, ConfigError, TriageError
 
 GARDEN = (
     Category("Plants", "trees and flowers, watering"),

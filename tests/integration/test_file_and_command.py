@@ -9,8 +9,8 @@ import pytest
 
 from tests.support.use_cases import ALL, a_draft, classify, create, dids, held, now, ready, route, to_file
 from tests.support.world import World
-from triage_cli.destinations.command import CommandDestination
-from triage_cli.domain.routing_rules import Rule
+from triage_cli.destinations import CommandDestination
+from triage_cli.domain import Rule
 
 
 def test_a_file_gets_every_delivery_once(world: World, tmp_path: Path) -> None:

@@ -20,22 +20,30 @@ from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
-from triage_cli.domain.errors import DeliveryError, UnavailableError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.service.callers import Callers
-from triage_cli.service.customer_erasure import erased_ticket
-from triage_cli.stores.database import Db
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    CHUNK,
+    Action,
+    Change,
+    ClassifyPlan,
+    DeliveryError,
+    Event,
+    Lease,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Run,
+    Selection,
+    TicketDraft,
+    UnavailableError,
+    dedup,
+    ids,
+    times,
+)
+from triage_cli.service import Callers, erased_ticket
+from triage_cli.stores import Db, SqliteStore
 
 # One canary for each place where a person's words may come to lie.
 WORDS = (

@@ -16,16 +16,19 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft, VerdictDraft
-from triage_cli.stores.data_migrations import MARK_FORGOTTEN
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite import migrations, schema
-from triage_cli.stores.sqlite.connection import VERSION, connect
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    STATUSES,
+    ClassifyPlan,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.stores import MARK_FORGOTTEN, VERSION, PostgresStore, SqliteStore, connect
+from triage_cli.stores import sqlite_migrations as migrations
+from triage_cli.stores import sqlite_schema as schema
 
 BILLING = CATEGORIES[0].name
 

@@ -13,23 +13,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.cli import options, ticket_id_input
-from triage_cli.cli.context import recorded_command_line
-from triage_cli.cli.output import Printer
-from triage_cli.destinations.payload import payload_line
-from triage_cli.domain import dedup, ids, json_values, routing, routing_rules, times
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.canonical_json import canonical
-from triage_cli.domain.audit.events import Event, Head, LoggedEvent
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.errors import CheckError, TriageError, UsageError
-from triage_cli.domain.json_values import to_json
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.serialization import TICKET_KEYS, event_record, ticket_record
-from triage_cli.domain.tickets import Ticket, TicketDraft
-from triage_cli.readers.table import ReadOptions
-from triage_cli.readers.table_reader import open_table
-from triage_cli.stores.sqlite.head_file import kept_head
+from triage_cli.cli import Printer, options, recorded_command_line, ticket_id_input
+from triage_cli.destinations import payload_line
+from triage_cli.domain import (
+    TICKET_KEYS,
+    CheckError,
+    Delivery,
+    Event,
+    Head,
+    LoggedEvent,
+    OutgoingDelivery,
+    Rule,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UsageError,
+    canonical,
+    dedup,
+    event_record,
+    hash_chain,
+    ids,
+    json_values,
+    routing,
+    routing_rules,
+    ticket_record,
+    times,
+    to_json,
+)
+from triage_cli.readers import ReadOptions, open_table
+from triage_cli.stores import kept_head
 
 TEXT = st.text(max_size=30)
 

@@ -11,14 +11,10 @@ import pytest
 from tests.support.commands import until
 from tests.support.embedded import classifier, comparable, ticket
 from tests.support.world import a_budget
-from triage_cli.classifiers.embedded import guess_ahead
-from triage_cli.classifiers.embedded.fitted_model import Model, default_model
-from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
-from triage_cli.classifiers.embedded.guess_process import GuessProcess
-from triage_cli.classifiers.embedded.guesses import Guess, Guesser
+from triage_cli.classifiers import Guess, GuessAhead, Guesser, GuessProcess, Model, default_model, guess_ahead
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.process import alive, children
+from triage_cli.domain import Ticket
+from triage_cli.runtime import alive, children
 
 TEXTS = (
     "my refund is missing", "the app crashes at every login", "", "x", "\ud800 half a character", "a\0b\nc",

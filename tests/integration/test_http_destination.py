@@ -13,9 +13,7 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.support.http_stub import Got, HttpStub, Reply, a_delivery, a_parcel, opened, sent
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError, PrivateAddressError
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain import DeliveryError, Outcome, OutgoingDelivery, PrivateAddressError, Receipt
 
 TOKEN = "tok-1234567890"  # noqa: S105 - made up
 

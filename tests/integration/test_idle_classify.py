@@ -7,12 +7,10 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.world import World
 from triage_cli.config import load_config
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.wiring.classifiers import only_loads
+from triage_cli.domain import Action, ClassifyPlan, Selection, TicketDraft
+from triage_cli.ports import Classifier
+from triage_cli.service import LocalTriage
+from triage_cli.wiring import only_loads
 
 CLASSIFIERS = """classifiers:
   plain: {type: local}

@@ -17,14 +17,19 @@ from tests.support.imap_server import PASSWORD, USER, ImapServer, encrypted, run
 from tests.support.mails import mail
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
-from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.runtime import mail_connections
-from triage_cli.runtime.mail_connections import ImapConnection
-from triage_cli.runtime.network import Network
-from triage_cli.sources import imap
-from triage_cli.sources.imap import ImapLogin, ImapSource, imap_day, quoted
+from triage_cli.domain import (
+    ConfigError,
+    PullPlan,
+    RefusedError,
+    Rejected,
+    SourcePage,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+    UsageError,
+)
+from triage_cli.runtime import ImapConnection, Network, mail_connections
+from triage_cli.sources import ImapLogin, ImapSource, imap, imap_day, quoted
 
 
 @pytest.fixture(scope="module")

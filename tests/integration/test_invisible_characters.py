@@ -14,13 +14,10 @@ from hypothesis import strategies as st
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal
 from tests.support.llm_server import running_llm_server
-from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.redaction import redact
+from triage_cli.classifiers import prompt, redact
 from triage_cli.cli import safe_text
-from triage_cli.config.categories import DEFAULT_CATEGORIES
-from triage_cli.config.classifiers import REDACTABLE
-from triage_cli.domain.hostile_text.invisible import BLANKS, CONTROLS, TABLE, is_plain, readable
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.config import DEFAULT_CATEGORIES, REDACTABLE
+from triage_cli.domain import BLANKS, CONTROLS, TABLE, Suspicion, is_plain, readable
 
 EVERY = "".join(map(chr, range(0x110000)))
 ROW = re.compile(f"[{TABLE}]")

@@ -16,18 +16,11 @@ from tests.support import labelled_languages
 from tests.support.cli import Cli
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
-from triage_cli.classifiers.cascade import Cascade
-from triage_cli.classifiers.embedded import language_guard
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.trainer import Trainer
-from triage_cli.classifiers.wrapped_classifier import Calibrated
+from triage_cli.classifiers import Calibrated, Cascade, Model, Trainer, language_guard, words_of
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.calibration import fit as curve_of
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import Labelled
+from triage_cli.domain import Calibration, Category, Labelled
+from triage_cli.domain import fit as curve_of
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.
 ENGLISH = (

@@ -11,20 +11,23 @@ from tests.support.commands import PATIENCE
 from tests.support.stored_tickets import a_run
 from tests.support.stored_tickets import sql as on_sqlite
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import Answer, ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.run_context import RENEW
-from triage_cli.service.run_recorder import recorded_run
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    Action,
+    Answer,
+    ClassifyPlan,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+)
+from triage_cli.runtime import Budget, StopControl, bridge
+from triage_cli.service import RENEW, LocalTriage, recorded_run
+from triage_cli.stores import PostgresStore, SqliteStore
 
 
 def sql(store: SqliteStore | PostgresStore, statement: str) -> list[Any]:

@@ -17,13 +17,17 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import CATEGORIES, PRICE, TYPES, asked, opened, steps, tickets
 from tests.support.llm_server import Step, chat, decision, message, running_llm_server, verdict
 from tests.support.local_server import Handler, LocalServer
-from triage_cli.classifiers.llm.costs import Cost, charged_usage
-from triage_cli.classifiers.llm.decisions_api import DecisionProvider
-from triage_cli.classifiers.llm.interpretation import interpretation_of
-from triage_cli.classifiers.llm.prompt import question
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
-from triage_cli.domain.errors import TriageError
-from triage_cli.wiring.classifiers import batch_api_of
+from triage_cli.classifiers import (
+    ANSWER_TOKENS,
+    Cost,
+    DecisionProvider,
+    Reply,
+    charged_usage,
+    interpretation_of,
+    question,
+)
+from triage_cli.domain import TriageError
+from triage_cli.wiring import batch_api_of
 
 LOGPROBS = [(token, {token: -0.1, "x": -2.0}) for token in ('{"category": "', "Cost", "ing", '"}')]
 GOOD: Mapping[str, dict[str, Any]] = {

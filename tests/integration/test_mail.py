@@ -21,14 +21,20 @@ from tests.support.fake_destination import outcomes
 from tests.support.http_stub import a_delivery, a_parcel, configured
 from tests.support.mail_server import MailStub, Received, scripted
 from tests.support.online import ONLINE
-from triage_cli.destinations.rendered_mail import LONGEST, MailMessages, as_text
-from triage_cli.destinations.smtp import MailDestination, login_of
-from triage_cli.domain.dedup import encoded
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, UsageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.readers.mail_message import mail_draft
-from triage_cli.runtime.network import Network
+from triage_cli.destinations import LONGEST, MailDestination, MailMessages, login_of
+from triage_cli.destinations import mail_as_text as as_text
+from triage_cli.domain import (
+    ConfigError,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    PrivateAddressError,
+    Receipt,
+    UsageError,
+    encoded,
+)
+from triage_cli.readers import mail_draft
+from triage_cli.runtime import Network
 
 LOGIN = ("desk", "swordfish-9")
 ENV = {"SMTP_USER": LOGIN[0], "SMTP_PASSWORD": LOGIN[1]}

@@ -12,11 +12,9 @@ from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import running_llm_server
 from tests.support.mails import mail, mbox
 from tests.support.world import World, a_budget
-from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.readers.table_reader import open_table
-from triage_cli.stores.model_registry import SqlModelRegistry
+from triage_cli.domain import ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft, dedup, ids, times
+from triage_cli.readers import open_table
+from triage_cli.stores import SqlModelRegistry
 
 ASK = "The invoice is wrong."
 CANARY = "canary wombat"

@@ -12,14 +12,9 @@ from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.wrapped_classifier import Bounded
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.stores.model_registry import SqlModelRegistry
+from triage_cli.classifiers import Bounded, Model
+from triage_cli.domain import NEVER, ClassifyPlan, RoutePlan, Rule, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.stores import SqlModelRegistry
 
 CONFIG = "classifiers: {local: {type: local, max_error: 5%}}\n"
 BILLING = "Please refund the invoice, I was charged twice"

@@ -17,18 +17,22 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import CATEGORIES, World
-from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import DeliveryError, OfflineError, UsageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.runtime.network import Network, is_local
-from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.services import Services
-from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.destinations import WebhookDestination
+from triage_cli.domain import (
+    ClassifyPlan,
+    DeliveryError,
+    OfflineError,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+    UsageError,
+)
+from triage_cli.runtime import Network, is_local
+from triage_cli.service import LocalTriage, RoutingMap, Services
+from triage_cli.stores import PostgresStore
 
 ROOT = Path(__file__).parents[2]
 TICKETS = "id,subject,description\n" + "".join(f"T-{n},Refund,I was charged twice on invoice {n}\n" for n in range(3))

@@ -10,15 +10,10 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.cli.display import insight_tables, table_layout
-from triage_cli.cli.display.html_reports import plan_page
+from triage_cli.cli import insight_tables, plan_page, table_layout
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.insight.plans import NOWHERE, PERSON, Plan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, TicketDraft, VerdictDraft
-from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.insight.plan_comparison import ConfigurationSide, NewNames, PlanComparison
+from triage_cli.domain import NOWHERE, PERSON, ClassifyPlan, Plan, Rule, Selection, TicketDraft, VerdictDraft
+from triage_cli.service import ConfigurationSide, NewNames, PlanComparison, RoutingMap
 
 OLD = frozenset({"Billing", "Technical", "General"})
 RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))

@@ -39,32 +39,50 @@ from tests.support.stored_tickets import (
 from tests.support.stored_tickets import sql as on_either
 from tests.support.world import World
 from triage_cli.config import without_password
-from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.audit.events import Event, EventAction, EventQuery
-from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.classifications import Classification, ClassifyPlan, QuestionSpec
-from triage_cli.domain.errors import NoDatabaseError, Refusal, StoreError, TriageError, UnavailableError
-from triage_cli.domain.evaluation.error_bounds import LabelledAnswer
-from triage_cli.domain.ids import new_id
-from triage_cli.domain.insight.spikes import SentSpike
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Renamed, Selection
-from triage_cli.domain.times import now
-from triage_cli.domain.training_records import ModelVersion
-from triage_cli.stores import where_clauses
-from triage_cli.stores.api_tables import SqlApiAccess
-from triage_cli.stores.category_tables import BEARS_CATEGORY, CategoryMemory
-from triage_cli.stores.database import Db
-from triage_cli.stores.delivery_tables import NEXT_DUE
-from triage_cli.stores.inflow import SqlInflow
-from triage_cli.stores.model_registry import SqlModelRegistry
-from triage_cli.stores.postgres import database as pg_database
-from triage_cli.stores.postgres import queries as pg_queries
-from triage_cli.stores.postgres import schema
-from triage_cli.stores.postgres.dialect import DialectConnection, adapt, storable, translated
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    BYTES,
+    ApiKey,
+    Classification,
+    ClassifyPlan,
+    Event,
+    EventAction,
+    EventQuery,
+    LabelledAnswer,
+    Lease,
+    ModelVersion,
+    NoDatabaseError,
+    QuestionSpec,
+    Refusal,
+    Renamed,
+    Run,
+    Selection,
+    SentSpike,
+    StoreError,
+    TriageError,
+    UnavailableError,
+    new_id,
+    now,
+)
+from triage_cli.stores import (
+    BEARS_CATEGORY,
+    NEXT_DUE,
+    VERSION,
+    CategoryMemory,
+    Db,
+    DialectConnection,
+    PostgresStore,
+    SqlApiAccess,
+    SqlInflow,
+    SqliteStore,
+    SqlModelRegistry,
+    adapt,
+    storable,
+    translated,
+    where_clauses,
+)
+from triage_cli.stores import postgres_database as pg_database
+from triage_cli.stores import postgres_schema as schema
+from triage_cli.stores import queries as pg_queries
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 

@@ -5,12 +5,9 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.support.world import World
-from triage_cli.cli.rejects import RejectedItems
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.mail.parts import Mail
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.ports.sources import Pause
+from triage_cli.cli import RejectedItems
+from triage_cli.domain import Mail, PullPlan, Rejected, RowError, SourcePage, TicketDraft
+from triage_cli.ports import Pause
 
 
 class Mailbox:

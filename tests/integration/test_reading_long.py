@@ -14,11 +14,8 @@ from tests.support.commands import rows
 from tests.support.examples import examples
 from tests.support.read_tables import Pipe, read, reasons, texts
 from tests.support.table_strategies import ALPHABET, SLOW
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import csv_reader
-from triage_cli.readers.csv_reader import CsvRecords
-from triage_cli.readers.csv_row_end import RowEnd
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import Rejected, TicketDraft
+from triage_cli.readers import CsvRecords, RowEnd, csv_reader, open_table
 
 MB = 1 << 20
 LINES = "".join(f"plain text line number {number} here\n" for number in range(40_000))  # 1.3 MB

@@ -8,8 +8,8 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.read_tables import opened, read, reasons, texts
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.input_format import HEAD_SIZE
+from triage_cli.domain import Rejected, TicketDraft
+from triage_cli.readers import HEAD_SIZE
 
 
 def decoded(data: bytes) -> tuple[list[str | None], list[str], str]:

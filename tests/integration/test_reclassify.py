@@ -11,15 +11,27 @@ from tests.support.cli import Cli
 from tests.support.commands import many, rows
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.classifications import Classification, ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt, RoutePlan
-from triage_cli.domain.errors import CheckError, UsageError
-from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.classification.flip_rules import flip_margin, judge
+from triage_cli.domain import (
+    Action,
+    Category,
+    CheckError,
+    Classification,
+    ClassifyPlan,
+    Flip,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    UsageError,
+    VerdictDraft,
+    explain,
+)
+from triage_cli.service import flip_margin, judge
 
 Answering = Callable[[Ticket], tuple[str | None, float]]
 

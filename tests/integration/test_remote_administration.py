@@ -10,11 +10,8 @@ from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli import wiring
-from triage_cli.client import RemoteTriage, remote_administration
-from triage_cli.client.address import Address
-from triage_cli.client.remote_administration import RemoteKeyRing
-from triage_cli.domain.errors import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError
-from triage_cli.domain.serialization import run_record
+from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_administration
+from triage_cli.domain import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError, run_record
 
 
 @pytest.fixture

@@ -12,20 +12,26 @@ from tests.support.commands import TICKETS, is_whole, many, rows
 from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.classifications import Answer, ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan, as_sent
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.ids import delivery_id
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.destinations import Destination
-from triage_cli.service.category_renames import root_of, rooted
-from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.services import Services
-from triage_cli.stores.category_tables import BEARS_CATEGORY
+from triage_cli.domain import (
+    Answer,
+    Category,
+    ClassifyPlan,
+    DeliveryError,
+    EventQuery,
+    Outcome,
+    Renamed,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    as_sent,
+    delivery_id,
+)
+from triage_cli.ports import Destination
+from triage_cli.service import LocalTriage, RoutingMap, Services, root_of, rooted
+from triage_cli.stores import BEARS_CATEGORY
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
 {name: Technical, description: 'Errors, bugs, logins, outages, performance, integrations'}, \

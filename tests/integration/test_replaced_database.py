@@ -15,13 +15,8 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, many, until
 from tests.support.stored_tickets import sql
 from tests.support.world import World
-from triage_cli.domain import ids, times
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection, TicketDraft
-from triage_cli.stores.api_tables import SqlApiAccess
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import Run, Selection, TicketDraft, UnavailableError, ids, times
+from triage_cli.stores import VERSION, SqlApiAccess, SqliteStore
 
 
 def removed(db: Path) -> None:

@@ -12,20 +12,21 @@ from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
 from tests.support.world import FakeClassifier, World
-from triage_cli.cli.review import session
-from triage_cli.cli.review.filters import Filters, View
-from triage_cli.cli.review.plain import PlainReview
-from triage_cli.cli.review.session import ReviewSession
-from triage_cli.cli.review.ticket_queue import TicketQueue
-from triage_cli.client import RemoteTriage
-from triage_cli.client.address import Address
-from triage_cli.domain.agent_suggestions import AgentSuggestionDraft
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import StoreError
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
+from triage_cli.client import Address, RemoteTriage
+from triage_cli.domain import (
+    AgentSuggestionDraft,
+    Category,
+    ClassifyPlan,
+    Rule,
+    Selection,
+    StoreError,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.service import LocalConsultation
+from triage_cli.stores import SqliteStore
 
 WORDS = ("alpha", "beta", "gamma", "delta")
 PRIORITIES = ("low", None, "urgent", "high")

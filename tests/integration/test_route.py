@@ -26,13 +26,8 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import Action, ClassifyPlan, DeliveryError, Outcome, OutgoingDelivery, Receipt, Rule, Ticket
+from triage_cli.runtime import StopControl
 
 
 class Box:
@@ -369,7 +364,7 @@ def test_a_ticket_of_two_destinations_is_routed_when_both_have_it(world: World, 
 
 
 def test_one_destination_that_is_gone_from_the_config_does_not_stop_the_others(world: World, tmp_path: Path) -> None:
-    from triage_cli.domain.errors import ConfigError
+    from triage_cli.domain import ConfigError
 
     lines = to_file(world, tmp_path)
     ready(world)

@@ -21,14 +21,21 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import Answer
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.outcomes import Outcome, in_order
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import (
+    Answer,
+    Lease,
+    Outcome,
+    Rejected,
+    RowError,
+    Rule,
+    Run,
+    Ticket,
+    TicketDraft,
+    ids,
+    in_order,
+    times,
+)
+from triage_cli.runtime import Budget
 
 
 class Slow(FakeClassifier):

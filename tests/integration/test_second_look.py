@@ -6,19 +6,20 @@ import pytest
 
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
-from triage_cli.cli.commands.models.learn import step_after_learning
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.learning import second_look
-from triage_cli.service.learning.model_comparison import Figures
-from triage_cli.service.learning.second_look import Looked
-from triage_cli.service.learning.training_run import TrainingReport
-from triage_cli.service.run_recorder import recorded_run
+from triage_cli.cli import step_after_learning
+from triage_cli.domain import (
+    ClassifyPlan,
+    EventQuery,
+    Lease,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.runtime import StopControl
+from triage_cli.service import Figures, Looked, TrainingReport, recorded_run, second_look
 
 Answers = dict[str, tuple[str | None, float]]
 TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}

@@ -9,12 +9,22 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.config import Config, classifiers, destinations, http_destination, load_config, sources, webhooks
-from triage_cli.config.classifiers import KEY_VARIABLES
-from triage_cli.config.key_tables import Field
-from triage_cli.config.secrets import secret_variables
-from triage_cli.config.validators import variable
-from triage_cli.config.yaml_document import ConfigNode, Diagnostics, Node
+from triage_cli.config import (
+    KEY_VARIABLES,
+    Config,
+    ConfigNode,
+    Diagnostics,
+    Field,
+    Node,
+    classifiers,
+    destinations,
+    http_destination,
+    load_config,
+    secret_variables,
+    sources,
+    variable,
+    webhooks,
+)
 
 USUAL = {
     "TRIAGE_API_KEY", "TRIAGE_AUDIT_KEY", "TRIAGE_TOKEN_COMMAND", "OPENAI_API_KEY", "ANTHROPIC_API_KEY",

@@ -11,10 +11,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import until
 from tests.support.webhook_receiver import Receiver
-from triage_cli.api import request_permits
-from triage_cli.api.request_limits import RequestLimits
-from triage_cli.api.request_permits import FailedKeys
-from triage_cli.api.server import ServerSettings
+from triage_cli.api import FailedKeys, RequestLimits, ServerSettings, request_permits
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 

@@ -14,15 +14,21 @@ from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import POSTED, a_run, sql
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.errors import DeliveryError, NoRouteError, NotClassifiedError
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
-from triage_cli.service.callers import Callers
-from triage_cli.service.run_context import request_id
+from triage_cli.domain import (
+    Change,
+    ClassifyPlan,
+    Conflict,
+    DeliveryError,
+    EventQuery,
+    NoRouteError,
+    NotClassifiedError,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    VerdictDraft,
+)
+from triage_cli.service import Callers, request_id
 
 BOTH = ("classify", "route")
 

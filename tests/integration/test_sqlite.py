@@ -21,19 +21,20 @@ from tests.support.commands import PATIENCE
 from tests.support.examples import examples
 from tests.support.old_schemas import definitions
 from tests.support.stored_tickets import a_ticket, as_of_version_1, created, filled, sql
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection
-from triage_cli.stores import where_clauses
-from triage_cli.stores.bulk_insert import write_all
-from triage_cli.stores.delivery_tables import DUE_DELIVERIES
-from triage_cli.stores.leases import CLAIMABLE_TICKETS, UNCLAIMED_TICKET
-from triage_cli.stores.run_tables import SPENT_OF_DAY, SPENT_ON_PARCEL
-from triage_cli.stores.sqlite import migrations as sqlite_migrations
-from triage_cli.stores.sqlite.connection import VERSION, connect
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import EventQuery, Run, Selection, StoreError, UsageError, ids, times
+from triage_cli.stores import (
+    CLAIMABLE_TICKETS,
+    DUE_DELIVERIES,
+    SPENT_OF_DAY,
+    SPENT_ON_PARCEL,
+    UNCLAIMED_TICKET,
+    VERSION,
+    SqliteStore,
+    connect,
+    sqlite_migrations,
+    where_clauses,
+    write_all,
+)
 
 TO_CLASSIFY = frozenset({"new", "failed"})
 TO_ROUTE = frozenset({"classified", "unroutable"})
@@ -199,7 +200,7 @@ def test_a_folder_without_write_rights_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.sqlite
 def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> None:
     """SQLite's own page limit stands in for the disk."""
-    from triage_cli.domain.errors import UnavailableError
+    from triage_cli.domain import UnavailableError
 
     (ticket,) = filled(store, a_ticket())
     pages = store.database.connection().execute("pragma page_count").fetchone()[0]

@@ -13,14 +13,19 @@ from tests.support.counted_anew import kept_and_anew
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import routing
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import STATUSES, Selection, TicketDraft
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    STATUSES,
+    ClassifyPlan,
+    EventQuery,
+    Lease,
+    RoutePlan,
+    Rule,
+    Run,
+    Selection,
+    TicketDraft,
+    routing,
+)
+from triage_cli.stores import SqliteStore
 
 NAMES = st.sampled_from(["1", "2", "3", "4"])
 CATEGORIES = st.sampled_from(["Billing", "Technical", "General"])

@@ -4,8 +4,7 @@ import pytest
 
 from tests.support.use_cases import ALL, PLAN, a_draft, answering, classify, create, drafts, made
 from tests.support.world import World
-from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.errors import AmbiguousError, NotFoundError
+from triage_cli.domain import AmbiguousError, Event, EventQuery, NotFoundError
 
 
 def test_a_name_must_fit_exactly_one_ticket(world: World) -> None:

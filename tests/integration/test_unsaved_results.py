@@ -11,14 +11,21 @@ from tests.support.commands import PATIENCE, until
 from tests.support.fake_destination import FakeDestination
 from tests.support.stored_tickets import POSTED, sql
 from tests.support.world import World
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import ExhaustedError, UnavailableError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection
-from triage_cli.service.callers import Callers
+from triage_cli.domain import (
+    Change,
+    ClassifyPlan,
+    Conflict,
+    Delivery,
+    ExhaustedError,
+    Lease,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Run,
+    Selection,
+    UnavailableError,
+)
+from triage_cli.service import Callers
 
 
 def process(singles: Callers, subject: str = "Refund?") -> Outcome[Routed]:

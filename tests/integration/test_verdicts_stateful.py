@@ -12,13 +12,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.support.examples import examples
 from tests.support.outlet import Outlet
 from tests.support.world import CATEGORIES, FakeClassifier, World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Category, Selection, TicketDraft
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    Category,
+    ClassifyPlan,
+    Lease,
+    ReclassifyPlan,
+    RoutePlan,
+    Rule,
+    Run,
+    Selection,
+    TicketDraft,
+)
+from triage_cli.stores import SqliteStore
 
 NUMBER = 1000
 pytestmark = pytest.mark.timeout(600)  # a thousand tickets a step: slow on a machine that is shared

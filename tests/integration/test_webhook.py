@@ -19,17 +19,10 @@ from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
-from triage_cli.destinations import webhook
-from triage_cli.destinations.http_sender import WORKERS
-from triage_cli.destinations.webhook import WebhookDestination
-from triage_cli.domain.deliveries import Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.webhook_signing import secret_of, signature
-from triage_cli.runtime import unreachable
-from triage_cli.runtime.ssrf_guard import checked, is_public
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from triage_cli.service.delivery.dispatcher import Dispatcher, QueueResults
+from triage_cli.destinations import WORKERS, WebhookDestination, webhook
+from triage_cli.domain import ConfigError, DeliveryError, Outcome, PrivateAddressError, Receipt, secret_of, signature
+from triage_cli.runtime import checked, is_public, unreachable
+from triage_cli.service import DestinationBreakers, Dispatcher, QueueResults
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 

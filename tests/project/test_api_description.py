@@ -16,10 +16,9 @@ from openapi_spec_validator import validate
 from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
-from triage_cli.api.application import create_app
-from triage_cli.api.server_state import ServerState
-from triage_cli.domain.audit.events import Head
-from triage_cli.wiring.cost_estimate import CostEstimate
+from triage_cli.api import ServerState, create_app
+from triage_cli.domain import Head
+from triage_cli.wiring import CostEstimate
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"

@@ -44,6 +44,34 @@ def test_the_command_line_holds_no_sql_and_speaks_no_http() -> None:
         assert not names & {"sqlite3", "httpx", "sqlite_utils", "urllib.request", "http.client"}, path
 
 
+def test_each_folder_is_imported_by_its_face_alone() -> None:
+    """So its modules can move. What stands in a stub is there, and somebody outside imports it."""
+    stubs = {path.parent.name: path for path in (ROOT / "triage_cli").glob("*/__init__.pyi")}
+    assert len(stubs) > 10
+    offered = {
+        folder: set(re.findall(r"^from \S+ import \w+ as (\w+)|^(\w+) = ", stub.read_text(), re.MULTILINE))
+        for folder, stub in stubs.items()
+    }
+    faces = {folder: {a or b for a, b in names} for folder, names in offered.items()}
+    for folder, names in faces.items():
+        module = importlib.import_module(f"triage_cli.{folder}")
+        assert [name for name in names if not hasattr(module, name)] == []
+    imported, deep = {folder: set[str]() for folder in faces}, []
+    for path in (p for base in ("triage_cli", "tests", "benchmarks", "tools") for p in (ROOT / base).rglob("*.py")):
+        home = path.relative_to(ROOT).parts[1] if path.is_relative_to(ROOT / "triage_cli") else ""
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("triage_cli."):
+                continue
+            folder, *inner = str(node.module).split(".")[1:]
+            if folder in faces and folder != home:
+                imported[folder] |= {alias.name for alias in node.names}
+                deep += [f"{path.name}: {node.module}"] if inner else []
+    assert deep == []
+    assert {
+        folder: sorted(imported[folder] - names) for folder, names in faces.items() if imported[folder] - names
+    } == {}
+
+
 def test_no_test_module_imports_another() -> None:
     """What tests share stands in `tests/support`."""
     modules = list((ROOT / "tests").rglob("*.py"))

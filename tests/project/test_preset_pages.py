@@ -8,8 +8,7 @@ import pytest
 import yaml
 
 from tests.support.cli import Cli
-from triage_cli.config import schema, sources, webhooks
-from triage_cli.config.presets import preset_names
+from triage_cli.config import preset_names, schema, sources, webhooks
 
 HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 VALIDATOR = jsonschema_rs.Draft202012Validator(schema())

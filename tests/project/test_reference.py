@@ -7,9 +7,7 @@ import pytest
 
 from tests.support.pages import ROOT, WRITES, name_of
 from tests.support.reference import PARTS, generated_anew
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import EVENT_KEYS, TICKET_KEYS, added_keys
-from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain import EVENT_KEYS, STATUSES, TICKET_KEYS, ExitCode, added_keys
 
 REFERENCE = ROOT / "docs" / "reference"
 PAGES = sorted(REFERENCE.glob("*.md"))

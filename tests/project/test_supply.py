@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from triage_cli.config.presets import preset_names
+from triage_cli.config import preset_names
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "triage_cli").rglob("*.py"))

@@ -15,15 +15,20 @@ import uvicorn.server
 
 from tests.support.commands import PATIENCE
 from triage_cli import wiring
-from triage_cli.api.application import create_app
-from triage_cli.api.request_limits import RequestLimits
-from triage_cli.api.server import Server, open_socket, uvicorn_config
-from triage_cli.api.server_state import ServerState, incoming_webhooks, token_verification
+from triage_cli.api import (
+    RequestLimits,
+    Server,
+    ServerState,
+    create_app,
+    incoming_webhooks,
+    open_socket,
+    token_verification,
+    uvicorn_config,
+)
 from triage_cli.config import Config, load_config
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.api_keys import ROLES, ApiKey
-from triage_cli.ports.storage import ApiAccessStore
-from triage_cli.service.services import Services
+from triage_cli.domain import ROLES, ApiKey, api_keys, times
+from triage_cli.ports import ApiAccessStore
+from triage_cli.service import Services
 
 # uvicorn waits for tenths of a second until it sees that it is to end, and tests end hundreds of servers.
 vars(uvicorn.server)["asyncio"] = SimpleNamespace(**vars(asyncio) | {"sleep": lambda time: asyncio.sleep(time / 10)})

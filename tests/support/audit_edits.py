@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain import TicketDraft
 
 
 def drafts(number: int, start: int = 0) -> Iterator[TicketDraft]:

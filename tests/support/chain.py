@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable
 
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.audit.hash_chain import GENESIS, holds
+from triage_cli.domain import GENESIS, LoggedEvent, holds
 
 
 def first_break(events: Iterable[LoggedEvent]) -> int | None:

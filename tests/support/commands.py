@@ -16,9 +16,8 @@ from weakref import WeakSet
 
 from tests.support.chain import first_break
 from tests.support.forked_cli import forked
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import EventQuery, ExitCode
+from triage_cli.stores import SqliteStore
 
 HEADER = "Id,Subject,Body,Customer,Priority\n"
 ROWS = (

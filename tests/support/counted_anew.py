@@ -2,9 +2,7 @@
 
 from typing import Any
 
-from triage_cli.stores.data_migrations import COUNT_ALL
-from triage_cli.stores.database import Db
-from triage_cli.stores.sql_store import SqlStore
+from triage_cli.stores import COUNT_ALL, Db, SqlStore
 
 TABLES = ("ticket_counts", "delivery_counts", "answer_counts")
 

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 from tests.support.world import a_budget
-from triage_cli.classifiers.embedded.classifier import LocalClassifier
-from triage_cli.classifiers.embedded.fitted_model import Model
+from triage_cli.classifiers import LocalClassifier, Model
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.classifiers import Classifier
+from triage_cli.domain import Answer, Category, Classification, Ticket
+from triage_cli.ports import Classifier
 
 
 def ticket(text: str | None) -> Ticket:

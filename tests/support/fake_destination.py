@@ -4,12 +4,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tests.support.world import World
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.service.delivery.dispatcher import POLL_SECONDS
+from triage_cli.domain import Action, ClassifyPlan, DeliveryError, Outcome, OutgoingDelivery, Receipt, TicketDraft
+from triage_cli.service import POLL_SECONDS
 
 
 class FakeDestination:

@@ -126,7 +126,7 @@ def _prepare(order: Order, tell: int) -> None:
 
         os.statvfs = nearly_full  # type: ignore[assignment]
     elif order.how == "impatient":
-        from triage_cli.stores.sqlite import connection
+        from triage_cli.stores import connection
 
         connection.BUSY_SECONDS = 0.1
 

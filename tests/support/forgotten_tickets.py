@@ -3,9 +3,7 @@
 from collections.abc import Iterator
 
 from tests.support.world import World
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain import Outcome, Routed, TicketDraft
 
 # -- on the store
 

@@ -156,7 +156,8 @@ def prepare() -> None:
     import yaml  # noqa: F401
 
     import triage_cli
-    from triage_cli.classifiers.embedded import fitted_model, word_vectors
+    from triage_cli.classifiers import embedded_word_vectors as word_vectors
+    from triage_cli.classifiers import fitted_model
     from triage_cli.cli import app
     from triage_cli.config import DEFAULT_CATEGORIES
 

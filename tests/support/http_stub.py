@@ -10,12 +10,9 @@ from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.online import ONLINE
 from triage_cli.config import Config, load_config
-from triage_cli.destinations.http import HttpDestination
-from triage_cli.destinations.http_secrets import secrets_of
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.wiring.destinations import check_templates
+from triage_cli.destinations import HttpDestination, secrets_of
+from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket
+from triage_cli.wiring import check_templates
 
 
 class Got(NamedTuple):

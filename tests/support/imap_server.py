@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from tests.support.commands import until
 from tests.support.ports import number_of, reserve_port
-from triage_cli.sources.imap import quoted
+from triage_cli.sources import quoted
 
 USER, PASSWORD = "ann", "secret-canary"
 

@@ -9,17 +9,10 @@ from tests.support.llm_server import (
 )
 from tests.support.online import ONLINE
 from tests.support.world import a_budget
-from triage_cli.classifiers.llm.classifier import LLMClassifier, build
-from triage_cli.config.classifiers import ClassifierSpec, Price
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.errors import (
-    AnswerError,
-    TriageError,
-)
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import TimeSource
+from triage_cli.classifiers import LLMClassifier, build
+from triage_cli.config import ClassifierSpec, Price
+from triage_cli.domain import Answer, AnswerError, Category, Classification, Outcome, Ticket, TriageError
+from triage_cli.runtime import Budget, TimeSource
 
 CATEGORIES = (Category("Billing", "Money", ("I was charged twice",)), Category("Technical"), Category("General"))
 

@@ -5,9 +5,9 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from triage_cli.stores.postgres.migrations import STEPS
-from triage_cli.stores.sqlite import migrations
-from triage_cli.stores.sqlite.schema import statements, tables
+from triage_cli.stores import STEPS, statements
+from triage_cli.stores import sqlite_migrations as migrations
+from triage_cli.stores import sqlite_tables as tables
 
 FOLDER = Path(__file__).parents[1] / "golden" / "schema"
 TABLES = tables(statements(FOLDER / "sqlite-1.sql"))

@@ -2,7 +2,7 @@
 
 import os
 
-from triage_cli.runtime.network import Network
+from triage_cli.runtime import Network
 
 ONLINE = Network(offline=False)
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
+from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
 
 
 class Outlet:

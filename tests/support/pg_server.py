@@ -12,10 +12,9 @@ from urllib.parse import quote
 import psycopg
 
 from tests.support.online import ONLINE
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.stores.postgres.dialect import translated
-from triage_cli.stores.postgres.schema import tables
-from triage_cli.stores.postgres.store import PostgresStore
+from triage_cli.domain import GENESIS
+from triage_cli.stores import PostgresStore, translated
+from triage_cli.stores import postgres_tables as tables
 
 COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""

@@ -3,9 +3,8 @@
 import io
 from typing import Any
 
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import Rejected, TicketDraft
+from triage_cli.readers import ReadOptions, Table, open_table
 
 MB = 1 << 20
 

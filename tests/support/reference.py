@@ -8,12 +8,8 @@ from typing import Any
 from typer.testing import CliRunner
 
 from tests.support.pages import ROOT
-from triage_cli.cli import app
-from triage_cli.cli.help_text import HEADINGS
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode
-from triage_cli.domain.serialization import RUN_KEYS
+from triage_cli.cli import HEADINGS, app
+from triage_cli.domain import PRECEDENCE, RUN_KEYS, EventAction, ExitCode, TriageError
 
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 EVERYWHERE = "\nOptions of every command, before it or after"

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from triage_cli.cli.review.app import ReviewApp
-from triage_cli.cli.review.filters import View
-from triage_cli.cli.review.session import ReviewSession
-from triage_cli.ports.triage import Triage
+from triage_cli.cli import ReviewApp, ReviewSession, View
+from triage_cli.ports import Triage
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "review"
 TRIES = 3000  # looks of 10 ms at the screen, until a test that waits gives up

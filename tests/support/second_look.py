@@ -1,10 +1,8 @@
 """A second look over the tickets of a world, by its classifier."""
 
 from tests.support.world import World
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.learning.second_look import Looked, SecondLook
-from triage_cli.service.run_recorder import recorded_run
+from triage_cli.runtime import StopControl
+from triage_cli.service import DecisionRecorder, Looked, SecondLook, recorded_run
 
 
 def look(world: World, **hysteresis: float) -> Looked:

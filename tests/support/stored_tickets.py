@@ -8,13 +8,20 @@ from sqlite_utils import Database, Migrations
 
 from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import Event, EventQuery
-from triage_cli.domain.changes import Change
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import URGENCY, Selection, Ticket, TicketDraft
-from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    URGENCY,
+    Change,
+    Event,
+    EventQuery,
+    Lease,
+    Run,
+    Selection,
+    Ticket,
+    TicketDraft,
+    ids,
+    times,
+)
+from triage_cli.stores import SqliteStore, SqlStore
 
 # A ticket as a caller posts it.
 POSTED = TicketDraft(0, 0, "Refund?", "I was charged twice", "C-1", source="api", origin="request")

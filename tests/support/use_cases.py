@@ -7,15 +7,24 @@ from typing import Any
 
 from tests.support.chain import first_break
 from tests.support.world import FakeClassifier, World
-from triage_cli.destinations.file import FileDestination
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.classifications import Answer, ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import AnswerError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
-from triage_cli.runtime.budget import Budget
+from triage_cli.destinations import FileDestination
+from triage_cli.domain import (
+    Action,
+    Answer,
+    AnswerError,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Outcome,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+)
+from triage_cli.runtime import Budget
 
 PLAN = ClassifyPlan()
 ALL = Selection()

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.support.http_stub import Got, HttpStub, Reply
-from triage_cli.config.presets import load_preset
-from triage_cli.config.sources import PRESETS
+from triage_cli.config import SOURCE_PRESETS as PRESETS
+from triage_cli.config import load_preset
 
 NUMBER = 7
 SIZE = 3  # a page of every stub, whatever is asked for: so that few tickets are several pages

@@ -7,11 +7,8 @@ from typing import Any
 
 from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
-from triage_cli.destinations.webhook import WebhookDestination, WebhookTarget
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, Receipt
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.webhook_signing import secret_of
+from triage_cli.destinations import WebhookDestination, WebhookTarget
+from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket, secret_of
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 

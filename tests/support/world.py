@@ -2,20 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.destinations import Destination
-from triage_cli.runtime.budget import Budget, BudgetLimits, Grant
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.delivery.routing_map import RoutingMap, never_promised
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.services import Services
-from triage_cli.stores.postgres.store import PostgresStore
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import (
+    Action,
+    Answer,
+    Category,
+    Classification,
+    Outcome,
+    QuestionSpec,
+    Rule,
+    Ticket,
+    compact,
+    ids,
+    times,
+)
+from triage_cli.ports import Destination
+from triage_cli.runtime import Budget, BudgetLimits, Grant, StopControl
+from triage_cli.service import LocalTriage, RoutingMap, Services, never_promised
+from triage_cli.stores import PostgresStore, SqliteStore
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
 
@@ -85,7 +88,7 @@ class World:
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
-        from triage_cli.classifiers.embedded.facility_location import most_representative  # scipy takes half a second
+        from triage_cli.classifiers import most_representative
 
         routing_map = RoutingMap(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
         return Services(

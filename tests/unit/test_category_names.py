@@ -1,7 +1,7 @@
 """Categories as people write them in a verdict."""
 
-from triage_cli.domain.tickets import Category
-from triage_cli.service.category_names import CategoryNames
+from triage_cli.domain import Category
+from triage_cli.service import CategoryNames
 
 
 def test_a_category_is_known_by_its_name_however_its_letters_are_encoded() -> None:

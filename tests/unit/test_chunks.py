@@ -4,8 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.outcomes import Action, Outcome, in_order
+from triage_cli.domain import Action, Outcome, chunked, in_order
 
 
 @settings(examples(40, 150), derandomize=True)

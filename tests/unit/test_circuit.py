@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.runtime.circuit_breaker import Circuit
+from triage_cli.runtime import Circuit
 
 TRIES = st.lists(st.tuples(st.lists(st.booleans(), max_size=5), st.floats(0, 100)), max_size=30)
 

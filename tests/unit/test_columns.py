@@ -12,13 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.cli import column_selection
-from triage_cli.cli.output import Printer
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.readers.table import ReadOptions
-from triage_cli.readers.table_reader import open_table
+from triage_cli.cli import Printer, column_selection
+from triage_cli.domain import TICKET_KEYS, TicketDraft, UsageError
+from triage_cli.readers import ReadOptions, open_table
 
 KNOWN = ("ticket_id", "subject", "extra")
 RECORD = {"ticket_id": "1", "subject": "a", "extra": {"plan": "gold", "a.b": {"c": [1, 2]}, "none": None}}

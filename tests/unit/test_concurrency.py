@@ -6,9 +6,8 @@ from typing import cast
 
 import pytest
 
-from triage_cli.domain.chunks import FlushNow
-from triage_cli.runtime import async_bridge
-from triage_cli.runtime.async_bridge import bridge
+from triage_cli.domain import FlushNow
+from triage_cli.runtime import async_bridge, bridge
 
 
 async def twice(number: int) -> int:

@@ -16,28 +16,33 @@ from hypothesis import strategies as st
 from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
 from tests.support.examples import examples
 from triage_cli.config import (
+    BUDGET,
+    CATEGORY,
+    CLASSIFIER,
+    COLUMN,
+    CURSOR,
     DEFAULT_CATEGORIES,
+    DESTINATION,
+    HTTP,
+    MAIL,
+    PRICE,
+    ROUTE,
+    SERVER,
+    SOURCE,
     STARTER,
+    TOP_KEYS,
+    WHEN,
     ClassifierSpec,
     Config,
     DestinationSpec,
+    Field,
     Price,
     every_key,
     load_config,
     shown,
     without_password,
 )
-from triage_cli.config.categories import CATEGORY
-from triage_cli.config.classifiers import CLASSIFIER, PRICE
-from triage_cli.config.destinations import DESTINATION
-from triage_cli.config.http_destination import HTTP
-from triage_cli.config.key_tables import Field
-from triage_cli.config.mail_destination import MAIL
-from triage_cli.config.routes import COLUMN, ROUTE, WHEN
-from triage_cli.config.sections import BUDGET, SERVER, TOP_KEYS
-from triage_cli.config.sources import CURSOR, SOURCE
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.routing_rules import Rule
+from triage_cli.domain import ConfigError, Rule
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
     "top": TOP_KEYS,

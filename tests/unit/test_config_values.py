@@ -12,10 +12,9 @@ import yaml
 
 from tests.support.config_files import EXAMPLE
 from triage_cli import wiring
-from triage_cli.cli.commands.operations.config import configuration_warnings
+from triage_cli.cli import configuration_warnings
 from triage_cli.config import load_config, shown
-from triage_cli.domain import routing_rules
-from triage_cli.domain.errors import ConfigError
+from triage_cli.domain import ConfigError, routing_rules
 
 SCALARS: tuple[Any, ...] = (None, True, 7, "text", "", ">100")
 VALUES: tuple[Any, ...] = (*SCALARS, [], [200], [{}], {}, {"x": 1})

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.tickets import URGENCY, TicketDraft
+from triage_cli.domain import URGENCY, TicketDraft, dedup, ids, times
 
 quick = settings(examples(40, 150), derandomize=True)
 TEXTS = st.text(st.characters(exclude_categories=[]), max_size=20)  # halves of surrogate pairs too

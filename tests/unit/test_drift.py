@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli.domain.insight.drift import Count, PeriodCounts, compare, fisher
+from triage_cli.domain import Count, PeriodCounts, compare, fisher
 
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 counts = st.integers(1, 1000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

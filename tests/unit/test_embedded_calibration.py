@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
-from triage_cli.classifiers.embedded.score_calibration import (
+from triage_cli.classifiers import (
+    LABELLED_TEMPERATURE,
     TEMPERATURES,
+    Floats,
+    Integers,
     ScoreCalibration,
     best_temperature,
     fitted_calibration,
     softmax,
 )
-from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE
 
 SCORES = st.lists(st.lists(st.floats(-30, 30, width=32), min_size=3, max_size=3), min_size=1, max_size=5)
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
-from triage_cli.domain.evaluation import binomial, confidence_intervals
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, bound, bounds, needed
+from triage_cli.domain import GradedAnswer, binomial, bound, bounds, confidence_intervals, needed
 
 quick = settings(examples(50, 200), derandomize=True)
 trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from triage_cli.cli.display.event_lines import summary
+from triage_cli.cli import summary
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,7 @@
 
 import pytest
 
-from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.exit_codes import EARLY_END
-from triage_cli.domain.explanation import early_end
-from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain import EARLY_END, History, Run, TicketDraft, dedup, early_end, explain, ids, times
 
 TICKET = dedup.new_ticket(
     dedup.identify(TicketDraft(0, 2, "Refund", "Where is it?", external_id="T-1")), ids.new_id(), times.now(), None

@@ -11,11 +11,11 @@ from tests.support.commands import PATIENCE
 from tests.support.webhook_receiver import outgoing
 from triage_cli import wiring
 from triage_cli.config import load_config
-from triage_cli.destinations.file import FileDestination
-from triage_cli.domain.errors import StoreError
-from triage_cli.runtime.file_system import open_text, write_obstacle
-from triage_cli.stores.sqlite import errors
-from triage_cli.wiring.destination_diagnostics import unwritable
+from triage_cli.destinations import FileDestination
+from triage_cli.domain import StoreError
+from triage_cli.runtime import open_text, write_obstacle
+from triage_cli.stores import errors
+from triage_cli.wiring import unwritable
 
 
 def test_a_file_and_one_in_folders_that_are_to_be_made_can_be_written(tmp_path: Path) -> None:

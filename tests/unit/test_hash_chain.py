@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.chain import first_break
 from tests.support.examples import examples
-from triage_cli.domain import serialization
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.canonical_json import canonical
-from triage_cli.domain.audit.events import Event, LoggedEvent
+from triage_cli.domain import Event, LoggedEvent, canonical, hash_chain, serialization
 
 
 def chain_of(number: int) -> list[LoggedEvent]:

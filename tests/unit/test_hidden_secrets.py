@@ -10,7 +10,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
+from triage_cli.domain import hide_secrets
 
 SECRETS = [
     "ab+cdEF/ghIJ+klMNop==",

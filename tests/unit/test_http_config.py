@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from triage_cli.config import Config, load_config, presets, shown
-from triage_cli.config.http_auth import AuthSpec
-from triage_cli.config.http_destination import AnswerTest, HttpSpec
-from triage_cli.config.templates.addresses import no_address
-from triage_cli.destinations.http_secrets import secrets_of
-from triage_cli.domain.errors import ConfigError
-from triage_cli.wiring.destinations import check_templates
+from triage_cli.config import AnswerTest, AuthSpec, Config, HttpSpec, load_config, no_address, presets, shown
+from triage_cli.destinations import secrets_of
+from triage_cli.domain import ConfigError
+from triage_cli.wiring import check_templates
 
 URL = "url: 'https://example.com/x'"
 

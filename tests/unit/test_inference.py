@@ -7,25 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Floats, Model
-from triage_cli.classifiers.embedded.inference import (
-    STEP_CHARACTERS,
-    STEP_TEXTS,
-    Predictor,
-    inference_steps,
-)
-from triage_cli.classifiers.embedded.meaningless_words import showable_word
-from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS, SHORTENED
-from triage_cli.classifiers.embedded.tokens import (
+from triage_cli.classifiers import (
+    LENGTH_DIMENSIONS,
     MAX_CHARACTERS,
     MAX_WORDS,
+    SHORTENED,
+    STEP_CHARACTERS,
+    STEP_TEXTS,
+    Floats,
+    Model,
+    Predictor,
     bare_word,
+    inference_steps,
     ngrams_of,
+    showable_word,
     tokens_of,
     words_of,
 )
-from triage_cli.classifiers.embedded.word_vectors import word_vectors
+from triage_cli.classifiers import default_word_vectors as word_vectors
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 
 WORDS = (

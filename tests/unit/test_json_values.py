@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from triage_cli.domain.json_values import compact, has_place, lookup, without_lone_surrogates, writable_text
+from triage_cli.domain import compact, has_place, lookup, without_lone_surrogates, writable_text
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from triage_cli.domain.evaluation.confidence_intervals import paired_interval
-from triage_cli.domain.evaluation.metrics import Graded
-from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
-from triage_cli.ports.classifiers import Settings
-from triage_cli.service.learning.model_comparison import (
-    FEW_LABELLED,
-    Comparison,
-    HeldOutAnswer,
-    InUse,
-    compared,
-    shared_settings,
-)
+from triage_cli.domain import NOTHING, Graded, Labelled, Unlabelled, paired_interval
+from triage_cli.ports import Settings
+from triage_cli.service import FEW_LABELLED, Comparison, HeldOutAnswer, InUse, compared, shared_settings
 
 SETTINGS = [(3.0, 0.2, (0.7, 1.0, 0.0))]
 ROWS = [Labelled(f"text {chr(97 + n) * 3}", "ab"[n % 2]) for n in range(20)]

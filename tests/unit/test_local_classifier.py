@@ -19,18 +19,23 @@ from scipy.sparse import csr_matrix
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
 from tests.support.world import a_budget
-from triage_cli.classifiers.embedded import fitted_model, guesses
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model, fingerprint
-from triage_cli.classifiers.embedded.logistic_regression import Design, fit_weights, merged_terms
-from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
-from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS, words_of
-from triage_cli.classifiers.examples import examples_of
+from triage_cli.classifiers import (
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    Design,
+    Model,
+    ScoreCalibration,
+    examples_of,
+    fingerprint,
+    fit_weights,
+    fitted_model,
+    guesses,
+    merged_terms,
+    words_of,
+)
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import ids, times
-from triage_cli.domain.errors import ConfigError, TriageError
-from triage_cli.domain.hostile_text import prompt_injection
-from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain import Category, ConfigError, Ticket, TriageError, ids, prompt_injection, times
 
 GARDEN = (
     Category("Plants", "Trees, shrubs and flowers: which to choose, planting, watering, leaves that wither"),

@@ -5,9 +5,7 @@ import time
 import pytest
 
 from tests.support.mails import REPLY
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.mail import quotes_and_signatures
-from triage_cli.domain.mail.parts import Mail, left_out, mail_of, without
+from triage_cli.domain import Mail, compact, left_out, mail_of, quotes_and_signatures, without
 
 ASK = "My invoice is wrong, please look into it."
 BEHIND = {

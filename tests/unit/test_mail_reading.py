@@ -11,13 +11,8 @@ import pytest
 
 from tests.support.mails import mail, mbox, multipart
 from tests.support.read_tables import opened, read, reasons, texts
-from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers import mail_files
-from triage_cli.readers.mail_files import MailFolder
-from triage_cli.readers.table import ReadOptions
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError, mail_of
+from triage_cli.readers import MailFolder, ReadOptions, mail_files, open_table
 
 MB = 1 << 20
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.support.embedded import answers, classifier
-from triage_cli.classifiers.embedded.fit import fit
-from triage_cli.classifiers.embedded.fitted_model import Model
+from triage_cli.classifiers import Model
+from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 
 EMPTY = (

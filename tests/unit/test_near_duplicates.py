@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from triage_cli.domain.evaluation.near_duplicates import SKETCHES, copy_key, copy_keys, keys_of_originals
+from triage_cli.domain import SKETCHES, copy_key, copy_keys, keys_of_originals
 
 SYLLABLES = [consonant + vowel for consonant in "bcdfgklmnprstvz" for vowel in "aeiou"]
 SIGNATURE = "\n\nBest regards\nAnna Smith"

@@ -6,10 +6,7 @@ import pytest
 
 from tests.support.foreign_tickets import TICKETS as FOREIGN
 from tests.support.short_tickets import EDITS, TEXTS, Text
-from triage_cli.domain import dedup, ids
-from triage_cli.domain.errors import InputError
-from triage_cli.domain.other_tickets import OtherTicketsGuard, is_edit
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain import InputError, OtherTicketsGuard, TicketDraft, dedup, ids, is_edit
 
 FILES = 200
 POOL = (*TEXTS, *(("", text) for texts in FOREIGN.values() for text in texts))

@@ -2,8 +2,8 @@
 
 import json
 
-from triage_cli.config.sources import CursorSpec, NextSpec, SourceSpec
-from triage_cli.sources.pagination import Page, Walk, begin_walk
+from triage_cli.config import CursorSpec, NextSpec, SourceSpec
+from triage_cli.sources import Page, Walk, begin_walk
 
 SPEC = SourceSpec(
     "shop", "http", query={"since": "{{ cursor }}"}, next=NextSpec("link", "next"), cursor=CursorSpec("at", 0.0, 0.0)

@@ -8,20 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.llm.interpretation import clean_reason, parse_answer
-from triage_cli.classifiers.llm.likelihood import AnswerToken, likelihoods
-from triage_cli.classifiers.llm.prompt import (
+from triage_cli.classifiers import (
     CUT_MARK,
     PROMPT_VERSION,
     TICKET_LIMIT,
+    AnswerToken,
     Question,
     answer_schema,
+    clean_reason,
     labels_of,
+    likelihoods,
+    parse_answer,
     question,
     system_prompt,
 )
-from triage_cli.config.categories import DEFAULT_CATEGORIES
-from triage_cli.domain.tickets import Category
+from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.domain import Category
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "prompts"
 SHOP = (

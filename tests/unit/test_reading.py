@@ -9,12 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
-from triage_cli.domain import dedup
-from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.input_format import HEAD_SIZE
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import TICKET_KEYS, InputError, Rejected, TicketDraft, UsageError, dedup
+from triage_cli.readers import HEAD_SIZE, open_table
 
 
 def test_a_plain_table_gives_whole_drafts() -> None:

@@ -7,11 +7,9 @@ from typing import Any
 
 import pytest
 
-from triage_cli.domain.errors import InputError
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.decoding import LONGEST
-from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import InputError, Rejected, TicketDraft
+from triage_cli.readers import LONGEST_CELL as LONGEST
+from triage_cli.readers import ReadOptions, Table, open_table
 
 ONE = {"id": 7, "subject": "help", "description": "it broke"}
 TWO = {"id": 8, "subject": "Grüße", "tags": ["a", "b"], "vip": True, "note": None}

@@ -11,14 +11,17 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.table_strategies import ALPHABET, SLOW
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.cell_values import plain, priority
-from triage_cli.readers.csv_reader import CsvRecords
-from triage_cli.readers.dates import moment
-from triage_cli.readers.json_reader import JsonRecords
-from triage_cli.readers.table import ReadOptions, unique_column_names
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import Rejected, TicketDraft, TriageError
+from triage_cli.readers import (
+    CsvRecords,
+    JsonRecords,
+    ReadOptions,
+    moment,
+    open_table,
+    plain,
+    priority,
+    unique_column_names,
+)
 
 LATIN = st.characters(codec="cp1252", exclude_categories=("Cc", "Cs"))
 ANY = st.characters(exclude_categories=("Cc", "Cs"))

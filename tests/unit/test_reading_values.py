@@ -5,13 +5,8 @@ import json
 
 import pytest
 
-from triage_cli.domain.tickets import TicketDraft
-from triage_cli.readers.cell_values import priority
-from triage_cli.readers.column_mapping import match_columns
-from triage_cli.readers.dates import moment
-from triage_cli.readers.helpdesks import recognised_helpdesk
-from triage_cli.readers.table import ReadOptions
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import TicketDraft
+from triage_cli.readers import ReadOptions, match_columns, moment, open_table, priority, recognised_helpdesk
 
 NUMBERS = {"1": "urgent", "5": "low"}
 

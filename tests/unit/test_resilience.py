@@ -10,11 +10,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.support.examples import examples
-from triage_cli.domain.errors import AnswerError, TemporaryError, UnavailableError
-from triage_cli.runtime.circuit_breaker import COOLDOWN, CircuitBreaker, TimeSource
-from triage_cli.runtime.rate_limit import RateLimiter, TokenBucket
-from triage_cli.runtime.retry import FOREVER, SECONDARY, Retries, limit_wait, persist, retry_after
-from triage_cli.runtime.stop import StoppingError
+from triage_cli.domain import AnswerError, TemporaryError, UnavailableError
+from triage_cli.runtime import (
+    COOLDOWN,
+    FOREVER,
+    SECONDARY,
+    CircuitBreaker,
+    RateLimiter,
+    Retries,
+    StoppingError,
+    TimeSource,
+    TokenBucket,
+    limit_wait,
+    persist,
+    retry_after,
+)
 
 
 class Clock:

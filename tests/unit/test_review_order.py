@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triage_cli.classifiers.embedded.facility_location import likenesses, most_representative
-from triage_cli.service.review_order import review_margin
+from triage_cli.classifiers import likenesses, most_representative
+from triage_cli.service import review_margin
 
 
 def test_what_represents_many_doubtful_texts_comes_first_and_what_repeats_it_last() -> None:

@@ -8,16 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from triage_cli.cli import safe_text
-from triage_cli.cli.display.text_layout import cut, wrapped
-from triage_cli.cli.review import filters, screen_lines
-from triage_cli.cli.review.key_bindings import beginning_with, keys_of
-from triage_cli.cli.review.ticket_queue import entry_of
-from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.explanation.history import Why
-from triage_cli.domain.ids import short
-from triage_cli.domain.tickets import Ticket
+from triage_cli.cli import beginning_with, cut, entry_of, filters, keys_of, safe_text, screen_lines, wrapped
+from triage_cli.domain import AgentSuggestion, Ticket, UsageError, Why, short
 
 TICKET = Ticket("t" * 36, "i", "s", "A-1", "h", "Subject", "Text", "C-1", "high", 1, None, "now", suggestion="Billing")
 NAMES = ("Billing", "Technical", "Bug report")

@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import ids, routing, routing_rules
-from triage_cli.domain.deliveries import Delivery, with_changes
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Delivery, Rule, Ticket, ids, routing, routing_rules, with_changes
 
 
 def a_ticket(**fields: Any) -> Ticket:

@@ -3,9 +3,8 @@
 import pytest
 
 from tests.support import labelled_tickets
-from triage_cli.classifiers.embedded.trainer import Trainer
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
+from triage_cli.classifiers import Trainer
+from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
 
 CATEGORIES = tuple(Category(name) for name in labelled_tickets.WORDS)
 ROWS = [Labelled(text, label) for text, label in labelled_tickets.rows(8)]

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
-from triage_cli.domain.insight.similar_texts import ALIKE, SimilarTexts, WordWeights, words_of
-from triage_cli.domain.insight.spikes import InflowTicket, SentSpike, find_spikes
+from triage_cli.domain import ALIKE, InflowTicket, SentSpike, SimilarTexts, WordWeights, find_spikes, words_of
 
 SEEDS = range(6)
 

@@ -9,18 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.config.templates.filters import FILTERS, LARGEST, TemplateFailure, as_url_part
-from triage_cli.config.templates.jinja import (
+from triage_cli.config import (
+    FILTERS,
+    LARGEST,
     Template,
+    TemplateFailure,
     TemplateMistake,
+    as_url_part,
     compiled,
     delivery_names,
     leaves,
 )
-from triage_cli.destinations.payload import template_values
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import Ticket
+from triage_cli.destinations import template_values
+from triage_cli.domain import Delivery, OutgoingDelivery, Ticket, compact
 
 NAMES = delivery_names(kept=frozenset({"id"}), others=frozenset({"project"}))
 

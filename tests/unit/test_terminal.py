@@ -5,8 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from triage_cli.cli import help_text, messages, terminal
-from triage_cli.cli.display import ticket_tables
+from triage_cli.cli import help_text, messages, terminal, ticket_tables
 
 
 class Stream(io.StringIO):

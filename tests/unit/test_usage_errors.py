@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from triage_cli.cli import app
-from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain.errors import UsageError
-from triage_cli.stores.sqlite.connection import connect
+from triage_cli.cli import RejectWriter, app
+from triage_cli.domain import UsageError
+from triage_cli.stores import connect
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from triage_cli.classifiers.embedded import word_vectors as module
-from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, ngrams_of
-from triage_cli.classifiers.embedded.word_vectors import Lexicon, word_parts, word_vectors
-from triage_cli.domain.errors import TriageError
+from triage_cli.classifiers import NGRAM_BUCKETS, Lexicon, ngrams_of, word_parts
+from triage_cli.classifiers import default_word_vectors as word_vectors
+from triage_cli.classifiers import embedded_word_vectors as module
+from triage_cli.domain import TriageError
 
 
 def cosine(one: str, other: str) -> float:

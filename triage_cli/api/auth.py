@@ -9,10 +9,8 @@ from starlette.datastructures import Headers
 
 from triage_cli.api.docs_page import DOCS_FILES
 from triage_cli.api.request_permits import RequestPermits
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.errors import UnauthenticatedError
-from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.domain import ApiKey, UnauthenticatedError, api_keys, times
+from triage_cli.ports import ApiAccessStore
 
 # Seconds between two records that a caller used a key.
 TOUCH_SECONDS = 60.0

@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from triage_cli.api.server_log import error_log
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.errors import ItemError, TriageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.services import Services
-from triage_cli.service.ticket_claimer import TO_CLASSIFY
+from triage_cli.domain import ClassifyPlan, ItemError, Outcome, RoutePlan, Selection, TriageError
+from triage_cli.service import TO_CLASSIFY, DestinationBreakers, LocalTriage, Services
 
 BACKGROUND_ACTOR = "serve"
 # Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from starlette.types import Receive, Scope, Send
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 
 SHOWN_NAME = 60  # characters of a parameter's name in an error
 

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from triage_cli.api.auth import Caller
 from triage_cli.api.checked_route import CheckedRoute
 from triage_cli.api.server_state import ServerState
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service import LocalTriage
 
 
 async def current_server(request: Request) -> ServerState:

@@ -17,8 +17,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import current_caller, current_server
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain.errors import BusyError, TriageError, UsageError
-from triage_cli.domain.json_values import to_json
+from triage_cli.domain import BusyError, TriageError, UsageError, to_json
 
 # Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
 # its lease every RENEW_LEASE seconds, a bulk request with the lines of its response.

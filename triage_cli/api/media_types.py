@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fastapi import Request
 from starlette.datastructures import Headers
 
-from triage_cli.domain.errors import MediaTypeError
+from triage_cli.domain import MediaTypeError
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 

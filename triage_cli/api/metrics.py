@@ -26,8 +26,7 @@ from prometheus_client.registry import Collector
 
 from triage_cli import __version__
 from triage_cli.api.worker_processes import METRICS_FOLDER_ENV
-from triage_cli.domain.insight.stats import Gauges
-from triage_cli.domain.tickets import STATUSES
+from triage_cli.domain import STATUSES, Gauges
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DATABASE_WIDE = "of the whole database, the same at each server: take max without(instance)"

@@ -16,11 +16,10 @@ from triage_cli.api.request_permits import FailedKeys
 from triage_cli.api.server_log import RequestLog, error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.api.spoken_hints import is_for_command_line
-from triage_cli.client.wire_outcomes import LINES_MEDIA_TYPE
-from triage_cli.domain.api_keys import ROLES
-from triage_cli.domain.errors import RateLimitedError, RefusedError, TriageError, UnauthenticatedError
-from triage_cli.runtime.resource_exhaustion import lack_of
-from triage_cli.service.run_context import request_id
+from triage_cli.client import LINES_MEDIA_TYPE
+from triage_cli.domain import ROLES, RateLimitedError, RefusedError, TriageError, UnauthenticatedError
+from triage_cli.runtime import lack_of
+from triage_cli.service import request_id
 
 COMMAND_LINE = "triage/"  # how the User-Agent of our command line begins, whatever its version
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")

@@ -10,8 +10,8 @@ from starlette.datastructures import Headers
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from triage_cli.client.wire_outcomes import LINES_MEDIA_TYPE as NDJSON
-from triage_cli.domain.errors import OverloadedError
+from triage_cli.client import LINES_MEDIA_TYPE as NDJSON
+from triage_cli.domain import OverloadedError
 
 # Seconds without a line after which a blank is sent between lines, to keep the connection alive.
 BLANK_AFTER = 1.0

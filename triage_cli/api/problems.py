@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from triage_cli.api.server_log import error_log
 from triage_cli.api.spoken_hints import spoken
-from triage_cli.domain.errors import (
+from triage_cli.domain import (
     STORE_ERRORS,
     BusyError,
     ExhaustedError,
@@ -20,8 +20,8 @@ from triage_cli.domain.errors import (
     UnauthenticatedError,
     UnavailableError,
     UsageError,
+    to_json,
 )
-from triage_cli.domain.json_values import to_json
 
 MEDIA_TYPE = "application/problem+json"
 NO_PATH_HINT = "check the address and the server's version; /docs describes the API"

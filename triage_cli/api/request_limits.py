@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope
 
 from triage_cli.api import problems
 from triage_cli.api.auth import WEBHOOK_PATHS
-from triage_cli.domain.errors import MediaTypeError, RequestTimeoutError, TooLargeError
+from triage_cli.domain import MediaTypeError, RequestTimeoutError, TooLargeError
 
 MEGABYTE = 1 << 20
 TABLE_PATH = "/tickets/batch"

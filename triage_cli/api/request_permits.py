@@ -7,8 +7,8 @@ from collections.abc import Callable, MutableMapping
 from typing import NamedTuple
 
 from triage_cli.api.server_log import error_log
-from triage_cli.domain.errors import RateLimitedError
-from triage_cli.ports.storage import ApiAccessStore
+from triage_cli.domain import RateLimitedError
+from triage_cli.ports import ApiAccessStore
 
 # A process takes permits in blocks of 1/PERMIT_BLOCKS of a minute's, so that not every request writes to the database.
 PERMIT_BLOCKS = 20

@@ -19,7 +19,7 @@ from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.api.server_log import log_to
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import Config
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 
 # Seconds that running requests get after a stop of the server.
 STOP_GRACE = 30

@@ -13,23 +13,12 @@ from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.api.server_log import error_log
-from triage_cli.config import Config, HookSpec
-from triage_cli.config.secrets import check_signing_secrets
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.webhook_signing import secret_of
-from triage_cli.ports.storage import ApiAccessStore
-from triage_cli.runtime.installation import with_extra
-from triage_cli.runtime.network import Network
-from triage_cli.service.callers import Callers
-from triage_cli.service.delivery.destination_breakers import DestinationBreakers
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.services import Services
-from triage_cli.wiring.cost_estimate import CostEstimate
+from triage_cli.config import Config, HookSpec, check_signing_secrets
+from triage_cli.domain import ClassifyPlan, Head, Lease, Ticket, UsageError, secret_of
+from triage_cli.ports import ApiAccessStore
+from triage_cli.runtime import Network, with_extra
+from triage_cli.service import Callers, DestinationBreakers, LocalConsultation, LocalTriage, Services
+from triage_cli.wiring import CostEstimate
 
 Session = TypeVar("Session", LocalTriage, LocalConsultation)
 

@@ -9,9 +9,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 
 from triage_cli.api.server_state import IncomingWebhook
-from triage_cli.domain.errors import UnauthenticatedError
-from triage_cli.domain.times import to_seconds
-from triage_cli.domain.webhook_signing import signature
+from triage_cli.domain import UnauthenticatedError, signature, to_seconds
 
 # Seconds by which a signature's time may differ from now.
 CLOCK_TOLERANCE = 300.0

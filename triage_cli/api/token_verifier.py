@@ -17,12 +17,16 @@ import jwt
 from triage_cli.api.auth import Caller
 from triage_cli.api.server_log import error_log
 from triage_cli.config import OidcSpec
-from triage_cli.domain.api_keys import ROLES
-from triage_cli.domain.errors import RefusedError, TriageError, UnauthenticatedError, UnavailableError
-from triage_cli.domain.hostile_text.invisible import readable
-from triage_cli.domain.json_values import lookup
-from triage_cli.runtime.network import Network, is_loopback, proxy_for
-from triage_cli.runtime.unreachable import host_of, reason
+from triage_cli.domain import (
+    ROLES,
+    RefusedError,
+    TriageError,
+    UnauthenticatedError,
+    UnavailableError,
+    lookup,
+    readable,
+)
+from triage_cli.runtime import Network, host_of, is_loopback, proxy_for, reason
 
 # Algorithms of asymmetric keys alone, by the type of the key: with HS256 the public key would be the secret.
 KEY_TYPES = {

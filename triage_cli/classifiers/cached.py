@@ -3,13 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain import ids, times
-from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.classifications import Answer, Answered, Classification
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import Action, Answer, Answered, Classification, FlushNow, Outcome, Ticket, ids, times
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
 

@@ -4,13 +4,24 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.chunks import FlushNow
-from triage_cli.domain.classifications import Answer, Answered, Classification, Postponed, QuestionSpec, Unfinished
-from triage_cli.domain.errors import AnswerError, TakenOverError, TriageError, UnavailableError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import (
+    Action,
+    Answer,
+    Answered,
+    AnswerError,
+    Classification,
+    FlushNow,
+    Outcome,
+    Postponed,
+    QuestionSpec,
+    TakenOverError,
+    Ticket,
+    TriageError,
+    UnavailableError,
+    Unfinished,
+)
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget
 
 AUDIT_SHARES = 10_000
 

@@ -5,7 +5,7 @@ from functools import cache
 from itertools import chain
 from pathlib import Path
 
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category
 
 EXAMPLES_FOLDER = Path(__file__).with_name("built_in")
 EXAMPLE_LANGUAGES = ("en", "de", "fr", "es")

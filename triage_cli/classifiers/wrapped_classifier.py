@@ -3,13 +3,19 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from triage_cli.domain.classifications import Answer, Answered, Classification, QuestionSpec
-from triage_cli.domain.evaluation.calibration import Calibration, Curve
-from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import (
+    NEVER,
+    Answer,
+    Answered,
+    Calibration,
+    Classification,
+    Curve,
+    Outcome,
+    QuestionSpec,
+    Ticket,
+)
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget
 
 
 class WrappedClassifier:

@@ -15,10 +15,8 @@ from triage_cli.cli import help_text, messages, terminal, typed_commands
 from triage_cli.cli.command import with_global_options
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.unexpected_errors import as_triage_error
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.process import abandon
+from triage_cli.domain import ExitCode, TriageError
+from triage_cli.runtime import abandon, resource_exhaustion
 
 # The module of each command or group of commands. It is imported only when its command is typed, to start fast.
 COMMANDS = {

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 
 Record = Mapping[str, Any]
 Columns = Annotated[

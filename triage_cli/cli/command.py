@@ -16,8 +16,7 @@ import typer
 from triage_cli.cli.context import CommandContext, Remote
 from triage_cli.cli.global_options import GLOBAL_OPTIONS, GlobalOptions
 from triage_cli.cli.unexpected_errors import as_triage_error
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain import ExitCode, TriageError
 
 R = TypeVar("R")
 # The functions of the commands that create a missing database.

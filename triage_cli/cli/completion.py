@@ -18,12 +18,8 @@ from triage_cli.cli.commands.views.runs import RUN_KINDS
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.config import Config
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.explanation.next_step import shell_name
-from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, Selection
-from triage_cli.readers.input_format import ALL_FORMATS
+from triage_cli.domain import PRIORITIES, SORTS, STATS_KEYS, STATUSES, EventAction, Selection, TriageError, shell_name
+from triage_cli.readers import ALL_FORMATS
 
 TICKETS_OFFERED = 1_000  # the newest ones, whose ids completion offers
 MOST_VALUES = 100  # that completion offers at once

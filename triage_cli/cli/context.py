@@ -15,16 +15,9 @@ from triage_cli.cli import messages, terminal
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain.errors import NoDatabaseError, TriageError, UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.json_values import encodable
-from triage_cli.ports.consultation import Consultation
-from triage_cli.ports.storage import Store
-from triage_cli.ports.triage import Triage
-from triage_cli.service.local_consultation import LocalConsultation
-from triage_cli.service.local_triage import LocalTriage
-from triage_cli.service.run_recorder import RunRecorder
-from triage_cli.service.services import Services
+from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable
+from triage_cli.ports import Consultation, Store, Triage
+from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
 
 if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
@@ -159,7 +152,7 @@ class CommandContext:
         """Return the consultation on the database or the remote of the command, as `triage` returns the use cases."""
         self.require_database()
         if self.is_remote:
-            from triage_cli.client.remote_consultation import RemoteConsultation
+            from triage_cli.client import RemoteConsultation
 
             return RemoteConsultation(self.remote)
         consultation = LocalConsultation(self._services, *self.signature)

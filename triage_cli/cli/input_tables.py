@@ -13,12 +13,8 @@ from triage_cli import wiring
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
-from triage_cli.domain.errors import InputError, UsageError
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.column_mapping import listing
-from triage_cli.readers.mail_files import MailFolder
-from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError
+from triage_cli.readers import MailFolder, ReadOptions, Table, listing, open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
 MOST_UNUSED = 12  # columns without a field that are named

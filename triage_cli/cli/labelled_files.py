@@ -7,14 +7,9 @@ import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.tickets import Rejected
-from triage_cli.domain.training_records import Labelled
-from triage_cli.readers.column_mapping import UnknownColumnError
-from triage_cli.readers.mail_files import MailFolder
-from triage_cli.readers.table import ReadOptions, Table
-from triage_cli.readers.table_reader import open_table
-from triage_cli.service.learning.training_data import TrainingData
+from triage_cli.domain import Labelled, Rejected, UsageError
+from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
+from triage_cli.service import TrainingData
 
 LABEL_COLUMNS = ("label", "category")
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from triage_cli.cli import terminal
-from triage_cli.runtime.process import at_end
+from triage_cli.runtime import at_end
 
 REDRAW_SECONDS = 0.1  # between two drawings of the live line; shorter work shows none
 CLEAR = "\r\x1b[K"

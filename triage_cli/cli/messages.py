@@ -12,14 +12,20 @@ from typing import TYPE_CHECKING, TextIO
 
 from triage_cli.cli import live_line, safe_text, terminal
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import ids
-from triage_cli.domain.errors import ConfigError, ItemError, RefusedError, TriageError
-from triage_cli.domain.json_values import to_json
-from triage_cli.domain.serialization import error_record
-from triage_cli.domain.tickets import Ticket, status_words
+from triage_cli.domain import (
+    ConfigError,
+    ItemError,
+    RefusedError,
+    Ticket,
+    TriageError,
+    error_record,
+    ids,
+    status_words,
+    to_json,
+)
 
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
-    from triage_cli.readers.table import Table
+    from triage_cli.readers import Table
 
 INDENT = "  "  # of a message's further lines
 NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped

@@ -11,13 +11,17 @@ from typing import Annotated
 import typer
 
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.insight.stats import STATS_KEYS
-from triage_cli.domain.tickets import PRIORITIES, SORTS, STATUSES, status_words
-from triage_cli.domain.times import timestamp
-from triage_cli.readers import cell_values, dates
-from triage_cli.readers.table import ReadOptions
+from triage_cli.domain import (
+    PRIORITIES,
+    SORTS,
+    STATS_KEYS,
+    STATUSES,
+    ClassifyPlan,
+    UsageError,
+    status_words,
+    timestamp,
+)
+from triage_cli.readers import ReadOptions, cell_values, dates
 
 # How times are typed as the values of options.
 AGE = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)")

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 
 from triage_cli.cli import column_selection, messages, safe_text, terminal
-from triage_cli.domain.errors import TriageError, UsageError
-from triage_cli.domain.hostile_text.formulas import guarded
-from triage_cli.domain.json_values import to_json
+from triage_cli.domain import TriageError, UsageError, guarded, to_json
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "tsv", "id"]

@@ -9,8 +9,8 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.tickets import Selection
-from triage_cli.readers.mail_files import MailFolder
+from triage_cli.domain import Selection
+from triage_cli.readers import MailFolder
 
 T = TypeVar("T")
 

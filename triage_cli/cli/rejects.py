@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from triage_cli.cli import messages
-from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.table import Table
-from triage_cli.runtime.file_system import open_text
+from triage_cli.domain import Action, Outcome, Rejected, RowError, TicketDraft, UsageError
+from triage_cli.readers import Table
+from triage_cli.runtime import open_text
 
 
 def opened(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
@@ -153,6 +151,6 @@ def _parsed_limit(max_rejects: str) -> tuple[float, bool]:
 
 
 def _rewritten_mail(draft: TicketDraft) -> str:
-    from triage_cli.readers.mail_message import rewritten_mail  # the package for mail is slow to import
+    from triage_cli.readers import rewritten_mail
 
     return rewritten_mail(draft)

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from triage_cli.domain.hostile_text.invisible import escape, replace_hidden
+from triage_cli.domain import escape, replace_hidden
 
 MOST_MARKS = 8  # on one character of a safe text; more than in any language
 # More combining marks than that, or other characters that are neither letters nor blanks.

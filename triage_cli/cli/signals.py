@@ -9,8 +9,8 @@ from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.runtime.process import abandon
+from triage_cli.domain import ExitCode
+from triage_cli.runtime import abandon
 
 # Seconds after the second signal for an orderly exit.
 EXIT_SECONDS = 0.7

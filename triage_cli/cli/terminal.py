@@ -7,8 +7,8 @@ import sys
 from contextlib import suppress
 from typing import Any, TextIO
 
-from triage_cli.domain.errors import UsageError
-from triage_cli.runtime.file_system import WRITABLE
+from triage_cli.domain import UsageError
+from triage_cli.runtime import WRITABLE
 
 DUMB_TERMINALS = ("dumb", "unknown")
 BOLD, DIM, RED, GREEN, YELLOW, CYAN = "1", "2", "1;31", "32", "33", "36"

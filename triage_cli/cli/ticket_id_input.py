@@ -8,11 +8,8 @@ from typing import Any, BinaryIO
 
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.errors import InputError, NotFoundError, UsageError
-from triage_cli.readers.column_mapping import id_column
-from triage_cli.readers.csv_reader import csv_rows
-from triage_cli.readers.input_format import text_lines
-from triage_cli.readers.json_reader import json_values
+from triage_cli.domain import InputError, NotFoundError, UsageError
+from triage_cli.readers import csv_rows, id_column, json_values, text_lines
 
 # Names of ticket ids, the better one first: `run` adds `triage_ticket_id`; others may be columns of the input.
 IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")

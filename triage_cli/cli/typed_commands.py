@@ -54,7 +54,7 @@ def with_typed_step(explanation: Iterable[str]) -> tuple[str, ...]:
 @cache
 def _prefix(*, works_on_remote: bool) -> str:
     """Return what stands before the name of a command: the plain name if it is for the machine of a typed remote."""
-    from triage_cli.config import without_password  # no message at the start of a command waits for this import
+    from triage_cli.config import without_password
 
     place = dict(_typed_place(*_call))
     if "--remote" in place and not works_on_remote:

@@ -4,7 +4,7 @@ import errno
 import sys
 
 from triage_cli.cli import terminal
-from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
+from triage_cli.domain import TriageError, UnavailableError, UsageError
 from triage_cli.runtime import resource_exhaustion
 
 # Errors of the disk: no space, no quota, a file that is too large, a device that fails.

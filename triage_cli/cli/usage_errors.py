@@ -8,7 +8,7 @@ from shlex import quote
 
 import typer
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 
 # Mistyped commands: those of other programs, and their counterparts in this one.
 COMMANDS_OF_OTHERS = {

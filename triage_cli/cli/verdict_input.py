@@ -5,10 +5,8 @@ from itertools import chain, zip_longest
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.cli import ticket_id_input
-from triage_cli.domain.errors import InputError, RowError
-from triage_cli.domain.tickets import VerdictDraft, place_of
-from triage_cli.readers.column_mapping import compact
-from triage_cli.readers.csv_reader import csv_rows
+from triage_cli.domain import InputError, RowError, VerdictDraft, place_of
+from triage_cli.readers import compact, csv_rows
 
 CATEGORY_COLUMNS = ("category", "label", "verdict", "triage_category")
 TRANSLATED_COLUMNS = frozenset({"kategorie", "categorie", "categoria"})  # compact

@@ -1,5 +1,5 @@
 """The use cases on another instance: `RemoteTriage` is a client of a running `triage serve`."""
 
-from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.faces import face
 
-__all__ = ["RemoteTriage"]
+__getattr__ = face(__name__)

@@ -5,8 +5,8 @@ import subprocess
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from triage_cli.domain.errors import RefusedError, UsageError
-from triage_cli.runtime.network import is_loopback
+from triage_cli.domain import RefusedError, UsageError
+from triage_cli.runtime import is_loopback
 
 VARIABLE = "TRIAGE_TOKEN_COMMAND"
 SECONDS = 60.0  # in which the command must print its token

@@ -12,13 +12,17 @@ import httpx
 
 from triage_cli.client import wire_errors, wire_outcomes
 from triage_cli.client.address import Address, printed_token
-from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UnavailableError, UsageError
-from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
-from triage_cli.domain.json_values import all_encodable, number
-from triage_cli.runtime.installation import USER_AGENT
-from triage_cli.runtime.network import Network, is_loopback
-from triage_cli.runtime.retry import retry_after
-from triage_cli.runtime.unreachable import reason
+from triage_cli.domain import (
+    BusyError,
+    RefusedError,
+    TriageError,
+    UnavailableError,
+    UsageError,
+    all_encodable,
+    hide_secrets,
+    number,
+)
+from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
 
 # The remote's timeouts in seconds; the read timeout is for each piece: a server at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)

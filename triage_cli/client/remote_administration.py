@@ -8,9 +8,7 @@ import httpx
 
 from triage_cli.client import wire_format
 from triage_cli.client.remote_triage import RemoteTriage
-from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.json_values import encodable
+from triage_cli.domain import ApiKey, CreatedKey, Head, encodable
 
 # In seconds; a log of many millions of events takes minutes.
 VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)

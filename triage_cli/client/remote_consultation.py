@@ -5,11 +5,21 @@ from typing import Any, TypeVar
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import UnreachableError
 from triage_cli.client.remote_triage import RemoteTriage
-from triage_cli.domain import ids
-from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.consultation import CategoryProfile, CategoryRule, RoutePreview, TextAnswer, TextQuestion
-from triage_cli.domain.errors import BusyError, RefusedError, TriageError, UsageError
+from triage_cli.domain import (
+    AgentSuggestion,
+    AgentSuggestionDraft,
+    BusyError,
+    CategoryProfile,
+    CategoryRule,
+    ClassifyPlan,
+    RefusedError,
+    RoutePreview,
+    TextAnswer,
+    TextQuestion,
+    TriageError,
+    UsageError,
+    ids,
+)
 
 # The errors after which no provider can have been asked, since the remote refused the request or was not reached.
 NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)

@@ -10,20 +10,37 @@ from triage_cli.client import wire_errors, wire_format, wire_outcomes
 from triage_cli.client.address import Address
 from triage_cli.client.http_connection import Connection, Params, StreamAbortedError
 from triage_cli.client.upload import Upload, UploadPlan
-from triage_cli.domain import ids
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import UsageError, unknown_ticket
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
-from triage_cli.domain.json_values import encodable
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.runtime.network import Network
+from triage_cli.domain import (
+    Action,
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Flip,
+    Head,
+    History,
+    LoggedEvent,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Run,
+    Selection,
+    Stats,
+    StatsGroup,
+    StatsQuery,
+    Ticket,
+    TicketDraft,
+    UsageError,
+    VerdictDraft,
+    Why,
+    chunked,
+    encodable,
+    ids,
+    unknown_ticket,
+)
+from triage_cli.runtime import Network
 
 T = TypeVar("T")
 

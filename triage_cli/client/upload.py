@@ -15,12 +15,8 @@ from triage_cli.client.http_connection import (
     ResponseStream,
     StreamAbortedError,
 )
-from triage_cli.domain import dedup, ids
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.json_values import writable_text
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.runtime.occurrence_counter import OccurrenceCounter
+from triage_cli.domain import Action, Outcome, Rejected, TicketDraft, bounded, dedup, ids, writable_text
+from triage_cli.runtime import OccurrenceCounter
 
 T = TypeVar("T")
 

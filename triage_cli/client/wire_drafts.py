@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.client.wire_errors import ProtocolError
-from triage_cli.domain.json_values import compact, is_too_deep
-from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.runs import InputPart
-from triage_cli.domain.tickets import TicketDraft
+from triage_cli.domain import InputPart, TicketDraft, compact, is_too_deep, mail_of
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
-from triage_cli.domain import errors
-from triage_cli.domain.errors import TriageError
+from triage_cli.domain import TriageError, errors
 
 
 class ProtocolError(ValueError):

@@ -11,16 +11,26 @@ from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.client.wire_errors import ProtocolError
-from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.classifications import Classification, ClassifyPlan
-from triage_cli.domain.deliveries import Attempt, Delivery, RoutePlan
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.runs import Run
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.tickets import URGENCY, Category, Selection, Ticket, VerdictDraft
+from triage_cli.domain import (
+    TICKET_KEYS,
+    URGENCY,
+    AgentSuggestion,
+    Attempt,
+    Category,
+    Classification,
+    ClassifyPlan,
+    Delivery,
+    History,
+    LoggedEvent,
+    ReclassifyPlan,
+    RoutePlan,
+    Run,
+    Selection,
+    Ticket,
+    VerdictDraft,
+    Why,
+    compact,
+)
 
 T = TypeVar("T")
 Record = Mapping[str, Any]

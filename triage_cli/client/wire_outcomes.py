@@ -9,13 +9,7 @@ from typing import Any, TypeVar
 
 from triage_cli.client import wire_format
 from triage_cli.client.wire_errors import ProtocolError, error_fields, error_of
-from triage_cli.domain.classifications import Decided
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip
-from triage_cli.domain.serialization import outcome_record
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Action, Decided, Flip, Outcome, Routed, Ticket, compact, outcome_record
 
 T = TypeVar("T")
 LINES_MEDIA_TYPE = "application/x-ndjson"

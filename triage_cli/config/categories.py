@@ -6,7 +6,7 @@ from triage_cli.config.json_schema import accepts, record_schema, schema_of
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.validators import former, label, same_name, several, text
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category
 
 DEFAULT_CATEGORIES = (
     Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),

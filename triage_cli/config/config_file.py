@@ -9,8 +9,8 @@ from typing import NamedTuple
 from triage_cli.config.sections import TOP_KEYS
 from triage_cli.config.validators import absolute
 from triage_cli.config.yaml_document import MAX_BYTES, ConfigValueError, Diagnostics, Node, UnreadableError, parse
-from triage_cli.domain.errors import ConfigError
-from triage_cli.runtime.file_system import distrust
+from triage_cli.domain import ConfigError
+from triage_cli.runtime import distrust
 
 
 class ConfigFile(NamedTuple):

@@ -11,9 +11,7 @@ from triage_cli.config.destinations import DestinationSpec
 from triage_cli.config.oidc import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, ConfigError, Rule
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")

@@ -12,7 +12,7 @@ from triage_cli.config.key_tables import Field, record
 from triage_cli.config.mail_destination import MAIL, MailSpec, read_mail
 from triage_cli.config.validators import command, named_entries, number, one_of, path, several, truth, url, variable
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category
 
 # The presets that set a field of a helpdesk's ticket.
 FIELD_PRESETS = frozenset({"freshdesk"})

@@ -15,7 +15,7 @@ from triage_cli.config.routes import default_routes
 from triage_cli.config.sections import TOP_KEYS, Sections, read_sections
 from triage_cli.config.validators import no_url
 from triage_cli.config.yaml_document import ConfigNode, Diagnostics
-from triage_cli.domain.errors import ConfigError
+from triage_cli.domain import ConfigError
 
 # What TRIAGE_OFFLINE may hold.
 OFFLINE_VALUES: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(

@@ -7,7 +7,7 @@ from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.validators import number, one_of, several, text, text_matching, variable
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.runtime.network import is_loopback
+from triage_cli.runtime import is_loopback
 
 SUBMISSIONS = 465  # the port of SMTP with TLS from the start (RFC 8314)
 MAIL_HOST = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:]{2,39}"

@@ -8,8 +8,8 @@ from triage_cli.config.json_schema import accepts, record_schema, schema_of
 from triage_cli.config.key_tables import Field, record
 from triage_cli.config.validators import one_of, several, text, url
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.domain.api_keys import ROLES
-from triage_cli.runtime.network import is_loopback
+from triage_cli.domain import ROLES
+from triage_cli.runtime import is_loopback
 
 TRIAGE_ROLE = one_of(*ROLES)
 

@@ -9,8 +9,7 @@ from triage_cli.config.json_schema import Schema, accepts, record_schema, schema
 from triage_cli.config.key_tables import Field, record, suggestion
 from triage_cli.config.validators import label, number, one_of, several, share, text, truth, unless, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
-from triage_cli.domain.routing_rules import EXTRA, Rule
-from triage_cli.domain.tickets import PRIORITIES, Category
+from triage_cli.domain import EXTRA, PRIORITIES, Category, Rule
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
 from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS
-from triage_cli.domain.errors import ConfigError
+from triage_cli.domain import ConfigError
 
 # The variables of triage, the SDKs and libpq; they count whatever the configuration names.
 USUAL_SECRETS = re.compile(

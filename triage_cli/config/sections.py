@@ -15,8 +15,7 @@ from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import number, optional, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, Rule
 
 
 class Sections(NamedTuple):

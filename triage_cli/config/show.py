@@ -11,8 +11,7 @@ from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.destinations import DESTINATION, DestinationSpec
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, Rule
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:

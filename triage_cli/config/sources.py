@@ -32,8 +32,7 @@ from triage_cli.config.validators import (
     variable,
 )
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain.tickets import PRIORITIES
-from triage_cli.domain.times import whole_second
+from triage_cli.domain import PRIORITIES, whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")

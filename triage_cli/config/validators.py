@@ -11,7 +11,7 @@ from typing import Any
 from triage_cli.config.json_schema import NAME_SCHEMA, accepts, or_null, schema_of
 from triage_cli.config.key_tables import WRONG, listed, suggestion
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind, quote_advice
-from triage_cli.domain.hostile_text.invisible import first_hidden
+from triage_cli.domain import first_hidden
 
 _VARIABLE_NAME = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 DURATION = re.compile(r"(\d{1,6})\s*(s|m|h|d|w)")

@@ -10,12 +10,8 @@ from contextlib import suppress
 from typing import IO
 
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.process import children, kill_group
+from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
+from triage_cli.runtime import bridge, children, kill_group, resource_exhaustion
 
 # How many bytes of a command's stderr are kept.
 KEPT_STDERR = 500

@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import IO
 
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.file_system import FOLDER, private
+from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
+from triage_cli.runtime import FOLDER, private, resource_exhaustion
 
 # Deliveries of one write to the file: many, since each write waits for the disk once.
 WORKERS = 250

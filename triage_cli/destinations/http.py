@@ -3,22 +3,26 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.destinations import DestinationSpec
-from triage_cli.config.http_destination import AnswerTest, FindSpec, HttpSpec, OnceSpec
-from triage_cli.config.templates.filters import TemplateFailure
-from triage_cli.config.templates.jinja import is_template
+from triage_cli.config import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, TemplateFailure, is_template
 from triage_cli.destinations.http_secrets import HttpSecrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_requests import HttpRequests
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import DeliveryError, Refusal
-from triage_cli.domain.json_values import compact, encodable, from_json, has_place, lookup
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import as_tag, tags_of
-from triage_cli.runtime.http_exchange import Endpoint, HttpAnswer, HttpRequest
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.unreachable import host_of
+from triage_cli.domain import (
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    Refusal,
+    as_tag,
+    compact,
+    encodable,
+    from_json,
+    has_place,
+    lookup,
+    tags_of,
+)
+from triage_cli.runtime import Endpoint, HttpAnswer, HttpRequest, Network, host_of
 
 OK = range(200, 300)
 UNAUTHORIZED = (401, 403)

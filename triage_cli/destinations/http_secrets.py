@@ -5,13 +5,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from triage_cli.config.http_auth import auth_header_value
-from triage_cli.config.http_destination import HttpSpec
-from triage_cli.config.secrets import secret
-from triage_cli.config.templates.addresses import no_address
-from triage_cli.config.templates.jinja import is_template
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.hostile_text.hidden_secrets import HIDDEN, hide_secrets
+from triage_cli.config import HttpSpec, auth_header_value, is_template, no_address, secret
+from triage_cli.domain import HIDDEN, ConfigError, hide_secrets
 
 # Shorter parts of a secret address, and shorter user names, are not hidden.
 SHORTEST_HIDDEN = 8

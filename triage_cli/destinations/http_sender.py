@@ -5,15 +5,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError
-from triage_cli.domain.json_values import storable_text
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.http_exchange import READ, Endpoint, HttpAnswer, HttpConnections, HttpRequest, exchange
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.retry import limit_wait, retry_after
-from triage_cli.runtime.ssrf_guard import Resolver
+from triage_cli.domain import NOT_ATTEMPTED, Action, DeliveryError, Outcome, OutgoingDelivery, Receipt, storable_text
+from triage_cli.runtime import (
+    READ,
+    Endpoint,
+    HttpAnswer,
+    HttpConnections,
+    HttpRequest,
+    Network,
+    Resolver,
+    bridge,
+    exchange,
+    limit_wait,
+    retry_after,
+)
 
 # The most concurrent attempts at one destination.
 WORKERS = 16

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.errors import DeliveryError
-from triage_cli.domain.json_values import compact, writable_text
-from triage_cli.domain.serialization import ticket_record
+from triage_cli.domain import DeliveryError, OutgoingDelivery, compact, ticket_record, writable_text
 
 SCHEMA_VERSION = 1
 

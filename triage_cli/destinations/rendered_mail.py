@@ -7,14 +7,9 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from triage_cli.config.mail_destination import MailSpec
-from triage_cli.config.templates.filters import TemplateFailure
-from triage_cli.config.templates.jinja import Template, TemplateMistake, delivery_names
+from triage_cli.config import MailSpec, Template, TemplateFailure, TemplateMistake, delivery_names
 from triage_cli.destinations.payload import template_values
-from triage_cli.domain.deliveries import OutgoingDelivery
-from triage_cli.domain.json_values import encodable, from_json
-from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import OutgoingDelivery, Ticket, encodable, from_json, mail_of
 
 # Characters of a mail's subject, and of another mail's Message-ID.
 LONGEST = 250

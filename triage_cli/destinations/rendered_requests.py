@@ -5,12 +5,16 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 
-from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS
-from triage_cli.config.http_destination import HttpSpec, UndoSpec
-from triage_cli.config.templates.filters import TemplateFailure, as_query_part, as_text, as_url_part
-from triage_cli.config.templates.jinja import (
+from triage_cli.config import (
+    FORBIDDEN_IN_HEADERS,
+    HttpSpec,
     Template,
+    TemplateFailure,
     TemplateMistake,
+    UndoSpec,
+    as_query_part,
+    as_text,
+    as_url_part,
     check,
     compiled,
     delivery_names,
@@ -19,10 +23,8 @@ from triage_cli.config.templates.jinja import (
 )
 from triage_cli.destinations.http_secrets import HttpSecrets
 from triage_cli.destinations.payload import template_values
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.json_values import compact, from_json
-from triage_cli.runtime.http_exchange import HttpRequest
-from triage_cli.runtime.installation import USER_AGENT
+from triage_cli.domain import Delivery, OutgoingDelivery, compact, from_json
+from triage_cli.runtime import USER_AGENT, HttpRequest
 
 REPLACED = frozenset({"replaced.category", "replaced.delivery_id"})
 # How many bytes are read of an answer that is looked into: a search may list all new items, and a ticket is long.

@@ -11,22 +11,34 @@ from email.message import EmailMessage
 from operator import itemgetter
 from typing import NamedTuple
 
-from triage_cli.config.destinations import DestinationSpec
-from triage_cli.config.mail_destination import MailSpec
-from triage_cli.config.templates.filters import TemplateFailure
+from triage_cli.config import DestinationSpec, MailSpec, TemplateFailure
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import ConfigError, DeliveryError, PrivateAddressError, causes
-from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
-from triage_cli.domain.json_values import encodable
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.mail_connections import MailConnectionLost, MailError, MailRefusal, MailServer, SmtpConnection
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.ssrf_guard import Resolver, checked
-from triage_cli.runtime.unreachable import reason
+from triage_cli.domain import (
+    Action,
+    ConfigError,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    PrivateAddressError,
+    Receipt,
+    causes,
+    encodable,
+    hide_secrets,
+)
+from triage_cli.runtime import (
+    MailConnectionLost,
+    MailError,
+    MailRefusal,
+    MailServer,
+    Network,
+    Resolver,
+    SmtpConnection,
+    bridge,
+    checked,
+    reason,
+    resource_exhaustion,
+)
 
 # How many mails are sent at once: mail servers refuse clients with more connections.
 WORKERS = 4

@@ -6,14 +6,8 @@ from typing import NamedTuple
 
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import payload_line
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.webhook_signing import signature
-from triage_cli.runtime.http_exchange import Endpoint, HttpRequest
-from triage_cli.runtime.installation import USER_AGENT
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.ssrf_guard import Resolver
-from triage_cli.runtime.unreachable import host_of
+from triage_cli.domain import Outcome, OutgoingDelivery, Receipt, signature
+from triage_cli.runtime import USER_AGENT, Endpoint, HttpRequest, Network, Resolver, host_of
 
 # Only the status of an answer counts. Its body is read for at most so many seconds, so that the connection can be
 # reused.

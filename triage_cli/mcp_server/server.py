@@ -18,13 +18,11 @@ from mcp_types import CallToolResult, InputRequiredResult, ToolAnnotations
 from pydantic import ValidationError
 
 from triage_cli import __version__
-from triage_cli.domain.errors import AmbiguousError, NotFoundError, TriageError
-from triage_cli.domain.json_values import without_lone_surrogates
+from triage_cli.domain import AmbiguousError, NotFoundError, TriageError, without_lone_surrogates
 from triage_cli.mcp_server.instructions import INSTRUCTIONS
 from triage_cli.mcp_server.tools import ReadTools, WriteTools
 from triage_cli.mcp_server.untrusted import one_line
-from triage_cli.ports.consultation import Consultation
-from triage_cli.ports.triage import Triage
+from triage_cli.ports import Consultation, Triage
 
 # Seconds that a signal leaves a tool's call at work: hosts kill an MCP server 2 s after SIGTERM.
 CALL_GRACE = 1.5

@@ -5,12 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from triage_cli.domain.consultation import CategoryProfile, TextAnswer
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.json_values import from_json
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import CategoryProfile, Delivery, History, Suspicion, TextAnswer, Ticket, Why, from_json
 from triage_cli.mcp_server.instructions import NOTICE
 from triage_cli.mcp_server.untrusted import (
     EXCERPT_LENGTH,

@@ -7,20 +7,28 @@ from typing import Annotated, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from triage_cli.domain import times
-from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.consultation import TextQuestion
-from triage_cli.domain.errors import TriageError, UsageError
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.insight.stats import StatsKey, StatsQuery
-from triage_cli.domain.json_values import storable_or_none
-from triage_cli.domain.serialization import group_record
-from triage_cli.domain.tickets import Priority, Selection, Status, Ticket, TicketDraft
-from triage_cli.domain.times import to_seconds
+from triage_cli.domain import (
+    AgentSuggestionDraft,
+    ClassifyPlan,
+    Priority,
+    Selection,
+    StatsKey,
+    StatsQuery,
+    Status,
+    Suspicion,
+    TextQuestion,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UsageError,
+    agent_name,
+    group_record,
+    storable_or_none,
+    times,
+    to_seconds,
+)
 from triage_cli.mcp_server import tool_answers
-from triage_cli.ports.consultation import Consultation
-from triage_cli.ports.triage import Triage
+from triage_cli.ports import Consultation, Triage
 
 MAX_WAIT = 20.0  # seconds that a tool waits for an outage of a provider
 STATS_DAYS = 31

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from triage_cli.domain.hostile_text.invisible import visible
-from triage_cli.domain.json_values import compact
+from triage_cli.domain import compact, visible
 
 # The most characters of a customer's texts in one answer.
 EXCERPT_LENGTH = 200

@@ -3,12 +3,23 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Protocol
 
-from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.classifications import Answer, Answered, Classification, QuestionSpec
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import (
+    NOTHING,
+    Answer,
+    Answered,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
+    Classification,
+    Labelled,
+    Outcome,
+    QuestionSpec,
+    Ticket,
+    Unlabelled,
+)
+from triage_cli.runtime import Budget
 
 # The settings that a `Trainer` finds: strength, share of the wording, calibration (temperature, slope, offset).
 Settings = Sequence[tuple[float, float, tuple[float, float, float]]]

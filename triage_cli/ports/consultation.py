@@ -2,9 +2,15 @@
 
 from typing import Protocol
 
-from triage_cli.domain.agent_suggestions import AgentSuggestion, AgentSuggestionDraft
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
+from triage_cli.domain import (
+    AgentSuggestion,
+    AgentSuggestionDraft,
+    CategoryProfile,
+    ClassifyPlan,
+    RoutePreview,
+    TextAnswer,
+    TextQuestion,
+)
 
 
 class Consultation(Protocol):

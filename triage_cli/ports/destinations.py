@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain import Outcome, OutgoingDelivery, Receipt
 
 
 class Destination(Protocol):

@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, LabelledAnswer, StoredBound
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.training_records import Labelled, ModelVersion
+from triage_cli.domain import (
+    Calibration,
+    Classification,
+    Event,
+    GradedAnswer,
+    Labelled,
+    LabelledAnswer,
+    Lease,
+    ModelVersion,
+    StoredBound,
+)
 
 
 class ModelRegistry(Protocol):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
-from triage_cli.domain.source_pages import PullPlan, SourcePage
+from triage_cli.domain import PullPlan, SourcePage
 
 
 class Pause(Protocol):

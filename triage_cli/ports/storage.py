@@ -3,19 +3,38 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from triage_cli.domain.api_keys import ApiKey, StoredResponse
-from triage_cli.domain.audit.events import Event, EventQuery, Head, LoggedEvent
-from triage_cli.domain.batches import Batch, BatchItem
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.classifications import Classification, QuestionSpec
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.insight.drift import PeriodCounts
-from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
-from triage_cli.domain.insight.stats import Gauges, Stats, StatsGroup, StatsQuery
-from triage_cli.domain.runs import Held, Lease, Run
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Renamed, Selection, Ticket
+from triage_cli.domain import (
+    ApiKey,
+    Attempt,
+    Batch,
+    BatchItem,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Event,
+    EventQuery,
+    Gauges,
+    Head,
+    Held,
+    History,
+    InflowTicket,
+    Lease,
+    LoggedEvent,
+    OutgoingDelivery,
+    PeriodCounts,
+    QuestionSpec,
+    Renamed,
+    Run,
+    Selection,
+    SentSpike,
+    SourceCursor,
+    Stats,
+    StatsGroup,
+    StatsQuery,
+    StoredResponse,
+    Ticket,
+)
 
 
 class Store(Protocol):

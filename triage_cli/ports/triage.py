@@ -3,15 +3,30 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain import (
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Flip,
+    Head,
+    History,
+    LoggedEvent,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    Routed,
+    RoutePlan,
+    Run,
+    Selection,
+    Stats,
+    StatsGroup,
+    StatsQuery,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    Why,
+)
 
 
 class Triage(Protocol):

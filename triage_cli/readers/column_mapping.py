@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.dates import moment
 from triage_cli.readers.header_names import (

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.hostile_text.formulas import unguarded
+from triage_cli.domain import unguarded
 from triage_cli.readers.csv_reader import CsvRecords
 from triage_cli.readers.records import Record
 

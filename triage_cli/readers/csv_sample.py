@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, TSV_ESCAPES, Escapes, has_escapes
 from triage_cli.readers.csv_reader import csv_rows
 from triage_cli.readers.decoding import lines_of

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
-from triage_cli.domain.times import whole_second
+from triage_cli.domain import whole_second
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.eastern_dates import with_western_marks
 

@@ -8,7 +8,7 @@ from io import StringIO
 from itertools import chain
 from typing import BinaryIO
 
-from triage_cli.domain.errors import UsageError
+from triage_cli.domain import UsageError
 
 BLOCK = 1 << 18  # bytes read at a time
 LONGEST = 1 << 20  # characters; longer lines and rows are rejected

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.errors import InputError
+from triage_cli.domain import InputError
 from triage_cli.readers.cell_values import is_nothing
 from triage_cli.readers.column_mapping import (
     MatchedColumns,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import BinaryIO
 
-from triage_cli.domain.errors import InputError, UsageError
+from triage_cli.domain import InputError, UsageError
 from triage_cli.readers.csv_sample import SEP_LINE
 from triage_cli.readers.decoding import Decoder, lines_of, wide_encoding
 from triage_cli.readers.mail_files import MAIL_FORMATS

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from triage_cli.domain.errors import InputError
+from triage_cli.domain import InputError
 from triage_cli.readers.column_mapping import has_text, listing, match_columns
 from triage_cli.readers.json_reader import JSON_PARTS, JsonRecords, json_gap_end, parsed_json
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from triage_cli.domain.json_values import DECODER, DEEPEST, is_too_deep
+from triage_cli.domain import DECODER, DEEPEST, is_too_deep
 from triage_cli.readers.decoding import LONGEST, lines_of
 from triage_cli.readers.records import Record
 from triage_cli.readers.spool import Spool

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain.errors import InputError
+from triage_cli.domain import InputError
 from triage_cli.readers.spool import Spool
 
 MAIL_FORMATS = ("eml", "mbox")

@@ -18,10 +18,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, NamedTuple, TypeAlias
 
-from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.mail import quotes_and_signatures
-from triage_cli.domain.mail.parts import MAIL, Mail
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain import MAIL, Mail, Rejected, RowError, TicketDraft, UsageError, quotes_and_signatures
 from triage_cli.readers import mail_html
 from triage_cli.readers.dates import moment
 from triage_cli.readers.decoding import LONGEST, decoded

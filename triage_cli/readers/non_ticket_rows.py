@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from csv import writer
 from io import StringIO
 
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain import Rejected, RowError, TicketDraft
 
 _COMPARED_LENGTH = 1000  # characters of a text that are compared with the names of its columns
 _COLUMN_TYPE = re.compile(

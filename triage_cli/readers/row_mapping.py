@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.json_values import foreign, is_too_deep
-from triage_cli.domain.mail import parts
-from triage_cli.domain.serialization import TICKET_KEYS
-from triage_cli.domain.tickets import MAX_SOURCE, Rejected, TicketDraft, place_of
+from triage_cli.domain import (
+    MAX_SOURCE,
+    TICKET_KEYS,
+    Rejected,
+    RowError,
+    TicketDraft,
+    foreign,
+    is_too_deep,
+    parts,
+    place_of,
+)
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none, text_or_none
 from triage_cli.readers.dates import moment

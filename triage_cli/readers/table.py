@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain.serialization import ADDED_PREFIX, TICKET_KEYS, added_keys
-from triage_cli.domain.tickets import Rejected, TicketDraft
+from triage_cli.domain import ADDED_PREFIX, TICKET_KEYS, Rejected, TicketDraft, added_keys
 
 
 class ReadOptions(NamedTuple):

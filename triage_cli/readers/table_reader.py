@@ -8,8 +8,7 @@ from io import BytesIO
 from itertools import islice
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain.errors import InputError
-from triage_cli.domain.serialization import added_keys
+from triage_cli.domain import InputError, added_keys
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (

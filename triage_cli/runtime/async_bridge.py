@@ -9,7 +9,7 @@ from concurrent.futures import wait
 from functools import cache
 from typing import Generic, TypeVar
 
-from triage_cli.domain.chunks import FlushNow
+from triage_cli.domain import FlushNow
 from triage_cli.runtime.resource_exhaustion import lack_of_files
 
 A = TypeVar("A")

@@ -7,10 +7,7 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import NamedTuple, Self
 
-from triage_cli.domain.classifications import Answer
-from triage_cli.domain.errors import BudgetError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.runs import Held, Lease
+from triage_cli.domain import Answer, BudgetError, Held, Lease, Outcome
 from triage_cli.runtime.stop import StopControl
 
 # Stores what this run has spent and reserved, and reserves further sums, in order, while the budget of all runs allows;

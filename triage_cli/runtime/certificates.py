@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from triage_cli.domain.errors import ConfigError
+from triage_cli.domain import ConfigError
 
 if TYPE_CHECKING:  # annotations alone should not import ssl
     import ssl

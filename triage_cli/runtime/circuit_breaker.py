@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import NamedTuple
 
-from triage_cli.domain.errors import TemporaryError, UnavailableError
+from triage_cli.domain import TemporaryError, UnavailableError
 from triage_cli.runtime.rate_limit import RateLimiter
 from triage_cli.runtime.stop import StoppingError
 

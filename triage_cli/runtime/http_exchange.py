@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from triage_cli.domain.errors import DeliveryError
+from triage_cli.domain import DeliveryError
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge
 from triage_cli.runtime.network import Network

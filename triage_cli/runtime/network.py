@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from triage_cli.domain.errors import ConfigError, UsageError
+from triage_cli.domain import ConfigError, UsageError
 from triage_cli.runtime.certificates import trust
 
 if TYPE_CHECKING:  # annotations alone should not import network libraries

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from triage_cli.domain.json_values import compact
+from triage_cli.domain import compact
 
 # So many identities are counted in memory; if there are more, all are counted on disk.
 IN_MEMORY = 120_000

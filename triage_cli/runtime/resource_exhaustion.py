@@ -5,7 +5,7 @@ import mmap
 import os
 from contextlib import suppress
 
-from triage_cli.domain.errors import ExhaustedError, causes
+from triage_cli.domain import ExhaustedError, causes
 
 AGAIN = "run the same command again; nothing is lost"
 LACKS = {

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC
 from typing import TypeVar
 
-from triage_cli.domain.errors import TemporaryError, UnavailableError, WebPageError
+from triage_cli.domain import TemporaryError, UnavailableError, WebPageError
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
 from triage_cli.runtime.timeouts import within
 

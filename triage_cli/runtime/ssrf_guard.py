@@ -8,7 +8,7 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from triage_cli.domain.errors import DeliveryError, PrivateAddressError
+from triage_cli.domain import DeliveryError, PrivateAddressError
 
 Resolver = Callable[[str, int], Sequence[str]]
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from triage_cli.domain.errors import UnavailableError
+from triage_cli.domain import UnavailableError
 
 
 class StoppingError(Exception):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from triage_cli.domain.errors import causes
+from triage_cli.domain import causes
 
 # OpenSSL's error numbers for a certificate chain without a trusted authority.
 UNKNOWN_AUTHORITY = frozenset({18, 19, 20, 21})

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from triage_cli.domain.classifications import Answer, Classification, Postponed, Unfinished
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import Answer, Classification, Outcome, Postponed, Ticket, Unfinished
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget
 
 
 class EarlierSteps(NamedTuple):

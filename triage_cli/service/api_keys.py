@@ -4,12 +4,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from triage_cli.domain import api_keys, times
-from triage_cli.domain.api_keys import ApiKey, CreatedKey
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.errors import UsageError
-from triage_cli.ports.storage import ApiAccessStore, Store
+from triage_cli.domain import ApiKey, Change, CreatedKey, Event, EventAction, UsageError, api_keys, times
+from triage_cli.ports import ApiAccessStore, Store
 
 KEY_NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
 RESERVED_NAME = "oidc"  # callers with a token are `oidc:…`; a key of this name could share their idempotency keys

@@ -3,11 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Head, LoggedEvent
-from triage_cli.domain.audit.hash_chain import replaced_head
-from triage_cli.domain.errors import CheckError
-from triage_cli.ports.storage import AuditLogReader
+from triage_cli.domain import CheckError, Head, LoggedEvent, hash_chain, replaced_head
+from triage_cli.ports import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
 ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"

@@ -5,12 +5,17 @@ import threading
 from collections.abc import Collection
 from contextlib import suppress
 
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import TriageError, UnavailableError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket, TicketDraft
-from triage_cli.runtime.resource_exhaustion import lack_of
+from triage_cli.domain import (
+    ClassifyPlan,
+    Decided,
+    Outcome,
+    Routed,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+)
+from triage_cli.runtime import lack_of
 from triage_cli.service.services import Services
 from triage_cli.service.shared_run import Call, Processed, SharedRun
 

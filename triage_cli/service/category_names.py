@@ -4,8 +4,7 @@ import difflib
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, RowError, UsageError
 
 
 class CategoryNames:

@@ -4,12 +4,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.insight.stats import StatsGroup, StatsQuery
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Renamed, Selection, Ticket
-from triage_cli.ports.storage import Store
+from triage_cli.domain import (
+    Category,
+    Event,
+    EventAction,
+    Renamed,
+    Rule,
+    Selection,
+    StatsGroup,
+    StatsQuery,
+    Ticket,
+    times,
+)
+from triage_cli.ports import Store
 
 
 def apply_renames(

@@ -2,16 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.agent_suggestions import is_agents
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import (
+    CHUNK,
+    Action,
+    Change,
+    Classification,
+    EventAction,
+    Outcome,
+    Routed,
+    Selection,
+    Ticket,
+    UnavailableError,
+    ids,
+    is_agents,
+    times,
+)
 from triage_cli.service.run_context import RunContext
 
 

@@ -3,17 +3,25 @@
 import time
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import routing, routing_rules, times
-from triage_cli.domain.agent_suggestions import suggestions_in_force
-from triage_cli.domain.consultation import RoutePreview
-from triage_cli.domain.deliveries import Delivery, RoutePlan
-from triage_cli.domain.explanation.explain import explain
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.explanation.routing_sentences import route_sentences
-from triage_cli.domain.json_values import compact, from_json
-from triage_cli.domain.routing import RoutingDecision
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain import (
+    Category,
+    Delivery,
+    History,
+    RoutePlan,
+    RoutePreview,
+    RoutingDecision,
+    Rule,
+    Ticket,
+    Why,
+    compact,
+    explain,
+    from_json,
+    route_sentences,
+    routing,
+    routing_rules,
+    suggestions_in_force,
+    times,
+)
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing_map import RoutingMap
 

@@ -1,27 +1,36 @@
 """Consultation on this machine: answers that decide nothing, and agents' suggestions, over its store."""
 
-from triage_cli.domain import ids, routing_rules, times
-from triage_cli.domain.agent_suggestions import (
+from triage_cli.domain import (
     MOST_AGENTS,
     AgentSuggestion,
     AgentSuggestionDraft,
+    Answer,
+    AnswerError,
+    CategoryProfile,
+    Change,
+    ClassifyPlan,
+    Event,
+    EventAction,
+    History,
+    Outcome,
+    RoutePreview,
+    RowError,
+    Run,
+    Selection,
+    TextAnswer,
+    TextQuestion,
+    Ticket,
+    UsageError,
+    ids,
+    routing_rules,
+    storable_or_none,
     suggested,
     suggestion_of,
     suggestions_in_force,
+    times,
 )
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Answer, ClassifyPlan
-from triage_cli.domain.consultation import CategoryProfile, RoutePreview, TextAnswer, TextQuestion
-from triage_cli.domain.errors import AnswerError, RowError, UsageError
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.json_values import storable_or_none
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import StopControl
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.answers import answers
 from triage_cli.service.category_names import CategoryNames

@@ -5,21 +5,38 @@ from contextlib import closing, contextmanager
 from itertools import chain, islice
 from typing import TypeVar
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.consultation import RoutePreview
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.explanation.history import History, Why
-from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
-from triage_cli.domain.other_tickets import OtherTicketsGuard
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.runs import WHOLE, InputPart, Run
-from triage_cli.domain.source_pages import PullPlan
-from triage_cli.domain.tickets import Category, Rejected, Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.sources import Source
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    WHOLE,
+    Category,
+    ClassifyPlan,
+    Decided,
+    EventQuery,
+    Flip,
+    Head,
+    History,
+    InputPart,
+    LoggedEvent,
+    OtherTicketsGuard,
+    Outcome,
+    PullPlan,
+    ReclassifyPlan,
+    Rejected,
+    Routed,
+    RoutePlan,
+    RoutePreview,
+    Run,
+    Selection,
+    Stats,
+    StatsGroup,
+    StatsQuery,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+    Why,
+    times,
+)
+from triage_cli.ports import Source
+from triage_cli.runtime import StopControl
 from triage_cli.service import category_renames, explanation, review_order, ticket_lookup
 from triage_cli.service.classification.classify_run import ClassifyRun, to_ask
 from triage_cli.service.customer_erasure import forget

@@ -3,11 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import CHUNK, Action, Outcome, Routed, Selection, Ticket, TriageError
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.route_run import deliver_due, last_outcome_per_ticket

@@ -7,16 +7,26 @@ their answers are compared with the present thresholds.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decisions import Decision, decision_data
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.classifications import Answer, Classification, Decided
-from triage_cli.domain.errors import AnswerError, CheckError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import (
+    Action,
+    Answer,
+    AnswerError,
+    Change,
+    CheckError,
+    Classification,
+    Decided,
+    Decision,
+    EventAction,
+    Flip,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+    bounded,
+    decision_data,
+    ids,
+    times,
+)
 from triage_cli.service.answers import answers
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.classification.answered_tickets import answered_ticket, released_with_cost, steps_within

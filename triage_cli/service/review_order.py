@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Ranking
-from triage_cli.ports.storage import Store
+from triage_cli.domain import Selection, Ticket, chunked
+from triage_cli.ports import Ranking, Store
 
 # How many tickets are ordered together, the least sure first: more than a person reviews in some hours.
 WINDOW = 1_000

@@ -5,16 +5,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget, BudgetLimits
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    Change,
+    Classification,
+    Conflict,
+    Event,
+    EventAction,
+    Lease,
+    Run,
+    Selection,
+    Ticket,
+    UnavailableError,
+    times,
+)
+from triage_cli.ports import Store
+from triage_cli.runtime import Budget, BudgetLimits, StopControl
 
 # The request that a server answers, which events and deliveries name; threads that begin for it inherit it.
 request_id: ContextVar[str] = ContextVar("request_id", default="")

@@ -5,15 +5,23 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import ItemError, TriageError, UnavailableError
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.runs import WHOLE, InputPart, Run
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    WHOLE,
+    ExitCode,
+    InputPart,
+    ItemError,
+    Outcome,
+    Routed,
+    Run,
+    TriageError,
+    UnavailableError,
+    compact,
+    gravest,
+    ids,
+    times,
+)
+from triage_cli.ports import Store
+from triage_cli.runtime import StopControl
 from triage_cli.service.run_context import RunContext
 
 

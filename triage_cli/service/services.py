@@ -3,12 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.filed_items import Nearness
-from triage_cli.domain.tickets import Category, Selection
-from triage_cli.ports.classifiers import Batcher, Classifier, Ranking
-from triage_cli.ports.storage import Store
+from triage_cli.domain import Category, ClassifyPlan, Nearness, Selection, UsageError
+from triage_cli.ports import Batcher, Classifier, Ranking, Store
 from triage_cli.service.batch.collect import BatchCollector, open_batch_collector
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

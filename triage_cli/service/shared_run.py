@@ -10,16 +10,22 @@ from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import Decided
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    Action,
+    Decided,
+    Outcome,
+    Routed,
+    Run,
+    Selection,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    compact,
+    ids,
+    times,
+)
+from triage_cli.ports import Classifier
+from triage_cli.runtime import StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.classification.category_check import Unchecked
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from triage_cli.domain.chunks import CHUNK, NAMED
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import CHUNK, NAMED, Selection, Ticket
 from triage_cli.service.run_context import RunContext
 
 TO_CLASSIFY = frozenset({"new", "failed"})

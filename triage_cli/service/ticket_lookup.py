@@ -1,8 +1,7 @@
 """Looks up a ticket by its name: its id, the end of its id, or its external id."""
 
-from triage_cli.domain.errors import AmbiguousError, unknown_ticket
-from triage_cli.domain.tickets import STATUSES, Ticket
-from triage_cli.ports.storage import Store
+from triage_cli.domain import STATUSES, AmbiguousError, Ticket, unknown_ticket
+from triage_cli.ports import Store
 
 SHOWN_MATCHES = 10
 

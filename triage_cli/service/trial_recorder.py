@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.ports.model_registry import ModelRegistry
+from triage_cli.domain import Answer, Classification, Outcome
+from triage_cli.ports import ModelRegistry
 from triage_cli.service.answers import EarlierSteps
 from triage_cli.service.run_context import RunContext
 

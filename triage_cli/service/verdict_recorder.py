@@ -3,27 +3,33 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decisions import Decision, last_decision
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.dedup import reset
-from triage_cli.domain.errors import (
+from triage_cli.domain import (
+    Action,
     AmbiguousError,
+    Change,
     ChangedError,
+    Classification,
+    Decision,
+    Event,
+    EventAction,
+    History,
+    Lease,
     NotFoundError,
+    Outcome,
     RowError,
+    Selection,
+    Ticket,
     TriageError,
     UnavailableError,
+    VerdictDraft,
+    chunked,
+    ids,
+    last_decision,
+    reset,
+    storable_text,
+    times,
 )
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.json_values import storable_text
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
-from triage_cli.ports.storage import Store
+from triage_cli.ports import Store
 from triage_cli.service import ticket_lookup
 from triage_cli.service.classification.decision_recorder import held
 from triage_cli.service.run_context import with_request

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from triage_cli.domain import ids
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.routing import SETTLED, woken
-from triage_cli.domain.tickets import Category, Ticket
+from triage_cli.domain import SETTLED, Category, Classification, Ticket, ids, woken
 from triage_cli.service.category_names import CategoryNames
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.

@@ -6,15 +6,23 @@ from contextlib import AbstractContextManager
 from itertools import compress
 from typing import Any
 
-from triage_cli.config.sources import SourceSpec
-from triage_cli.config.templates.filters import TemplateFailure
-from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.json_values import compact, foreign, lookup
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.domain.times import from_seconds, to_seconds
-from triage_cli.ports.sources import Pause
-from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer
+from triage_cli.config import SourceSpec, TemplateFailure
+from triage_cli.domain import (
+    InputError,
+    PullPlan,
+    Rejected,
+    SourcePage,
+    TicketDraft,
+    UnavailableError,
+    UsageError,
+    compact,
+    foreign,
+    from_seconds,
+    lookup,
+    to_seconds,
+)
+from triage_cli.ports import Pause
+from triage_cli.runtime import READ, Exchange, HttpAnswer
 from triage_cli.sources.http_retries import SHOWN, RetriedRequests
 from triage_cli.sources.items import ItemReader
 from triage_cli.sources.pagination import CLOCK_TOLERANCE, Page, PageRequests, Walk, begin_walk, takes_cursor

@@ -5,11 +5,10 @@ import re
 import time
 from collections.abc import Callable
 
-from triage_cli.config.sources import SourceSpec
-from triage_cli.domain.errors import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
-from triage_cli.ports.sources import Pause
-from triage_cli.runtime.http_exchange import READ, Exchange, HttpAnswer, HttpRequest
-from triage_cli.runtime.retry import limit_wait, retry_after
+from triage_cli.config import SourceSpec
+from triage_cli.domain import DeliveryError, InputError, RefusedError, UnavailableError, UsageError
+from triage_cli.ports import Pause
+from triage_cli.runtime import READ, Exchange, HttpAnswer, HttpRequest, limit_wait, retry_after
 from triage_cli.sources.pagination import LARGEST_PAGE
 
 # The most retries of a source's request in a row: if the answer says when to retry, and if it does not.

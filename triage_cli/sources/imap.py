@@ -15,16 +15,21 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from triage_cli.domain.errors import RefusedError, UnavailableError, UsageError
-from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.ports.sources import Pause
-from triage_cli.readers.mail_files import LONGEST, RawMail
-from triage_cli.readers.mail_message import mail_drafts
-from triage_cli.runtime.mail_connections import ImapConnection, ImapError
-from triage_cli.runtime.unreachable import reason
+from triage_cli.domain import (
+    PullPlan,
+    RefusedError,
+    Rejected,
+    SourcePage,
+    TicketDraft,
+    UnavailableError,
+    UsageError,
+    compact,
+    hide_secrets,
+)
+from triage_cli.ports import Pause
+from triage_cli.readers import LONGEST_MAIL as LONGEST
+from triage_cli.readers import RawMail, mail_drafts
+from triage_cli.runtime import ImapConnection, ImapError, reason
 
 # The most mails of one page, and about how many bytes they may have together.
 PAGE_MAILS, PAGE_BYTES = 100, 8 << 20

@@ -3,17 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.config.sources import SourceSpec
-from triage_cli.domain.dedup import dated
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.filed_items import delivery_ids_in
-from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_values import compact, has_place, is_too_deep, label_text, lookup, writable_text
-from triage_cli.domain.mail.parts import whole
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.cell_values import is_nothing, priority
-from triage_cli.readers.dates import moment
-from triage_cli.readers.json_reader import json_cell
+from triage_cli.config import SourceSpec
+from triage_cli.domain import (
+    Rejected,
+    RowError,
+    TicketDraft,
+    compact,
+    dated,
+    delivery_ids_in,
+    has_place,
+    is_too_deep,
+    joined_id,
+    label_text,
+    lookup,
+    whole,
+    writable_text,
+)
+from triage_cli.readers import is_nothing, json_cell, moment, priority
 
 # The longest text of an item, and the longest JSON of what is kept beside it, in characters.
 LONGEST_ITEM = 1 << 20

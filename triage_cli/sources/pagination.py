@@ -6,14 +6,20 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
-from triage_cli.config.sources import NextSpec, SourceSpec
-from triage_cli.config.templates.filters import as_text, as_url_part
-from triage_cli.config.templates.jinja import Template, TemplateMistake, check, compiled, is_template, leaves
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.json_values import compact, from_json, lookup, placed
-from triage_cli.domain.times import from_seconds, to_seconds
-from triage_cli.runtime.http_exchange import HttpRequest
-from triage_cli.runtime.installation import USER_AGENT
+from triage_cli.config import (
+    NextSpec,
+    SourceSpec,
+    Template,
+    TemplateMistake,
+    as_text,
+    as_url_part,
+    check,
+    compiled,
+    is_template,
+    leaves,
+)
+from triage_cli.domain import UsageError, compact, from_json, from_seconds, lookup, placed, to_seconds
+from triage_cli.runtime import USER_AGENT, HttpRequest
 
 # One link of the header `Link` (RFC 8288): its address and its parameters.
 LINK_HEADER = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*=\s*(?:\"[^\"]*\"|[^\s,;]+))*)")

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from triage_cli.config.sources import SourceSpec
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.json_values import compact
+from triage_cli.config import SourceSpec
+from triage_cli.domain import UsageError, compact
 from triage_cli.sources.items import ItemReader
 
 # The most pages in a row without a new item, after which a list that still names a next page is taken to have no end.

@@ -12,15 +12,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from triage_cli.config.sources import SourceSpec
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.errors import InputError, UnavailableError, UsageError
-from triage_cli.domain.json_values import compact, foreign, writable_text
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.ports.sources import Pause
-from triage_cli.runtime.file_system import open_text
-from triage_cli.runtime.process import children, kill_group
+from triage_cli.config import SourceSpec
+from triage_cli.domain import (
+    CHUNK,
+    InputError,
+    PullPlan,
+    Rejected,
+    SourcePage,
+    TicketDraft,
+    UnavailableError,
+    UsageError,
+    compact,
+    foreign,
+    writable_text,
+)
+from triage_cli.ports import Pause
+from triage_cli.runtime import children, kill_group, open_text
 from triage_cli.sources.items import ItemReader
 
 # The longest line of a tap, in bytes; of a longer one so much of the beginning is kept.

@@ -3,9 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.classifications import Classification, QuestionSpec
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import Lease
+from triage_cli.domain import Classification, Lease, QuestionSpec, compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.category_tables import Renames
 from triage_cli.stores.database import Database, Db, Tables

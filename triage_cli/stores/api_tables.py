@@ -7,9 +7,7 @@ short transaction of its own.
 import time
 from typing import Any
 
-from triage_cli.domain.api_keys import ApiKey, StoredResponse
-from triage_cli.domain.errors import NotFoundError, UsageError
-from triage_cli.domain.times import now
+from triage_cli.domain import ApiKey, NotFoundError, StoredResponse, UsageError, now
 from triage_cli.stores.database import Database, Db
 
 # For how many seconds responses and the ids of webhook events are kept.

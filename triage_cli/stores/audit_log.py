@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.errors import CheckError, UnavailableError
-from triage_cli.runtime.installation import NEWER
+from triage_cli.domain import CheckError, EventQuery, Head, LoggedEvent, UnavailableError
+from triage_cli.runtime import NEWER
 from triage_cli.stores.sqlite.connection import IMMUTABLE, VERSION, check_sqlite, is_frozen
 from triage_cli.stores.sqlite.errors import NOT_OPENED, sqlite_code_of, translate
 from triage_cli.stores.sqlite.head_file import kept_head, mend_command

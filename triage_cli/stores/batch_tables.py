@@ -4,11 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.batches import Batch, BatchItem
-from triage_cli.domain.changes import Change
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import Lease
+from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Tables
 from triage_cli.stores.leases import LIVE_RUNS

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import GradedAnswer, LabelledAnswer, StoredBound
-from triage_cli.domain.evaluation.near_duplicates import copy_key
-from triage_cli.domain.tickets import text_of
+from triage_cli.domain import (
+    Calibration,
+    Change,
+    Classification,
+    Event,
+    GradedAnswer,
+    LabelledAnswer,
+    StoredBound,
+    copy_key,
+    text_of,
+)
 from triage_cli.stores.database import Db, Tables
 
 _CALIBRATION_COLUMNS = ", ".join(Calibration._fields)

@@ -6,12 +6,7 @@ A rename is one transaction, with its event. The list is stored so that a change
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.json_values import compact, from_json
-from triage_cli.domain.tickets import Renamed
-from triage_cli.domain.times import now
+from triage_cli.domain import Change, Classification, Event, Renamed, compact, from_json, now
 from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Database, Db
 

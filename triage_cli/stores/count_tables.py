@@ -9,13 +9,7 @@ from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.agent_suggestions import is_agents
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.insight.stats import Gauges
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Change, Classification, Delivery, Gauges, Ticket, compact, is_agents
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Tables

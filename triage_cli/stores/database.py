@@ -8,9 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from triage_cli.domain.changes import Change
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Change, Lease, Ticket
 
 T = TypeVar("T")
 

@@ -4,11 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.deliveries import Attempt, Delivery, OutgoingDelivery
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.times import now
+from triage_cli.domain import Attempt, Delivery, Lease, OutgoingDelivery, Ticket, compact, now
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db
 from triage_cli.stores.leases import LIVE_RUNS, Leases

@@ -4,8 +4,7 @@ import shlex
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.times import now
+from triage_cli.domain import compact, now
 from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Db
 from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN

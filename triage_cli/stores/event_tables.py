@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import EventQuery, Head, LoggedEvent
-from triage_cli.domain.changes import Change
+from triage_cli.domain import Change, EventQuery, Head, LoggedEvent, hash_chain
 from triage_cli.stores import where_clauses
 from triage_cli.stores.database import Tables
 

@@ -3,12 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.changes import Change
-from triage_cli.domain.insight.drift import Count, PeriodCounts
-from triage_cli.domain.insight.spikes import InflowTicket, SentSpike
-from triage_cli.domain.json_values import compact, from_json
-from triage_cli.domain.tickets import text_of
+from triage_cli.domain import Change, Count, Event, InflowTicket, PeriodCounts, SentSpike, compact, from_json, text_of
 from triage_cli.stores.answer_tables import AUDITED_ANSWERS
 from triage_cli.stores.database import Db, Tables
 

@@ -4,10 +4,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain.errors import TakenOverError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import LEASE_SECONDS, Held, Lease
-from triage_cli.runtime.process import alive, place
+from triage_cli.domain import LEASE_SECONDS, Held, Lease, TakenOverError, compact
+from triage_cli.runtime import alive, place
 from triage_cli.stores.database import Db
 from triage_cli.stores.run_tables import RunTables
 

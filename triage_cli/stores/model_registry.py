@@ -2,12 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import NAMED, chunked
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import text_of
-from triage_cli.domain.training_records import Labelled, ModelVersion
+from triage_cli.domain import NAMED, Change, Event, Labelled, ModelVersion, chunked, compact, text_of
 from triage_cli.stores.answer_tables import TrialTables
 from triage_cli.stores.calibration_tables import CalibrationTables
 from triage_cli.stores.database import Db

@@ -4,17 +4,23 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import LoggedEvent
-from triage_cli.domain.changes import Spent
-from triage_cli.domain.exit_codes import EARLY_END, KILLED
-from triage_cli.domain.explanation import early_end
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import LEASE_SECONDS, Lease, Run, rounded_usd
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.times import ago, now
-from triage_cli.runtime.budget import number_that_fits
-from triage_cli.runtime.process import alive, began, place
+from triage_cli.domain import (
+    EARLY_END,
+    KILLED,
+    LEASE_SECONDS,
+    Lease,
+    LoggedEvent,
+    Run,
+    Spent,
+    Ticket,
+    ago,
+    compact,
+    early_end,
+    now,
+    rounded_usd,
+    times,
+)
+from triage_cli.runtime import alive, began, number_that_fits, place
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Db, Tables, Values
 

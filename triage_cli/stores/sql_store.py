@@ -3,17 +3,23 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain.audit.canonical_json import canonical
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.changes import Change, Conflict, refusals
-from triage_cli.domain.classifications import QuestionSpec
-from triage_cli.domain.evaluation.error_bounds import StoredBound
-from triage_cli.domain.explanation.history import History
-from triage_cli.domain.insight.stats import Stats, StatsGroup, StatsQuery
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Ticket
-from triage_cli.domain.times import now
+from triage_cli.domain import (
+    Change,
+    Conflict,
+    EventQuery,
+    History,
+    Lease,
+    QuestionSpec,
+    SourceCursor,
+    Stats,
+    StatsGroup,
+    StatsQuery,
+    StoredBound,
+    Ticket,
+    canonical,
+    now,
+    refusals,
+)
 from triage_cli.stores import where_clauses
 from triage_cli.stores.answer_tables import (
     ANSWERS_OF_TICKET,

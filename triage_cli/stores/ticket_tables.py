@@ -6,11 +6,7 @@ from itertools import islice
 from sqlite3 import Connection
 from typing import Any
 
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.chunks import NAMED, chunked
-from triage_cli.domain.ids import forgotten
-from triage_cli.domain.json_values import compact, storable_text
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import NAMED, Change, Conflict, Selection, Ticket, chunked, compact, forgotten, storable_text
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import placeholders, write_all
 from triage_cli.stores.database import Db, Tables

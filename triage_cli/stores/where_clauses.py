@@ -2,10 +2,7 @@
 
 from typing import Any
 
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.json_values import compact, storable_text
-from triage_cli.domain.tickets import SORTS, STATUSES, Selection
+from triage_cli.domain import SORTS, STATUSES, EventQuery, Selection, StatsQuery, compact, storable_text
 
 # By the field of a selection.
 FIELD_CONDITIONS = {

@@ -4,17 +4,11 @@ import json
 from collections.abc import Iterator
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import ids
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.error_bounds import ErrorBound
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.answers import answers
-from triage_cli.service.run_recorder import recorded_run
+from triage_cli.domain import Calibration, ClassifyPlan, ErrorBound, Ticket, UnavailableError, ids
+from triage_cli.ports import Store
+from triage_cli.runtime import Budget, StopControl
+from triage_cli.service import ask_classifier as answers
+from triage_cli.service import recorded_run
 from triage_cli.wiring.classifiers import Caller, encoder_of, open_classifier, open_llm_classifier, paid_steps
 from triage_cli.wiring.learned_models import suited, unsuited, with_copies
 from triage_cli.wiring.promised_thresholds import find_error_bounds

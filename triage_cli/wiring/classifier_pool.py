@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from triage_cli.config import Config
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.ports.storage import Store
+from triage_cli.domain import ClassifyPlan
+from triage_cli.ports import Classifier, Store
 from triage_cli.wiring.classifiers import Caller, open_classifier
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 

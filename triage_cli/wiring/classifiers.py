@@ -6,23 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.classifications import Classification, ClassifyPlan
-from triage_cli.domain.errors import ConfigError, UsageError
-from triage_cli.ports.classifiers import Batcher, Classifier
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.network import Network
+from triage_cli.domain import Classification, ClassifyPlan, ConfigError, Event, EventAction, UsageError, times
+from triage_cli.ports import Batcher, Classifier, Store
+from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import suited, unsuited, version_name_of
 from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.classifiers.embedded.encoder import Encoder
-    from triage_cli.classifiers.embedded.fitted_model import Model
-    from triage_cli.classifiers.llm.batch.api import BatchApi
-    from triage_cli.classifiers.llm.classifier import LLMClassifier
-    from triage_cli.classifiers.wrapped_classifier import Bounded, Calibrated
-    from triage_cli.runtime.rate_limit import RateLimiter
+    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Encoder, LLMClassifier, Model
+    from triage_cli.runtime import RateLimiter
 
 
 class Caller(NamedTuple):
@@ -67,7 +59,7 @@ def _cascade(
     tell: Callable[[str], None] | None,
 ) -> Classifier:  # fmt: skip
     """Open the steps of a cascade, offline only those that need no network; a single one stands for itself."""
-    from triage_cli.classifiers.cascade import Cascade
+    from triage_cli.classifiers import Cascade
 
     names = [name for name in spec.steps if not config.offline or config.classifiers[name].type == "local"]
     if not names:
@@ -112,7 +104,7 @@ def _bounded(
 ) -> "Bounded | None":  # fmt: skip
     if spec.max_error is None:
         return None
-    from triage_cli.classifiers.wrapped_classifier import Bounded
+    from triage_cli.classifiers import Bounded
     from triage_cli.wiring import promised_thresholds
 
     category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error, tell)
@@ -133,7 +125,7 @@ def _calibrated(
     calibration = open_model_registry(store).calibration(classifier.fingerprint)
     if calibration is None:
         return None
-    from triage_cli.classifiers.wrapped_classifier import Calibrated
+    from triage_cli.classifiers import Calibrated
 
     if tell is not None:
         tell(
@@ -152,7 +144,7 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
 
 def open_batcher(config: Config, store: Store, classifier_name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
     """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
-    from triage_cli.classifiers.llm.batch.client import BatchClient
+    from triage_cli.classifiers import BatchClient
 
     spec = config.classifiers.get(classifier_name)
     if spec is None:
@@ -174,18 +166,18 @@ def open_batcher(config: Config, store: Store, classifier_name: str, plan: Class
 def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
     """Return the batch API of a classifier's provider."""
     if llm_classifier.spec.type == "openai":
-        from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi
+        from triage_cli.classifiers import OpenAIBatchApi
 
         return OpenAIBatchApi(llm_classifier.spec, env)
-    from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi
+    from triage_cli.classifiers import AnthropicBatchApi
 
     return AnthropicBatchApi(llm_classifier.spec, env)
 
 
 def open_llm_classifier(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
     """Open a classifier that asks a provider, without cache and calibration."""
-    from triage_cli.classifiers.llm.classifier import build
-    from triage_cli.runtime.rate_limit import RateLimiter
+    from triage_cli.classifiers import build
+    from triage_cli.runtime import RateLimiter
 
     if spec.name not in caller.rate_limiters:
         caller.rate_limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
@@ -204,12 +196,12 @@ def open_llm_classifier(config: Config, spec: ClassifierSpec, plan: ClassifyPlan
 def _paid_classifier(
     config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller, *, has_next: bool = False
 ) -> Classifier:
-    from triage_cli.classifiers.cached import CachedClassifier
+    from triage_cli.classifiers import CachedClassifier
 
     llm_classifier = open_llm_classifier(config, spec, plan, caller)
     inner_classifier: Classifier = llm_classifier
     if plan.batch:
-        from triage_cli.classifiers.llm.batch.client import BatchedClassifier
+        from triage_cli.classifiers import BatchedClassifier
 
         inner_classifier = BatchedClassifier(llm_classifier, has_next=has_next)
     registry = open_model_registry(store)
@@ -231,8 +223,7 @@ def _paid_classifier(
 def _embedded_classifier(
     config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
 ) -> Classifier:
-    from triage_cli.classifiers.embedded import classifier as embedded_classifier
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import embedded_classifier, fitted_model
 
     encoder = encoder_of(spec)
     version = open_model_registry(store).active()
@@ -266,7 +257,7 @@ def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
     """Return the encoder that an embedded classifier asks where it is unsure. Raises `ConfigError`."""
     if spec.encoder is None:
         return None
-    from triage_cli.classifiers.embedded.encoder import Encoder
+    from triage_cli.classifiers import Encoder
 
     return Encoder(spec.encoder)
 
@@ -278,14 +269,14 @@ def built_in(
 
     That of the default categories comes with the package.
     """
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import fitted_model
 
     model = fitted_model.default_model(config.categories) if encoder is None else None
     if model is None:
         model_key = fitted_model.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
         weights = store.model(model_key)
         if weights is None:
-            from triage_cli.classifiers.embedded import fit
+            from triage_cli.classifiers import embedded_fit as fit
 
             if tell is not None:
                 tell(f"fitting the embedded model to {len(config.categories)} categories, once")

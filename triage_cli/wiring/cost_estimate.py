@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from triage_cli.config import Config
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.network import Network
+from triage_cli.domain import ClassifyPlan, Ticket
+from triage_cli.runtime import Network
 
 
 class CostEstimate(NamedTuple):
@@ -30,9 +29,7 @@ def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket])
     paid_step = next((step for step in steps if step.type != "local"), None)
     if paid_step is None:
         return CostEstimate(sum(1 for _ in tickets))
-    from triage_cli.classifiers.llm import classifier as llm_classifier
-    from triage_cli.classifiers.llm import costs
-    from triage_cli.classifiers.llm.provider import ANSWER_TOKENS
+    from triage_cli.classifiers import ANSWER_TOKENS, costs, llm_classifier
 
     llm = llm_classifier.build(
         paid_step, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config, is_postgres, no_home, without_password
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.errors import CheckError, NoDatabaseError, UsageError
-from triage_cli.runtime.network import Network
-from triage_cli.service.audit_proof import Counted, prove, uncounted
-from triage_cli.service.intake.corrections import LostDeliveries
-from triage_cli.stores.sqlite.connection import VERSION
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import GENESIS, CheckError, Head, NoDatabaseError, UsageError, times
+from triage_cli.runtime import Network
+from triage_cli.service import Counted, LostDeliveries, prove, uncounted
+from triage_cli.stores import VERSION, SqliteStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.stores.postgres.copy_from_sqlite import Copied
-    from triage_cli.stores.sqlite.restore import Replaced
+    from triage_cli.stores import Copied, Replaced
 from triage_cli.wiring.stores import audit_key, open_postgres, open_store
 
 
@@ -30,13 +24,13 @@ def verify(config: Config, heads: Mapping[str, str], counted: Counted = uncounte
     """
     log_key = audit_key(os.environ)
     if is_postgres(config.database):
-        from triage_cli.stores.audit_log import ServerTrail
+        from triage_cli.stores import ServerTrail
 
         store = open_postgres(config.database, log_key, Network(config.offline), make=False)
         if not store.is_there():
             raise CheckError(f"there is no database at {store.path}", hint="name it with --db, or restore it")
         return prove(ServerTrail(store), log_key, heads, counted)
-    from triage_cli.stores.audit_log import trail
+    from triage_cli.stores import trail
 
     with trail(config.database) as audit_log:
         return prove(audit_log, log_key, heads, counted)
@@ -67,14 +61,14 @@ def restorable(config: Config, file: Path) -> str:
 
 def kept_databases(config: Config) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before the present one."""
-    from triage_cli.stores.sqlite.kept_databases import kept_databases
+    from triage_cli.stores import kept_databases
 
     return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
 
 
 def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:
     """Return what finds the deliveries that arrived before a restore, by the identities of their tickets."""
-    from triage_cli.stores.sqlite.kept_databases import KeptDatabases
+    from triage_cli.stores import KeptDatabases
 
     return (lambda _: {}) if is_postgres(config.database) else KeptDatabases(config.database, tell).delivered
 
@@ -84,7 +78,7 @@ def restore(config: Config, file: Path, actor: str) -> "tuple[Head, Replaced, st
 
     Raises `StoreError` if the file is no backup, `UnavailableError` while a run is in progress.
     """
-    from triage_cli.stores.sqlite.restore import begun_restore
+    from triage_cli.stores import begun_restore
 
     doubts = ""
     log_key = audit_key(os.environ)
@@ -138,6 +132,6 @@ def copy_to(config: Config, url: str) -> "Copied":
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
     postgres_store = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
-    from triage_cli.stores.postgres.copy_from_sqlite import copy
+    from triage_cli.stores import copy
 
     return copy(sqlite_store, postgres_store)

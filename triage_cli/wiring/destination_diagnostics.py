@@ -8,16 +8,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from triage_cli.config import Config, DestinationSpec
-from triage_cli.config.secrets import unset
-from triage_cli.domain import ids, routing, routing_rules, times
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery, RoutePlan, earlier_deliveries
-from triage_cli.domain.errors import ConfigError, DeliveryError
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.file_system import is_full, is_read_only, write_obstacle
-from triage_cli.runtime.ssrf_guard import is_public
+from triage_cli.config import Config, DestinationSpec, unset
+from triage_cli.domain import (
+    ConfigError,
+    Delivery,
+    DeliveryError,
+    OutgoingDelivery,
+    RoutePlan,
+    Rule,
+    Ticket,
+    earlier_deliveries,
+    ids,
+    routing,
+    routing_rules,
+    times,
+)
+from triage_cli.ports import Store
+from triage_cli.runtime import is_full, is_public, is_read_only, write_obstacle
 from triage_cli.wiring.destinations import open_destination, target
 
 
@@ -111,18 +118,18 @@ def _request_text(config: Config, outgoing: OutgoingDelivery) -> str:
     """Return the request that a destination would get; for a file, a command or an unknown destination the payload."""
     spec = config.destinations.get(outgoing.delivery.destination)
     if spec is not None and spec.http is not None:
-        from triage_cli.destinations.http import as_text as http_text
+        from triage_cli.destinations import http_as_text as http_text
 
         return http_text(spec.http, outgoing)
     if spec is not None and spec.mail is not None:
-        from triage_cli.destinations.rendered_mail import as_text as mail_text
+        from triage_cli.destinations import mail_as_text as mail_text
 
         return mail_text(spec.mail, outgoing, datetime.now(UTC))
     if spec is not None and spec.type == "webhook":
-        from triage_cli.destinations.webhook import as_text as webhook_text
+        from triage_cli.destinations import webhook_as_text as webhook_text
 
         return webhook_text(target(spec, os.environ), outgoing)
-    from triage_cli.destinations.payload import payload_line
+    from triage_cli.destinations import payload_line
 
     return payload_line(outgoing).decode().rstrip()
 
@@ -175,7 +182,7 @@ def try_destination(config: Config, receiver: str) -> str:
         encryption = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
         login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
         return f"mails to {', '.join(spec.mail.to)} over {spec.mail.host}:{spec.mail.port} {encryption}{login}{limits}"
-    from triage_cli.runtime.unreachable import host_of
+    from triage_cli.runtime import host_of
 
     if spec.http is not None:
         to = f"the address in {spec.http.url_env}" if spec.http.url_env else host_of(spec.http.url or "")

@@ -5,18 +5,15 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from triage_cli.config import Config, DestinationSpec
-from triage_cli.config.configuration import raise_template_mistakes
-from triage_cli.config.secrets import check_signing_secrets, without_secrets
-from triage_cli.domain.errors import ConfigError
-from triage_cli.ports.destinations import Destination
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.network import Network
-from triage_cli.service.delivery.routing_map import RoutingMap
+from triage_cli.config import Config, DestinationSpec, check_signing_secrets, raise_template_mistakes, without_secrets
+from triage_cli.domain import ConfigError
+from triage_cli.ports import Destination, Store
+from triage_cli.runtime import Network
+from triage_cli.service import RoutingMap
 from triage_cli.wiring.promised_thresholds import promised_thresholds
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
-    from triage_cli.destinations.webhook import WebhookTarget
+    from triage_cli.destinations import WebhookTarget
 
 
 # The types whose deliveries go over the network.
@@ -43,28 +40,27 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
     guarded = guarded and not spec.allow_private
     network = Network(config.offline)
     if spec.type == "file" and spec.path is not None:
-        from triage_cli.destinations.file import FileDestination
+        from triage_cli.destinations import FileDestination
 
         return FileDestination(receiver, spec.path, spec.max_attempts, spec.retry_schedule)
     if spec.type == "webhook":
-        from triage_cli.destinations.webhook import WebhookDestination
+        from triage_cli.destinations import WebhookDestination
 
         return WebhookDestination(target(spec, os.environ)._replace(guarded=guarded), network)
     if spec.http is not None:
-        from triage_cli.destinations.http import HttpDestination
-        from triage_cli.destinations.http_secrets import secrets_of
+        from triage_cli.destinations import HttpDestination, secrets_of
 
         check_templates(config, [receiver])
         secrets = secrets_of(receiver, spec.http, os.environ)
         return HttpDestination(spec, spec.http, secrets, network, guarded=guarded)
     if spec.mail is not None:
-        from triage_cli.destinations.smtp import MailDestination, login_of
+        from triage_cli.destinations import MailDestination, login_of
 
         check_templates(config, [receiver])
         login = login_of(receiver, spec.mail, os.environ)
         return MailDestination(spec, spec.mail, login, network, guarded=guarded)
     if spec.type == "command":
-        from triage_cli.destinations.command import CommandDestination
+        from triage_cli.destinations import CommandDestination
 
         env = without_secrets(config, os.environ)
         return CommandDestination(
@@ -102,19 +98,19 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:
     if spec.http is not None:
-        from triage_cli.destinations.rendered_requests import mistakes
+        from triage_cli.destinations import request_mistakes as mistakes
 
         yield from mistakes(spec.http)
     if spec.mail is not None:
-        from triage_cli.destinations.rendered_mail import mistakes as mail_mistakes
+        from triage_cli.destinations import mail_mistakes
 
         yield from mail_mistakes(spec.mail)
 
 
 def target(spec: DestinationSpec, env: Mapping[str, str]) -> "WebhookTarget":
     """Return the target of a webhook, with its secrets from the environment."""
-    from triage_cli.destinations.webhook import WebhookTarget
-    from triage_cli.domain.webhook_signing import secret_of
+    from triage_cli.destinations import WebhookTarget
+    from triage_cli.domain import secret_of
 
     owner = f'destination "{spec.name}"'
     check_signing_secrets(owner, spec.secret_env, env)

@@ -4,9 +4,8 @@ import os
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from triage_cli.config import Config
-from triage_cli.config.http_destination import HttpSpec
-from triage_cli.domain.filed_items import Nearness
+from triage_cli.config import Config, HttpSpec
+from triage_cli.domain import Nearness
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 
@@ -59,7 +58,7 @@ def _makes_items(http: HttpSpec) -> bool:
 
 def _templates(http: HttpSpec) -> list[str]:
     """Return the templates of a request's body."""
-    from triage_cli.config.templates.jinja import leaves  # jinja2, which most commands need not
+    from triage_cli.config import leaves
 
     return [text for tree in (http.body, http.form) for _, text in leaves(tree, "")]
 

@@ -6,13 +6,12 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.training_records import ModelVersion
-from triage_cli.ports.storage import Store
+from triage_cli.domain import ModelVersion
+from triage_cli.ports import Store
 from triage_cli.wiring.stores import open_model_registry
 
 if TYPE_CHECKING:  # an annotation is no reason to import numpy
-    from triage_cli.classifiers.embedded.encoder import Encoder
-    from triage_cli.classifiers.embedded.fitted_model import Model
+    from triage_cli.classifiers import Encoder, Model
 
 _EARLIER_RELEASE = "an earlier release"
 
@@ -29,7 +28,7 @@ def suited(
     A model of an earlier release, or of another encoder, is fitted again, once, if all labels that it learned from are
     stored.
     """
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import fitted_model
 
     model = fitted_model.Model.from_bytes(version.weights)
     if model.method != fitted_model.METHOD or not fitted_model.knows_encoder(
@@ -47,8 +46,8 @@ def _fitted_again(
     tell: Callable[[str], None] | None,
     encoder: "Encoder | None",
 ) -> "Model | None":
-    from triage_cli.classifiers.embedded import fitted_model
-    from triage_cli.service.category_names import CategoryNames
+    from triage_cli.classifiers import fitted_model
+    from triage_cli.service import CategoryNames
 
     key_parts = (
         fitted_model.METHOD,
@@ -68,7 +67,7 @@ def _fitted_again(
         ]
         if not learned_texts or len({fitted_model.text_number(text) for text in learned_texts}) < len(old_model.seen):
             return None
-        from triage_cli.classifiers.embedded import fit
+        from triage_cli.classifiers import embedded_fit as fit
 
         if tell is not None:
             tell(
@@ -88,7 +87,7 @@ def with_copies(
 
     `tell` gets a message if some of its texts are not stored, so that copies of them are not recognised.
     """
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import fitted_model
 
     if not fitted_model.lacks_copies(model):
         return model
@@ -111,7 +110,7 @@ def version_name_of(version: ModelVersion) -> str:
 
 def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import fitted_model
 
     version_name = version_name_of(version)
     if fitted_model.Model.from_bytes(version.weights).method != fitted_model.METHOD:

@@ -4,19 +4,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.service import category_renames
-from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.run_context import RunContext
-from triage_cli.service.run_recorder import Began
+from triage_cli.domain import ClassifyPlan
+from triage_cli.ports import Classifier
+from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_classifier
 from triage_cli.wiring.promised_thresholds import has_learned
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.service.learning.evaluation_run import EvaluationRun
-    from triage_cli.service.learning.training_run import TrainingRun
+    from triage_cli.service import EvaluationRun, TrainingRun
 
 
 def training_run(
@@ -27,9 +23,8 @@ def training_run(
 
     `began` gets the run, `warn` what the new version no longer promises.
     """
-    from triage_cli.classifiers.embedded.trainer import Trainer
-    from triage_cli.service.learning.second_look import Looked, SecondLook
-    from triage_cli.service.learning.training_run import TrainingRun
+    from triage_cli.classifiers import Trainer
+    from triage_cli.service import Looked, SecondLook, TrainingRun
 
     store = open_store(config)
 
@@ -58,7 +53,7 @@ def training_run(
 
 def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
     """Return what evaluates the classifiers of the configuration."""
-    from triage_cli.service.learning.evaluation_run import EvaluationRun
+    from triage_cli.service import EvaluationRun
 
     store = open_store(config)
 

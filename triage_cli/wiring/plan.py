@@ -4,20 +4,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from triage_cli.config import Config, DestinationSpec
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.insight.plans import Plan
-from triage_cli.domain.tickets import Selection
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service import category_renames
-from triage_cli.service.insight.plan_comparison import (
+from triage_cli.domain import ClassifyPlan, Plan, Selection
+from triage_cli.ports import Store
+from triage_cli.runtime import StopControl
+from triage_cli.service import (
+    Began,
     ConfigurationSide,
     NewNames,
     PlanComparison,
+    TrialRecorder,
+    category_renames,
+    recorded_run,
     unasked_budget,
 )
-from triage_cli.service.run_recorder import Began, recorded_run
-from triage_cli.service.trial_recorder import TrialRecorder
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map

@@ -5,13 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.evaluation import threshold_sentences
-from triage_cli.domain.evaluation.calibration import Curve
-from triage_cli.domain.evaluation.error_bounds import NEVER, ErrorBound, StoredBound, bounds
-from triage_cli.ports.model_registry import ModelRegistry
-from triage_cli.ports.storage import Store
+from triage_cli.domain import NEVER, Curve, ErrorBound, Event, StoredBound, bounds, threshold_sentences, times
+from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.learned_models import suited, with_copies
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
@@ -44,7 +39,7 @@ def has_learned(
     version = open_model_registry(store).active() if any(texts) else None
     if version is None:
         return [False] * len(texts)
-    from triage_cli.classifiers.embedded import fitted_model
+    from triage_cli.classifiers import fitted_model
 
     model = suited(version, with_first_names(config, store), store)
     if model is None:

@@ -7,19 +7,15 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from triage_cli.config import Config
-from triage_cli.config.configuration import raise_template_mistakes
-from triage_cli.config.secrets import without_secrets
-from triage_cli.config.sources import ImapSpec, SourceSpec
-from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.source_pages import PullPlan
-from triage_cli.ports.sources import Source
-from triage_cli.runtime.network import Network
+from triage_cli.config import Config, ImapSpec, SourceSpec, raise_template_mistakes, without_secrets
+from triage_cli.domain import PullPlan, UnavailableError, UsageError
+from triage_cli.ports import Source
+from triage_cli.runtime import Network
 from triage_cli.wiring.destination_diagnostics import checked_program
 
 if TYPE_CHECKING:  # an annotation is no reason to import imaplib
-    from triage_cli.runtime.mail_connections import ImapConnection
-    from triage_cli.sources.imap import ImapSource
+    from triage_cli.runtime import ImapConnection
+    from triage_cli.sources import ImapSource
 
 # A check of a source asks its list for what has changed within so many seconds.
 RECENTLY_CHANGED = 600.0
@@ -29,7 +25,7 @@ def check_source(config: Config, source_name: str) -> None:
     """Raise if a source does not exist, or needs the network while it is switched off."""
     spec = config.sources.get(source_name)
     if spec is None:
-        from triage_cli.config.key_tables import suggestion
+        from triage_cli.config import suggestion
 
         known_sources = suggestion(source_name, config.sources) or f"; there are {', '.join(config.sources)}"
         raise UsageError(f'no source "{source_name}" in the config{known_sources}')
@@ -42,18 +38,16 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     check_source(config, source_name)
     spec = config.sources[source_name]
     if spec.type == "command":
-        from triage_cli.sources.singer import SingerSource
+        from triage_cli.sources import SingerSource
 
         return SingerSource(spec, without_secrets(config, os.environ), tell)
     if spec.imap is not None:
         return _imap_source(config, spec, spec.imap)
-    from triage_cli.config.http_auth import auth_header_value
-    from triage_cli.config.secrets import secret as secret_of
-    from triage_cli.destinations.http_secrets import HttpSecrets
-    from triage_cli.runtime.http_exchange import Endpoint, open_exchange
-    from triage_cli.runtime.unreachable import host_of
-    from triage_cli.sources.http import HttpSource
-    from triage_cli.sources.pagination import PageRequests
+    from triage_cli.config import auth_header_value
+    from triage_cli.config import secret as secret_of
+    from triage_cli.destinations import HttpSecrets
+    from triage_cli.runtime import Endpoint, host_of, open_exchange
+    from triage_cli.sources import HttpSource, PageRequests
 
     check_source_templates(config, [source_name])
     auth = spec.auth
@@ -77,7 +71,7 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
         return f"runs {checked_program(spec.run[0])}"
     if spec.imap is not None:
         return _imap_source(config, spec, spec.imap).describe_folder()
-    from triage_cli.runtime.unreachable import host_of
+    from triage_cli.runtime import host_of
 
     since = datetime.fromtimestamp(time.time() - RECENTLY_CHANGED, UTC).isoformat()
     first_page = next(source.pages(None, PullPlan(since=since), _no_pause), None)
@@ -88,7 +82,7 @@ def try_source(config: Config, source_name: str, tell: Callable[[str], None]) ->
 
 def source_warnings(config: Config, source_name: str) -> Iterator[str]:
     """Yield a warning for each variable that a source needs and that is not set."""
-    from triage_cli.config.secrets import unset
+    from triage_cli.config import unset
 
     yield from unset(f"sources.{source_name}", config.sources[source_name].variables(), os.environ)
 
@@ -99,8 +93,8 @@ def _no_pause(seconds: float, why: str) -> bool:
 
 
 def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSource":
-    from triage_cli.config.secrets import secret
-    from triage_cli.sources.imap import ImapLogin, ImapSource
+    from triage_cli.config import secret
+    from triage_cli.sources import ImapLogin, ImapSource
 
     owner = f'source "{spec.name}"'
     user, password = (secret(owner, variable, os.environ) for variable in (server.user_env, server.password_env))
@@ -122,6 +116,6 @@ def check_source_templates(config: Config, names: Iterable[str] | None = None) -
 
 def _template_mistakes(spec: SourceSpec) -> Iterator[tuple[str, str]]:
     if spec.type == "http":
-        from triage_cli.sources.pagination import mistakes
+        from triage_cli.sources import mistakes
 
         yield from mistakes(spec)

@@ -6,22 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, is_postgres, no_home
-from triage_cli.domain.errors import ConfigError, StoreError
-from triage_cli.domain.runs import Lease
-from triage_cli.domain.tickets import Selection
-from triage_cli.ports.model_registry import ModelRegistry
-from triage_cli.ports.storage import ApiAccessStore, Inflow, Store
-from triage_cli.runtime.file_system import write_obstacle
-from triage_cli.runtime.installation import with_extra
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.process import machine
-from triage_cli.service import category_renames
-from triage_cli.service.classification.category_check import CategoryBasis, CategoryCheck
-from triage_cli.stores.database import Tables
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.domain import ConfigError, Lease, Selection, StoreError
+from triage_cli.ports import ApiAccessStore, Inflow, ModelRegistry, Store
+from triage_cli.runtime import Network, machine, with_extra, write_obstacle
+from triage_cli.service import CategoryBasis, CategoryCheck, category_renames
+from triage_cli.stores import SqliteStore, Tables
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
-    from triage_cli.stores.postgres.store import PostgresStore
+    from triage_cli.stores import PostgresStore
 
 
 SHORTEST_AUDIT_KEY = 16
@@ -87,7 +79,7 @@ def audit_key(env: Mapping[str, str]) -> bytes | None:
 def open_postgres(url: str, log_key: bytes | None, network: Network, *, make: bool) -> "PostgresStore":
     """Open the store on a PostgreSQL server. Raises `ConfigError` if the driver is not installed."""
     try:
-        from triage_cli.stores.postgres.store import PostgresStore
+        from triage_cli.stores import PostgresStore
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("psycopg", "psycopg_pool"):
             raise
@@ -109,28 +101,28 @@ def _tables(store: Store) -> Tables:
 
 def open_api_access(store: Store) -> ApiAccessStore:
     """Return the API's keys and limits that are stored beside the tickets."""
-    from triage_cli.stores.api_tables import SqlApiAccess
+    from triage_cli.stores import SqlApiAccess
 
     return SqlApiAccess(_tables(store).database)
 
 
 def open_inflow(config: Config, store: Store) -> Inflow:
     """Return the tickets by when they were written, under present category names, and the spikes that were sent."""
-    from triage_cli.stores.inflow import SqlInflow
+    from triage_cli.stores import SqlInflow
 
     return SqlInflow(_tables(store), category_renames.current_names(config.categories))
 
 
 def open_model_registry(store: Store) -> ModelRegistry:
     """Return the model registry that is stored beside the tickets."""
-    from triage_cli.stores.model_registry import SqlModelRegistry
+    from triage_cli.stores import SqlModelRegistry
 
     return SqlModelRegistry(_tables(store))
 
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
     """Return a function that makes the check of a run's categories against the last ones in the store."""
-    from triage_cli.stores.category_tables import CategoryMemory
+    from triage_cli.stores import CategoryMemory
 
     memory = CategoryMemory(_tables(store).database)
     names = tuple(category.name for category in config.categories)

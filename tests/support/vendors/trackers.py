@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.support.vendors.server import Answer, Call, RefusedError, Vendor, basic, is_text, leaves, need
-from triage_cli.domain.times import now
+from triage_cli.domain import now
 
 LISTED_AT = now()  # of an issue, in a list: made and changed since a first pull begins
 

@@ -14,9 +14,8 @@ from triage_cli.api.schemas import administration as audit_schemas
 from triage_cli.api.schemas import administration as erasure_schemas
 from triage_cli.api.schemas import administration as key_schemas
 from triage_cli.api.schemas import reports as run_schemas
-from triage_cli.domain.api_keys import ApiKey
-from triage_cli.domain.serialization import run_record
-from triage_cli.service.api_keys import KeyRing
+from triage_cli.domain import ApiKey, run_record
+from triage_cli.service import KeyRing
 
 router = new_router("administration", json_only)
 KeyName = Annotated[str, Path(max_length=80, description="the key's name", examples=["prometheus"])]

@@ -22,12 +22,8 @@ from triage_cli.api.schemas import routing as routing_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.client import wire_drafts
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import ReclassifyPlan
-from triage_cli.domain.tickets import Selection, VerdictDraft
-from triage_cli.ports.triage import Triage
+from triage_cli.domain import ClassifyPlan, Outcome, ReclassifyPlan, RoutePlan, Selection, VerdictDraft
+from triage_cli.ports import Triage
 
 router = new_router("bulk")
 # What a bulk endpoint tells FastAPI that reads JSON alone.

@@ -13,11 +13,9 @@ from triage_cli.api.schemas import classification as category_schemas
 from triage_cli.api.schemas import classification as classification_schemas
 from triage_cli.api.schemas import routing as routing_schemas
 from triage_cli.api.schemas import verdicts as suggestion_schemas
-from triage_cli.domain.agent_suggestions import AgentSuggestionDraft, agent_name
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.consultation import TextQuestion
-from triage_cli.ports.consultation import Consultation
-from triage_cli.service.local_consultation import LocalConsultation
+from triage_cli.domain import AgentSuggestionDraft, ClassifyPlan, TextQuestion, agent_name
+from triage_cli.ports import Consultation
+from triage_cli.service import LocalConsultation
 
 router = new_router("consultation", json_only)
 

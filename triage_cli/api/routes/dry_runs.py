@@ -4,13 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Category, Rejected, Selection, TicketDraft
-from triage_cli.service.category_names import CategoryNames
-from triage_cli.service.intake.import_dry_run import import_dry_run
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.domain import Action, Category, ClassifyPlan, Outcome, Rejected, RoutePlan, Selection, TicketDraft
+from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
 
 Previewed = Iterator[Outcome[Mapping[str, Any]]]
 DRAFT_FIELDS = (

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentServer, new_router
 from triage_cli.api.schemas import administration as health_schemas
-from triage_cli.domain.errors import StoreUnavailableError, UnavailableError
+from triage_cli.domain import StoreUnavailableError, UnavailableError
 
 # Probes and scrapers add parameters of their own.
 router = new_router("operations", route_class=APIRoute)

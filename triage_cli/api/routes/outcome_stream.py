@@ -11,10 +11,8 @@ from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.api.spoken_hints import spoken
 from triage_cli.client import wire_outcomes
-from triage_cli.domain.errors import TriageError, UnavailableError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.domain import Outcome, TriageError, UnavailableError, compact
+from triage_cli.service import LocalTriage
 
 # What an endpoint tells FastAPI that answers by JSON lines.
 ANSWERED_BY_LINES: dict[str, Any] = {

@@ -17,12 +17,18 @@ from triage_cli.api.schemas import reports as stats_schemas
 from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import tickets as history_schemas
 from triage_cli.api.schemas import tickets as ticket_schemas
-from triage_cli.domain.audit.events import EventQuery
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.serialization import event_record, group_record, history_record, ticket_record, why_record
-from triage_cli.domain.tickets import Selection
-from triage_cli.domain.times import timestamp
-from triage_cli.ports.triage import Triage
+from triage_cli.domain import (
+    EventQuery,
+    Selection,
+    StatsQuery,
+    event_record,
+    group_record,
+    history_record,
+    ticket_record,
+    timestamp,
+    why_record,
+)
+from triage_cli.ports import Triage
 
 router = new_router("reads")
 PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}

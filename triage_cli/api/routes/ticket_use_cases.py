@@ -13,25 +13,30 @@ from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, JsonAn
 from triage_cli.api.media_types import json_only
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import ids
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import (
+from triage_cli.domain import (
+    Action,
     BusyError,
+    ClassifyPlan,
+    Decided,
     NoRouteError,
     NotClassifiedError,
+    Outcome,
+    Routed,
+    RoutePlan,
     RowError,
+    Selection,
+    Ticket,
+    TicketDraft,
     TriageError,
     UnavailableError,
     UsageError,
+    ids,
+    parts,
+    storable_or_none,
+    ticket_record,
 )
-from triage_cli.domain.json_values import storable_or_none
-from triage_cli.domain.mail import parts
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft
 from triage_cli.readers import cell_values, dates
-from triage_cli.service.local_triage import LocalTriage
+from triage_cli.service import LocalTriage
 
 T = TypeVar("T")
 

@@ -25,13 +25,23 @@ from triage_cli.api.schemas import ticket_selection as selection_schemas
 from triage_cli.api.schemas import tickets as ticket_schemas
 from triage_cli.api.schemas import verdicts as verdict_schemas
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.deliveries import Delivery, Routed, RoutePlan
-from triage_cli.domain.errors import ChangedError, TriageError
-from triage_cli.domain.serialization import delivery_record, ticket_record
-from triage_cli.domain.tickets import Selection, Ticket, TicketDraft, VerdictDraft
-from triage_cli.ports.triage import Triage
-from triage_cli.service.ticket_lookup import ticket_named
+from triage_cli.domain import (
+    ChangedError,
+    ClassifyPlan,
+    Decided,
+    Delivery,
+    Routed,
+    RoutePlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    VerdictDraft,
+    delivery_record,
+    ticket_record,
+)
+from triage_cli.ports import Triage
+from triage_cli.service import ticket_named
 
 router = new_router("tickets")
 TicketName = Annotated[

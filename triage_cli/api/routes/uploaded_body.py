@@ -11,13 +11,18 @@ from starlette.requests import ClientDisconnect
 from triage_cli.api.media_types import media_type, other_type_error
 from triage_cli.api.schemas import bulk as upload_schemas
 from triage_cli.client import wire_drafts, wire_errors, wire_outcomes
-from triage_cli.domain.errors import RowError, TooLargeError, UsageError
-from triage_cli.domain.json_values import from_json
-from triage_cli.domain.runs import WHOLE, InputPart
-from triage_cli.domain.tickets import PRIORITIES, Rejected, TicketDraft
-from triage_cli.readers import dates
-from triage_cli.readers.table import ReadOptions
-from triage_cli.readers.table_reader import open_table
+from triage_cli.domain import (
+    PRIORITIES,
+    WHOLE,
+    InputPart,
+    Rejected,
+    RowError,
+    TicketDraft,
+    TooLargeError,
+    UsageError,
+    from_json,
+)
+from triage_cli.readers import ReadOptions, dates, open_table
 
 # Bytes of a body that are kept in memory; a larger one is kept on disk.
 BODY_IN_MEMORY = 1 << 20

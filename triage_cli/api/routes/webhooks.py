@@ -21,16 +21,21 @@ from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
 from triage_cli.api.signature_check import verified_event_id
 from triage_cli.config import HookSpec
-from triage_cli.domain.dedup import UPDATED_AT, dated
-from triage_cli.domain.errors import NotFoundError, TriageError, UsageError
-from triage_cli.domain.ids import joined_id
-from triage_cli.domain.json_values import encodable, foreign, lookup
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.serialization import ticket_record
-from triage_cli.domain.tickets import Selection
-from triage_cli.readers import mail_html
-from triage_cli.readers.dates import moment
-from triage_cli.readers.json_reader import json_cell
+from triage_cli.domain import (
+    UPDATED_AT,
+    Action,
+    NotFoundError,
+    Selection,
+    TriageError,
+    UsageError,
+    dated,
+    encodable,
+    foreign,
+    joined_id,
+    lookup,
+    ticket_record,
+)
+from triage_cli.readers import json_cell, mail_html, moment
 
 # Whoever sends a webhook may add parameters to its address.
 router = new_router("webhooks", json_or_form, route_class=APIRoute)

@@ -14,7 +14,7 @@ from triage_cli.api.schemas.shared_fields import (
     RequestBody,
     ShortText,
 )
-from triage_cli.domain.api_keys import Role
+from triage_cli.domain import Role
 
 HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlacesByHead = Annotated[

@@ -24,7 +24,7 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain.tickets import Status
+from triage_cli.domain import Status
 
 CATEGORY_FIELD = Field(description="the category; null: none")
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from triage_cli.api.schemas.shared_fields import QueryParameters
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain.insight.stats import StatsKey
+from triage_cli.domain import StatsKey
 
 
 class Waiting(BaseModel):

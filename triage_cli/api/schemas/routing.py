@@ -15,7 +15,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain.tickets import Status
+from triage_cli.domain import Status
 
 
 class Attempt(BaseModel):

@@ -13,7 +13,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortText,
     whole_number,
 )
-from triage_cli.domain.tickets import SORTS, Priority, Status
+from triage_cli.domain import SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000

@@ -23,8 +23,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortText,
 )
 from triage_cli.api.schemas.verdicts import AgentSuggestion
-from triage_cli.domain.json_values import all_encodable, compact, is_too_deep
-from triage_cli.domain.tickets import MAX_SOURCE, Priority, Status
+from triage_cli.domain import MAX_SOURCE, Priority, Status, all_encodable, compact, is_too_deep
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK_CHARACTERS = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"

@@ -19,12 +19,19 @@ from triage_cli.classifiers.embedded.fitted_model import (
 )
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import (
+    Action,
+    Answer,
+    Category,
+    Classification,
+    Outcome,
+    QuestionSpec,
+    Ticket,
+    TriageError,
+    ids,
+    times,
+)
+from triage_cli.runtime import Budget
 
 
 class LocalClassifier:

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from triage_cli.classifiers.embedded.fitted_model import Floats
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.json_values import encodable
-from triage_cli.runtime.installation import with_extra
+from triage_cli.domain import ConfigError, encodable
+from triage_cli.runtime import with_extra
 
 ENCODER_HINT = "docs/howto/encoder.md says where to get one"
 MAX_TOKENS = 256  # of a text that is encoded; more are cut off

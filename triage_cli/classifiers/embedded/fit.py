@@ -10,8 +10,7 @@ from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet
 from triage_cli.classifiers.embedded.training_texts import TrainingText, labelled_texts_of
 from triage_cli.classifiers.examples import ENGLISH, EXAMPLE_LANGUAGES, are_built_in
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, ConfigError
 
 FOREIGN_SHARE = 0.1  # of labelled texts in other languages from which on the language guard is off
 

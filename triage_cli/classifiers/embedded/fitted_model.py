@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.evaluation.near_duplicates import copy_keys, keys_of_originals
-from triage_cli.domain.tickets import Category
-from triage_cli.runtime.installation import AGAIN
+from triage_cli.domain import Category, TriageError, copy_keys, keys_of_originals
+from triage_cli.runtime import AGAIN
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Ticket
 
 if TYPE_CHECKING:  # few commands have so many texts
     from triage_cli.classifiers.embedded.guess_process import GuessProcess

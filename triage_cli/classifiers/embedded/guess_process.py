@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
-from triage_cli.runtime.process import children, kill_group
+from triage_cli.runtime import children, kill_group
 
 MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
 PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of most chunks

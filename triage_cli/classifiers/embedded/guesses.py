@@ -12,8 +12,7 @@ from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.inference import Prediction, Predictor, inference_steps, replace_predictions
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
-from triage_cli.domain.hostile_text.invisible import is_plain
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain import Suspicion, is_plain
 
 KEPT_LABELS = 10  # of a guess whose probability is stored
 # An encoder is asked about unsure texts that it may make sure (their confidence has this share of the threshold), or

@@ -13,7 +13,7 @@ from triage_cli.classifiers.embedded.text_scales import COUNT_WEIGHTS, LENGTH_DI
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS
 from triage_cli.classifiers.embedded.word_table import WordTable
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain import Suspicion
 
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000

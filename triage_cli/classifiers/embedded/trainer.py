@@ -14,9 +14,8 @@ from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
 from triage_cli.classifiers.embedded.tokens import tokens_of
 from triage_cli.classifiers.embedded.training_set import Choice
 from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed_unlabelled
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import NOTHING, Labelled, Unlabelled
-from triage_cli.ports.classifiers import Settings
+from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
+from triage_cli.ports import Settings
 
 LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 

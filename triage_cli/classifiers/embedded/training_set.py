@@ -17,9 +17,7 @@ from triage_cli.classifiers.embedded.logistic_regression import (
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration, best_temperature, fitted_calibration
 from triage_cli.classifiers.embedded.training_texts import Corpus, TrainingText, taught_words_of, wording_texts_of
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, ConfigError, folds_of, groups_of
 
 # Weight of the terms beside the vector: they are less reliable with few texts.
 FULL_TERMS_TEXTS = 15  # training texts per label from which on terms have their full weight

@@ -14,7 +14,7 @@ from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS, count
 from triage_cli.classifiers.embedded.tokens import bare_word, ngrams_of, words_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category
 
 COMMON_WORD_TEXTS = 2  # training texts with a word from which on it is a term; rarer ones count by their n-grams
 MAX_NGRAMS = 30_000  # of a vocabulary; the rarest are left out

@@ -17,8 +17,7 @@ from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import TEXTS_TO_CHOOSE, Choice, TrainingSet
 from triage_cli.classifiers.embedded.training_texts import TrainingText, labelled_texts_of, taught_words_of
 from triage_cli.classifiers.examples import ENGLISH
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import NOTHING, Unlabelled
+from triage_cli.domain import NOTHING, Category, Unlabelled
 
 GUESSED_WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
 SUREST_SHARE = 0.6  # share of the texts with the same guess that count

@@ -11,7 +11,7 @@ from triage_cli.classifiers.embedded.meaningless_words import showable_word, wor
 from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS, bare_word, ngrams_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
+from triage_cli.domain import Suspicion
 
 TABLE_BYTES = 64 << 20  # that the rows of a full table take
 

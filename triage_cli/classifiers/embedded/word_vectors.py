@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.domain.errors import TriageError
-from triage_cli.runtime.installation import AGAIN
+from triage_cli.domain import TriageError
+from triage_cli.runtime import AGAIN
 
 VECTORS_FILE = Path(__file__).with_name("vectors.npz")
 

@@ -20,7 +20,7 @@ from triage_cli.classifiers.llm.provider import (
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
-from triage_cli.runtime.network import Network
+from triage_cli.runtime import Network
 
 ANTHROPIC_URL = "https://api.anthropic.com"
 SCHEMA_TOKENS = 512  # that Anthropic adds to a request with a schema, and bills

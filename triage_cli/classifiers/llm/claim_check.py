@@ -5,9 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.grouped_questions import GroupedQuestions
-from triage_cli.runtime.stop import StoppingError
+from triage_cli.runtime import Budget, GroupedQuestions, StoppingError
 
 CallResult = TypeVar("CallResult")
 

@@ -21,18 +21,34 @@ from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import ids, times
-from triage_cli.domain.classifications import Answer, Classification, QuestionSpec
-from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.circuit_breaker import REAL_TIME, CircuitBreaker, TimeSource
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.rate_limit import RateLimiter
-from triage_cli.runtime.retry import Retries, persist
-from triage_cli.runtime.stop import StoppingError
+from triage_cli.domain import (
+    Action,
+    Answer,
+    AnswerError,
+    Category,
+    Classification,
+    ConfigError,
+    Outcome,
+    QuestionSpec,
+    RefusedError,
+    TemporaryError,
+    Ticket,
+    TriageError,
+    ids,
+    times,
+)
+from triage_cli.runtime import (
+    REAL_TIME,
+    Budget,
+    CircuitBreaker,
+    Network,
+    RateLimiter,
+    Retries,
+    StoppingError,
+    TimeSource,
+    bridge,
+    persist,
+)
 
 
 def build(  # noqa: PLR0913 - wiring hands over what it knows, by name

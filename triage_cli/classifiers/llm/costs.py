@@ -5,9 +5,7 @@ from collections.abc import Callable
 
 from triage_cli.classifiers.llm.provider import Reply, Usage
 from triage_cli.config import Price
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.grouped_questions import GroupedQuestions
-from triage_cli.runtime.stop import StoppingError
+from triage_cli.runtime import Budget, GroupedQuestions, StoppingError
 
 LIKELY_ANSWER_TOKENS = 64
 

@@ -14,8 +14,7 @@ from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider import Reply, reply_or_unreadable, request_bytes
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.config import WIRES, ClassifierSpec
-from triage_cli.domain.errors import ConfigError
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, ConfigError
 
 MOST_CHOICES = 255
 DECISION_ENVELOPE_BYTES = 256  # of a request for a decision around its texts, at most

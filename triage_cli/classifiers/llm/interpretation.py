@@ -8,7 +8,7 @@ from triage_cli.classifiers.llm.prompt import Question, cut_text
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.domain.errors import AnswerError, TriageError
+from triage_cli.domain import AnswerError, TriageError
 
 E = TypeVar("E", bound=TriageError)
 QUOTE_LENGTH = 20  # equal characters from which on an error message counts as quoting the ticket

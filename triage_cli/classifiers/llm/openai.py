@@ -26,7 +26,7 @@ from triage_cli.classifiers.llm.provider import (
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
-from triage_cli.runtime.network import Network
+from triage_cli.runtime import Network
 
 OPENAI_URL = "https://api.openai.com/v1"
 TOP_LOGPROBS = 10  # options per token whose log-probability is asked for

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain.hostile_text.invisible import readable
-from triage_cli.domain.tickets import Category
+from triage_cli.domain import Category, readable
 
 PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused
 # Characters of a ticket in the prompt: at first, and after each answer that it is too long. The last limit suits a

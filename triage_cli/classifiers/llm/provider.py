@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import RefusedError, TemporaryError, TriageError
-from triage_cli.domain.hostile_text.hidden_secrets import hide_secrets
-from triage_cli.runtime.network import Network
+from triage_cli.domain import RefusedError, TemporaryError, TriageError, hide_secrets
+from triage_cli.runtime import Network
 
 LARGEST_COUNT = 1 << 31  # larger numbers of tokens in a provider's answer are cut
 ANSWER_TOKENS = 256  # that a provider may use for an answer; after a cut answer, twice as many

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from triage_cli.classifiers.llm.prompt import cut_text
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.errors import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
-from triage_cli.runtime.retry import retry_after
+from triage_cli.domain import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
+from triage_cli.runtime import retry_after
 
 
 class TooLongError(AnswerError):
@@ -117,7 +117,7 @@ def connection_failure(error: Exception) -> TemporaryError:
     """Return the error for a connection to a provider that could not be opened, or that broke."""
     import httpx2
 
-    from triage_cli.runtime.unreachable import reason
+    from triage_cli.runtime import reason
 
     if isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout):
         return TemporaryError(f"no connection: {reason(error)}", reached=False)

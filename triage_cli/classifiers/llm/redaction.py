@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from re import Match, Pattern
 
-from triage_cli.domain.hostile_text.invisible import CONTROLS, TABLE, UNSEEN, hides
+from triage_cli.domain import CONTROLS, TABLE, UNSEEN, hides
 
 _SECRET_TOKENS = re.compile(
     r"(?<![\w-])(?:(?:sk|pk|rk)[-_][\w-]{16,200}|gh[pousr]_\w{20,255}|github_pat_\w{20,255}|trg_\w{16,200}|AKIA[0-9A-Z]{16}"

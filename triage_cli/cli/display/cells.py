@@ -9,8 +9,7 @@ from triage_cli.cli import local_time
 from triage_cli.cli.display.table_layout import LEAST_WIDTHS
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain.ids import short
-from triage_cli.domain.json_values import compact
+from triage_cli.domain import compact, short
 
 Record = Mapping[str, Any]
 

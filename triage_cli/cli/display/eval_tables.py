@@ -9,7 +9,7 @@ from rich.text import Text
 from triage_cli.cli.display.cells import Record, bar, text
 from triage_cli.cli.display.table_layout import COLUMN_GAP, AutoWidthTable, WideTable, borderless
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain.ids import short
+from triage_cli.domain import short
 
 MOST_MATRIX_CATEGORIES = 16  # that fit into the picture of confusion; of more, the most confused pairs are listed
 MOST_PAIRS = 12

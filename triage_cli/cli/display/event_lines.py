@@ -9,9 +9,7 @@ from rich.console import Group, RenderableType
 from triage_cli.cli import local_time
 from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_second
 from triage_cli.cli.display.table_layout import StackingTable
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.evaluation.threshold_sentences import shares_apart
-from triage_cli.domain.tickets import status_words
+from triage_cli.domain import EventAction, shares_apart, status_words
 
 EventDetail = Mapping[str, Any]  # the data of an event
 DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)

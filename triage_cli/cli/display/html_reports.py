@@ -9,10 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
-from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.insight.plans import Plan
-from triage_cli.domain.times import now
-from triage_cli.service.learning.evaluation_run import Evaluated
+from triage_cli.domain import Plan, Scored, now
+from triage_cli.service import Evaluated
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold

@@ -10,8 +10,7 @@ from triage_cli.cli.display.cells import Record, text
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain.ids import short
-from triage_cli.domain.insight.plans import Move, Plan
+from triage_cli.domain import Move, Plan, short
 
 MOST_MOVES = 20  # of a plan that are shown
 

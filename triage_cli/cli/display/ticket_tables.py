@@ -11,7 +11,7 @@ from triage_cli.cli.display.table_layout import AutoWidthTable, StackingTable, g
 from triage_cli.cli.display.tables import titled_table
 from triage_cli.cli.safe_text import safe_lines
 from triage_cli.cli.terminal import AMBER
-from triage_cli.domain.agent_suggestions import answerer
+from triage_cli.domain import answerer
 
 PRIORITY_STYLES = {"urgent": "bold red", "high": AMBER, "low": "dim"}
 

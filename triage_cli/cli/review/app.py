@@ -17,10 +17,7 @@ from triage_cli.cli.review.browser import TicketBrowser
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
 from triage_cli.cli.review.widgets import Pane
-from triage_cli.domain.deliveries import RoutePlan
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError
 
 HANGUP_SECONDS = 1.0  # between two checks whether the terminal still exists
 

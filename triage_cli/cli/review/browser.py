@@ -14,9 +14,7 @@ from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.explanation.history import Why
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Ticket, TriageError, Why
 
 KEY_HINT = "? help   q quit   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route"
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again

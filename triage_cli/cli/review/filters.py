@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 from triage_cli.cli import options
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import Selection, UsageError
 
 Order = Literal["review", "urgent", "newest"]
 ORDERS: tuple[Order, ...] = get_args(Order)

@@ -12,8 +12,7 @@ from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
 from triage_cli.cli.typed_commands import with_typed_step
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Ticket, TriageError
 
 LINE_HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
 TO_FIRST_TICKET = -sys.maxsize  # a step in the queue

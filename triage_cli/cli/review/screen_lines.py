@@ -16,10 +16,7 @@ from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
-from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.explanation.history import Why
-from triage_cli.domain.explanation.next_step import shell_name
-from triage_cli.domain.tickets import Ticket, status_words
+from triage_cli.domain import AgentSuggestion, Ticket, Why, shell_name, status_words
 
 ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))

@@ -5,12 +5,9 @@ from typing import NamedTuple
 
 from triage_cli.cli import messages
 from triage_cli.cli.review.key_bindings import LEARN
-from triage_cli.domain.errors import RowError, TriageError
-from triage_cli.domain.ids import short
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.tickets import Selection, Ticket, VerdictDraft
-from triage_cli.ports.triage import Triage
-from triage_cli.service.learning.training_run import EVERY
+from triage_cli.domain import RowError, Selection, StatsQuery, Ticket, TriageError, VerdictDraft, short
+from triage_cli.ports import Triage
+from triage_cli.service import EVERY
 
 
 class ReviewStep(NamedTuple):

@@ -5,10 +5,8 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from triage_cli.cli.review.filters import ORDER_SORTS, View
-from triage_cli.domain.ids import short
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.triage import Triage
+from triage_cli.domain import Selection, StatsQuery, Ticket, short
+from triage_cli.ports import Triage
 
 PAGE = 100  # tickets that the queue loads at once
 TICKETS_IN_MEMORY = 300  # of the queue; others are read again

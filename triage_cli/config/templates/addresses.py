@@ -6,7 +6,7 @@ from triage_cli.config.json_schema import accepts
 from triage_cli.config.templates.settings import with_origin
 from triage_cli.config.validators import no_url, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.runtime.network import is_loopback
+from triage_cli.runtime import is_loopback
 
 # What a template has in place of literal text.
 EXPRESSION = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)

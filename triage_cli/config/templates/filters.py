@@ -9,8 +9,7 @@ from uuid import UUID
 import jinja2
 from jinja2 import filters
 
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import as_tag
+from triage_cli.domain import as_tag, compact
 
 # The longest rendered text, and the longest result of a filter, in characters.
 LARGEST = 4_000_000

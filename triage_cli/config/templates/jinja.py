@@ -16,7 +16,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from triage_cli.config.key_tables import suggestion
 from triage_cli.config.templates.filters import FILTERS, LARGEST, TESTS, TemplateFailure, as_text, bounded, default
-from triage_cli.domain.serialization import TICKET_KEYS
+from triage_cli.domain import TICKET_KEYS
 
 T = TypeVar("T")
 # The most characters of one template.

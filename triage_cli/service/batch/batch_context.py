@@ -4,15 +4,22 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO, NamedTuple, TypeGuard, cast
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.batches import Batch, BatchItem
-from triage_cli.domain.changes import Change, Spent
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Answer
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Batcher
+from triage_cli.domain import (
+    CHUNK,
+    Answer,
+    Batch,
+    BatchItem,
+    Change,
+    Event,
+    EventAction,
+    Outcome,
+    Selection,
+    Spent,
+    Ticket,
+    ids,
+    times,
+)
+from triage_cli.ports import Batcher
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.run_context import RunContext
 

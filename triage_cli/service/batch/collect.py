@@ -3,17 +3,30 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decisions import Standing, decision_data
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.batches import Batch, BatchItem, BatchResult
-from triage_cli.domain.changes import Change, Spent
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Classification, Decided
-from triage_cli.domain.errors import ConfigError, TriageError, UnknownOutcomeError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Batcher
+from triage_cli.domain import (
+    Action,
+    Answer,
+    Batch,
+    BatchItem,
+    BatchResult,
+    Change,
+    Classification,
+    ConfigError,
+    Decided,
+    EventAction,
+    Outcome,
+    Selection,
+    Spent,
+    Standing,
+    Ticket,
+    TriageError,
+    UnknownOutcomeError,
+    chunked,
+    decision_data,
+    ids,
+    times,
+)
+from triage_cli.ports import Batcher
 from triage_cli.service.answers import EarlierSteps, answers
 from triage_cli.service.batch.batch_context import (
     BatchContext,

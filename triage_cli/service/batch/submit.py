@@ -4,16 +4,26 @@ import json
 from collections.abc import Generator, Iterator, Sequence
 from typing import IO
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.batches import Batch, BatchItem, BatchRequest
-from triage_cli.domain.changes import Change
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Classification, Decided
-from triage_cli.domain.errors import BudgetError, TriageError, UnknownOutcomeError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Batcher
+from triage_cli.domain import (
+    Action,
+    Batch,
+    BatchItem,
+    BatchRequest,
+    BudgetError,
+    Change,
+    Classification,
+    Decided,
+    EventAction,
+    Outcome,
+    Selection,
+    Ticket,
+    TriageError,
+    UnknownOutcomeError,
+    chunked,
+    ids,
+    times,
+)
+from triage_cli.ports import Batcher
 from triage_cli.service.answers import EarlierSteps
 from triage_cli.service.batch.batch_context import BatchContext, spooled
 from triage_cli.service.classification.decision_recorder import texts_of

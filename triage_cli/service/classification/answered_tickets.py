@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.routing import SETTLED, woken
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import SETTLED, Answer, Classification, Ticket, TriageError, woken
 from triage_cli.service.answers import EarlierSteps
 
 # Failures of classifiers to answer after which a ticket goes to review.

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Ticket
 
 SHOWN_CATEGORIES = 5  # names of a long list that the warning shows
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.classifications import Decided
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import Action, Decided, Outcome, Selection, Ticket, bounded
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.run_recorder import RunRecorder
 from triage_cli.service.ticket_claimer import TO_CLASSIFY, TicketClaimer

@@ -4,18 +4,28 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from triage_cli.domain import ids, times
-from triage_cli.domain.audit.decisions import Decision, Standing, decision_data
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Answer, Classification, Decided
-from triage_cli.domain.errors import AnswerError
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.routing import SETTLED
-from triage_cli.domain.tickets import STATUSES, Ticket
-from triage_cli.ports.classifiers import Classifier
+from triage_cli.domain import (
+    CHUNK,
+    SETTLED,
+    STATUSES,
+    Action,
+    Answer,
+    AnswerError,
+    Change,
+    Classification,
+    Conflict,
+    Decided,
+    Decision,
+    EventAction,
+    Outcome,
+    Standing,
+    Suspicion,
+    Ticket,
+    decision_data,
+    ids,
+    times,
+)
+from triage_cli.ports import Classifier
 from triage_cli.service.answers import EarlierSteps, answers
 from triage_cli.service.classification.answered_tickets import answered_ticket, steps_within, with_cost
 from triage_cli.service.classification.category_check import Unchecked

@@ -3,11 +3,7 @@
 import re
 from typing import NamedTuple
 
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.errors import AnswerError, CheckError, UsageError
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.reclassification import Flip
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Action, AnswerError, CheckError, Classification, Flip, Ticket, UsageError
 
 # The actions that `apply` carries out.
 CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})

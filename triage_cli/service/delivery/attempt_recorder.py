@@ -3,13 +3,24 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import ids, routing, times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.deliveries import Attempt, Delivery, Failure, Receipt, with_changes
-from triage_cli.domain.errors import DeliveryError, TriageError, UnavailableError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import (
+    Attempt,
+    Change,
+    Delivery,
+    DeliveryError,
+    Event,
+    EventAction,
+    Failure,
+    Outcome,
+    Receipt,
+    Ticket,
+    TriageError,
+    UnavailableError,
+    ids,
+    routing,
+    times,
+    with_changes,
+)
 from triage_cli.service.delivery.retry_policy import RetryPolicy
 from triage_cli.service.run_context import RunContext
 

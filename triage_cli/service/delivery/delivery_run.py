@@ -4,13 +4,21 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from triage_cli.domain import times
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.chunks import NAMED, bounded
-from triage_cli.domain.deliveries import Failure, OutgoingDelivery, Routed
-from triage_cli.domain.errors import DeliveryError, TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import (
+    NAMED,
+    Action,
+    Change,
+    Conflict,
+    DeliveryError,
+    Failure,
+    Outcome,
+    OutgoingDelivery,
+    Routed,
+    Ticket,
+    TriageError,
+    bounded,
+    times,
+)
 from triage_cli.service.delivery.attempt_recorder import AttemptRecorder, AttemptResult
 from triage_cli.service.delivery.destination_rate_limit import LONGEST_WAIT
 from triage_cli.service.delivery.dispatcher import QUEUE_LIMIT, Dispatcher, QueueResults

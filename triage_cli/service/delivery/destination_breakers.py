@@ -3,10 +3,8 @@
 import time
 from collections.abc import Callable, Sequence
 
-from triage_cli.domain.deliveries import Receipt
-from triage_cli.domain.errors import DeliveryError, TriageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.runtime.circuit_breaker import Circuit
+from triage_cli.domain import DeliveryError, Outcome, Receipt, TriageError
+from triage_cli.runtime import Circuit
 
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10

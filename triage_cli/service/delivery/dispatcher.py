@@ -5,11 +5,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.deliveries import OutgoingDelivery, Receipt
-from triage_cli.domain.errors import NOT_ATTEMPTED, DeliveryError, TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.ports.destinations import Destination
+from triage_cli.domain import (
+    BYTES,
+    NOT_ATTEMPTED,
+    Action,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    TriageError,
+)
+from triage_cli.ports import Destination
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 from triage_cli.service.delivery.destination_rate_limit import DestinationRateLimit
 

@@ -4,11 +4,8 @@ import random
 import time
 from typing import NamedTuple, Self
 
-from triage_cli.domain.deliveries import Attempt, Delivery, Receipt
-from triage_cli.domain.errors import DeliveryError, TriageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.times import to_seconds
-from triage_cli.ports.destinations import Destination
+from triage_cli.domain import Attempt, Delivery, DeliveryError, Outcome, Receipt, TriageError, to_seconds
+from triage_cli.ports import Destination
 
 # For how many seconds from its first attempt on a delivery may wait as rate limits say, without using up a step of its
 # schedule.

@@ -4,12 +4,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, count
 
-from triage_cli.domain.chunks import NAMED, chunked
-from triage_cli.domain.deliveries import Failure, Routed, RoutePlan
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.storage import Store
+from triage_cli.domain import (
+    NAMED,
+    Action,
+    Failure,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Selection,
+    Ticket,
+    TriageError,
+    chunked,
+)
+from triage_cli.ports import Store
 from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.ticket_failures import (
     due_later,

@@ -4,22 +4,26 @@ import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from triage_cli.domain import ids, routing
-from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import (
+from triage_cli.domain import (
+    Action,
+    Change,
+    Classification,
     Delivery,
+    EventAction,
+    NoRouteError,
+    NotClassifiedError,
+    Outcome,
     OutgoingDelivery,
+    Renamed,
     Routed,
+    Ticket,
     as_sent,
     earlier_deliveries,
+    ids,
+    routing,
     supersede,
     with_changes,
 )
-from triage_cli.domain.errors import NoRouteError, NotClassifiedError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Renamed, Ticket
 from triage_cli.service.delivery.routing_map import RoutingMap
 from triage_cli.service.delivery.ticket_failures import dead_letters, due_later, error_of
 from triage_cli.service.run_context import RunContext

@@ -3,13 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-from triage_cli.domain import routing_rules
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.destinations import Destination
-from triage_cli.ports.storage import Store
+from triage_cli.domain import NEVER, Classification, Rule, Ticket, routing_rules
+from triage_cli.ports import Destination, Store
 from triage_cli.service.delivery.destination_breakers import DestinationBreakers
 
 

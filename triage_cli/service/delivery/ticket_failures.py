@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
-from triage_cli.domain.deliveries import Delivery, Failure, Routed
-from triage_cli.domain.errors import DeliveryError, ItemError, OfflineError, TriageError
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import (
+    Action,
+    Delivery,
+    DeliveryError,
+    Failure,
+    ItemError,
+    OfflineError,
+    Outcome,
+    Routed,
+    Ticket,
+    TriageError,
+)
 from triage_cli.service.delivery.attempt_recorder import AttemptResult
 
 

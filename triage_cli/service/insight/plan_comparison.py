@@ -4,16 +4,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.insight.plans import NOWHERE, PERSON, Move, Plan, PlanAccuracy, volumes
-from triage_cli.domain.insight.stats import StatsQuery
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.budget import Budget, BudgetLimits
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    NOWHERE,
+    PERSON,
+    Answer,
+    Classification,
+    Move,
+    Plan,
+    PlanAccuracy,
+    Selection,
+    StatsQuery,
+    Suspicion,
+    Ticket,
+    chunked,
+    volumes,
+)
+from triage_cli.ports import Classifier, Store
+from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.answers import Arrived, answers
 from triage_cli.service.delivery.routing_map import RoutingMap

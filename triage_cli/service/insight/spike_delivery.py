@@ -3,14 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.deliveries import Delivery, OutgoingDelivery
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.insight.spikes import SentSpike, Spike, find_spikes
-from triage_cli.domain.tickets import URGENCY, Ticket
-from triage_cli.domain.times import now, timestamp
-from triage_cli.ports.destinations import Destination
-from triage_cli.ports.storage import Inflow
+from triage_cli.domain import (
+    URGENCY,
+    Delivery,
+    Event,
+    EventAction,
+    OutgoingDelivery,
+    SentSpike,
+    Spike,
+    Ticket,
+    UnavailableError,
+    find_spikes,
+    now,
+    timestamp,
+)
+from triage_cli.ports import Destination, Inflow
 
 WEEK = timedelta(weeks=1)
 

@@ -5,15 +5,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple, Protocol
 
-from triage_cli.domain import dedup
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.errors import Refusal
-from triage_cli.domain.json_values import from_json, label_text
-from triage_cli.domain.tickets import Category, Ticket, TicketDraft, as_tag, tags_of
-from triage_cli.domain.times import to_seconds
-from triage_cli.ports.storage import Store
+from triage_cli.domain import (
+    Category,
+    Classification,
+    Delivery,
+    Identified,
+    Refusal,
+    Ticket,
+    TicketDraft,
+    as_tag,
+    dedup,
+    from_json,
+    label_text,
+    tags_of,
+    to_seconds,
+)
+from triage_cli.ports import Store
 from triage_cli.service.intake.filed_items import FiledItems
 from triage_cli.service.verdicts import is_imported
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 
-from triage_cli.domain import dedup, ids
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.changes import Change
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.errors import RowError
-from triage_cli.domain.mail import threads
-from triage_cli.domain.outcomes import Action
-from triage_cli.domain.routing import woken
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import (
+    Action,
+    Change,
+    Classification,
+    Event,
+    EventAction,
+    Identified,
+    RowError,
+    Ticket,
+    dedup,
+    ids,
+    threads,
+    woken,
+)
 from triage_cli.service.run_context import Signature, with_request
 from triage_cli.service.verdicts import IMPORTED, Verdicts
 

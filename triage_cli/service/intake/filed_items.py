@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping
 
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.filed_items import Nearness, is_filed_by
-from triage_cli.ports.storage import Store
+from triage_cli.domain import Delivery, Identified, Nearness, is_filed_by
+from triage_cli.ports import Store
 
 # How near a destination files to what a source lists, by the names of both: source, destination.
 NearnessOf = Callable[[str, str], Nearness]

@@ -3,13 +3,9 @@
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 
-from triage_cli.domain import dedup, ids
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.other_tickets import OtherTicketsGuard
-from triage_cli.domain.tickets import Rejected, Selection, TicketDraft
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.occurrence_counter import OccurrenceCounter
+from triage_cli.domain import Identified, OtherTicketsGuard, Rejected, Selection, TicketDraft, bounded, dedup, ids
+from triage_cli.ports import Store
+from triage_cli.runtime import OccurrenceCounter
 
 
 def with_ticket_identities(store: Store, identified_drafts: list[Identified]) -> list[Identified]:

@@ -3,14 +3,8 @@
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from triage_cli.domain import dedup
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.mail.parts import mail_of
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.runtime.occurrence_counter import OccurrenceCounter
+from triage_cli.domain import Action, Identified, Outcome, Rejected, TicketDraft, TriageError, bounded, dedup, mail_of
+from triage_cli.runtime import OccurrenceCounter
 from triage_cli.service.category_names import CategoryNames
 
 

@@ -5,18 +5,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
-from triage_cli.domain import dedup, ids, times
-from triage_cli.domain.changes import Change, Conflict
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.dedup import Identified
-from triage_cli.domain.errors import TriageError, UnavailableError
-from triage_cli.domain.mail import threads
-from triage_cli.domain.other_tickets import OtherTicketsGuard
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.occurrence_counter import OccurrenceCounter
+from triage_cli.domain import (
+    Action,
+    Change,
+    Conflict,
+    Identified,
+    OtherTicketsGuard,
+    Outcome,
+    Rejected,
+    SourceCursor,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+    bounded,
+    dedup,
+    ids,
+    threads,
+    times,
+)
+from triage_cli.ports import Store
+from triage_cli.runtime import OccurrenceCounter
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.intake.draft_decider import DraftDecider
 from triage_cli.service.intake.identities import with_ticket_identities

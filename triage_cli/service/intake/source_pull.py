@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterator
 
-from triage_cli.domain import times
-from triage_cli.domain.chunks import bounded
-from triage_cli.domain.errors import UnavailableError
-from triage_cli.domain.mail import threads
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.source_pages import PullPlan, SourceCursor
-from triage_cli.domain.tickets import Ticket
-from triage_cli.ports.sources import Source
+from triage_cli.domain import (
+    Action,
+    Outcome,
+    PullPlan,
+    SourceCursor,
+    Ticket,
+    UnavailableError,
+    bounded,
+    threads,
+    times,
+)
+from triage_cli.ports import Source
 from triage_cli.service.intake.corrections import Corrections, PulledFrom
 from triage_cli.service.intake.filed_items import FiledItems
 from triage_cli.service.intake.import_tickets import Intake

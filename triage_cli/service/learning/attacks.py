@@ -11,13 +11,9 @@ from importlib.resources import files
 from itertools import islice
 from typing import NamedTuple
 
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import Answer
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.hostile_text.prompt_injection import Suspicion
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.runtime.budget import Budget
+from triage_cli.domain import Answer, Category, Suspicion, Ticket, UsageError, chunked
+from triage_cli.ports import Classifier
+from triage_cli.runtime import Budget
 from triage_cli.service.answers import answers
 
 TICKETS_AN_ATTACK = 4

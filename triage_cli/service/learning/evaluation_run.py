@@ -5,22 +5,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.chunks import chunked
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import BudgetError, TriageError
-from triage_cli.domain.evaluation import calibration
-from triage_cli.domain.evaluation.calibration import Calibration
-from triage_cli.domain.evaluation.metrics import Graded, Scored, calibration_error, scored
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import InputPart
-from triage_cli.domain.tickets import Category, Ticket
-from triage_cli.domain.training_records import Labelled
-from triage_cli.ports.classifiers import Classifier
-from triage_cli.ports.model_registry import ModelRegistry
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    BudgetError,
+    Calibration,
+    Category,
+    ClassifyPlan,
+    Event,
+    EventAction,
+    Graded,
+    InputPart,
+    Labelled,
+    Scored,
+    Ticket,
+    TriageError,
+    calibration,
+    calibration_error,
+    chunked,
+    compact,
+    scored,
+    times,
+)
+from triage_cli.ports import Classifier, ModelRegistry, Store
+from triage_cli.runtime import StopControl
 from triage_cli.service.answers import answers
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.attacks import AttackResult, AttackTries

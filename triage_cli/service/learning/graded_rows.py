@@ -3,12 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.classifications import Answer, Classification
-from triage_cli.domain.errors import TriageError
-from triage_cli.domain.evaluation.confidence_intervals import wilson
-from triage_cli.domain.evaluation.error_bounds import LabelledAnswer
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.training_records import Labelled
+from triage_cli.domain import Answer, Classification, Labelled, LabelledAnswer, Outcome, TriageError, wilson
 
 SHOWN_MISTAKES = 25
 

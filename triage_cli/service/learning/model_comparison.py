@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.evaluation.confidence_intervals import paired_interval, wilson
-from triage_cli.domain.evaluation.metrics import Graded, macro_f1, share
-from triage_cli.domain.training_records import Labelled, Unlabelled
-from triage_cli.ports.classifiers import Settings, Trainer
+from triage_cli.domain import Graded, Labelled, Unlabelled, macro_f1, paired_interval, share, wilson
+from triage_cli.ports import Settings, Trainer
 from triage_cli.service.learning.training_data import SURE, splits
 
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.

@@ -8,10 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.chunks import CHUNK, bounded
-from triage_cli.domain.classifications import Answer, Decided
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import CHUNK, Action, Answer, Decided, Outcome, Selection, Ticket, bounded
 from triage_cli.service.answers import answers
 from triage_cli.service.classification.answered_tickets import steps_within
 from triage_cli.service.classification.decision_recorder import DecisionRecorder

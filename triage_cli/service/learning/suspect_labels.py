@@ -4,9 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import Labelled
-from triage_cli.ports.classifiers import Trainer
+from triage_cli.domain import Category, Labelled
+from triage_cli.ports import Trainer
 from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
 
 Answer = tuple[str, float | None]  # category and confidence

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.evaluation.cross_validation import folds_of, groups_of
-from triage_cli.domain.training_records import Labelled
+from triage_cli.domain import Labelled, folds_of, groups_of
 from triage_cli.service.category_names import CategoryNames
 
 FOLDS = 5

@@ -3,16 +3,19 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import times
-from triage_cli.domain.audit.events import Event, EventAction
-from triage_cli.domain.errors import UnavailableError, UsageError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import Category
-from triage_cli.domain.training_records import Labelled, ModelVersion
-from triage_cli.ports.classifiers import Trainer
-from triage_cli.ports.model_registry import ModelRegistry
-from triage_cli.ports.storage import Store
-from triage_cli.runtime.stop import StopControl
+from triage_cli.domain import (
+    Category,
+    Event,
+    EventAction,
+    Labelled,
+    ModelVersion,
+    UnavailableError,
+    UsageError,
+    compact,
+    times,
+)
+from triage_cli.ports import ModelRegistry, Store, Trainer
+from triage_cli.runtime import StopControl
 from triage_cli.service.category_names import CategoryNames
 from triage_cli.service.learning.model_comparison import Comparison, Figures, InUse, compared, figures, shared_settings
 from triage_cli.service.learning.second_look import Look, Looked

@@ -3,9 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Head, LoggedEvent
-from triage_cli.domain.errors import CheckError, StoreError
+from triage_cli.domain import CheckError, Head, LoggedEvent, StoreError, hash_chain
 from triage_cli.stores.database import Db
 from triage_cli.stores.event_tables import EVENTS_PAGE, SET_HEAD
 from triage_cli.stores.postgres import schema

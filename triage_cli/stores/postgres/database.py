@@ -14,10 +14,8 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
-from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.errors import StoreUnavailableError
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.network import Network
+from triage_cli.domain import BYTES, StoreUnavailableError, Ticket
+from triage_cli.runtime import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
 from triage_cli.stores.postgres.dialect import DialectConnection, adapt

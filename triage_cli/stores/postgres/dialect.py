@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.adapt import Loader
 
-from triage_cli.domain.json_values import storable_text
+from triage_cli.domain import storable_text
 from triage_cli.stores.database import changed_values
 
 # What must be translated, and literals and casts, which must not.

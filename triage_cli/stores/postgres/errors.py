@@ -7,7 +7,7 @@ import re
 
 import psycopg
 
-from triage_cli.domain.errors import StoreError, StoreRefusedError, StoreUnavailableError, TriageError
+from triage_cli.domain import StoreError, StoreRefusedError, StoreUnavailableError, TriageError
 
 NOTHING_LOST = "nothing that was finished is lost; run the same command again later"
 # The server surely rolled the transaction back: serialization failure, deadlock.

@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 
-from triage_cli.domain.errors import NoDatabaseError, StoreError
+from triage_cli.domain import NoDatabaseError, StoreError
 from triage_cli.stores import data_migrations
 from triage_cli.stores.sqlite.connection import VERSION, newer
 

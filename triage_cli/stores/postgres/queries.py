@@ -3,11 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import Attempt, BatchItem, Classification, Delivery, Ticket, compact
 from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
 from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.event_tables import SET_HEAD

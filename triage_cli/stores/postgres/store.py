@@ -9,20 +9,26 @@ from typing import Any
 
 import psycopg
 
-from triage_cli.domain.audit import hash_chain
-from triage_cli.domain.audit.events import Event
-from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict, accepted
-from triage_cli.domain.chunks import BYTES
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.errors import NoDatabaseError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import Lease, Run
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.process import machine
+from triage_cli.domain import (
+    BYTES,
+    Attempt,
+    BatchItem,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Event,
+    Lease,
+    NoDatabaseError,
+    Run,
+    Selection,
+    SourceCursor,
+    Ticket,
+    accepted,
+    compact,
+    hash_chain,
+)
+from triage_cli.runtime import Network, machine
 from triage_cli.stores import where_clauses
 from triage_cli.stores.event_tables import SET_HEAD
 from triage_cli.stores.leases import DELETE_CLAIMS

@@ -4,9 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.errors import NoDatabaseError, StoreError, UsageError
-from triage_cli.runtime.file_system import make_private
+from triage_cli.domain import Head, NoDatabaseError, StoreError, UsageError
+from triage_cli.runtime import make_private
 from triage_cli.stores.sqlite.database import SqliteDatabase
 from triage_cli.stores.sqlite.errors import translate
 from triage_cli.stores.sqlite.head_file import write_head

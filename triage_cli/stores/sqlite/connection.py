@@ -7,9 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from triage_cli.domain.errors import StoreError
-from triage_cli.runtime.file_system import FOLDER, make_private
-from triage_cli.runtime.installation import NEWER
+from triage_cli.domain import StoreError
+from triage_cli.runtime import FOLDER, NEWER, make_private
 
 VERSION = 12
 BUSY_SECONDS = 30.0

@@ -9,10 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
-from triage_cli.domain.chunks import first_of
-from triage_cli.domain.errors import NoDatabaseError, StoreUnavailableError
-from triage_cli.domain.json_values import encodable
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain import NoDatabaseError, StoreUnavailableError, Ticket, encodable, first_of
 from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,

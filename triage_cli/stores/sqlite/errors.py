@@ -4,9 +4,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from triage_cli.domain.errors import StoreError, StoreUnavailableError, UnavailableError
-from triage_cli.runtime import resource_exhaustion
-from triage_cli.runtime.file_system import is_read_only
+from triage_cli.domain import StoreError, StoreUnavailableError, UnavailableError
+from triage_cli.runtime import is_read_only, resource_exhaustion
 from triage_cli.stores.sqlite import connection
 
 # The file, or one beside it, cannot be opened or written; that says nothing about what is in it.

@@ -12,10 +12,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.audit.hash_chain import GENESIS
-from triage_cli.domain.errors import CheckError
-from triage_cli.runtime.file_system import private
+from triage_cli.domain import GENESIS, CheckError, Head
+from triage_cli.runtime import private
 
 EVENTS_WIDTH = 20  # characters for the number of events
 # Finds the event of a restore that replaced a database with this head.

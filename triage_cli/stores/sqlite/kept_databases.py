@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from triage_cli.domain.deliveries import Delivery
-from triage_cli.domain.json_values import compact
+from triage_cli.domain import Delivery, compact
 from triage_cli.stores.sqlite.connection import SelfClosingConnection
 
 # A kept database stays at its version, whose deliveries may have fewer columns.

@@ -16,12 +16,18 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from triage_cli.domain.audit.events import Event, EventAction, Head
-from triage_cli.domain.changes import Change
-from triage_cli.domain.errors import CheckError, StoreError, UnavailableError, UsageError
-from triage_cli.domain.json_values import compact
-from triage_cli.runtime.file_system import FOLDER, private
-from triage_cli.runtime.process import alive, place
+from triage_cli.domain import (
+    Change,
+    CheckError,
+    Event,
+    EventAction,
+    Head,
+    StoreError,
+    UnavailableError,
+    UsageError,
+    compact,
+)
+from triage_cli.runtime import FOLDER, alive, place, private
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import BUSY_SECONDS, IMMUTABLE, VERSION, connect, newer
 from triage_cli.stores.sqlite.errors import sqlite_code_of, translate

@@ -8,18 +8,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from triage_cli.domain.batches import BatchItem
-from triage_cli.domain.changes import Change, Conflict, accepted
-from triage_cli.domain.chunks import first_of
-from triage_cli.domain.classifications import Classification
-from triage_cli.domain.deliveries import Attempt, Delivery
-from triage_cli.domain.errors import StoreUnavailableError, UnavailableError
-from triage_cli.domain.json_values import compact
-from triage_cli.domain.runs import Held, Lease, Run
-from triage_cli.domain.source_pages import SourceCursor
-from triage_cli.domain.tickets import Selection, Ticket
-from triage_cli.runtime.file_system import is_full
-from triage_cli.runtime.process import machine
+from triage_cli.domain import (
+    Attempt,
+    BatchItem,
+    Change,
+    Classification,
+    Conflict,
+    Delivery,
+    Held,
+    Lease,
+    Run,
+    Selection,
+    SourceCursor,
+    StoreUnavailableError,
+    Ticket,
+    UnavailableError,
+    accepted,
+    compact,
+    first_of,
+)
+from triage_cli.runtime import is_full, machine
 from triage_cli.stores import category_tables, where_clauses
 from triage_cli.stores.answer_tables import INSERT_ANSWER
 from triage_cli.stores.batch_tables import PUT_BATCH_ITEM

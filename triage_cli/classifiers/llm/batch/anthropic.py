@@ -13,9 +13,7 @@ from triage_cli.classifiers.llm.anthropic import AnthropicProvider
 from triage_cli.classifiers.llm.batch.api import CLOCK_SKEW, BatchLimits, BatchLine, batch_line, custom_id, sent_time
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
-from triage_cli.domain.batches import Batch, BatchLook
-from triage_cli.domain.errors import UnknownOutcomeError
-from triage_cli.domain.json_values import writable_text
+from triage_cli.domain import Batch, BatchLook, UnknownOutcomeError, writable_text
 
 BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
 # HTTP statuses by the type of an error, because the results of a batch have only the type.

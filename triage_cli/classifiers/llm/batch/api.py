@@ -10,9 +10,8 @@ from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import ProviderError, request_failure
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain.batches import Batch, BatchLook
-from triage_cli.domain.errors import ConfigError, RefusedError, TriageError, UnavailableError
-from triage_cli.runtime.network import Network
+from triage_cli.domain import Batch, BatchLook, ConfigError, RefusedError, TriageError, UnavailableError
+from triage_cli.runtime import Network
 
 CLOCK_SKEW = 24 * 3600  # seconds by which our clock and that of a provider's batches may differ
 

@@ -15,22 +15,28 @@ from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
-from triage_cli.domain.batches import Batch, BatchItem, BatchLook, BatchRequest, BatchResult
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import Answer, Answered, Classification, Postponed
-from triage_cli.domain.errors import (
+from triage_cli.domain import (
+    CHUNK,
+    Action,
+    Answer,
+    Answered,
     AnswerError,
+    Batch,
+    BatchItem,
+    BatchLook,
+    BatchRequest,
+    BatchResult,
+    Classification,
+    Outcome,
+    Postponed,
     TemporaryError,
+    Ticket,
     TriageError,
     UnavailableError,
     UnknownOutcomeError,
     UsageError,
 )
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.tickets import Ticket
-from triage_cli.runtime.async_bridge import bridge
-from triage_cli.runtime.budget import Budget
-from triage_cli.runtime.retry import Retries, persist
+from triage_cli.runtime import Budget, Retries, bridge, persist
 
 T = TypeVar("T")
 BATCH_TIMEOUT = 900.0  # seconds for sending or fetching a batch of any size

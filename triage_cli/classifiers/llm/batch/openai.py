@@ -18,8 +18,7 @@ from triage_cli.classifiers.llm.batch.api import (
 from triage_cli.classifiers.llm.openai import OPENAI_URL, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
-from triage_cli.domain.batches import Batch, BatchLook
-from triage_cli.domain.errors import ConfigError, TemporaryError, TriageError
+from triage_cli.domain import Batch, BatchLook, ConfigError, TemporaryError, TriageError
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 METADATA_KEY = "triage_batch"  # in the metadata of OpenAI's batch, by which it is found again

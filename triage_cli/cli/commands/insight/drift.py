@@ -10,9 +10,7 @@ from triage_cli.cli import messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.drift import Drift, compare
-from triage_cli.domain.times import timestamp
+from triage_cli.domain import Drift, ExitCode, compare, timestamp
 
 
 @command

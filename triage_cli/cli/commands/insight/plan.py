@@ -13,14 +13,11 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Format, Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.config import Config, load_config
-from triage_cli.domain.errors import CheckError, UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.plans import Move, Plan
-from triage_cli.domain.tickets import Selection
-from triage_cli.runtime.stop import StopControl
-from triage_cli.service.classification.flip_rules import FlipLimit
-from triage_cli.wiring.plan import AskingCaller
-from triage_cli.wiring.plan import plan as compare
+from triage_cli.domain import CheckError, ExitCode, Move, Plan, Selection, UsageError
+from triage_cli.runtime import StopControl
+from triage_cli.service import FlipLimit
+from triage_cli.wiring import AskingCaller
+from triage_cli.wiring import planned_moves as compare
 
 PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
 PlanFormat = Annotated[

@@ -11,9 +11,8 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.spikes import Spike
-from triage_cli.service.insight.spike_delivery import find_latest_spikes, send_new_spikes
+from triage_cli.domain import ExitCode, Spike
+from triage_cli.service import find_latest_spikes, send_new_spikes
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 

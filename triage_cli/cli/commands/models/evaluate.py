@@ -12,17 +12,21 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.errors import CheckError, TriageError, UsageError
-from triage_cli.domain.evaluation import threshold_sentences
-from triage_cli.domain.evaluation.calibration import LEAST, Calibration
-from triage_cli.domain.evaluation.metrics import Scored
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.times import now
-from triage_cli.runtime.file_system import open_text
-from triage_cli.service.learning.attacks import AttackResult
-from triage_cli.service.learning.evaluation_run import Evaluated, EvaluationRun
-from triage_cli.service.learning.graded_rows import LearnedTickets
+from triage_cli.domain import (
+    LEAST,
+    Calibration,
+    CheckError,
+    ClassifyPlan,
+    ExitCode,
+    Scored,
+    TriageError,
+    UsageError,
+    gravest,
+    now,
+    threshold_sentences,
+)
+from triage_cli.runtime import open_text
+from triage_cli.service import AttackResult, Evaluated, EvaluationRun, LearnedTickets
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 

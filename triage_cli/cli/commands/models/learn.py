@@ -11,9 +11,8 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.errors import UsageError
-from triage_cli.service.learning.second_look import Looked
-from triage_cli.service.learning.training_run import TrainingReport
+from triage_cli.domain import UsageError
+from triage_cli.service import Looked, TrainingReport
 
 LEARN_COLUMNS = TrainingReport._fields
 MOST_UNMEASURED = 5  # the most categories that a note names

@@ -14,14 +14,20 @@ from triage_cli.cli.commands.pipeline.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.ids import short
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.reclassification import Flip, ReclassifyPlan
-from triage_cli.domain.serialization import FLIP_KEYS, outcome_record
-from triage_cli.domain.tickets import Selection
-from triage_cli.service.classification.flip_rules import FlipLimit
+from triage_cli.domain import (
+    FLIP_KEYS,
+    Action,
+    ExitCode,
+    Flip,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    UsageError,
+    gravest,
+    outcome_record,
+    short,
+)
+from triage_cli.service import FlipLimit
 
 # The statuses of tickets that are classified again if no ticket is named.
 DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")

@@ -6,8 +6,8 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.json_values import to_json
-from triage_cli.service.learning.training_data import LEAST_LABELLED, too_few
+from triage_cli.domain import to_json
+from triage_cli.service import LEAST_LABELLED, too_few
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
 MOST_CONFUSED_PAIRS = 8

@@ -16,10 +16,8 @@ from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import verification_line
-from triage_cli.domain.audit.events import Head
-from triage_cli.domain.errors import StoreError, UsageError
-from triage_cli.domain.json_values import to_json
-from triage_cli.runtime.file_system import private
+from triage_cli.domain import Head, StoreError, UsageError, to_json
+from triage_cli.runtime import private
 
 HEAD_COLUMNS = ("head", "events")
 HEAD_HASH = re.compile("[0-9a-f]{64}")

@@ -11,11 +11,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
-from triage_cli.domain import times
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import ExitCode, Selection, Stats, UsageError, times
 
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})

@@ -14,12 +14,9 @@ from triage_cli.cli import messages
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.config import STARTER, Config, every_key, schema, shown, without_password
-from triage_cli.config.secrets import unset
-from triage_cli.domain import routing_rules
-from triage_cli.domain.errors import ConfigError, TriageError
-from triage_cli.domain.tickets import Selection
-from triage_cli.runtime.file_system import private
+from triage_cli.config import STARTER, Config, every_key, schema, shown, unset, without_password
+from triage_cli.domain import ConfigError, Selection, TriageError, routing_rules
+from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
 REACH_KEYS = ("category", "destinations", "rules", "covered")

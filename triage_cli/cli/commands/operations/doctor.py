@@ -13,11 +13,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
-from triage_cli.domain.errors import DeliveryError, TriageError, UsageError
-from triage_cli.domain.evaluation import threshold_sentences
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.runs import Lease
+from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, threshold_sentences
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 

@@ -12,11 +12,16 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Selection, Ticket
+from triage_cli.domain import (
+    TICKET_KEYS,
+    Outcome,
+    Routed,
+    Selection,
+    Ticket,
+    UsageError,
+    outcome_record,
+    ticket_record,
+)
 
 
 @remote_command

@@ -9,11 +9,11 @@ from triage_cli.cli import options
 from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.api_keys import ApiKey, CreatedKey, Role
-from triage_cli.service.api_keys import KeyRing
+from triage_cli.domain import ApiKey, CreatedKey, Role
+from triage_cli.service import KeyRing
 
 if TYPE_CHECKING:
-    from triage_cli.client.remote_administration import RemoteKeyRing
+    from triage_cli.client import RemoteKeyRing
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
 Expires = Annotated[str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.")]
@@ -104,7 +104,7 @@ def _show_created_key(session: CommandContext, printer: Printer, created_key: Cr
 
 def _key_ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
     if session.is_remote:
-        from triage_cli.client.remote_administration import RemoteKeyRing
+        from triage_cli.client import RemoteKeyRing
 
         return RemoteKeyRing(session.remote)
     return KeyRing(session.store, wiring.stores.open_api_access(session.store), user())

@@ -8,8 +8,8 @@ import typer
 from triage_cli.cli import terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.errors import UsageError
-from triage_cli.runtime.installation import with_extra
+from triage_cli.domain import UsageError
+from triage_cli.runtime import with_extra
 
 
 @remote_command
@@ -35,7 +35,7 @@ def mcp(
         import mcp.server  # noqa: F401 - only to tell what is missing
     except ImportError as error:
         raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
-    from triage_cli.mcp_server.server import AgentServer, serve
+    from triage_cli.mcp_server import AgentServer, serve
 
     agent_server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):

@@ -13,9 +13,8 @@ from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain.errors import UsageError
-from triage_cli.runtime.installation import with_extra
-from triage_cli.runtime.network import is_loopback
+from triage_cli.domain import UsageError
+from triage_cli.runtime import is_loopback, with_extra
 
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
@@ -58,8 +57,8 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
+    from triage_cli.api import SOCKET_FD_ENV, WorkerProcesses, follow_parent
     from triage_cli.api import server as api_server
-    from triage_cli.api.worker_processes import SOCKET_FD_ENV, WorkerProcesses, follow_parent
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")

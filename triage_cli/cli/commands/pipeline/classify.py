@@ -13,12 +13,17 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain.classifications import ClassifyPlan, Decided
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import (
+    TICKET_KEYS,
+    ClassifyPlan,
+    Decided,
+    ExitCode,
+    Outcome,
+    Selection,
+    Stats,
+    gravest,
+    outcome_record,
+)
 
 CLASSIFY_COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")

@@ -16,16 +16,23 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain import dedup
-from triage_cli.domain.errors import RowError, UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Category, Ticket, TicketDraft
-from triage_cli.domain.times import now
-from triage_cli.readers.table import Table
-from triage_cli.service.category_names import CategoryNames
-from triage_cli.service.intake.import_dry_run import import_dry_run
+from triage_cli.domain import (
+    TICKET_KEYS,
+    Action,
+    Category,
+    ExitCode,
+    Outcome,
+    RowError,
+    Ticket,
+    TicketDraft,
+    UsageError,
+    dedup,
+    now,
+    outcome_record,
+    ticket_record,
+)
+from triage_cli.readers import Table
+from triage_cli.service import CategoryNames, import_dry_run
 
 PREVIEW_ROWS = 3  # tickets of each table that a dry run shows
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")

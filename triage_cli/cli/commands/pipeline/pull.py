@@ -17,13 +17,25 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.cli.rejects import RejectedItems
-from triage_cli.domain.errors import TriageError, UnavailableError, UsageError
-from triage_cli.domain.exit_codes import PRECEDENCE, ExitCode, gravest
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.source_pages import PullPlan, SourcePage
-from triage_cli.domain.tickets import Rejected, Selection, Ticket, TicketDraft
-from triage_cli.ports.sources import Pause, Source
+from triage_cli.domain import (
+    PRECEDENCE,
+    TICKET_KEYS,
+    Action,
+    ExitCode,
+    Outcome,
+    PullPlan,
+    Rejected,
+    Selection,
+    SourcePage,
+    Ticket,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+    UsageError,
+    gravest,
+    outcome_record,
+)
+from triage_cli.ports import Pause, Source
 
 # The progress of a pull is a share of the period that it reads.
 PROGRESS_PARTS = 1000

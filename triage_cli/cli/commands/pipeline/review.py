@@ -19,8 +19,7 @@ from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode
+from triage_cli.domain import ExitCode, UsageError
 
 
 @remote_command

@@ -13,13 +13,20 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain.deliveries import Routed, RoutePlan
-from triage_cli.domain.errors import ItemError, TriageError
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.insight.stats import Stats
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import (
+    TICKET_KEYS,
+    Action,
+    ExitCode,
+    ItemError,
+    Outcome,
+    Routed,
+    RoutePlan,
+    Selection,
+    Stats,
+    TriageError,
+    gravest,
+    outcome_record,
+)
 
 # `triage route` waits for attempts that fall due within so many seconds.
 LONGEST_WAIT = 15.0

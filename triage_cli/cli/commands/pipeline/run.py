@@ -19,15 +19,25 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain.chunks import CHUNK
-from triage_cli.domain.classifications import ClassifyPlan
-from triage_cli.domain.deliveries import Routed
-from triage_cli.domain.errors import AmbiguousError, ItemError, NotFoundError, UsageError
-from triage_cli.domain.exit_codes import ExitCode, gravest
-from triage_cli.domain.outcomes import Outcome, in_order
-from triage_cli.domain.serialization import ADDED_PREFIX, TICKET_KEYS, ticket_record
-from triage_cli.domain.tickets import Rejected, TicketDraft
-from triage_cli.readers.table import Table, unique_column_names
+from triage_cli.domain import (
+    ADDED_PREFIX,
+    CHUNK,
+    TICKET_KEYS,
+    AmbiguousError,
+    ClassifyPlan,
+    ExitCode,
+    ItemError,
+    NotFoundError,
+    Outcome,
+    Rejected,
+    Routed,
+    TicketDraft,
+    UsageError,
+    gravest,
+    in_order,
+    ticket_record,
+)
+from triage_cli.readers import Table, unique_column_names
 
 RunOutcome = Outcome[Routed]
 RunRow = tuple[Sequence[Any], list[Any]]  # the cells of an input's row, and the added ones

@@ -14,12 +14,20 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened
 from triage_cli.cli.verdict_input import VerdictRow
-from triage_cli.domain.errors import TriageError, UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.json_values import to_json, writable_text
-from triage_cli.domain.outcomes import Action, Outcome
-from triage_cli.domain.serialization import TICKET_KEYS, outcome_record, ticket_record
-from triage_cli.domain.tickets import Ticket, VerdictDraft
+from triage_cli.domain import (
+    TICKET_KEYS,
+    Action,
+    ExitCode,
+    Outcome,
+    Ticket,
+    TriageError,
+    UsageError,
+    VerdictDraft,
+    outcome_record,
+    ticket_record,
+    to_json,
+    writable_text,
+)
 
 VERDICT_LABELS = {"verdict": "verdicts given", "cleared": "taken back"}
 REASON_COLUMN = "triage_error"  # the column with the reason of a rejected row, named as in `triage run`

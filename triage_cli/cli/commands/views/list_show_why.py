@@ -18,10 +18,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.exit_codes import ExitCode
-from triage_cli.domain.serialization import TICKET_KEYS, history_record, ticket_record, why_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import TICKET_KEYS, ExitCode, Selection, UsageError, history_record, ticket_record, why_record
 from triage_cli.service import category_renames
 
 TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"

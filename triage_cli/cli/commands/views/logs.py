@@ -15,10 +15,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, TicketPrintOptions
 from triage_cli.cli.progress import counted_line
-from triage_cli.domain.audit.events import EventAction, EventQuery, LoggedEvent
-from triage_cli.domain.errors import UsageError
-from triage_cli.domain.serialization import EVENT_KEYS, event_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import EVENT_KEYS, EventAction, EventQuery, LoggedEvent, Selection, UsageError, event_record
 
 EVENTS_ON_TERMINAL = 100
 FOLLOW_SECONDS = 0.5  # between two looks for new events with --follow

@@ -11,9 +11,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain.errors import NotFoundError
-from triage_cli.domain.exit_codes import KILLED
-from triage_cli.domain.serialization import RUN_KEYS, run_record
+from triage_cli.domain import KILLED, RUN_KEYS, NotFoundError, run_record
 
 RUN_KINDS = (
     "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",

@@ -10,7 +10,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.config import without_password
-from triage_cli.domain.tickets import Category, status_words
+from triage_cli.domain import Category, status_words
 
 MOST_CATEGORIES = 8  # of a remote, that the start screen names
 LEAST_COMMAND_WIDTH = 24

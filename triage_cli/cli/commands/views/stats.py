@@ -8,9 +8,7 @@ from triage_cli.cli import options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain.insight.stats import STATS_KEYS, StatsQuery
-from triage_cli.domain.serialization import GROUP_COUNTS, group_record
-from triage_cli.domain.tickets import Selection
+from triage_cli.domain import GROUP_COUNTS, STATS_KEYS, Selection, StatsQuery, group_record
 
 
 @remote_command

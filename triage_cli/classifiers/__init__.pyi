@@ -1,0 +1,102 @@
+# What other folders import from this one.
+
+import triage_cli.classifiers.embedded.classifier
+import triage_cli.classifiers.embedded.fit
+import triage_cli.classifiers.embedded.word_vectors
+import triage_cli.classifiers.llm.classifier
+from triage_cli.classifiers.cached import CachedClassifier as CachedClassifier
+from triage_cli.classifiers.cascade import Cascade as Cascade
+from triage_cli.classifiers.embedded import encoder as encoder
+from triage_cli.classifiers.embedded import fitted_model as fitted_model
+from triage_cli.classifiers.embedded import guess_ahead as guess_ahead
+from triage_cli.classifiers.embedded import guesses as guesses
+from triage_cli.classifiers.embedded import language_guard as language_guard
+from triage_cli.classifiers.embedded.classifier import LocalClassifier as LocalClassifier
+from triage_cli.classifiers.embedded.encoder import Encoder as Encoder
+from triage_cli.classifiers.embedded.facility_location import likenesses as likenesses
+from triage_cli.classifiers.embedded.facility_location import most_representative as most_representative
+from triage_cli.classifiers.embedded.fitted_model import DEFAULT_MODEL as DEFAULT_MODEL
+from triage_cli.classifiers.embedded.fitted_model import Floats as Floats
+from triage_cli.classifiers.embedded.fitted_model import Integers as Integers
+from triage_cli.classifiers.embedded.fitted_model import Model as Model
+from triage_cli.classifiers.embedded.fitted_model import default_model as default_model
+from triage_cli.classifiers.embedded.fitted_model import fingerprint as fingerprint
+from triage_cli.classifiers.embedded.guess_ahead import GuessAhead as GuessAhead
+from triage_cli.classifiers.embedded.guess_process import GuessProcess as GuessProcess
+from triage_cli.classifiers.embedded.guesses import Guess as Guess
+from triage_cli.classifiers.embedded.guesses import Guesser as Guesser
+from triage_cli.classifiers.embedded.guesses import likeliest_labels as likeliest_labels
+from triage_cli.classifiers.embedded.inference import STEP_CHARACTERS as STEP_CHARACTERS
+from triage_cli.classifiers.embedded.inference import STEP_TEXTS as STEP_TEXTS
+from triage_cli.classifiers.embedded.inference import Predictor as Predictor
+from triage_cli.classifiers.embedded.inference import inference_steps as inference_steps
+from triage_cli.classifiers.embedded.logistic_regression import Design as Design
+from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
+from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms
+from triage_cli.classifiers.embedded.meaningless_words import showable_word as showable_word
+from triage_cli.classifiers.embedded.score_calibration import TEMPERATURES as TEMPERATURES
+from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration as ScoreCalibration
+from triage_cli.classifiers.embedded.score_calibration import best_temperature as best_temperature
+from triage_cli.classifiers.embedded.score_calibration import fitted_calibration as fitted_calibration
+from triage_cli.classifiers.embedded.score_calibration import softmax as softmax
+from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS as LENGTH_DIMENSIONS
+from triage_cli.classifiers.embedded.text_scales import SHORTENED as SHORTENED
+from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS as MAX_CHARACTERS
+from triage_cli.classifiers.embedded.tokens import MAX_WORDS as MAX_WORDS
+from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS as NGRAM_BUCKETS
+from triage_cli.classifiers.embedded.tokens import bare_word as bare_word
+from triage_cli.classifiers.embedded.tokens import ngrams_of as ngrams_of
+from triage_cli.classifiers.embedded.tokens import tokens_of as tokens_of
+from triage_cli.classifiers.embedded.tokens import words_of as words_of
+from triage_cli.classifiers.embedded.trainer import Trainer as Trainer
+from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE
+from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE as VECTORS_FILE
+from triage_cli.classifiers.embedded.word_vectors import Lexicon as Lexicon
+from triage_cli.classifiers.embedded.word_vectors import word_parts as word_parts
+from triage_cli.classifiers.examples import examples_of as examples_of
+from triage_cli.classifiers.llm import costs as costs
+from triage_cli.classifiers.llm import interpretation as interpretation
+from triage_cli.classifiers.llm import prompt as prompt
+from triage_cli.classifiers.llm import provider as provider
+from triage_cli.classifiers.llm.anthropic import AnthropicProvider as AnthropicProvider
+from triage_cli.classifiers.llm.batch.anthropic import AnthropicBatchApi as AnthropicBatchApi
+from triage_cli.classifiers.llm.batch.api import BatchApi as BatchApi
+from triage_cli.classifiers.llm.batch.api import BatchLimits as BatchLimits
+from triage_cli.classifiers.llm.batch.client import BatchClient as BatchClient
+from triage_cli.classifiers.llm.batch.client import BatchedClassifier as BatchedClassifier
+from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi as OpenAIBatchApi
+from triage_cli.classifiers.llm.claim_check import CLOCK as CLOCK
+from triage_cli.classifiers.llm.claim_check import VALID_SECONDS as VALID_SECONDS
+from triage_cli.classifiers.llm.classifier import LLMClassifier as LLMClassifier
+from triage_cli.classifiers.llm.classifier import build as build
+from triage_cli.classifiers.llm.costs import BudgetReserver as BudgetReserver
+from triage_cli.classifiers.llm.costs import Cost as Cost
+from triage_cli.classifiers.llm.costs import charged_usage as charged_usage
+from triage_cli.classifiers.llm.decisions_api import DecisionProvider as DecisionProvider
+from triage_cli.classifiers.llm.interpretation import clean_reason as clean_reason
+from triage_cli.classifiers.llm.interpretation import interpretation_of as interpretation_of
+from triage_cli.classifiers.llm.interpretation import parse_answer as parse_answer
+from triage_cli.classifiers.llm.likelihood import AnswerToken as AnswerToken
+from triage_cli.classifiers.llm.likelihood import likelihoods as likelihoods
+from triage_cli.classifiers.llm.openai import OpenAIProvider as OpenAIProvider
+from triage_cli.classifiers.llm.prompt import CUT_MARK as CUT_MARK
+from triage_cli.classifiers.llm.prompt import PROMPT_VERSION as PROMPT_VERSION
+from triage_cli.classifiers.llm.prompt import TICKET_LIMIT as TICKET_LIMIT
+from triage_cli.classifiers.llm.prompt import TICKET_LIMITS as TICKET_LIMITS
+from triage_cli.classifiers.llm.prompt import Question as Question
+from triage_cli.classifiers.llm.prompt import answer_schema as answer_schema
+from triage_cli.classifiers.llm.prompt import labels_of as labels_of
+from triage_cli.classifiers.llm.prompt import question as question
+from triage_cli.classifiers.llm.prompt import system_prompt as system_prompt
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS as ANSWER_TOKENS
+from triage_cli.classifiers.llm.provider import Reply as Reply
+from triage_cli.classifiers.llm.redaction import redact as redact
+from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
+from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
+
+embedded_classifier = triage_cli.classifiers.embedded.classifier
+embedded_fit = triage_cli.classifiers.embedded.fit
+embedded_word_vectors = triage_cli.classifiers.embedded.word_vectors
+fit_model = triage_cli.classifiers.embedded.fit.fit
+default_word_vectors = triage_cli.classifiers.embedded.word_vectors.word_vectors
+llm_classifier = triage_cli.classifiers.llm.classifier

@@ -1,0 +1,89 @@
+# What other folders import from this one.
+
+import triage_cli.config.sources
+import triage_cli.config.webhooks
+from triage_cli.config.categories import CATEGORY as CATEGORY
+from triage_cli.config.categories import DEFAULT_CATEGORIES as DEFAULT_CATEGORIES
+from triage_cli.config.classifiers import CLASSIFIER as CLASSIFIER
+from triage_cli.config.classifiers import KEY_VARIABLES as KEY_VARIABLES
+from triage_cli.config.classifiers import MODELS as MODELS
+from triage_cli.config.classifiers import PRICE as PRICE
+from triage_cli.config.classifiers import REDACTABLE as REDACTABLE
+from triage_cli.config.classifiers import WIRES as WIRES
+from triage_cli.config.classifiers import ClassifierSpec as ClassifierSpec
+from triage_cli.config.classifiers import Price as Price
+from triage_cli.config.configuration import Config as Config
+from triage_cli.config.configuration import is_own as is_own
+from triage_cli.config.configuration import raise_template_mistakes as raise_template_mistakes
+from triage_cli.config.database_address import is_postgres as is_postgres
+from triage_cli.config.database_address import without_password as without_password
+from triage_cli.config.destinations import DESTINATION as DESTINATION
+from triage_cli.config.destinations import DestinationSpec as DestinationSpec
+from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS as FORBIDDEN_IN_HEADERS
+from triage_cli.config.http_auth import AuthSpec as AuthSpec
+from triage_cli.config.http_auth import auth_header_value as auth_header_value
+from triage_cli.config.http_destination import HTTP as HTTP
+from triage_cli.config.http_destination import AnswerTest as AnswerTest
+from triage_cli.config.http_destination import FindSpec as FindSpec
+from triage_cli.config.http_destination import HttpSpec as HttpSpec
+from triage_cli.config.http_destination import OnceSpec as OnceSpec
+from triage_cli.config.http_destination import UndoSpec as UndoSpec
+from triage_cli.config.key_tables import Field as Field
+from triage_cli.config.key_tables import suggestion as suggestion
+from triage_cli.config.load import load_config as load_config
+from triage_cli.config.load import no_home as no_home
+from triage_cli.config.mail_destination import MAIL as MAIL
+from triage_cli.config.mail_destination import MailSpec as MailSpec
+from triage_cli.config.oidc import OidcSpec as OidcSpec
+from triage_cli.config.presets import load_preset as load_preset
+from triage_cli.config.presets import preset_names as preset_names
+from triage_cli.config.routes import COLUMN as COLUMN
+from triage_cli.config.routes import ROUTE as ROUTE
+from triage_cli.config.routes import WHEN as WHEN
+from triage_cli.config.secrets import check_signing_secrets as check_signing_secrets
+from triage_cli.config.secrets import secret as secret
+from triage_cli.config.secrets import secret_variables as secret_variables
+from triage_cli.config.secrets import unset as unset
+from triage_cli.config.secrets import without_secrets as without_secrets
+from triage_cli.config.sections import BUDGET as BUDGET
+from triage_cli.config.sections import SERVER as SERVER
+from triage_cli.config.sections import TOP_KEYS as TOP_KEYS
+from triage_cli.config.sections import schema as schema
+from triage_cli.config.show import shown as shown
+from triage_cli.config.sources import CURSOR as CURSOR
+from triage_cli.config.sources import SOURCE as SOURCE
+from triage_cli.config.sources import CursorSpec as CursorSpec
+from triage_cli.config.sources import ImapSpec as ImapSpec
+from triage_cli.config.sources import NextSpec as NextSpec
+from triage_cli.config.sources import SourceSpec as SourceSpec
+from triage_cli.config.starter import STARTER as STARTER
+from triage_cli.config.starter import every_key as every_key
+from triage_cli.config.templates.addresses import no_address as no_address
+from triage_cli.config.templates.filters import FILTERS as FILTERS
+from triage_cli.config.templates.filters import LARGEST as LARGEST
+from triage_cli.config.templates.filters import TemplateFailure as TemplateFailure
+from triage_cli.config.templates.filters import as_query_part as as_query_part
+from triage_cli.config.templates.filters import as_text as as_text
+from triage_cli.config.templates.filters import as_url_part as as_url_part
+from triage_cli.config.templates.jinja import Template as Template
+from triage_cli.config.templates.jinja import TemplateMistake as TemplateMistake
+from triage_cli.config.templates.jinja import check as check
+from triage_cli.config.templates.jinja import compiled as compiled
+from triage_cli.config.templates.jinja import delivery_names as delivery_names
+from triage_cli.config.templates.jinja import is_template as is_template
+from triage_cli.config.templates.jinja import leaves as leaves
+from triage_cli.config.validators import variable as variable
+from triage_cli.config.webhooks import HookSpec as HookSpec
+from triage_cli.config.yaml_document import ConfigNode as ConfigNode
+from triage_cli.config.yaml_document import Diagnostics as Diagnostics
+from triage_cli.config.yaml_document import Node as Node
+
+from . import classifiers as classifiers
+from . import destinations as destinations
+from . import http_destination as http_destination
+from . import presets as presets
+from . import sources as sources
+from . import webhooks as webhooks
+
+SOURCE_PRESETS = triage_cli.config.sources.PRESETS
+WEBHOOK_PRESETS = triage_cli.config.webhooks.PRESETS

@@ -1,0 +1,17 @@
+# What other folders import from this one.
+
+from triage_cli.ports.classifiers import Batcher as Batcher
+from triage_cli.ports.classifiers import Classifier as Classifier
+from triage_cli.ports.classifiers import Ranking as Ranking
+from triage_cli.ports.classifiers import Settings as Settings
+from triage_cli.ports.classifiers import Trainer as Trainer
+from triage_cli.ports.consultation import Consultation as Consultation
+from triage_cli.ports.destinations import Destination as Destination
+from triage_cli.ports.model_registry import ModelRegistry as ModelRegistry
+from triage_cli.ports.sources import Pause as Pause
+from triage_cli.ports.sources import Source as Source
+from triage_cli.ports.storage import ApiAccessStore as ApiAccessStore
+from triage_cli.ports.storage import AuditLogReader as AuditLogReader
+from triage_cli.ports.storage import Inflow as Inflow
+from triage_cli.ports.storage import Store as Store
+from triage_cli.ports.triage import Triage as Triage

@@ -1,0 +1,99 @@
+"""Creates the objects behind the ports: the only place that names stores, classifiers and destinations."""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from triage_cli.config import Config
+from triage_cli.domain import ClassifyPlan
+from triage_cli.ports import Batcher, Classifier
+from triage_cli.runtime import Network
+from triage_cli.service import Services, Unchecked
+from triage_cli.wiring import (
+    classifier_diagnostics,
+    cost_estimate,
+    database_maintenance,
+    destination_diagnostics,
+    destinations,
+    filing_places,
+    learning_runs,
+    sources,
+    stores,
+)
+from triage_cli.wiring.classifier_pool import ClassifierPool
+from triage_cli.wiring.classifiers import Caller, only_loads, open_batcher, open_classifier
+from triage_cli.wiring.promised_thresholds import needed_confidence
+
+if TYPE_CHECKING:  # an annotation is no reason to import httpx
+    from triage_cli.client import RemoteTriage
+    from triage_cli.runtime import RateLimiter
+
+__all__ = [
+    "classifier_diagnostics",
+    "cost_estimate",
+    "database_maintenance",
+    "destination_diagnostics",
+    "destinations",
+    "filing_places",
+    "learning_runs",
+    "remote",
+    "services",
+    "sources",
+    "stores",
+]
+
+
+def services(
+    config: Config,
+    tell: Callable[[str], None] | None = None,
+    *,
+    warn: Callable[[str], None] | None = None,
+    guarded: bool = False,
+    make: bool = False,
+) -> Services:
+    """Return what the use cases need. `tell` gets notes about slow steps, `warn` gets warnings.
+
+    With `guarded`, webhooks reach no private address unless their destination allows it. With `make`, a missing
+    database is created.
+    """
+    store = stores.open_store(config, make=make)
+    rate_limiters: dict[str, RateLimiter] = {}
+
+    def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
+        return open_classifier(
+            stores.with_first_names(config, store), store, plan, Caller(actor, run_id, rate_limiters, warn=warn), tell
+        )
+
+    def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
+        return open_batcher(
+            stores.with_first_names(config, store), store, name, plan, Caller(actor, run_id, rate_limiters, warn=warn)
+        )
+
+    routing_map = destinations.routing_map(config, store, guarded=guarded)
+    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
+    check = stores.category_check(config, store, warn) if warn else Unchecked
+    classifier_pool, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
+    return Services(
+        store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check,
+        classifier_pool, thresholds, partial(only_loads, config), ranked, partial(destinations.field_setters, config),
+        partial(database_maintenance.delivered_before_restores, config),
+        nearness=partial(filing_places.nearness, config),
+    )  # fmt: skip
+
+
+def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:
+    """Order texts for review."""
+    from triage_cli.classifiers import most_representative
+
+    return most_representative(texts, doubts)
+
+
+def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":
+    """Return the use cases on the configured remote instance; nothing is sent yet.
+
+    Without a key, `token_command` is run for a token.
+    """
+    from triage_cli.client import RemoteTriage, checked
+
+    remote_address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
+    return RemoteTriage(remote_address, Network(config.offline))
