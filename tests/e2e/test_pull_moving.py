@@ -2,9 +2,12 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -219,3 +222,72 @@ def test_a_list_whose_next_page_is_always_another_one_ends(cli: Cli, desk: Helpd
     done = cli("pull", "-q")
     assert (done.returncode, len(desk.lists) <= MOST_IDLE_PAGES + 5) == (2, True), done.stderr
     assert "so the list would never end; check next in the config" in done.stderr
+
+
+# -- a campaign
+
+
+def restless(desk: Helpdesk, chance: random.Random) -> Callable[[int, Got], None]:
+    """Let up to three items change before each page, any of them, and sometimes many at one time."""
+
+    def move(number: int, _got: Got) -> None:
+        for item in chance.sample(sorted(desk.items), chance.randint(0, 3)):
+            desk.change(item, tags=[f"moved at {number}"], body=f"changed at {number}")
+        if chance.random() < 0.05:
+            bulk = chance.sample(sorted(desk.items), 50)
+            desk.clock += 1
+            for item in bulk:
+                desk.items[item] |= {"updated_at": moment(desk.clock), "tags": [f"all at {number}"]}
+
+    return move
+
+
+def kill_started(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process, unless it has ended."""
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+
+
+KILLS = 40  # of each kind of list
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("paging", ["path", "link", "page", "offset", "token"])
+def test_forty_kills_over_a_restless_list_lose_nothing(cli: Cli, paging: str) -> None:
+    """Of five kinds of lists: two hundred in all, each at a random moment of a pull, and stops at a limit between."""
+    chance = random.Random(f"38 {paging}")
+    desk = Helpdesk(300, size=20, paging=paging)
+    configure(cli, desk.source())
+    kills = 0
+    while kills < KILLS:
+        desk.fail = restless(desk, chance)
+        last = len(desk.lists) + chance.randint(1, 12)
+        process: list[subprocess.Popen[bytes]] = []
+        is_waited_for = chance.random() < 0.5  # killed while it waits for an answer, else while it stores one
+        move = desk.fail
+
+        def strike(number: int, got: Got) -> Reply | None:
+            move(number, got)  # noqa: B023 - it is called in the same round
+            if number < last:  # noqa: B023
+                return None
+            if is_waited_for:  # noqa: B023
+                os.kill(process[0].pid, signal.SIGKILL)  # noqa: B023
+                return Reply(cut=-1)
+            threading.Timer(chance.uniform(0, 0.05), kill_started, (process[0],)).start()  # noqa: B023
+            return None
+
+        desk.fail = strike
+        process.append(cli.start("pull", "-q"))
+        process[0].communicate(timeout=PATIENCE)
+        kills += process[0].returncode == -signal.SIGKILL
+        if chance.random() < 0.2:
+            desk.fail = move
+            assert cli("pull", "-q", "--limit", "5").returncode == 0
+    desk.fail = lambda _number, _got: None
+    assert cli("pull", "-q").returncode == 0
+    found, there = stored(cli), at_the_desk(desk)
+    bodies = {int(i): text for i, text in rows(cli.db, "select external_id, description from tickets")}
+    assert found == there
+    assert bodies == {number: item["body"] for number, item in desk.items.items()}
+    assert cli("audit", "verify").returncode == 0
+    desk.close()
