@@ -5,6 +5,7 @@ not name, and one that comes twice under one id is the same.
 """
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -255,6 +256,45 @@ def test_a_correction_back_is_delivered(either: Cli | RemoteCli) -> None:
     assert len({first["delivery_id"], last["delivery_id"]}) == 2
     assert either("route", "E1").returncode == either("route").returncode == 0
     assert len(lines(queues / "Billing.jsonl")) == 2, "nothing has changed since"
+
+
+def test_texts_that_changed_after_they_were_sent_are_told_at_the_end(either: Cli | RemoteCli) -> None:
+    table = "id,subject,description\n1,Refund?,charged twice in May\n2,Invoice,the invoice is wrong\n"
+    assert either("run", "-q", stdin=table).returncode == 0
+    done = either("run", "-o", "id", stdin=table.replace("in May", "in May and in June"))
+    assert done.returncode == 0
+    *_, counts, note = done.stderr.splitlines()
+    assert counts.endswith(
+        "0 created, 1 updated, 1 unchanged, 0 rejected; 1 routed, 0 need review, 0 failed, 1 not sent again"
+    )
+    assert note.startswith("note: 1 text changed after it was sent; the earlier one is still at Billing (1); ")
+    assert re.search(r"triage( --\S+ \S+)* route ID --again sends the present one, and on_change: again", note)
+    done = either("create", "-o", "id", stdin=table.replace("in May", "in May or in June"))
+    assert done.stderr.splitlines()[-1].startswith(
+        "note: 1 text changed after it was sent; the earlier one is still at"
+    )
+    either("run", "-q", stdin=table)
+    assert len(lines(either.db.parent / "queues" / "Billing.jsonl")) == 2
+    assert "it is where it belongs" in either("why", "1").stdout, "the text that was sent is back"
+
+
+def test_on_change_again_sends_a_changed_text_again(cli: Cli) -> None:
+    queue = "destinations: {q: {type: file, path: q.jsonl, on_change: again}}\nroutes: [{to: q}]\n"
+    (cli.folder / "config.yaml").write_text(queue)
+    table = "id,subject,description\n1,Refund?,charged twice in May\n2,Invoice,the invoice is wrong\n"
+    assert cli("run", "-q", stdin=table).returncode == 0
+    for _ in range(2):
+        done = cli("run", "-o", "id", stdin=table.replace("in May", "in May and in June"))
+        assert "; 2 routed, 0 need review, 0 failed" in done.stderr
+    first, _, again = lines(cli.folder / "q.jsonl")
+    assert again["ticket"]["description"] == "charged twice in May and in June"
+    assert again["replaces"] == first["delivery_id"]
+    cli("create", "-q", stdin=table)
+    cli("classify", "-q")
+    assert "charged twice in May" in cli("route", "--dry-run").stdout, "it would be sent once more"
+    assert "the invoice is wrong" not in cli("route", "--dry-run").stdout
+    done = cli("run", "-o", "id", stdin=table.replace("in May", "in May or in June"))
+    assert done.stderr.splitlines()[-1] == "note: 1 text changed after it was sent, and was sent again"
 
 
 def answering(category: str, confidence: float = 0.9) -> FakeClassifier:

@@ -83,6 +83,7 @@ class World:
         self.destinations: dict[str, Destination] = {}
         self.rules: tuple[Rule, ...] = ()
         self.categories: tuple[Category, ...] = CATEGORIES
+        self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
         self.promised: Callable[[str, str, float], float] = never_promised
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
@@ -90,7 +91,9 @@ class World:
     def services(self) -> Services:
         from triage_cli.classifiers import most_representative
 
-        routing_map = RoutingMap(self.rules, "map-1", lambda name: self.destinations[name], promised=self.promised)
+        routing_map = RoutingMap(
+            self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised
+        )
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
             instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,

@@ -396,6 +396,29 @@ def test_the_routing_hash_follows_routes_and_destinations(home: Path) -> None:
     assert load(home, "routes: {Billing: https://x.example}").routing_hash() != one
 
 
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "type: file, path: q.jsonl",
+        "type: webhook, url: https://x.example",
+        "type: http, url: https://x.example",
+        "type: command, run: [cat]",
+        "type: mail, host: localhost, from: a@b.example, to: [c@d.example]",
+    ],
+)
+def test_what_follows_a_changed_text_is_set_for_any_destination(home: Path, spec: str) -> None:
+    def loaded(more: str = "") -> Config:
+        return load(home, f"destinations: {{q: {{{spec}{more}}}}}\nroutes: [{{to: q}}]")
+
+    usual, ignoring, again = loaded(), loaded(", on_change: ignore"), loaded(", on_change: again")
+    assert [config.destinations["q"].on_change for config in (usual, ignoring, again)] == ["ignore", "ignore", "again"]
+    assert usual.routing_hash() == ignoring.routing_hash() != again.routing_hash()
+    assert ("destinations.q.on_change", "again", "config.yaml:1") in shown(again)
+    (problem,) = problems(home, f"destinations: {{q: {{{spec}, on_change: resend}}}}\nroutes: [{{to: q}}]")
+    assert 'on_change: "resend"' in problem
+    assert "ignore" in problem
+
+
 # Mistakes
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import Delivery, Rule, Ticket, ids, routing, routing_rules, with_changes
+from triage_cli.domain import Delivery, Rule, Ticket, ids, outdated, routing, routing_rules, with_changes
 
 
 def a_ticket(**fields: Any) -> Ticket:
@@ -147,6 +147,50 @@ def test_a_delivery_s_id_is_that_of_ticket_category_destination_and_how_often_it
     (other,) = needed_deliveries([first._replace(state="accepted")], category="General").new
     assert len({first.delivery_id, second.delivery_id, other.delivery_id}) == 3
     assert (first.replaces, second.replaces, other.replaces) == (None, first.delivery_id, first.delivery_id)
+
+
+@pytest.mark.parametrize(
+    ("existing", "is_renewed"),
+    [
+        ([("accepted", "earlier")], True),
+        ([("accepted", "present")], False),
+        ([("accepted", None)], False),  # of before texts were noted
+        ([("pending", "earlier")], False),  # it is sent with the present text
+        ([("dead", "earlier")], False),  # so it is, once it is tried again
+        ([("accepted", "earlier"), ("dead", "present")], False),
+        ([("accepted", "present"), ("accepted", "earlier")], True),  # the text came back
+        ([("accepted", "earlier"), ("accepted", "present")], False),
+    ],
+)
+def test_a_destination_with_on_change_again_gets_a_changed_text_once(
+    existing: list[tuple[str, str | None]], *, is_renewed: bool
+) -> None:
+    ticket = a_ticket(category="Billing", content_hash="present")
+    deliveries = [
+        a_delivery("box", state, nth=n)._replace(content_hash=text, revision=n)
+        for n, (state, text) in enumerate(existing)
+    ]
+
+    def new(*renewed: str) -> tuple[Delivery, ...]:
+        return routing.needed_deliveries(
+            ticket, Rule("r", ("box",)), deliveries, again=False, renewed=renewed, config_hash="m", at="now",
+            due_at=1.0, run_id="run",
+        ).new  # fmt: skip
+
+    assert new() == new("another") == (), "by default it keeps what it has"
+    assert [(d.replaces, d.content_hash) for d in new("box")] == (
+        [(deliveries[-1].delivery_id, "present")] if is_renewed else []
+    )
+
+
+def test_only_what_was_accepted_with_another_text_is_outdated() -> None:
+    ticket = a_ticket(category="Billing", content_hash="present")
+    earlier, present = a_delivery("a", "accepted")._replace(content_hash="earlier"), a_delivery("b", "accepted")
+    assert outdated([earlier, present._replace(content_hash="present")], ticket) == ("a",)
+    assert outdated([earlier._replace(content_hash=None)], ticket) == ()
+    for state, names in (("pending", ()), ("accepted", ()), ("dead", ("a",)), ("superseded", ("a",))):
+        later = a_delivery("a", state, nth=1)._replace(content_hash="present")
+        assert outdated([earlier, later], ticket) == names
 
 
 DELIVERIES = st.lists(

@@ -128,6 +128,30 @@ class RepeatedProblems:
         self._ticket_counts.clear()
 
 
+class ChangedTexts:
+    """The note about texts that a command changed after they were sent: which destinations keep the earlier ones."""
+
+    def __init__(self) -> None:
+        self._changed = 0
+        self._keep_earlier: Counter[str] = Counter()
+
+    def add(self, outdated: Collection[str] | None) -> None:
+        """Count the row of a ticket: where it is `outdated`, None if no sent text changed."""
+        self._changed += outdated is not None
+        self._keep_earlier.update(outdated or ())
+
+    def note(self) -> str:
+        """Return the note, or nothing."""
+        if not self._changed:
+            return ""
+        changed = plural(self._changed, "texts changed after they were sent", "text changed after it was sent")
+        if not self._keep_earlier:
+            return f"note: {changed}, and {'was' if self._changed == 1 else 'were'} sent again"
+        keepers = ", ".join(f"{name} ({count:,})" for name, count in self._keep_earlier.most_common())
+        hint = "triage route ID --again sends the present one, and on_change: again in the config does so by itself"
+        return f"note: {changed}; the earlier one is still at {keepers}; {hint}"
+
+
 class UnroutableTickets:
     """The message about the tickets of a run that no rule matches: one line at its end, also with -q."""
 

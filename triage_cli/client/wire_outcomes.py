@@ -27,6 +27,8 @@ def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> s
         wire_outcome["preview"] = outcome.value
     elif (ticket_record := outcome_record(outcome)) is not None:
         wire_outcome["ticket"] = ticket_record
+    if outcome.outdated is not None:
+        wire_outcome["outdated"] = outcome.outdated
     if outcome.error is not None:
         wire_outcome["error"] = error_fields(outcome.error) | {"hint": spoken(outcome.error.hint)}
     return compact(wire_outcome)
@@ -41,7 +43,17 @@ def outcome_of(
     if not row_fits or not isinstance(did, str) or did not in _ACTIONS_BY_NAME:
         raise ProtocolError("a line that is no outcome")
     outcome_value = value(wire_outcome) if "ticket" in wire_outcome or "flip" in wire_outcome else None
-    return Outcome(row, _ACTIONS_BY_NAME[did], outcome_value, None if error is None else error_of(error))
+    outcome_error = None if error is None else error_of(error)
+    return Outcome(row, _ACTIONS_BY_NAME[did], outcome_value, outcome_error, outdated=_names_of(wire_outcome))
+
+
+def _names_of(wire_outcome: wire_format.Record) -> tuple[str, ...] | None:
+    names = wire_outcome.get("outdated")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProtocolError("an outcome whose outdated destinations are no names")
+    return tuple(names)
 
 
 def ticket_in(wire_outcome: wire_format.Record) -> Ticket:

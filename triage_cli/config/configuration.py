@@ -53,7 +53,10 @@ class Config(NamedTuple):
         hashed_parts = [
             # Left out if it is not given, so that older maps keep their hash.
             [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
-            [spec._asdict() for _, spec in sorted(self.destinations.items())],
+            [
+                {k: v for k, v in spec._asdict().items() if (k, v) != ("on_change", "ignore")}
+                for _, spec in sorted(self.destinations.items())
+            ],
         ]
         routing_json = json.dumps(hashed_parts, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(routing_json.encode()).hexdigest()[:16]

@@ -36,6 +36,7 @@ class DestinationSpec(NamedTuple):
     allow_private: bool = False
     http: HttpSpec | None = None
     mail: MailSpec | None = None
+    on_change: str = "ignore"  # one of `ON_CHANGE`
 
     @property
     def names_field(self) -> bool:

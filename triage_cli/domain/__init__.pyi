@@ -73,6 +73,7 @@ from triage_cli.domain.deliveries import Routed as Routed
 from triage_cli.domain.deliveries import RoutePlan as RoutePlan
 from triage_cli.domain.deliveries import as_sent as as_sent
 from triage_cli.domain.deliveries import earlier_deliveries as earlier_deliveries
+from triage_cli.domain.deliveries import outdated as outdated
 from triage_cli.domain.deliveries import supersede as supersede
 from triage_cli.domain.deliveries import with_changes as with_changes
 from triage_cli.domain.errors import NOT_ATTEMPTED as NOT_ATTEMPTED

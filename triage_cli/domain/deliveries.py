@@ -26,6 +26,7 @@ class Delivery(NamedTuple):
     without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
     response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error. `paced`
     are the attempts that a rate limit refused until a time that it named: these use up no step of the schedule.
+    `content_hash` is that of the text that was sent last, or is to be sent (None: not known, or forgotten).
     """
 
     delivery_id: str
@@ -50,6 +51,7 @@ class Delivery(NamedTuple):
     kept: str | None = None
     refusal: str | None = None  # one of `Refusal`
     paced: int = 0
+    content_hash: str | None = None
 
     @property
     def advice(self) -> str:
@@ -60,6 +62,10 @@ class Delivery(NamedTuple):
     def arrived(self) -> bool:
         """Return whether the destination has the delivery, or may have it."""
         return self.state == "accepted" or self.doubtful == 1
+
+    def has_earlier_text(self, ticket: Ticket) -> bool:
+        """Return whether the destination has accepted another text than its ticket has now."""
+        return self.state == "accepted" and self.content_hash not in (None, ticket.content_hash)
 
     @property
     def in_flight(self) -> bool:
@@ -177,6 +183,11 @@ def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) ->
 def not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:
     """Return the deliveries that no later one has replaced."""
     return [d for n, d in enumerate(deliveries, 1) if not any(_replaces(later, d) for later in deliveries[n:])]
+
+
+def outdated(deliveries: Sequence[Delivery], ticket: Ticket) -> tuple[str, ...]:
+    """Return the destinations that keep an earlier text of a ticket: no later delivery is on its way there."""
+    return tuple(dict.fromkeys(d.destination for d in not_replaced(deliveries) if d.has_earlier_text(ticket)))
 
 
 def _replaces(later: Delivery, before: Delivery) -> bool:

@@ -71,7 +71,8 @@ class Outcome(NamedTuple, Generic[T_co]):
     """How one item ended: what was done, and the value or the error.
 
     `row` is the item's position in the caller's input, None until the caller has set it. `item` is the input item
-    itself, for the caller's next step; it is never sent over the wire.
+    itself, for the caller's next step; it is never sent over the wire. `outdated` are the destinations that keep an
+    earlier text of the item's ticket; None if this item did not change a text that was sent.
     """
 
     row: int | None
@@ -79,6 +80,7 @@ class Outcome(NamedTuple, Generic[T_co]):
     value: T_co | None = None
     error: TriageError | None = None
     item: object = None
+    outdated: tuple[str, ...] | None = None
 
     @property
     def place(self) -> int:

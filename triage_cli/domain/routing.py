@@ -1,6 +1,6 @@
 """Routing: which deliveries follow from the rule that a ticket matches, and which are superseded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.deliveries import Delivery, new_delivery_id, not_replaced, supersede, with_changes
@@ -22,21 +22,24 @@ class RoutingDecision(NamedTuple):
 
 
 def woken(before: Ticket, after: Ticket) -> Ticket:
-    """Return a changed ticket, set to be routed again if it was routed and a field changed that rules read.
+    """Return a changed ticket, set to be routed again if it was routed and its text or a field changed that rules read.
 
-    It does not look at the rules, because the next `route` may have other ones. Routing without effect costs nothing.
+    It looks at no rules and no destinations, because the next `route` may have other ones. Routing without effect costs
+    nothing.
     """
-    if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in READ):
+    changeable = (*READ, "content_hash")
+    if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in changeable):
         return after._replace(status="classified")
     return after
 
 
-def needed_deliveries(
+def needed_deliveries(  # noqa: PLR0913 - what a decision is made on, each by its name
     ticket: Ticket,
     rule: Rule,
     existing: Sequence[Delivery],
     *,
     again: bool,
+    renewed: Collection[str] = (),
     config_hash: str,
     at: str,
     due_at: float,
@@ -47,13 +50,15 @@ def needed_deliveries(
     A destination gets a new delivery unless it has one under this category that is accepted, pending or dead. An
     accepted delivery counts until a later decision's delivery has replaced it, so a ticket that returns is delivered
     again. Deliveries under another category or to other destinations are superseded if they are not accepted yet. With
-    `again`, all deliveries that are not accepted are superseded, and all destinations get new ones.
+    `again`, all deliveries that are not accepted are superseded, and all destinations get new ones. Those in `renewed`
+    get one if they have accepted an earlier text.
     """
     category = ticket.category or ""
     obsolete = [d for d in existing if again or d.category != category or d.destination not in rule.to]
     superseded = supersede(obsolete, at)
     deliveries_in_force = not_replaced(with_changes(existing, superseded))
-    served = {d.destination for d in deliveries_in_force if d.category == category and d.state != "superseded"}
+    latest = {d.destination: d for d in deliveries_in_force if d.category == category and d.state != "superseded"}
+    served = {name for name, d in latest.items() if not (name in renewed and d.has_earlier_text(ticket))}
     arrived = {d.destination: d.delivery_id for d in deliveries_in_force if d.arrived}
     left_deliveries = [d.delivery_id for d in deliveries_in_force if d.arrived and d.destination not in rule.to]
     new: list[Delivery] = []
@@ -82,6 +87,7 @@ def needed_deliveries(
                 at,
                 revision=ticket.revision + 1,
                 targets=compact(rule.to),
+                content_hash=ticket.content_hash,
             )
         )
     return RoutingDecision(tuple(new), superseded)
@@ -92,6 +98,16 @@ def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
     return before._replace(
         status=status, routed_to=", ".join(rule.to), error=None, revision=before.revision + 1, run_id=None
     )
+
+
+def counted_as(ticket: Ticket, outdated: Collection[str] | None) -> str:
+    """Return what a run counts a ticket as: its status, but `outdated` if it was routed with an earlier text alone.
+
+    `outdated` are the destinations that keep an earlier text since this run changed it.
+    """
+    if ticket.status == "routed" and outdated and {*(ticket.routed_to or "").split(", ")} <= {*outdated}:
+        return "outdated"
+    return ticket.status
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:

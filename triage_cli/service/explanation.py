@@ -101,7 +101,15 @@ def _needed_deliveries(
     destinations = category_renames.renamed_destinations(current_names, routing_map.rules)
     existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
     needed = routing.needed_deliveries(
-        history.ticket, rule, existing, again=plan.again, config_hash="", at=times.now(), due_at=0.0, run_id=None
+        history.ticket,
+        rule,
+        existing,
+        again=plan.again,
+        renewed=routing_map.renewed,
+        config_hash="",
+        at=times.now(),
+        due_at=0.0,
+        run_id=None,
     )
     superseded_ids = {delivery.delivery_id for delivery in needed.superseded}
     return needed, [delivery for delivery in existing if delivery.delivery_id not in superseded_ids]

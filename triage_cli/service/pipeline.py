@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 
-from triage_cli.domain import CHUNK, Action, Outcome, Routed, Selection, Ticket, TriageError
+from triage_cli.domain import CHUNK, Action, Outcome, Routed, Selection, Ticket, TriageError, outdated
 from triage_cli.service.classification.decision_recorder import DecisionRecorder
 from triage_cli.service.delivery.delivery_run import DeliveryRun
 from triage_cli.service.delivery.route_run import deliver_due, last_outcome_per_ticket
@@ -111,7 +111,14 @@ class Pipeline:
             passed_on.clear()
             for delivered in routed:
                 routed_rows += (
-                    Outcome(before.row, before.action, delivered.value, before.error or delivered.error, before.item)
+                    Outcome(
+                        before.row,
+                        before.action,
+                        delivered.value,
+                        before.error or delivered.error,
+                        before.item,
+                        outdated=_still_outdated(before, delivered.value),
+                    )
                     for before in being_delivered.pop(delivered.ticket.ticket_id)
                 )
             yield sorted(routed_rows, key=lambda o: o.place)
@@ -123,3 +130,10 @@ def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
     """Return the outcome of a row whose ticket is not routed."""
     routed = Routed(outcome.value) if outcome.value else None
     return Outcome(outcome.row, outcome.action, routed, outcome.error, outcome.item)
+
+
+def _still_outdated(before: Outcome[Ticket], delivered: Routed | None) -> tuple[str, ...] | None:
+    """Return the destinations that keep an earlier text after the delivery; None if the row changed no sent text."""
+    if before.outdated is None or delivered is None:
+        return before.outdated
+    return outdated(delivered.deliveries, delivered.ticket)

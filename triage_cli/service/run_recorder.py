@@ -18,6 +18,7 @@ from triage_cli.domain import (
     compact,
     gravest,
     ids,
+    routing,
     times,
 )
 from triage_cli.ports import Store
@@ -40,8 +41,9 @@ class RunRecorder:
         for outcome in outcomes:
             self.counts[outcome.action] += 1
             status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
-            if self.context.run.kind == "run" and status and outcome.row is not None:
-                self.counts[status] += 1  # besides the action of the row, the status of its ticket
+            if self.context.run.kind == "run" and isinstance(outcome.value, Routed) and outcome.row is not None:
+                # Besides the action of the row, the status of its ticket.
+                self.counts[routing.counted_as(outcome.value.ticket, outcome.outdated)] += 1
             is_due_later = status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not is_due_later:
                 self.exit_codes.add(outcome.error.exit_code)

@@ -28,6 +28,11 @@ MARK_SERVED_RUNS = "update runs set served = 1 where substr(words, 1, 6) = 'POST
 NAME_REFUSALS = """update deliveries set refusal = 'set_by_a_person'
     where state = 'dead' and last_error like '%which somebody has set and which stays%'"""
 
+# To version 13, in which a delivery knows the text that it was sent with: earlier ones count as sent with the present
+# one, so that what changes from now on is told.
+KNOW_SENT_TEXTS = """update deliveries set content_hash =
+    (select content_hash from tickets where tickets.ticket_id = deliveries.ticket_id)"""
+
 # To version 9, and after changes of many rows at once: counts all rows for `stores.count_tables`.
 COUNT_ALL = (
     "delete from ticket_counts",

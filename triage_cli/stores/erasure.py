@@ -26,7 +26,8 @@ ERASE_TEXTS = (
         where ticket_id in (select value from json_each(:ids))""",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
-    """update deliveries set last_error = null, refusal = null, kept = null, run_id = null,
+    """update deliveries set last_error = null, refusal = null, kept = null, content_hash = null,
+        run_id = null,
         done_at = case when state in ('pending', 'dead') then :at else done_at end,
         state = case when state in ('pending', 'dead') then 'superseded' else state end
         where ticket_id in (select value from json_each(:ids))""",

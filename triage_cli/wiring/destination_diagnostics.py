@@ -25,7 +25,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Store
 from triage_cli.runtime import is_full, is_public, is_read_only, write_obstacle
-from triage_cli.wiring.destinations import open_destination, target
+from triage_cli.wiring.destinations import open_destination, renewed_destinations, target
 
 
 def unset_variables(config: Config, receiver: str) -> Iterator[str]:
@@ -97,8 +97,9 @@ def preview_requests(
     ]
     config_hash = config.routing_hash()
     needed_deliveries = routing.needed_deliveries(
-        ticket, rule, existing, again=plan.again, config_hash=config_hash, at=times.now(), due_at=0.0, run_id=""
-    )
+        ticket, rule, existing, again=plan.again, renewed=renewed_destinations(config), config_hash=config_hash,
+        at=times.now(), due_at=0.0, run_id="",
+    )  # fmt: skip
     superseded_ids = {delivery.delivery_id for delivery in needed_deliveries.superseded}
     kept_deliveries = [d for d in existing if d.delivery_id not in superseded_ids and d.category == ticket.category]
     due_deliveries = [d for d in kept_deliveries if d.state == "pending" and d.due_at <= time.time()]

@@ -32,6 +32,11 @@ def offline_destinations(config: Config) -> frozenset[str]:
     )
 
 
+def renewed_destinations(config: Config) -> frozenset[str]:
+    """Return the destinations that get a ticket again when its text changes after they have accepted it."""
+    return frozenset(name for name, spec in config.destinations.items() if spec.on_change == "again")
+
+
 def open_destination(config: Config, receiver: str, *, guarded: bool = False) -> Destination:
     """Open a destination by its configuration. Raises `ConfigError`, also if a secret is not set."""
     spec = config.destinations.get(receiver)
@@ -130,5 +135,6 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
         config.routes, config.routing_hash(), destination, offline=offline_destinations(config),
         history_dependent=frozenset(name for name, http in http_specs.items() if http.remembers),
         field_guards=frozenset(name for name, http in http_specs.items() if http.guards_field),
+        renewed=renewed_destinations(config),
         promised=promised_thresholds(config, store),
     )  # fmt: skip

@@ -53,6 +53,10 @@ class Line(BaseModel):
         None, description="of a dry run: where the ticket would be sent, how the row was read, what asking would cost"
     )
     error: ItemError | None = Field(None, description="the error of this item")
+    outdated: list[str] | None = Field(
+        None,
+        description="where a text that this item changed had been sent: the destinations that keep the earlier one",
+    )
     end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")

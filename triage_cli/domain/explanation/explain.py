@@ -14,6 +14,7 @@ from triage_cli.domain.explanation.routing_sentences import (
     delivery_sentence,
     destination_replies,
     offline_clause,
+    outdated_sentence,
     routing_sentence,
 )
 from triage_cli.domain.ids import short
@@ -52,6 +53,7 @@ def explain(
             yield f"{readable(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
         yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
+    yield from outdated_sentence(history)
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
     yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"
 

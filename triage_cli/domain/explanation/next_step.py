@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from triage_cli.domain.audit.events import EventAction
-from triage_cli.domain.deliveries import Delivery
+from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.explanation.early_end import KINDS, advice, run_name
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.ids import is_forgotten, short
@@ -68,6 +68,8 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
         return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
+    if status == "routed" and outdated(history.deliveries, history.ticket):
+        step = f"nothing; triage route {_name(history)} --again sends the present text, on_change: again by itself"
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 
 

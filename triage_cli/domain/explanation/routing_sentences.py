@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain.audit.events import EventAction
+from triage_cli.domain.deliveries import outdated
 from triage_cli.domain.explanation.history import History
 from triage_cli.domain.explanation.next_step import comma_list
 from triage_cli.domain.routing_rules import Rule, conditions
@@ -18,12 +19,20 @@ def routing_sentence(detail: Mapping[str, Any], history: History) -> str:
     again = f"; its dead letter to {comma_list(retried)} is tried again" if retried else ""
     if not detail.get("new"):
         has_it = ", which has it already" if detail.get("status") == "routed" else ", as before"
+        has_it += ", with an earlier text" if detail.get("outdated") else ""
         return f"rule {rule} sends it to {to}{again or has_it} (map {detail.get('config')})"
     superseded = {d.destination for d in history.deliveries if d.delivery_id in (detail.get("superseded") or ())}
     elsewhere = ", instead of where it went before" if superseded - set(detail.get("to") or ()) else " again"
     instead = elsewhere if superseded else ""
     waits = f"; offline, so {comma_list(detail['offline'])} waited" if detail.get("offline") else ""
     return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
+
+
+def outdated_sentence(history: History) -> Iterator[str]:
+    """Explain that destinations keep an earlier text, if there are any."""
+    if names := outdated(history.deliveries, history.ticket):
+        has = "has" if len(names) == 1 else "have"
+        yield f"Its text changed after it was sent: {comma_list(names)} {has} an earlier one."
 
 
 def destination_replies(history: History) -> dict[tuple[str, int], str | None]:

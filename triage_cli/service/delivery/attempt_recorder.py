@@ -150,7 +150,10 @@ class AttemptResult(NamedTuple):
 def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
     """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
     return [
-        (d._replace(last_error=None, kept=None, refusal=None), a._replace(error=a.error and "(forgotten)", answer=None))
+        (
+            d._replace(last_error=None, kept=None, refusal=None, content_hash=None),
+            a._replace(error=a.error and "(forgotten)", answer=None),
+        )
         for d, a in attempted
     ]
 

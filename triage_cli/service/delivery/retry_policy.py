@@ -53,8 +53,9 @@ class RetryPolicy(NamedTuple):
         # A late result does not release the delivery from another run that holds it now.
         holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
         delivery = stored._replace(
-            attempts=attempt_number, last_status=status, last_error=message, run_id=holder, refusal=refusal
-        )
+            attempts=attempt_number, last_status=status, last_error=message, run_id=holder, refusal=refusal,
+            content_hash=outgoing.ticket.content_hash,
+        )  # fmt: skip
         if error is None:
             kept_answer = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt

@@ -20,6 +20,7 @@ from triage_cli.domain import (
     as_sent,
     earlier_deliveries,
     ids,
+    outdated,
     routing,
     supersede,
     with_changes,
@@ -125,6 +126,7 @@ class RoutingDecider:
             rule,
             deliveries,
             again=again,
+            renewed=self._routing_map.renewed,
             config_hash=self._routing_map.config_hash,
             at=at,
             due_at=time.time(),
@@ -149,6 +151,8 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
             routing_data["offline"] = waits_for_network
+        if keep_earlier_text := outdated(deliveries_after, ticket_before):
+            routing_data["outdated"] = list(keep_earlier_text)
         if revived:
             routing_data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, routing_data, at)

@@ -18,7 +18,8 @@ class RoutingMap(NamedTuple):
 
     `offline` are the destinations that need the network while it is switched off: their deliveries wait.
     `history_dependent` are the destinations whose requests depend on earlier deliveries of the same ticket;
-    `field_guards` are those of them that do not overwrite what a person has set in a field. `promised` maps
+    `field_guards` are those of them that do not overwrite what a person has set in a field. `renewed` are the
+    destinations that get a ticket again when its text changes after they have accepted it. `promised` maps
     (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
     """
 
@@ -29,6 +30,7 @@ class RoutingMap(NamedTuple):
     offline: frozenset[str] = frozenset()
     history_dependent: frozenset[str] = frozenset()
     field_guards: frozenset[str] = frozenset()
+    renewed: frozenset[str] = frozenset()
     promised: Callable[[str, str, float], float] = never_promised
 
     def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:

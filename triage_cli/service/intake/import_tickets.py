@@ -21,6 +21,7 @@ from triage_cli.domain import (
     bounded,
     dedup,
     ids,
+    outdated,
     threads,
     times,
 )
@@ -153,7 +154,7 @@ class Intake:
             for row in unreadable:
                 self._pulled.keep(row)
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in unreadable}
-        return _ImportChunk([d.row for d in chunk], repeats, outcomes, [], {}, {})
+        return _ImportChunk([d.row for d in chunk], repeats, outcomes, [], {}, {}, set())
 
     def _settled(
         self, import_chunk: "_ImportChunk", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
@@ -170,6 +171,7 @@ class Intake:
                     )
             if not conflicting:
                 self._refresh_repeats(import_chunk)
+                self._add_outdated(import_chunk)
                 return [import_chunk.outcomes[row] for row in import_chunk.rows]
             import_chunk.to_save.clear()
             self._decide_all(conflicting, import_chunk, {})
@@ -185,6 +187,14 @@ class Intake:
             outcome = import_chunk.outcomes[row]
             if outcome.action == Action.UNCHANGED:
                 import_chunk.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
+
+    def _add_outdated(self, import_chunk: "_ImportChunk") -> None:
+        """Let the rows that changed a text which was sent name the destinations that keep the earlier one."""
+        changed = {row: o.value for row in import_chunk.rewritten if (o := import_chunk.outcomes[row]).value}
+        deliveries = self._store.deliveries([ticket.ticket_id for ticket in changed.values()]) if changed else {}
+        for row, ticket in changed.items():
+            if names := outdated(deliveries.get(ticket.ticket_id, ()), ticket):
+                import_chunk.outcomes[row] = import_chunk.outcomes[row]._replace(outdated=names)
 
     def _identify(
         self, chunk: Sequence[TicketDraft | Rejected], seen_identities: OccurrenceCounter
@@ -228,6 +238,8 @@ class Intake:
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
                 import_chunk.to_save.append((identified, action, change))
+                if stored is not None and stored.routed_to and ticket.content_hash != stored.content_hash:
+                    import_chunk.rewritten.add(row)
                 known[identified.identity] = import_chunk.changed[identified.identity] = ticket
             else:
                 import_chunk.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
@@ -263,7 +275,8 @@ class Posted(NamedTuple):
 class _ImportChunk(NamedTuple):
     """A decided chunk of an import: its rows, those with a repeated identity, and the changes to be saved.
 
-    `signatures` are those of callers, by row; an input is signed by whom it is imported by.
+    `signatures` are those of callers, by row; an input is signed by whom it is imported by. `rewritten` are the rows
+    that change the text of a ticket that was routed.
     """
 
     rows: list[int]
@@ -272,6 +285,7 @@ class _ImportChunk(NamedTuple):
     to_save: list[tuple[Identified, Action, Change]]
     changed: dict[str, Ticket]
     signatures: dict[int, Signature]
+    rewritten: set[int]
 
 
 def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, identified: Identified) -> None:

@@ -112,6 +112,10 @@ STEPS: dict[int, tuple[str, ...]] = {
         data_migrations.NAME_REFUSALS,
     ),
     12: ("alter table deliveries add column paced bigint not null default 0",),
+    13: (
+        'alter table deliveries add column content_hash text collate "C" default null',
+        data_migrations.KNOW_SENT_TEXTS,
+    ),
 }
 
 

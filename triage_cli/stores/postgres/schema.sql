@@ -103,7 +103,8 @@ create table askings (
 
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
 -- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
--- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named.
+-- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named. content_hash:
+-- of the text that was sent last, or is to be sent.
 create table deliveries (
     delivery_id text collate "C" primary key,
     ticket_id text collate "C" not null references tickets (ticket_id), classification_id text collate "C",
@@ -113,7 +114,7 @@ create table deliveries (
     run_id text collate "C", at text collate "C" not null, done_at text collate "C",
     revision bigint not null default 0, targets text collate "C" default null,
     doubtful bigint not null default 0, kept text collate "C" default null, refusal text collate "C" default null,
-    paced bigint not null default 0
+    paced bigint not null default 0, content_hash text collate "C" default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';

@@ -100,6 +100,10 @@ STEPS: dict[str, tuple[str, ...]] = {
         "drop index claims_of",  # claims are few, and are found by their ticket
     ),
     "twelfth": ("alter table deliveries add column paced integer not null default 0",),
+    "thirteenth": (
+        "alter table deliveries add column content_hash text default null",
+        data_migrations.KNOW_SENT_TEXTS,
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 

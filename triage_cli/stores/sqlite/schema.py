@@ -21,6 +21,7 @@ MIGRATION_NAMES = (
     "tenth",
     "eleventh",
     "twelfth",
+    "thirteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

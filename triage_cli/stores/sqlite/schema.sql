@@ -81,14 +81,16 @@ create table askings (
 
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
 -- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
--- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named.
+-- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named. content_hash:
+-- of the text that was sent last, or is to be sent.
 create table deliveries (
     delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
     classification_id text, category text not null, destination text not null, rule text not null,
     config_hash text not null, replaces text, state text not null, attempts integer not null,
     due_at real not null, last_status integer, last_error text, run_id text, at text not null, done_at text,
     revision integer not null default 0, targets text default null, doubtful integer not null default 0,
-    kept text default null, refusal text default null, paced integer not null default 0
+    kept text default null, refusal text default null, paced integer not null default 0,
+    content_hash text default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';

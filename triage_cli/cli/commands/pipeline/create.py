@@ -105,8 +105,7 @@ def create(
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
-    create_counts: Counter[str] = Counter()
-    created_statuses: set[str] = set()
+    create_summary = CreateSummary()
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
             tables = input_tables.tables(session, opened_inputs, read_options)
@@ -123,16 +122,14 @@ def create(
         try:
             shows_progress, to_create = session.shows_progress(printer.format), partial(total_of, input_streams)
             create_bar = ProgressBar(session, "creating", shows_progress, to_create)
-            create_outcomes = _create_outcomes(
-                create_bar, tables, rejections, create_counts, created_statuses, input_options
-            )
+            create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
             printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
             rejections.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
-            session.say(messages.counted(create_counts, CREATE_ACTIONS))
-    _say_next_step(session, created_statuses, rejections.next_step)
+            create_summary.say(session)
+    _say_next_step(session, create_summary.statuses, rejections.next_step)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
@@ -140,19 +137,37 @@ def _create_outcomes(
     create_bar: ProgressBar,
     tables: Sequence[Table],
     rejections: RejectWriter,
-    create_counts: Counter[str],
-    created_statuses: set[str],
+    create_summary: "CreateSummary",
     input_options: options.InputOptions,
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
         rows_to_create = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
         drafts = create_bar.over(create_bar.session.stopper.interruptible(rows_to_create))
         for create_outcome in create_bar.session.triage.create(drafts, same_tickets=input_options.same_tickets):
-            create_counts[create_outcome.action] += 1
+            create_summary.add(create_outcome)
             rejections.see(create_outcome, table)
-            if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:
-                created_statuses.add(create_outcome.value.status)
             yield create_outcome
+
+
+class CreateSummary:
+    """The counts of `triage create`, for its summary, and the statuses of what it stored."""
+
+    def __init__(self) -> None:
+        self.statuses: set[str] = set()
+        self._actions: Counter[str] = Counter()
+        self._changed_texts = messages.ChangedTexts()
+
+    def add(self, create_outcome: Outcome[Ticket]) -> None:
+        """Count a row, or a typed ticket."""
+        self._actions[create_outcome.action] += 1
+        self._changed_texts.add(create_outcome.outdated)
+        if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:
+            self.statuses.add(create_outcome.value.status)
+
+    def say(self, session: CommandContext) -> None:
+        """Write the summary."""
+        session.say(messages.counted(self._actions, CREATE_ACTIONS))
+        session.say(self._changed_texts.note())
 
 
 def _as_stored(draft: TicketDraft) -> TicketDraft:
@@ -166,8 +181,10 @@ def _create_typed(session: CommandContext, printer: Printer, draft: TicketDraft)
     if create_outcome.error is not None or create_outcome.value is None:
         raise create_outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(create_outcome.value), TICKETS_TABLE, TICKET_KEYS)
-    session.say(messages.counted({create_outcome.action: 1}, CREATE_ACTIONS))
-    _say_next_step(session, () if create_outcome.action == Action.UNCHANGED else (create_outcome.value.status,))
+    create_summary = CreateSummary()
+    create_summary.add(create_outcome)
+    create_summary.say(session)
+    _say_next_step(session, create_summary.statuses)
     return ExitCode.OK
 
 

@@ -35,6 +35,7 @@ from triage_cli.domain import (
     UsageError,
     gravest,
     in_order,
+    routing,
     ticket_record,
 )
 from triage_cli.readers import Table, unique_column_names
@@ -184,7 +185,7 @@ def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
 
-RUN_LABELS = {"needs_review": "need review", "routing": "pending"}
+RUN_LABELS = {"needs_review": "need review", "routing": "pending", "outdated": "not sent again"}
 RUN_STATUSES = ("routed", "needs_review", "failed")
 HELD_ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
 
@@ -247,6 +248,7 @@ def run(
             counted_rows = messages.counted(run_summary.row_actions, CREATE_ACTIONS)
             counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, RUN_LABELS)
             session.say(f"{counted_rows}; {counted_statuses}")
+            session.say(run_summary.changed_texts.note())
         session.say(waiting_offline(session, session.triage.stats))
     if run_summary.ticket_statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
         session.say(
@@ -266,6 +268,7 @@ class RunSummary:
         self.row_actions: Counter[str] = Counter()
         self.ticket_statuses: Counter[str] = Counter()
         self.routed_places: Counter[str] = Counter()
+        self.changed_texts = messages.ChangedTexts()
         self._repeated_problems = messages.RepeatedProblems()
         self._unroutable_tickets = messages.UnroutableTickets()
         self._quiet = quiet
@@ -278,8 +281,10 @@ class RunSummary:
         ticket = run_outcome.value.ticket if run_outcome.value else None
         if ticket is None:
             return
-        self.ticket_statuses[ticket.status] += 1
-        if ticket.status == "routed":
+        counted_as = routing.counted_as(ticket, run_outcome.outdated)
+        self.changed_texts.add(run_outcome.outdated)
+        self.ticket_statuses[counted_as] += 1
+        if counted_as == "routed":
             self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":
             self._unroutable_tickets.add(ticket.category)
