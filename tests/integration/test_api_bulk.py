@@ -276,6 +276,7 @@ def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(serve
         assert (line["problem"]["status"], line["problem"]["code"]) == (422, "input")
         assert "3 of 3 known ids" in line["problem"]["detail"]
         assert "no row was stored" in line["problem"]["detail"]
+        assert "send them with ?source=NAME; if they are the same ones, with ?same_tickets=true" in json.dumps(line)
         assert list(world.store.find(Selection())) == before
     taken = lines(post(server, "/tickets/batch", content=others, headers=CSV, params={"same_tickets": "true"}))
     assert taken[-1] == {"end": {"updated": 3, "created": 5}, "cost_usd": 0.0}, "and no line that only our client reads"

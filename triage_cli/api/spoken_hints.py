@@ -16,6 +16,8 @@ REQUESTS: Mapping[str, str] = {
     r"triage route --retry-dead": 'POST /route with {"plan": {"retry_dead": true}}',
     r"triage route(?! on)": "POST /route",
     r"triage keys list": "GET /keys",
+    r"give --source NAME": "send them with ?source=NAME",
+    r"--same-tickets": "with ?same_tickets=true",
     r"run the same command again": "send the same request again",
 }
 
