@@ -4,6 +4,7 @@ What differs from run to run (ids, times, hashes, last digits) may differ. After
 and read the diff: `TRIAGE_GOLDEN=write pytest tests/e2e/test_documented_commands.py && git diff README.md docs`.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def api(folder: Path) -> Iterator[Mapping[str, str]]:
     with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as server:
         try:
             assert server.stderr
-            address = next(line for line in server.stderr if line.startswith("serving ")).split()[1].rstrip(",")
+            address = next(found[1] for line in server.stderr if (found := re.search(r"serving (\S+),", line)))
             yield {"http://127.0.0.1:8000": address}
         finally:
             server.terminate()

@@ -190,7 +190,7 @@ def test_a_signal_ends_it_when_what_is_in_flight_has_ended(fitted: Cli, number: 
     assert process.wait(PATIENCE) == code
     assert answers == [201]
     assert rows(fitted.db, "select count(*) from tickets") == [(2,)]
-    logged = [json.loads(line) for line in started.lines if line.startswith("{") and "/health" not in line]
+    logged = [line for line in map(json.loads, started.lines) if "path" in line and line["path"] != "/health"]
     assert [(x["method"], x["path"], x["status"], x["actor"]) for x in logged] == [
         ("POST", "/tickets", 201, "ada"), ("GET", "/tickets", 200, "ada"),
         ("GET", "/tickets/\x9b31m\u202egnp", 404, "ada"), ("POST", "/tickets", 201, "ada"),
@@ -209,16 +209,16 @@ def test_at_its_start_it_tells_what_it_does_not_send_and_that_nobody_has_a_key(c
     started = Started(cli, "--workers", workers)
     started.process.terminate()
     started.process.wait(PATIENCE)
-    lines = [line for line in started.lines if not line.startswith("{")]
-    assert lines.count(note) == 1
-    assert [line.partition(" is private, ")[0] for line in lines if line.startswith("warning: ")] == [
-        "warning: destinations.hook: its address"
+    lines = [json.loads(line) for line in started.lines]
+    assert [line["message"] for line in lines if line["message"].startswith("note: ")] == [note]
+    assert [line["message"].partition(" is private, ")[0] for line in lines if line["level"] == "warning"] == [
+        "destinations.hook: its address"
     ]
     assert cli("keys", "create", "ada", "--role", "agent").returncode == 0
     started = Started(cli, "--workers", workers)
     started.process.terminate()
     started.process.wait(PATIENCE)
-    assert note not in started.lines
+    assert not any(note in line for line in started.lines)
 
 
 def refused(url: str) -> bool:

@@ -14,6 +14,8 @@ from triage_cli.api.server import Server as Server
 from triage_cli.api.server import ServerSettings as ServerSettings
 from triage_cli.api.server import open_socket as open_socket
 from triage_cli.api.server import uvicorn_config as uvicorn_config
+from triage_cli.api.server_log import error_log as error_log
+from triage_cli.api.server_log import written_log as written_log
 from triage_cli.api.server_state import IncomingWebhook as IncomingWebhook
 from triage_cli.api.server_state import ServerState as ServerState
 from triage_cli.api.server_state import incoming_webhooks as incoming_webhooks
@@ -27,6 +29,7 @@ from triage_cli.api.worker_processes import follow_parent as follow_parent
 from . import application as application
 from . import background as background
 from . import idempotency as idempotency
+from . import log_writer as log_writer
 from . import ndjson as ndjson
 from . import problems as problems
 from . import request_permits as request_permits

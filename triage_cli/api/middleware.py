@@ -9,7 +9,7 @@ from starlette.middleware.gzip import GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage_cli.api import problems
-from triage_cli.api.auth import Authenticator, Caller, credential_of, is_open, required_role
+from triage_cli.api.auth import METRICS_PATH, Authenticator, Caller, credential_of, is_open, required_role
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.request_limits import limited_body
 from triage_cli.api.request_permits import FailedKeys
@@ -23,6 +23,8 @@ from triage_cli.service import request_id
 
 COMMAND_LINE = "triage/"  # how the User-Agent of our command line begins, whatever its version
 KEPT_ENCODED = re.compile(r"%(2[5Ff])")
+# Asked every few seconds by machines: only their failures are logged.
+PROBE_PATHS = ("/health", "/ready", METRICS_PATH)
 QUERY = "triage.query"  # where a scope has the query, which telemetry must not see
 
 
@@ -69,6 +71,7 @@ class AccessMiddleware:
             self._server_state.metrics.count_response(
                 request_log.method, route, request_log.status, request_log.seconds
             )
+            request_log.is_silent |= path in PROBE_PATHS and request_log.status < 400
             request_log.write_line()
 
     async def _admitted(self, scope: Scope, path: str, request_log: RequestLog) -> Caller:

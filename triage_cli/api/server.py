@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import ssl
 import threading
@@ -9,17 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from triage_cli.api.application import create_app
 from triage_cli.api.http_protocol import TimeoutProtocol
-from triage_cli.api.server_log import log_to
+from triage_cli.api.server_log import SeldomLog
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import Config
 from triage_cli.domain import UsageError
+from triage_cli.runtime import lack_of
 
 # Seconds that running requests get after a stop of the server.
 STOP_GRACE = 30
@@ -45,9 +47,7 @@ class ServerSettings(NamedTuple):
     drain: float = 0.0
 
 
-def listening_server(
-    config: Config, settings: ServerSettings, tell: Callable[[str], None], log: TextIO | None
-) -> "Server":
+def listening_server(config: Config, settings: ServerSettings, tell: Callable[[str], None]) -> "Server":
     """Return a server that listens already. Raises `UsageError` if it cannot."""
     server_state = open_server_state(config, os.environ, tell)
     server_config = uvicorn_config(
@@ -62,7 +62,6 @@ def listening_server(
     except (OSError, ssl.SSLError) as error:
         hint = "give a certificate and its key as PEM files"
         raise UsageError(f"cannot use the certificate: {error.strerror or error}", hint=hint) from error
-    log_to(log)
     if settings.fd is None:
         listening_socket = open_socket(settings.host, settings.port)
     else:
@@ -105,6 +104,18 @@ def uvicorn_config(app: ASGIApp, **options: Any) -> uvicorn.Config:
         "ws": "none",
     }
     return uvicorn.Config(app, **default_options | options)
+
+
+_seldom_log = SeldomLog()
+
+
+def _log_loop_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error of the event loop; without a file descriptor, it has thousands a second."""
+    error = context.get("exception")
+    if error and (lack := lack_of(error)):
+        _seldom_log.error(f"no connection is accepted for a second: {lack.message}")
+    else:  # what follows the first bracket may hold words of a ticket
+        _seldom_log.error(f"the event loop: {re.split('[(<]', context['message'])[0]}", error)
 
 
 class Server(uvicorn.Server):
@@ -154,6 +165,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start uvicorn's server, which then answers requests."""
+        asyncio.get_running_loop().set_exception_handler(_log_loop_error)
         await super().startup(sockets)
         self.begun.set()
 
@@ -175,7 +187,7 @@ class Server(uvicorn.Server):
 
     def _accept_all(self) -> Iterator[socket.socket]:
         """Accept what waits at once: in a round of the event loop others would come before the listener is closed."""
-        with suppress(BlockingIOError):
+        with suppress(OSError):  # nothing waits, or there is no file descriptor for it
             while True:
                 connection, _ = self._listening_socket.accept()
                 connection.setblocking(False)

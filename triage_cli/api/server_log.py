@@ -3,19 +3,27 @@
 import json
 import logging
 import re
+import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import Message, Scope, Send
 
+from triage_cli.api.log_writer import LogWriter
 from triage_cli.domain import ids, times
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 HTTP_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 RESPONSE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"}
+
+# Loggers of others that may write while a server runs.
+OTHERS_LOGS = ("uvicorn", "asyncio", "concurrent.futures", "py.warnings")
+SELDOM_SECONDS = 10.0
 
 access_log = logging.getLogger("triage.access")
 error_log = logging.getLogger("triage.errors")
@@ -73,6 +81,23 @@ class RequestLog:
         access_log.info(json.dumps(log_line))  # in ASCII, so that no path hides anything from whoever reads the log
 
 
+class SeldomLog:
+    """Logs errors that may come by the thousand: each message once in a while, with how often it came meanwhile."""
+
+    def __init__(self) -> None:
+        self._logged: dict[str, tuple[float, int]] = {}
+
+    def error(self, message: str, error: BaseException | None = None) -> None:
+        """Log an error, unless its message was logged a moment ago."""
+        logged_at, left_out = self._logged.get(message, (float("-inf"), 0))
+        if time.monotonic() - logged_at < SELDOM_SECONDS:
+            self._logged[message] = (logged_at, left_out + 1)
+            return
+        self._logged[message] = (time.monotonic(), 0)
+        again = f" (and {left_out} times since it was last logged)" if left_out else ""
+        error_log.error("%s%s", message, again, exc_info=error)
+
+
 class _JsonLineFormatter(logging.Formatter):
     """Formats a log record as one JSON line; of an error only class and place: its message may contain ticket text."""
 
@@ -84,6 +109,8 @@ class _JsonLineFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
+        if client := getattr(record, "client", None):
+            log_line["client"] = client
         error_class, error, trace = record.exc_info or (None, None, None)
         if error_class is not None and error is not None:
             log_line["error"] = error_class.__name__
@@ -91,12 +118,28 @@ class _JsonLineFormatter(logging.Formatter):
         return json.dumps(log_line)
 
 
-def log_to(stream: TextIO | None) -> None:
-    """Write the access and error logs to a stream as JSON lines; without one, errors go to stderr."""
-    log_handler = logging.StreamHandler(stream)
-    log_handler.setFormatter(_JsonLineFormatter())
-    for logger in (access_log, error_log, logging.getLogger("uvicorn")):
-        logger.handlers = [log_handler]
-        level = logging.WARNING if logger.name == "uvicorn" else logging.INFO
-        logger.setLevel(logging.CRITICAL if stream is None and logger is access_log else level)
+@contextmanager
+def written_log(stream: TextIO, *, quiet: bool) -> Iterator[None]:
+    """Write the access and error logs to a stream as JSON lines while the block runs; if quiet, warnings and errors."""
+    log_writer = LogWriter(stream, _left_out_line)
+    log_writer.setFormatter(_JsonLineFormatter())
+    for logger in (access_log, error_log, *map(logging.getLogger, OTHERS_LOGS)):
+        logger.handlers = [log_writer]
+        logger.setLevel(logging.WARNING if quiet or logger.name in OTHERS_LOGS else logging.INFO)
         logger.propagate = False
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _log_end_of_thread
+    try:
+        yield
+    finally:
+        log_writer.flush()
+
+
+def _left_out_line(number: int) -> str:
+    message = f"{number} lines of this log were left out, because nobody read it"
+    return json.dumps({"time": times.now(), "level": "warning", "message": message})
+
+
+def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
+    name = ended.thread.name if ended.thread else "?"
+    error_log.error("the thread %s ended by an error", name, exc_info=ended.exc_value)

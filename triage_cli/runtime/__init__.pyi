@@ -60,6 +60,7 @@ from triage_cli.runtime.process import place as place
 from triage_cli.runtime.rate_limit import RateLimiter as RateLimiter
 from triage_cli.runtime.rate_limit import TokenBucket as TokenBucket
 from triage_cli.runtime.resource_exhaustion import lack_of as lack_of
+from triage_cli.runtime.resource_exhaustion import take_all_files as take_all_files
 from triage_cli.runtime.retry import FOREVER as FOREVER
 from triage_cli.runtime.retry import SECONDARY as SECONDARY
 from triage_cli.runtime.retry import Retries as Retries

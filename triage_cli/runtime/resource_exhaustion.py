@@ -59,6 +59,15 @@ def _has_memory() -> bool:
     return True
 
 
+def take_all_files() -> None:
+    """Raise the number of files that this process may have open to the most that it may raise it to."""
+    import resource
+
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # a sandbox forbids it, or the system takes no such number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def lack_of_files() -> ExhaustedError | None:
     """Return the lack of file descriptors if almost no file can be opened now, None if some can."""
     descriptors: list[int] = []

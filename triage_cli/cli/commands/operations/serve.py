@@ -1,20 +1,26 @@
 """`triage serve`: serves the HTTP API, and sends deliveries that fall due."""
 
 import gc
+import logging
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages
+from triage_cli.cli import messages, terminal
 from triage_cli.cli.command import local_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import UsageError
-from triage_cli.runtime import is_loopback, with_extra
+from triage_cli.runtime import is_loopback, take_all_files, with_extra
+
+if TYPE_CHECKING:  # an annotation is no reason to import FastAPI
+    from triage_cli.api import ServerSettings
 
 ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
@@ -57,44 +63,67 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
-    from triage_cli.api import SOCKET_FD_ENV, WorkerProcesses, follow_parent
+    from triage_cli.api import SOCKET_FD_ENV, written_log
     from triage_cli.api import server as api_server
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
     wiring.destinations.check_templates(session.config)
+    take_all_files()
     gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
     # Of the process that started this one.
     inherited_fd = int(os.environ[SOCKET_FD_ENV]) if SOCKET_FD_ENV in os.environ else None
     settings = api_server.ServerSettings(
         host, port, ssl_certfile, ssl_keyfile, behind_proxy, inherited_fd, root_path.rstrip("/"), keep_alive, drain
     )
-    if workers > 1 and inherited_fd is None:
-        listening_socket = api_server.open_socket(host, port)
+    with written_log(sys.stderr, quiet=session.quiet):
+        return _served(session, settings, workers)
+
+
+def _served(session: CommandContext, settings: "ServerSettings", workers: int) -> int:
+    """Serve until a signal comes; return the exit code."""
+    from triage_cli.api import WorkerProcesses, follow_parent
+    from triage_cli.api import server as api_server
+
+    tell = partial(_tell, session)
+    if workers > 1 and settings.fd is None:
+        listening_socket = api_server.open_socket(settings.host, settings.port)
         worker_processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)
         session.stopper.watch(worker_processes.stop)
-        serving_url = api_server.url_of(listening_socket, is_tls=ssl_certfile is not None)
+        serving_url = api_server.url_of(listening_socket, is_tls=settings.certificate is not None)
         _warn_at_start(session)
-        session.say(f"serving {serving_url}, by {workers} processes, described at {serving_url}/docs; Ctrl-C ends it")
+        tell(f"serving {serving_url}, by {workers} processes, described at {serving_url}/docs; Ctrl-C ends it")
         return worker_processes.serve_until_stopped()
-    server_log = None if session.quiet else sys.stderr
-    http_server = api_server.listening_server(session.config, settings, session.say, log=server_log)
+    http_server = api_server.listening_server(session.config, settings, tell)
     session.stopper.watch(http_server.stop)
-    if inherited_fd is None:
+    if settings.fd is None:
         _warn_at_start(session)
-        session.say(f"serving {http_server.url}, described at {http_server.url}/docs; Ctrl-C ends it")
+        tell(f"serving {http_server.url}, described at {http_server.url}/docs; Ctrl-C ends it")
     else:
         follow_parent(http_server.begun, http_server.stop)
     http_server.serve_until_stopped()
     return 0
 
 
+def _tell(session: CommandContext, text: str) -> None:
+    """Tell a person at a terminal, else the log, which is JSON to the last line."""
+    from triage_cli.api import error_log
+
+    is_warning = text.startswith("warning: ")
+    if not terminal.is_terminal(sys.stderr):
+        error_log.log(logging.WARNING if is_warning else logging.INFO, "%s", as_typed(text.removeprefix("warning: ")))
+    elif is_warning:
+        messages.say(text)
+    else:
+        session.say(text)
+
+
 def _warn_at_start(session: CommandContext) -> None:
     """Warn at the start of a server about destinations that get nothing, and note if there is no API key."""
     for name in session.config.destinations:
         for warning in wiring.destination_diagnostics.destination_warnings(session.config, name):
-            messages.say(f"warning: {warning}")
+            _tell(session, f"warning: {warning}")
     store = wiring.stores.open_store(session.config)
     if session.config.oidc is None and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
-        session.say("note: there is no key yet; triage keys create NAME --role agent makes one")
+        _tell(session, "note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()
