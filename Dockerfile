@@ -7,9 +7,11 @@ RUN python -m venv /opt/triage
 # Dependencies first: this layer is built anew only where the lock changes.
 COPY requirements-server.lock /build/
 RUN /opt/triage/bin/pip install --no-cache-dir --no-deps --require-hashes -r /build/requirements-server.lock
-COPY pyproject.toml README.md LICENSE NOTICE config.example.yaml /build/
+COPY pyproject.toml hatch_build.py README.md LICENSE NOTICE config.example.yaml /build/
 COPY triage_cli /build/triage_cli
-RUN /opt/triage/bin/pip install --no-cache-dir --no-deps /build
+# What `triage --version` names: --build-arg COMMIT=$(git rev-parse --short=12 HEAD)
+ARG COMMIT=
+RUN TRIAGE_COMMIT=$COMMIT /opt/triage/bin/pip install --no-cache-dir --no-deps /build
 
 FROM ${BASE}
 RUN useradd --create-home --uid 10001 triage && install -d -o triage -m 0700 /data

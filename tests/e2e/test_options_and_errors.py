@@ -194,4 +194,4 @@ def test_each_command_has_help(cli: Cli, command: str) -> None:
 
 def test_version(cli: Cli) -> None:
     done = cli("--version")
-    assert re.fullmatch(r"triage \d+\.\d+\.\d+\n", done.stdout)
+    assert re.fullmatch(r"triage \d+\.\d+\.\d+( \(commit [0-9a-f]{12}(-dirty)?\))?\n", done.stdout)

@@ -21,6 +21,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.pg_server import PgServer, sql
 from triage_cli import __version__
+from triage_cli.runtime import build_commit
 from triage_cli.stores import WRITE_ROOM
 
 LINE = re.compile(r'[a-z_]+(\{([a-z]+="([^"\\\n]|\\.)*",?)+\})? [0-9.eE+-]+')
@@ -72,7 +73,7 @@ def test_numbers_are_in_prometheus_format(fitted: Cli) -> None:
             'triage_database_answer_failures{classifier="local"} 0.0', "triage_http_requests_in_flight 1.0",
             'triage_classify_seconds_count{classifier="local"} 1.0', 'triage_http_responses_total{status="201"} 2.0',
             'triage_http_request_duration_seconds_count{method="POST",route="/tickets/{ticket_id}/route"} 1.0',
-            f'triage_build_info{{version="{__version__}"}} 1.0',
+            f'triage_build_info{{commit="{build_commit() or ""}",version="{__version__}"}} 1.0',
         ):  # fmt: skip
             assert metrics in lines
         waited = next(line for line in lines if line.startswith("triage_database_oldest_new_seconds "))

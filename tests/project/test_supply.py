@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from triage_cli.config import preset_names
+from triage_cli.runtime import build
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "triage_cli").rglob("*.py"))
@@ -84,9 +85,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     context = tmp_path_factory.mktemp("context")
     for path in (ROOT / name for name in _copied_to_image()):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, context / path.name)
-    build = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+    build_command = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
     done = subprocess.run(
-        [sys.executable, "-c", build, str(folder)], cwd=context, capture_output=True, text=True, check=False
+        [sys.executable, "-c", build_command, str(folder)], cwd=context, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return folder / done.stdout.split()[-1]
@@ -105,6 +106,38 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
     packed = {name for name in names if name.startswith("triage_cli/") and name.endswith(".py")}
     assert packed == {str(path.relative_to(ROOT)) for path in SOURCES}
+
+
+def test_a_wheel_and_a_clone_name_their_commit(tmp_path: Path) -> None:
+    """So that two builds of one version can be told apart; a copy without its repository names none."""
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "NOTICE", "config.example.yaml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    package = tmp_path / "triage_cli"
+    for name in ("__init__.py", "runtime/__init__.py", "runtime/build.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "triage_cli" / name, package / name)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.com"]
+
+    def run(*words: str, **env: str) -> str:
+        done = subprocess.run(words, cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    def built(**env: str) -> str | None:
+        command = "from hatchling.build import build_wheel; import sys; print(build_wheel(sys.argv[1]))"
+        wheel = run(sys.executable, "-c", command, str(tmp_path / "dist"), **env).split()[-1]
+        with zipfile.ZipFile(tmp_path / "dist" / wheel) as packed:
+            found = [packed.read(name).decode().strip() for name in packed.namelist() if name.endswith("/commit.txt")]
+        return found[0] if found else None
+
+    assert (build.commit_of(tmp_path), built(), built(TRIAGE_COMMIT="1234abc")) == (None, None, "1234abc")
+    (tmp_path / ".gitignore").write_text("dist\n__pycache__\n")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        run(*git, *words)
+    commit = run(*git, "rev-parse", "--short=12", "HEAD")
+    assert (build.commit_of(tmp_path), built()) == (commit, commit)
+    assert build.commit_of(package) is None, "it is no repository's own folder"
+    (tmp_path / "README.md").write_text("changed")
+    assert (build.commit_of(tmp_path), built()) == (f"{commit}-dirty",) * 2
 
 
 def test_what_the_tour_leaves_in_a_clone_is_neither_committed_nor_packed(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from prometheus_client.registry import Collector
 from triage_cli import __version__
 from triage_cli.api.worker_processes import METRICS_FOLDER_ENV
 from triage_cli.domain import STATUSES, Gauges
+from triage_cli.runtime import build_commit
 
 DURATION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 DATABASE_WIDE = "of the whole database, the same at each server: take max without(instance)"
@@ -86,12 +87,17 @@ class Metrics:
 
 
 class BuildInfo(Collector):
-    """The version as a label: a gauge of prometheus-client would be one of each process that ever was."""
+    """The version and the commit as labels: a gauge of prometheus-client would be one of each process that ever was."""
+
+    def __init__(self) -> None:
+        self._commit = build_commit() or ""
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metric, which is always 1."""
-        build = GaugeMetricFamily("triage_build_info", "The version, as a label.", labels=["version"])
-        build.add_metric([__version__], 1)
+        build = GaugeMetricFamily(
+            "triage_build_info", "The version, and the commit if it is known, as labels.", labels=["version", "commit"]
+        )
+        build.add_metric([__version__, self._commit], 1)
         yield build
 
 

@@ -157,7 +157,10 @@ def _typed_command(args: Sequence[str]) -> str | None:
 
 def _show_version(asked: bool) -> None:
     if asked:
-        print(f"triage {__version__}")  # noqa: T201 - this is the data asked for
+        from triage_cli.runtime import build_commit
+
+        build = f" (commit {known})" if (known := build_commit()) else ""
+        print(f"triage {__version__}{build}")  # noqa: T201 - this is the data asked for
         raise typer.Exit
 
 

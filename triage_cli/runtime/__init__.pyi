@@ -7,6 +7,7 @@ from triage_cli.runtime.budget import Budget as Budget
 from triage_cli.runtime.budget import BudgetLimits as BudgetLimits
 from triage_cli.runtime.budget import Grant as Grant
 from triage_cli.runtime.budget import number_that_fits as number_that_fits
+from triage_cli.runtime.build import build_commit as build_commit
 from triage_cli.runtime.certificates import trust as trust
 from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
@@ -76,6 +77,7 @@ from triage_cli.runtime.unreachable import host_of as host_of
 from triage_cli.runtime.unreachable import reason as reason
 
 from . import async_bridge as async_bridge
+from . import build as build
 from . import mail_connections as mail_connections
 from . import occurrence_counter as occurrence_counter
 from . import resource_exhaustion as resource_exhaustion
