@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import rows
-from tests.support.http_stub import HttpStub
+from tests.support.http_stub import Got, HttpStub, Reply
 from tests.support.vendor_lists import CHANGES, MERGED, NUMBER, SIZE, VENDORS, changed, source_of
 from triage_cli.config import SOURCE_PRESETS as PRESETS
 from triage_cli.config import load_preset, preset_names
@@ -89,3 +89,26 @@ def test_a_ticket_that_was_merged_in_zammad_keeps_its_text(cli: Cli) -> None:
 def test_a_preset_names_the_pages_it_was_made_from(path: Path) -> None:
     preset = load_preset(path.stem, PRESETS).value
     assert [node.value for node in preset["source"].value if not node.value.startswith("https://")] == []
+
+
+@pytest.mark.slow
+def test_what_changes_during_a_pull_hides_no_other_ticket(cli: Cli, vendor: tuple[str, HttpStub]) -> None:
+    """It moves to the end, and the first of the next page onto the page that was read; tokens may count, too."""
+    name, stub = vendor
+    configure(cli, name, stub)
+    answer, moves = stub.answer, iter((0, 1, 2))
+
+    def moving(got: Got) -> Reply:
+        if len(stub.got) > 1 and "articles" not in got.path and (oldest := next(moves, None)) is not None:
+            CHANGES[oldest] = changed(NUMBER) + 60 * (oldest + 1)
+        return answer(got)
+
+    stub.answer = moving
+    try:
+        assert cli("pull", "-q", "--limit", "1").returncode == 0
+        assert cli("pull", "-q").returncode == 0
+    finally:
+        CHANGES.clear()
+    of = VENDORS[name]
+    stored = rows(cli.db, "select external_id from tickets order by external_id")
+    assert stored == sorted((of.external_id.format(n=n),) for n in of.taken)

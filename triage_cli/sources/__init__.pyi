@@ -5,6 +5,7 @@ from triage_cli.sources.imap import ImapLogin as ImapLogin
 from triage_cli.sources.imap import ImapSource as ImapSource
 from triage_cli.sources.imap import imap_day as imap_day
 from triage_cli.sources.imap import quoted as quoted
+from triage_cli.sources.items import ItemReader as ItemReader
 from triage_cli.sources.pagination import Page as Page
 from triage_cli.sources.pagination import PageRequests as PageRequests
 from triage_cli.sources.pagination import Walk as Walk
@@ -15,3 +16,4 @@ from triage_cli.sources.read_items import MOST_IDLE_PAGES as MOST_IDLE_PAGES
 from triage_cli.sources.singer import SingerSource as SingerSource
 
 from . import imap as imap
+from . import read_items as read_items

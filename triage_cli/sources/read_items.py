@@ -10,6 +10,8 @@ from triage_cli.sources.items import ItemReader
 
 # The most pages in a row without a new item, after which a list that still names a next page is taken to have no end.
 MOST_IDLE_PAGES = 100
+# The most items that are known at a time, of lists that are read from page to page; of more, the earlier are forgotten.
+MOST_KNOWN = 50_000
 # How often pages of one time are read at most: while tickets leave them, others move from page to page.
 MOST_PASSES = 3
 
@@ -25,8 +27,10 @@ class ReadItems:
         self._before: dict[str, bytes] = {}  # in the stretch before that
         self._last_pass: dict[str, bytes] | None = None  # the same stretch, where it was read before
         self._passes = 1
-        self._places: set[object] = set()  # of the pages since the list was last begun, or what they held
-        self._page_digests: tuple[bytes, ...] = ()
+        self._places: set[object] = set()  # of the pages since the list was last begun
+        self._pages: set[bytes] = set()  # digests of these pages
+        self._is_page_repeated = self._is_page_empty = False
+        self._has_forgotten = False
         self.is_page_known = False  # whether the last page held an item of the stretch before
         self._idle_pages = 0
 
@@ -37,8 +41,13 @@ class ReadItems:
         is_unread = [all(each.get(key) != digest for each in earlier) for key, digest in digests]
         known = [self._now] if self._last_pass is not None else [self._now, self._before]
         has_new = any(all(key not in each for each in known) for key, _ in digests)
-        self._idle_pages = 0 if has_new else self._idle_pages + 1
-        self._page_digests = tuple(digest for _, digest in digests)
+        page_digest = blake2b(b"".join(digest for _, digest in digests), digest_size=16).digest()
+        self._is_page_repeated, self._is_page_empty = page_digest in self._pages, not digests
+        self._pages.add(page_digest)
+        self._idle_pages = 0 if has_new and not self._is_page_repeated else self._idle_pages + 1
+        if len(self._now) > MOST_KNOWN:
+            self._now.clear()
+            self._has_forgotten = True
         self.is_page_known = any(key in self._before for key, _ in digests)
         self._now.update(digests)
         return is_unread
@@ -46,8 +55,7 @@ class ReadItems:
     def check_goes_on(self, place: object, next_place: object) -> None:
         """Raise `UsageError` if the list would never end: a page comes again, or nothing new for many pages."""
         if self._is_numbered:
-            is_repeated = bool(self._page_digests) and self._page_digests in self._places
-            self._places.add(self._page_digests)
+            is_repeated = self._is_page_repeated and not self._is_page_empty
         else:
             self._places.add(place)
             is_repeated = next_place in self._places
@@ -62,7 +70,7 @@ class ReadItems:
 
         They are if nothing has left them between two passes: else others have moved onto a page that was already read.
         """
-        if self._passes >= MOST_PASSES:
+        if self._passes >= MOST_PASSES or self._has_forgotten:
             return True
         last_pass = self._last_pass
         return last_pass is not None and all(self._now.get(key) == digest for key, digest in last_pass.items())
@@ -70,12 +78,15 @@ class ReadItems:
     def begin_next(self) -> None:
         """Begin at a later time of the list."""
         self._before, self._now, self._last_pass, self._passes = self._now, {}, None, 1
+        self._has_forgotten = False
         self._places.clear()
+        self._pages.clear()
 
     def begin_again(self) -> None:
         """Begin another pass through the same pages."""
         self._last_pass, self._now, self._passes = self._now, {}, self._passes + 1
         self._places.clear()
+        self._pages.clear()
         self._idle_pages = 0
 
     def _digest(self, item: Any) -> tuple[str, bytes]:
