@@ -14,7 +14,7 @@ from tests.support.world import World
 from triage_cli.client import Address, RemoteTriage, remote_triage
 from triage_cli.domain import SORTS, Change, Delivery, Selection, StatsQuery, Ticket
 from triage_cli.ports import Triage
-from triage_cli.service import review_order
+from triage_cli.service import ticket_lookup
 from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
 
 DAYS = ("2026-01-01T08:00:00.000Z", "2026-01-02T08:00:00.000Z")
@@ -139,7 +139,7 @@ def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(
 def test_the_order_of_review_goes_on_after_the_least_sure(
     make: Make, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(review_order, "WINDOW", 2)
+    monkeypatch.setattr(ticket_lookup, "WINDOW", 2)
     monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 3)
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5

@@ -289,14 +289,14 @@ def _calls() -> list[tuple[str, str, str]]:
 
 
 def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
-    assert set(calls("Budget")) == {"service/run_context.py", "service/insight/plan_comparison.py"}, (
+    assert set(calls("Budget")) == {"service/runs.py", "service/insight/plan_comparison.py"}, (
         "a plan's is of nothing asked"
     )
-    assert set(calls("Budget.free")) == {"service/run_context.py", "wiring/classifier_diagnostics.py"}
+    assert set(calls("Budget.free")) == {"service/runs.py", "wiring/classifier_diagnostics.py"}
     opened = calls(".open_budget")
     assert set(opened) == {
-        "service/local_consultation.py",
-        "service/learning/evaluation_run.py",
+        "service/consultation.py",
+        "service/learning/evaluation.py",
         "service/services.py",
         "wiring/classifier_diagnostics.py",
         "wiring/plan.py",

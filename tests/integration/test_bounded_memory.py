@@ -12,7 +12,7 @@ from tests.support.read_tables import read
 from tests.support.stored_tickets import a_run, a_ticket, ended, filled
 from tests.support.world import World
 from triage_cli.domain import BYTES, CHUNK, OutgoingDelivery, Rejected, Selection, TicketDraft, bounded
-from triage_cli.service import dispatcher
+from triage_cli.service import queue
 from triage_cli.stores import SqliteStore
 
 MB = 1 << 20
@@ -107,20 +107,20 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     outgoing, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
-    number = dispatcher.QUEUE_BYTES // MB
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    number = queue.QUEUE_BYTES // MB
     post.put([outgoing] * (number - 1))
     assert (post.full, post.room("a") > 0) == (False, True)
     post.put([outgoing])
     assert (post.full, post.room("a")) == (True, 0)
-    now = dispatcher.STUCK_SECONDS + 1
+    now = queue.STUCK_SECONDS + 1
     assert not post.full
-    post.put([outgoing] * (dispatcher.STUCK_QUEUE_BYTES // MB - number))
+    post.put([outgoing] * (queue.STUCK_QUEUE_BYTES // MB - number))
     assert post.full
     now = 0.0
     while post.open:
         post.collect()
-    assert (post.full, post.room("a")) == (False, dispatcher.QUEUE_LIMIT)
+    assert (post.full, post.room("a")) == (False, queue.QUEUE_LIMIT)
 
 
 def test_an_import_of_long_rows_takes_no_more_memory_than_others(tmp_path: Path) -> None:

@@ -49,15 +49,8 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.runtime import StopControl, bridge
-from triage_cli.service import (
-    AttemptRecorder,
-    RetryPolicy,
-    RunContext,
-    delivery_run,
-    destination_breakers,
-    dispatcher,
-    route_run,
-)
+from triage_cli.service import AttemptRecorder, RetryPolicy, RunContext, queue
+from triage_cli.service import run as delivery_run
 
 
 def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three: dict[str, FakeDestination]) -> None:
@@ -65,18 +58,18 @@ def test_one_dead_among_three_takes_nothing_from_the_others(world: World, three:
     statuses = Counter(run(world, 3000))
     assert statuses == {"routed": 2000, "routing": 1000}
     assert len(three["a"].got) == len(three["c"].got) == 1000
-    handed = destination_breakers.FAILURES + 2 * three["b"].workers
+    handed = queue.FAILURES + 2 * three["b"].workers
     assert len(three["b"].got) <= handed, "left alone once it had failed ten times in a row"
 
 
 def test_one_that_hangs_does_not_stop_the_others(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "STUCK_SECONDS", 0.05)
+    monkeypatch.setattr(queue, "STUCK_SECONDS", 0.05)
     three["b"].hangs = True
     triage = world.triage()
     seen: Counter[str] = Counter()
-    number = 6 * dispatcher.QUEUE_LIMIT  # a third is for the one that hangs: twice what its queue holds
+    number = 6 * queue.QUEUE_LIMIT  # a third is for the one that hangs: twice what its queue holds
     for outcome in triage.run(drafts(number), ClassifyPlan()):
         seen[outcome.value.ticket.status if outcome.value else ""] += 1
         if seen["routed"] == 2 * number // 3:
@@ -103,7 +96,7 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
         first, *later = [
             Outcome(0, Action.ROUTING, Routed(ticket, failures=failed(error)), error, ticket) for error in errors
         ]
-        [last] = route_run.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
+        [last] = delivery_run.last_outcome_per_ticket(world.store, [first], lambda _ids: later)
         return last.error
 
     assert reported(downs["b"], None) is downs["b"], "what was accepted after it hides no failure"
@@ -666,7 +659,7 @@ def test_show_lists_failed_attempts_with_status_time_and_error(cli: Cli, receive
 def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
     world: World, three: dict[str, FakeDestination], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(queue, "STUCK_SECONDS", 0.0)
     three["a"].hangs = True
     triage, seen = world.triage(), 0
     for outcome in triage.run(drafts(600), ClassifyPlan()):
@@ -692,18 +685,18 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     (ticket,) = world.store.find(Selection())
     (found,) = world.store.deliveries([ticket.ticket_id]).values()
     outgoing, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
-    post.put([outgoing] * dispatcher.QUEUE_LIMIT)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post.put([outgoing] * queue.QUEUE_LIMIT)
     assert post.full
-    now = dispatcher.STUCK_SECONDS + 1
+    now = queue.STUCK_SECONDS + 1
     assert not post.full
-    post.put([outgoing] * (dispatcher.STUCK_QUEUE_LIMIT - dispatcher.QUEUE_LIMIT))
+    post.put([outgoing] * (queue.STUCK_QUEUE_LIMIT - queue.QUEUE_LIMIT))
     assert post.full
 
 
 def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dict[str, FakeDestination]) -> None:
     now = 0.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     run(world, 90)
     found = [
         d
@@ -717,7 +710,7 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     while post.open:
         post.collect()
     three["a"].got.clear()
-    now = destination_breakers.PAUSE + 1
+    now = queue.PAUSE + 1
     post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
@@ -738,7 +731,7 @@ LIMITED = DeliveryError("slow down", status=429, retry_after=1.0, limited=True)
 def test_a_limit_by_the_minute_is_waited_for(world: World, three: dict[str, FakeDestination]) -> None:
     """As of Zendesk and GitHub: else a night's labels end with the first minute's."""
     now = 0.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     passed = Counter[float]()
 
     def answer(_: OutgoingDelivery) -> DeliveryError | None:
@@ -758,7 +751,7 @@ def test_a_limit_by_the_minute_is_waited_for(world: World, three: dict[str, Fake
 
 
 def test_a_rate_limit_is_a_failure_for_who_does_not_wait(world: World, three: dict[str, FakeDestination]) -> None:
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
     post.waits = False
     three["a"]._answer = lambda _: LIMITED
     post.put(owed_to(world, three["a"], 12))
@@ -771,7 +764,7 @@ def test_after_a_rate_limit_the_others_wait_instead_of_being_refused_too(
 ) -> None:
     """As of a chat that takes a burst of 25 messages, and then one a second."""
     now, room = 0.0, 25.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     owed = owed_to(world, three["a"], 60)
 
     def answer(_: OutgoingDelivery) -> DeliveryError | None:
@@ -802,7 +795,7 @@ def test_after_a_rate_limit_the_others_wait_instead_of_being_refused_too(
 
 def test_a_rate_limit_without_an_end_is_a_failure(world: World, three: dict[str, FakeDestination]) -> None:
     now = 0.0
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: now)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     owed = owed_to(world, three["a"], 12)
     three["a"]._answer = lambda _: LIMITED
     post.put(owed)
@@ -814,7 +807,7 @@ def test_a_rate_limit_without_an_end_is_a_failure(world: World, three: dict[str,
 
 
 def test_a_rate_limit_that_asks_for_a_long_wait_is_a_failure(world: World, three: dict[str, FakeDestination]) -> None:
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
     three["a"]._answer = lambda _: DeliveryError("come back later", status=429, retry_after=61.0, limited=True)
     post.put(owed_to(world, three["a"], 12))
     while not post.paused():
@@ -824,7 +817,7 @@ def test_a_rate_limit_that_asks_for_a_long_wait_is_a_failure(world: World, three
 def test_what_a_rate_limit_holds_up_is_let_go_once_told_to_stop(
     world: World, three: dict[str, FakeDestination]
 ) -> None:
-    post = dispatcher.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
+    post = queue.Dispatcher(lambda _: three["a"], clock=lambda: 0.0)
     owed = owed_to(world, three["a"], 5)
     three["a"]._answer = lambda _: LIMITED
     post.put(owed[:1])
@@ -948,7 +941,7 @@ def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
         working.put("desk", ticket_id)
         expected = "routing" if name % 3 == 1 else "routed"
         until(lambda: status(world, ticket_id) == expected, "what came later")  # noqa: B023 - called here only
-    assert len(three["b"].got) <= destination_breakers.FAILURES + 2 * three["b"].workers
+    assert len(three["b"].got) <= queue.FAILURES + 2 * three["b"].workers
 
 
 def test_a_mistaken_destination_holds_up_nothing_in_the_background(
@@ -959,7 +952,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
             raise ConfigError("b needs a secret")
         return three[name]
 
-    for module in (background, destination_breakers):
+    for module in (background, queue):
         monkeypatch.setattr(module, "PAUSE", 3600.0)
     monkeypatch.setattr(background, "LOOK", 0.02)
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
@@ -1104,14 +1097,12 @@ def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
     three["a"].got.clear()
-    number = 3 * destination_breakers.FAILURES
-    three["a"]._answer = lambda _: (
-        None if next(nth) % destination_breakers.FAILURES == 0 else DeliveryError("down", status=503)
-    )
+    number = 3 * queue.FAILURES
+    three["a"]._answer = lambda _: None if next(nth) % queue.FAILURES == 0 else DeliveryError("down", status=503)
     nth, parked = itertools.count(1), list[OutgoingDelivery]()
-    post = dispatcher.Dispatcher(lambda _: three["a"])
+    post = queue.Dispatcher(lambda _: three["a"])
     post.put([OutgoingDelivery(delivery, ticket)] * number)
     while post.open:
         parked += [outgoing for arrived in post.collect() for outgoing in arrived.parked]
     assert (len(three["a"].got), parked) == (number, [])
-    assert post.room("a") == dispatcher.QUEUE_LIMIT
+    assert post.room("a") == queue.QUEUE_LIMIT

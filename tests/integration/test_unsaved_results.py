@@ -205,7 +205,7 @@ def test_a_lease_that_cannot_be_renewed_ends_no_attempt(
         raise UnavailableError("the database cannot be reached")
 
     outlet.hangs = True
-    monkeypatch.setattr("triage_cli.service.run_context.RENEW", 0.0)
+    monkeypatch.setattr("triage_cli.service.runs.RENEW", 0.0)
     monkeypatch.setattr(world.store, "renew", failing)
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(process, singles)

@@ -1,10 +1,13 @@
-"""Port of the use cases, which the command line, the API and agents call: in this process or on another instance."""
+"""Ports of the use cases, which the command line, the API and agents call: in this process or on another instance."""
 
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from triage_cli.domain import (
+    AgentSuggestion,
+    AgentSuggestionDraft,
     Category,
+    CategoryProfile,
     ClassifyPlan,
     Decided,
     EventQuery,
@@ -17,11 +20,14 @@ from triage_cli.domain import (
     Rejected,
     Routed,
     RoutePlan,
+    RoutePreview,
     Run,
     Selection,
     Stats,
     StatsGroup,
     StatsQuery,
+    TextAnswer,
+    TextQuestion,
     Ticket,
     TicketDraft,
     VerdictDraft,
@@ -108,3 +114,27 @@ class Triage(Protocol):
 
     def stop(self) -> None:
         """A `Triage` stops taking new work; what is in flight is completed and saved."""
+
+
+class Consultation(Protocol):
+    """Port of questions about what would happen, to this process or another instance; no answer changes a ticket."""
+
+    @property
+    def spent(self) -> float:
+        """A `Consultation` knows what its answers have cost so far, in USD."""
+
+    def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
+        """A `Consultation` classifies a text without storing it; what that costs is booked on the budget."""
+
+    def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
+        """A `Consultation` previews where a ticket would be sent; with a category, as if a person had given that."""
+
+    def category_profiles(self) -> list[CategoryProfile]:
+        """A `Consultation` lists the categories with their thresholds and rules, in the order of the configuration."""
+
+    def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
+        """A `Consultation` records an agent's suggestion, once while the agent does not change it.
+
+        Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown category, a forgotten ticket, or one
+        for which too many agents suggest a category already.
+        """

@@ -1,23 +1,324 @@
-"""The callers of a server that wait at the same moment are a chunk, which one thread takes through a run's steps."""
+"""The callers of a server that wait at the same moment are a chunk, which one thread takes through a shared run."""
 
+import logging
 import queue
 import threading
-from collections.abc import Collection
-from contextlib import suppress
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple
 
 from triage_cli.domain import (
+    Action,
     ClassifyPlan,
     Decided,
     Outcome,
     Routed,
+    Run,
+    Selection,
     Ticket,
     TicketDraft,
     TriageError,
     UnavailableError,
+    compact,
+    ids,
+    times,
 )
-from triage_cli.runtime import lack_of
+from triage_cli.ports import Classifier
+from triage_cli.runtime import StopControl, lack_of
+from triage_cli.service import category_renames
+from triage_cli.service.decisions.category_check import Unchecked
+from triage_cli.service.decisions.recorder import DecisionRecorder
+from triage_cli.service.decisions.verdicts import Verdicts
+from triage_cli.service.delivery.run import DeliveryRun
+from triage_cli.service.intake.drafts import Intake, Posted
+from triage_cli.service.runs import TO_ROUTE, RunContext, Signature, request_id
 from triage_cli.service.services import Services
-from triage_cli.service.shared_run import Call, Processed, SharedRun
+
+# Of the run.
+KIND, COMMAND_LINE, ACTOR = "serve", "POST /tickets", "serve"
+# Seconds between two checks of the categories.
+CATEGORY_CHECK_SECONDS = 1.0
+# Recorders of classifiers that were asked before; a server opens a classifier anew when its model has changed.
+KEPT_RECORDERS = 3
+# How often a ticket is routed anew because another program changed it while that was decided.
+ROUTE_TRIES = 5
+
+errors = logging.getLogger("triage.errors")
+
+
+class Processed(NamedTuple):
+    """What the steps of a call did; None: not taken, or it needs a run. `stored` counts if there was a draft."""
+
+    stored: Outcome[Ticket]
+    classified: Outcome[Decided] | None = None
+    routed: Outcome[Routed] | None = None
+
+
+class Call:
+    """What one caller wants: a draft to be stored, or the id of a ticket, and the steps to take it through."""
+
+    def __init__(
+        self, actor: str, *, draft: TicketDraft | None = None, identity: str | None = None, ticket_id: str = "",
+        classifier: Classifier | None = None, force: bool = False, is_routed: bool = False,
+    ) -> None:  # fmt: skip
+        self.signature = Signature(actor, request_id.get())
+        self.draft, self.identity, self.ticket_id = draft, identity, ticket_id
+        self.classifier, self.force, self.is_routed = classifier, force, is_routed
+        self.ticket: Ticket | None = None  # as the last step has left it
+        self.route_tries = 0
+        self.stored: Outcome[Ticket] = Outcome(None, Action.UNCHANGED, None, None, draft)
+        self.classified: Outcome[Decided] | None = None
+        self._answer = Future[Processed]()
+
+    @property
+    def subject(self) -> object:
+        """Return what no two calls of a chunk share: the second is decided on what the first has done."""
+        if self.ticket_id or self.draft is None:
+            return self.ticket_id
+        if self.draft.external_id is not None:
+            return self.draft.source, self.draft.external_id
+        return self.identity or self
+
+    @property
+    def has_ended(self) -> bool:
+        """Return whether the caller has its answer."""
+        return self._answer.done()
+
+    def end(self, routed: Outcome[Routed] | None = None) -> None:
+        """Answer the caller with what was done."""
+        stored = self.stored
+        ticket = routed.value.ticket if routed and routed.value else self.ticket
+        if ticket is not None:
+            stored = stored._replace(value=ticket)
+        self._answer.set_result(Processed(stored, self.classified, routed))
+
+    def fail(self, error: Exception) -> None:
+        """Answer the caller with an error; one whose ticket is stored by now learns that from what was done."""
+        if self.has_ended:
+            return
+        if isinstance(error, TriageError) and self.stored.value and self.classified is None:
+            self.classified = Outcome(None, Action.FAILED, None, error, self.ticket)
+            self.end()
+        elif isinstance(error, TriageError) and self.stored.value:
+            self.end(Outcome(None, Action.ROUTING, None, error, self.ticket))
+        else:
+            self._answer.set_exception(error)
+
+    def wait(self) -> Processed:
+        """Return what was done. Raises the error that ended the call."""
+        return self._answer.result()
+
+
+class SharedRun:
+    """The run of one thread. It begins with the first step after storing, which needs no run.
+
+    Changes of one ticket are decided one after the other here, so only other programs can overtake them.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._store = services.store
+        self._labels = frozenset(category.name for category in services.categories)
+        self._intake = Intake(services.store, ACTOR, Verdicts(services.categories, ACTOR), None)
+        self._signatures: dict[str, Signature] = {}  # of the callers whose tickets are taken through steps, by ticket
+        self._recorders: dict[tuple[Classifier, bool], DecisionRecorder] = {}
+        self._category_check, self._category_check_until = Unchecked(), 0.0
+        self._delivery_run: DeliveryRun | None = None
+        self._sending: dict[str, Call] = {}  # those whose deliveries are being attempted, by ticket
+        self._counts: Counter[str] = Counter()
+        self._has_begun = self._has_ended = False
+        self.is_spent = False  # it is to take no more chunks
+
+    @property
+    def is_sending(self) -> bool:
+        """Return whether deliveries of callers are being attempted."""
+        return bool(self._sending)
+
+    def take(self, calls: Sequence[Call]) -> list[Call]:
+        """Take a chunk of calls through their steps, up to the first attempts at deliveries; return those to repeat."""
+        self._store_drafts([call for call in calls if call.draft is not None and call.ticket is None])
+        self._read_tickets([call for call in calls if call.ticket is None and not call.has_ended])
+        self._classify([call for call in calls if call.classifier and call.classified is None and not call.has_ended])
+        return self._route([call for call in calls if not call.has_ended])
+
+    def collect(self) -> None:
+        """Save the results of attempts that have ended, and answer the callers whose deliveries all have."""
+        if self._delivery_run is None or not self._sending:
+            return
+        try:
+            outcomes = self._delivery_run.finished()
+        except TriageError as error:
+            outcomes = self._delivery_run.abandon(error)
+            self.end()
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers who wait
+            self.end()
+            for call in self._sending.values():
+                call.fail(error)
+            self._sending.clear()
+            outcomes = []
+        for outcome in outcomes:
+            self._end_routed(self._sending.pop(outcome.ticket.ticket_id), outcome)
+
+    def rest(self) -> None:
+        """Close the destinations, and keep what the run holds."""
+        self._close_deliveries()
+        if self._has_begun:
+            self._context.heartbeat()
+
+    def stop_sending(self) -> None:
+        """Begin no more attempts at deliveries."""
+        if self._delivery_run is not None:
+            self._delivery_run.stop_sending()
+
+    def end(self) -> None:
+        """End the run, which frees what it holds; if that fails, the end of its lease does so."""
+        self.is_spent = True
+        self._close_deliveries()
+        if self._has_begun and not self._has_ended:
+            self._has_ended = True
+            counts = compact(dict(sorted(self._counts.items())))
+            with _logged_failure("the run of single tickets was not ended"):
+                self._store.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
+
+    # -- steps
+
+    @cached_property
+    def _context(self) -> RunContext:
+        run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
+        self._has_begun = True
+        rules = self._services.routing_map.rules
+        category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
+        return _PatientContext(self._store, run, StopControl(), self._signatures)
+
+    def _store_drafts(self, calls: Sequence[Call]) -> None:
+        if not calls:
+            return
+        posted = [Posted(call.draft, call.identity, call.signature) for call in calls if call.draft]
+        for call, stored in zip(calls, self._intake.posted(posted), strict=True):
+            call.stored = stored
+            ticket = stored.value
+            if stored.action != Action.CREATED or ticket is None or ticket.status != "new" or call.classifier is None:
+                call.end()
+            else:
+                self._sign(call, ticket)
+                self._counts[stored.action] += 1
+
+    def _read_tickets(self, calls: Sequence[Call]) -> None:
+        """Read the tickets of calls; a call ends whose ticket another run holds."""
+        calls_by_ticket = {call.ticket_id: call for call in calls}
+        if not calls:
+            return
+        claimed = self._store.claimed(list(calls_by_ticket))
+        for ticket in self._store.find(Selection(ids=tuple(calls_by_ticket))):
+            call = calls_by_ticket.pop(ticket.ticket_id)
+            self._sign(call, ticket)
+            if ticket.ticket_id in claimed:
+                if call.classifier:
+                    call.classified = Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
+                self._end(call)
+        for call in calls_by_ticket.values():
+            call.end()
+
+    def _sign(self, call: Call, ticket: Ticket) -> None:
+        call.ticket, call.ticket_id = ticket, ticket.ticket_id
+        self._signatures[ticket.ticket_id] = call.signature
+
+    def _classify(self, calls: Sequence[Call]) -> None:
+        calls_by_question: dict[tuple[Classifier, bool], dict[str, Call]] = {}
+        for call in calls:
+            if call.classifier:
+                calls_by_question.setdefault((call.classifier, call.force), {})[call.ticket_id] = call
+        for (classifier, force), asking in calls_by_question.items():
+            recorder = self._recorder(classifier, force=force)
+            earlier = [call.ticket for call in asking.values() if call.ticket and call.draft is None]
+            settled = recorder.settled(earlier) if earlier else {}
+            for ticket in earlier:
+                if action := settled.get(ticket.ticket_id):
+                    unasked = Outcome(None, action, Decided(ticket, None, False), None, ticket)
+                    self._end_classified(asking.pop(ticket.ticket_id), unasked)
+            tickets = [call.ticket for call in asking.values() if call.ticket]
+            for outcome in chain.from_iterable(recorder.decide([tickets]) if tickets else ()):
+                self._counts[outcome.action] += 1
+                self._end_classified(asking[outcome.ticket.ticket_id], outcome)
+
+    def _end_classified(self, call: Call, outcome: Outcome[Decided]) -> None:
+        """Note the outcome of a call's classification; the call ends unless its ticket is to be routed now."""
+        call.classified = outcome
+        call.ticket = outcome.value.ticket if outcome.value else call.ticket
+        if not call.is_routed or outcome.error or call.ticket is None or call.ticket.status not in TO_ROUTE:
+            self._end(call)
+
+    def _recorder(self, classifier: Classifier, *, force: bool) -> DecisionRecorder:
+        recorder = self._recorders.get((classifier, force))
+        if recorder is None:
+            recorder = DecisionRecorder(self._context, classifier, self._labels, force=force)
+            self._recorders = {(classifier, force): recorder, **dict(list(self._recorders.items())[:KEPT_RECORDERS])}
+        if time.monotonic() > self._category_check_until:
+            self._category_check = self._services.check()
+            self._category_check_until = time.monotonic() + CATEGORY_CHECK_SECONDS
+        recorder.check = self._category_check
+        return recorder
+
+    def _route(self, calls: Sequence[Call]) -> list[Call]:
+        """Decide where the tickets of calls go, and begin to send; return the calls whose tickets have changed."""
+        if not calls:
+            return []
+        calls_by_ticket = {call.ticket_id: call for call in calls}
+        if self._delivery_run is None:
+            self._delivery_run = DeliveryRun(self._context, self._services.routing_map)
+            self._delivery_run.wait_for_nothing()
+        else:
+            self._delivery_run.take_note_of_switched_off()
+        overtaken = []
+        for outcome in self._delivery_run.begin([call.ticket for call in calls if call.ticket]):
+            call = calls_by_ticket.pop(outcome.ticket.ticket_id)
+            if outcome.action == Action.HELD and call.route_tries < ROUTE_TRIES:
+                call.route_tries += 1
+                call.ticket = None
+                overtaken.append(call)
+            elif outcome.action == Action.ROUTING and outcome.value and outcome.value.ticket == call.ticket:
+                self._end(call)  # it has deliveries that are due, for a run of its own to send
+            else:
+                self._end_routed(call, outcome)
+        self._sending |= calls_by_ticket
+        return overtaken
+
+    def _end_routed(self, call: Call, outcome: Outcome[Routed]) -> None:
+        self._counts[outcome.action] += 1
+        self._end(call, outcome)
+
+    def _end(self, call: Call, routed: Outcome[Routed] | None = None) -> None:
+        self._signatures.pop(call.ticket_id, None)
+        call.end(routed)
+
+    def _close_deliveries(self) -> None:
+        if self._delivery_run is not None:
+            self._delivery_run.close()
+            self._delivery_run = None
+
+
+class _PatientContext(RunContext):
+    """The context of a run that goes on if its lease cannot be renewed, since that is tried again."""
+
+    def heartbeat(self) -> None:
+        """Renew the lease if that is due."""
+        with _logged_failure("the lease on deliveries was not renewed"):
+            super().heartbeat()
+
+
+@contextmanager
+def _logged_failure(what: str) -> Iterator[None]:
+    """Log a failure of the block that concerns no caller."""
+    try:
+        yield
+    except TriageError as error:
+        errors.warning("%s: %s", what, error.sentence())
+
 
 # Seconds without a caller after which the destinations are closed, with their connections.
 IDLE_SECONDS = 10.0

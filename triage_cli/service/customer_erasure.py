@@ -17,7 +17,7 @@ from triage_cli.domain import (
     is_agents,
     times,
 )
-from triage_cli.service.run_context import RunContext
+from triage_cli.service.runs import RunContext
 
 
 def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:

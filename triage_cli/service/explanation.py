@@ -23,7 +23,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.service import category_renames
-from triage_cli.service.delivery.routing_map import RoutingMap
+from triage_cli.service.delivery.routing import RoutingMap
 
 
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:

@@ -6,13 +6,11 @@ from typing import NamedTuple
 from triage_cli.domain import Category, ClassifyPlan, Nearness, Selection, UsageError
 from triage_cli.ports import Batcher, Classifier, Ranking, Store
 from triage_cli.service.batch.collect import BatchCollector, open_batch_collector
-from triage_cli.service.classification.category_check import Unchecked
-from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.intake.corrections import Corrections, FieldSetters, LostDeliveries
-from triage_cli.service.intake.filed_items import FiledItems, NearnessOf
-from triage_cli.service.run_context import RunContext
-from triage_cli.service.ticket_claimer import TO_CLASSIFY
+from triage_cli.service.decisions.category_check import Unchecked
+from triage_cli.service.decisions.recorder import DecisionRecorder
+from triage_cli.service.delivery.routing import RoutingMap
+from triage_cli.service.intake.corrections import Corrections, FieldSetters, FiledItems, LostDeliveries, NearnessOf
+from triage_cli.service.runs import TO_CLASSIFY, RunContext
 
 
 class Services(NamedTuple):

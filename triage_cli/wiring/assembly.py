@@ -15,14 +15,12 @@ from triage_cli.wiring import (
     database_maintenance,
     destination_diagnostics,
     destinations,
-    filing_places,
     learning_runs,
     sources,
     stores,
 )
-from triage_cli.wiring.classifier_pool import ClassifierPool
-from triage_cli.wiring.classifiers import Caller, only_loads, open_batcher, open_classifier
-from triage_cli.wiring.promised_thresholds import needed_confidence
+from triage_cli.wiring.classifiers import Caller, ClassifierPool, only_loads, open_batcher, open_classifier
+from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
@@ -34,7 +32,6 @@ __all__ = [
     "database_maintenance",
     "destination_diagnostics",
     "destinations",
-    "filing_places",
     "learning_runs",
     "remote",
     "services",
@@ -77,7 +74,7 @@ def services(
         store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check,
         classifier_pool, thresholds, partial(only_loads, config), ranked, partial(destinations.field_setters, config),
         partial(database_maintenance.delivered_before_restores, config),
-        nearness=partial(filing_places.nearness, config),
+        nearness=partial(destinations.nearness, config),
     )  # fmt: skip
 
 

@@ -10,8 +10,7 @@ from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
 from triage_cli.wiring.classifiers import Caller, encoder_of, open_classifier, open_llm_classifier, paid_steps
-from triage_cli.wiring.learned_models import suited, unsuited, with_copies
-from triage_cli.wiring.promised_thresholds import find_error_bounds
+from triage_cli.wiring.learned_models import find_error_bounds, suited, unsuited, with_copies
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 

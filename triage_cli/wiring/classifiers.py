@@ -1,7 +1,9 @@
-"""Creates the classifiers of the configuration: trained, calibrated and with their cache."""
+"""Creates the classifiers of the configuration: trained, calibrated and with their cache; a server keeps some open."""
 
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,10 +11,17 @@ from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import Classification, ClassifyPlan, ConfigError, Event, EventAction, UsageError, times
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
-from triage_cli.wiring.learned_models import suited, unsuited, version_name_of
-from triage_cli.wiring.stores import open_model_registry
+from triage_cli.wiring.learned_models import (
+    find_error_bounds,
+    record_error_bounds,
+    suited,
+    thresholds_of,
+    unsuited,
+    version_name_of,
+)
+from triage_cli.wiring.stores import open_model_registry, with_first_names
 
-if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
+if TYPE_CHECKING:
     from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Encoder, LLMClassifier, Model
     from triage_cli.runtime import RateLimiter
 
@@ -105,18 +114,17 @@ def _bounded(
     if spec.max_error is None:
         return None
     from triage_cli.classifiers import Bounded
-    from triage_cli.wiring import promised_thresholds
 
-    category_bounds = promised_thresholds.find_error_bounds(config, store, classifier.fingerprint, spec.max_error, tell)
+    category_bounds = find_error_bounds(config, store, classifier.fingerprint, spec.max_error, tell)
     if caller.warn is not None:
 
         def event(data: Mapping[str, object]) -> Event:
             return Event(EventAction.BOUNDED, None, caller.run_id, caller.actor, times.now(), data)
 
-        promised_thresholds.record_error_bounds(
+        record_error_bounds(
             open_model_registry(store), spec, classifier.fingerprint, category_bounds, event, caller.warn
         )
-    return Bounded(classifier, promised_thresholds.thresholds_of(category_bounds))
+    return Bounded(classifier, thresholds_of(category_bounds))
 
 
 def _calibrated(
@@ -285,3 +293,48 @@ def built_in(
         model = fitted_model.Model.from_bytes(weights)
     # Its labels are in the order of the categories, and may be their former names.
     return model._replace(labels=tuple(c.name for c in config.categories))
+
+
+# Seconds between two looks at whether another model, calibration or name of a category is in force.
+BASIS_CHECK_SECONDS = 1.0
+
+
+class _PooledClassifier(NamedTuple):
+    classifier: Classifier
+    basis: object  # what the classifier is made of
+    until: float
+
+
+class ClassifierPool:
+    """Opens each classifier once, and again when what it is made of has changed."""
+
+    def __init__(self, config: Config, store: Store, tell: Callable[[str], None] | None) -> None:
+        self._config = config
+        self._store = store
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._pool: dict[str, _PooledClassifier] = {}
+
+    def __call__(self, plan: ClassifyPlan) -> Classifier | None:
+        """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
+        name = plan.classifier or self._config.classifier
+        spec = self._config.classifiers.get(name)
+        if spec is None or spec.type != "local" or spec.max_error is not None:  # any label may change its thresholds
+            return None
+        with self._lock:
+            pooled = self._pool.get(name)
+            if pooled is None or time.monotonic() > pooled.until:
+                basis = self._basis()
+                if pooled is None or pooled.basis != basis:
+                    caller = Caller("", "", {}, waits=True)
+                    named_config = with_first_names(self._config, self._store)
+                    opened = open_classifier(named_config, self._store, ClassifyPlan(name), caller, self._tell)
+                else:
+                    opened = pooled.classifier
+                pooled = self._pool[name] = _PooledClassifier(opened, basis, time.monotonic() + BASIS_CHECK_SECONDS)
+            return pooled.classifier
+
+    def _basis(self) -> object:
+        registry = open_model_registry(self._store)
+        active_versions = [version.version for version in registry.versions() if version.active]
+        return active_versions, [(c.fingerprint, c.at) for c in registry.calibrations()], list(self._store.renames())

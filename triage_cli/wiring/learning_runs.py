@@ -8,7 +8,7 @@ from triage_cli.domain import ClassifyPlan
 from triage_cli.ports import Classifier
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_classifier
-from triage_cli.wiring.promised_thresholds import has_learned
+from triage_cli.wiring.learned_models import has_learned
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg

@@ -20,7 +20,7 @@ from triage_cli.service import (
 from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
 from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map
-from triage_cli.wiring.promised_thresholds import has_learned
+from triage_cli.wiring.learned_models import has_learned
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 # Presets, and parts of a name, of destinations that page somebody.

@@ -27,21 +27,19 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import Batcher
-from triage_cli.service.answers import EarlierSteps, answers
-from triage_cli.service.batch.batch_context import (
+from triage_cli.service.answers import EarlierSteps, answers, costs, released_with_cost, steps_within
+from triage_cli.service.batch.submit import (
     BatchContext,
+    BatchSubmitter,
     copied_answer,
     paid_answer,
     released,
     spooled,
     waits_for,
 )
-from triage_cli.service.batch.submit import BatchSubmitter
-from triage_cli.service.classification.answered_tickets import costs, released_with_cost, steps_within
-from triage_cli.service.classification.classify_run import ClassifyRun
-from triage_cli.service.classification.decision_recorder import DecisionRecorder, answered_by, late
-from triage_cli.service.classification.flip_rules import judge
-from triage_cli.service.run_recorder import RunRecorder
+from triage_cli.service.decisions.flips import judge
+from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder, answered_by, late
+from triage_cli.service.runs import RunRecorder
 
 # Seconds after which a batch that the provider does not know has not arrived.
 LOST_AFTER_SECONDS = 600.0

@@ -23,8 +23,8 @@ from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.answers import Arrived, answers
-from triage_cli.service.delivery.routing_map import RoutingMap
-from triage_cli.service.trial_recorder import TrialRecorder
+from triage_cli.service.delivery.routing import RoutingMap
+from triage_cli.service.runs import TrialRecorder
 
 # Tickets that a configuration has decided on.
 DECIDED_STATUSES = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})

@@ -1,4 +1,4 @@
-"""Corrections: categories that people set in the helpdesk that tickets are pulled from count as verdicts."""
+"""What a pulled source has of triage: categories that people set are verdicts, items that triage filed are none."""
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -10,19 +10,59 @@ from triage_cli.domain import (
     Classification,
     Delivery,
     Identified,
+    Nearness,
     Refusal,
     Ticket,
     TicketDraft,
     as_tag,
     dedup,
     from_json,
+    is_filed_by,
     label_text,
     tags_of,
     to_seconds,
 )
 from triage_cli.ports import Store
-from triage_cli.service.intake.filed_items import FiledItems
-from triage_cli.service.verdicts import is_imported
+from triage_cli.service.decisions.verdicts import is_imported
+
+# How near a destination files to what a source lists, by the names of both: source, destination.
+NearnessOf = Callable[[str, str], Nearness]
+
+
+class FiledItems:
+    """Finds items that deliveries have made. `tell` gets those of which this is not sure."""
+
+    def __init__(self, store: Store, nearness: NearnessOf, tell: Callable[[str], None]) -> None:
+        self._store = store
+        self._nearness = nearness
+        self._tell = tell
+
+    def rows(self, items: Collection[Identified]) -> Collection[int]:
+        """Return the rows of the items that triage filed.
+
+        A ticket that is known stays one: it may hold the id since a delivery has labelled it, or since somebody copied
+        it there.
+        """
+        carrying = [i for i in items if i.draft.delivery_ids and i.draft.external_id]
+        if not carrying:
+            return ()
+        deliveries = self._store.deliveries_by_id([name for i in carrying for name in i.draft.delivery_ids])
+        known_tickets = self._store.known([i.identity for i in carrying]) if deliveries else {}
+        return {i.draft.row for i in carrying if i.identity not in known_tickets and self._is_filed(i, deliveries)}
+
+    def _is_filed(self, item: Identified, deliveries: Mapping[str, Delivery]) -> bool:
+        draft = item.draft
+        carried = [deliveries[name] for name in draft.delivery_ids if name in deliveries]
+        makers = [
+            d for d in carried if is_filed_by(d, draft.external_id or "", self._nearness(draft.source, d.destination))
+        ]
+        if makers and not any(d.kept for d in makers):
+            self._tell(
+                f"{draft.source}: item {draft.external_id} was passed over, since it holds the id of a delivery to "
+                f"{makers[0].destination} of which no number is known (yet); if a person wrote it, "
+                f"triage pull {draft.source} --full takes it in once that is known"
+            )
+        return bool(makers)
 
 
 class FieldSetters(Protocol):

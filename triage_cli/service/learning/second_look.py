@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import CHUNK, Action, Answer, Decided, Outcome, Selection, Ticket, bounded
-from triage_cli.service.answers import answers
-from triage_cli.service.classification.answered_tickets import steps_within
-from triage_cli.service.classification.decision_recorder import DecisionRecorder
-from triage_cli.service.classification.flip_rules import judge
-from triage_cli.service.run_context import RunContext
+from triage_cli.service.answers import answers, steps_within
+from triage_cli.service.decisions.flips import judge
+from triage_cli.service.decisions.recorder import DecisionRecorder
+from triage_cli.service.runs import RunContext
 
 UNDELIVERED = frozenset({"classified", "needs_review", "routing", "unroutable", "undeliverable"})
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import Labelled, folds_of, groups_of
-from triage_cli.service.category_names import CategoryNames
+from triage_cli.service.category_renames import CategoryNames
 
 FOLDS = 5
 LEAST_LABELLED = 10  # labelled tickets: fewer prove nothing

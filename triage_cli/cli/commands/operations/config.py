@@ -92,7 +92,7 @@ def configuration_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
-        yield from wiring.filing_places.same_place_warnings(config, name)
+        yield from wiring.destinations.same_place_warnings(config, name)
     for name, webhook in config.webhooks.items():
         yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
     for name in config.destinations:

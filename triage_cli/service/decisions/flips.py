@@ -1,4 +1,4 @@
-"""Rules of flips: what a new answer means for a ticket that is decided; nothing is saved."""
+"""Flips: what a new answer means for a ticket that is decided; nothing is saved."""
 
 import re
 from typing import NamedTuple

@@ -27,11 +27,10 @@ from triage_cli.domain import (
     ids,
     times,
 )
-from triage_cli.service.answers import answers
+from triage_cli.service.answers import answered_ticket, answers, released_with_cost, steps_within
 from triage_cli.service.batch.collect import BatchCollector
-from triage_cli.service.classification.answered_tickets import answered_ticket, released_with_cost, steps_within
-from triage_cli.service.classification.decision_recorder import DecisionRecorder, without_forgotten_text
-from triage_cli.service.classification.flip_rules import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
+from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
+from triage_cli.service.decisions.recorder import DecisionRecorder, without_forgotten_text
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 

@@ -14,11 +14,10 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import Source
-from triage_cli.service.intake.corrections import Corrections, PulledFrom
-from triage_cli.service.intake.filed_items import FiledItems
-from triage_cli.service.intake.import_tickets import Intake
-from triage_cli.service.run_context import RunContext
-from triage_cli.service.verdicts import Verdicts
+from triage_cli.service.decisions.verdicts import Verdicts
+from triage_cli.service.intake.corrections import Corrections, FiledItems, PulledFrom
+from triage_cli.service.intake.drafts import Intake
+from triage_cli.service.runs import RunContext
 
 # The longest pause that a source may ask for without a deadline, in seconds.
 LONGEST_PAUSE = 3600.0

@@ -32,13 +32,11 @@ from triage_cli.domain import (
 from triage_cli.ports import Classifier
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.answers import answers
-from triage_cli.service.category_names import CategoryNames
-from triage_cli.service.classification.answered_tickets import costs, steps_within
-from triage_cli.service.classification.decision_recorder import held, suspicion_of
+from triage_cli.service.answers import answers, costs, steps_within
+from triage_cli.service.category_renames import CategoryNames
+from triage_cli.service.decisions.recorder import held, suspicion_of
 from triage_cli.service.explanation import route_preview
-from triage_cli.service.run_context import RunContext, with_request
-from triage_cli.service.run_recorder import recorded_run
+from triage_cli.service.runs import RunContext, recorded_run, with_request
 from triage_cli.service.services import Services
 from triage_cli.service.ticket_lookup import ticket_named
 

@@ -1,4 +1,4 @@
-"""Imports drafts as tickets, a chunk at a time: each is created, updated, unchanged or rejected."""
+"""Stores drafts as tickets, a chunk at a time: each is created, updated, unchanged or rejected. A dry run says so."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -8,11 +8,16 @@ from typing import NamedTuple
 from triage_cli.domain import (
     Action,
     Change,
+    Classification,
     Conflict,
+    Event,
+    EventAction,
     Identified,
     OtherTicketsGuard,
     Outcome,
     Rejected,
+    RowError,
+    Selection,
     SourceCursor,
     Ticket,
     TicketDraft,
@@ -21,17 +26,167 @@ from triage_cli.domain import (
     bounded,
     dedup,
     ids,
+    mail_of,
     outdated,
     threads,
     times,
+    woken,
 )
 from triage_cli.ports import Store
 from triage_cli.runtime import OccurrenceCounter
+from triage_cli.service.category_renames import CategoryNames
+from triage_cli.service.decisions.verdicts import IMPORTED, Verdicts, is_imported
 from triage_cli.service.intake.corrections import PulledFrom
-from triage_cli.service.intake.draft_decider import DraftDecider
-from triage_cli.service.intake.identities import with_ticket_identities
-from triage_cli.service.run_context import Signature, request_id
-from triage_cli.service.verdicts import Verdicts, is_imported
+from triage_cli.service.runs import Signature, request_id, with_request
+
+
+def with_ticket_identities(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
+    """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
+
+    Mails do not, since whoever writes one chooses its ids. A ticket that another store exported gets back the source
+    and the external id that it had there.
+    """
+    named_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
+    if not named_ids:
+        return identified_drafts
+    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(named_ids)))}
+    return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
+
+
+def _with_ticket_identity(identified: Identified, identities_by_id: Mapping[str, str]) -> Identified:
+    draft = identified.draft
+    if identity := identities_by_id.get(draft.external_id or ""):
+        return identified._replace(identity=identity)
+    if draft.exported is None:
+        return identified
+    source, external_id = draft.exported
+    return dedup.identify(draft._replace(source=source, external_id=external_id, exported=None))
+
+
+def _may_name_a_ticket(draft: TicketDraft) -> bool:
+    return draft.origin != "mail" and ids.is_ticket_id(draft.external_id or "")
+
+
+def check_against_others(store: Store, drafts: Iterable[TicketDraft | Rejected]) -> None:
+    """Raise `InputError` if the drafts seem to be other tickets under known ids; nothing is stored."""
+    guard, source = OtherTicketsGuard(), ""
+    with closing(OccurrenceCounter()) as seen_identities:
+        for chunk in bounded(drafts):
+            identified_drafts = with_ticket_identities(
+                store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
+            )
+            seen_before = seen_identities.count([identified.identity for identified in identified_drafts])
+            known_tickets = store.known([identified.identity for identified in identified_drafts])
+            for identified, n in zip(identified_drafts, seen_before, strict=True):
+                if not n and identified.identity in known_tickets:
+                    guard.meet(known_tickets[identified.identity], identified)
+            source = identified_drafts[0].draft.source if identified_drafts else source
+    guard.judge(source)
+
+
+# The action for an imported draft, its ticket, the change to be saved, and the error of a rejected one.
+DecidedDraft = tuple[Action, Ticket | None, Change | None, RowError | None]
+
+EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventAction.UPDATED}
+
+
+class DraftDecider:
+    """Decides drafts; the run `holder` holds new tickets.
+
+    `keeps_category` is None unless the drafts are of a pulled source: whether a ticket keeps its category when its text
+    changes.
+    """
+
+    def __init__(
+        self, verdicts: Verdicts, run_id: str | None, *, holder: str | None = None,
+        keeps_category: bool | None = None,
+    ) -> None:  # fmt: skip
+        self._verdicts = verdicts
+        self._run_id = run_id
+        self._holder = holder
+        self._is_pulled = keeps_category is not None
+        self._keeps_category = keeps_category
+
+    def decide(
+        self,
+        identified_draft: Identified,
+        known_ticket: Ticket | None,
+        at: str,
+        last_verdicts: Mapping[str, str],
+        signature: Signature,
+        *,
+        repeated: bool,
+    ) -> DecidedDraft:
+        """Decide a draft: return the change of its ticket, or its error, or `known_ticket` if that is unchanged."""
+        draft = identified_draft.draft
+        error = dedup.oversized(draft)
+        verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
+        if draft.verdict and verdict is None:
+            error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
+        if error:
+            return Action.REJECTED, None, None, error
+        is_single_draft = draft.origin != "row" and identified_draft.counts_occurrences
+        if known_ticket is None or is_single_draft:
+            ticket = dedup.new_ticket(identified_draft, ids.new_id(), at, self._holder)
+            if is_single_draft:  # always a new ticket, which no import updates
+                ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
+            import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
+            return self._import_change(ticket, 0, import_data, at, signature, verdict)
+        was_forgotten = ids.is_forgotten(known_ticket.identity)
+        if repeated and not was_forgotten and identified_draft.content != known_ticket.content_hash:
+            return Action.REJECTED, None, None, dedup.repeated(identified_draft)
+        if repeated or was_forgotten or dedup.is_outdated(draft, known_ticket, at):
+            return Action.UNCHANGED, known_ticket, None, None
+        last_verdict = last_verdicts.get(known_ticket.ticket_id)
+        if verdict == (last_verdict or (known_ticket.category if known_ticket.verdict else None)):
+            verdict = None  # the import repeats itself: a later verdict of a person holds
+        updated = dedup.updated_ticket(known_ticket, identified_draft, keeps_category=bool(self._keeps_category))
+        if updated is None and verdict is None:
+            return Action.UNCHANGED, known_ticket, None, None
+        ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
+        import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
+        return self._import_change(
+            ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict,
+            draft.overruled,
+        )  # fmt: skip
+
+    def join_thread(
+        self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature
+    ) -> DecidedDraft:
+        """Decide an imported mail whose thread has a ticket: it joins that ticket."""
+        try:
+            ticket = threads.joined(known_ticket, identified_draft)
+        except RowError as error:
+            return Action.REJECTED, None, None, error
+        if ticket is None:
+            return Action.UNCHANGED, known_ticket, None, None
+        fields = dedup.changed_fields(known_ticket, ticket)
+        import_data = {"source": identified_draft.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        return self._import_change(ticket, known_ticket.revision, import_data, at, signature, None)
+
+    def _import_change(
+        self, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,
+        signature: Signature, verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
+    ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
+        """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
+
+        An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
+        imported, and the person's verdict on the ticket holds.
+        """
+        action = Action.UPDATED if expected_revision else Action.CREATED
+        adds: tuple[Classification, ...] = ()
+        if verdict is not None:
+            judged_ticket, answer = self._verdicts.with_verdict(ticket, verdict, None, at, self._run_id, step=IMPORTED)
+            has_changed = imported_verdict is not None and ticket.category != verdict
+            holds = not overruled and (self._is_pulled or has_changed or not ticket.verdict)
+            import_data = {**import_data, "verdict" if holds else "said": verdict}
+            if holds and ticket.verdict and ticket.category != imported_verdict:
+                import_data["was"] = ticket.category  # a person's verdict is overruled by a later one
+            ticket, adds = judged_ticket if holds else ticket, (answer,)
+        event_data = with_request(import_data, signature.request)
+        event = Event(EVENT_ACTIONS[action], ticket.ticket_id, self._run_id, signature.actor, at, event_data)
+        return action, ticket, Change(event, ticket, expected_revision, adds), None
+
 
 # How often imported drafts that conflict with another program are decided again.
 IMPORT_TRIES = 5
@@ -292,3 +447,56 @@ def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, identified: Identified
     """Let the guard compare a known ticket with the text that its id comes with."""
     if not identified.counts_occurrences and not ids.is_forgotten(known_ticket.identity):
         guard.meet(known_ticket, identified)
+
+
+def import_dry_run(
+    rows: Iterable[TicketDraft | Rejected], category_names: CategoryNames | None
+) -> Iterator[Outcome[TicketDraft]]:
+    """Yield what an import of these rows into an empty database would do, in their order.
+
+    An id that comes again is unchanged, or rejected if its text is another than that of the first row with it. So is a
+    verdict that is no category, if `category_names` has the categories. A mail of a known thread updates its ticket.
+    """
+    with closing(OccurrenceCounter()) as met_identities, closing(OccurrenceCounter()) as first_texts:
+        for chunk in bounded(rows):
+            row_errors = {row.row: error for row in chunk if (error := _row_error(row, category_names))}
+            with_id = [
+                dedup.identify(r)
+                for r in chunk
+                if type(r) is TicketDraft and r.external_id and r.origin != "mail" and r.row not in row_errors
+            ]
+            met_before = met_identities.count([i.identity for i in with_id])
+            first_texts.count([_with_text(i) for i, n in zip(with_id, met_before, strict=True) if not n])
+            repeated = [i for i, n in zip(with_id, met_before, strict=True) if n]
+            is_equal = first_texts.counted([_with_text(i) for i in repeated])
+            repeated_rows = {i.draft.row for i in repeated}
+            row_errors |= {
+                i.draft.row: dedup.repeated(i) for i, equal in zip(repeated, is_equal, strict=True) if not equal
+            }
+            accepted = [r for r in chunk if type(r) is TicketDraft and r.row not in row_errors]
+            mails = [(draft, mail) for draft in accepted if draft.origin == "mail" and (mail := mail_of(draft.extra))]
+            in_threads = met_identities.count([dedup.identify(draft).identity for draft, _ in mails])
+            copies = first_texts.count([mail.message_id for _, mail in mails])
+            reply_rows = {draft.row for (draft, _), n in zip(mails, in_threads, strict=True) if n}
+            repeated_rows |= {draft.row for (draft, _), n in zip(mails, copies, strict=True) if n}
+            for row in chunk:
+                if isinstance(row, Rejected) or row.row in row_errors:
+                    yield Outcome(row.row, Action.REJECTED, None, row_errors[row.row], row)
+                else:
+                    new_action = Action.UPDATED if row.row in reply_rows else Action.CREATED
+                    yield Outcome(row.row, Action.UNCHANGED if row.row in repeated_rows else new_action, row)
+
+
+def _row_error(row: TicketDraft | Rejected, category_names: CategoryNames | None) -> TriageError | None:
+    """Return why a row is rejected whatever the others are."""
+    if isinstance(row, Rejected):
+        return row.error
+    if error := dedup.oversized(row):
+        return error
+    if category_names is None or not row.verdict or category_names.match(row.verdict):
+        return None
+    return category_names.unknown(row.verdict, f"{row.place}: ")
+
+
+def _with_text(identified: Identified) -> str:
+    return f"{identified.identity}\0{identified.content}"

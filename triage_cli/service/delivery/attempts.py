@@ -1,0 +1,344 @@
+"""Attempts at deliveries: what is saved of each, when the next one is due, and what its ticket shows of failures."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple, Self
+
+from triage_cli.domain import (
+    Action,
+    Attempt,
+    Change,
+    Delivery,
+    DeliveryError,
+    Event,
+    EventAction,
+    Failure,
+    ItemError,
+    OfflineError,
+    Outcome,
+    Receipt,
+    Routed,
+    Ticket,
+    TriageError,
+    UnavailableError,
+    ids,
+    routing,
+    times,
+    to_seconds,
+    with_changes,
+)
+from triage_cli.ports import Destination
+from triage_cli.service.runs import RunContext
+
+# For how many seconds from its first attempt on a delivery may wait as rate limits say, without using up a step of its
+# schedule.
+LONGEST_PACING = 86_400.0
+# The shortest of these waits in seconds, and how it grows with the square of their number, up to the longest: so a
+# destination that always says "in a second" is asked once a minute in the end.
+SHORTEST_PACED_WAIT, PACED_GROWTH, LONGEST_FORCED_WAIT = 1.0, 0.1, 60.0
+
+
+class RetryPolicy(NamedTuple):
+    """How many attempts a destination gets, and the seconds between them.
+
+    An attempt that is refused for too many requests, by an answer that names the time of the next one, is not counted.
+    """
+
+    max_attempts: int = 7
+    schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
+
+    @classmethod
+    def of(cls, destination: Destination | None) -> Self:
+        """Return the retry policy of a destination; the usual one if it could not be opened."""
+        return cls(destination.max_attempts, destination.schedule) if destination else cls()
+
+    def after(
+        self, outcome: Outcome[Receipt], at: str, stored: Delivery, first_at: str | None = None
+    ) -> tuple[Delivery, Attempt]:
+        """Return a delivery and its attempt after an outcome; `stored` is the delivery as it is stored now.
+
+        `first_at` is when it was first attempted; without it this attempt is the first one.
+        """
+        outgoing, error = outcome.outgoing, outcome.error
+        attempt_number = stored.attempts + 1
+        status = outcome.value.status if outcome.value else getattr(error, "status", None)
+        seconds_taken = outcome.value.seconds if outcome.value else 0.0
+        message = error.message if error else None
+        refusal = error.refusal if isinstance(error, DeliveryError) else None
+        attempt = Attempt(
+            stored.delivery_id, attempt_number, at, status, message, seconds_taken, getattr(error, "answer", None)
+        )
+        if isinstance(error, DeliveryError) and error.doubtful:
+            stored = stored._replace(doubtful=1)
+        if stored.state == "accepted" or (error and stored.state != "pending"):
+            # The delivery was settled during this attempt, which is recorded and counted, and changes nothing.
+            return stored._replace(attempts=attempt_number), attempt
+        # A late result does not release the delivery from another run that holds it now.
+        holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
+        delivery = stored._replace(
+            attempts=attempt_number, last_status=status, last_error=message, run_id=holder, refusal=refusal,
+            content_hash=outgoing.ticket.content_hash,
+        )  # fmt: skip
+        if error is None:
+            kept_answer = outcome.value.kept if outcome.value else None
+            return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt
+        if (paced_wait := _paced_wait(error, delivery, first_at or at)) is not None:
+            return delivery._replace(paced=delivery.paced + 1, due_at=time.time() + paced_wait), attempt
+        is_final = isinstance(error, DeliveryError) and error.final
+        # A dead letter that is retried keeps its count, and gets `max_attempts` more attempts.
+        step = (attempt_number - delivery.paced) % self.max_attempts
+        if is_final or step == 0:
+            return delivery._replace(state="dead", done_at=at), attempt
+        return delivery._replace(due_at=time.time() + self._seconds_to_retry(step, error)), attempt
+
+    def _seconds_to_retry(self, step: int, error: TriageError) -> float:
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        scheduled = self.schedule[min(step, len(self.schedule)) - 1]
+        return float(max(retry_after, scheduled * random.uniform(0.9, 1.1)))  # noqa: S311 - jitter is no secret
+
+
+def _paced_wait(error: TriageError, delivery: Delivery, first_at: str) -> float | None:
+    """Return the seconds to wait as a rate limit says; None if it says nothing, or beyond a day."""
+    if not isinstance(error, DeliveryError) or error.final or not error.limited or not error.retry_after:
+        return None
+    forced_wait = min(LONGEST_FORCED_WAIT, max(SHORTEST_PACED_WAIT, PACED_GROWTH * delivery.paced**2))
+    wait = max(error.retry_after, forced_wait)
+    is_within_a_day = time.time() + wait <= to_seconds(first_at) + LONGEST_PACING
+    return wait if is_within_a_day else None
+
+
+# How often results of attempts are saved again if other programs keep changing the tickets.
+TRIES = 5
+
+
+class AttemptRecorder:
+    """Saves the results of attempts at deliveries, for one run."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._store = context.store
+
+    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: RetryPolicy) -> Iterator["AttemptResult"]:
+        """Save the results of attempts, and yield those that are saved.
+
+        A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
+        """
+        self._switch_off_the_gone(outcomes)
+        unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets_of(outcomes)
+        for _ in range(TRIES):
+            changes, results = self._attempt_results(unsaved, tickets, policy)
+            conflicts = self._context.save(changes)
+            tickets = {}
+            for result, conflict in zip(results, conflicts, strict=True):
+                if conflict is None:
+                    del unsaved[result.delivery_id]
+                    yield result
+                elif conflict.ticket is not None:
+                    tickets[conflict.ticket.ticket_id] = conflict.ticket
+            if not unsaved:
+                return
+        raise UnavailableError(
+            "another program keeps changing the same tickets", hint="run the same command again later"
+        )
+
+    def _attempt_results(
+        self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: RetryPolicy
+    ) -> tuple[list[Change], list["AttemptResult"]]:
+        at = times.now()
+        stored_deliveries = self._store.deliveries(list(tickets))
+        changes, results = [], []
+        outcomes_by_ticket: dict[str, list[Outcome[Receipt]]] = {}
+        for outcome in unsaved.values():
+            outcomes_by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
+        for ticket_id, ticket_before in tickets.items():
+            ticket_outcomes = outcomes_by_ticket[ticket_id]
+            stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
+            first_at = self._first_attempts(ticket_id, ticket_outcomes)
+            attempted = [
+                policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in ticket_outcomes
+            ]
+            if ids.is_forgotten(ticket_before.identity):
+                attempted = _without_answers(attempted)
+            deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
+            status = routing.status_of(deliveries, ticket_before.category)
+            if ticket_before.status not in ("routing", "routed", "undeliverable"):
+                status = ticket_before.status  # its category or text has changed since the attempt
+            elif not ids.is_forgotten(ticket_before.identity) and any(
+                _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
+            ):
+                status = "classified"  # the latest decision assumed that this delivery would not arrive
+            ticket = ticket_before._replace(status=status, revision=ticket_before.revision + 1)
+            for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
+                is_last = delivery is attempted[-1][0]
+                event = self._attempt_event(delivery, attempt, outcome, at)
+                changes.append(
+                    Change(
+                        event,
+                        ticket if is_last else None,
+                        ticket_before.revision if is_last else 0,
+                        (delivery, attempt),
+                    )
+                )
+                results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
+        return changes, results
+
+    def _first_attempts(self, ticket_id: str, outcomes: Sequence[Outcome[Receipt]]) -> Mapping[str, str]:
+        """Return when deliveries of a ticket were first attempted, if one of these was refused by a rate limit now."""
+        if not any(isinstance(o.error, DeliveryError) and o.error.limited for o in outcomes):
+            return {}
+        attempts = reversed(self._store.attempts(ticket_id))
+        return {attempt.delivery_id: attempt.at for attempt in attempts}
+
+    def _attempt_event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
+        data: dict[str, object] = {
+            "delivery": delivery.delivery_id,
+            "destination": delivery.destination,
+            "attempt": attempt.number,
+            "response": attempt.status,
+        }
+        action = EventAction.DELIVERED
+        if outcome.error:
+            data |= {"error": outcome.error.code}
+            action = EventAction.DELIVERY_FAILED
+            if delivery.state == "dead":
+                action = EventAction.DEAD_LETTER
+                data |= {"final": isinstance(outcome.error, DeliveryError) and outcome.error.final}
+        return self._context.event(action, delivery.ticket_id, data, at)
+
+    def _switch_off_the_gone(self, outcomes: Sequence[Outcome[Receipt]]) -> None:
+        """Switch off the destinations that answered an attempt with 410 (Gone)."""
+        gone_destinations = {
+            o.outgoing.delivery.destination for o in outcomes if isinstance(o.error, DeliveryError) and o.error.gone
+        }
+        for name in sorted(gone_destinations - self._store.switched_off()) if gone_destinations else ():
+            self._store.switch(name, off=True)
+            self._context.save([Change(self._context.event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
+
+
+class AttemptResult(NamedTuple):
+    """A ticket and its deliveries after one of them was attempted, or could not be attempted because of an error."""
+
+    ticket: Ticket
+    deliveries: tuple[Delivery, ...]
+    error: TriageError | None
+    delivery_id: str
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the failure of the attempt, if it failed."""
+        return (Failure(self.delivery_id, self.error),) if self.error else ()
+
+
+def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
+    """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
+    return [
+        (
+            d._replace(last_error=None, kept=None, refusal=None, content_hash=None),
+            a._replace(error=a.error and "(forgotten)", answer=None),
+        )
+        for d, a in attempted
+    ]
+
+
+def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
+    """Return whether a delivery arrived although it had been superseded because it would not."""
+    return before.state == "superseded" and after.arrived and not before.arrived
+
+
+def _tickets_of(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:
+    """Return the tickets as they were when their deliveries were attempted, by id."""
+    return {o.outgoing.ticket.ticket_id: o.outgoing.ticket for o in outcomes}
+
+
+def _delivery_id(outcome: Outcome[Receipt]) -> str:
+    return outcome.outgoing.delivery.delivery_id
+
+
+class UnfinishedTicket:
+    """A ticket's outcome until its `unfinished_deliveries`, so many, have had their first attempt."""
+
+    def __init__(self, outcome: Outcome[Routed], unfinished_deliveries: int) -> None:
+        self.outcome = outcome
+        self._unfinished_deliveries = unfinished_deliveries
+
+    def add_result(self, result: AttemptResult | None, failures: Sequence[Failure]) -> bool:
+        """Add the result of one delivery (None: it was parked, or not saved); return whether it was the last.
+
+        `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
+        """
+        self._unfinished_deliveries -= 1
+        routed = self.outcome.value or Routed(self.outcome.ticket)
+        if result is not None:
+            routed = Routed(result.ticket, result.deliveries, (*routed.attempts, *result.attempts), routed.failures)
+            self.outcome = self.outcome._replace(action=Action(result.ticket.status))
+        self.outcome = self.outcome._replace(value=routed._replace(failures=(*routed.failures, *failures)))
+        if self._unfinished_deliveries:
+            return False
+        self.outcome = self.outcome._replace(error=standing_error(self.outcome))
+        return True
+
+
+def error_of(failures: Sequence[Failure]) -> TriageError | None:
+    """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
+    errors_by_sentence = {failure.error.sentence(): failure.error for failure in failures}
+    errors = [
+        errors_by_sentence[sentence] for sentence in sorted(errors_by_sentence)
+    ]  # equal for tickets with equal failures
+    general_errors = [error for error in errors if not isinstance(error, ItemError)]
+    if general_errors or len(errors) < 2:
+        return (*general_errors, *errors, None)[0]
+    hints = dict.fromkeys(error.hint for error in errors if error.hint)
+    return DeliveryError("; ".join(error.message for error in errors), hint="; ".join(hints))
+
+
+def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) -> TriageError | None:
+    """Return the error of a ticket's last outcome; `earlier` are its failures in the same run, oldest first.
+
+    A delivery that was settled since has none. An undeliverable ticket has one, even if it failed in another run.
+    """
+    if outcome.value is None or outcome.action not in (Action.ROUTING, Action.UNDELIVERABLE):
+        return outcome.error
+    ticket, deliveries, *_ = outcome.value
+    unsettled_deliveries = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
+    failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
+    failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled_deliveries))
+    return error_of(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
+
+
+def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures of a ticket that its dead letters keep."""
+    return tuple(
+        Failure(
+            d.delivery_id,
+            DeliveryError(
+                d.last_error or "a destination did not accept it",
+                hint=d.advice or "triage route --retry-dead tries again",
+                final=True,
+            ),
+        )
+        for d in deliveries
+        if d.state == "dead" and d.category == ticket.category
+    )
+
+
+def due_later(deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:
+    """Return the failures that pending deliveries of a ticket keep from earlier attempts."""
+    hint = "triage why tells when it is tried again"
+    pending = (d for d in deliveries if d.state == "pending" and d.attempts and d.last_error)
+    return tuple(Failure(d.delivery_id, DeliveryError(str(d.last_error), hint=hint)) for d in pending)
+
+
+def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> Outcome[Routed]:
+    """Add an `OfflineError` to an outcome without error, if a delivery to one of the `offline` destinations waits."""
+    if not offline or outcome.error is not None or outcome.value is None:
+        return outcome
+    names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
+    if not names:
+        return outcome
+    waiting_problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(
+        error=OfflineError(waiting_problem, hint="triage route delivers it once the network is on again")
+    )

@@ -1,0 +1,305 @@
+"""A run: what its parts share, its record with its exit code, the tickets that it claims, the trials it pays for."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextvars import ContextVar
+from itertools import islice
+from typing import Any, NamedTuple
+
+from triage_cli.domain import (
+    CHUNK,
+    NAMED,
+    WHOLE,
+    Answer,
+    Change,
+    Classification,
+    Conflict,
+    Event,
+    EventAction,
+    ExitCode,
+    InputPart,
+    ItemError,
+    Lease,
+    Outcome,
+    Routed,
+    Run,
+    Selection,
+    Ticket,
+    TriageError,
+    UnavailableError,
+    compact,
+    gravest,
+    ids,
+    routing,
+    times,
+)
+from triage_cli.ports import ModelRegistry, Store
+from triage_cli.runtime import Budget, BudgetLimits, StopControl
+from triage_cli.service.answers import EarlierSteps
+
+# The request that a server answers, which events and deliveries name; threads that begin for it inherit it.
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+# Seconds between two renewals of the lease.
+RENEW = 15.0
+
+
+def with_request(data: Mapping[str, Any], request: str | None = None) -> Mapping[str, Any]:
+    """Return the data of an event, with the id of the request that it comes from: by default the present one."""
+    current = request_id.get() if request is None else request
+    return {**data, "request": current} if current else data
+
+
+class Signature(NamedTuple):
+    """In whose name something is done, and for which request of a server ("": for none)."""
+
+    actor: str
+    request: str
+
+
+class RunContext:
+    """A run in progress. `stop` says when to begin nothing new; without `open_budget`, nothing can be spent.
+
+    What it does is signed by its actor and the request in which it was made, but for tickets that have one of the
+    `signatures`, by ticket id: those of callers who share the run.
+    """
+
+    def __init__(
+        self, store: Store, run: Run, stop: StopControl, signatures: Mapping[str, Signature] | None = None
+    ) -> None:
+        self.store = store
+        self.run = run
+        self.actor = run.actor
+        self.lease = Lease(run.run_id)
+        self.stop = stop
+        self.signatures = {} if signatures is None else signatures
+        self._own_signature = Signature(run.actor, request_id.get())
+        self.budget = Budget.free(stop)
+        self._renew_lease_at = stop.clock() + RENEW
+
+    def open_budget(self, max_cost: float | None, per_day: float | None) -> Budget:
+        """Open the run's budget, in USD: `max_cost` for this command, `per_day` for all runs of a day.
+
+        With a limit, sums are set aside in the store before a call is made, so that a killed run's calls stay on the
+        books. What was spent is stored with the answers and at the end.
+        """
+
+        def grant(spent: float, reserved: float, amounts: Sequence[float]) -> int:
+            return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), amounts, per_day)
+
+        limits = BudgetLimits(max_cost, per_day, self.run.spent)
+        self.budget = Budget(self.stop, limits, None if max_cost is None and per_day is None else grant)
+        self.budget.spent_by_all = self.store.spent_of_day
+        return self.budget
+
+    def event(
+        self, action: EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
+    ) -> Event:
+        """Return an event of this run, with the present time if none is given."""
+        actor, request = self.signature(ticket_id)
+        return Event(action, ticket_id, self.run.run_id, actor, at or times.now(), with_request(data, request))
+
+    def signature(self, ticket_id: str | None) -> Signature:
+        """Return in whose name something is done about a ticket."""
+        return self.signatures.get(ticket_id or "", self._own_signature)
+
+    def save(self, changes: Sequence[Change]) -> Sequence[Conflict | None]:
+        """Save changes, and what was spent so far; return a conflict for each ticket that has moved on."""
+        with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
+            conflicts = self.store.save(changes, lease)
+        if self.budget.unsaved_answers:
+            saved_changes = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+            self.budget.saved(
+                a.classification_id for c in saved_changes for a in c.adds if isinstance(a, Classification)
+            )
+        return conflicts
+
+    @contextmanager
+    def _naming_lost_answers(self) -> Iterator[None]:
+        """Have the error that ends the run say how many paid answers are lost with it."""
+        try:
+            yield
+        except UnavailableError as error:
+            if (lost := self.budget.unsaved_answers) > 0:
+                answers = "1 paid answer" if lost == 1 else f"{lost} paid answers"
+                error.hint = f"{answers} could not be stored; the same command asks again and does the rest"
+            raise
+
+    def claim(self, selection: Selection, limit: int) -> list[Ticket]:
+        """Claim up to `limit` of the selected tickets for this run."""
+        return self.store.claim(selection, self.lease, limit)
+
+    def heartbeat(self) -> None:
+        """Renew the lease if that is due. Claims and saves renew it too, but the next one may be minutes away."""
+        now = self.stop.clock()
+        if now < self._renew_lease_at:
+            return
+        self._renew_lease_at = now + RENEW
+        with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
+            self.store.renew(lease)
+
+
+class RunRecorder:
+    """Counts the outcomes of a run, and finds its exit code."""
+
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.counts: Counter[str] = Counter()
+        self.exit_codes = {ExitCode.OK}
+        self.exit_code_given: int | None = None  # by the command, if it ended otherwise than the run
+        self.ended = False
+
+    def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
+        """Count the outcomes of the run, and collect the exit codes of their errors."""
+        for outcome in outcomes:
+            self.counts[outcome.action] += 1
+            status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
+            if self.context.run.kind == "run" and isinstance(outcome.value, Routed) and outcome.row is not None:
+                # Besides the action of the row, the status of its ticket.
+                self.counts[routing.counted_as(outcome.value.ticket, outcome.outdated)] += 1
+            is_due_later = status == "routing" and isinstance(outcome.error, ItemError)
+            if outcome.error is not None and not is_due_later:
+                self.exit_codes.add(outcome.error.exit_code)
+
+    @property
+    def exit_code(self) -> int:
+        """Return the run's exit code so far."""
+        if self.exit_code_given is not None:
+            return self.exit_code_given
+        return gravest(self.exit_codes)
+
+    def exited(self, code: int) -> None:
+        """Record the exit code of the command, if it differs from the run's."""
+        if self.exit_code == code:
+            return
+        self.exit_code_given = code
+        if self.ended:
+            self.context.store.exited(self.context.run.run_id, code)
+
+
+Began = Callable[[RunRecorder], object]
+
+
+@contextmanager
+def recorded_run(
+    store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE,
+    *, served: bool = False,
+) -> Iterator[RunRecorder]:  # fmt: skip
+    """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
+
+    What `part` has spent before counts against the cost limit of the command. A run that a server begins is `served`.
+    """
+    new_run = Run(
+        ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served)
+    )
+    recorder = RunRecorder(RunContext(store, store.begin(new_run), stop))
+    failure_to_end: AbstractContextManager[None] = nullcontext()
+    try:
+        yield recorder
+    except TriageError as error:
+        recorder.exit_codes.add(error.exit_code)
+        failure_to_end = suppress(UnavailableError)  # the first error is the one to show
+        raise
+    except (KeyboardInterrupt, GeneratorExit):
+        recorder.exit_codes.add(ExitCode.INTERRUPTED)
+        raise
+    except Exception:
+        recorder.exit_codes.add(ExitCode.UNEXPECTED)
+        raise
+    finally:
+        if stop.stopped:
+            recorder.exit_codes.add(ExitCode.INTERRUPTED)
+        budget = recorder.context.budget
+        ended_run = recorder.context.run._replace(
+            ended_at=times.now(),
+            spent=budget.spent + budget.reserved,  # calls in flight may still be charged
+            counts=compact(dict(sorted(recorder.counts.items()))),
+            exit_code=int(recorder.exit_code),
+        )
+        with failure_to_end:
+            store.end(ended_run)
+            recorder.ended = True
+
+
+TO_CLASSIFY = frozenset({"new", "failed"})
+TO_ROUTE = frozenset({"classified", "unroutable"})
+
+
+class TicketClaimer:
+    """Claims the tickets of one run, a chunk at a time, until the run is stopped."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    def chunks(
+        self, selection: Selection, statuses: frozenset[str], claim_limit: Callable[[], int] = lambda: CHUNK
+    ) -> Iterator[list[Ticket]]:
+        """Claim the selected tickets, or those with these statuses, and yield them in chunks of `claim_limit` at most.
+
+        If the selection has ids, tickets that another run holds are yielded too, unclaimed.
+        """
+        unclaimed = selection.limit
+        if selection.ids is not None:
+            unclaimed_names = iter(dict.fromkeys(selection.ids))
+            while unclaimed != 0 and (names := tuple(islice(unclaimed_names, min(claim_limit(), NAMED)))):
+                if self._context.stop.stopping:
+                    return
+                selected = list(self._context.store.find(selection._replace(ids=names, limit=unclaimed)))
+                to_claim = selection._replace(ids=tuple(ticket.ticket_id for ticket in selected))
+                claimed = {t.ticket_id: t for t in self._context.claim(to_claim, CHUNK)}
+                yield [claimed.get(ticket.ticket_id, ticket) for ticket in selected]
+                unclaimed = None if unclaimed is None else unclaimed - len(selected)
+            return
+        selection = selection._replace(statuses=selection.statuses or statuses)
+        while (unclaimed is None or unclaimed > 0) and not self._context.stop.stopping:
+            claim_size = claim_limit() if unclaimed is None else min(unclaimed, claim_limit())
+            claimed_chunk = self._context.claim(selection, claim_size)
+            if not claimed_chunk:
+                return
+            yield claimed_chunk
+            unclaimed = None if unclaimed is None else unclaimed - len(claimed_chunk)
+            selection = selection._replace(after=f"{claimed_chunk[-1].urgency}{claimed_chunk[-1].ticket_id}")
+
+    @property
+    def stopping(self) -> bool:
+        """Return whether it claims no more because the run is to stop."""
+        return self._context.stop.stopping
+
+    def lost(self, ticket: Ticket) -> bool:
+        """Return whether another run holds a ticket that was yielded."""
+        return ticket.run_id != self._context.run.run_id
+
+
+class TrialRecorder:
+    """Saves the paid answers of one run, each once; `saved` is their number."""
+
+    def __init__(self, registry: ModelRegistry, context: RunContext) -> None:
+        self.saved = 0
+        self._registry = registry
+        self._context = context
+        self._unfinished_ids: set[str] = set()  # of saved answers that the final ones will repeat
+
+    def save_steps(self, earlier: Sequence[EarlierSteps]) -> None:
+        """Save the paid answers of tickets about which a further step is asked."""
+        steps = [step for each in earlier for step in each.steps]
+        self._save(steps)
+        self._unfinished_ids.update(step.classification_id for step in steps)
+
+    def save(self, outcomes: Sequence[Outcome[Answer]]) -> None:
+        """Save the paid answers that are not saved yet, and renew the run's lease."""
+        self._context.heartbeat()
+        steps = [step for outcome in outcomes if outcome.value for step in outcome.value.steps]
+        self._save(steps)
+        self._unfinished_ids.difference_update(step.classification_id for step in steps)
+
+    def _save(self, steps: Sequence[Classification]) -> None:
+        paid_answers = [
+            step._replace(confidence=step.raw_confidence)
+            for step in steps
+            if not (step.confidence_source == "model" or step.error or step.reused)
+            and step.classification_id not in self._unfinished_ids
+        ]
+        if paid_answers:
+            with self._context.budget.recording(self._context.lease) as lease:
+                self._registry.keep_trials(paid_answers, lease)
+            self.saved += len(paid_answers)
