@@ -26,7 +26,7 @@ NAMED = re.compile(rf"(?<![\w./-])triage (?=(?:{'|'.join(app.COMMANDS)}|--help)(
 # These are no step for whoever reads them: they run elsewhere, or for as long as somebody wants them.
 FOR_NOBODY = ("serve", "mcp")
 # What help pages, the API's description and an agent's instructions say to somebody else.
-ELSEWHERE = ("api/openapi.py", "cli/help_text.py", "mcp_server/instructions.py")
+ELSEWHERE = ("api/openapi.py", "cli/help_text.py", "mcp_server/tool_answers.py")
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
-from triage_cli.api import RequestLimits, application, ndjson
+from triage_cli.api import RequestLimits, factory, ndjson
 from triage_cli.client import DRAFTS_MEDIA_TYPE
 from triage_cli.domain import Selection, Ticket
 from triage_cli.service import LocalTriage
@@ -294,7 +294,7 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as the pool has threads are at work: the server answers, one too many is told to come again, all end."""
-    monkeypatch.setattr(application, "ENDPOINT_THREADS", 2)
+    monkeypatch.setattr(factory, "ENDPOINT_THREADS", 2)
     monkeypatch.setattr(ndjson, "OUTBOX_FULL", 1000)
     monkeypatch.setattr(ndjson, "BLANK_AFTER", 0.05)
     go_on = threading.Event()

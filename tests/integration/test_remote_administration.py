@@ -10,7 +10,7 @@ from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli import wiring
-from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_administration
+from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_triage
 from triage_cli.domain import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError, run_record
 
 
@@ -61,9 +61,9 @@ def test_another_role_is_refused(server: ApiServer) -> None:
 
 def test_a_server_verifies_its_log_and_names_what_is_missing(remote: RemoteTriage) -> None:
     list(remote.create(drafts(2)))
-    assert remote_administration.verify(remote, {}) == remote.audit_head()
+    assert remote_triage.verify(remote, {}) == remote.audit_head()
     with pytest.raises(CheckError, match="the head of line 3 of heads is not in the log"):
-        remote_administration.verify(remote, {"1" * 64: "of line 3 of heads"})
+        remote_triage.verify(remote, {"1" * 64: "of line 3 of heads"})
 
 
 def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
@@ -72,7 +72,7 @@ def test_a_server_is_asked_once_to_verify_its_log_and_waited_for() -> None:
     try:
         remote.connection.get("/stats")
         with pytest.raises(UnavailableError, match="broke off"):
-            remote_administration.verify(remote, {})
+            remote_triage.verify(remote, {})
         assert stub.calls == ["GET /stats", "POST /audit/verify"]
     finally:
         remote.close()

@@ -11,7 +11,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import until
 from tests.support.webhook_receiver import Receiver
-from triage_cli.api import FailedKeys, RequestLimits, ServerSettings, request_permits
+from triage_cli.api import FailedKeys, RequestLimits, ServerSettings, auth
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
@@ -113,7 +113,7 @@ def test_events_name_the_request_that_they_come_from(server: ApiServer) -> None:
 def test_many_keys_that_are_none_are_refused_and_warned_of_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(request_permits, "FAILURES_PER_SECOND", 0.001)
+    monkeypatch.setattr(auth, "FAILURES_PER_SECOND", 0.001)
     caplog.set_level("INFO")
     limits = RequestLimits(failed_keys=3)
     with (
@@ -132,7 +132,7 @@ def test_many_keys_that_are_none_are_refused_and_warned_of_once(
 
 
 def test_a_bucket_fills_again_and_few_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(request_permits, "MOST_ADDRESSES", 2)
+    monkeypatch.setattr(auth, "MOST_ADDRESSES", 2)
     now = [0.0]
     keys = FailedKeys(2, lambda: now[0])
     assert [keys.count("a") for _ in range(3)] == [0.0, 0.0, 1.0]

@@ -32,7 +32,7 @@ from tests.support.forked_process import ForkedProcess, ask
 
 # What few commands need, and takes long to import: it is imported for all of them when the first is called.
 LATER = {
-    "serve": ("triage_cli.api.application", "triage_cli.api.server"),
+    "serve": ("triage_cli.api.factory", "triage_cli.api.server"),
     "mcp": ("triage_cli.mcp_server.server",),
     "review": ("triage_cli.cli.review.app",),
 }

@@ -1,27 +1,89 @@
-"""The HTTP API. `app` makes the application, for your own server or test."""
+"""Makes the FastAPI application: its routers, error handlers, middleware and description."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:  # importing the package alone should not import FastAPI
-    from fastapi import FastAPI
+import anyio.to_thread
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
+
+from triage_cli import __version__
+from triage_cli.api import docs_page, problems
+from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
+from triage_cli.api.openapi import openapi_method
+from triage_cli.api.routes import admin, bulk, consultation, monitoring, queries, tickets, webhooks
+from triage_cli.api.server_state import ServerState, open_server_state
+from triage_cli.config import load_config
+
+# The application's plain endpoints that run at the same time: most of them wait for the disk or a provider.
+ENDPOINT_THREADS = 100
+# What a page of an allowed origin may send to the application, and read of it.
+CORS_OPTIONS: Mapping[str, Any] = {
+    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"),
+    "expose_headers": ("ETag", "Link", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
+}
+# Threads for `/ready` alone, so that it answers even if all others are busy.
+PROBE_THREADS = 2
+
+
+class _Application(FastAPI):
+    """FastAPI, whose telemetry is not told the query of a request, since that may hold words of a ticket."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, QUERY: scope["query_string"], "query_string": b""}
+        await super().__call__(scope, receive, send)
+
+
+def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
+    """Return the application for one server; `root_path` is the prefix under which a gateway shows it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        anyio.to_thread.current_default_thread_limiter().total_tokens = ENDPOINT_THREADS
+        app.state.probes = anyio.CapacityLimiter(PROBE_THREADS)
+        server_state.background.start()
+        yield
+        await anyio.to_thread.run_sync(server_state.close)
+
+    app = _Application(
+        title="triage",
+        version=__version__,
+        description="Support tickets in, decisions out: store, classify, route and audit.",
+        openapi_url=None,  # `docs_page` has it
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"logs": False},  # they would hold what was refused
+    )
+    app.state.server_state = server_state
+    problems.install_error_handlers(app)
+    route_modules = (docs_page, monitoring, bulk, tickets, queries, consultation, webhooks, admin)
+    for route_module in route_modules:
+        # The routes as they are: `include_router` makes each anew at the first request.
+        app.router.routes += route_module.router.routes
+    app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
+    app.add_middleware(CompressionMiddleware)
+    app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)
+    if server_state.cors_origins:  # outermost, since a browser asks without a key whether it may send one
+        app.add_middleware(CORSMiddleware, allow_origins=server_state.cors_origins, max_age=600, **CORS_OPTIONS)
+    return app
 
 
 def app(
     *, config: str | None = None, db: str | None = None, env: Mapping[str, str] | None = None, cwd: Path | None = None
-) -> "FastAPI":
+) -> FastAPI:
     """Return the application as `triage serve` serves it, for `uvicorn --factory triage_cli.api:app` or a test client.
 
     `config` and `db` are as on the command line, `env` and `cwd` in place of this process's. A database that is missing
     is made. Raises `ConfigError`, or `StoreError` for a database that cannot be used.
     """
-    import os
-
-    from triage_cli.api.application import create_app
-    from triage_cli.api.server_state import open_server_state
-    from triage_cli.config import load_config
-
     env = os.environ if env is None else env
     loaded = load_config(config=config, db=db, env=env, cwd=cwd or Path.cwd())
     return create_app(open_server_state(loaded, env))

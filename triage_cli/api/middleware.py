@@ -9,13 +9,12 @@ from starlette.middleware.gzip import GZipResponder, IdentityResponder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from triage_cli.api import problems
-from triage_cli.api.auth import METRICS_PATH, Authenticator, Caller, credential_of, is_open, required_role
+from triage_cli.api.auth import METRICS_PATH, Authenticator, Caller, FailedKeys, credential_of, is_open, required_role
 from triage_cli.api.ndjson import OCTETS
+from triage_cli.api.problems import is_for_command_line
 from triage_cli.api.request_limits import limited_body
-from triage_cli.api.request_permits import FailedKeys
 from triage_cli.api.server_log import RequestLog, error_log
 from triage_cli.api.server_state import ServerState
-from triage_cli.api.spoken_hints import is_for_command_line
 from triage_cli.client import LINES_MEDIA_TYPE
 from triage_cli.domain import ROLES, RateLimitedError, RefusedError, TriageError, UnauthenticatedError
 from triage_cli.runtime import lack_of

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import uvicorn
 from starlette.types import ASGIApp
 
-from triage_cli.api.application import create_app
+from triage_cli.api.factory import create_app
 from triage_cli.api.http_protocol import TimeoutProtocol
 from triage_cli.api.server_log import SeldomLog
 from triage_cli.api.server_state import ServerState, open_server_state

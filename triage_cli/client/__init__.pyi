@@ -3,16 +3,14 @@
 from triage_cli.client.address import Address as Address
 from triage_cli.client.address import checked as checked
 from triage_cli.client.http_connection import ConnectionLostError as ConnectionLostError
-from triage_cli.client.remote_administration import RemoteKeyRing as RemoteKeyRing
-from triage_cli.client.remote_consultation import RemoteConsultation as RemoteConsultation
+from triage_cli.client.remote_triage import RemoteConsultation as RemoteConsultation
+from triage_cli.client.remote_triage import RemoteKeyRing as RemoteKeyRing
 from triage_cli.client.remote_triage import RemoteTriage as RemoteTriage
 from triage_cli.client.wire_drafts import DRAFTS_MEDIA_TYPE as DRAFTS_MEDIA_TYPE
-from triage_cli.client.wire_outcomes import LINES_MEDIA_TYPE as LINES_MEDIA_TYPE
+from triage_cli.client.wire_format import LINES_MEDIA_TYPE as LINES_MEDIA_TYPE
 
 from . import http_connection as http_connection
-from . import remote_administration as remote_administration
 from . import remote_triage as remote_triage
 from . import upload as upload
 from . import wire_drafts as wire_drafts
-from . import wire_errors as wire_errors
-from . import wire_outcomes as wire_outcomes
+from . import wire_format as wire_format

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from triage_cli.client import wire_errors, wire_outcomes
+from triage_cli.client import wire_format
 from triage_cli.client.address import Address, printed_token
 from triage_cli.domain import (
     BusyError,
@@ -98,7 +98,7 @@ class Connection:
         try:
             request_options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
             return _parsed_response(self._body_of(self.send(method, path, request_options)))
-        except wire_errors.ProtocolError as error:
+        except wire_format.ProtocolError as error:
             raise self.strange_response(error) from error
 
     def _send_repeatable_request(
@@ -113,7 +113,7 @@ class Connection:
             except ConnectionLostError:
                 if wait is None or not self._server_has_answered or not self.wait(wait):
                     raise
-            except wire_errors.ProtocolError as error:
+            except wire_format.ProtocolError as error:
                 raise self.strange_response(error) from error
         raise AssertionError
 
@@ -124,7 +124,7 @@ class Connection:
                 for piece in response.iter_raw(1 << 16):
                     response_pieces.append(piece)
                     if (response_size := response_size + len(piece)) > LARGEST_RESPONSE:
-                        raise wire_errors.ProtocolError("an answer without an end")
+                        raise wire_format.ProtocolError("an answer without an end")
         finally:
             response.close()
         return b"".join(response_pieces)
@@ -176,8 +176,8 @@ class Connection:
     def _refusal(self, response: httpx.Response) -> TriageError:
         """Return the error that a server's response contains."""
         if _media_type_of(response) == PROBLEM:
-            with suppress(wire_errors.ProtocolError):
-                return wire_errors.problem_of(_parsed_response(self._body_of(response)))
+            with suppress(wire_format.ProtocolError):
+                return wire_format.problem_of(_parsed_response(self._body_of(response)))
         response.close()
         status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
         if response.is_redirect:
@@ -242,19 +242,19 @@ class ResponseStream:
                 cost = response_record.get("cost_usd") if response_record.keys() & {"end", "problem"} else None
                 self._connection.spent += cost if isinstance(cost, int | float) else 0.0
                 if "problem" in response_record:
-                    raise wire_errors.problem_of(response_record["problem"])
+                    raise wire_format.problem_of(response_record["problem"])
                 if "end" in response_record:
                     self.end = response_record
                     return
                 yield response_record
-        except wire_errors.ProtocolError as error:
+        except wire_format.ProtocolError as error:
             raise self._connection.strange_response(error) from error
         finally:
             self._response.close()
 
     def _response_lines(self, grace: float) -> Iterator[bytes]:
-        if _media_type_of(self._response) != wire_outcomes.LINES_MEDIA_TYPE:
-            raise wire_errors.ProtocolError("a page, not lines")
+        if _media_type_of(self._response) != wire_format.LINES_MEDIA_TYPE:
+            raise wire_format.ProtocolError("a page, not lines")
         unfinished_line = b""
         with self._connection.translated_httpx_errors():
             for piece in self._response.iter_raw():  # with a size, it would wait until so much has arrived
@@ -262,8 +262,8 @@ class ResponseStream:
                 if b"\n" in piece:
                     *lines, unfinished_line = unfinished_line.split(b"\n")
                     yield from lines
-                if len(unfinished_line) > wire_outcomes.LONGEST_LINE:
-                    raise wire_errors.ProtocolError("a line without an end")
+                if len(unfinished_line) > wire_format.LONGEST_LINE:
+                    raise wire_format.ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
                     raise StreamAbortedError
@@ -299,13 +299,13 @@ def _media_type_of(response: httpx.Response) -> str:
 
 
 def _refuse_constant(number: str) -> float:
-    raise wire_errors.ProtocolError(f"the number {number}")
+    raise wire_format.ProtocolError(f"the number {number}")
 
 
 def _parsed_response(response_text: bytes) -> Any:
     try:
         return json.loads(response_text, parse_constant=_refuse_constant, parse_float=number)
-    except wire_errors.ProtocolError:
+    except wire_format.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise wire_errors.ProtocolError("no JSON") from error
+        raise wire_format.ProtocolError("no JSON") from error

@@ -1,4 +1,7 @@
-"""`RemoteTriage`: the use cases on another instance, over HTTP: a running `triage serve` carries them out."""
+"""The use cases on another instance, over HTTP: a running `triage serve` carries them out.
+
+`RemoteTriage` has the connection; consultation, API keys and the verification of the audit log are over the same one.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -6,14 +9,23 @@ from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
 
-from triage_cli.client import wire_errors, wire_format, wire_outcomes
+import httpx
+
+from triage_cli.client import wire_format
 from triage_cli.client.address import Address
-from triage_cli.client.http_connection import Connection, Params, StreamAbortedError
+from triage_cli.client.http_connection import Connection, Params, StreamAbortedError, UnreachableError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     Action,
+    AgentSuggestion,
+    AgentSuggestionDraft,
+    ApiKey,
+    BusyError,
     Category,
+    CategoryProfile,
+    CategoryRule,
     ClassifyPlan,
+    CreatedKey,
     Decided,
     EventQuery,
     Flip,
@@ -22,16 +34,21 @@ from triage_cli.domain import (
     LoggedEvent,
     Outcome,
     ReclassifyPlan,
+    RefusedError,
     Rejected,
     Routed,
     RoutePlan,
+    RoutePreview,
     Run,
     Selection,
     Stats,
     StatsGroup,
     StatsQuery,
+    TextAnswer,
+    TextQuestion,
     Ticket,
     TicketDraft,
+    TriageError,
     UsageError,
     VerdictDraft,
     Why,
@@ -89,7 +106,7 @@ class RemoteTriage:
         remaining = iter(drafts)
         for first in remaining:
             if not _is_typed(first):
-                upload = Upload(self.connection, UploadPlan(_guard_params(same_tickets), wire_outcomes.ticket_in))
+                upload = Upload(self.connection, UploadPlan(_guard_params(same_tickets), wire_format.ticket_in))
                 yield from upload.send(chain([first], remaining))
                 return
             yield self._send_typed(first)
@@ -101,7 +118,7 @@ class RemoteTriage:
         sent_fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         ticket_body = {field: value for field in sent_fields if (value := getattr(draft, field)) is not None}
         response = self.connection.post("/tickets", ticket_body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self.converted(wire_outcomes.ticket_in, response), None, draft)
+        return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), None, draft)
 
     def run(
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
@@ -109,20 +126,20 @@ class RemoteTriage:
         """Upload drafts, which the remote creates, classifies and routes in one pass."""
         plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
         upload_params = {"do": "classify,route", **_guard_params(same_tickets), **plan_params}
-        upload_plan = UploadPlan(upload_params, wire_outcomes.routed_in, plan.max_cost, plan.deadline)
+        upload_plan = UploadPlan(upload_params, wire_format.routed_in, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Have the remote classify tickets and record the decisions."""
-        return self._remote_outcomes("/classify", _request_body(selection, plan), wire_outcomes.decided_in)
+        return self._remote_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
         """Have the remote route tickets by its routing map, then deliver what is due."""
-        return self._remote_outcomes("/route", _request_body(selection, plan), wire_outcomes.routed_in)
+        return self._remote_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Have the remote classify tickets again that no person decided."""
-        return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_outcomes.flip_in)
+        return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Send the remote people's verdicts, or clear them there."""
@@ -130,7 +147,7 @@ class RemoteTriage:
             if self.connection.stopped_at is not None:
                 return
             verdicts_body = {"verdicts": [wire_format.verdict_record(draft) for draft in verdict_chunk]}
-            for outcome in self._remote_outcomes("/verdicts", verdicts_body, wire_outcomes.ticket_in):
+            for outcome in self._remote_outcomes("/verdicts", verdicts_body, wire_format.ticket_in):
                 if not 0 <= outcome.place < len(verdict_chunk):
                     raise self.connection.strange_response("an outcome of a row that was never sent")
                 verdict_draft = verdict_chunk[outcome.place]
@@ -138,7 +155,7 @@ class RemoteTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Have the remote erase the text of a customer's tickets."""
-        return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_outcomes.routed_in)
+        return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
 
     def _remote_outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
@@ -147,7 +164,7 @@ class RemoteTriage:
         outcome_stream = self.connection.stream(path, {"json": body})
         try:
             for remote_outcome in outcome_stream.records(0.0):
-                yield self.converted(lambda wire_record: wire_outcomes.outcome_of(wire_record, value), remote_outcome)
+                yield self.converted(lambda wire_record: wire_format.outcome_of(wire_record, value), remote_outcome)
         except StreamAbortedError:
             return
 
@@ -266,7 +283,7 @@ class RemoteTriage:
         """Convert a record of the remote. Raises `UnavailableError` if it does not follow the wire format."""
         try:
             return make(record)
-        except wire_errors.ProtocolError as error:
+        except wire_format.ProtocolError as error:
             raise self.connection.strange_response(error) from error
 
     def converted_to(self, kind: type[T], record: Any) -> T:
@@ -306,10 +323,127 @@ def _matches_nothing(params: Mapping[str, Any]) -> bool:
 def _stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
     """Return the counts of a group from the remote's record, in which the keys stand beside the counts."""
     if not isinstance(wire_record, dict):
-        raise wire_errors.ProtocolError("no StatsGroup")
+        raise wire_format.ProtocolError("no StatsGroup")
     return wire_format.named(StatsGroup, {**wire_record, "keys": {key: wire_record.get(key) for key in keys}})
 
 
 def _is_awkward_in_path(ticket_name: str) -> bool:
     """Return whether a ticket's name cannot be part of a path: a slash divides it, and dots change it."""
     return "/" in ticket_name or not ticket_name.strip(".")
+
+
+# In seconds; a log of many millions of events takes minutes.
+VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
+
+
+class RemoteKeyRing:
+    """Manages the API keys of a remote, as `KeyRing` does those of a database.
+
+    A request whose response is lost is not repeated: a key is shown once.
+    """
+
+    def __init__(self, remote_triage: RemoteTriage) -> None:
+        self._remote_triage = remote_triage
+
+    def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
+        """Have the remote create an API key, which expires after `seconds`."""
+        return self._created_key("/keys", {"name": name, "role": role, "expires_in": seconds})
+
+    def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
+        """Have the remote make the next API key of this name; it takes the old one for `overlap` seconds more."""
+        return self._created_key(f"{_key_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds})
+
+    def list(self) -> list[ApiKey]:
+        """Return all API keys of the remote, oldest first."""
+        return self._remote_triage.converted_rows(_api_key, self._remote_triage.connection.get("/keys")[0])
+
+    def revoke(self, name: str) -> ApiKey:
+        """Revoke an API key of the remote, which refuses it from the next request on."""
+        response = self._remote_triage.connection.request("DELETE", _key_path(name), None)
+        return self._remote_triage.converted(_api_key, response)
+
+    def _created_key(self, path: str, key_body: Mapping[str, Any]) -> CreatedKey:
+        response = self._remote_triage.connection.request("POST", path, key_body)
+        return self._remote_triage.converted_to(CreatedKey, response)
+
+
+def verify(remote_triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
+    """Have a remote verify its audit log, and return its head. Raises `CheckError` for the first contradiction.
+
+    The request is never repeated: the remote answers only after it has read the whole log, and would begin again.
+    """
+    verify_body = {"heads": dict(heads)}
+    response = remote_triage.connection.request("POST", "/audit/verify", verify_body, timeout=VERIFY_TIMEOUT)
+    return remote_triage.converted_to(Head, response)
+
+
+def _key_path(key_name: str) -> str:
+    return f"/keys/{quote(encodable(key_name), safe='')}"
+
+
+def _api_key(wire_record: Any) -> ApiKey:
+    """Return an API key from the remote's record, which has no hash."""
+    return wire_format.named(ApiKey, {**wire_record, "hash": b""} if isinstance(wire_record, dict) else wire_record)
+
+
+# The errors after which no provider can have been asked, since the remote refused the request or was not reached.
+NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
+ConsultationRecord = TypeVar("ConsultationRecord", TextAnswer, RoutePreview, CategoryProfile, CategoryRule)
+
+
+class RemoteConsultation:
+    """Implements `ports.Consultation` on the connection of a `RemoteTriage`."""
+
+    def __init__(self, remote_triage: RemoteTriage) -> None:
+        self._remote_triage = remote_triage
+        self.spent = 0.0
+
+    def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
+        """Have the remote classify a text without storing it, in its budget. Sent once: each time may cost money.
+
+        If it fails, all that it was permitted to cost counts as spent, unless the remote cannot have begun.
+        """
+        question_body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
+        try:
+            response = self._remote_triage.connection.request("POST", "/classify/text", question_body)
+            text_answer = self._converted(TextAnswer, response)
+        except NOT_BEGUN:
+            raise
+        except TriageError:
+            self.spent += plan.max_cost or 0.0
+            raise
+        self.spent += text_answer.cost_usd
+        return text_answer
+
+    def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
+        """Return where the remote would send a ticket now, by its routing map."""
+        preview_path = f"{self._remote_triage.path_of(name)}/route/preview"
+        response = self._remote_triage.connection.get(preview_path, {"category": category} if category else {})[0]
+        return self._converted(RoutePreview, response)
+
+    def category_profiles(self) -> list[CategoryProfile]:
+        """Return the remote's categories with their thresholds and rules."""
+        response = self._remote_triage.connection.get("/categories/profiles")[0]
+        return self._remote_triage.converted_rows(_category_profile, response)
+
+    def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
+        """Send the remote an agent's suggestion, which it records in the name of the API key."""
+        suggestion_body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
+        suggestions_path = f"{self._remote_triage.path_of(draft.name)}/suggestions"
+        response = self._remote_triage.connection.post(suggestions_path, suggestion_body, ids.new_id())
+        return self._remote_triage.converted_to(AgentSuggestion, response)
+
+    def _converted(self, kind: type[ConsultationRecord], response: Any) -> ConsultationRecord:
+        """Convert the remote's response to an answer of a kind."""
+        return self._remote_triage.converted(lambda wire_record: _consultation_record(kind, wire_record), response)
+
+
+def _category_profile(wire_record: Any) -> CategoryProfile:
+    profile = _consultation_record(CategoryProfile, wire_record)
+    return profile._replace(rules=tuple(_consultation_record(CategoryRule, rule) for rule in profile.rules))
+
+
+def _consultation_record(kind: type[ConsultationRecord], wire_record: Any) -> ConsultationRecord:
+    """Return an answer of a kind from its record, with tuples for lists."""
+    wire_fields: tuple[Any, ...] = wire_format.named(kind, wire_record)
+    return kind._make(tuple(value) if isinstance(value, list) else value for value in wire_fields)

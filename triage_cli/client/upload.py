@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from triage_cli.client import wire_drafts, wire_errors, wire_format, wire_outcomes
+from triage_cli.client import wire_drafts, wire_format
 from triage_cli.client.http_connection import (
     RETRY_DELAYS,
     Connection,
@@ -123,10 +123,10 @@ class Upload(Generic[T]):
                     if (judged_counts := wire_drafts.judged_counts(wire_record)) is not None:
                         self._go_on_behind(upload_chunk, judged_counts)
                         continue
-                    upload_outcome = wire_outcomes.outcome_of(
+                    upload_outcome = wire_format.outcome_of(
                         wire_record, self._plan.value, rowless="do" in self._plan.params
                     )
-                except wire_errors.ProtocolError as error:
+                except wire_format.ProtocolError as error:
                     raise self._connection.strange_response(error) from error
                 if upload_outcome.row is None:  # of an earlier run's delivery
                     yield upload_outcome

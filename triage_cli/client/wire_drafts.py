@@ -7,7 +7,7 @@ An input is uploaded in parts. The first line of a part says what the earlier on
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.client.wire_errors import ProtocolError
+from triage_cli.client.wire_format import ProtocolError
 from triage_cli.domain import InputPart, TicketDraft, compact, is_too_deep, mail_of
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.

@@ -1,42 +1,113 @@
-"""Converts records of the store to wire records, as JSON between a command line and a server, and back.
+"""Converts records to wire records, as JSON between a command line and a server, and back.
 
-The types of received records are checked here; their values by the reader.
+Errors, records of the store, requests, and the lines that a server streams: one outcome each (`row`, `did`, its ticket
+or flip, its `error`), then exactly one line that is `{"end": …}` or `{"problem": …}`. The types of received records are
+checked here; their values by the reader.
 """
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
+from http import HTTPStatus
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from triage_cli.client.wire_errors import ProtocolError
 from triage_cli.domain import (
     TICKET_KEYS,
     URGENCY,
+    Action,
     AgentSuggestion,
     Attempt,
     Category,
     Classification,
     ClassifyPlan,
+    Decided,
     Delivery,
+    Flip,
     History,
     LoggedEvent,
+    Outcome,
     ReclassifyPlan,
+    Routed,
     RoutePlan,
     Run,
     Selection,
     Ticket,
+    TriageError,
     VerdictDraft,
     Why,
     compact,
+    errors,
+    outcome_record,
 )
 
 T = TypeVar("T")
 Record = Mapping[str, Any]
+LINES_MEDIA_TYPE = "application/x-ndjson"
+# The longest line of a stream or an upload, in bytes: a row of 1 MB, twice, with every character escaped.
+LONGEST_LINE = 16 << 20
+_ACTIONS_BY_NAME: Mapping[str, Action] = {action.value: action for action in Action}
 
 
-# Tickets
+class ProtocolError(ValueError):
+    """A received record does not follow the protocol."""
+
+
+# Errors
+
+
+def error_fields(error: TriageError) -> dict[str, str]:
+    """Return the wire record of an item's error."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+def error_of(wire_record: Any) -> TriageError:
+    """Return an item's error from its wire record, of the same class as on the server."""
+    if not isinstance(wire_record, dict):
+        raise ProtocolError("no error")
+    code, message, hint = (wire_record.get(key, "") for key in ("code", "message", "hint"))
+    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
+        raise ProtocolError("no error")
+    return _KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
+
+
+def problem_of(wire_record: Any) -> TriageError:
+    """Return the error that ended a request; the HTTP status decides the class of one with an unknown code."""
+    if not isinstance(wire_record, dict):
+        raise ProtocolError("no problem")
+    detail, hint, code, http_status = (wire_record.get(key) for key in ("detail", "hint", "code", "status"))
+    if not isinstance(detail, str):
+        raise ProtocolError("no problem")
+    error_class = _KNOWN_CODES.get(code) if isinstance(code, str) else None
+    if error_class is None:
+        error_class = _class_by_status(http_status) if type(http_status) is int else errors.TriageError
+    return error_class(detail, hint=hint if isinstance(hint, str) else "")
+
+
+def _class_by_status(http_status: int) -> type[TriageError]:
+    if http_status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return errors.RefusedError
+    if http_status == HTTPStatus.NOT_FOUND:
+        return errors.NotFoundError
+    return errors.UsageError if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
+
+
+def _error_classes(base: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield base
+    for error_class in base.__subclasses__():
+        yield from _error_classes(error_class)
+
+
+# An error's code stands for the class that has it first: some classes below have the code of their base, and may need
+# more than a message. `TemporaryError` is used inside the retry loop alone.
+_KNOWN_CODES: dict[str, type[TriageError]] = {}
+for _error_class in _error_classes(TriageError):
+    if _error_class is not errors.TemporaryError:
+        _KNOWN_CODES.setdefault(_error_class.code, _error_class)
+
+
+# Records of the store
 
 
 def ticket_of(wire_record: Any) -> Ticket:
@@ -186,3 +257,63 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
     newer_fields = {"shown": draft.shown, "source": draft.source}
     sent_fields = {key: value for key, value in newer_fields.items() if value is not None}
     return {"name": draft.name, "category": draft.category, "note": draft.note, **sent_fields}
+
+
+# Outcomes
+
+
+def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> str:
+    """Return an outcome as a line of a stream; `spoken` returns a hint in the words of the caller."""
+    wire_outcome: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
+    if isinstance(outcome.value, Flip):
+        wire_outcome["flip"] = outcome.value._asdict()
+    elif outcome.action == Action.PREVIEWED:
+        wire_outcome["preview"] = outcome.value
+    elif (ticket_record := outcome_record(outcome)) is not None:
+        wire_outcome["ticket"] = ticket_record
+    if outcome.outdated is not None:
+        wire_outcome["outdated"] = outcome.outdated
+    if outcome.error is not None:
+        wire_outcome["error"] = error_fields(outcome.error) | {"hint": spoken(outcome.error.hint)}
+    return compact(wire_outcome)
+
+
+def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: bool = False) -> Outcome[T]:
+    """Return an outcome from its wire record; `value` converts its ticket or flip. A `rowless` one needs no row."""
+    row, did, error = wire_outcome.get("row"), wire_outcome.get("did"), wire_outcome.get("error")
+    row_fits = type(row) is int or (rowless and row is None and "ticket" in wire_outcome)
+    if not row_fits or not isinstance(did, str) or did not in _ACTIONS_BY_NAME:
+        raise ProtocolError("a line that is no outcome")
+    outcome_value = value(wire_outcome) if "ticket" in wire_outcome or "flip" in wire_outcome else None
+    outcome_error = None if error is None else error_of(error)
+    return Outcome(row, _ACTIONS_BY_NAME[did], outcome_value, outcome_error, outdated=_names_of(wire_outcome))
+
+
+def _names_of(wire_outcome: Record) -> tuple[str, ...] | None:
+    names = wire_outcome.get("outdated")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ProtocolError("an outcome whose outdated destinations are no names")
+    return tuple(names)
+
+
+def ticket_in(wire_outcome: Record) -> Ticket:
+    """Return the ticket in the wire record of an outcome."""
+    return ticket_of(wire_outcome.get("ticket"))
+
+
+def decided_in(wire_outcome: Record) -> Decided:
+    """Return the ticket in the wire record of a `classify` outcome; the answer is in the ticket's history."""
+    ticket = wire_outcome.get("ticket")
+    return Decided(ticket_of(ticket), None, isinstance(ticket, dict) and ticket.get("asked") is True)
+
+
+def routed_in(wire_outcome: Record) -> Routed:
+    """Return the ticket in the wire record of a `route` outcome; the deliveries are in the ticket's history."""
+    return Routed(ticket_of(wire_outcome.get("ticket")))
+
+
+def flip_in(wire_outcome: Record) -> Flip:
+    """Return the flip in the wire record of a `reclassify` outcome."""
+    return named(Flip, wire_outcome.get("flip"))

@@ -19,9 +19,8 @@ from pydantic import ValidationError
 
 from triage_cli import __version__
 from triage_cli.domain import AmbiguousError, NotFoundError, TriageError, without_lone_surrogates
-from triage_cli.mcp_server.instructions import INSTRUCTIONS
+from triage_cli.mcp_server.tool_answers import INSTRUCTIONS, one_line
 from triage_cli.mcp_server.tools import ReadTools, WriteTools
-from triage_cli.mcp_server.untrusted import one_line
 from triage_cli.ports import Consultation, Triage
 
 # Seconds that a signal leaves a tool's call at work: hosts kill an MCP server 2 s after SIGTERM.

@@ -5,15 +5,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Path, Query
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, new_router
+from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, json_only, new_router
 from triage_cli.api.idempotency import reply
-from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import NdjsonResponse
-from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_stream
-from triage_cli.api.schemas import administration as audit_schemas
-from triage_cli.api.schemas import administration as erasure_schemas
-from triage_cli.api.schemas import administration as key_schemas
-from triage_cli.api.schemas import reports as run_schemas
+from triage_cli.api.routes.bulk import ANSWERED_BY_LINES, outcome_stream
+from triage_cli.api.schemas import administration
 from triage_cli.domain import ApiKey, run_record
 from triage_cli.service import KeyRing
 
@@ -29,36 +25,36 @@ CurrentKeyRing = Annotated[KeyRing, Depends(_key_ring)]
 
 
 def _key_record(key: ApiKey) -> dict[str, Any]:
-    return {field: getattr(key, field) for field in key_schemas.Key.model_fields}
+    return {field: getattr(key, field) for field in administration.Key.model_fields}
 
 
-@router.get("/keys", response_model=list[key_schemas.Key])
+@router.get("/keys", response_model=list[administration.Key])
 def list_keys(ring: CurrentKeyRing) -> Response:
     """List the API keys, oldest first."""
     return reply([_key_record(key) for key in ring.list()])
 
 
-@router.post("/keys", status_code=201, response_model=key_schemas.IssuedKey)
-def create_key(body: key_schemas.KeyIn, ring: CurrentKeyRing) -> Response:
+@router.post("/keys", status_code=201, response_model=administration.IssuedKey)
+def create_key(body: administration.KeyIn, ring: CurrentKeyRing) -> Response:
     """Create an API key. It is shown only now, since only its hash is stored."""
     return reply(ring.create(body.name, body.role, body.expires_in)._asdict(), 201)
 
 
-@router.post("/keys/{name:path}/rotate", response_model=key_schemas.IssuedKey)
-def rotate_key(name: KeyName, ring: CurrentKeyRing, body: key_schemas.RotateIn | None = None) -> Response:
+@router.post("/keys/{name:path}/rotate", response_model=administration.IssuedKey)
+def rotate_key(name: KeyName, ring: CurrentKeyRing, body: administration.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
-    body = body or key_schemas.RotateIn()
+    body = body or administration.RotateIn()
     return reply(ring.rotate(name, body.overlap, body.expires_in)._asdict())
 
 
-@router.delete("/keys/{name:path}", response_model=key_schemas.Key)
+@router.delete("/keys/{name:path}", response_model=administration.Key)
 def revoke_key(name: KeyName, ring: CurrentKeyRing) -> Response:
     """Revoke an API key: the next request with it is refused. Its name cannot be used again."""
     return reply(_key_record(ring.revoke(name)))
 
 
 @router.post("/forget", **ANSWERED_BY_LINES)
-def forget(body: erasure_schemas.ForgetIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
+def forget(body: administration.ForgetIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Erase the text of a customer's tickets; the audit log holds none and stays valid.
 
     Deliveries, exports and backups are not erased: `routed_to` of a line's ticket says where its text is.
@@ -66,18 +62,18 @@ def forget(body: erasure_schemas.ForgetIn, server_state: CurrentServer, triage: 
     return outcome_stream(server_state, triage, triage.forget(body.customer_id))
 
 
-@router.get("/runs", response_model=list[run_schemas.Run])
-def list_runs(query: Annotated[run_schemas.RunQuery, Query()], triage: CurrentTriage) -> Response:
+@router.get("/runs", response_model=list[administration.Run])
+def list_runs(query: Annotated[administration.RunQuery, Query()], triage: CurrentTriage) -> Response:
     """List bulk commands and requests, the latest first: what each did, at what cost, and how it ended."""
     return reply([run_record(run) for run in triage.runs(query.limit)])
 
 
-@router.post("/audit/verify", response_model=audit_schemas.Head)
-def verify_audit_log(server_state: CurrentServer, body: audit_schemas.VerifyIn | None = None) -> Response:
+@router.post("/audit/verify", response_model=administration.Head)
+def verify_audit_log(server_state: CurrentServer, body: administration.VerifyIn | None = None) -> Response:
     """Recompute the whole audit log, and return its head.
 
     409 with the code `check_failed` names the first event that was changed, moved, inserted or removed.
     """
-    heads = (body or audit_schemas.VerifyIn()).heads
+    heads = (body or administration.VerifyIn()).heads
     kept_heads = heads if isinstance(heads, dict) else dict.fromkeys(heads, "that was expected")
     return reply(server_state.verify_audit_log(kept_heads)._asdict())

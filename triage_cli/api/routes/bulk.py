@@ -1,6 +1,10 @@
-"""Endpoints for many tickets: drafts, selections and verdicts in, outcomes out as JSON lines."""
+"""Endpoints for many tickets: drafts, selections and verdicts in, outcomes out as JSON lines.
 
-from collections.abc import Iterable, Iterator
+A dry run previews what would be done: nothing is stored, sent or paid.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from typing import Annotated, Any
@@ -8,22 +12,76 @@ from typing import Annotated, Any
 from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, new_router
+from triage_cli.api import problems
+from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, json_only, new_router
 from triage_cli.api.idempotency import BulkRequestLock, key_header
-from triage_cli.api.media_types import json_only
 from triage_cli.api.ndjson import NdjsonResponse
-from triage_cli.api.routes import dry_runs
-from triage_cli.api.routes.outcome_stream import ANSWERED_BY_LINES, outcome_lines, outcome_stream
+from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import moment
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
-from triage_cli.api.schemas import bulk as upload_schemas
-from triage_cli.api.schemas import classification as classification_schemas
-from triage_cli.api.schemas import routing as routing_schemas
-from triage_cli.api.schemas import ticket_selection as selection_schemas
-from triage_cli.api.schemas import verdicts as verdict_schemas
-from triage_cli.client import wire_drafts
-from triage_cli.domain import ClassifyPlan, Outcome, ReclassifyPlan, RoutePlan, Selection, VerdictDraft
+from triage_cli.api.schemas import bulk, classification, routing, ticket_selection
+from triage_cli.api.server_log import error_log
+from triage_cli.api.server_state import ServerState
+from triage_cli.client import wire_drafts, wire_format
+from triage_cli.domain import (
+    Action,
+    Category,
+    ClassifyPlan,
+    Outcome,
+    ReclassifyPlan,
+    Rejected,
+    RoutePlan,
+    Selection,
+    TicketDraft,
+    TriageError,
+    UnavailableError,
+    VerdictDraft,
+    compact,
+)
 from triage_cli.ports import Triage
+from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
+
+# What an endpoint tells FastAPI that answers by JSON lines.
+ANSWERED_BY_LINES: dict[str, Any] = {
+    "status_code": 200,
+    "response_class": NdjsonResponse,
+    "responses": bulk.OUTCOME_LINES,
+}
+
+
+def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> NdjsonResponse:
+    """Return the response that streams a line for each outcome. Raises `OverloadedError`."""
+    server_state.stream_slots.take()
+    return NdjsonResponse(
+        server_state.stream_slots, lambda: outcome_lines(server_state, triage, outcomes), triage.stop, lambda: None
+    )
+
+
+def outcome_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+    """Yield a line for each outcome, then exactly one `end` or `problem`."""
+    counts_by_action: Counter[str] = Counter()
+    try:
+        for outcome in outcomes:
+            counts_by_action[outcome.action] += 1
+            yield wire_format.outcome_line(outcome, spoken) + "\n"
+        _raise_if_stopping(server_state)
+    except TriageError as error:
+        problem = problems.problem_details(error)
+    except Exception:  # noqa: BLE001 - the stream's status was sent long ago
+        error_log.exception("a bulk request failed")
+        hint = "run it again, and look into the server's log"
+        problem = problems.problem_details(TriageError("something unexpected went wrong on the server", hint=hint))
+    else:
+        yield compact({"end": counts_by_action, "cost_usd": triage.paid}) + "\n"
+        return
+    yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
+
+
+def _raise_if_stopping(server_state: ServerState) -> None:
+    """Raise an error if the outcomes ended because the server is stopping."""
+    if server_state.stopping:
+        raise UnavailableError("the server is shutting down", hint="what was done is stored; send the same again")
+
 
 router = new_router("bulk")
 # What a bulk endpoint tells FastAPI that reads JSON alone.
@@ -33,14 +91,14 @@ JSON_BODY_ONLY = [Depends(json_only)]
 @router.post(
     "/tickets/batch",
     **ANSWERED_BY_LINES,
-    openapi_extra={"requestBody": {"required": True, "content": upload_schemas.TABLE_BODIES}},
+    openapi_extra={"requestBody": {"required": True, "content": bulk.TABLE_BODIES}},
 )
 async def batch(
     request: Request,
     server_state: CurrentServer,
     triage: CurrentTriage,
     caller: CurrentCaller,
-    query: Annotated[upload_schemas.BatchQuery, Query()],
+    query: Annotated[bulk.BatchQuery, Query()],
     idempotency_key: Annotated[
         str | None, key_header("while a request runs, others with the same key are refused")
     ] = None,
@@ -71,7 +129,7 @@ async def batch(
     def make_lines() -> Iterator[str]:
         outcomes: Iterable[Outcome[Any]]
         if query.dry_run:
-            outcomes = dry_runs.previewed_rows(drafts, server_state.services.categories)
+            outcomes = previewed_rows(drafts, server_state.services.categories)
         elif query.do:
             routes, same_tickets = "route" in query.do, query.same_tickets
             outcomes = triage.run(drafts, plan, input_part, routes=routes, same_tickets=same_tickets, judged=judged)
@@ -88,18 +146,18 @@ async def batch(
 def classify_many(
     server_state: CurrentServer,
     triage: CurrentTriage,
-    query: Annotated[classification_schemas.ClassifyManyQuery, Query()],
-    body: classification_schemas.ClassifyManyIn | None = None,
+    query: Annotated[classification.ClassifyManyQuery, Query()],
+    body: classification.ClassifyManyIn | None = None,
 ) -> NdjsonResponse:
     """Ask a classifier about the selected tickets, or about all that are new or failed, urgent ones first.
 
     With `dry_run` nobody is asked; the `preview` of the only line says of how many tickets, and about what that costs.
     """
-    body = body or classification_schemas.ClassifyManyIn()
+    body = body or classification.ClassifyManyIn()
     classify_plan = ClassifyPlan(**dict(body.plan.joined(query, "classifier", "max_cost")))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
-        return outcome_stream(server_state, triage, dry_runs.estimate(server_state, triage, selection, classify_plan))
+        return outcome_stream(server_state, triage, estimate(server_state, triage, selection, classify_plan))
     return outcome_stream(server_state, triage, triage.classify(selection, classify_plan))
 
 
@@ -107,18 +165,18 @@ def classify_many(
 def route_many(
     server_state: CurrentServer,
     triage: CurrentTriage,
-    query: Annotated[routing_schemas.RouteManyQuery, Query()],
-    body: routing_schemas.RouteManyIn | None = None,
+    query: Annotated[routing.RouteManyQuery, Query()],
+    body: routing.RouteManyIn | None = None,
 ) -> NdjsonResponse:
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due.
 
     With `dry_run` nothing is sent; the `preview` of a line says where its ticket would be.
     """
-    body = body or routing_schemas.RouteManyIn()
+    body = body or routing.RouteManyIn()
     route_plan = RoutePlan(**dict(body.plan))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
-        return outcome_stream(server_state, triage, dry_runs.previewed_routes(triage, selection, route_plan))
+        return outcome_stream(server_state, triage, previewed_routes(triage, selection, route_plan))
     return outcome_stream(server_state, triage, triage.route(selection, route_plan))
 
 
@@ -126,14 +184,14 @@ def route_many(
 def reclassify_many(
     server_state: CurrentServer,
     triage: CurrentTriage,
-    query: Annotated[classification_schemas.ReclassifyManyQuery, Query()],
-    body: classification_schemas.ReclassifyManyIn | None = None,
+    query: Annotated[classification.ReclassifyManyQuery, Query()],
+    body: classification.ReclassifyManyIn | None = None,
 ) -> NdjsonResponse:
     """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
     A line's `flip` compares the present category with the new answer.
     """
-    body = body or classification_schemas.ReclassifyManyIn()
+    body = body or classification.ReclassifyManyIn()
     classify_plan = ClassifyPlan(**dict(body.plan.classify.joined(query, "classifier", "max_cost")))
     reclassify_plan = ReclassifyPlan(**dict(body.plan) | {"classify": classify_plan})
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
@@ -141,7 +199,7 @@ def reclassify_many(
 
 
 @router.post("/verdicts", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
-def judge_many(body: verdict_schemas.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
+def judge_many(body: classification.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
     verdict_drafts = [
         VerdictDraft(row, v.name, v.category, v.note, v.shown, v.source) for row, v in enumerate(body.verdicts)
@@ -149,7 +207,7 @@ def judge_many(body: verdict_schemas.VerdictsIn, server_state: CurrentServer, tr
     return outcome_stream(server_state, triage, triage.give_verdicts(verdict_drafts))
 
 
-def _bulk_selection(triage: Triage, selection_in: selection_schemas.SelectionIn) -> Selection:
+def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) -> Selection:
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
     names = selection_in.ids
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))
@@ -157,3 +215,31 @@ def _bulk_selection(triage: Triage, selection_in: selection_schemas.SelectionIn)
     plain_conditions = selection_in.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
     categories = () if selection_in.category is None else (selection_in.category,)
     return Selection(ticket_ids, frozenset(selection_in.statuses), categories, since=since, **plain_conditions)
+
+
+Previewed = Iterator[Outcome[Mapping[str, Any]]]
+DRAFT_FIELDS = (
+    "subject", "description", "customer_id", "priority", "created_at", "external_id", "source", "verdict", "extra",
+)  # fmt: skip
+
+
+def previewed_rows(drafts: Iterable[TicketDraft | Rejected], categories: Sequence[Category]) -> Previewed:
+    """Yield how each row of an upload is read, or why it is rejected."""
+    for outcome in import_dry_run(drafts, CategoryNames(categories)):
+        if (draft := outcome.value) is None:
+            yield Outcome(outcome.row, outcome.action, None, outcome.error)
+        else:
+            yield Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
+
+
+def estimate(server_state: ServerState, triage: LocalTriage, selection: Selection, plan: ClassifyPlan) -> Previewed:
+    """Yield one outcome: how many tickets would be asked about, and about what that costs in USD; null: no price."""
+    cost = server_state.estimate_cost(plan, triage.to_ask(selection, plan))
+    preview = {"tickets": cost.tickets, "tokens": cost.tokens, "cost_usd": cost.cost, "most_usd": cost.most}
+    yield Outcome(0, Action.PREVIEWED, preview)
+
+
+def previewed_routes(triage: LocalTriage, selection: Selection, plan: RoutePlan) -> Previewed:
+    """Yield where each ticket would be sent."""
+    for row, preview in enumerate(triage.preview_routes(selection, plan)):
+        yield Outcome(row, Action.PREVIEWED, preview._asdict())

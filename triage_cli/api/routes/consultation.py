@@ -5,14 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, new_router
+from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, json_only, new_router
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
-from triage_cli.api.media_types import json_only
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
-from triage_cli.api.schemas import classification as category_schemas
-from triage_cli.api.schemas import classification as classification_schemas
-from triage_cli.api.schemas import routing as routing_schemas
-from triage_cli.api.schemas import verdicts as suggestion_schemas
+from triage_cli.api.schemas import classification, routing
 from triage_cli.domain import AgentSuggestionDraft, ClassifyPlan, TextQuestion, agent_name
 from triage_cli.ports import Consultation
 from triage_cli.service import LocalConsultation
@@ -28,8 +24,8 @@ async def _current_consultation(request: Request, server_state: CurrentServer, c
 CurrentConsultation = Annotated[Consultation, Depends(_current_consultation)]
 
 
-@router.post("/classify/text", response_model=classification_schemas.TextAnswer)
-def classify_text(body: classification_schemas.ClassifyTextIn, consult: CurrentConsultation) -> Response:
+@router.post("/classify/text", response_model=classification.TextAnswer)
+def classify_text(body: classification.ClassifyTextIn, consult: CurrentConsultation) -> Response:
     """Classify a text without storing it; what it costs counts against the budget.
 
     No answer is stored under an `Idempotency-Key`, since it may repeat words of the text.
@@ -39,24 +35,27 @@ def classify_text(body: classification_schemas.ClassifyTextIn, consult: CurrentC
     return reply(consult.classify_text(text_question, plan)._asdict())
 
 
-@router.get("/tickets/{ticket_id}/route/preview", response_model=routing_schemas.RoutePreview)
+@router.get("/tickets/{ticket_id}/route/preview", response_model=routing.RoutePreview)
 def preview_route(
-    ticket_id: TicketName, consult: CurrentConsultation, query: Annotated[routing_schemas.PreviewQuery, Query()]
+    ticket_id: TicketName, consult: CurrentConsultation, query: Annotated[routing.PreviewQuery, Query()]
 ) -> Response:
     """Return where a ticket would be sent now, and why; nothing is sent."""
     return reply(consult.preview_route(ticket_id, query.category)._asdict())
 
 
-@router.get("/categories/profiles", response_model=list[category_schemas.CategoryProfile])
+@router.get("/categories/profiles", response_model=list[classification.CategoryProfile])
 def category_profiles(consult: CurrentConsultation) -> Response:
     """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
     return reply([p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles])
 
 
-@router.post("/tickets/{ticket_id}/suggestions", response_model=suggestion_schemas.AgentSuggestion)
+@router.post("/tickets/{ticket_id}/suggestions", response_model=classification.AgentSuggestion)
 def suggest(
-    ticket_id: TicketName, body: suggestion_schemas.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
+    ticket_id: TicketName,
+    body: classification.SuggestionIn,
+    consult: CurrentConsultation,
+    once: CurrentIdempotency,
 ) -> Response:
     """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
     suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)

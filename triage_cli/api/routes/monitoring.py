@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentServer, new_router
-from triage_cli.api.schemas import administration as health_schemas
+from triage_cli.api.schemas import administration
 from triage_cli.domain import StoreUnavailableError, UnavailableError
 
 # Probes and scrapers add parameters of their own.
@@ -19,13 +19,13 @@ METRICS_TEXT = {"schema": {"type": "string"}, "example": 'triage_database_ticket
 PROBE_TIMEOUT = 3.0
 
 
-@router.get("/health", response_model=health_schemas.Health)
+@router.get("/health", response_model=administration.Health)
 async def health() -> dict[str, str]:
     """Return 200 while the process is alive."""
     return {"status": "ok"}
 
 
-@router.get("/ready", response_model=health_schemas.Health)
+@router.get("/ready", response_model=administration.Health)
 async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]:
     """Return whether the server takes requests: the database answers, and the server is not about to stop."""
     if server_state.draining:

@@ -11,12 +11,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
-from triage_cli.api.schemas import administration as audit_schemas
-from triage_cli.api.schemas import classification as category_schemas
-from triage_cli.api.schemas import reports as stats_schemas
-from triage_cli.api.schemas import ticket_selection as selection_schemas
-from triage_cli.api.schemas import tickets as history_schemas
-from triage_cli.api.schemas import tickets as ticket_schemas
+from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
 from triage_cli.domain import (
     EventQuery,
     Selection,
@@ -36,14 +31,12 @@ PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref":
 
 @router.get(
     "/tickets",
-    response_model=list[ticket_schemas.Ticket],
+    response_model=list[tickets.Ticket],
     responses=PAGE_LINK,
     operation_id="list_tickets",
     summary="List",
 )
-def list_(
-    request: Request, query: Annotated[selection_schemas.TicketQuery, Query()], triage: CurrentTriage
-) -> Response:
+def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query()], triage: CurrentTriage) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
     named_ids = None if query.name is None else (triage.resolve(query.name),)
     selection = _query_selection(query)._replace(
@@ -60,7 +53,7 @@ def list_(
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
-def _query_selection(query: selection_schemas.TicketConditions) -> Selection:
+def _query_selection(query: ticket_selection.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     return Selection(
         statuses=frozenset(query.status),
@@ -80,37 +73,39 @@ def _query_selection(query: selection_schemas.TicketConditions) -> Selection:
     )
 
 
-@router.get("/tickets/{ticket_id}", response_model=history_schemas.Whole, responses={200: WITH_ETAG})
+@router.get("/tickets/{ticket_id}", response_model=tickets.Whole, responses={200: WITH_ETAG})
 def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Show one ticket with its whole history."""
     history = triage.history(ticket_id)
     return reply(history_record(history), revision=history.ticket.revision)
 
 
-@router.get("/tickets/{ticket_id}/why", response_model=history_schemas.Why)
+@router.get("/tickets/{ticket_id}/why", response_model=tickets.Why)
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(why_record(triage.why(ticket_id)))
 
 
-@router.get("/tickets/{ticket_id}/logs", response_model=list[audit_schemas.Event], responses=PAGE_LINK)
+@router.get("/tickets/{ticket_id}/logs", response_model=list[administration.Event], responses=PAGE_LINK)
 def ticket_logs(
     request: Request,
     ticket_id: TicketName,
-    query: Annotated[audit_schemas.EventQueryIn, Query()],
+    query: Annotated[administration.EventQueryIn, Query()],
     triage: CurrentTriage,
 ) -> Response:
     """Return one ticket's events, oldest first."""
     return _event_page(request, triage, query, triage.resolve(ticket_id))
 
 
-@router.get("/logs", response_model=list[audit_schemas.Event], responses=PAGE_LINK)
-def logs(request: Request, query: Annotated[audit_schemas.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
+@router.get("/logs", response_model=list[administration.Event], responses=PAGE_LINK)
+def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
     return _event_page(request, triage, query, None)
 
 
-def _event_page(request: Request, triage: Triage, query: audit_schemas.EventQueryIn, ticket_id: str | None) -> Response:
+def _event_page(
+    request: Request, triage: Triage, query: administration.EventQueryIn, ticket_id: str | None
+) -> Response:
     event_query = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
     if query.after is None:
         return reply([event_record(e) for e in triage.events(event_query._replace(limit=query.limit))])
@@ -120,26 +115,26 @@ def _event_page(request: Request, triage: Triage, query: audit_schemas.EventQuer
     return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)
 
 
-@router.get("/stats", response_model=stats_schemas.Stats)
+@router.get("/stats", response_model=administration.Stats)
 def stats(triage: CurrentTriage) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(triage.stats()._asdict())
 
 
-@router.get("/stats/groups", response_model=list[stats_schemas.StatsGroup])
-def stats_groups(query: Annotated[stats_schemas.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
+@router.get("/stats/groups", response_model=list[administration.StatsGroup])
+def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
     stats_query = StatsQuery(_query_selection(query), tuple(dict.fromkeys(query.by)))
     return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
-@router.get("/categories", response_model=list[category_schemas.Category])
+@router.get("/categories", response_model=list[classification.Category])
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
     return reply([category._asdict() for category in triage.categories()])
 
 
-@router.get("/audit/head", response_model=audit_schemas.Head)
+@router.get("/audit/head", response_model=administration.Head)
 def head(triage: CurrentTriage) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(triage.audit_head()._asdict())

@@ -8,10 +8,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from fastapi import Depends, Request
 
 from triage_cli.api.auth import Caller
-from triage_cli.api.dependencies import command_line, current_caller, current_server
+from triage_cli.api.dependencies import command_line, current_caller, current_server, json_only
 from triage_cli.api.idempotency import IdempotencyKey, IdempotentRequest, JsonAnswer, current_idempotent_request
-from triage_cli.api.media_types import json_only
-from triage_cli.api.schemas import tickets as ticket_schemas
+from triage_cli.api.schemas import tickets
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain import (
     Action,
@@ -112,10 +111,10 @@ async def _use_cases(request: Request, idempotency_key: IdempotencyKey = None) -
 CurrentUseCases = Annotated[TicketUseCases, Depends(_use_cases)]
 
 
-def ticket_draft(body: ticket_schemas.TicketIn) -> TicketDraft:
+def ticket_draft(body: tickets.TicketIn) -> TicketDraft:
     """Return the draft of the ticket in a request's body. Raises `UsageError` if it has no text."""
     subject, description = storable_or_none(body.subject), storable_or_none(body.description)
-    if not any(re.search(ticket_schemas.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
+    if not any(re.search(tickets.VISIBLE_CHARACTER, text) for text in (subject or "", description or "")):
         raise UsageError("the ticket has no text", hint="give subject or description")
     extra = dict(parts.whole(body.extra))
     priority_text, created_text = storable_or_none(body.priority), storable_or_none(body.created_at)

@@ -19,11 +19,7 @@ from triage_cli.api.routes.ticket_use_cases import (
     stored_answer,
     ticket_draft,
 )
-from triage_cli.api.schemas import classification as classification_schemas
-from triage_cli.api.schemas import routing as routing_schemas
-from triage_cli.api.schemas import ticket_selection as selection_schemas
-from triage_cli.api.schemas import tickets as ticket_schemas
-from triage_cli.api.schemas import verdicts as verdict_schemas
+from triage_cli.api.schemas import classification, routing, ticket_selection, tickets
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain import (
     ChangedError,
@@ -48,9 +44,9 @@ TicketName = Annotated[
     str,
     AfterValidator(unquote),  # the middleware keeps some characters encoded
     Path(
-        max_length=selection_schemas.LONGEST_NAME,
+        max_length=ticket_selection.LONGEST_NAME,
         description="its id, an unambiguous ending of 6 or more characters, or its external id",
-        examples=[selection_schemas.EXAMPLE_NAME],
+        examples=[ticket_selection.EXAMPLE_NAME],
     ),
 ]
 WITH_ETAG: dict[str, Any] = {"headers": {"ETag": {"$ref": "#/components/headers/ETag"}}}
@@ -71,11 +67,11 @@ MAX_WAIT = 20.0
 @router.post(
     "/tickets",
     status_code=201,
-    response_model=ticket_schemas.Created,
-    responses={200: WITH_ETAG | {"model": ticket_schemas.Created}, 201: WITH_ETAG},
+    response_model=tickets.Created,
+    responses={200: WITH_ETAG | {"model": tickets.Created}, 201: WITH_ETAG},
 )
 def create(
-    body: ticket_schemas.TicketIn, use_cases: CurrentUseCases, query: Annotated[ticket_schemas.CreateQuery, Query()]
+    body: tickets.TicketIn, use_cases: CurrentUseCases, query: Annotated[tickets.CreateQuery, Query()]
 ) -> Response:
     """Store a ticket: 201, or 200 if the external id was known (the ticket was updated, or is unchanged).
 
@@ -117,13 +113,12 @@ def _stored_and_processed(
         problem = problem or (routed and routed.error)
     except TriageError as error:  # the ticket is stored, which the caller must know
         problem = error
-    classification = _classification_record(classified.value) if classified and classified.value else None
     return JsonAnswer(
         created_answer.status,
         {
             "ticket_id": ticket.ticket_id,
             "ticket": ticket_record(ticket),
-            "classification": classification,
+            "classification": _classification_record(classified.value) if classified and classified.value else None,
             "deliveries": deliveries,
             "problem": problems.problem_details(problem) if problem else None,
         },
@@ -138,17 +133,15 @@ def _delivery_records(
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 
-@router.post(
-    "/tickets/{ticket_id}/classify", response_model=classification_schemas.Classified, responses={200: WITH_ETAG}
-)
+@router.post("/tickets/{ticket_id}/classify", response_model=classification.Classified, responses={200: WITH_ETAG})
 def classify(
     ticket_id: TicketName,
     use_cases: CurrentUseCases,
-    query: Annotated[classification_schemas.ClassifyQuery, Query()],
-    body: classification_schemas.ClassifyIn | None = None,
+    query: Annotated[classification.ClassifyQuery, Query()],
+    body: classification.ClassifyIn | None = None,
 ) -> Response:
     """Ask a classifier about one ticket; a sure answer holds."""
-    body = (body or classification_schemas.ClassifyIn()).joined(query, "classifier")
+    body = (body or classification.ClassifyIn()).joined(query, "classifier")
     plan = ClassifyPlan(body.classifier, body.force, max_cost=query.max_cost, max_wait=MAX_WAIT)
 
     def classify_ticket() -> JsonAnswer:
@@ -178,19 +171,19 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
     }
 
 
-@router.post("/tickets/{ticket_id}/route", response_model=routing_schemas.Routed, responses={200: WITH_ETAG})
+@router.post("/tickets/{ticket_id}/route", response_model=routing.Routed, responses={200: WITH_ETAG})
 def route(
     ticket_id: TicketName,
     use_cases: CurrentUseCases,
-    query: Annotated[routing_schemas.RouteQuery, Query()],
-    body: routing_schemas.RouteIn | None = None,
+    query: Annotated[routing.RouteQuery, Query()],
+    body: routing.RouteIn | None = None,
 ) -> Response:
     """Route one ticket by the routing map; a delivery that fails now stays pending, and `problem` has the error.
 
     400: it has no category yet. 409: no rule matches it. With `dry_run` nothing is sent, and `preview` says what would
     be.
     """
-    body = body or routing_schemas.RouteIn()
+    body = body or routing.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
     if query.dry_run:
         return _previewed_route(use_cases, ticket_id, plan)
@@ -230,9 +223,9 @@ def _previewed_route(use_cases: TicketUseCases, name: str, plan: RoutePlan) -> R
     )
 
 
-@router.post("/tickets/{ticket_id}/verdict", response_model=ticket_schemas.Ticket, responses={200: WITH_ETAG})
+@router.post("/tickets/{ticket_id}/verdict", response_model=tickets.Ticket, responses={200: WITH_ETAG})
 def verdict(
-    ticket_id: TicketName, body: verdict_schemas.VerdictIn, use_cases: CurrentUseCases, if_match: IfMatch = None
+    ticket_id: TicketName, body: classification.VerdictIn, use_cases: CurrentUseCases, if_match: IfMatch = None
 ) -> Response:
     """Set a person's category, which no machine changes; null removes it.
 
@@ -247,7 +240,7 @@ def verdict(
         return problems.problem_response(error, extension, headers)
 
 
-def _judged(triage: Triage, name: str, body: verdict_schemas.VerdictIn, if_match: str | None) -> JsonAnswer:
+def _judged(triage: Triage, name: str, body: classification.VerdictIn, if_match: str | None) -> JsonAnswer:
     ticket = _present_ticket(triage, name)
     if if_match and not _is_matched(if_match, ticket.revision):
         raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")

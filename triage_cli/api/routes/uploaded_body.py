@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, NamedTuple, cast
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from triage_cli.api.media_types import media_type, other_type_error
-from triage_cli.api.schemas import bulk as upload_schemas
-from triage_cli.client import wire_drafts, wire_errors, wire_outcomes
+from triage_cli.api.dependencies import media_type, other_type_error
+from triage_cli.api.schemas import bulk
+from triage_cli.client import wire_drafts, wire_format
 from triage_cli.domain import (
     PRIORITIES,
     WHOLE,
@@ -45,8 +45,8 @@ class UploadedBody(NamedTuple):
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*upload_schemas.TABLE_TYPES, wire_drafts.DRAFTS_MEDIA_TYPE):
-        raise other_type_error(body_type, upload_schemas.TABLE_TYPES)
+    if body_type not in (*bulk.TABLE_TYPES, wire_drafts.DRAFTS_MEDIA_TYPE):
+        raise other_type_error(body_type, bulk.TABLE_TYPES)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
     try:
@@ -64,7 +64,7 @@ async def receive_body(request: Request) -> UploadedBody:
 
 
 def drafts_of_body(
-    uploaded_body: UploadedBody, query: upload_schemas.BatchQuery
+    uploaded_body: UploadedBody, query: bulk.BatchQuery
 ) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of earlier parts of an input, and the drafts of an uploaded body.
 
@@ -74,22 +74,22 @@ def drafts_of_body(
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
         return WHOLE, iter(())
-    options = ReadOptions(source=query.source, format=upload_schemas.TABLE_TYPES[uploaded_body.body_type])
+    options = ReadOptions(source=query.source, format=bulk.TABLE_TYPES[uploaded_body.body_type])
     return WHOLE, open_table(uploaded_body.file, "the body", options).rows
 
 
 def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
     try:
-        earlier_part = wire_drafts.part_of(_json_object(body_file.readline(wire_outcomes.LONGEST_LINE)))
-    except wire_errors.ProtocolError as error:
+        earlier_part = wire_drafts.part_of(_json_object(body_file.readline(wire_format.LONGEST_LINE)))
+    except wire_format.ProtocolError as error:
         raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
-        while body_line := body_file.readline(wire_outcomes.LONGEST_LINE):
+        while body_line := body_file.readline(wire_format.LONGEST_LINE):
             try:
                 yield _checked_draft(wire_drafts.draft_of(_json_object(body_line))._replace(size=len(body_line)))
-            except wire_errors.ProtocolError as error:
+            except wire_format.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return earlier_part, uploaded_drafts()
@@ -111,9 +111,9 @@ def _checked_draft(draft: TicketDraft) -> TicketDraft | Rejected:
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
-        raise wire_errors.ProtocolError("a draft has a priority that is none")
+        raise wire_format.ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and dates.moment(draft.created_at) != draft.created_at:
-        raise wire_errors.ProtocolError("a draft has a time that is none")
+        raise wire_format.ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 

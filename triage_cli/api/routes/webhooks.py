@@ -1,7 +1,11 @@
 """The endpoint for helpdesk webhooks: checks the signature, maps the fields, recognises repeated events."""
 
+import hashlib
+import hmac
+import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
@@ -11,15 +15,12 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentServer, new_router
+from triage_cli.api.dependencies import FORM, JSON, CurrentServer, json_or_form, media_type, new_router
 from triage_cli.api.idempotency import JsonAnswer, reply
-from triage_cli.api.media_types import FORM, JSON, json_or_form, media_type
 from triage_cli.api.routes.ticket_use_cases import stored_answer, ticket_draft
-from triage_cli.api.schemas import tickets as ticket_schemas
-from triage_cli.api.schemas import webhooks as webhook_schemas
+from triage_cli.api.schemas import tickets
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import IncomingWebhook, ServerState
-from triage_cli.api.signature_check import verified_event_id
 from triage_cli.config import HookSpec
 from triage_cli.domain import (
     UPDATED_AT,
@@ -27,15 +28,93 @@ from triage_cli.domain import (
     NotFoundError,
     Selection,
     TriageError,
+    UnauthenticatedError,
     UsageError,
     dated,
     encodable,
     foreign,
     joined_id,
     lookup,
+    signature,
     ticket_record,
+    to_seconds,
 )
 from triage_cli.readers import json_cell, mail_html, moment
+
+# Seconds by which a signature's time may differ from now.
+CLOCK_TOLERANCE = 300.0
+# Characters of an event's id that are stored as they are; a longer one is hashed, since PostgreSQL limits its keys.
+LONGEST_EVENT_ID = 255
+
+
+def verified_event_id(webhook: IncomingWebhook, headers: Headers, body: bytes, now: float) -> str:
+    """Return the id of a webhook's event if its signature is right. Raises `UnauthenticatedError`."""
+    read_evidence = {"standard": _standard_evidence, "token": _token_evidence}.get(webhook.spec.type, _hmac_evidence)
+    event_id, signed_at, sent_signatures, right_signatures = read_evidence(webhook, headers, body)
+    # All signatures are compared completely, so that the duration reveals nothing.
+    matches = [hmac.compare_digest(a.encode("latin-1"), b) for a in sent_signatures for b in right_signatures]
+    if not any(matches):
+        proof = "secret" if webhook.spec.type == "token" else "signature"
+        raise UnauthenticatedError(f"the {proof} is missing or wrong", hint="check the secret on both sides")
+    if webhook.spec.timed and abs(_signed_seconds(signed_at) - now) > CLOCK_TOLERANCE:
+        raise UnauthenticatedError("the signature is too old, or from the future", hint="check the clocks")
+    if not event_id:
+        return hashlib.sha256(signed_at.encode() + b"\n" + body).hexdigest()
+    return event_id if len(event_id) <= LONGEST_EVENT_ID else hashlib.sha256(event_id.encode()).hexdigest()
+
+
+# The event's id, the time of the signature, the signatures (or secrets) that were sent, and those that are right.
+SignatureEvidence = tuple[str, str, Iterable[str], list[bytes]]
+
+
+def _standard_evidence(webhook: IncomingWebhook, headers: Headers, body: bytes) -> SignatureEvidence:
+    event_id, signed_at, sent_signatures = (
+        headers.get(f"{webhook.spec.header_prefix}-{name}", "") for name in ("id", "timestamp", "signature")
+    )
+    right_signatures: list[bytes] = []
+    if signed_at.isdecimal() and len(signed_at) < 16:
+        right_signatures = signature(webhook.secrets, event_id, int(signed_at), body).encode().split()
+    return event_id, signed_at, sent_signatures.split(), right_signatures
+
+
+def _token_evidence(webhook: IncomingWebhook, headers: Headers, _body: bytes) -> SignatureEvidence:
+    prefix = webhook.spec.prefix or ""
+    sent_secret = headers.get(webhook.spec.header or "", "")
+    return "", "", [sent_secret.removeprefix(prefix)] if sent_secret.startswith(prefix) else [], list(webhook.secrets)
+
+
+def _hmac_evidence(webhook: IncomingWebhook, headers: Headers, body: bytes) -> SignatureEvidence:
+    spec = webhook.spec
+    header_items = re.split(r"[\s,]+", headers.get(spec.header or "", ""))
+    signed_at = headers.get(spec.timestamp_header, "") if spec.timestamp_header else ""
+    if spec.timestamp_in:
+        mark = f"{spec.timestamp_in}="
+        signed_at = next((item.removeprefix(mark) for item in header_items if item.startswith(mark)), "")
+    if spec.prefix is None:  # as many do, whether or not the configuration says so
+        sent_signatures = [item.removeprefix(f"{spec.algorithm}=") for item in header_items]
+    else:
+        sent_signatures = [item.removeprefix(spec.prefix) for item in header_items if item.startswith(spec.prefix)]
+    before, _, after = (spec.base or "{timestamp}{body}").partition("{body}")
+    signed_text = b"".join([_with_timestamp(before, signed_at), body, _with_timestamp(after, signed_at)])
+    digests = [hmac.digest(secret, signed_text, spec.algorithm) for secret in webhook.secrets]
+    hex_digests = [digest.hex().encode() for digest in digests if spec.encoding != "base64"]
+    base64_digests = [b64encode(digest) for digest in digests if spec.encoding != "hex"]
+    return "", signed_at, sent_signatures, hex_digests + base64_digests
+
+
+def _with_timestamp(text: str, signed_at: str) -> bytes:
+    return text.replace("{timestamp}", signed_at).encode()
+
+
+def _signed_seconds(signed_at: str) -> float:
+    """Return the time of a signature as seconds since 1970: seconds, milliseconds or ISO 8601; 0 for anything else."""
+    if signed_at.isdecimal() and len(signed_at) < 16:
+        return int(signed_at) / 1000 if len(signed_at) > 11 else int(signed_at)
+    try:
+        return to_seconds(signed_at)
+    except (ValueError, OverflowError):
+        return 0.0
+
 
 # Whoever sends a webhook may add parameters to its address.
 router = new_router("webhooks", json_or_form, route_class=APIRoute)
@@ -69,10 +148,10 @@ def _webhook_of(server_state: ServerState, source: str) -> IncomingWebhook:
 @router.post(
     "/webhooks/{source}",
     status_code=201,
-    response_model=ticket_schemas.Created,
+    response_model=tickets.Created,
     responses={
-        200: {"model": ticket_schemas.Created | webhook_schemas.Challenge | webhook_schemas.Received},
-        202: {"model": webhook_schemas.Ignored},
+        200: {"model": tickets.Created | tickets.Challenge | tickets.Received},
+        202: {"model": tickets.Ignored},
     },
     openapi_extra=EVENT_BODY,
 )
@@ -163,7 +242,7 @@ def _challenge(spec: HookSpec, headers: Headers, event: object) -> str | None:
     return _text_at(event, "challenge") if _text_at(event, "type") == "url_verification" else None
 
 
-def ticket_of_event(webhook: IncomingWebhook, event: object) -> ticket_schemas.TicketIn:
+def ticket_of_event(webhook: IncomingWebhook, event: object) -> tickets.TicketIn:
     """Return the ticket of a webhook's event, by the paths of the configuration."""
     paths_by_field = {field: paths for field, paths in webhook.spec.fields.items() if field != UPDATED_AT}
     fields: dict[str, Any] = {field: _text_of_paths(event, field, paths) for field, paths in paths_by_field.items()}
@@ -171,7 +250,7 @@ def ticket_of_event(webhook: IncomingWebhook, event: object) -> ticket_schemas.T
         if fields.get(field):
             fields[field] = mail_html.plain(fields[field]) or None
     try:
-        return ticket_schemas.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
+        return tickets.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
     except ValidationError as error:
         misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
         raise UsageError(

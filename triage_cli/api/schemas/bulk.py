@@ -17,7 +17,7 @@ from triage_cli.api.schemas.shared_fields import (
 )
 from triage_cli.api.schemas.ticket_selection import Count
 from triage_cli.api.schemas.tickets import Ticket
-from triage_cli.client import wire_outcomes
+from triage_cli.client import wire_format
 
 # A binary string, so that generated clients send a body unchanged, and return the lines unchanged.
 BINARY_STRING = {"type": "string", "format": "binary"}
@@ -25,7 +25,7 @@ _LINE_STREAM = {
     "schema": BINARY_STRING
     | {
         "description": "JSON objects, one a line",
-        "contentMediaType": wire_outcomes.LINES_MEDIA_TYPE,
+        "contentMediaType": wire_format.LINES_MEDIA_TYPE,
         "contentSchema": {"$ref": "#/components/schemas/Line"},
     },
     "example": '{"row": 0, "did": "rejected", "error": {"code": "not_found", '
@@ -35,7 +35,7 @@ _LINE_STREAM = {
 OUTCOME_LINES: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "one outcome a line; the last line is `end` or `problem`",
-        "content": {wire_outcomes.LINES_MEDIA_TYPE: _LINE_STREAM, OCTETS: _LINE_STREAM},
+        "content": {wire_format.LINES_MEDIA_TYPE: _LINE_STREAM, OCTETS: _LINE_STREAM},
     }
 }
 

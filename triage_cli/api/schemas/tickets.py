@@ -1,4 +1,4 @@
-"""A ticket in requests and responses: as it is posted, as it is stored."""
+"""A ticket in requests and responses: as it is posted, as a webhook brings it, as it is stored."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.administration import Event
-from triage_cli.api.schemas.classification import Classification, Classified
+from triage_cli.api.schemas.classification import AgentSuggestion, Classification, Classified
 from triage_cli.api.schemas.routing import Delivery
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
@@ -22,7 +22,6 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     ShortText,
 )
-from triage_cli.api.schemas.verdicts import AgentSuggestion
 from triage_cli.domain import MAX_SOURCE, Priority, Status, all_encodable, compact, is_too_deep
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
@@ -134,3 +133,28 @@ class Why(BaseModel):
     status: Status = Field(description="where it stands")
     why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
     agent_suggestions: list[AgentSuggestion] = Field(default=[], description="what agents suggest; it decides nothing")
+
+
+class Challenge(BaseModel):
+    """The challenge that a sender of webhooks wants back."""
+
+    challenge: str = Field(description="as it was sent")
+
+
+class Ignored(BaseModel):
+    """An event that the configuration leaves out; nothing was stored."""
+
+    ignored: bool = Field(description="true")
+
+
+class EventResult(BaseModel):
+    """What became of one event; without ticket and error, the configuration leaves it out."""
+
+    ticket_id: str | None = TICKET_ID_FIELD
+    error: str | None = Field(description="why it is no ticket")
+
+
+class Received(BaseModel):
+    """What became of several events that came in one request."""
+
+    events: list[EventResult] = Field(description="in their order")

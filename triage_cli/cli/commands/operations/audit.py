@@ -54,9 +54,9 @@ def verify(
         heads_elsewhere[expected_head] = "that was expected"
     with verification_line(shown=session.guides) as count_verified:
         if session.is_remote:
-            from triage_cli.client import remote_administration
+            from triage_cli.client import remote_triage
 
-            verified_head = remote_administration.verify(session.remote, heads_elsewhere)
+            verified_head = remote_triage.verify(session.remote, heads_elsewhere)
         else:
             verified_head = wiring.database_maintenance.verify(session.config, heads_elsewhere, count_verified)
     is_new_file = heads_file.add(verified_head) if heads_file else False
