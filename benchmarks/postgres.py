@@ -69,7 +69,7 @@ def workers(server: PgServer, number: int) -> None:
         assert set(asked.values()) == {1}
         assert sql(url, "select status, count(*) from tickets group by 1") == [("classified", number)]
         store = PostgresStore(url, network=Network(offline=False))
-        assert first_break(store.events(EventQuery())) is None
+        assert first_break(store.log.events(EventQuery())) is None
         store.close()
         base = base or seconds
         print(f"{processes} processes: {number / seconds:6.0f}/s, {base / seconds:.2f} times one; each asked once")
@@ -81,11 +81,11 @@ def queue(server: PgServer, size: int) -> None:
         sql(url, FILL, (first, min(size, first + 999_999)))
     sql(url, "vacuum analyze")
     store = PostgresStore(url, network=Network(offline=False))
-    lease = Lease(store.begin(Run(ids.new_id(), "classify", "bench", "bench", times.now())).run_id)
+    lease = Lease(store.runs.begin(Run(ids.new_id(), "classify", "bench", "bench", times.now())).run_id)
     selection, milliseconds = Selection(statuses=frozenset({"new", "failed"})), []
     for _ in range(20):
         start = time.perf_counter()
-        claimed = store.claim(selection, lease, 100)
+        claimed = store.runs.claim(selection, lease, 100)
         milliseconds.append(1000 * (time.perf_counter() - start))
         selection = selection._replace(after=f"{claimed[-1].urgency}{claimed[-1].ticket_id}")
     where, values = where_clauses.where_claimable(selection)

@@ -94,7 +94,7 @@ def test_a_text_that_changed_after_it_was_sent_is_told(side: Side) -> None:
         ("updated", ("box",)), ("unchanged", None), ("updated", ("box",)),
     ]  # fmt: skip
     assert {o.value.ticket.status for o in outcomes if o.value} == {"routed"}
-    counts = json.loads(next(iter(side.world.store.runs(1))).counts)
+    counts = json.loads(next(iter(side.world.store.runs.latest(1))).counts)
     assert counts == {"updated": 2, "unchanged": 1, "routed": 1, "outdated": 2}, "not one of them was sent"
     assert len(side.box.got) == NUMBER
     created = list(side.make().create(rows("the app crashes on start up", "cannot log in")))
@@ -122,7 +122,7 @@ def test_a_destination_with_on_change_again_gets_each_text_once(side: Side) -> N
     side.world.renewed = frozenset({"box"})
     side.run("the app crashes", "cannot log in")
     tickets = [t.ticket_id for t in side.world.store.find(Selection())]
-    first = {name: delivery.delivery_id for name, (delivery,) in side.world.store.deliveries(tickets).items()}
+    first = {name: delivery.delivery_id for name, (delivery,) in side.world.store.deliveries.of(tickets).items()}
     texts = ("the app crashes on start", "cannot log in")
     outcomes = side.run(*texts)
     assert [(o.action, o.outdated) for o in outcomes] == [("updated", ()), ("unchanged", None)]
@@ -158,11 +158,11 @@ def test_a_refused_text_is_a_dead_letter_once_and_sent_when_it_is_tried_again(si
         side.run("the app crashes on start")
         list(side.make().route(Selection(), RoutePlan()))
     (ticket,) = side.world.store.find(Selection())
-    deliveries = side.world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    deliveries = side.world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert [d.state for d in deliveries] == ["accepted", "dead"]
     side.box.refuses = False
     list(side.make().route(Selection(), RoutePlan(retry_dead=True)))
-    deliveries = side.world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    deliveries = side.world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert [d.state for d in deliveries] == ["accepted", "accepted"]
     assert deliveries[1].content_hash == ticket.content_hash
 
@@ -187,5 +187,5 @@ def test_a_forgotten_ticket_keeps_no_trace_of_the_text_that_was_sent(side: Side)
     list(side.make().run([draft], ClassifyPlan()))
     list(side.world.triage().forget("C-1"))
     (ticket,) = side.world.store.find(Selection())
-    (delivery,) = side.world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    (delivery,) = side.world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert delivery.content_hash is None

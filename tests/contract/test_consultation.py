@@ -61,12 +61,12 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
 
 
 def test_a_text_is_classified_and_nothing_is_stored(side: Side) -> None:
-    before = side.triage.stats(), side.triage.audit_head(), list(side.world.store.runs(None))
+    before = side.triage.stats(), side.triage.audit_head(), list(side.world.store.runs.latest(None))
     answer = side.consult.classify_text(TextQuestion("Refund?", None), ClassifyPlan())
     assert (answer.status, answer.category, answer.suggestion) == ("classified", "Billing", None)
     assert (answer.confidence, answer.threshold, answer.classifier) == (0.9, 0.6, "fake")
     assert (answer.suspicious, answer.cost_usd) == ((), 0.0)
-    assert before == (side.triage.stats(), side.triage.audit_head(), list(side.world.store.runs(None)))
+    assert before == (side.triage.stats(), side.triage.audit_head(), list(side.world.store.runs.latest(None)))
 
 
 def test_an_unsure_answer_and_a_text_that_addresses_the_classifier_wait_for_a_person(side: Side) -> None:

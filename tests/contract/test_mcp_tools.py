@@ -84,7 +84,7 @@ def store(world: World, **fields: Any) -> str:
 
 
 def changes(world: World) -> tuple[object, ...]:
-    return world.store.head(), list(world.store.runs(None)), list(world.store.find(Selection()))
+    return world.store.log.head(), list(world.store.runs.latest(None)), list(world.store.find(Selection()))
 
 
 def test_tools_are_typed_annotated_and_without_any_ticket_s_text(desk: Desk) -> None:
@@ -269,7 +269,7 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     suggested = desk.call("suggest_category", writes=True, ticket_id="A-1", category="technical", reason="a bug")
     assert (suggested["category"], suggested["agent"]) == ("Technical", "claude-code")
     assert desk.world.store.named("A-1", 2) == [before]
-    (event,) = desk.world.store.events(EventQuery(actions=("suggested",)))
+    (event,) = desk.world.store.log.events(EventQuery(actions=("suggested",)))
     assert json.loads(event.detail)["agent"] == "claude-code"
     (seen,) = desk.call("get_ticket", ticket="A-1")["agent_suggestions"]
     assert (seen["category"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})

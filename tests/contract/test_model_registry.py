@@ -50,7 +50,7 @@ def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(st
         added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
     assert sorted(v.version for v in added if v) == [1]
     assert shelf.add_version(VERSION._replace(based_on=2), EVENT) is None
-    assert [event.action for event in store.events(EventQuery())] == ["learned"]
+    assert [event.action for event in store.log.events(EventQuery())] == ["learned"]
 
 
 def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
@@ -75,7 +75,7 @@ def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> Non
 
 def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     shelf = SqlModelRegistry(world.store)
-    run = world.store.begin(Run(ids.new_id(), "eval", "ann", "eval", times.now()))
+    run = world.store.runs.begin(Run(ids.new_id(), "eval", "ann", "eval", times.now()))
     draft = TicketDraft(subject="hello", external_id="X-1")
     (created,) = world.triage().create([draft])
     assert created.value is not None

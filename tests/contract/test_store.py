@@ -79,10 +79,10 @@ def names(tickets: Iterable[Ticket]) -> list[str | None]:
 
 def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
-    store.renew(lease._replace(spent=0.5, reserved=0.25))
-    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
-    store.renew(lease)
-    assert [(run.spent, run.reserved) for run in store.runs(None)] == [(0.5, 0.25)]
+    store.runs.renew(lease._replace(spent=0.5, reserved=0.25))
+    assert [(run.spent, run.reserved) for run in store.runs.latest(None)] == [(0.5, 0.25)]
+    store.runs.renew(lease)
+    assert [(run.spent, run.reserved) for run in store.runs.latest(None)] == [(0.5, 0.25)]
 
 
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
@@ -149,9 +149,9 @@ def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batc
     new = created(a_ticket("3"))
     verdicts = store.save([late, fine, new])
     assert [v is None for v in verdicts] == [False, True, True]
-    assert list(store.decisions([lost.classification_id, kept.classification_id])) == [kept.classification_id]
-    assert list(store.deliveries([moved.ticket_id, calm.ticket_id])) == [calm.ticket_id]
-    assert [e.ticket_id for e in store.events(EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
+    assert list(store.answers.decisions([lost.classification_id, kept.classification_id])) == [kept.classification_id]
+    assert list(store.deliveries.of([moved.ticket_id, calm.ticket_id])) == [calm.ticket_id]
+    assert [e.ticket_id for e in store.log.events(EventQuery())][3:] == [calm.ticket_id, new.event.ticket_id]
 
 
 def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
@@ -170,7 +170,7 @@ def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     assert list(store.find(Selection())) == []
     assert actions(store) == []
     filled(store, a_ticket("2"))
-    assert first_break(store.events(EventQuery())) is None
+    assert first_break(store.log.events(EventQuery())) is None
 
 
 def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None:
@@ -179,8 +179,8 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then", kept='{"id":"SUP-1"}')
     attempt = Attempt(accepted.delivery_id, 1, "a", 200, "error", 0.1, "words")
     store.save([Change(an_event(ticket, "delivered"), adds=(accepted, attempt))])
-    (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
-    assert store.deliveries_by_id([delivery.delivery_id, "msg_unknown"]) == {delivery.delivery_id: delivery}
+    (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
+    assert store.deliveries.with_ids([delivery.delivery_id, "msg_unknown"]) == {delivery.delivery_id: delivery}
     assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
     assert delivery.kept == '{"id":"SUP-1"}'
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
@@ -195,12 +195,12 @@ def test_what_was_superseded_is_not_made_pending_by_a_late_failure_but_a_late_su
     (ticket,) = filled(store, a_ticket())
     store.save([owing(ticket, a_delivery(ticket, state="superseded", done_at="then"))])
     store.save([owing(ticket, a_delivery(ticket, attempts=1, last_error="no"))])
-    (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert (delivery.state, delivery.attempts) == ("superseded", 1)
     store.save([owing(ticket, a_delivery(ticket, state="dead"))])
-    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].state == "superseded"
+    assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id][0].state == "superseded"
     store.save([owing(ticket, a_delivery(ticket, state="accepted"))])
-    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].state == "accepted"
+    assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id][0].state == "accepted"
 
 
 @pytest.mark.parametrize("late", ["pending", "dead", "superseded"])
@@ -209,9 +209,9 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
     accepted = a_delivery(ticket, state="accepted", attempts=1, done_at="then")
     store.save([owing(ticket, accepted)])
     store.save([owing(ticket, a_delivery(ticket, state=late, attempts=1, last_error="no", done_at="later"))])
-    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id] == (accepted,)
+    assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id] == (accepted,)
     store.save([owing(ticket, accepted._replace(attempts=2))])
-    assert store.deliveries([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
+    assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
 
 
 @pytest.mark.parametrize(
@@ -220,8 +220,8 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
 def test_a_batch_of_any_size_is_stored_whole(store: SqliteStore, number: int) -> None:
     tickets = filled(store, *(a_ticket(str(n)) for n in range(number)))
     assert [t.ticket_id for t in store.find(Selection())] == [t.ticket_id for t in reversed(tickets)]
-    assert [e.ticket_id for e in store.events(EventQuery())] == [t.ticket_id for t in tickets]
-    assert first_break(store.events(EventQuery())) is None
+    assert [e.ticket_id for e in store.log.events(EventQuery())] == [t.ticket_id for t in tickets]
+    assert first_break(store.log.events(EventQuery())) is None
 
 
 def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store: SqliteStore) -> None:
@@ -229,7 +229,7 @@ def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store
     conflicts = store.save([created(a_ticket(str(n))) for n in range(1200)])
     assert [n for n, conflict in enumerate(conflicts) if conflict] == list(range(0, 1200, 3))
     assert len(list(store.find(Selection()))) == 1200
-    assert first_break(store.events(EventQuery())) is None
+    assert first_break(store.log.events(EventQuery())) is None
 
 
 # -- the audit log
@@ -238,7 +238,7 @@ def test_a_large_batch_with_twins_inside_and_out_stores_each_identity_once(store
 def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     store.save([changed(ticket), Change(an_event(None, "swept", count=3))])
-    events = list(store.events(EventQuery()))
+    events = list(store.log.events(EventQuery()))
     assert [e.seq for e in events] == [1, 2, 3]
     assert events[0].prev == "0" * 64
     assert [e.prev for e in events[1:]] == [e.hash for e in events[:-1]]
@@ -249,10 +249,10 @@ def test_events_are_chained_without_a_gap(store: SqliteStore) -> None:
 @pytest.mark.parametrize("statement", ["update events set actor = 'eve'", "delete from events where seq = 1"])
 def test_the_log_can_only_grow(store: SqliteStore, statement: str) -> None:
     filled(store, a_ticket())
-    before = list(store.events(EventQuery()))
+    before = list(store.log.events(EventQuery()))
     with pytest.raises(INTEGRITY, match="append-only"):
         sql(store, statement)
-    assert list(store.events(EventQuery())) == before
+    assert list(store.log.events(EventQuery())) == before
 
 
 def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) -> None:
@@ -261,7 +261,7 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
     store.save([Change(Event("verdict", one.ticket_id, None, "ann", "2001-01-01T00:00:00.000Z"))])
 
     def seqs(**query: Any) -> list[int]:
-        return [e.seq for e in store.events(EventQuery(**query))]
+        return [e.seq for e in store.log.events(EventQuery(**query))]
 
     assert seqs(ticket_id=one.ticket_id) == [1, 3, 5]
     assert seqs(actions=("updated",)) == [3, 4]
@@ -279,8 +279,8 @@ def test_events_are_filtered_and_the_limit_keeps_the_last(store: SqliteStore) ->
 
 def test_events_go_over_many_pages(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(2 * EVENTS_PER_PAGE + 1)))
-    assert [e.seq for e in store.events(EventQuery())] == list(range(1, 2 * EVENTS_PER_PAGE + 2))
-    assert len(list(store.events(EventQuery(limit=EVENTS_PER_PAGE + 1)))) == EVENTS_PER_PAGE + 1
+    assert [e.seq for e in store.log.events(EventQuery())] == list(range(1, 2 * EVENTS_PER_PAGE + 2))
+    assert len(list(store.log.events(EventQuery(limit=EVENTS_PER_PAGE + 1)))) == EVENTS_PER_PAGE + 1
 
 
 # -- runs, claims and leases
@@ -289,7 +289,7 @@ def test_events_go_over_many_pages(store: SqliteStore) -> None:
 def test_claims_go_by_urgency_then_age(store: SqliteStore) -> None:
     priorities = {"a": "low", "b": None, "c": "urgent", "d": "high", "e": "normal", "f": "urgent"}
     filled(store, *(a_ticket(name, priority=priority) for name, priority in priorities.items()))
-    claimed = store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 10)
+    claimed = store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 10)
     assert names(claimed) == ["c", "f", "d", "b", "e", "a"]
 
 
@@ -297,18 +297,18 @@ def test_claims_continue_after_the_last_one_and_never_go_back(store: SqliteStore
     filled(store, *(a_ticket(str(n), priority="urgent" if n % 2 else "low") for n in range(6)))
     lease = a_run(store)
     selection = Selection(statuses=TO_CLASSIFY)
-    first = store.claim(selection, lease, 4)
+    first = store.runs.claim(selection, lease, 4)
     assert names(first) == ["1", "3", "5", "0"]
     back = first[0]
     assert store.save([changed(back, status="failed", run_id=None)]) == [None]
-    rest = store.claim(selection._replace(after=f"{first[-1].urgency}{first[-1].ticket_id}"), lease, 4)
+    rest = store.runs.claim(selection._replace(after=f"{first[-1].urgency}{first[-1].ticket_id}"), lease, 4)
     assert names(rest) == ["2", "4"]
 
 
 def test_a_claim_says_who_holds_a_ticket_and_keeps_a_person_from_nothing(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     lease = a_run(store)
-    (held,) = store.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
+    (held,) = store.runs.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
     assert held == ticket._replace(run_id=lease.run_id)
     assert store.save([changed(ticket)]) == [None]
     assert store.save([changed(held)], lease)[0] is not None
@@ -318,28 +318,28 @@ def test_what_a_live_run_holds_is_given_to_no_other(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(4)))
     selection = Selection(statuses=TO_CLASSIFY)
     one, two = a_run(store), a_run(store)
-    claimed, theirs = store.claim(selection, one, 3), store.claim(selection, two, 3)
+    claimed, theirs = store.runs.claim(selection, one, 3), store.runs.claim(selection, two, 3)
     assert names(claimed) == ["0", "1", "2"]
     assert names(theirs) == ["3"]
-    assert store.claim(selection, a_run(store), 3) == []
-    assert store.claim(Selection(ids=(claimed[0].ticket_id,)), two, 1) == []
+    assert store.runs.claim(selection, a_run(store), 3) == []
+    assert store.runs.claim(Selection(ids=(claimed[0].ticket_id,)), two, 1) == []
 
 
 def test_the_end_of_a_run_frees_what_it_held(store: SqliteStore) -> None:
     filled(store, a_ticket())
     one, two = a_run(store), a_run(store)
-    assert store.claim(Selection(statuses=TO_CLASSIFY), one, 1)
+    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), one, 1)
     ended(store, one)
     assert next(iter(store.find(Selection()))).run_id is None
-    assert len(store.claim(Selection(statuses=TO_CLASSIFY), two, 1)) == 1
+    assert len(store.runs.claim(Selection(statuses=TO_CLASSIFY), two, 1)) == 1
 
 
 def test_a_lapsed_lease_frees_what_it_held_and_the_late_worker_is_refused(store: SqliteStore) -> None:
     filled(store, a_ticket())
     slow, quick = a_run(store), a_run(store)
-    (held,) = store.claim(Selection(statuses=TO_CLASSIFY), slow, 1)
+    (held,) = store.runs.claim(Selection(statuses=TO_CLASSIFY), slow, 1)
     sql(store, "update runs set lease_until = ? where run_id = ?", (time.time() - 1, slow.run_id))
-    (taken,) = store.claim(Selection(statuses=TO_CLASSIFY), quick, 1)
+    (taken,) = store.runs.claim(Selection(statuses=TO_CLASSIFY), quick, 1)
     assert taken.run_id == quick.run_id
     assert store.save([changed(held, status="classified")], slow)[0] is not None
     assert store.save([changed(taken, status="classified")], quick) == [None]
@@ -349,9 +349,9 @@ def test_claims_and_saves_renew_the_lease(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     lease = a_run(store)
     for renew in (
-        lambda: store.claim(Selection(ids=()), lease, 1),
+        lambda: store.runs.claim(Selection(ids=()), lease, 1),
         lambda: store.save([changed(ticket)], lease),
-        lambda: store.due("box", lease, 1),
+        lambda: store.deliveries.due("box", lease, 1),
     ):
         sql(store, "update runs set lease_until = 1")
         renew()
@@ -363,10 +363,10 @@ def test_what_a_dead_process_of_this_machine_held_is_free_at_the_next_begin(stor
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     dead = a_run(store)
-    assert store.claim(Selection(statuses=TO_CLASSIFY), dead, 1)
-    assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), dead, 1)
+    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
     sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, dead.run_id))
-    assert len(store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
+    assert len(store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -378,9 +378,9 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
     store: SqliteStore, kind: str, exit_code: int, early: bool
 ) -> None:
     (waiting,) = filled(store, a_ticket())
-    run = store.begin(Run(ids.new_id(), kind, "tester", kind, times.ago(60)))
+    run = store.runs.begin(Run(ids.new_id(), kind, "tester", kind, times.ago(60)))
     assert store.history(waiting.ticket_id).ended_early is None, "it is still at work"
-    store.end(run._replace(ended_at=times.ago(-60), exit_code=exit_code))
+    store.runs.end(run._replace(ended_at=times.ago(-60), exit_code=exit_code))
     found = store.history(waiting.ticket_id).ended_early
     assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
     sql(store, "update runs set ended_at = ?", (times.ago(30),))
@@ -389,18 +389,18 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
 
 def test_a_history_names_the_run_that_holds_the_ticket(store: SqliteStore) -> None:
     held, free = filled(store, a_ticket("1"), a_ticket("2"))
-    run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
-    assert store.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+    assert store.runs.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
     found = store.history(held.ticket_id).holder
     assert found is not None
     assert found.run_id == run.run_id
     assert store.history(free.ticket_id).holder is None
-    store.end(run._replace(ended_at=times.now(), exit_code=0))
+    store.runs.end(run._replace(ended_at=times.now(), exit_code=0))
     assert store.history(held.ticket_id).holder is None, "it has ended"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     killed = a_run(store)
-    assert store.claim(Selection(ids=(held.ticket_id,)), killed, 1)
+    assert store.runs.claim(Selection(ids=(held.ticket_id,)), killed, 1)
     sql(store, "update runs set pid = ? where run_id = ?", (gone.pid, killed.run_id))
     assert store.history(held.ticket_id).holder is None, "it was killed"
 
@@ -423,23 +423,23 @@ def test_a_process_of_another_machine_or_container_is_not_taken_for_dead(store: 
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     far = a_run(store)
-    assert store.claim(Selection(statuses=TO_CLASSIFY), far, 1)
+    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), far, 1)
     sql(store, f"update runs set pid = ?, place = {elsewhere} where run_id = ?", (gone.pid, far.run_id))
-    assert store.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
-    assert [run.exit_code for run in store.runs(None)] == [None, None]
+    assert store.runs.claim(Selection(statuses=TO_CLASSIFY), a_run(store), 1) == []
+    assert [run.exit_code for run in store.runs.latest(None)] == [None, None]
 
 
 @pytest.mark.parametrize("served", [0, 1])
 def test_a_suspended_run_keeps_its_lease_unless_it_is_a_server_s(store: SqliteStore, served: int) -> None:
     """A server's run that was never ended would be held for as long as the server lives."""
     (ticket,) = filled(store, a_ticket())
-    asleep = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now(), served=served))
-    assert store.claim(Selection(ids=(ticket.ticket_id,)), Lease(asleep.run_id), 1)
+    asleep = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now(), served=served))
+    assert store.runs.claim(Selection(ids=(ticket.ticket_id,)), Lease(asleep.run_id), 1)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
         live = (process.pid, began(process.pid), asleep.run_id)
         sql(store, "update runs set lease_until = 1, pid = ?, process = ? where run_id = ?", live)
-        store.renew(a_run(store))
-        assert store.claimed([ticket.ticket_id]) == (set() if served else {ticket.ticket_id})
+        store.runs.renew(a_run(store))
+        assert store.runs.claimed([ticket.ticket_id]) == (set() if served else {ticket.ticket_id})
 
 
 def test_the_place_of_a_process_is_its_machine_since_its_start_and_its_space_of_process_numbers() -> None:
@@ -452,7 +452,7 @@ def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteSt
 
     def work(_: int) -> list[str]:
         lease, claimed_ids = a_run(store), []
-        while claimed := store.claim(Selection(statuses=TO_CLASSIFY), lease, 7):
+        while claimed := store.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 7):
             saved = store.save([changed(t, status="needs_review", run_id=None) for t in claimed], lease)
             assert saved == [None] * len(claimed)
             claimed_ids += [t.ticket_id for t in claimed]
@@ -478,12 +478,12 @@ def test_due_gives_what_falls_due_the_oldest_first_to_one_run_only(store: Sqlite
         ]
     )
     lease, other = a_run(store), a_run(store)
-    parcels = store.due("box", lease, 10)
+    parcels = store.deliveries.due("box", lease, 10)
     assert names(p.ticket for p in parcels) == ["2", "1"]
     assert {p.delivery.run_id for p in parcels} == {lease.run_id}
-    assert store.due("box", other, 10) == []
+    assert store.deliveries.due("box", other, 10) == []
     ended(store, lease)
-    assert names(p.ticket for p in store.due("box", other, 1)) == ["2"]
+    assert names(p.ticket for p in store.deliveries.due("box", other, 1)) == ["2"]
 
 
 def test_what_is_let_go_is_due_again_and_keeps_why_it_was_not_tried(store: SqliteStore) -> None:
@@ -491,9 +491,9 @@ def test_what_is_let_go_is_due_again_and_keeps_why_it_was_not_tried(store: Sqlit
     store.save([owing(ticket, a_delivery(ticket, due_at=5.0))])
     lease = a_run(store)
     for why, kept in (("no way there", "no way there"), (None, "no way there")):
-        (outgoing,) = store.due("box", lease, 5)
-        store.let_go([outgoing.delivery.delivery_id], lease, why)
-        (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        (outgoing,) = store.deliveries.due("box", lease, 5)
+        store.deliveries.let_go([outgoing.delivery.delivery_id], lease, why)
+        (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
         assert (delivery.run_id, delivery.attempts, delivery.last_error) == (None, 0, kept)
 
 
@@ -522,15 +522,15 @@ def test_what_is_let_go_after_its_attempt_may_have_arrived(store: SqliteStore) -
     store.save([owing(ticket, a_delivery(ticket, due_at=5.0))])
     lease = a_run(store)
     for attempted, doubtful in ((False, 0), (True, 1), (False, 1)):
-        (outgoing,) = store.due("box", lease, 5)
-        store.let_go([outgoing.delivery.delivery_id], lease, attempted=attempted)
-        (delivery,) = store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        (outgoing,) = store.deliveries.due("box", lease, 5)
+        store.deliveries.let_go([outgoing.delivery.delivery_id], lease, attempted=attempted)
+        (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
         assert (delivery.run_id, delivery.doubtful) == (None, doubtful)
 
 
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
-    assert (store.pending_destinations(), store.next_due()) == ([], None)
+    assert (store.deliveries.pending_destinations(), store.deliveries.next_due()) == ([], None)
     store.save(
         [
             owing(
@@ -543,9 +543,9 @@ def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_firs
             )
         ]
     )
-    assert sorted(store.pending_destinations()) == ["a", "b"]
-    assert store.next_due() == 50.0
-    assert store.due("done", a_run(store), 5) == []
+    assert sorted(store.deliveries.pending_destinations()) == ["a", "b"]
+    assert store.deliveries.next_due() == 50.0
+    assert store.deliveries.due("done", a_run(store), 5) == []
 
 
 @pytest.mark.parametrize(
@@ -567,9 +567,9 @@ def test_what_was_decided_before_a_ticket_changed_is_not_due(
     ticket, other = filled(store, a_ticket("1"), a_ticket("2", status="routing", category="Billing"))
     store.save([owing(ticket, a_delivery(ticket, due_at=5.0)), owing(other, a_delivery(other, due_at=9.0))])
     store.save([changed(ticket, status=status, category=category)])
-    assert store.next_due() == (5.0 if due else 9.0)
-    assert names(p.ticket for p in store.due("box", a_run(store), 5)) == (["1", "2"] if due else ["2"])
-    assert store.pending_destinations() == ["box"]
+    assert store.deliveries.next_due() == (5.0 if due else 9.0)
+    assert names(p.ticket for p in store.deliveries.due("box", a_run(store), 5)) == (["1", "2"] if due else ["2"])
+    assert store.deliveries.pending_destinations() == ["box"]
 
 
 # -- reads
@@ -595,16 +595,19 @@ def test_a_name_that_ends_no_id_is_not_searched_for_in_all_ids(
     """With 50,000 tickets that took 7 ms, for each of up to 100,000 names of a request."""
     searched: list[str] = []
 
-    def ending_search(ending: str, _: int) -> list[object]:
-        searched.append(ending)
-        return []
-
-    monkeypatch.setattr(store, "_tickets_by_ending", ending_search)
     filled(store, a_ticket("PROJ-1234"))
+    read = store.database.read
+
+    def observed(sql: str, values: Any) -> list[Any]:
+        if "ending" in values:
+            searched.append(values["ending"])
+        return read(sql, values)
+
+    monkeypatch.setattr(store.database, "read", observed)
     assert names(store.named("PROJ-1234", 10)) == ["PROJ-1234"]
     assert names(store.named("a" * 37, 10)) == []
     assert names(store.named("ABC-12", 10)) == []
-    assert searched == ["ABC-12"]
+    assert searched == ["abc-12"]
 
 
 def test_wildcards_in_a_name_are_letters(store: SqliteStore) -> None:
@@ -686,8 +689,8 @@ def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(stor
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     question_spec = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
-    store.record_question(question_spec)
-    store.record_question(question_spec._replace(prompt="another"))
+    store.answers.record_question(question_spec)
+    store.answers.record_question(question_spec._replace(prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
     delivery = a_delivery(ticket)
     tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
@@ -711,7 +714,7 @@ def test_stats_count(store: SqliteStore) -> None:
     )
     store.save([Change(an_event(one), adds=(an_answer(one)._replace(cost=0.25), a_delivery(one)))])
     store.save([Change(an_event(two), adds=(an_answer(two)._replace(cost=0.5), a_delivery(two, state="dead")))])
-    store.renew(a_run(store)._replace(spent=0.5, reserved=0.25))
+    store.runs.renew(a_run(store)._replace(spent=0.5, reserved=0.25))
     stats = store.stats()
     assert (stats.tickets, stats.events, stats.cost_usd) == (3, 5, 0.75)
     assert stats.by_status == {"new": 2, "classified": 1}
@@ -754,7 +757,7 @@ def test_processes_and_threads_that_save_at_once_keep_one_whole_chain(store: Sql
     for process in spawned:
         process.join()
     assert [p.exitcode for p in spawned] == [0, 0]
-    events = list(store.events(EventQuery()))
+    events = list(store.log.events(EventQuery()))
     assert len(events) == 200
     assert first_break(events) is None
 

@@ -86,7 +86,10 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
     head = proved(db)
     assert head.events == 8
     assert (
-        head == SqliteStore(str(db)).head() == kept_head(str(db)) == World(SqliteStore(str(db))).triage().audit_head()
+        head
+        == SqliteStore(str(db)).log.head()
+        == kept_head(str(db))
+        == World(SqliteStore(str(db))).triage().audit_head()
     )
     assert json.loads(Path(f"{db}.head").read_text()) == head._asdict()
 
@@ -191,7 +194,7 @@ def test_an_end_that_was_cut_off_with_care_is_missed_by_no_head(db: Path) -> Non
     world = World(SqliteStore(str(db)))
     list(world.triage().create(drafts(3, start=50)))
     assert not Path(f"{db}.head").exists(), "a head that was taken away does not come back by itself"
-    assert proved(db, expected=world.store.head().head).events == 9
+    assert proved(db, expected=world.store.log.head().head).events == 9
 
 
 def test_a_head_that_is_not_in_the_log_is_never_written_over(db: Path) -> None:
@@ -300,7 +303,7 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
 @pytest.mark.parametrize("key", [None, KEY])
 def test_every_one_of_5000_mutations_is_found(tmp_path: Path, key: bytes | None) -> None:
     store = filled(tmp_path / "t.db", key, number=8).store
-    events, head = list(store.events(EventQuery())), store.head()
+    events, head = list(store.log.events(EventQuery())), store.log.head()
     assert hash_chain.verify(events, key, {head.head: "kept"}) == head
     chance, missed, kinds = random.Random(8), [], set()
     for number in range(5000):
@@ -348,7 +351,7 @@ def test_a_key_may_come_later_and_holds_what_went_before(tmp_path: Path) -> None
 
 def rehashed(db: Path, key: bytes | None, first: int = 1) -> None:
     """Alter an event and write the whole log anew from there: what somebody who owns the file can do."""
-    events = list(SqliteStore(str(db), KEY).events(EventQuery()))
+    events = list(SqliteStore(str(db), KEY).log.events(EventQuery()))
     prev, statements = events[first - 2].hash if first > 1 else hash_chain.GENESIS, []
     for e in events[first - 1 :]:
         actor = "eve" if e.seq == first else e.actor
@@ -370,7 +373,7 @@ def test_a_log_that_was_written_anew_is_found_by_a_head_or_a_key(tmp_path: Path)
         with pytest.raises(CheckError):
             proved(db, expected=before.head)
         Path(f"{db}.head").unlink()
-        forged = SqliteStore(str(db)).head().head
+        forged = SqliteStore(str(db)).log.head().head
         assert proved(db, expected=forged).events == 8, "a chain alone stops nobody who owns the file"
         with pytest.raises(CheckError, match="no event of the log was written with the key"):
             proved(db, KEY, expected=forged)

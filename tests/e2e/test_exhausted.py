@@ -155,7 +155,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
     assert len(page.got) < 10, "nothing more is handed over then"
     (run,) = (run for run in triage.runs(None) if run.kind == "route")
     assert run.exit_code == ExitCode.UNAVAILABLE
-    found = [d for t in world.store.find(Selection()) for d in world.store.deliveries([t.ticket_id])[t.ticket_id]]
+    found = [d for t in world.store.find(Selection()) for d in world.store.deliveries.of([t.ticket_id])[t.ticket_id]]
     assert {(d.state, d.attempts) for d in found} == {("accepted", 1), ("pending", 0)}
     page._answer = lambda _: None
     list(world.triage().route(Selection(), RoutePlan()))

@@ -135,7 +135,7 @@ def suspicious_text_raises_review_and_is_not_sent_on(tmp_path: Path) -> None:
     list(world.triage().classify(Selection(ids=(held.ticket_id,)), ClassifyPlan(force=True)))
     assert next(world.store.find(Selection(ids=(held.ticket_id,)))).status == "needs_review"
     list(world.triage().route(Selection(), RoutePlan()))
-    assert world.store.deliveries([held.ticket_id]) == {}
+    assert world.store.deliveries.of([held.ticket_id]) == {}
     event = next(e for e in world.store.history(held.ticket_id).events if e.action == "classified")
     assert json.loads(event.detail)["suspicious"] == ["instructions to the classifier"]
 

@@ -61,4 +61,4 @@ def test_many_at_once_share_few_connections(bouncer: str) -> None:
         list(pool.map(work, range(4)))
     with closing(PostgresStore(bouncer, network=ONLINE)) as store:
         assert store.stats().tickets == 80
-        assert first_break(store.events(EventQuery())) is None
+        assert first_break(store.log.events(EventQuery())) is None

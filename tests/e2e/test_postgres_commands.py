@@ -41,7 +41,7 @@ def is_whole(url: str) -> bool:
         ]
         created = "select ticket_id from events where action = 'created' order by 1"
         assert sql(url, created) == sql(url, "select ticket_id from tickets order by 1")
-        return first_break(store.events(EventQuery())) is None
+        return first_break(store.log.events(EventQuery())) is None
     finally:
         store.close()
 
@@ -296,7 +296,7 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
         columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
         statement = f"select {columns} from {table} order by 1, 2"
         assert here.database.read(statement) == there.database.read(statement), table
-    assert first_break(there.events(EventQuery())) is None
+    assert first_break(there.log.events(EventQuery())) is None
     assert there.stats() == here.stats()
     there.close()
     assert fitted("run", "-q", "--db", url, stdin=TICKETS).returncode == 0, "it is worked on there"

@@ -148,7 +148,7 @@ def test_what_a_server_acknowledges_meanwhile_is_there_or_kept(tmp_path: Path) -
 
 def test_it_is_refused_while_a_run_is_at_work_and_not_for_one_that_was_killed(grown: Cli) -> None:
     store = SqliteStore(str(grown.db))
-    run = store.begin(Run(ids.new_id(), "classify", "x", "classify", times.now()))
+    run = store.runs.begin(Run(ids.new_id(), "classify", "x", "classify", times.now()))
     store.close()
     before = head_of(grown.db)
     done = grown("db", "restore", "backup.db")
@@ -371,7 +371,9 @@ def test_who_was_forgotten_since_and_which_keys_were_revoked_is_told(cli: Cli) -
 
 
 def a_run(store: SqliteStore) -> None:
-    store.end(store.begin(Run(ids.new_id(), "create", "x", "create", times.now()))._replace(ended_at=times.now()))
+    store.runs.end(
+        store.runs.begin(Run(ids.new_id(), "create", "x", "create", times.now()))._replace(ended_at=times.now())
+    )
 
 
 @pytest.fixture(params=["readable", "broken", "gone"])

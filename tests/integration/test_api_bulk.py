@@ -228,7 +228,7 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
 
 
 def _ended(world: World) -> bool:
-    return all(run.ended_at is not None for run in world.store.runs(None))
+    return all(run.ended_at is not None for run in world.store.runs.latest(None))
 
 
 def test_a_client_that_leaves_in_its_body_is_no_error_of_the_server(server: ApiServer) -> None:
@@ -284,7 +284,7 @@ def test_other_tickets_under_known_ids_are_a_problem_and_nothing_is_stored(serve
 
 def test_a_bulk_call_is_one_run_in_the_record(server: ApiServer, world: World) -> None:
     lines(post(server, "/tickets/batch?do=classify,route", content=TICKETS, headers=CSV))
-    (run,) = world.store.runs(None)
+    (run,) = world.store.runs.latest(None)
     assert (run.kind, run.actor, run.command_line, run.served) == ("run", "agent", "POST /tickets/batch", 1)
     assert json.loads(run.counts) == {"created": 3, "unroutable": 3}, "what became of the rows, and of their tickets"
 

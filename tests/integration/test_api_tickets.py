@@ -354,11 +354,11 @@ def test_an_earlier_delivery_hides_no_missing_rule_and_no_missing_category(
 def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, server: ApiServer) -> None:
     ticket_id = client.post("/tickets", json=TICKET).json()["ticket_id"]
     store = server.served.services.store
-    run = store.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
-    assert store.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
+    run = store.runs.begin(Run(ids.new_id(), "classify", "somebody", "elsewhere", times.now()))
+    assert store.runs.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
     busy = client.post(f"/tickets/{ticket_id}/classify")
     assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "busy", "1")
-    store.end(run._replace(ended_at=times.now()))
+    store.runs.end(run._replace(ended_at=times.now()))
     assert client.post(f"/tickets/{ticket_id}/classify").json()["asked"]
 
 
@@ -474,7 +474,7 @@ def test_a_result_that_cannot_be_saved_is_a_problem_of_a_ticket_that_is_stored(
     answer = client.post("/tickets?do=classify,route", json=TICKET)
     assert (answer.status_code, answer.json()["problem"]["code"]) == (201, "unavailable")
     assert [(d["state"], d["tries"]) for d in answer.json()["deliveries"]] == [("pending", [])]
-    (run,) = (run for run in store.runs(None) if run.kind == "serve")
+    (run,) = (run for run in store.runs.latest(None) if run.kind == "serve")
     assert run.ended_at  # so that the next one takes the delivery
 
 

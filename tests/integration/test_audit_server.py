@@ -36,9 +36,11 @@ def proved(store: SqliteStore | PostgresStore, *heads: str) -> Head:
 def test_the_log_of_any_store_is_proved_alone_and_against_heads_kept_elsewhere(world: World) -> None:
     assert world.store.stats().tickets == 0
     list(world.triage().create(drafts(3)))
-    before = world.store.head()
+    before = world.store.log.head()
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    assert proved(world.store) == proved(world.store, before.head) == world.store.head() == world.triage().audit_head()
+    assert (
+        proved(world.store) == proved(world.store, before.head) == world.store.log.head() == world.triage().audit_head()
+    )
     with pytest.raises(CheckError, match="expected"):
         proved(world.store, before.head, "1" * 64)
 
@@ -156,7 +158,7 @@ def test_a_cut_log_that_grows_past_its_old_length_is_not_whole_again(filled: str
 def test_a_cut_end_that_was_cut_off_in_that_table_too_is_seen_by_a_head_kept_elsewhere_alone(filled: str) -> None:
     """What the documentation says of the table: it proves nothing against somebody who rewrites it as well."""
     store = PostgresStore(filled, network=ONLINE)
-    older = store.head().head
+    older = store.log.head().head
     too = "update last_head set seq = chain.seq, hash = chain.hash from chain"
     sql(filled, f"set session_replication_role = replica; {CUT}; {too}")
     assert proved(store).events == 7
@@ -168,7 +170,7 @@ def test_a_cut_end_that_was_cut_off_in_that_table_too_is_seen_by_a_head_kept_els
 def test_what_is_said_to_do_about_a_head_that_is_gone_can_be_done(filled: str) -> None:
     sql(filled, "delete from last_head")
     store = PostgresStore(filled, network=ONLINE)
-    assert proved(store, store.head().head).events == 9, "a head from elsewhere is enough"
+    assert proved(store, store.log.head().head).events == 9, "a head from elsewhere is enough"
     with pytest.raises(CheckError) as caught:
         proved(store)
     *_, command = shlex.split(caught.value.hint.partition("to keep one again: ")[2])
@@ -201,7 +203,7 @@ def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_f
 ) -> None:
     now = PostgresStore(pg_url, network=ONLINE)
     list(World(now).triage().create(drafts(3)))
-    head = now.head()
+    head = now.log.head()
     now.close()
     url = pg_server.of_version_2(pg_url)
     later = PostgresStore(url, network=ONLINE)

@@ -51,7 +51,7 @@ def test_chunks_of_an_input_are_bounded_by_what_they_hold() -> None:
 def test_a_claim_takes_no_more_than_can_be_held(store: SqliteStore) -> None:
     expected = long_tickets(store)
     lease, selection, claims = a_run(store), NEW, []
-    while chunk := store.claim(selection, lease, CHUNK):
+    while chunk := store.runs.claim(selection, lease, CHUNK):
         claims.append([t.external_id for t in chunk])
         assert sum(t.size for t in chunk) <= BYTES + MB
         selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
@@ -76,7 +76,7 @@ def test_pages_of_a_run_are_kept_in_memory_no_longer_than_it_lasts(tmp_path: Pat
 def test_those_that_are_named_are_claimed_all(store: SqliteStore) -> None:
     long_tickets(store)
     named = tuple(t.ticket_id for t in store.find(Selection()))
-    assert len(store.claim(Selection(ids=named), a_run(store), CHUNK)) == NUMBER
+    assert len(store.runs.claim(Selection(ids=named), a_run(store), CHUNK)) == NUMBER
 
 
 @pytest.mark.parametrize("order", ["newest", "urgent"])
@@ -105,7 +105,7 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
 ) -> None:
     run(world, 1)
     (ticket,) = world.store.find(Selection())
-    (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    (delivery,) = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     outgoing, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     number = queue.QUEUE_BYTES // MB

@@ -44,7 +44,7 @@ def a_day_later(store: SqliteStore) -> None:
 
 
 def booked(store: SqliteStore) -> list[tuple[float, float]]:
-    return [(run.spent, run.reserved) for run in store.runs(None)]
+    return [(run.spent, run.reserved) for run in store.runs.latest(None)]
 
 
 def in_all(store: SqliteStore) -> float:
@@ -65,7 +65,7 @@ def test_an_answer_is_unsaved_until_it_is_saved_itself(store: SqliteStore) -> No
     """Those of a batch are saved too, but a provider keeps them: they did not come by the budget."""
     one, two = filled(store, a_ticket("1"), a_ticket("2"))
     context = RunContext(
-        store, store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())), StopControl()
+        store, store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())), StopControl()
     )
     answer, of_a_batch = a_paid_answer(one), a_paid_answer(two)
     context.budget.answered(Outcome(0, Action.ANSWERED, Answer(one, (answer,), True), None, one))
@@ -77,67 +77,67 @@ def test_an_answer_is_unsaved_until_it_is_saved_itself(store: SqliteStore) -> No
 
 def test_sums_are_granted_in_order_while_all_runs_stay_within_the_budget(store: SqliteStore) -> None:
     one, two = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
-    assert store.set_aside(one, [1.0, 1.0, 1.0], 2.5) == 2
-    assert store.set_aside(two, [1.0, 0.5], 2.5) == 0, "in their order: the first one has no room"
-    assert store.set_aside(two, [0.5], 2.5) == 1
+    assert store.runs.set_aside(one, [1.0, 1.0, 1.0], 2.5) == 2
+    assert store.runs.set_aside(two, [1.0, 0.5], 2.5) == 0, "in their order: the first one has no room"
+    assert store.runs.set_aside(two, [0.5], 2.5) == 1
     assert in_all(store) == 2.5
-    assert store.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
+    assert store.runs.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
     assert sorted(booked(store)) == [(0.0, 0.5), (0.2, 1.0)]
 
 
 def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
-    assert store.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
+    assert store.runs.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
     assert booked(store) == [(1.0, 5.5)]
 
 
 def test_sums_of_costs_have_no_noise(store: SqliteStore) -> None:
     for spent in (0.1, 0.2):
-        store.renew(a_run(store)._replace(spent=spent))
+        store.runs.renew(a_run(store)._replace(spent=spent))
     lease = a_run(store)
-    store.renew(lease._replace(spent=0.0, reserved=0.3))
+    store.runs.renew(lease._replace(spent=0.0, reserved=0.3))
     assert store.stats().cost_usd == 0.6
-    assert [run_record(run)["cost_usd"] for run in store.runs(None)] == [0.3, 0.2, 0.1]
+    assert [run_record(run)["cost_usd"] for run in store.runs.latest(None)] == [0.3, 0.2, 0.1]
 
 
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
     old = a_run(store)
-    store.renew(old._replace(spent=1.0, reserved=1.0))
+    store.runs.renew(old._replace(spent=1.0, reserved=1.0))
     kill(store, old)
     new = a_run(store)._replace(spent=0.0, reserved=0.0)
-    assert store.set_aside(new, [0.1], 2.0) == 0, "the calls of a killed run may be billed"
+    assert store.runs.set_aside(new, [0.1], 2.0) == 0, "the calls of a killed run may be billed"
     a_day_later(store)
-    assert store.set_aside(new, [2.0], 2.0) == 1
+    assert store.runs.set_aside(new, [2.0], 2.0) == 1
 
 
 def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_run(store: SqliteStore) -> None:
     old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
-    store.renew(old._replace(spent=1.0))
+    store.runs.renew(old._replace(spent=1.0))
     a_day_later(store)
-    assert store.set_aside(old._replace(spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
-    assert store.set_aside(new, [1.1], 2.0) == 0
-    assert store.set_aside(new, [1.0], 2.0) == 1
-    assert store.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
-    assert store.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
-    store.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=2.0))
-    assert store.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
+    assert store.runs.set_aside(old._replace(spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
+    assert store.runs.set_aside(new, [1.1], 2.0) == 0
+    assert store.runs.set_aside(new, [1.0], 2.0) == 1
+    assert store.runs.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
+    assert store.runs.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
+    store.runs.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=2.0))
+    assert store.runs.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
 def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_booked(store: SqliteStore) -> None:
     """The answers count when they are booked; what was set aside goes from the day in which the batch was gathered."""
     old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
-    store.renew(old._replace(spent=3.0))
+    store.runs.renew(old._replace(spent=3.0))
     a_day_later(store)
     opened = times.ago(DAY + 120)
     store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
-    assert store.set_aside(new, [1.1], 2.0) == 0
-    assert store.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
+    assert store.runs.set_aside(new, [1.1], 2.0) == 0
+    assert store.runs.set_aside(new, [1.0], 2.0) == 1, "what was given back makes no room in another day"
 
 
 def test_setting_aside_renews_the_lease(store: SqliteStore) -> None:
     lease = a_run(store)
     kill(store, lease)
-    store.set_aside(lease, [1.0], 1.0)
+    store.runs.set_aside(lease, [1.0], 1.0)
     assert sql(store, "select lease_until > 0 from runs") == [(1,)]
 
 
@@ -293,15 +293,15 @@ def test_sums_of_floating_point_numbers_fill_a_room_to_the_cent() -> None:
 
 def test_what_killed_runs_of_one_command_spent_bounds_the_next_and_is_counted_once(store: SqliteStore) -> None:
     for spent, before in ((3.0, 0.0), (1.0, 3.25), (0.5, 4.5)):
-        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+        run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
         assert run.spent == before
-        store.renew(Lease(run.run_id, spent=spent, reserved=0.25))
+        store.runs.renew(Lease(run.run_id, spent=spent, reserved=0.25))
         kill(store, Lease(run.run_id))
     assert in_all(store) == 3.25 + 1.25 + 0.75
     last = a_run(store)
-    assert store.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
+    assert store.runs.set_aside(last, [1.0, 1.0], 3.25 + 1.25 + 0.75 + 1.0) == 1, "what it inherited counts once"
     ended(store, last)
-    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 0
+    assert store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 0
 
 
 @pytest.mark.parametrize(
@@ -318,24 +318,24 @@ def test_what_a_killed_run_spent_is_no_other_command_s(
 ) -> None:
     actor, words, seconds = died
     served = int("of the server" in request.node.name)
-    run = store.begin(Run(ids.new_id(), "classify", actor, words, times.ago(seconds), served=served))
-    store.renew(Lease(run.run_id, spent=3.0, reserved=0.0))
+    run = store.runs.begin(Run(ids.new_id(), "classify", actor, words, times.ago(seconds), served=served))
+    store.runs.renew(Lease(run.run_id, spent=3.0, reserved=0.0))
     kill(store, Lease(run.run_id))
-    assert store.begin(Run(ids.new_id(), "classify", *next_one, times.now(), served=served)).spent == 0
+    assert store.runs.begin(Run(ids.new_id(), "classify", *next_one, times.now(), served=served)).spent == 0
     assert in_all(store) == 3
 
 
 def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spent(store: SqliteStore) -> None:
     def begun(parcel: str, spent: float = 0.0) -> Run:
         request = Run(ids.new_id(), "run", "tester", "POST /x", times.now(), spent=spent, parcel=parcel, served=1)
-        return store.begin(request)
+        return store.runs.begin(request)
 
     first = begun("p", spent=10.0)
     assert first.spent == 10, "what earlier requests of the command have spent"
-    store.end(first._replace(ended_at=times.now(), spent=2.0))
+    store.runs.end(first._replace(ended_at=times.now(), spent=2.0))
     second = begun("p", spent=10.0)
     assert second.spent == 12
-    store.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
+    store.runs.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
     kill(store, Lease(second.run_id))
     assert begun("p", spent=10.0).spent == 13.5, "its calls may be billed"
     assert (begun("").spent, begun("q").spent) == (0, 0)
@@ -343,12 +343,12 @@ def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spe
 
 def test_a_limit_holds_over_any_number_of_kills(store: SqliteStore) -> None:
     for _ in range(4):
-        run = store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
+        run = store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now()))
         budget = RunContext(store, run, StopControl()).open_budget(10.0, None)
         if budget.set_aside([4.0]):
             budget.settle(4.0, 4.0)
         with budget.recording(Lease(run.run_id)) as lease:
-            store.renew(lease)
+            store.runs.renew(lease)
         kill(store, lease)
     assert budget.spent_by_command == in_all(store) == 8
 
@@ -363,18 +363,18 @@ def test_each_run_of_one_command_bears_its_own_cost_and_the_limit_holds_for_all(
                     assert (lease.spent, lease.reserved) == (0.0, 1.0)
                 budget.settle(1.0, 1.0)
             brought = budget.spent_by_command
-    assert [(run.spent, run.reserved) for run in world.store.runs(None)] == [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
+    assert [(run.spent, run.reserved) for run in world.store.runs.latest(None)] == [(0.0, 0.0), (1.0, 0.0), (1.0, 0.0)]
 
 
 def test_a_kill_in_the_second_run_of_a_command_forgets_nothing_of_the_first(store: SqliteStore) -> None:
     with recorded_run(store, "eval", "tester", "eval", StopControl()) as tally:
         tally.context.open_budget(None, None).book(2.0)
-    run = store.begin(
+    run = store.runs.begin(
         Run(ids.new_id(), "eval", "tester", "eval", times.now(), spent=tally.context.budget.spent_by_command)
     )
-    store.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
+    store.runs.renew(Lease(run.run_id, spent=1.0, reserved=0.0))
     kill(store, Lease(run.run_id))
-    assert store.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now())).spent == 3
+    assert store.runs.begin(Run(ids.new_id(), "eval", "tester", "eval", times.now())).spent == 3
     assert in_all(store) == 3
 
 
@@ -396,15 +396,15 @@ def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: Sqli
 
 def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
     lease = a_run(store)
-    store.renew(lease._replace(spent=5.0, reserved=0.0))
+    store.runs.renew(lease._replace(spent=5.0, reserved=0.0))
     store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, times.now()),))])
     assert booked(store) == [(3.5, 0.0)]
-    store.renew(lease._replace(spent=6.0, reserved=0.5))
+    store.runs.renew(lease._replace(spent=6.0, reserved=0.5))
     assert booked(store) == [(4.5, 0.5)]
-    store.renew(lease)
+    store.runs.renew(lease)
     assert booked(store) == [(4.5, 0.5)]
-    assert store.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
-    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=7.0))
+    assert store.runs.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
+    store.runs.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
 
 

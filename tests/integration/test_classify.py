@@ -173,8 +173,8 @@ def test_a_ticket_named_twice_is_asked_about_and_delivered_once(world: World, tm
 
 def test_tickets_that_another_run_holds_are_left_to_it(world: World) -> None:
     taken, theirs = made(world, 2)
-    other = Lease(world.store.begin(Run(ids.new_id(), "classify", "other", "", times.now())).run_id)
-    world.store.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
+    other = Lease(world.store.runs.begin(Run(ids.new_id(), "classify", "other", "", times.now())).run_id)
+    world.store.runs.claim(Selection(ids=(theirs.ticket_id,)), other, 1)
     assert {o.row: o.action for o in classify(world, taken, theirs)} == {0: "classified", 1: "held"}
     assert world.classifier.asked == [taken.ticket_id]
     assert now(world, theirs) == theirs

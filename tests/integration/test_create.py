@@ -67,7 +67,7 @@ def test_other_fields_update_in_place_and_keep_the_decision(world: World) -> Non
     ticket = outcome.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.priority, ticket.urgency) == ("classified", "Billing", "urgent", 0)
-    event = list(world.store.events(EventQuery()))[-1]
+    event = list(world.store.log.events(EventQuery()))[-1]
     assert json.loads(event.detail)["fields"] == ["customer_id", "priority"]
     assert dids(create(world, [a_draft(0)])) == ["unchanged"], "a column that an export lacks changes nothing"
 
@@ -334,7 +334,7 @@ def test_an_export_that_says_the_same_again_is_no_later_word_than_a_person_s(wor
     person("Technical")
     assert exported("Billing") == ("unchanged", "Technical", 1)
     assert exported("General") == ("updated", "General", 1), "a word that has changed is a later one"
-    last = json.loads(list(world.store.events(EventQuery()))[-1].detail)
+    last = json.loads(list(world.store.log.events(EventQuery()))[-1].detail)
     assert (last["verdict"], last["was"]) == ("General", "Technical"), "and it is told whose place it takes"
     message = (
         "the input gave the verdict General instead of Technical: it says something else than before a person decided"

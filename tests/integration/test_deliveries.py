@@ -88,7 +88,7 @@ def test_a_ticket_that_is_due_later_has_the_error_of_what_is_still_due(
 
     def failed(error: DeliveryError | None) -> tuple[Failure, ...]:
         """Return the failure of the delivery to the destination of an error."""
-        deliveries = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+        deliveries = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
         return tuple(Failure(d.delivery_id, error) for d in deliveries if error and error is downs[d.destination])
 
     def reported(*errors: DeliveryError | None) -> object:
@@ -113,7 +113,7 @@ def test_a_ticket_that_was_not_tried_since_its_destination_keeps_failing_has_tha
     errors = Counter(o.error.sentence() if o.error else "" for o in routing)
     paused = "b keeps failing (last status 503), so it is paused for 30 s; the next triage route tries it again"
     assert errors == {"b is down": len(three["b"].got), paused: 100 - len(three["b"].got)}
-    deliveries = world.store.deliveries([o.value.ticket.ticket_id for o in routing if o.value])
+    deliveries = world.store.deliveries.of([o.value.ticket.ticket_id for o in routing if o.value])
     kept = Counter(d.last_error for own in deliveries.values() for d in own if d.state == "pending")
     assert kept == errors, "show and why tell it too"
 
@@ -274,10 +274,10 @@ def test_a_destination_that_is_gone_is_switched_off_until_dead_letters_are_retri
     (named,) = world.triage().route(Selection(ids=(outcome.value.ticket.ticket_id,)), RoutePlan())
     assert (named.action, str(named.error)) == ("undeliverable", "b said that it is gone (410) and was switched off")
     assert len(three["b"].got) == 1, "nor asked again where it is named"
-    assert world.store.switched_off() == {"b"}
+    assert world.store.deliveries.switched_off() == {"b"}
     three["b"]._answer = lambda _: None
     list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
-    assert world.store.switched_off() == frozenset()
+    assert world.store.deliveries.switched_off() == frozenset()
     assert {t.status for t in world.store.find(Selection())} == {"routed"}
 
 
@@ -291,12 +291,12 @@ def test_the_next_attempt_is_due_as_planned_or_as_the_receiver_asks(
     world.rules = (Rule("r", ("hook",)),)
     receiver.answer = lambda n: [(500, {}), (429, {"Retry-After": "600"})][n - 1]
     run(world, 1)
-    due = world.store.next_due()
+    due = world.store.deliveries.next_due()
     assert due is not None
     assert 4.5 <= due - now <= 5.5
     now = due
     list(world.triage().route(Selection(), RoutePlan()))
-    assert world.store.next_due() == now + 600
+    assert world.store.deliveries.next_due() == now + 600
     first, second = (headers for headers, _ in receiver.got)
     assert first["webhook-id"] == second["webhook-id"]
 
@@ -368,7 +368,7 @@ def test_what_was_to_be_sent_waits_for_the_next_decision_once_its_ticket_has_cha
     judged, rewritten = (t for t in world.store.find(Selection()) if t.external_id in ("3", "0"))
     list(world.triage().give_verdicts([VerdictDraft(0, judged.ticket_id, "Technical")]))
     list(world.triage().create([TicketDraft(0, 2, "another text", None, None, None, None, rewritten.external_id)]))
-    assert world.store.next_due() is None
+    assert world.store.deliveries.next_due() is None
     run(world, 0)
     assert three["a"].got == []
     before = len(three["b"].got)
@@ -674,7 +674,7 @@ def test_what_a_destination_was_not_handed_is_not_begun_once_told_to_stop(
 def rows_of(world: World, destination: str) -> list[tuple[str, int]]:
     """Return state and attempts of a destination's deliveries."""
     tickets = [t.ticket_id for t in world.store.find(Selection())]
-    found = world.store.deliveries(tickets).values()
+    found = world.store.deliveries.of(tickets).values()
     return [(d.state, d.attempts) for some in found for d in some if d.destination == destination]
 
 
@@ -683,7 +683,7 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
 ) -> None:
     run(world, 1)
     (ticket,) = world.store.find(Selection())
-    (found,) = world.store.deliveries([ticket.ticket_id]).values()
+    (found,) = world.store.deliveries.of([ticket.ticket_id]).values()
     outgoing, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     post.put([outgoing] * queue.QUEUE_LIMIT)
@@ -700,7 +700,7 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     run(world, 90)
     found = [
         d
-        for some in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+        for some in world.store.deliveries.of([t.ticket_id for t in world.store.find(Selection())]).values()
         for d in some
     ]
     ticket = next(iter(world.store.find(Selection())))
@@ -721,7 +721,7 @@ def owed_to(world: World, destination: FakeDestination, number: int) -> list[Out
     """Return so many deliveries that are owed to a destination."""
     run(world, number)
     tickets = {ticket.ticket_id: ticket for ticket in world.store.find(Selection())}
-    owed = [some[0] for some in world.store.deliveries(list(tickets)).values()]
+    owed = [some[0] for some in world.store.deliveries.of(list(tickets)).values()]
     return [OutgoingDelivery(d._replace(destination=destination.name), tickets[d.ticket_id]) for d in owed]
 
 
@@ -1012,8 +1012,8 @@ def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
 
 def holding(world: World) -> tuple[AttemptRecorder, OutgoingDelivery]:
     """Begin a run that takes hold of what destination a is owed; return what tells of its attempts, and the parcel."""
-    run = world.store.begin(Run(ids.new_id(), "route", "test", ids.new_id(), times.now()))
-    (outgoing,) = world.store.due("a", Lease(run.run_id), 10)
+    run = world.store.runs.begin(Run(ids.new_id(), "route", "test", ids.new_id(), times.now()))
+    (outgoing,) = world.store.deliveries.due("a", Lease(run.run_id), 10)
     return AttemptRecorder(RunContext(world.store, run, StopControl())), outgoing
 
 
@@ -1063,7 +1063,7 @@ def test_a_failure_that_comes_late_revives_no_dead_letter(world: World) -> None:
 def test_a_failure_that_comes_late_leaves_a_delivery_with_the_run_that_has_it(world: World) -> None:
     late, now = taken_over(world)
     record_outcome(late, DeliveryError("too slow"))
-    (delivery,) = world.store.deliveries([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
+    (delivery,) = world.store.deliveries.of([now[1].ticket.ticket_id])[now[1].ticket.ticket_id]
     assert (delivery.state, delivery.attempts, delivery.run_id) == ("pending", 1, now[1].delivery.run_id)
     record_outcome(now)
     assert rows_of(world, "a") == [("accepted", 2)]
@@ -1095,7 +1095,7 @@ def test_an_attempt_that_ends_after_its_ticket_has_another_category_leaves_it_to
 def test_a_success_has_a_destination_s_failures_counted_anew(world: World, three: dict[str, FakeDestination]) -> None:
     run(world, 1)
     (ticket,) = world.store.find(Selection())
-    (delivery,) = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    (delivery,) = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     three["a"].got.clear()
     number = 3 * queue.FAILURES
     three["a"]._answer = lambda _: None if next(nth) % queue.FAILURES == 0 else DeliveryError("down", status=503)

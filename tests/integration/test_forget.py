@@ -263,12 +263,12 @@ def test_an_export_full_of_forgotten_tickets_is_not_taken_for_another(world: Wor
 def test_what_another_run_holds_is_told_and_the_rest_is_forgotten(world: World) -> None:
     list(world.triage().create(drafts(3)))
     held = next(iter(world.store.find(Selection())))
-    run = world.store.begin(Run("r-1", "classify", "x", "w", ""))
-    world.store.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
+    run = world.store.runs.begin(Run("r-1", "classify", "x", "w", ""))
+    world.store.runs.claim(Selection(ids=(held.ticket_id,)), Lease(run.run_id), 1)
     with pytest.raises(UnavailableError, match="at work on 1 more"):
         forgotten(world)
     assert [t.customer_id for t in world.store.find(Selection())].count(None) == 2
-    world.store.end(run)
+    world.store.runs.end(run)
     assert len(forgotten(world)) == 1
 
 
@@ -291,10 +291,10 @@ def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
     list(world.triage().create(drafts(2)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan()))
-    assert {d.state for ds in world.store.deliveries([t.ticket_id for t in world.store.find(Selection())]).values()
+    assert {d.state for ds in world.store.deliveries.of([t.ticket_id for t in world.store.find(Selection())]).values()
             for d in ds} == {"pending"}  # fmt: skip
     forgotten(world)
-    assert world.store.next_due() is None
+    assert world.store.deliveries.next_due() is None
 
 
 def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,7 +470,7 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     forgotten(world)
     assert len(world.store.database.read("select 1 from idempotency")) == 1
     assert len(world.store.database.read("select 1 from trials")) == 1
-    assert world.store.waiting()["c"]["tickets"] == 1
+    assert world.store.batches.waiting()["c"]["tickets"] == 1
     assert world.store.database.read("select count(*) from batch_items where answer_key = ''")[0][0] == 2
 
 
@@ -480,7 +480,7 @@ def test_a_name_by_which_a_ticket_was_called_leaves_the_record_of_runs(world: Wo
     for n, who in enumerate(("C-1", "C-2")):
         list(world.triage().create([TicketDraft(0, 2, "hello", "text", who, external_id=(name, "5")[n], cells=())]))
     for words in (["classify", name, name, "5", "--limit", "55"], ["route", "5"]):
-        world.store.end(world.store.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), times.now())))
+        world.store.runs.end(world.store.runs.begin(Run(ids.new_id(), words[0], "x", shlex.join(words), times.now())))
     forgotten(world)
     kept = {row[0] for row in world.store.database.read("select words from runs")}
     assert {"classify … … 5 --limit 55", "route 5"} <= kept

@@ -77,7 +77,7 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, inbox: FakeDestina
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().give_verdicts([VerdictDraft(0, outcome.value.ticket_id, BILLING)]))
     forgotten(world)
-    events = world.store.head().events
+    events = world.store.log.head().events
     for plan in (ClassifyPlan(), ClassifyPlan(force=True)):
         assert [o.action for o in world.triage().classify(named, plan)] == ["held"]
         assert [o.action for o in world.triage().reclassify(named, ReclassifyPlan(plan, apply=True))] == ["locked"]
@@ -93,7 +93,7 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, inbox: FakeDestina
     list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))
     assert left(world) == [("forgotten", BILLING)]
     assert inbox.got == []
-    assert world.store.head().events == events
+    assert world.store.log.head().events == events
     assert "forgotten" in " ".join(world.triage().why(outcome.value.ticket_id).why)
 
 

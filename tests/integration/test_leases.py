@@ -106,7 +106,7 @@ def late_answers(world: World) -> LateAnswers:
 def test_tickets_stay_with_a_run_that_waits_for_a_slow_model(late_answers: LateAnswers) -> None:
     world, others = late_answers.world, []
     world.classifier = Slow(late_answers)
-    late_answers.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = late_answers.triage().classify(Selection(), ClassifyPlan())
     assert (outcome.action, others) == ("classified", [[]])
 
@@ -116,7 +116,7 @@ def test_tickets_stay_with_a_run_that_waits_to_compare(late_answers: LateAnswers
     list(world.triage().classify(Selection(), ClassifyPlan()))
     world.classifier = Slow(late_answers)
     world.classifier.fingerprint = "fake-2"
-    late_answers.meanwhile = lambda: others.append(world.store.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.runs.claim(Selection(), a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = late_answers.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan()))
     assert (outcome.action, others) == ("confirmed", [[]])
 
@@ -125,7 +125,7 @@ def test_deliveries_stay_with_a_run_that_waits_for_a_slow_destination(late_answe
     world, others = late_answers.world, []
     list(world.triage().classify(Selection(), ClassifyPlan()))
     box = SlowBox(late_answers)
-    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.deliveries.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
     (outcome,) = late_answers.triage().route(Selection(), RoutePlan())
     assert (outcome.action, others, len(box.taken)) == ("routed", [[]], 1)
 
@@ -136,7 +136,7 @@ def test_what_is_due_stays_with_a_run_that_waits_for_a_slow_destination(late_ans
     box = SlowBox(late_answers)
     list(late_answers.triage().route(Selection(), RoutePlan()))
     sql(world.store, "update deliveries set state = 'pending', due_at = 0, run_id = null")
-    late_answers.meanwhile = lambda: others.append(world.store.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
+    late_answers.meanwhile = lambda: others.append(world.store.deliveries.due("box", a_run(world.store), 9))  # type: ignore[arg-type]
     list(late_answers.triage().route(Selection(limit=0), RoutePlan()))
     assert (others[-1], len(box.taken)) == ([], 2)
 

@@ -102,7 +102,7 @@ def test_what_fails_beside_a_webhook_that_waits_is_what_is_told(fitted: Cli, rec
 
 def standing(world: World, outcome: Outcome[Routed]) -> dict[str, tuple[str, int]]:
     """Return by destination how a ticket's deliveries stand, and after how many attempts."""
-    found = world.store.deliveries([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
+    found = world.store.deliveries.of([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
     return {delivery.destination: (delivery.state, delivery.attempts) for delivery in found}
 
 
@@ -125,7 +125,7 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     assert len(page.got) == 2
     states = {
         d.destination: (d.state, d.attempts)
-        for d in next(iter(world.store.deliveries([outcome.ticket.ticket_id]).values()))
+        for d in next(iter(world.store.deliveries.of([outcome.ticket.ticket_id]).values()))
     }
     assert states == {"hook": ("pending", 0), "page": ("accepted", 2)}
     named = triage.route(Selection(ids=(outcome.ticket.ticket_id,)), RoutePlan(stay=15.0))
@@ -143,7 +143,7 @@ def test_a_refusal_by_the_network_module_costs_no_attempt(world: World, receiver
     (outcome,) = triage.route(Selection(), RoutePlan())
     assert isinstance(outcome.error, UsageError)
     assert [
-        (d.state, d.attempts) for d in world.store.deliveries([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
+        (d.state, d.attempts) for d in world.store.deliveries.of([outcome.ticket.ticket_id])[outcome.ticket.ticket_id]
     ] == [("pending", 0)]
     assert receiver.got == []
 

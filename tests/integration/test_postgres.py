@@ -95,7 +95,7 @@ def pg(pg_url: str) -> Iterator[PostgresStore]:
 
 
 def is_whole(store: PostgresStore) -> bool:
-    return first_break(store.events(EventQuery())) is None
+    return first_break(store.log.events(EventQuery())) is None
 
 
 def cut_all(url: str) -> int:
@@ -145,12 +145,12 @@ def test_rows_come_out_with_the_types_that_sqlite_gives(pg: PostgresStore) -> No
 def test_a_transaction_reads_what_it_wrote_and_nobody_else_does(pg: PostgresStore) -> None:
     def switch_off(db: Db) -> None:
         db.execute("insert into switched_off values (?, ?)", ("box", "now"))
-        assert pg.switched_off() == {"box"}
+        assert pg.deliveries.switched_off() == {"box"}
         with ThreadPoolExecutor(1) as other:
-            assert other.submit(pg.switched_off).result() == frozenset()
+            assert other.submit(pg.deliveries.switched_off).result() == frozenset()
 
     pg.database.write(switch_off)
-    assert pg.switched_off() == {"box"}
+    assert pg.deliveries.switched_off() == {"box"}
 
 
 def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_chained(pg: PostgresStore) -> None:
@@ -298,8 +298,8 @@ def test_what_the_wording_of_old_rows_says_stands_in_columns_afterwards(pg_serve
             on_either(store, statement)
         if isinstance(store, PostgresStore):
             store.database.migrate()
-        assert {run.run_id for run in store.runs(None) if run.served} == {"s1", "s2"}
-        deliveries = store.deliveries(["t"])["t"]
+        assert {run.run_id for run in store.runs.latest(None) if run.served} == {"s1", "s2"}
+        deliveries = store.deliveries.of(["t"])["t"]
         assert [(d.refusal, bool(d.advice)) for d in deliveries] == [(Refusal.SET_BY_A_PERSON, True), (None, False)]
     there.close()
 
@@ -311,7 +311,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
     def open_it(_: int) -> list[tuple[str, float, float]]:
         with closing(PostgresStore(url, network=ONLINE)) as one:
             from_version.append(one.database.migrate())
-            return [(run.run_id, run.spent, run.reserved) for run in one.runs(None)]
+            return [(run.run_id, run.spent, run.reserved) for run in one.runs.latest(None)]
 
     from_version: list[int] = []
     with ThreadPoolExecutor(8) as pool:
@@ -322,7 +322,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
         from information_schema.columns where table_schema = 'public' order by 1, 2"""
     assert sql(url, statement) == sql(pg_server.template, statement)
     store = PostgresStore(url, network=ONLINE)
-    assert store.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
+    assert store.runs.begin(Run("r2", "classify", "tester", "classify", "2026-01-02")).spent == 3
     store.close()
 
 
@@ -330,13 +330,13 @@ def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -
     """The lock on the budget is taken first, and the chain's not at all: nobody can wait in a ring."""
     lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
     with holding(pg.path, "select 1 from chain for update"):
-        assert pg.set_aside(lease, [1.0], 5.0) == 1
+        assert pg.runs.set_aside(lease, [1.0], 5.0) == 1
     turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET_LOCK})"
     with ThreadPoolExecutor(1) as pool, holding(pg.path, turn) as other:
-        waiting = pool.submit(pg.set_aside, lease, [1.0], 5.0)
+        waiting = pool.submit(pg.runs.set_aside, lease, [1.0], 5.0)
         waits_for_a_lock(pg.path)
         filled(pg, a_ticket("1"))  # type: ignore[arg-type]
-        assert pg.set_aside(lease, [1.0], None) == 1, "without a budget there are no turns"
+        assert pg.runs.set_aside(lease, [1.0], None) == 1, "without a budget there are no turns"
         other.rollback()
         assert waiting.result(PATIENCE) == 1
 
@@ -375,9 +375,9 @@ def test_claims_pass_over_what_is_locked_and_wait_for_what_is_named(pg: Postgres
     one, two = filled(pg, a_ticket("1"), a_ticket("2"))  # type: ignore[arg-type]
     lease = a_run(pg)  # type: ignore[arg-type]
     with holding(pg.path, f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update") as other:
-        assert [t.external_id for t in pg.claim(Selection(statuses=TO_CLASSIFY), lease, 5)] == ["2"]
+        assert [t.external_id for t in pg.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 5)] == ["2"]
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(pg.claim, Selection(ids=(one.ticket_id, two.ticket_id)), a_run(pg), 5)  # type: ignore[arg-type]
+            waiting = pool.submit(pg.runs.claim, Selection(ids=(one.ticket_id, two.ticket_id)), a_run(pg), 5)  # type: ignore[arg-type]
             waits_for_a_lock(pg.path)
             other.rollback()
             assert [t.external_id for t in waiting.result(PATIENCE)] == ["1"]
@@ -393,7 +393,7 @@ def test_a_claim_that_was_overtaken_while_it_waited_gives_nothing_that_another_h
     lease = a_run(pg)  # type: ignore[arg-type]
     held = f"select 1 from tickets where ticket_id = '{one.ticket_id}' for update"
     with ThreadPoolExecutor(1) as pool, holding(pg.path, held) as other:
-        waiting = pool.submit(pg.claim, Selection(ids=(one.ticket_id,)), lease, 5)
+        waiting = pool.submit(pg.runs.claim, Selection(ids=(one.ticket_id,)), lease, 5)
         waits_for_a_lock(pg.path)
         other.execute(
             b"insert into runs (run_id, kind, actor, words, started_at, host, pid, spent, reserved, counts, "
@@ -412,7 +412,7 @@ def test_who_waits_for_the_chain_holds_up_no_claim(pg: PostgresStore) -> None:
         with holding(pg.path, "select 1 from chain for update"):
             saving = pool.submit(pg.save, [created(a_ticket("2"))])
             waits_for_a_lock(pg.path)
-            assert len(pg.claim(Selection(statuses=TO_CLASSIFY), lease, 5)) == 1
+            assert len(pg.runs.claim(Selection(statuses=TO_CLASSIFY), lease, 5)) == 1
             assert not saving.done()
         assert saving.result(10) == [None]
     assert is_whole(pg)
@@ -542,16 +542,19 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
 @pytest.mark.parametrize(
     ("table", "step"),
     [
-        ("runs", lambda pg, lease: pg.renew(lease)),
-        ("runs", lambda pg, lease: pg.hold(lease, ["T-1"])),
-        ("runs", lambda pg, lease: pg.hold_batches(lease)),
-        ("runs", lambda pg, _lease: pg.end(next(pg.runs(1)))),
-        ("runs", lambda pg, lease: pg.exited(lease.run_id, 0)),
-        ("deliveries", lambda pg, lease: pg.let_go(["msg_1"], lease)),
-        ("switched_off", lambda pg, _lease: pg.switch("box", off=True)),
-        ("askings", lambda pg, _lease: pg.record_question(QuestionSpec("f", "local", "m", "", "", "", "", now()))),
+        ("runs", lambda pg, lease: pg.runs.renew(lease)),
+        ("runs", lambda pg, lease: pg.runs.hold(lease, ["T-1"])),
+        ("runs", lambda pg, lease: pg.batches.hold(lease)),
+        ("runs", lambda pg, _lease: pg.runs.end(next(pg.runs.latest(1)))),
+        ("runs", lambda pg, lease: pg.runs.exited(lease.run_id, 0)),
+        ("deliveries", lambda pg, lease: pg.deliveries.let_go(["msg_1"], lease)),
+        ("switched_off", lambda pg, _lease: pg.deliveries.switch("box", off=True)),
+        (
+            "askings",
+            lambda pg, _lease: pg.answers.record_question(QuestionSpec("f", "local", "m", "", "", "", "", now())),
+        ),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
-        ("tickets", lambda pg, _lease: pg.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
+        ("tickets", lambda pg, _lease: pg.categories.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
         ("trials", lambda pg, _lease: pg.erase(["T-1"])),
         ("versions", lambda pg, _lease: SqlModelRegistry(pg).add_version(LEARNED, CHANGED)),
         ("trials", lambda pg, lease: SqlModelRegistry(pg).keep_trials([PAID], lease)),
@@ -621,7 +624,7 @@ def test_a_commit_nobody_heard_of_is_looked_up_and_done_exactly_once(
     assert actions(pg) == ["created", "updated", "created"]  # type: ignore[arg-type]
     lost = iter([True])
     pg.database.write(lambda db: db.execute("insert into switched_off values (?, ?)", ("box", "now")))
-    assert pg.switched_off() == {"box"}
+    assert pg.deliveries.switched_off() == {"box"}
 
 
 @pytest.mark.parametrize("given", ["to nobody", "to another"])

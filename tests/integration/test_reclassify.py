@@ -130,7 +130,7 @@ def test_reroute_sends_flips_on(night: Night) -> None:
     assert sorted(night.outlets["t"].taken) == ["1", "2", "3"]
     assert night.holding == {("routed", "Billing"): 7, ("routed", "Technical"): 3}
     assert {o.value.status for o in night.outcomes if o.value} == {"routed"}
-    first, second = night.store.deliveries([night.triage().resolve("1")])[night.triage().resolve("1")]
+    first, second = night.store.deliveries.of([night.triage().resolve("1")])[night.triage().resolve("1")]
     assert second.replaces == first.delivery_id
     assert night.again(apply=True, reroute=True) == {"unchanged": 3, "confirmed": 7}
     assert len(night.outlets["t"].taken) == 3

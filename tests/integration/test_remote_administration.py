@@ -31,7 +31,7 @@ def test_runs_of_a_server_are_listed_as_its_own(server: ApiServer, remote: Remot
     list(remote.create(drafts(2)))
     list(remote.forget("C-1"))
     store = server.served.services.store
-    assert [run_record(run) for run in remote.runs(None)] == [run_record(run) for run in store.runs(None)]
+    assert [run_record(run) for run in remote.runs(None)] == [run_record(run) for run in store.runs.latest(None)]
     assert [run.kind for run in remote.runs(1)] == ["forget"]
     assert list(remote.runs(0)) == []
 

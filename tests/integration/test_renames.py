@@ -224,7 +224,7 @@ def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     world.rules = (Rule("r", ("Money",), {"category": ("Money",)}),)
     list(world.triage().classify(Selection(), ClassifyPlan()))
     [ticket] = world.store.find(Selection())
-    [delivery] = world.store.deliveries([ticket.ticket_id])[ticket.ticket_id]
+    [delivery] = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
     assert (delivery.category, delivery.destination) == ("Money", "Money")
 
 
@@ -249,7 +249,7 @@ def test_a_name_may_come_back_and_chains_keep_their_root(world: World) -> None:
         world.categories = (Category(name, was=was), Category("General"))
         list(world.triage().classify(Selection(), ClassifyPlan()))
         [ticket] = world.store.find(Selection())
-        return ticket.category, root_of(name, world.store.renames())
+        return ticket.category, root_of(name, world.store.categories.renames())
 
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
     assert now("Billing") == ("Billing", "Billing")
@@ -321,7 +321,7 @@ def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
     assert chances(0) == ["General", "Billing"]
     answered(1, Category("General"), Category("Money", was=("Billing",)))
     assert chances(0) == chances(1) == ["General", "Money"]
-    (found,) = world.store.answers([tickets[0].ticket_id], ["fake-0"])
+    (found,) = world.store.answers.about([tickets[0].ticket_id], ["fake-0"])
     assert (found.category, found.chances["Money"]) == ("Money", 0.25)
     answered(2, Category("Billing"), Category("Money"))
     assert chances(2) == ["Billing", "Money"], "a name that is given to another category means that one from then on"
@@ -343,14 +343,14 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     given(new, "3", "General")
     found = {t.external_id: t.category for t in world.store.find(Selection())}
     assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
-    assert [r._replace(at="") for r in world.store.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
+    assert [r._replace(at="") for r in world.store.categories.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
     world.categories = old
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
     list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
     given(new, "3", "General")
     assert [t.suggestion for t in world.store.find(Selection()) if t.external_id == "4"] == ["Money"]
-    renamed = [json.loads(e.detail)["tickets"] for e in world.store.events(EventQuery(actions=("renamed",)))]
+    renamed = [json.loads(e.detail)["tickets"] for e in world.store.log.events(EventQuery(actions=("renamed",)))]
     assert renamed == [1, 1, 1]
 
 
@@ -375,11 +375,13 @@ def test_a_healed_rename_keeps_its_root(world: World) -> None:
     payments = Category("Payments", was=("Billing", "Money"))
     now(Category("Money", was=("Billing",)))
     now(payments)
-    before = list(world.store.renames())
+    before = list(world.store.categories.renames())
     world.store.database.write(lambda db: db.execute("update tickets set category = 'Money'"))
     now(payments)
-    assert [(r.old, r.new, r.root) for r in world.store.renames()] == [(r.old, r.new, r.root) for r in before]
-    assert root_of("Payments", world.store.renames()) == "Billing"
+    assert [(r.old, r.new, r.root) for r in world.store.categories.renames()] == [
+        (r.old, r.new, r.root) for r in before
+    ]
+    assert root_of("Payments", world.store.categories.renames()) == "Billing"
 
 
 @pytest.mark.sqlite

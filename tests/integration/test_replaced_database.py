@@ -47,12 +47,12 @@ def test_whatever_is_written_or_asked_after_it_is_refused(
     world = World(store)
     list(world.triage().create([TicketDraft(0, 2, "before", cells=())]))
     store.backup(tmp_path / "copy.db")
-    begun = store.begin(a_run())
+    begun = store.runs.begin(a_run())
     fate(db)
     there = db.exists()
     for use in (
-        lambda: store.begin(a_run()),
-        lambda: store.end(begun),
+        lambda: store.runs.begin(a_run()),
+        lambda: store.runs.end(begun),
         lambda: list(world.triage().create([TicketDraft(0, 2, "after", cells=())])),
         SqlApiAccess(store.database).ping,
         store.stats,
@@ -69,14 +69,14 @@ def test_a_thread_that_comes_late_does_not_work_on_the_other_file(
 ) -> None:
     db = tmp_path / "t.db"
     store = SqliteStore(str(db))
-    store.begin(a_run())
+    store.runs.begin(a_run())
     store.backup(tmp_path / "copy.db")
     fate(db)
     caught: list[UnavailableError] = []
 
     def late() -> None:
         try:
-            store.begin(a_run())
+            store.runs.begin(a_run())
         except UnavailableError as error:
             caught.append(error)
 
@@ -106,8 +106,8 @@ def test_an_import_under_way_ends_with_6(cli: Cli, fate: Callable[[Path], None],
 def test_a_database_that_is_made_by_the_first_command_is_no_replacement(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "new" / "t.db"))
     assert store.stats().tickets == 0, "looking makes none"
-    SqliteStore(store.path).begin(a_run())
-    assert store.begin(a_run()).spent == 0
+    SqliteStore(store.path).runs.begin(a_run())
+    assert store.runs.begin(a_run()).spent == 0
 
 
 def test_a_server_says_503_from_then_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,13 +142,13 @@ def test_a_server_whose_database_a_newer_program_has_migrated_is_not_ready(
 
 def test_a_copy_of_the_same_bytes_is_another_file_too(tmp_path: Path) -> None:
     store = SqliteStore(str(tmp_path / "t.db"))
-    store.begin(a_run())
+    store.runs.begin(a_run())
     store.backup(tmp_path / "copy.db")
     shutil.move(tmp_path / "t.db", tmp_path / "moved.db")
     with pytest.raises(UnavailableError, match="was removed"):
-        store.begin(a_run())
+        store.runs.begin(a_run())
     shutil.move(tmp_path / "moved.db", tmp_path / "t.db")
-    assert store.begin(a_run()).spent == 0, "it is back"
+    assert store.runs.begin(a_run()).spent == 0, "it is back"
 
 
 def test_a_connection_that_the_garbage_collector_finds_is_closed_without_a_warning(

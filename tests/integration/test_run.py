@@ -85,9 +85,9 @@ def test_run_again_does_only_what_is_left(world: World, tmp_path: Path) -> None:
 
 def test_run_takes_over_what_a_dead_run_held(world: World, tmp_path: Path) -> None:
     lines = to_file(world, tmp_path)
-    dead = world.store.begin(Run(ids.new_id(), "run", "tester", "", times.now()))
+    dead = world.store.runs.begin(Run(ids.new_id(), "run", "tester", "", times.now()))
     (ticket,) = made(world)
-    world.store.claim(ALL, Lease(dead.run_id), 10)
+    world.store.runs.claim(ALL, Lease(dead.run_id), 10)
     (outcome,) = run(world, drafts(1))
     assert outcome.value is not None
     assert outcome.value.ticket.status == "new", "while it lives, it is left to it"

@@ -54,7 +54,7 @@ def standing(world: World) -> dict[str | None, tuple[str, str | None, str | None
 
 
 def decisions(world: World) -> Counter[str]:
-    return Counter(event.action for event in world.store.events(EventQuery()))
+    return Counter(event.action for event in world.store.log.events(EventQuery()))
 
 
 def test_what_is_doubted_waits_and_what_is_clear_does_not(decided: World) -> None:
@@ -100,7 +100,7 @@ def test_an_interrupted_look_is_finished_by_the_next(decided: World, monkeypatch
 def test_what_another_run_holds_is_left_alone(decided: World) -> None:
     with recorded_run(decided.store, "route", "other", "route", StopControl()) as tally:
         doubted = next(t for t in decided.store.find(Selection()) if t.external_id == "doubt")
-        decided.store.claim(Selection(ids=(doubted.ticket_id,)), Lease(tally.context.run.run_id), 1)
+        decided.store.runs.claim(Selection(ids=(doubted.ticket_id,)), Lease(tally.context.run.run_id), 1)
         assert look(decided) == Looked(tickets=5, settled=1, flipped=1, waiting=1, held=1)
     assert look(decided) == Looked(tickets=5, doubted=1)
 

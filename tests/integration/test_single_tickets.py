@@ -40,7 +40,7 @@ def a_new_ticket(singles: Callers) -> Ticket:
 
 
 def events_of(world: World, ticket_id: str) -> list[tuple[str, str]]:
-    return [(e.action, e.actor) for e in world.store.events(EventQuery(ticket_id=ticket_id))]
+    return [(e.action, e.actor) for e in world.store.log.events(EventQuery(ticket_id=ticket_id))]
 
 
 ALL_STEPS = [(action, "ada") for action in ("created", "classified", "routed", "delivered")]
@@ -80,8 +80,8 @@ def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
     singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())  # begins what all share
     calls: Counter[str] = Counter()
 
-    def counted(name: str) -> Any:
-        real = getattr(world.store, name)
+    def counted(part: object, name: str) -> Any:
+        real = getattr(part, name)
 
         def count(*args: Any, **options: Any) -> Any:
             calls[name] += 1
@@ -89,8 +89,15 @@ def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
 
         return count
 
-    for name in ("begin", "end", "claim", "due", "hold", "let_go", "renew", "save", "record_question", "switch"):
-        monkeypatch.setattr(world.store, name, counted(name))
+    store = world.store
+    for part, names in (
+        (store, ("save",)),
+        (store.runs, ("begin", "end", "claim", "hold", "renew")),
+        (store.deliveries, ("due", "let_go", "switch")),
+        (store.answers, ("record_question",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(part, name, counted(part, name))
     threads = threading.active_count()
     ticket = a_new_ticket(singles)
     assert calls == {"save": 1}
@@ -109,7 +116,7 @@ def test_its_run_is_recorded_once_and_ended(world: World, singles: Callers) -> N
     for _ in range(3):
         singles.process(POSTED, "ada", None, BOTH, ClassifyPlan())
     singles.close()
-    (run,) = world.store.runs(None)
+    (run,) = world.store.runs.latest(None)
     assert (run.kind, run.actor, run.command_line, run.exit_code) == ("serve", "serve", "POST /tickets", 0)
     assert (run.served, bool(run.ended_at)) == (1, True)
     assert run.counts == '{"classified":3,"created":3,"routed":3}'
@@ -153,7 +160,7 @@ def test_each_event_of_a_shared_transaction_names_its_own_request(world: World, 
     with ThreadPoolExecutor(8) as threads:
         ticket_ids = list(threads.map(serve, range(24)))
     for number, ticket_id in enumerate(ticket_ids):
-        events = list(world.store.events(EventQuery(ticket_id=ticket_id)))
+        events = list(world.store.log.events(EventQuery(ticket_id=ticket_id)))
         assert {json.loads(event.detail)["request"] for event in events} == {f"request-{number}"}
         assert [(event.action, event.actor) for event in events] == [(a, f"caller-{number}") for a, _ in ALL_STEPS]
 
@@ -333,7 +340,7 @@ def test_a_destination_that_cannot_be_opened_leaves_the_delivery_to_the_next(
 def test_a_ticket_that_a_run_holds_is_left_to_it(world: World, singles: Callers) -> None:
     ticket = a_new_ticket(singles)
     lease = a_run(world.store)  # type: ignore[arg-type]
-    world.store.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
+    world.store.runs.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
     held = singles.classify(ticket, ClassifyPlan(), "ada")
     assert held
     assert (held.action, world.classifier.asked) == ("held", [])

@@ -50,7 +50,7 @@ for _ in range(20):
     if not child:
         os.close(opened)
         os.read(gate, 1)
-        os._exit(0 if SqliteStore(sys.argv[1]).switch("box", off=False) is None else 1)
+        os._exit(0 if SqliteStore(sys.argv[1]).deliveries.switch("box", off=False) is None else 1)
     children.append(child)
 os.close(opened)
 print([os.waitpid(child, 0)[1] for child in children])
@@ -210,7 +210,7 @@ def test_a_full_disk_is_unavailable_and_loses_nothing(store: SqliteStore) -> Non
     assert list(store.find(Selection())) == [ticket]
     store.database.connection().execute(f"pragma max_page_count = {pages + 1000}")
     filled(store, a_ticket("2"))
-    assert first_break(store.events(EventQuery())) is None
+    assert first_break(store.log.events(EventQuery())) is None
     assert sql(store, "pragma integrity_check") == [("ok",)]
 
 
@@ -235,7 +235,7 @@ def test_a_backup_of_a_database_that_is_written_to_is_whole(store: SqliteStore, 
     copy = SqliteStore(str(tmp_path / "copy.db"))
     assert sql(copy, "pragma integrity_check") == [("ok",)]
     assert sql(copy, "pragma foreign_key_check") == []
-    events = list(copy.events(EventQuery()))
+    events = list(copy.log.events(EventQuery()))
     assert first_break(events) is None
     assert 300 <= copy.stats().tickets == len(events) <= store.stats().tickets
 
@@ -278,9 +278,9 @@ def test_a_database_of_version_1_is_brought_forward_and_goes_on(tmp_path: Path) 
     path = str(tmp_path / "triage.db")
     as_of_version_1(path)
     store = SqliteStore(path)
-    assert [(run.run_id, run.spent, run.reserved) for run in store.runs(None)] == [("r1", 2.5, 0.5)]
+    assert [(run.run_id, run.spent, run.reserved) for run in store.runs.latest(None)] == [("r1", 2.5, 0.5)]
     assert sql(store, "pragma user_version") == [(VERSION,)]
-    assert store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 3
+    assert store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).spent == 3
     assert sql(store, "select inherited from runs order by started_at") == [(0,), (3,)]
     statement = "select usd, minute = substr(started_at, 1, 16) from bookings join runs using (run_id)"
     assert sql(store, statement) == [(2.5, 1)]

@@ -113,8 +113,8 @@ class Machine(RuleBasedStateMachine):
     def a_run_is_killed(self) -> None:
         """It held all there is, and its lease is over: tickets still point to it, but anyone may take them."""
         self.prints += 1
-        run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
-        self.world.store.claim(Selection(), Lease(run.run_id), 100)
+        run = self.world.store.runs.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
+        self.world.store.runs.claim(Selection(), Lease(run.run_id), 100)
         self.world.store.database.write(
             lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
         )
@@ -122,7 +122,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def the_log_is_whole(self) -> None:
         if hasattr(self, "world"):
-            assert first_break(self.world.store.events(EventQuery())) is None
+            assert first_break(self.world.store.log.events(EventQuery())) is None
 
     @invariant()
     def the_counts_are_those_of_the_rows(self) -> None:
@@ -139,7 +139,7 @@ class Machine(RuleBasedStateMachine):
             assert ticket.suggestion in {None, "Billing", "Technical", "General"}
             assert ticket.run_id is None or ticket.run_id.startswith("dead-"), "no run lives"
             assert not (ticket.verdict and ticket.category is None)
-            deliveries = self.world.store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+            deliveries = self.world.store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
             if ticket.status in ("routing", "routed", "undeliverable"):
                 assert ticket.status == routing.status_of(deliveries, ticket.category)
                 assert not [d for d in deliveries if d.state == "pending" and d.category != ticket.category]

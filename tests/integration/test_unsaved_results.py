@@ -39,7 +39,7 @@ def process(singles: Callers, subject: str = "Refund?") -> Outcome[Routed]:
 def delivery_of(world: World, routed: Outcome[Routed]) -> Delivery:
     """Return the only delivery of a ticket as it is stored."""
     assert routed.value
-    (delivery,) = world.store.deliveries([routed.value.ticket.ticket_id])[routed.value.ticket.ticket_id]
+    (delivery,) = world.store.deliveries.of([routed.value.ticket.ticket_id])[routed.value.ticket.ticket_id]
     return delivery
 
 
@@ -88,7 +88,7 @@ def test_a_run_that_cannot_be_ended_is_over_with_its_lease(
 
     with monkeypatch.context() as patched:
         ResultSaves(world, patched)
-        patched.setattr(world.store, "end", failing)
+        patched.setattr(world.store.runs, "end", failing)
         routed = process(singles)
     assert isinstance(routed.error, UnavailableError)
     list(world.triage().route(Selection(), RoutePlan()))
@@ -102,7 +102,7 @@ def test_a_run_that_cannot_be_ended_is_over_with_its_lease(
 def unsent(world: World) -> Delivery:
     """Return the only delivery that is still to be made."""
     ids = [ticket.ticket_id for ticket in world.store.find(Selection())]
-    (delivery,) = [d for several in world.store.deliveries(ids).values() for d in several if d.state == "pending"]
+    (delivery,) = [d for several in world.store.deliveries.of(ids).values() for d in several if d.state == "pending"]
     assert delivery.attempts == 0
     return delivery
 
@@ -185,7 +185,7 @@ def test_a_chunk_that_fails_concerns_no_delivery_in_flight(
         first = callers.submit(process, singles)
         until(lambda: len(outlet.got) == 1, "the attempt")
         with monkeypatch.context() as patched:
-            patched.setattr(world.store, "switched_off", unreadable)
+            patched.setattr(world.store.deliveries, "switched_off", unreadable)
             second = process(singles)
         assert isinstance(second.error, UnavailableError)
         assert second.ticket.status == "classified"
@@ -206,7 +206,7 @@ def test_a_lease_that_cannot_be_renewed_ends_no_attempt(
 
     outlet.hangs = True
     monkeypatch.setattr("triage_cli.service.runs.RENEW", 0.0)
-    monkeypatch.setattr(world.store, "renew", failing)
+    monkeypatch.setattr(world.store.runs, "renew", failing)
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(process, singles)
         until(lambda: first.done() or (outlet.got and len(tries) >= 3), "the renewals")

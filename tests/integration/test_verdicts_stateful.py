@@ -104,8 +104,8 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def a_run_is_killed(self) -> None:
         self.prints += 1
-        run = self.world.store.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
-        self.world.store.claim(Selection(), Lease(run.run_id), NUMBER)
+        run = self.world.store.runs.begin(Run(f"dead-{self.prints}", "classify", "tester", "", ""))
+        self.world.store.runs.claim(Selection(), Lease(run.run_id), NUMBER)
         self.world.store.database.write(
             lambda db: db.execute("update runs set lease_until = 0 where run_id = ?", (run.run_id,))
         )

@@ -138,4 +138,4 @@ def is_whole(db: Path) -> bool:
     assert rows(db, "pragma foreign_key_check") == []
     tickets = rows(db, "select ticket_id from tickets order by 1")
     assert tickets == rows(db, "select ticket_id from events where action = 'created' order by 1")
-    return first_break(SqliteStore(str(db)).events(EventQuery())) is None
+    return first_break(SqliteStore(str(db)).log.events(EventQuery())) is None

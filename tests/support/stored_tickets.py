@@ -50,11 +50,11 @@ def changed(before: Ticket, **fields: Any) -> Change:
 
 
 def a_run(store: SqliteStore) -> Lease:
-    return Lease(store.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).run_id)
+    return Lease(store.runs.begin(Run(ids.new_id(), "classify", "tester", "classify", times.now())).run_id)
 
 
 def ended(store: SqliteStore, lease: Lease) -> None:
-    store.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), exit_code=0))
+    store.runs.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), exit_code=0))
 
 
 def filled(store: SqliteStore, *tickets: Ticket) -> list[Ticket]:
@@ -68,7 +68,7 @@ def stored(store: SqliteStore, ticket: Ticket) -> Ticket:
 
 
 def actions(store: SqliteStore) -> list[str]:
-    return [e.action for e in store.events(EventQuery())]
+    return [e.action for e in store.log.events(EventQuery())]
 
 
 def sql(store: SqlStore, statement: str, values: Sequence[Any] = ()) -> list[Any]:

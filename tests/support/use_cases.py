@@ -79,11 +79,11 @@ def statuses(world: World) -> dict[str | None, str]:
 
 
 def actions(world: World) -> list[str]:
-    return [e.action for e in world.store.events(EventQuery())]
+    return [e.action for e in world.store.log.events(EventQuery())]
 
 
 def log_is_whole(world: World) -> bool:
-    return first_break(world.store.events(EventQuery())) is None
+    return first_break(world.store.log.events(EventQuery())) is None
 
 
 def last_run(world: World) -> tuple[str, int | None, dict[str, int]]:

@@ -115,7 +115,7 @@ class BackgroundWorker:
         if has_new_deliveries:  # else one that is decided at this moment would be overwritten
             self._has_new_deliveries = False
         unavailable_destinations = {*self._circuits.paused(), *self._services.routing_map.offline}
-        due_at = self._services.store.next_due(but=tuple(unavailable_destinations))
+        due_at = self._services.store.deliveries.next_due(but=tuple(unavailable_destinations))
         is_early = due_at is not None and (due_at > time.time() - LOOK or time.monotonic() < self._send_after)
         if due_at is None or (is_early and not has_new_deliveries):
             return

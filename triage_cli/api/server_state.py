@@ -106,7 +106,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         config.cors_origins,
     )
     if not services.store.is_there():
-        services.store.renew(Lease(""))  # changes nothing, but creates the database
+        services.store.runs.renew(Lease(""))  # changes nothing, but creates the database
     server_state.api_access.ping()  # raises if the database cannot be used
     return server_state
 

@@ -43,11 +43,8 @@ from triage_cli.domain import (
 )
 
 
-class Store(Protocol):
-    """Port of a store of tickets, answers, deliveries and the audit log. Tickets are written by `save` alone."""
-
-    def is_there(self) -> bool:
-        """A store tells whether its database exists, without creating it."""
+class Runs(Protocol):
+    """Port of the runs in a store: their leases, the tickets that they hold, and the money that they spend."""
 
     def begin(self, run: Run) -> Run:
         """A store records a run and starts its lease."""
@@ -67,14 +64,27 @@ class Store(Protocol):
         Raises `TakenOverError` if the run was ended.
         """
 
-    def check_room(self) -> None:
-        """A store raises `UnavailableError` if it might have no room for what is paid for or sent now."""
-
     def claim(self, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """A store claims up to `limit` tickets that no live run holds, urgent first, then oldest."""
 
     def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
         """A store tells which of these tickets a live run holds."""
+
+    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
+        """A store renews a run's lease and sets further sums aside, in USD and in order; it returns how many.
+
+        `per_day` is the budget of a day: it limits what all runs spent in 24 hours or have set aside.
+        """
+
+    def spent_of_day(self) -> float:
+        """A store adds up what counts against a day's budget: the USD that runs spent in 24 hours or set aside."""
+
+    def latest(self, limit: int | None) -> Iterator[Run]:
+        """A store lists its runs, the latest first. A killed run has no end, and the exit code 137."""
+
+
+class Deliveries(Protocol):
+    """Port of the deliveries in a store, and of the destinations that are switched off."""
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
@@ -88,6 +98,12 @@ class Store(Protocol):
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """A store returns the destinations with pending deliveries, of all tickets or of these."""
 
+    def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
+        """A store tells when its next delivery that may be sent is due, in seconds since 1970; None if there is none.
+
+        With `ids`, of these tickets alone; `but` names destinations to leave out.
+        """
+
     def let_go(
         self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
     ) -> None:
@@ -96,17 +112,120 @@ class Store(Protocol):
         `why` is the reason that they were not attempted; it becomes their last error. Without it that stays the same.
         """
 
+    def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+        """A store returns the deliveries of each of these tickets, in the order of its decisions."""
+
+    def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
+        """A store returns those of these deliveries that it knows, by their ids."""
+
+    def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
+        """A store returns the attempts at a ticket's deliveries, oldest first."""
+
     def switched_off(self) -> frozenset[str]:
         """A store keeps the names of destinations that are switched off: they answered that they are gone for good."""
 
     def switch(self, destination: str, *, off: bool) -> None:
         """A store records that a destination is switched off, or on again."""
 
-    def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        """A store tells when its next delivery that may be sent is due, in seconds since 1970; None if there is none.
 
-        With `ids`, of these tickets alone; `but` names destinations to leave out.
-        """
+class Answers(Protocol):
+    """Port of the answers of classifiers and people in a store, and of the questions that they answer."""
+
+    def record_question(self, question: QuestionSpec) -> None:
+        """A store records a question, once per fingerprint."""
+
+    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """A store recalls earlier answers of paid classifiers, by answer key."""
+
+    def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+        """A store returns all answers about these tickets to these questions, oldest first."""
+
+    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
+        """A store returns these answers, by classification id."""
+
+
+class Batches(Protocol):
+    """Port of the batches at providers, and of the tickets that wait in them; `Store.save` writes the latter."""
+
+    def hold(self, lease: Lease) -> list[Batch]:
+        """A store claims the batches that are not settled and that no live run holds; it returns them, oldest first."""
+
+    def open(self, batch: Batch, event: Event) -> None:
+        """A store records a new batch, before anything is sent to the provider."""
+
+    def advance(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+        """A store writes a batch's next state; False: it is no longer in the state `was`, or another run holds it."""
+
+    def items(
+        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
+    ) -> list[BatchItem]:
+        """A store returns items that wait in a batch, by number: those with these numbers, or the first `limit`."""
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+        """A store returns open requests by answer key: batch id, request number, ids of waiting tickets."""
+
+    def provider_ids(self) -> frozenset[str]:
+        """A store returns the ids that providers gave to its batches."""
+
+    def options(self, fingerprint: str) -> str | None:
+        """A store returns the options that the last batch with this question left out, or None."""
+
+
+class Categories(Protocol):
+    """Port of the names of categories in a store."""
+
+    def renames(self) -> Iterator[Renamed]:
+        """A store lists the renames that it has carried out."""
+
+    def bears(self, name: str) -> bool:
+        """A store tells whether a ticket has this category, or waits for a review with it as its suggestion."""
+
+    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
+        """A store renames a category in all tables, with `destination` also the destination, and counts the changes."""
+
+
+class AuditLog(Protocol):
+    """Port of the audit log of a store, which `Store.save` and the other writes append to."""
+
+    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
+        """A store yields events, oldest first; with a limit, the newest of them."""
+
+    def head(self) -> Head:
+        """A store returns the head of the audit log that its database records."""
+
+
+class Store(Protocol):
+    """Port of a store of tickets, and of what belongs to them. Tickets are written by `save` alone."""
+
+    @property
+    def runs(self) -> Runs:
+        """A store has its runs."""
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """A store has the deliveries of its tickets."""
+
+    @property
+    def answers(self) -> Answers:
+        """A store has the answers about its tickets."""
+
+    @property
+    def batches(self) -> Batches:
+        """A store has its batches."""
+
+    @property
+    def categories(self) -> Categories:
+        """A store has the names of its categories."""
+
+    @property
+    def log(self) -> AuditLog:
+        """A store has its audit log."""
+
+    def is_there(self) -> bool:
+        """A store tells whether its database exists, without creating it."""
+
+    def check_room(self) -> None:
+        """A store raises `UnavailableError` if it might have no room for what is paid for or sent now."""
 
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
@@ -119,38 +238,8 @@ class Store(Protocol):
     def cursor(self, source: str) -> SourceCursor | None:
         """A store knows how far a source has been read; None if nothing was pulled from it yet."""
 
-    def runs(self, limit: int | None) -> Iterator[Run]:
-        """A store lists its runs, the latest first. A killed run has no end, and the exit code 137."""
-
-    def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """A store renews a run's lease and sets further sums aside, in USD and in order; it returns how many.
-
-        `per_day` is the budget of a day: it limits what all runs spent in 24 hours or have set aside.
-        """
-
-    def spent_of_day(self) -> float:
-        """A store adds up what counts against a day's budget: the USD that runs spent in 24 hours or set aside."""
-
-    def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """A store recalls earlier answers of paid classifiers, by answer key."""
-
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
         """A store returns its tickets with these identities, by identity."""
-
-    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
-        """A store returns all answers about these tickets to these questions, oldest first."""
-
-    def renames(self) -> Iterator[Renamed]:
-        """A store lists the renames that it has carried out."""
-
-    def bears(self, name: str) -> bool:
-        """A store tells whether a ticket has this category, or waits for a review with it as its suggestion."""
-
-    def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
-        """A store renames a category in all tables, with `destination` also the destination, and counts the changes."""
-
-    def record_question(self, question: QuestionSpec) -> None:
-        """A store records a question, once per fingerprint."""
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """A store yields tickets in the order of the selection, or of its ids if it has some."""
@@ -158,23 +247,8 @@ class Store(Protocol):
     def named(self, name: str, limit: int) -> list[Ticket]:
         """A store finds the tickets with this id, ending (6 or more characters) or external id, newest first."""
 
-    def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
-        """A store returns these answers, by classification id."""
-
-    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """A store returns the deliveries of each of these tickets, in the order of its decisions."""
-
-    def deliveries_by_id(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
-        """A store returns those of these deliveries that it knows, by their ids."""
-
-    def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
-        """A store returns the attempts at a ticket's deliveries, oldest first."""
-
     def history(self, ticket_id: str) -> History:
         """A store returns all that it has about a ticket: answers, deliveries, attempts, events, questions."""
-
-    def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """A store yields events, oldest first; with a limit, the newest of them."""
 
     def stats(self) -> Stats:
         """A store counts all that it holds."""
@@ -185,9 +259,6 @@ class Store(Protocol):
     def gauges(self) -> Gauges:
         """A store counts what `/metrics` shows."""
 
-    def head(self) -> Head:
-        """A store returns the head of the audit log that its database records."""
-
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """A store erases the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
 
@@ -196,29 +267,6 @@ class Store(Protocol):
 
     def forgot(self) -> bool:
         """A store tells by a cheap query whether any of its tickets may have been forgotten."""
-
-    def hold_batches(self, lease: Lease) -> list[Batch]:
-        """A store claims the batches that are not settled and that no live run holds; it returns them, oldest first."""
-
-    def open_batch(self, batch: Batch, event: Event) -> None:
-        """A store records a new batch, before anything is sent to the provider."""
-
-    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
-        """A store writes a batch's next state; False: it is no longer in the state `was`, or another run holds it."""
-
-    def batch_items(
-        self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
-    ) -> list[BatchItem]:
-        """A store returns items that wait in a batch, by number: those with these numbers, or the first `limit`."""
-
-    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
-        """A store returns open requests by answer key: batch id, request number, ids of waiting tickets."""
-
-    def provider_ids(self) -> frozenset[str]:
-        """A store returns the ids that providers gave to its batches."""
-
-    def batch_options(self, fingerprint: str) -> str | None:
-        """A store returns the options that the last batch with this question left out, or None."""
 
     def model(self, fingerprint: str) -> bytes | None:
         """A store returns the weights of the model with this fingerprint, or None."""

@@ -183,13 +183,13 @@ class SharedRun:
             self._has_ended = True
             counts = compact(dict(sorted(self._counts.items())))
             with _logged_failure("the run of single tickets was not ended"):
-                self._store.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
+                self._store.runs.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
 
     # -- steps
 
     @cached_property
     def _context(self) -> RunContext:
-        run = self._store.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
+        run = self._store.runs.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
         self._has_begun = True
         rules = self._services.routing_map.rules
         category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
@@ -213,7 +213,7 @@ class SharedRun:
         calls_by_ticket = {call.ticket_id: call for call in calls}
         if not calls:
             return
-        claimed = self._store.claimed(list(calls_by_ticket))
+        claimed = self._store.runs.claimed(list(calls_by_ticket))
         for ticket in self._store.find(Selection(ids=tuple(calls_by_ticket))):
             call = calls_by_ticket.pop(ticket.ticket_id)
             self._sign(call, ticket)

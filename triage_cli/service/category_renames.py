@@ -67,15 +67,15 @@ def apply_renames(
     new_names = current_names(categories)
     if not new_names:
         return
-    carried_out = {renamed.old: renamed for renamed in store.renames()}
+    carried_out = {renamed.old: renamed for renamed in store.categories.renames()}
     repeated = {old for old, new in new_names.items() if old in carried_out and carried_out[old].new == new}
-    pending = {old: new for old, new in new_names.items() if old not in repeated or store.bears(old)}
+    pending = {old: new for old, new in new_names.items() if old not in repeated or store.categories.bears(old)}
     # The roots are found before any rename is carried out.
     roots = {old: carried_out[old].root if old in repeated else root_of(old, carried_out.values()) for old in pending}
     destination_renames = renamed_destinations(pending, rules)
     for old, new in pending.items():
         event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), {"from": old, "to": new})
-        store.rename(Renamed(old, new, roots[old]), event, destination=old in destination_renames)
+        store.categories.rename(Renamed(old, new, roots[old]), event, destination=old in destination_renames)
 
 
 def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:

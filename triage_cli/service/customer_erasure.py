@@ -31,7 +31,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
         at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
-        deliveries = store.deliveries(ticket_ids)
+        deliveries = store.deliveries.of(ticket_ids)
         store.erase(ticket_ids)
         kept_elsewhere = {
             t.ticket_id: [d for d in deliveries.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk
@@ -45,7 +45,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
             for t in chunk
         ]
         conflicts = context.save(erasures)
-        if late_texts := {answer.ticket_id for answer in store.answers(ticket_ids, ("",)) if _has_text(answer)}:
+        if late_texts := {answer.ticket_id for answer in store.answers.about(ticket_ids, ("",)) if _has_text(answer)}:
             store.erase(sorted(late_texts))
         for change, conflict in zip(erasures, conflicts, strict=True):
             if conflict is None and change.ticket is not None:

@@ -187,14 +187,14 @@ class ReclassifyRun:
         """Return the stored answers to the present question: decisions that hold, and proposals."""
         fingerprints = self._classifier.fingerprints
         answer_keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
-        decisions = self._store.decisions([t.decision_id for t in tickets if t.decision_id])
+        decisions = self._store.answers.decisions([t.decision_id for t in tickets if t.decision_id])
         reused_answers: dict[str, Classification] = {}
         for answer in decisions.values():
             if answer.answer_key in answer_keys[answer.ticket_id] and self._is_last(answer):
                 reused_answers[answer.ticket_id] = answer
         undecided_ids = [ticket_id for ticket_id in answer_keys if ticket_id not in reused_answers]
         last_answers: dict[str, Classification] = {}
-        for answer in self._store.answers(undecided_ids, fingerprints) if undecided_ids else ():
+        for answer in self._store.answers.about(undecided_ids, fingerprints) if undecided_ids else ():
             if answer.answer_key in answer_keys[answer.ticket_id]:
                 last_answers[answer.ticket_id] = answer
         return reused_answers | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}

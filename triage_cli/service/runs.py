@@ -85,11 +85,11 @@ class RunContext:
         """
 
         def grant(spent: float, reserved: float, amounts: Sequence[float]) -> int:
-            return self.store.set_aside(self.lease._replace(spent=spent, reserved=reserved), amounts, per_day)
+            return self.store.runs.set_aside(self.lease._replace(spent=spent, reserved=reserved), amounts, per_day)
 
         limits = BudgetLimits(max_cost, per_day, self.run.spent)
         self.budget = Budget(self.stop, limits, None if max_cost is None and per_day is None else grant)
-        self.budget.spent_by_all = self.store.spent_of_day
+        self.budget.spent_by_all = self.store.runs.spent_of_day
         return self.budget
 
     def event(
@@ -127,7 +127,7 @@ class RunContext:
 
     def claim(self, selection: Selection, limit: int) -> list[Ticket]:
         """Claim up to `limit` of the selected tickets for this run."""
-        return self.store.claim(selection, self.lease, limit)
+        return self.store.runs.claim(selection, self.lease, limit)
 
     def heartbeat(self) -> None:
         """Renew the lease if that is due. Claims and saves renew it too, but the next one may be minutes away."""
@@ -136,7 +136,7 @@ class RunContext:
             return
         self._renew_lease_at = now + RENEW
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
-            self.store.renew(lease)
+            self.store.runs.renew(lease)
 
 
 class RunRecorder:
@@ -174,7 +174,7 @@ class RunRecorder:
             return
         self.exit_code_given = code
         if self.ended:
-            self.context.store.exited(self.context.run.run_id, code)
+            self.context.store.runs.exited(self.context.run.run_id, code)
 
 
 Began = Callable[[RunRecorder], object]
@@ -192,7 +192,7 @@ def recorded_run(
     new_run = Run(
         ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served)
     )
-    recorder = RunRecorder(RunContext(store, store.begin(new_run), stop))
+    recorder = RunRecorder(RunContext(store, store.runs.begin(new_run), stop))
     failure_to_end: AbstractContextManager[None] = nullcontext()
     try:
         yield recorder
@@ -217,7 +217,7 @@ def recorded_run(
             exit_code=int(recorder.exit_code),
         )
         with failure_to_end:
-            store.end(ended_run)
+            store.runs.end(ended_run)
             recorder.ended = True
 
 

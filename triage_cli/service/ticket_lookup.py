@@ -59,7 +59,7 @@ def review_queue(store: Store, selection: Selection, labels: frozenset[str], ran
     """
     undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, sort="confidence")
     for window in chunked(store.find(undecided), WINDOW):
-        answers = store.decisions([t.decision_id for t in window if t.decision_id])
+        answers = store.answers.decisions([t.decision_id for t in window if t.decision_id])
         chances = {answer.ticket_id: answer.chances for answer in answers.values()}
         margins = {t.ticket_id: review_margin(chances.get(t.ticket_id, {}), t.confidence) for t in window}
         to_review = [t for t in window if t.status == "needs_review"]  # some were decided meanwhile

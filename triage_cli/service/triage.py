@@ -443,7 +443,7 @@ class LocalTriage:
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands, the latest first."""
-        return self._store.runs(limit)
+        return self._store.runs.latest(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first, or in the order of review."""
@@ -473,7 +473,7 @@ class LocalTriage:
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""
-        return self._store.events(query)
+        return self._store.log.events(query)
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
@@ -481,7 +481,7 @@ class LocalTriage:
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""
-        return self._store.head()
+        return self._store.log.head()
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""

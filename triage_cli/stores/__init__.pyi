@@ -15,13 +15,9 @@ from triage_cli.stores.category_tables import CategoryMemory as CategoryMemory
 from triage_cli.stores.data_migrations import COUNT_ALL as COUNT_ALL
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN as MARK_FORGOTTEN
 from triage_cli.stores.database import Db as Db
-from triage_cli.stores.database import Tables as Tables
-from triage_cli.stores.delivery_tables import DUE_DELIVERIES as DUE_DELIVERIES
 from triage_cli.stores.delivery_tables import NEXT_DUE as NEXT_DUE
 from triage_cli.stores.event_tables import EVENTS_PER_PAGE as EVENTS_PER_PAGE
 from triage_cli.stores.inflow import SqlInflow as SqlInflow
-from triage_cli.stores.leases import CLAIMABLE_TICKETS as CLAIMABLE_TICKETS
-from triage_cli.stores.leases import UNCLAIMED_TICKET as UNCLAIMED_TICKET
 from triage_cli.stores.model_registry import SqlModelRegistry as SqlModelRegistry
 from triage_cli.stores.postgres import queries as queries
 from triage_cli.stores.postgres.copy_from_sqlite import Copied as Copied
@@ -48,6 +44,9 @@ from triage_cli.stores.sqlite.database import WRITE_ROOM as WRITE_ROOM
 from triage_cli.stores.sqlite.head_file import kept_head as kept_head
 from triage_cli.stores.sqlite.kept_databases import KeptDatabases as KeptDatabases
 from triage_cli.stores.sqlite.kept_databases import kept_databases as kept_databases
+from triage_cli.stores.sqlite.queries import CLAIMABLE_TICKETS as CLAIMABLE_TICKETS
+from triage_cli.stores.sqlite.queries import DUE_DELIVERIES as DUE_DELIVERIES
+from triage_cli.stores.sqlite.queries import UNCLAIMED_TICKET as UNCLAIMED_TICKET
 from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
 from triage_cli.stores.sqlite.schema import statements as statements

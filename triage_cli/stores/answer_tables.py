@@ -1,14 +1,10 @@
-"""The tables of classifiers' answers, of the questions that they answer, and of answers that `eval` has paid for."""
+"""The tables of classifiers' answers, and of the questions that they answer."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from triage_cli.domain import Classification, Lease, QuestionSpec, compact
-from triage_cli.stores.bulk_insert import placeholders
-from triage_cli.stores.category_tables import Renames
-from triage_cli.stores.database import Database, Db, Tables
+from triage_cli.domain import Classification, QuestionSpec, StoredBound, compact
+from triage_cli.stores.database import Database, Values, write_one
 
-INSERT_ANSWER = f"insert into classifications values ({placeholders(Classification._fields)})"
 ANSWERS_BY_ID = "select * from classifications where classification_id in (select value from json_each(?))"
 ANSWERS_TO_QUESTIONS = """select * from classifications where ticket_id in (select value from json_each(?))
     and fingerprint in (select value from json_each(?)) order by classification_id"""
@@ -25,68 +21,76 @@ QUESTIONS_OF_TICKET = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
 BOUNDS_OF_TICKET = """select * from error_bounds where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
+RECORD_QUESTION = "insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
 PAID_ANSWERS = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
 
 
-class AnswerTables(Renames):
-    """Reads answers, and records questions."""
+class Answers:
+    """Implements `ports.Answers` on the connections of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def record_question(self, question: QuestionSpec) -> None:
         """Record a question, once per fingerprint."""
-        if not self.database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
-            self._write("insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing", question)
+        if not self._database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
+            write_one(self._database, RECORD_QUESTION, question)
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers of paid classifiers, by answer key."""
-        answers = self._answers(self.database.read(PAID_ANSWERS, (compact(list(answer_keys)),)))
+        answers = self._read(PAID_ANSWERS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in answers}
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """Return these answers, by classification id."""
-        answer_rows = self.database.read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
-        return {answer.classification_id: answer for answer in self._answers(answer_rows)}
+        answers = self._read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
+        return {answer.classification_id: answer for answer in answers}
 
-    def answers(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
+    def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """Return all answers about these tickets to these questions, oldest first."""
-        answer_values = (compact(list(ticket_ids)), compact(list(fingerprints)))
-        return self._answers(self.database.read(ANSWERS_TO_QUESTIONS, answer_values))
+        return self._read(ANSWERS_TO_QUESTIONS, (compact(list(ticket_ids)), compact(list(fingerprints))))
+
+    def of_ticket(self, ticket_id: str) -> tuple[Classification, ...]:
+        """Return the answers about a ticket, oldest first."""
+        return tuple(self._read(ANSWERS_OF_TICKET, (ticket_id,)))
+
+    def questions_of(self, ticket_id: str) -> Mapping[str, QuestionSpec]:
+        """Return the questions that a ticket's answers answer, by fingerprint."""
+        return {row[0]: QuestionSpec(*row) for row in self._database.read(QUESTIONS_OF_TICKET, (ticket_id,))}
+
+    def bounds_of(self, ticket_id: str) -> tuple[StoredBound, ...]:
+        """Return the error bounds of those questions."""
+        return tuple(StoredBound(*row) for row in self._database.read(BOUNDS_OF_TICKET, (ticket_id,)))
+
+    def audited(self) -> Mapping[str, Mapping[str, int]]:
+        """Return how many sure answers a later step was asked to confirm, and how many it did, by classifier."""
+        rows = self._database.read(AUDITED_ANSWERS.format(among=""))
+        return {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in rows}
+
+    def _read(self, query: str, values: Values) -> list[Classification]:
+        """Return answers, their probabilities under the current names: translated here, not when renamed."""
+        answers = [Classification(*row) for row in self._database.read(query, values)]
+        if not any(answer.probabilities for answer in answers):
+            return answers
+        renames = self._database.read("select old, new, at from renames")
+        if not renames:
+            return answers
+        return [_renamed(a, {old: new for old, new, at in renames if a.at < at}) for a in answers]
 
 
-# All fields of an answer except its reason, which may quote a customer's text.
-_TRIAL_COLUMNS = (
-    "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
-    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
-)  # fmt: skip
-# A question is asked again if its answer is of no use any more, as one under a category that is gone.
-KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
-    on conflict (answer_key) do update set {", ".join(f"{field} = excluded.{field}" for field in _TRIAL_COLUMNS)}"""
-PAID_TRIALS = f"select {', '.join(_TRIAL_COLUMNS)} from trials where answer_key in (select value from json_each(?))"
+def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:
+    probabilities = answer.chances
+    if category_names.keys().isdisjoint(probabilities):
+        return answer
+    current_probabilities = {
+        _current_name(category_name, category_names, probabilities): p for category_name, p in probabilities.items()
+    }
+    return answer._replace(probabilities=compact(current_probabilities))
 
 
-class TrialTables:
-    """Stores trials, and finds them by the keys of their answers."""
-
-    _store: Tables
-    _database: Database
-
-    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that earlier evaluations paid for, by answer key."""
-        trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
-        return {answer.answer_key: answer for answer in map(_trial_answer, trial_rows)}
-
-    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
-
-        def keep_trials(db: Db) -> None:
-            self._store.renew_lease(db, lease)
-            for answer in answers:
-                db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL_COLUMNS))
-
-        self._database.write(keep_trials)
-
-
-def _trial_answer(trial_row: Sequence[Any]) -> Classification:
-    trial_fields = dict(zip(_TRIAL_COLUMNS, trial_row, strict=True))
-    empty_fields = dict.fromkeys(Classification._fields)
-    return Classification(**{**empty_fields, **Classification._field_defaults, "ticket_id": "", **trial_fields})
+def _current_name(category_name: str, category_names: Mapping[str, str], probabilities: Mapping[str, float]) -> str:
+    """Return the current name of a category, unless the answer has that name too: merged categories stay apart."""
+    while category_name in category_names and category_names[category_name] not in probabilities:
+        category_name = category_names[category_name]
+    return category_name

@@ -129,7 +129,7 @@ class ServerTrail:
 
     def events(self) -> Iterator[LoggedEvent]:
         """Yield the events up to that head."""
-        return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.events(EventQuery()))
+        return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(EventQuery()))
 
     def strays(self) -> Iterator[str]:
         """Yield a sentence for each thing in the tables that no event explains."""

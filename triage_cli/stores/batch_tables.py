@@ -6,8 +6,10 @@ from typing import Any
 
 from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
 from triage_cli.stores.bulk_insert import placeholders
-from triage_cli.stores.database import Db, Tables
-from triage_cli.stores.leases import LIVE_RUNS
+from triage_cli.stores.database import Database, Db
+from triage_cli.stores.dialect import Dialect
+from triage_cli.stores.event_tables import AuditLog
+from triage_cli.stores.run_tables import Runs
 
 OPEN_STATES = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
@@ -33,44 +35,50 @@ PUT_BATCH_ITEM = (
 )
 
 
-class BatchTables(Tables):
-    """Reads and writes batches. Their items are written by `save`, in one transaction with their tickets."""
+class Batches:
+    """Implements `ports.Batches` on the connections of a store."""
 
-    FREE_BATCH = f"(run_id is null or run_id not in {LIVE_RUNS})"  # no live run holds it; takes the value `now`
+    def __init__(self, database: Database, dialect: Dialect, runs: Runs, log: AuditLog) -> None:
+        self._database = database
+        self._dialect = dialect
+        self._runs = runs
+        self._log = log
 
-    def hold_batches(self, lease: Lease) -> list[Batch]:
+    def hold(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
         batch_values = {"run": lease.run_id, "now": time.time()}
 
-        def hold_batches(db: Db) -> list[Any]:
-            self.renew_lease(db, lease)
-            return db.execute(HOLD_BATCHES.format(free=self.FREE_BATCH, open=OPEN_STATES), batch_values).fetchall()
+        def hold(db: Db) -> list[Any]:
+            self._runs.renew_lease(db, lease)
+            return db.execute(
+                HOLD_BATCHES.format(free=self._dialect.free_batch, open=OPEN_STATES), batch_values
+            ).fetchall()
 
-        return sorted(Batch(*row) for row in self.database.write(hold_batches))
+        return sorted(Batch(*row) for row in self._database.write(hold))
 
-    def open_batch(self, batch: Batch, event: Event) -> None:
+    def open(self, batch: Batch, event: Event) -> None:
         """Record a new batch, before anything is sent to the provider."""
 
         def open_batch(db: Db) -> None:
             db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
-            self.log(db, [Change(event)])
+            self._log.append(db, [Change(event)])
 
-        self.database.write(open_batch)
+        self._database.write(open_batch)
 
-    def advance_batch(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
+    def advance(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
         """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
 
-        def advance_batch(db: Db) -> bool:
-            self.renew_lease(db, lease)
+        def advance(db: Db) -> bool:
+            self._runs.renew_lease(db, lease)
             batch_values = batch._asdict() | {"was": was, "run_id": lease.run_id}
             was_advanced = db.execute(ADVANCE_BATCH, batch_values).rowcount == 1
             if was_advanced and event is not None:
-                self.log(db, [Change(event)])
+                self._log.append(db, [Change(event)])
             return was_advanced
 
-        return self.database.write(advance_batch)
+        return self._database.write(advance)
 
-    def batch_items(
+    def items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
         """Return items that wait in a batch, by number: those with these numbers, or the first `limit`."""
@@ -78,12 +86,12 @@ class BatchTables(Tables):
         if numbers is not None:
             items_query += " and number in (select cast(number as integer) from asked)"
         items_query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
-        return [BatchItem(*row) for row in self.database.read(items_query, batch_values)]
+        return [BatchItem(*row) for row in self._database.read(items_query, batch_values)]
 
     def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
         joinable_requests: dict[str, tuple[str, int, set[str]]] = {}
-        for answer_key, batch_id, request_number, ticket_id in self.database.read(
+        for answer_key, batch_id, request_number, ticket_id in self._database.read(
             JOINABLE_REQUESTS, {"keys": compact(list(answer_keys))}
         ):
             joinable_requests.setdefault(answer_key, (batch_id, request_number, set()))[2].add(ticket_id)
@@ -92,20 +100,20 @@ class BatchTables(Tables):
     def provider_ids(self) -> frozenset[str]:
         """Return the ids that providers gave to the batches."""
         return frozenset(
-            row[0] for row in self.database.read("select provider_id from batches where provider_id is not null")
+            row[0] for row in self._database.read("select provider_id from batches where provider_id is not null")
         )
 
-    def batch_options(self, fingerprint: str) -> str | None:
+    def options(self, fingerprint: str) -> str | None:
         """Return the options that the last batch with this question left out, or None."""
         options_query = (
             "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
         )
-        option_rows = self.database.read(options_query, (fingerprint,))
+        option_rows = self._database.read(options_query, (fingerprint,))
         return option_rows[0][0] if option_rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:
         """Return how many tickets and batches wait and since when, by classifier."""
         return {
             name: {"tickets": tickets, "batches": batches, "since": since}
-            for name, tickets, batches, since in self.database.read(WAITING_COUNTS)
+            for name, tickets, batches, since in self._database.read(WAITING_COUNTS)
         }

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain, count
-from sqlite3 import Connection
 from typing import Any
+
+from triage_cli.stores.database import Db
 
 # Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
 # 32,766 values at most.
@@ -18,7 +19,7 @@ def placeholders(fields: tuple[str, ...]) -> str:
     return ", ".join("?" * len(fields))
 
 
-def write_all(db: Connection, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+def write_all(db: Db, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """Insert or update rows, many per statement; return how many. The statement has `values (?, …)` for one row."""
     rows_written = 0
     chunk_size = min(ROWS_PER_STATEMENT, MOST_BOUND_VALUES // len(rows[0])) if rows else ROWS_PER_STATEMENT

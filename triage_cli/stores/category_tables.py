@@ -3,12 +3,13 @@
 A rename is one transaction, with its event. The list is stored so that a change of it is noticed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import Change, Classification, Event, Renamed, compact, from_json, now
+from triage_cli.domain import Change, Event, Renamed, compact, from_json, now
 from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Database, Db
+from triage_cli.stores.dialect import Dialect
+from triage_cli.stores.event_tables import AuditLog
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
@@ -46,29 +47,22 @@ KEEP_CATEGORIES = """insert into classified_by (one, categories, path, host, at)
     set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
 
 
-class Renames(Counts):
-    """Renames categories. `BEFORE_RENAME` are statements that a dialect runs before a rename."""
+class Categories:
+    """Implements `ports.Categories` on the connections of a store."""
 
-    BEFORE_RENAME: tuple[str, ...] = ()
+    def __init__(self, database: Database, dialect: Dialect, log: AuditLog) -> None:
+        self._database = database
+        self._dialect = dialect
+        self._log = log
 
     def renames(self) -> Iterator[Renamed]:
         """Yield the renames that were carried out, by old name."""
-        for row in self.database.read("select old, new, root, moved, at from renames order by old"):
+        for row in self._database.read("select old, new, root, moved, at from renames order by old"):
             yield Renamed(*row)
 
     def bears(self, category_name: str) -> bool:
         """Return whether any ticket has this name as its category, or as the suggestion that a review waits for."""
-        return bool(self.database.read(BEARS_CATEGORY, {"name": category_name})[0][0])
-
-    def _answers(self, answer_rows: Sequence[Sequence[Any]]) -> list[Classification]:
-        """Return answers, their probabilities under the current names: translated here, not when renamed."""
-        answers = [Classification(*row) for row in answer_rows]
-        if not any(answer.probabilities for answer in answers):
-            return answers
-        renames = self.database.read("select old, new, at from renames")
-        if not renames:
-            return answers
-        return [_with_current_names(a, {old: new for old, new, at in renames if a.at < at}) for a in answers]
+        return bool(self._database.read(BEARS_CATEGORY, {"name": category_name})[0][0])
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
@@ -80,7 +74,7 @@ class Renames(Counts):
         }
 
         def rename(db: Db) -> Renamed:
-            for statement in self.BEFORE_RENAME:
+            for statement in self._dialect.before_rename:
                 db.execute(statement)
             moved_rows = (db.execute(statement, rename_values).rowcount for statement in RENAME_IN_TABLES[:2])
             moved_tickets = sum(max(0, rows) for rows in moved_rows)
@@ -89,28 +83,11 @@ class Renames(Counts):
             carried_out = what._replace(moved=moved_tickets)
             db.execute(RECORD_RENAME, carried_out._asdict() | {"at": event.at})
             if moved_tickets:
-                self.log(db, [Change(event.with_data(tickets=moved_tickets))])
-            self._count_anew(db)
+                self._log.append(db, [Change(event.with_data(tickets=moved_tickets))])
+            Counts.count_anew(db)
             return carried_out
 
-        return self.database.write(rename)
-
-
-def _with_current_names(answer: Classification, category_names: Mapping[str, str]) -> Classification:
-    probabilities = answer.chances
-    if category_names.keys().isdisjoint(probabilities):
-        return answer
-    current_probabilities = {
-        _current_name(category_name, category_names, probabilities): p for category_name, p in probabilities.items()
-    }
-    return answer._replace(probabilities=compact(current_probabilities))
-
-
-def _current_name(category_name: str, category_names: Mapping[str, str], probabilities: Mapping[str, float]) -> str:
-    """Return the current name of a category, unless the answer has that name too: merged categories stay apart."""
-    while category_name in category_names and category_names[category_name] not in probabilities:
-        category_name = category_names[category_name]
-    return category_name
+        return self._database.write(rename)
 
 
 class CategoryMemory:

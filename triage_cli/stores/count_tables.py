@@ -12,15 +12,12 @@ from typing import Any
 from triage_cli.domain import Change, Classification, Delivery, Gauges, Ticket, compact, is_agents
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL
-from triage_cli.stores.database import Tables
+from triage_cli.stores.database import Database, Db
+from triage_cli.stores.dialect import CountedGroup
 from triage_cli.stores.event_tables import LOCK_CHAIN
 
 DAY_LENGTH = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"
-TICKETS_BEFORE = f"select ticket_id, {COUNTED_AS} from tickets where ticket_id in (select value from json_each(?))"
-# Of tickets that still have the revision that is expected: few rows, because each returned row takes the GIL.
-UNMOVED_BEFORE = f"""select {COUNTED_AS}, count(*) from json_each(?)
-    join tickets on ticket_id = key and revision = value group by 1, 2, 3, 4"""
 DELIVERIES_BEFORE = """select delivery_id, state from deliveries
     where delivery_id in (select value from json_each(?))"""
 ADD_TICKET_COUNTS = """insert into ticket_counts values (?, ?, ?, ?, ?) on conflict (status, category, classifier, day)
@@ -39,39 +36,22 @@ _group_of_ticket = itemgetter(
     *(Ticket._fields.index(field) for field in ("status", "category", "classifier", "stored_at"))
 )
 
-# What a ticket is counted as: status, category, classifier and day.
-CountedGroup = tuple[str, str, str, str]
 
-
-class Counts(Tables):
+class Counts:
     """Keeps the counts, and reads them."""
 
-    def _tickets_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, CountedGroup]:
-        """Return what the tickets that changes will write count as before, by id."""
-        ticket_ids = [c.ticket.ticket_id for c in changes if c.ticket and c.expected_revision]
-        count_rows = db.execute(TICKETS_BEFORE, (compact(ticket_ids),)).fetchall() if ticket_ids else ()
-        return {row[0]: row[1:] for row in count_rows}
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     @staticmethod
-    def _groups_before(
-        changes: Sequence[Change], tickets_before: Mapping[str, CountedGroup]
-    ) -> Mapping[CountedGroup, int]:
-        """Return as what, and how often, the tickets of changes that were written counted before."""
-        return Counter([tickets_before[c.ticket.ticket_id] for c in changes if c.ticket and c.expected_revision])
-
-    def _unmoved_before(self, db: Any, expected: Mapping[str, int]) -> Mapping[CountedGroup, int]:
-        """Return as what, and how often, the tickets that still have their expected revision count."""
-        count_rows = db.execute(UNMOVED_BEFORE, (compact(expected),)).fetchall() if expected else ()
-        return {row[:4]: row[4] for row in count_rows}
-
-    def _deliveries_before(self, db: Any, changes: Sequence[Change]) -> Mapping[str, str]:
+    def deliveries_before(db: Db, changes: Sequence[Change]) -> Mapping[str, str]:
         """Return the stored states of the deliveries that changes will write, by id."""
         deliveries = [added.delivery_id for c in changes for added in c.adds if type(added) is Delivery]
         return dict(db.execute(DELIVERIES_BEFORE, (compact(deliveries),)).fetchall() if deliveries else ())
 
-    def _count_changes(
-        self,
-        db: Any,
+    @staticmethod
+    def count(
+        db: Db,
         changes: Sequence[Change],
         tickets_before: Mapping[CountedGroup, int],
         deliveries_before: Mapping[str, str],
@@ -119,15 +99,16 @@ class Counts(Tables):
             db, ADD_ANSWER_COUNTS, [(classifier, *numbers) for classifier, numbers in sorted(answer_counts.items())]
         )
 
-    def _count_anew(self, db: Any) -> None:
+    @staticmethod
+    def count_anew(db: Db) -> None:
         """Count all rows again, after a change of many rows at once."""
         db.execute(LOCK_CHAIN)
         for statement in COUNT_ALL:
             db.execute(statement)
 
-    def counted(self, key: str) -> dict[str, int]:
+    def tickets(self, key: str) -> dict[str, int]:
         """Return the numbers of tickets by status, category, classifier or day; the highest first."""
-        count_rows = self.database.read(
+        count_rows = self._database.read(
             f"select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1 "
             "having sum(number) > 0 order by 2 desc, 1"
         )
@@ -135,11 +116,11 @@ class Counts(Tables):
 
     def gauges(self) -> Gauges:
         """Return the counts that `/metrics` shows."""
-        answer_counts = self.database.read("select classifier, number, failures, usd from answer_counts order by 1")
-        oldest_new = [row[0] for urgency in URGENCIES for row in self.database.read(OLDEST_NEW, (urgency,))]
+        answer_counts = self._database.read("select classifier, number, failures, usd from answer_counts order by 1")
+        oldest_new = [row[0] for urgency in URGENCIES for row in self._database.read(OLDEST_NEW, (urgency,))]
         return Gauges(
-            self.counted("status"),
-            {(destination, state): number for destination, state, number in self.delivery_counts()},
+            self.tickets("status"),
+            {(destination, state): number for destination, state, number in self.deliveries()},
             {row[0]: row[1] for row in answer_counts},
             {row[0]: row[2] for row in answer_counts},
             {row[0]: row[3] for row in answer_counts},
@@ -149,16 +130,16 @@ class Counts(Tables):
 
     def oldest_pending_delivery(self) -> str | None:
         """Return when the oldest delivery that is pending was created, read from an index; None if none is pending."""
-        oldest_at: str | None = self.database.read("select min(at) from deliveries where state = 'pending'")[0][0]
+        oldest_at: str | None = self._database.read("select min(at) from deliveries where state = 'pending'")[0][0]
         return oldest_at
 
-    def delivery_counts(self) -> list[tuple[str, str, int]]:
+    def deliveries(self) -> list[tuple[str, str, int]]:
         """Return the numbers of deliveries by destination and state."""
         counts_query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
-        return [(row[0], row[1], row[2]) for row in self.database.read(counts_query)]
+        return [(row[0], row[1], row[2]) for row in self._database.read(counts_query)]
 
 
-def _add_counts(db: Any, statement: str, counts: Mapping[Any, int]) -> None:
+def _add_counts(db: Db, statement: str, counts: Mapping[Any, int]) -> None:
     write_all(db, statement, [(*keys, number) for keys, number in sorted(counts.items()) if number])
 
 

@@ -1,14 +1,13 @@
-"""The protocol of a database, which SQLite and PostgreSQL implement, and the base class of groups of tables.
+"""The protocol of a database, which SQLite and PostgreSQL implement.
 
 The SQL has `?` and `:name` for values, and takes lists as JSON for `json_each`; a PostgreSQL connection translates
 these.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from triage_cli.domain import Change, Lease, Ticket
+from triage_cli.domain import Ticket
 
 T = TypeVar("T")
 
@@ -49,6 +48,12 @@ class Db(Protocol):
 class Database(Protocol):
     """A database of one of the two dialects."""
 
+    def is_there(self) -> bool:
+        """Return whether the database exists; it may be built if it may be made."""
+
+    def close(self) -> None:
+        """Close the connections; the next use opens new ones."""
+
     def read(self, sql: str, values: Values = ()) -> list[Any]:
         """Return the rows of a query; within a transaction, it sees what that wrote."""
 
@@ -68,19 +73,6 @@ class Database(Protocol):
         """Return the time of the clock that leases are measured by, in seconds since 1970."""
 
 
-class Tables(ABC):
-    """Base class of the parts of a store, each with the statements for some of its tables."""
-
-    database: Database
-
-    @abstractmethod
-    def log(self, db: Any, changes: Sequence[Change]) -> None:
-        """Add the events of changes to the audit log, in an open transaction."""
-
-    @abstractmethod
-    def renew_lease(self, db: Any, lease: Lease) -> None:
-        """Renew a run's lease and record what it has spent, in an open transaction."""
-
-    def _write(self, sql: str, values: Values) -> None:
-        """Run one statement in a transaction of its own."""
-        self.database.write(lambda db: db.execute(sql, values))
+def write_one(database: Database, sql: str, values: Values) -> None:
+    """Run one statement in a transaction of its own."""
+    database.write(lambda db: db.execute(sql, values))

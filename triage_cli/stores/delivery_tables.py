@@ -1,16 +1,16 @@
-"""The table of deliveries: all that both dialects share; claiming due deliveries is each dialect's own."""
+"""The tables of deliveries and their attempts, and of destinations that are switched off."""
 
-from abc import abstractmethod
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import Attempt, Delivery, Lease, OutgoingDelivery, Ticket, compact, now
 from triage_cli.stores.bulk_insert import placeholders
-from triage_cli.stores.database import Db
-from triage_cli.stores.leases import LIVE_RUNS, Leases
-from triage_cli.stores.ticket_tables import TicketTables
+from triage_cli.stores.database import Database, Db, write_one
+from triage_cli.stores.dialect import Dialect
+from triage_cli.stores.run_tables import Runs
+from triage_cli.stores.ticket_tables import Tickets
 
-INSERT_ATTEMPT = f"insert into attempts values ({placeholders(Attempt._fields)}) on conflict do nothing"
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
 # was superseded while it was being sent, a failure does not revive it; a success is recorded and final.
 _UPDATED_FIELDS = (
@@ -53,68 +53,56 @@ NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF
 TAKE_DELIVERY = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
 
 
-def _due_deliveries(of: str = "") -> str:
-    return f"""update deliveries set {TAKE_DELIVERY} where delivery_id in
-    (select delivery_id from deliveries where destination = :destination and state = 'pending'
-     and due_at <= :now and (run_id is null or run_id not in {LIVE_RUNS}) and {DELIVERY_STANDS} {of}
-     order by due_at limit :limit) returning *"""
+class Deliveries:
+    """Implements `ports.Deliveries` on the connections of a store."""
 
-
-DUE_DELIVERIES, DUE_DELIVERIES_OF = _due_deliveries(), _due_deliveries(OF_THESE_TICKETS)
-
-
-class DeliveryTables(Leases, TicketTables):
-    """Claims due deliveries, reads and frees them, and switches destinations off and on."""
+    def __init__(self, database: Database, dialect: Dialect, runs: Runs) -> None:
+        self._database = database
+        self._dialect = dialect
+        self._runs = runs
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
         """Claim due deliveries that no live run holds, the oldest first."""
-        delivery_values = {"destination": destination, "run": lease.run_id, "limit": limit}
+        delivery_values: dict[str, Any] = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
             delivery_values["ids"] = compact(list(ids))
-        deliveries, tickets = self._claim_due_deliveries(lease, delivery_values)
+        query = self._dialect.due_deliveries if ids is None else self._dialect.due_deliveries_of
+
+        def take(db: Db) -> tuple[list[Delivery], list[Ticket]]:
+            self._runs.checked(db, lease)
+            rows = db.execute(query, delivery_values | {"now": time.time()}).fetchall()
+            taken = sorted((Delivery(*row) for row in rows), key=lambda d: (d.due_at, d.delivery_id))
+            return taken, Tickets.by_ids(db, [d.ticket_id for d in taken])
+
+        deliveries, tickets = self._database.write(take)
         tickets_by_id = {ticket.ticket_id: ticket for ticket in tickets}
-        deliveries.sort(key=lambda d: (d.due_at, d.delivery_id))
         return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
 
-    @abstractmethod
-    def _claim_due_deliveries(
-        self, lease: Lease, delivery_values: Mapping[str, Any]
-    ) -> tuple[list[Delivery], list[Ticket]]:
-        """Claim due deliveries in a transaction; return them with their tickets."""
-
-    def _claimed_deliveries(
-        self, db: Db, lease: Lease, delivery_query: str, delivery_values: Mapping[str, Any]
-    ) -> tuple[list[Delivery], list[Ticket]]:
-        self._check_run(db, lease)
-        self.renew_lease(db, lease)
-        deliveries = [Delivery(*row) for row in db.execute(delivery_query, delivery_values).fetchall()]
-        return deliveries, self._tickets_by_id(db, [d.ticket_id for d in deliveries])
-
-    def deliveries(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
+    def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
         """Return the deliveries of each of these tickets, in the order of its decisions."""
         deliveries_by_ticket: dict[str, list[Delivery]] = {}
-        for row in self.database.read(DELIVERIES_OF, (compact(list(ticket_ids)),)):
+        for row in self._database.read(DELIVERIES_OF, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
             deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
 
-    def deliveries_by_id(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
+    def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
         """Return those of these deliveries that are stored, by their ids."""
-        rows = self.database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))
+        rows = self._database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))
         return {delivery.delivery_id: delivery for delivery in (Delivery(*row) for row in rows)}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
         """Return the attempts at a ticket's deliveries, oldest first."""
-        return tuple(Attempt(*row) for row in self.database.read(ATTEMPTS_OF, (ticket_id,)))
+        return tuple(Attempt(*row) for row in self._database.read(ATTEMPTS_OF, (ticket_id,)))
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
         delivery_query, delivery_values = (
             (PENDING_DESTINATIONS, {}) if ids is None else (PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})
         )
-        return [row[0] for row in self.database.read(delivery_query, delivery_values)]
+        return [row[0] for row in self._database.read(delivery_query, delivery_values)]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
@@ -124,7 +112,7 @@ class DeliveryTables(Leases, TicketTables):
         delivery_query, delivery_values = NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
             delivery_query, delivery_values = NEXT_DUE_OF, delivery_values | {"ids": compact(list(ids))}
-        next_due_at: float | None = self.database.read(delivery_query, delivery_values)[0][0]
+        next_due_at: float | None = self._database.read(delivery_query, delivery_values)[0][0]
         return next_due_at
 
     def let_go(
@@ -137,15 +125,17 @@ class DeliveryTables(Leases, TicketTables):
             "why": why,
             "attempted": int(attempted),
         }
-        self._write(LET_DELIVERIES_GO, delivery_values)
+        write_one(self._database, LET_DELIVERIES_GO, delivery_values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""
-        return frozenset(row[0] for row in self.database.read("select destination from switched_off"))
+        return frozenset(row[0] for row in self._database.read("select destination from switched_off"))
 
     def switch(self, destination: str, *, off: bool) -> None:
         """Switch a destination off, or on again."""
         if off:
-            self._write("insert into switched_off values (?, ?) on conflict do nothing", (destination, now()))
+            write_one(
+                self._database, "insert into switched_off values (?, ?) on conflict do nothing", (destination, now())
+            )
         else:
-            self._write("delete from switched_off where destination = ?", (destination,))
+            write_one(self._database, "delete from switched_off where destination = ?", (destination,))

@@ -1,13 +1,10 @@
 """Erasing the text of forgotten tickets from all tables."""
 
 import shlex
-from abc import abstractmethod
 from collections.abc import Sequence
 
 from triage_cli.domain import compact, now
-from triage_cli.stores.count_tables import Counts
 from triage_cli.stores.database import Db
-from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
 # added here. Pending deliveries are cancelled, because without the text there is nothing to send.
@@ -48,30 +45,14 @@ def _without_external_ids(command_line: str, external_ids: set[str]) -> str:
     return " ".join("…" if argument in external_ids else shlex.quote(argument) for argument in arguments)
 
 
-class Erasure(Counts):
-    """Erases the text of tickets."""
-
-    @abstractmethod
-    def scrub(self) -> None:
-        """Remove remains of erased text from the storage, as far as the store can."""
-
-    def erase(self, ticket_ids: Sequence[str]) -> None:
-        """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
-        erasure_values = {"ids": compact(list(ticket_ids)), "at": now()}
-
-        def erase(db: Db) -> None:
-            for statement in ERASE_TEXTS:
-                db.execute(statement, erasure_values)
-            for ticket_id in ticket_ids:
-                db.execute(ERASE_STORED_RESPONSES, (f"%{ticket_id}%",))
-            external_ids = {row[0] for row in db.execute(FORGOTTEN_EXTERNAL_IDS, erasure_values).fetchall()}
-            for (command_line,) in db.execute(COMMAND_LINES).fetchall():
-                if (erased_command_line := _without_external_ids(command_line, external_ids)) != command_line:
-                    db.execute("update runs set words = ? where words = ?", (erased_command_line, command_line))
-            self._count_anew(db)
-
-        self.database.write(erase)
-
-    def forgot(self) -> bool:
-        """Return whether any ticket may have been forgotten; a cheap query."""
-        return bool(self.database.read(MAYBE_FORGOTTEN))
+def erase_texts(db: Db, ticket_ids: Sequence[str]) -> None:
+    """Erase the text of tickets from all tables but `tickets`, in an open transaction."""
+    values = {"ids": compact(list(ticket_ids)), "at": now()}
+    for statement in ERASE_TEXTS:
+        db.execute(statement, values)
+    for ticket_id in ticket_ids:
+        db.execute(ERASE_STORED_RESPONSES, (f"%{ticket_id}%",))
+    external_ids = {row[0] for row in db.execute(FORGOTTEN_EXTERNAL_IDS, values).fetchall()}
+    for (command_line,) in db.execute(COMMAND_LINES).fetchall():
+        if (erased := _without_external_ids(command_line, external_ids)) != command_line:
+            db.execute("update runs set words = ? where words = ?", (erased, command_line))

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import Change, Count, Event, InflowTicket, PeriodCounts, SentSpike, compact, from_json, text_of
 from triage_cli.stores.answer_tables import AUDITED_ANSWERS
-from triage_cli.stores.database import Db, Tables
+from triage_cli.stores.database import Db
+from triage_cli.stores.sql_store import SqlStore
 
 # As the index has it.
 WRITTEN_AT = "coalesce(created_at, stored_at)"
@@ -43,8 +44,8 @@ class SqlInflow:
     `names` gives former categories the present names, where a rename is yet to be carried out.
     """
 
-    def __init__(self, store: Tables, names: Mapping[str, str] = {}) -> None:
-        self._store = store
+    def __init__(self, store: SqlStore, names: Mapping[str, str] = {}) -> None:
+        self._log = store.log
         self._names = names
         self._database = store.database
 
@@ -69,7 +70,7 @@ class SqlInflow:
                 spike_values = spike._asdict() | {"members": compact(list(spike.members))}
                 db.execute(KEEP_SPIKE, tuple(spike_values.values()))
             if event is not None:
-                self._store.log(db, [Change(event)])
+                self._log.append(db, [Change(event)])
 
         self._database.write(keep_spikes)
 

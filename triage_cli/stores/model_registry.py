@@ -1,12 +1,28 @@
-"""The registry of trained models: versions of the embedded model, the texts that they learn from, and calibrations."""
+"""The registry of trained models: versions, the texts that they learn from, calibrations, graded answers and trials."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from triage_cli.domain import NAMED, Change, Event, Labelled, ModelVersion, chunked, compact, text_of
-from triage_cli.stores.answer_tables import TrialTables
-from triage_cli.stores.calibration_tables import CalibrationTables
+from triage_cli.domain import (
+    NAMED,
+    Calibration,
+    Change,
+    Classification,
+    Event,
+    GradedAnswer,
+    Labelled,
+    LabelledAnswer,
+    Lease,
+    ModelVersion,
+    StoredBound,
+    chunked,
+    compact,
+    copy_key,
+    text_of,
+)
 from triage_cli.stores.database import Db
 from triage_cli.stores.event_tables import LOCK_CHAIN
+from triage_cli.stores.sql_store import SqlStore
 
 _VERSION_COLUMNS = ", ".join(ModelVersion._fields)
 ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
@@ -28,9 +44,48 @@ CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confide
     and c.category is not null and c.error is null order by c.classification_id"""
 VERDICTS_PER_PAGE = 1000
 
+_CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
+KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
+    values ({", ".join("?" * len(Calibration._fields))})
+    on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
+KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at)
+    values (?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
+    category = excluded.category, confidence = excluded.confidence, at = excluded.at"""
+# A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
+# the former alone.
+DROP_GRADED = "delete from graded_answers where fingerprint = ? and answer_key >= ? and answer_key < ?"
+GRADED_ANSWERS = """select answer_key, category, confidence, label from graded_answers where fingerprint = ?
+    order by at, answer_key"""
+# The answers to one question about tickets that a person has decided, oldest first.
+JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
+    c.confidence_source, t.subject, t.description, t.extra
+    from tickets t join classifications c on c.ticket_id = t.ticket_id
+    where t.verdict = 1 and t.category is not null and (t.subject is not null or t.description is not null)
+    and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
+    order by c.classification_id"""
+_BOUND_COLUMNS = ", ".join(StoredBound._fields)
+KEEP_BOUND = f"""insert into error_bounds ({_BOUND_COLUMNS}) values ({", ".join("?" * len(StoredBound._fields))})
+    on conflict (classifier, category, max_error)
+    do update set {", ".join(f"{f} = excluded.{f}" for f in StoredBound._fields)}"""
 
-class SqlModelRegistry(CalibrationTables, TrialTables):
+# All fields of an answer except its reason, which may quote a customer's text.
+_TRIAL_COLUMNS = (
+    "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
+    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
+)  # fmt: skip
+# A question is asked again if its answer is of no use any more, as one under a category that is gone.
+KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
+    on conflict (answer_key) do update set {", ".join(f"{field} = excluded.{field}" for field in _TRIAL_COLUMNS)}"""
+PAID_TRIALS = f"select {', '.join(_TRIAL_COLUMNS)} from trials where answer_key in (select value from json_each(?))"
+
+
+class SqlModelRegistry:
     """Implements `ports.ModelRegistry` on the connections of a store."""
+
+    def __init__(self, store: SqlStore) -> None:
+        self._database = store.database
+        self._log = store.log
+        self._runs = store.runs
 
     # -- versions of the embedded model
 
@@ -56,7 +111,7 @@ class SqlModelRegistry(CalibrationTables, TrialTables):
             db.execute("update versions set active = 0 where active = 1")
             version_values = (*version[1:4], version.actor, version.at, version.based_on)
             added_version = version._replace(version=db.execute(ADD_VERSION, version_values).fetchone()[0], active=1)
-            self._store.log(db, [Change(event.with_data(version=added_version.version))])
+            self._log.append(db, [Change(event.with_data(version=added_version.version))])
             return added_version
 
         return self._database.write(add_version)
@@ -80,7 +135,7 @@ class SqlModelRegistry(CalibrationTables, TrialTables):
             previous_version = previous_version or None
             db.execute("update versions set active = 0 where active = 1")
             db.execute("update versions set active = 1 where version = ?", (previous_version,))
-            self._store.log(db, [Change(event.with_data(version=previous_version, instead_of=active_version))])
+            self._log.append(db, [Change(event.with_data(version=previous_version, instead_of=active_version))])
 
         self._database.write(step_back)
         return self.active()
@@ -118,3 +173,112 @@ class SqlModelRegistry(CalibrationTables, TrialTables):
         for ticket_id, classifier, category, confidence in self._database.read(CLASSIFIER_OPINIONS):
             opinions_by_ticket.setdefault(ticket_id, {})[classifier] = (category, confidence)
         return opinions_by_ticket
+
+    # -- calibrations
+
+    def calibration(self, fingerprint: str) -> Calibration | None:
+        """Return the calibration for the question with this fingerprint, or None."""
+        calibration_rows = self._database.read(
+            f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?", (fingerprint,)
+        )
+        return Calibration(*calibration_rows[0]) if calibration_rows else None
+
+    def calibrations(self) -> list[Calibration]:
+        """Return all stored calibrations, newest first."""
+        calibrations_query = f"select {_CALIBRATION_COLUMNS} from calibrations order by at desc, fingerprint"
+        return [Calibration(*row) for row in self._database.read(calibrations_query)]
+
+    def keep_calibration(self, calibration: Calibration, event: Event) -> None:
+        """Store a calibration, replacing an earlier one with the same fingerprint."""
+
+        def keep_calibration(db: Db) -> None:
+            db.execute(KEEP_CALIBRATION, tuple(calibration))
+            self._log.append(db, [Change(event)])
+
+        self._database.write(keep_calibration)
+
+    # -- labels, and the error bounds that follow from them
+
+    def graded(self, fingerprint: str) -> list[GradedAnswer]:
+        """Return the answers to a question about labelled texts; a verdict overrules a file's label.
+
+        A text and its copies in other spellings count once a category: the first that was decided, else the first of
+        the files.
+        """
+        judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
+        for answer_key, category, confidence, label, source, *ticket in self._database.read(
+            JUDGED_ANSWERS, (fingerprint,)
+        ):
+            graded_text = text_of(*ticket)
+            answer = GradedAnswer(category, confidence, label, graded_text if source == "model" else "")
+            judged_answers[answer_key] = (_copies_of(graded_text), answer)
+        graded_answers: dict[tuple[str, str], GradedAnswer] = {}
+        for copies, answer in judged_answers.values():
+            graded_answers.setdefault((copies, answer.category), answer)
+        judged_copies = {copies for copies, _ in judged_answers.values()}
+        for graded_key, *graded in self._database.read(GRADED_ANSWERS, (fingerprint,)):
+            answer_key, _, copies = graded_key.partition(" ")
+            if answer_key not in judged_answers and copies not in judged_copies:
+                answer = GradedAnswer(*graded)
+                graded_answers.setdefault((copies or answer_key, answer.category), answer)
+        return list(graded_answers.values())
+
+    def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
+        """Store answers with the labels of their texts; drop answers about texts that were learned."""
+
+        def keep_graded(db: Db) -> None:
+            for answer in learned:
+                _drop_graded(db, answer)
+            for answer, label, text in answers:
+                _drop_graded(db, answer)
+                key = (answer.fingerprint, f"{answer.answer_key} {_copies_of(text)}")
+                db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
+
+        self._database.write(keep_graded)
+
+    def error_bounds(self) -> list[StoredBound]:
+        """Return the bounds that were found last, by classifier and category."""
+        bounds_query = f"select {_BOUND_COLUMNS} from error_bounds order by classifier, category, max_error"
+        return [StoredBound(*row) for row in self._database.read(bounds_query)]
+
+    def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
+        """Store bounds, replacing those of the same classifier, category and error."""
+
+        def keep_bounds(db: Db) -> None:
+            for bound in bounds:
+                db.execute(KEEP_BOUND, tuple(bound))
+            self._log.append(db, [Change(event)])
+
+        self._database.write(keep_bounds)
+
+    # -- trials: answers that evaluations have paid for
+
+    def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
+        """Return answers that earlier evaluations paid for, by answer key."""
+        trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
+        return {answer.answer_key: answer for answer in map(_trial_answer, trial_rows)}
+
+    def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
+        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
+
+        def keep_trials(db: Db) -> None:
+            self._runs.renew_lease(db, lease)
+            for answer in answers:
+                db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL_COLUMNS))
+
+        self._database.write(keep_trials)
+
+
+def _copies_of(text: str) -> str:
+    return f"{copy_key(text):016x}"
+
+
+def _drop_graded(db: Db, answer: Classification) -> None:
+    """Drop what is stored of an answer, under whatever key of its text's copies."""
+    db.execute(DROP_GRADED, (answer.fingerprint, answer.answer_key, f"{answer.answer_key}!"))
+
+
+def _trial_answer(trial_row: Sequence[Any]) -> Classification:
+    trial_fields = dict(zip(_TRIAL_COLUMNS, trial_row, strict=True))
+    empty_fields = dict.fromkeys(Classification._fields)
+    return Classification(**{**empty_fields, **Classification._field_defaults, "ticket_id": "", **trial_fields})

@@ -1,56 +1,86 @@
-"""The part of a store that SQLite and PostgreSQL share: all its tables, and what is read from several of them."""
+"""The store in a database: its parts, the one write of tickets, and what is read from several parts."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
+    Attempt,
+    BatchItem,
     Change,
+    Classification,
     Conflict,
+    Delivery,
     EventQuery,
+    Gauges,
     History,
     Lease,
-    QuestionSpec,
+    Selection,
     SourceCursor,
     Stats,
     StatsGroup,
     StatsQuery,
-    StoredBound,
     Ticket,
+    accepted,
     canonical,
     now,
     refusals,
 )
 from triage_cli.stores import where_clauses
-from triage_cli.stores.answer_tables import (
-    ANSWERS_OF_TICKET,
-    AUDITED_ANSWERS,
-    BOUNDS_OF_TICKET,
-    QUESTIONS_OF_TICKET,
-    AnswerTables,
-)
-from triage_cli.stores.batch_tables import BatchTables
-from triage_cli.stores.delivery_tables import DeliveryTables
-from triage_cli.stores.erasure import Erasure
-from triage_cli.stores.event_tables import EventTables
+from triage_cli.stores.answer_tables import Answers
+from triage_cli.stores.batch_tables import Batches
+from triage_cli.stores.category_tables import Categories
+from triage_cli.stores.count_tables import Counts
+from triage_cli.stores.database import Database, Db, write_one
+from triage_cli.stores.delivery_tables import Deliveries
+from triage_cli.stores.dialect import Dialect
+from triage_cli.stores.erasure import erase_texts
+from triage_cli.stores.event_tables import AuditLog
+from triage_cli.stores.run_tables import Runs
+from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN, Tickets
 
+RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
 PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
     do update set position = excluded.position, saved_at = excluded.saved_at"""
 PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) do update set
     weights = excluded.weights, metrics = excluded.metrics, at = excluded.at"""
 
 
-class SqlStore(DeliveryTables, AnswerTables, Erasure, BatchTables, EventTables, ABC):
-    """The part of `ports.Store` that both dialects share; `path` names the database.
+class SqlStore:
+    """Implements `ports.Store` on a database, in its dialect; `path` names the database.
 
-    A store that is `read_only` is for callers that change nothing.
+    `audit_key` is the key of the audit log's hashes, if they have one. A store that is `read_only` is for callers that
+    change nothing.
     """
 
-    path: str
-    audit_key: bytes | None
-    read_only = False
+    database: Database
+
+    def __init__(self, path: str, database: Database, dialect: Dialect, audit_key: bytes | None) -> None:
+        self.path = path
+        self.database = database
+        self.audit_key = audit_key
+        self.read_only = False
+        self._dialect = dialect
+        self.log = AuditLog(database, dialect, audit_key)
+        self.runs = Runs(database, dialect)
+        self.answers = Answers(database)
+        self.deliveries = Deliveries(database, dialect, self.runs)
+        self.batches = Batches(database, dialect, self.runs, self.log)
+        self.categories = Categories(database, dialect, self.log)
+        self._tickets = Tickets(database, dialect)
+        self._counts = Counts(database)
+
+    def is_there(self) -> bool:
+        """Return whether the database exists, without creating a file."""
+        return self.database.is_there()
+
+    def close(self) -> None:
+        """Close this thread's connection to a file, or all connections to a server."""
+        self.database.close()
 
     def check_room(self) -> None:
-        """Do nothing: how much room a server has is not known here."""
+        """Raise `StoreUnavailableError` if paid answers or the results of deliveries might find no room."""
+        self._dialect.check_room()
+
+    # -- the one write
 
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
@@ -58,70 +88,131 @@ class SqlStore(DeliveryTables, AnswerTables, Erasure, BatchTables, EventTables, 
         """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
         if not changes and cursor is None:
             return []
-        return refusals(changes, self._save(changes, lease, cursor))
 
-    @abstractmethod
-    def _save(self, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None) -> dict[str, Conflict]:
-        """Write changes as `save` does; return the conflicts by ticket id."""
+        def save(storable: Sequence[Change]) -> Mapping[str, Conflict]:
+            return self.database.write(lambda db: self._write(db, storable, lease, cursor))
+
+        return refusals(changes, self._dialect.with_storable(changes, save))
+
+    def _write(
+        self, db: Db, changes: Sequence[Change], lease: Lease | None, cursor: SourceCursor | None
+    ) -> Mapping[str, Conflict]:
+        """Write changes as `save` does, in an open transaction; return the conflicts by ticket id."""
+        dialect, tickets, counts = self._dialect, self._tickets, self._counts
+        if lease is not None:
+            self.runs.renew_lease(db, lease)
+        deliveries_before = counts.deliveries_before(db, changes)
+        changed = [change for change in changes if change.ticket and change.expected_revision]
+        tickets_before, moved_on = dialect.check_changed(db, changed)
+        new = [change.ticket for change in changes if change.ticket and not change.expected_revision]
+        forgotten = tickets.forgotten_before(db, new)
+        new = [ticket for ticket in new if ticket.ticket_id not in forgotten]
+        conflicts = tickets.moved_on(db, moved_on) | forgotten
+        if new and not dialect.insert_tickets(db, new):
+            conflicts |= tickets.identity_taken(db, new)
+        kept = accepted(changes, conflicts)
+        records = [record for change in kept for record in change.adds]
+        with dialect.pipelined(db, kept):
+            for record_type in RECORD_TYPES:
+                dialect.add_records(db, record_type, [record for record in records if type(record) is record_type])
+            self.runs.spend(db, records)
+            self.runs.pass_claims(db, kept)
+            self.log.append(db, kept)
+            dialect.finish_tickets(db, new, accepted(changed, conflicts))
+            counts.count(db, kept, tickets_before, deliveries_before)
+            if cursor is not None and not conflicts:
+                db.execute(PUT_CURSOR, cursor)
+        return conflicts
+
+    def erase(self, ticket_ids: Sequence[str]) -> None:
+        """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
+
+        def erase(db: Db) -> None:
+            erase_texts(db, ticket_ids)
+            self._counts.count_anew(db)
+
+        self.database.write(erase)
+
+    def scrub(self) -> None:
+        """Remove remains of erased text from the storage, as far as possible."""
+        self._dialect.scrub()
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
         """Store the weights of a model under its fingerprint; a store that only reads does without."""
-        if self.read_only:
-            return
-        self._write(PUT_MODEL, (fingerprint, weights, canonical(metrics), now()))
+        if not self.read_only:
+            write_one(self.database, PUT_MODEL, (fingerprint, weights, canonical(metrics), now()))
+
+    # -- reads
+
+    def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
+        """Return the stored tickets among these identities."""
+        return self._tickets.known(identities)
+
+    def find(self, selection: Selection) -> Iterator[Ticket]:
+        """Yield tickets in the order of the selection, or of its ids if it has some."""
+        return self._tickets.find(selection)
+
+    def named(self, name: str, limit: int) -> list[Ticket]:
+        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
+        return self._tickets.named(name, limit)
+
+    def forgot(self) -> bool:
+        """Return whether any ticket may have been forgotten; a cheap query."""
+        return bool(self.database.read(MAYBE_FORGOTTEN))
 
     def model(self, fingerprint: str) -> bytes | None:
         """Return the weights that are stored under a fingerprint, or None."""
-        model_rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
-        return model_rows[0][0] if model_rows else None
+        rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
+        return rows[0][0] if rows else None
 
     def cursor(self, source: str) -> SourceCursor | None:
         """Return how far a source has been read."""
-        cursor_rows = self.database.read(
-            "select source, position, saved_at from source_cursors where source = ?", (source,)
-        )
-        return SourceCursor(*cursor_rows[0]) if cursor_rows else None
+        rows = self.database.read("select source, position, saved_at from source_cursors where source = ?", (source,))
+        return SourceCursor(*rows[0]) if rows else None
 
     def history(self, ticket_id: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
-        ticket_values = (ticket_id,)
-        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", ticket_values)[0])
-        events = tuple(self.events(EventQuery(ticket_id=ticket_id)))
+        ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", (ticket_id,))[0])
+        events = tuple(self.log.events(EventQuery(ticket_id=ticket_id)))
         return History(
             ticket=ticket,
-            classifications=tuple(self._answers(self.database.read(ANSWERS_OF_TICKET, ticket_values))),
-            deliveries=self.deliveries([ticket_id]).get(ticket_id, ()),
-            attempts=self.attempts(ticket_id),
+            classifications=self.answers.of_ticket(ticket_id),
+            deliveries=self.deliveries.of([ticket_id]).get(ticket_id, ()),
+            attempts=self.deliveries.attempts(ticket_id),
             events=events,
-            questions={row[0]: QuestionSpec(*row) for row in self.database.read(QUESTIONS_OF_TICKET, ticket_values)},
-            bounds=tuple(StoredBound(*row) for row in self.database.read(BOUNDS_OF_TICKET, ticket_values)),
-            ended_early=self._ended_early(ticket, events),
-            holder=self._holder(ticket_id),
+            questions=self.answers.questions_of(ticket_id),
+            bounds=self.answers.bounds_of(ticket_id),
+            ended_early=self.runs.ended_early(ticket, events),
+            holder=self.runs.holder(ticket_id),
         )
 
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
-        deliveries_by_state: dict[str, dict[str, int]] = {}
-        for destination, state, delivery_count in self.delivery_counts():
-            deliveries_by_state.setdefault(destination, {})[state] = delivery_count
-        audit_agreement = self.database.read(AUDITED_ANSWERS.format(among=""))
-        by_status = self.counted("status")
+        counts = self._counts
+        deliveries: dict[str, dict[str, int]] = {}
+        for destination, state, number in counts.deliveries():
+            deliveries.setdefault(destination, {})[state] = number
+        by_status = counts.tickets("status")
         return Stats(
             tickets=sum(by_status.values()),
             by_status=by_status,
-            by_category=self.counted("category"),
-            by_classifier=self.counted("classifier"),
-            by_day=dict(sorted(self.counted("day").items())),
-            deliveries=deliveries_by_state,
-            cost_usd=self.cost(),
-            events=self.head().events,
-            waiting=self.waiting(),
-            audited={name: {"asked": asked, "agreed": agreed} for name, asked, agreed in audit_agreement},
-            oldest_pending_delivery=self.oldest_pending_delivery(),
+            by_category=counts.tickets("category"),
+            by_classifier=counts.tickets("classifier"),
+            by_day=dict(sorted(counts.tickets("day").items())),
+            deliveries=deliveries,
+            cost_usd=self.runs.cost(),
+            events=self.log.head().events,
+            waiting=self.batches.waiting(),
+            audited=self.answers.audited(),
+            oldest_pending_delivery=counts.oldest_pending_delivery(),
         )
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""
-        key_count = len(query.by)
-        group_rows = self.database.read(*where_clauses.grouped(query))
-        return [StatsGroup(dict(zip(query.by, row[:key_count], strict=True)), *row[key_count:]) for row in group_rows]
+        keys = len(query.by)
+        rows = self.database.read(*where_clauses.grouped(query))
+        return [StatsGroup(dict(zip(query.by, row[:keys], strict=True)), *row[keys:]) for row in rows]
+
+    def gauges(self) -> Gauges:
+        """Return the counts that `/metrics` shows."""
+        return self._counts.gauges()

@@ -218,7 +218,7 @@ def _paid_classifier(
     category_names = {name for category in config.categories for name in (category.name, *category.was)}
 
     def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
-        stored_answers = {} if plan.force else {**registry.trials(keys), **store.recall(keys)}
+        stored_answers = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
         return {
             key: answer
             for key, answer in stored_answers.items()
@@ -337,4 +337,8 @@ class ClassifierPool:
     def _basis(self) -> object:
         registry = open_model_registry(self._store)
         active_versions = [version.version for version in registry.versions() if version.active]
-        return active_versions, [(c.fingerprint, c.at) for c in registry.calibrations()], list(self._store.renames())
+        return (
+            active_versions,
+            [(c.fingerprint, c.at) for c in registry.calibrations()],
+            list(self._store.categories.renames()),
+        )

@@ -90,7 +90,7 @@ def preview_requests(
     new_names = {
         old: category.name for category in config.categories for old in category.was
     }  # a run renames them first
-    stored_deliveries = store.deliveries([ticket.ticket_id]).get(ticket.ticket_id, ())
+    stored_deliveries = store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
     existing = [
         delivery._replace(category=new_names.get(delivery.category, delivery.category))
         for delivery in stored_deliveries
@@ -109,7 +109,7 @@ def preview_requests(
     status = routing.status_of(deliveries_after.values(), ticket.category)
     if needed_deliveries.superseded or needed_deliveries.new or revived_letters or status != ticket.status:
         ticket = routing.decided(ticket, rule, status)
-    renames = list(store.renames())
+    renames = list(store.categories.renames())
     for delivery in (*due_deliveries, *revived_letters, *needed_deliveries.new):
         outgoing = OutgoingDelivery(delivery, ticket, earlier_deliveries(renames, delivery, existing))
         yield delivery.destination, _request_text(config, outgoing)

@@ -10,7 +10,7 @@ from triage_cli.domain import ConfigError, Lease, Selection, StoreError
 from triage_cli.ports import ApiAccessStore, Inflow, ModelRegistry, Store
 from triage_cli.runtime import Network, machine, with_extra, write_obstacle
 from triage_cli.service import CategoryBasis, CategoryCheck, category_renames
-from triage_cli.stores import SqliteStore, Tables
+from triage_cli.stores import SqliteStore, SqlStore
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.stores import PostgresStore
@@ -62,7 +62,7 @@ def _check_database_folder(path: str) -> None:
 def empty_database(config: Config, folder: str) -> Config:
     """Return the configuration with a new database in a folder."""
     config = config._replace(database=str(Path(folder, "triage.db")))
-    open_store(config, make=True).renew(Lease(""))  # changes nothing, but creates the database
+    open_store(config, make=True).runs.renew(Lease(""))  # changes nothing, but creates the database
     return config
 
 
@@ -92,10 +92,10 @@ def is_empty(config: Config) -> bool:
     return not any(True for _ in open_store(config).find(Selection(limit=1)))
 
 
-def _tables(store: Store) -> Tables:
-    """Return the tables of a store, beside which the other parts are stored."""
-    if not isinstance(store, Tables):
-        raise TypeError(f"{type(store).__name__} has no tables")
+def _in_database(store: Store) -> SqlStore:
+    """Return a store as what it is: one in a database, in which the other parts are stored beside it."""
+    if not isinstance(store, SqlStore):
+        raise TypeError(f"{type(store).__name__} is in no database")
     return store
 
 
@@ -103,28 +103,28 @@ def open_api_access(store: Store) -> ApiAccessStore:
     """Return the API's keys and limits that are stored beside the tickets."""
     from triage_cli.stores import SqlApiAccess
 
-    return SqlApiAccess(_tables(store).database)
+    return SqlApiAccess(_in_database(store).database)
 
 
 def open_inflow(config: Config, store: Store) -> Inflow:
     """Return the tickets by when they were written, under present category names, and the spikes that were sent."""
     from triage_cli.stores import SqlInflow
 
-    return SqlInflow(_tables(store), category_renames.current_names(config.categories))
+    return SqlInflow(_in_database(store), category_renames.current_names(config.categories))
 
 
 def open_model_registry(store: Store) -> ModelRegistry:
     """Return the model registry that is stored beside the tickets."""
     from triage_cli.stores import SqlModelRegistry
 
-    return SqlModelRegistry(_tables(store))
+    return SqlModelRegistry(_in_database(store))
 
 
 def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
     """Return a function that makes the check of a run's categories against the last ones in the store."""
     from triage_cli.stores import CategoryMemory
 
-    memory = CategoryMemory(_tables(store).database)
+    memory = CategoryMemory(_in_database(store).database)
     names = tuple(category.name for category in config.categories)
     basis = CategoryBasis(names, None if config.path is None else str(config.path.resolve()), machine())
     return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warn)
@@ -132,4 +132,4 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
 
 def with_first_names(config: Config, store: Store) -> Config:
     """Return the configuration with categories that have their first names in this store."""
-    return config._replace(categories=category_renames.rooted(config.categories, store.renames()))
+    return config._replace(categories=category_renames.rooted(config.categories, store.categories.renames()))

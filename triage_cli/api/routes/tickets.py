@@ -129,7 +129,7 @@ def _stored_and_processed(
 def _delivery_records(
     server_state: ServerState, ticket_id: str, deliveries: Sequence[Delivery]
 ) -> list[dict[str, Any]]:
-    attempts = server_state.services.store.attempts(ticket_id) if deliveries else ()
+    attempts = server_state.services.store.deliveries.attempts(ticket_id) if deliveries else ()
     return [delivery_record(delivery, attempts) for delivery in deliveries]
 
 

@@ -78,7 +78,7 @@ class BatchCollector:
 
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that have ended; tickets without an answer return to their earlier status."""
-        for batch in self._batch_context.run.store.hold_batches(self._batch_context.run.lease):
+        for batch in self._batch_context.run.store.batches.hold(self._batch_context.run.lease):
             if self._batch_context.run.budget.stopping:
                 return
             if batch.classifier in self._errors_by_classifier:
@@ -110,7 +110,7 @@ class BatchCollector:
         """Find out whether a batch arrived whose sending was cut off; it stays `sending` while that is unknown."""
         batch_context = self._batch_context
         try:
-            provider_id = self._batcher(batch).find(batch, batch_context.run.store.provider_ids())
+            provider_id = self._batcher(batch).find(batch, batch_context.run.store.batches.provider_ids())
         except UnknownOutcomeError:
             return batch
         if provider_id is not None:
@@ -159,7 +159,7 @@ class BatchCollector:
         batch_context = self._batch_context
         answers_by_request: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
-        while batch_items := batch_context.run.store.batch_items(batch.batch_id, list(results)):
+        while batch_items := batch_context.run.store.batches.items(batch.batch_id, list(results)):
             tickets = batch_context.tickets(batch_items)
             # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
             batch_items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))

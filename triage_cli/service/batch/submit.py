@@ -61,14 +61,14 @@ class BatchContext(NamedTuple):
 
     def advance(self, batch: Batch, before: str, event: Event | None) -> bool:
         """Save a batch that was in the state `before`; return False if another run has taken it over."""
-        return self.run.store.advance_batch(batch, before, event, self.run.lease)
+        return self.run.store.batches.advance(batch, before, event, self.run.lease)
 
     def _is_of_this_run(self, add: object) -> TypeGuard[Spent]:
         return isinstance(add, Spent) and add.run_id == self.run.lease.run_id
 
     def give_back(self, batch: Batch, why: str) -> None:
         """Return the waiting tickets of a batch to their earlier status, and the money that was set aside."""
-        while batch_items := self.run.store.batch_items(batch.batch_id, limit=CHUNK):
+        while batch_items := self.run.store.batches.items(batch.batch_id, limit=CHUNK):
             tickets = self.tickets(batch_items)
             self.save(
                 [self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in batch_items]
@@ -151,7 +151,7 @@ class BatchSubmitter:
         self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
         # USD set aside and not settled yet, the number of sums, and USD of it that no request needs yet.
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
-        if options := batch_context.run.store.batch_options(batcher.fingerprint):
+        if options := batch_context.run.store.batches.options(batcher.fingerprint):
             batcher.remember(options)
 
     def add(self, postponed: Sequence[EarlierSteps]) -> Iterator[list[Outcome[Decided]]]:
@@ -161,7 +161,7 @@ class BatchSubmitter:
         answer_key_of = {
             ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed
         }
-        requests_by_key = dict(self._batch_context.run.store.joinable(list(answer_key_of.values())))
+        requests_by_key = dict(self._batch_context.run.store.batches.joinable(list(answer_key_of.values())))
         for place, (ticket, steps) in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
             answer_key = answer_key_of[ticket.ticket_id]
@@ -233,7 +233,7 @@ class BatchSubmitter:
         self._spool = spooled()
         self._size = self._number = 0
         opened_data = {"batch": batch.batch_id, "classifier": batcher.name}
-        self._batch_context.run.store.open_batch(
+        self._batch_context.run.store.batches.open(
             batch, self._batch_context.run.event(EventAction.BATCH_OPENED, None, opened_data)
         )
         return batch

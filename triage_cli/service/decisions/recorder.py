@@ -56,7 +56,7 @@ class DecisionRecorder:
         self.classifier = classifier
         self.labels = labels
         self.suspicion = suspicion_of(labels)
-        context.budget.hold = lambda ticket_ids: context.store.hold(context.lease, ticket_ids)
+        context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
         self.questions_recorded = False
@@ -99,7 +99,7 @@ class DecisionRecorder:
         once_decided = [t for t in tickets if t.ticket_id not in settled_actions and t.status not in TO_CLASSIFY]
         once_asked = [t for t in once_decided if t.decision_id]
         decision_ids = [t.decision_id for t in once_asked if t.decision_id]
-        decisions = self.context.store.decisions(decision_ids) if decision_ids else {}
+        decisions = self.context.store.answers.decisions(decision_ids) if decision_ids else {}
         for ticket in once_asked:
             stored_answer = decisions.get(ticket.decision_id or "")
             answer_keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
@@ -117,7 +117,7 @@ class DecisionRecorder:
         answer_keys = [
             ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets
         ]
-        batch_requests = self.context.store.joinable(answer_keys) if answer_keys else {}
+        batch_requests = self.context.store.batches.joinable(answer_keys) if answer_keys else {}
         asked_about = {ticket_id for _, _, ticket_ids in batch_requests.values() for ticket_id in ticket_ids}
         return asked_about & {t.ticket_id for t in tickets}
 
@@ -191,7 +191,7 @@ class DecisionRecorder:
     def record_questions(self) -> None:
         """Record the questions of the classifier, once."""
         for question in self.classifier.questions() if not self.questions_recorded else ():
-            self.context.store.record_question(question)
+            self.context.store.answers.record_question(question)
             if question.endpoint:
                 self._endpoints[question.fingerprint] = question.endpoint
         self.questions_recorded = True

@@ -147,7 +147,7 @@ class AttemptRecorder:
         self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: RetryPolicy
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = times.now()
-        stored_deliveries = self._store.deliveries(list(tickets))
+        stored_deliveries = self._store.deliveries.of(list(tickets))
         changes, results = [], []
         outcomes_by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in unsaved.values():
@@ -188,7 +188,7 @@ class AttemptRecorder:
         """Return when deliveries of a ticket were first attempted, if one of these was refused by a rate limit now."""
         if not any(isinstance(o.error, DeliveryError) and o.error.limited for o in outcomes):
             return {}
-        attempts = reversed(self._store.attempts(ticket_id))
+        attempts = reversed(self._store.deliveries.attempts(ticket_id))
         return {attempt.delivery_id: attempt.at for attempt in attempts}
 
     def _attempt_event(self, delivery: Delivery, attempt: Attempt, outcome: Outcome[Receipt], at: str) -> Event:
@@ -212,8 +212,8 @@ class AttemptRecorder:
         gone_destinations = {
             o.outgoing.delivery.destination for o in outcomes if isinstance(o.error, DeliveryError) and o.error.gone
         }
-        for name in sorted(gone_destinations - self._store.switched_off()) if gone_destinations else ():
-            self._store.switch(name, off=True)
+        for name in sorted(gone_destinations - self._store.deliveries.switched_off()) if gone_destinations else ():
+            self._store.deliveries.switch(name, off=True)
             self._context.save([Change(self._context.event(EventAction.DESTINATION_OFF, None, {"destination": name}))])
 
 

@@ -73,7 +73,7 @@ class RoutingMap(NamedTuple):
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
         if all(rule.max_error is None for rule in self.rules):
             return {}
-        return store.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
+        return store.answers.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
 
 
 def known_field_categories(
@@ -134,13 +134,13 @@ class RoutingDecider:
         if receiver not in field_guards:
             return outgoing._replace(earlier=earlier)
         sent_deliveries = [as_sent(each, self._renames) for each in existing if each.destination in field_guards]
-        verdicts = self._context.store.answers([outgoing.ticket.ticket_id], ("",))
+        verdicts = self._context.store.answers.about([outgoing.ticket.ticket_id], ("",))
         return outgoing._replace(earlier=earlier, known=known_field_categories(receiver, sent_deliveries, verdicts))
 
     @cached_property
     def _renames(self) -> Sequence[Renamed]:
         """The renames of categories, which are carried out before a routing decision is made."""
-        return list(self._context.store.renames())
+        return list(self._context.store.categories.renames())
 
     def decide(
         self, ticket_before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,

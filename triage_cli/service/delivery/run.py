@@ -55,10 +55,10 @@ class DeliveryRun:
             0.0  # when deliveries that rate limits refuse for a short while are due, in seconds since 1970
         )
         self._unfinished_tickets: dict[str, UnfinishedTicket] = {}
-        switched_off = self._store.switched_off()
+        switched_off = self._store.deliveries.switched_off()
         if retry_dead:
             for destination_name in switched_off:
-                self._store.switch(destination_name, off=False)
+                self._store.deliveries.switch(destination_name, off=False)
         self._dispatcher = Dispatcher(
             routing_map.destination, frozenset() if retry_dead else switched_off, breakers=routing_map.circuits,
             check=self._store.check_room,
@@ -70,7 +70,7 @@ class DeliveryRun:
 
     def take_note_of_switched_off(self) -> None:
         """Send nothing more to destinations that were switched off meanwhile, and again to those switched on."""
-        self._dispatcher.off = self._store.switched_off()
+        self._dispatcher.off = self._store.deliveries.switched_off()
 
     def stop_sending(self) -> None:
         """Begin no more attempts: what waits is parked."""
@@ -147,7 +147,7 @@ class DeliveryRun:
                     due_destinations.remove(destination_name)
                 elif room >= QUEUE_LIMIT // 2:
                     limit = min(room, NAMED)
-                    to_send = self._store.due(destination_name, self.context.lease, limit, ids=ids)
+                    to_send = self._store.deliveries.due(destination_name, self.context.lease, limit, ids=ids)
                     self._dispatcher.put(self._with_earlier(destination_name, to_send))
                     if len(to_send) < limit:
                         due_destinations.remove(destination_name)
@@ -164,12 +164,12 @@ class DeliveryRun:
         if destination_name not in self._routing_map.history_dependent:
             yield from to_send
             return
-        ticket_deliveries = self._store.deliveries([outgoing.ticket.ticket_id for outgoing in to_send])
+        ticket_deliveries = self._store.deliveries.of([outgoing.ticket.ticket_id for outgoing in to_send])
         for outgoing in to_send:
             yield self._decider.with_past(outgoing, ticket_deliveries[outgoing.ticket.ticket_id])
 
     def _pending_destinations(self, ids: Sequence[str] | None) -> list[str]:
-        return [name for name in self._store.pending_destinations(ids) if name not in self.offline]
+        return [name for name in self._store.deliveries.pending_destinations(ids) if name not in self.offline]
 
     def _collect(self) -> list[QueueResults]:
         self.context.heartbeat()
@@ -179,7 +179,7 @@ class DeliveryRun:
         for queue_results in collected:
             if parked_ids := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
                 because = queue_results.parked_because
-                self._store.let_go(parked_ids, self.context.lease, because.sentence() if because else None)
+                self._store.deliveries.let_go(parked_ids, self.context.lease, because.sentence() if because else None)
         return collected
 
     def _record(self, queue_results: QueueResults) -> list[AttemptResult]:
@@ -226,7 +226,7 @@ class DeliveryRun:
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
-        existing_deliveries = self._store.deliveries([t.ticket_id for t in tickets])
+        existing_deliveries = self._store.deliveries.of([t.ticket_id for t in tickets])
         decided_outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         answers = self._routing_map.answers(self._store, tickets)
@@ -312,7 +312,7 @@ def last_outcome_per_ticket(
         else:
             yield outcome._replace(row=row, error=standing_error(outcome, earlier))
     for ticket_ids in chunked(later_tickets, NAMED):
-        deliveries = store.deliveries(ticket_ids)
+        deliveries = store.deliveries.of(ticket_ids)
         for ticket in store.find(Selection(ids=tuple(ticket_ids))):
             # An error without failures: the network is switched off.
             row, earlier, error = later_tickets[ticket.ticket_id]
@@ -336,7 +336,7 @@ def deliver_due(
                 routed = Routed(result.ticket, result.deliveries, result.attempts, result.failures)
                 outcome = Outcome(next(row_numbers), Action(result.ticket.status), routed, result.error, result.ticket)
                 yield with_offline_error(outcome, delivery_run.offline)
-        due_at = run_context.store.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
+        due_at = run_context.store.deliveries.next_due(ids, but=tuple(delivery_run.unavailable_destinations))
         # Due already, but another run holds it.
         held_elsewhere = due_at is not None and due_at <= queried_at and not has_delivered
         if due_at is None or held_elsewhere:

@@ -46,7 +46,7 @@ class FiledItems:
         carrying = [i for i in items if i.draft.delivery_ids and i.draft.external_id]
         if not carrying:
             return ()
-        deliveries = self._store.deliveries_by_id([name for i in carrying for name in i.draft.delivery_ids])
+        deliveries = self._store.deliveries.with_ids([name for i in carrying for name in i.draft.delivery_ids])
         known_tickets = self._store.known([i.identity for i in carrying]) if deliveries else {}
         return {i.draft.row for i in carrying if i.identity not in known_tickets and self._is_filed(i, deliveries)}
 
@@ -110,8 +110,8 @@ class Corrections:
         differing_ids = [
             t.ticket_id for identity, t in known_tickets.items() if t.category != named_categories[identity]
         ]
-        deliveries = self._store.deliveries(differing_ids) if differing_ids else {}
-        answers = self._store.answers(differing_ids, ("",)) if differing_ids else ()
+        deliveries = self._store.deliveries.of(differing_ids) if differing_ids else {}
+        answers = self._store.answers.about(differing_ids, ("",)) if differing_ids else ()
         verdicts: dict[str, list[Classification]] = {}
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
@@ -161,7 +161,7 @@ class Corrections:
         }
         if not changed:
             return items
-        deliveries = self._store.deliveries([ticket.ticket_id for ticket in changed.values()])
+        deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()])
 
         def as_known(item: Identified) -> Identified:
             ticket = changed.get(item.identity)

@@ -346,7 +346,7 @@ class Intake:
     def _add_outdated(self, import_chunk: "_ImportChunk") -> None:
         """Let the rows that changed a text which was sent name the destinations that keep the earlier one."""
         changed = {row: o.value for row in import_chunk.rewritten if (o := import_chunk.outcomes[row]).value}
-        deliveries = self._store.deliveries([ticket.ticket_id for ticket in changed.values()]) if changed else {}
+        deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()]) if changed else {}
         for row, ticket in changed.items():
             if names := outdated(deliveries.get(ticket.ticket_id, ()), ticket):
                 import_chunk.outcomes[row] = import_chunk.outcomes[row]._replace(outdated=names)
@@ -415,7 +415,7 @@ class Intake:
         if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
         judged_ids = [known[i.identity].ticket_id for i in imported if i.draft.verdict and i.identity in known]
-        answers = self._store.answers(judged_ids, ("",)) if judged_ids else ()
+        answers = self._store.answers.about(judged_ids, ("",)) if judged_ids else ()
         return {a.ticket_id: a.category for a in answers if is_imported(a) and a.category}
 
 

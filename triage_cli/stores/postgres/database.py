@@ -14,7 +14,7 @@ import psycopg
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from triage_cli.config import without_password
-from triage_cli.domain import BYTES, StoreUnavailableError, Ticket
+from triage_cli.domain import BYTES, NoDatabaseError, StoreUnavailableError, Ticket
 from triage_cli.runtime import Network
 from triage_cli.stores.database import Values
 from triage_cli.stores.postgres import migrations, queries
@@ -80,6 +80,14 @@ class PostgresDatabase:
     def close(self) -> None:
         """Close all connections; the next use opens new ones."""
         self._drop_pool(self._pool)
+
+    def is_there(self) -> bool:
+        """Return whether the tables exist; with `make`, they are built if missing."""
+        try:
+            self.query(lambda _: None)
+        except NoDatabaseError:
+            return False
+        return True
 
     # -- work
 

@@ -5,19 +5,15 @@ from typing import Any
 
 from triage_cli.domain import Attempt, BatchItem, Classification, Delivery, Ticket, compact
 from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
+from triage_cli.stores.count_tables import COUNTED_AS
 from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.event_tables import SET_HEAD
-from triage_cli.stores.leases import RENEW_LEASE
 from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.run_tables import BEGIN_RUN, CONTINUE_RUN
 from triage_cli.stores.ticket_tables import DECISION_COLUMNS, TICKET_COLUMNS
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
-RENEW_LEASE_NOW = RENEW_LEASE.format(now=CLOCK)
-BEGIN_RUN_NOW = BEGIN_RUN.format(now=CLOCK)
-CONTINUE_RUN_NOW = CONTINUE_RUN.format(now=CLOCK)
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
 TAKE_ADVISORY_LOCK, BUDGET_LOCK = (
     "select pg_advisory_xact_lock(?)",
@@ -38,7 +34,6 @@ CLAIM_TICKETS = f"""with wanted as (select value as ticket_id from (select value
     select ticket_id, ticket_id in (select ticket_id from before) from put"""
 # The new revision makes late writes of the earlier holder conflict.
 TAKE_OVER_TICKETS = "update tickets set revision = revision + 1 where ticket_id in (select value from json_each(?))"
-INSERT_HELD_CLAIMS = "insert into claims select * from json_populate_recordset(null::claims, ?::json)"
 
 
 # PostgreSQL checks a row that changed during a wait again, but still sees the runs as at the start of the statement. So
@@ -94,6 +89,7 @@ def _update_query(columns: Sequence[str]) -> str:
 UPDATE_TICKETS = _update_query(TICKET_COLUMNS)
 DECIDE_TICKETS = _update_query(DECISION_COLUMNS)
 
+TICKETS_BEFORE = f"select ticket_id, {COUNTED_AS} from tickets where ticket_id in (select value from json_each(?))"
 FROM_JSON_ROWS = "from json_populate_recordset(null::{table}, ?::json)"
 INSERT_TICKETS = (
     f"insert into tickets select * {FROM_JSON_ROWS.format(table='tickets')} on conflict (identity) do nothing"

@@ -129,7 +129,7 @@ class Restore:
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")
         return Replaced(
-            old_store.head(), tuple(row[0] for row in tickets_back), tuple(row[0] for row in keys_back), old_copy
+            old_store.log.head(), tuple(row[0] for row in tickets_back), tuple(row[0] for row in keys_back), old_copy
         )
 
     def _replace_file(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:
@@ -153,8 +153,8 @@ class Restore:
     def _log(self, event: Event, old_head: Head | None) -> Head:
         event_data = {"replaced": old_head.head if old_head else None, "events": old_head.events if old_head else None}
         with self._backup_copy.database.transaction() as db:
-            self._backup_copy.log(db, [Change(event._replace(data=event_data))])
-        return self._backup_copy.head()
+            self._backup_copy.log.append(db, [Change(event._replace(data=event_data))])
+        return self._backup_copy.log.head()
 
 
 @contextmanager

@@ -48,8 +48,8 @@ def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
     try:
         if session.has_database:
             stats = session.triage.stats()
-            session.store.renew(Lease(""))  # changes nothing, but fails without the right to write
-            switched_off_names = session.store.switched_off()
+            session.store.runs.renew(Lease(""))  # changes nothing, but fails without the right to write
+            switched_off_names = session.store.deliveries.switched_off()
             tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
             database_contents = f"{tickets}, {events}"
         else:
