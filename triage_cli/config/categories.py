@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 
-from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record
+from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import former, label, same_name, several, text
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain import Category

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record, suggestion
+from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of, suggestion
 from triage_cli.config.routes import MOST_ERROR
 from triage_cli.config.validators import (
     absolute,

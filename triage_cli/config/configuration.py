@@ -8,7 +8,7 @@ from typing import NamedTuple
 from triage_cli.config.classifiers import KEY_VARIABLES, ClassifierSpec
 from triage_cli.config.database_address import is_postgres
 from triage_cli.config.destinations import DestinationSpec
-from triage_cli.config.oidc import OidcSpec
+from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
 from triage_cli.domain import Category, ConfigError, Rule

@@ -2,7 +2,7 @@
 
 import re
 
-from triage_cli.config.json_schema import accepts
+from triage_cli.config.key_tables import accepts
 from triage_cli.config.validators import absolute, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 

@@ -5,8 +5,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from triage_cli.config.json_schema import accepts, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record
+from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import header, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 

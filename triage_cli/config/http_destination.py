@@ -1,18 +1,33 @@
-"""Destinations of type `http` in config.yaml: their requests, and the meaning of answers."""
+"""Destinations of type `http` in config.yaml: their requests, the meaning of answers, and what each type may have."""
 
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
-from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record
+from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of
 from triage_cli.config.presets import filled, load_preset, preset_names
-from triage_cli.config.templates.addresses import address, address_or_endpoint, endpoint
-from triage_cli.config.templates.settings import named_templates, template_text, template_tree
-from triage_cli.config.validators import number, one_of, plain_value, several, text, variable
+from triage_cli.config.template_settings import (
+    address,
+    address_or_endpoint,
+    endpoint,
+    named_templates,
+    template_text,
+    template_tree,
+)
+from triage_cli.config.validators import number, one_of, plain_value, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
+
+TIMEOUT = number(0.1, 3600, unit="seconds")
+# What follows if a ticket's text changes after the destination has accepted it; the first is the default.
+ON_CHANGE = ("ignore", "again")
+RETRIES: Mapping[str, Field] = {
+    "max_attempts": Field(number(1, 100, whole=True)),
+    "retry_schedule": Field(several(number(0, 30 * 86_400, unit="seconds"), least=1, most=100)),
+    "on_change": Field(one_of(*ON_CHANGE)),
+}
+LIMITS: Mapping[str, Field] = {"timeout": Field(TIMEOUT), **RETRIES, "allow_private": Field(truth)}
+
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -1,18 +1,14 @@
-"""Tables of the keys that a mapping of config.yaml may have, and the reading of a mapping by its table."""
+"""Tables of the keys that a mapping of config.yaml may have, the reading of a mapping by its table, and its schema.
+
+Each check has a JSON Schema of the values that it accepts, by JSON Schema 2020-12 (https://json-schema.org).
+"""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from triage_cli.config.yaml_document import Check, ConfigNode
-
-# A key that is named like a secret.
-_SECRET_KEY = re.compile(
-    r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
-)
-# The result of a check that has found a mistake.
-WRONG = object()
 
 
 class Field(NamedTuple):
@@ -21,6 +17,24 @@ class Field(NamedTuple):
     check: Check
     types: tuple[str, ...] = ()
     needed: bool = False
+
+
+Schema = Mapping[str, Any]
+C = TypeVar("C", bound=Check)
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+# What `validators.no_name` accepts, except for invisible characters.
+NAME_SCHEMA = {
+    "type": "string",
+    "maxLength": 80,
+    "pattern": r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$",
+}
+_SCHEMAS: dict[Check, Callable[[], Schema]] = {}
+# A key that is named like a secret.
+_SECRET_KEY = re.compile(
+    r"(?i)(.*[_-])?(api_?key|key|secrets?|token|password|passwd|passphrase|credentials?|authorization)"
+)
+# The result of a check that has found a mistake.
+WRONG = object()
 
 
 def record(
@@ -79,3 +93,59 @@ def listed(items: Collection[str]) -> str:
     """Join keys or choices with commas, and the last one with "or"."""
     *most, last = items
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def accepts(schema: Schema | Callable[[], Schema]) -> Callable[[C], C]:
+    """Attach the schema of the accepted values to a check; a function is called once all tables are defined."""
+
+    def attach(check: C) -> C:
+        _SCHEMAS[check] = schema if callable(schema) else lambda: schema
+        return check
+
+    return attach
+
+
+def schema_of(check: Check) -> Schema:
+    """Return the schema of what a check accepts."""
+    return _SCHEMAS[check]()
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may be null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def record_schema(key_table: Mapping[str, Field]) -> dict[str, Any]:
+    """Return the schema of a mapping that is read by a table: which keys it takes and needs, for each type."""
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {key: schema_of(check) for key, (check, _, _) in key_table.items()},
+        "additionalProperties": False,
+    }
+    if required_keys := [key for key, (_, types, needed) in key_table.items() if needed and not types]:
+        schema["required"] = required_keys
+    type_names = schema_of(key_table["type"][0])["enum"] if "type" in key_table else ()
+    if conditions := [condition for type_name in type_names if (condition := _type_conditions(key_table, type_name))]:
+        schema["allOf"] = conditions
+    return schema
+
+
+def _type_conditions(key_table: Mapping[str, Field], type_name: str) -> Schema:
+    """Return the conditions for records of one type only; empty if there are none."""
+    excluded_keys = [key for key, (_, types, _) in key_table.items() if types and type_name not in types]
+    required_keys = [key for key, (_, types, needed) in key_table.items() if needed and type_name in types]
+    if not excluded_keys and not required_keys:
+        return {}
+    return {
+        "if": {"properties": {"type": {"const": type_name}}, "required": ["type"]},
+        "then": {"properties": dict.fromkeys(excluded_keys, False), "required": required_keys},
+    }
+
+
+def named_schema(entry_schema: Schema, name_schemas: Iterable[Schema] = ()) -> Schema:
+    """Return the schema of a section whose keys are names."""
+    return {
+        "type": "object",
+        "propertyNames": {"allOf": [NAME_SCHEMA, *name_schemas]},
+        "additionalProperties": entry_schema,
+    }

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
-from triage_cli.config.json_schema import Schema, accepts, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record, suggestion
+from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
 from triage_cli.config.validators import label, number, one_of, several, share, text, truth, unless, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
 from triage_cli.domain import EXTRA, PRIORITIES, Category, Rule

@@ -7,8 +7,8 @@ from triage_cli.config.categories import CATEGORY
 from triage_cli.config.classifiers import CLASSIFIER, ClassifierSpec, Price
 from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
-from triage_cli.config.destination_limits import LIMITS
 from triage_cli.config.destinations import DESTINATION, DestinationSpec
+from triage_cli.config.http_destination import LIMITS
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
 from triage_cli.domain import Category, Rule

@@ -10,13 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from triage_cli.config.destinations import mail_host
 from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
-from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record
-from triage_cli.config.mail_destination import mail_host
+from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.templates.addresses import address, endpoint, no_address
-from triage_cli.config.templates.settings import named_templates, template_tree
+from triage_cli.config.template_settings import address, endpoint, named_templates, no_address, template_tree
 from triage_cli.config.validators import (
     SCALAR,
     command,

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from triage_cli.config.json_schema import NAME_SCHEMA, accepts, or_null, schema_of
-from triage_cli.config.key_tables import WRONG, listed, suggestion
+from triage_cli.config.key_tables import NAME_SCHEMA, WRONG, accepts, listed, or_null, schema_of, suggestion
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar, kind, quote_advice
 from triage_cli.domain import first_hidden
 

@@ -6,8 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.json_schema import accepts, named_schema, record_schema, schema_of
-from triage_cli.config.key_tables import Field, record
+from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.sources import ticket_fields
 from triage_cli.config.validators import header, named_entries, one_of, optional, several, text, text_matching, variable

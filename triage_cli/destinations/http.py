@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.config import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, TemplateFailure, is_template
-from triage_cli.destinations.http_secrets import HttpSecrets, hidden_secrets
 from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
 from triage_cli.destinations.payload import not_renderable
-from triage_cli.destinations.rendered_requests import HttpRequests
+from triage_cli.destinations.rendered_requests import HttpRequests, HttpSecrets, hidden_secrets
 from triage_cli.domain import (
     DeliveryError,
     Outcome,

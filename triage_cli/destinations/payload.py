@@ -34,7 +34,7 @@ def not_renderable(receiver: str, failure: ValueError) -> DeliveryError:
 
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
-    """Return the values of the names that `config.templates.jinja.delivery_names` lists, and `others`."""
+    """Return the values of the names that `config.delivery_names` lists, and `others`."""
     delivery, ticket = outgoing.delivery, outgoing.ticket
     return {
         "category": delivery.category,

@@ -11,14 +11,11 @@ from triage_cli.readers.column_mapping import id_column as id_column
 from triage_cli.readers.column_mapping import listing as listing
 from triage_cli.readers.column_mapping import match_columns as match_columns
 from triage_cli.readers.csv_reader import CsvRecords as CsvRecords
+from triage_cli.readers.csv_reader import RowEnd as RowEnd
 from triage_cli.readers.csv_reader import csv_rows as csv_rows
-from triage_cli.readers.csv_row_end import RowEnd as RowEnd
 from triage_cli.readers.dates import moment as moment
 from triage_cli.readers.decoding import BLOCK as BLOCK
 from triage_cli.readers.helpdesks import recognised_helpdesk as recognised_helpdesk
-from triage_cli.readers.input_format import ALL_FORMATS as ALL_FORMATS
-from triage_cli.readers.input_format import HEAD_SIZE as HEAD_SIZE
-from triage_cli.readers.input_format import text_lines as text_lines
 from triage_cli.readers.json_reader import JsonRecords as JsonRecords
 from triage_cli.readers.json_reader import json_cell as json_cell
 from triage_cli.readers.json_reader import json_values as json_values
@@ -30,7 +27,10 @@ from triage_cli.readers.mail_message import rewritten_mail as rewritten_mail
 from triage_cli.readers.table import ReadOptions as ReadOptions
 from triage_cli.readers.table import Table as Table
 from triage_cli.readers.table import unique_column_names as unique_column_names
+from triage_cli.readers.table_reader import ALL_FORMATS as ALL_FORMATS
+from triage_cli.readers.table_reader import HEAD_SIZE as HEAD_SIZE
 from triage_cli.readers.table_reader import open_table as open_table
+from triage_cli.readers.table_reader import text_lines as text_lines
 
 from . import cell_values as cell_values
 from . import csv_reader as csv_reader

@@ -1,16 +1,20 @@
-"""Reads CSV as a stream of records with line numbers; malformed rows are reported, never dropped."""
+r"""Reads CSV as a stream of records with line numbers; malformed rows are reported, never dropped.
+
+Escapes are those of MySQL and PostgreSQL (`\"` is a quote, `\n` a line break), or of triage's own exports.
+"""
 
 import csv
+import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from enum import Enum, auto
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
-from triage_cli.readers.csv_row_end import RowEnd
+from triage_cli.domain import unguarded
 from triage_cli.readers.decoding import LONGEST, lines_of
-from triage_cli.readers.records import Record
-from triage_cli.readers.spool import Spool
+from triage_cli.readers.records import Record, Spool
 
 _UNCLOSED_QUOTE = "a quote is opened and never closed; reading goes on at line {}"
 _NEVER_CLOSED = "a quote is opened and never closed before the end of the file"
@@ -230,3 +234,143 @@ class CsvRecords:
         except csv.Error:
             return False
         return len(cells) == self._width and (self._width > 1 or line.startswith('"'))
+
+
+class _QuoteState(Enum):
+    START = auto()  # a cell may open with a quote here
+    CELL = auto()
+    QUOTED = auto()
+
+
+class RowEnd:
+    """Finds the end of one row of CSV.
+
+    `broken` if a quote was closed where no cell ends, so that it was opened by mistake, or does not close the cell.
+    """
+
+    def __init__(self, delimiter: str) -> None:
+        self.broken = False
+        self._delimiter = delimiter
+        self._cell_end = re.compile(f"[\r\n{re.escape(delimiter)}]")
+        self._quote_state = _QuoteState.START
+        self._pending_mark = ""  # a quote or CR at the end of a piece, whose meaning depends on the next character
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether a quote is open at the end of what was fed, so that the row has no end yet."""
+        return self._quote_state is _QuoteState.QUOTED and not self._pending_mark
+
+    def feed(self, csv_piece: str) -> int | None:
+        """Return the end of the row in this piece, None if the row continues."""
+        csv_text, pending_length = self._pending_mark + csv_piece, len(self._pending_mark)
+        self._pending_mark = ""
+        position = 0
+        while position < len(csv_text):
+            if self._quote_state is _QuoteState.START:
+                opens_quote = csv_text[position] == '"'
+                self._quote_state = _QuoteState.QUOTED if opens_quote else _QuoteState.CELL
+                position += opens_quote
+            elif self._quote_state is _QuoteState.QUOTED:
+                position = self._past_quote(csv_text, position)
+            else:
+                row_end = self._cell_end.search(csv_text, position)
+                position = row_end.end() if row_end else len(csv_text)
+                end_mark = row_end[0] if row_end else ""
+                if end_mark == self._delimiter:
+                    self._quote_state = _QuoteState.START
+                elif end_mark == "\r" and position == len(csv_text):
+                    self._pending_mark = end_mark
+                elif end_mark:
+                    return position + (end_mark == "\r" and csv_text[position] == "\n") - pending_length
+        return None
+
+    def _past_quote(self, csv_text: str, position: int) -> int:
+        """Return the position after the next quote of a quoted cell; the end of the text if there is none."""
+        quote_position = csv_text.find('"', position)
+        if quote_position < 0:
+            return len(csv_text)
+        if quote_position + 1 == len(csv_text):
+            self._pending_mark = '"'
+            return len(csv_text)
+        after_quote = csv_text[quote_position + 1]
+        if after_quote == '"':
+            return quote_position + 2
+        self._quote_state = _QuoteState.CELL
+        self.broken = self.broken or after_quote not in (self._delimiter, "\r", "\n")
+        return quote_position + 1
+
+
+# Lone surrogates, which no decoded text contains, stand for what the csv module must not see.
+_HIDDEN_QUOTE, _HIDDEN_BACKSLASH = "\udc22", "\udc5c"
+_UNHIDDEN = {ord(_HIDDEN_QUOTE): '"', ord(_HIDDEN_BACKSLASH): "\\"}
+_CONTROL_ESCAPE = re.compile(r"\\([nrt\r\n])")
+_ESCAPED_CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class Escapes(NamedTuple):
+    """What is hidden from the csv module, and how it was written. Without `controls`, backslashes are plain text."""
+
+    hidden: Mapping[str, str] = {}
+    controls: bool = True
+    guarded: bool = False
+
+    def hide(self, csv_text: str) -> str:
+        """Return a text with its escapes replaced, so that the csv module does not see them."""
+        for escape, hidden_mark in self.hidden.items():
+            csv_text = csv_text.replace(escape, hidden_mark)
+        return csv_text
+
+    def show(self, csv_text: str) -> str:
+        """Return the original text, before `hide`."""
+        for escape, hidden_mark in self.hidden.items():
+            csv_text = csv_text.replace(hidden_mark, escape)
+        return csv_text
+
+    def value(self, cell: str) -> str:
+        """Return the value of a cell whose escapes were hidden."""
+        if self.controls and "\\" in cell:
+            cell = _CONTROL_ESCAPE.sub(lambda escape: _ESCAPED_CONTROLS.get(escape[1], escape[1]), cell)
+        if self.hidden:
+            cell = cell.translate(_UNHIDDEN)
+        return unguarded(cell) if self.guarded else cell
+
+
+MYSQL_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '\\"': _HIDDEN_QUOTE})
+TSV_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '"': _HIDDEN_QUOTE})  # triage's own, whose quotes are plain text
+NO_ESCAPES = Escapes(controls=False)
+
+
+def has_escapes(csv_lines: Sequence[str], delimiter: str) -> bool:
+    r"""Return whether cells have backslash escapes: a `\"` that closes no cell, or `\N` for nothing.
+
+    Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder. One ticket may consist of `\N`, so that
+    counts only if no other backslash is an ordinary one, as in `C:\Users`.
+    """
+    escaped_delimiter = re.escape(delimiter)
+    escaped_quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{escaped_delimiter}]|$)')
+    null_escape = re.compile(rf"(?:^|{escaped_delimiter})\\N(?:{escaped_delimiter}|[\r\n]|$)")
+    plain_backslash = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{escaped_delimiter}]|$)")
+    backslash_lines = [line for line in csv_lines if "\\" in line]
+    if any(map(escaped_quote.search, backslash_lines)):
+        return True
+    return any(map(null_escape.search, backslash_lines)) and not any(map(plain_backslash.search, backslash_lines))
+
+
+class EscapedRecords(CsvRecords):
+    """The records of a CSV with escapes."""
+
+    def __init__(self, texts: Iterable[str], delimiter: str, width: int, escapes: Escapes) -> None:
+        super().__init__(map(escapes.hide, texts), delimiter, width)
+        self._escapes = escapes
+
+    def raw(self) -> str:
+        """Return the original text of the record just yielded, with its escapes."""
+        return self._escapes.show(super().raw())
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in super().__iter__():
+            cells = record.cells
+            if cells is not None:
+                yield record._replace(cells=list(map(self._escapes.value, cells)))
+            else:
+                yield record._replace(rest=map(self._escapes.show, record.rest))

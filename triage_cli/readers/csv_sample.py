@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import UsageError
-from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, TSV_ESCAPES, Escapes, has_escapes
-from triage_cli.readers.csv_reader import csv_rows
+from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, TSV_ESCAPES, Escapes, csv_rows, has_escapes
 from triage_cli.readers.decoding import lines_of
 from triage_cli.readers.table import triage_columns
 

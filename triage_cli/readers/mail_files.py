@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from triage_cli.domain import InputError
-from triage_cli.readers.spool import Spool
+from triage_cli.readers.records import Spool
 
 MAIL_FORMATS = ("eml", "mbox")
 # The longest mail with its attachments, in bytes; mail systems accept less.

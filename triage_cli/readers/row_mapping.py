@@ -20,13 +20,40 @@ from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none,
 from triage_cli.readers.dates import moment
 from triage_cli.readers.non_ticket_rows import non_ticket_reason
 from triage_cli.readers.records import Record, Records
-from triage_cli.readers.unread_cells import UnreadCells
 
 _CellReader = Callable[[str], tuple[str | None, str]]
 _NO_EXTRA: Mapping[str, Any] = {}
 _DOS_END = "\x1a"  # Ctrl-Z, with which programs of DOS end a file
 _SIZE_OF_CELL = 100  # characters that a cell counts for in `size`, besides its text
 _CACHE_SIZE = 4096  # distinct priorities and times that are cached
+
+
+class _UnreadCount(NamedTuple):
+    number: int = 0
+    line: int = 0  # of the first one
+
+
+class UnreadCells:
+    """The unread cells of one column; `reason` tells of a cell's text why, without a quote: it may be any text."""
+
+    def __init__(self, column_name: str, reason: Callable[[str], str]) -> None:
+        self._column_name = column_name
+        self._reason = reason
+        self._counts: dict[str, _UnreadCount] = {}
+
+    def add(self, cell_text: str, line: int) -> None:
+        """Count one unread cell on this line."""
+        reason = self._reason(cell_text)
+        count, first_line = self._counts.get(reason, _UnreadCount())
+        self._counts[reason] = _UnreadCount(count + 1, first_line or line)
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for each reason why cells stayed unread."""
+        return [
+            f"{self._column_name} of {unread.number:,} row(s) stayed unread, first on line {unread.line}: its values "
+            f"{reason}"
+            for reason, unread in self._counts.items()
+        ]
 
 
 class RowMapping(NamedTuple):

@@ -5,10 +5,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain import InputError, added_keys
+from triage_cli.domain import InputError, UsageError, added_keys
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (
@@ -19,22 +19,46 @@ from triage_cli.readers.column_mapping import (
     no_id_note,
     unused_columns,
 )
-from triage_cli.readers.csv_escapes import MYSQL_ESCAPES, NO_ESCAPES, EscapedRecords
-from triage_cli.readers.csv_reader import CsvRecords
-from triage_cli.readers.csv_sample import CsvSample, delimiter_of, take_csv_sample
+from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, CsvRecords, EscapedRecords
+from triage_cli.readers.csv_sample import SEP_LINE, CsvSample, delimiter_of, take_csv_sample
 from triage_cli.readers.dates import date_orders, is_ambiguous_date, unread_date_reason
-from triage_cli.readers.decoding import LONGEST, Decoder, after_ascii, decoded_blocks, decoder_for, wrong_encoding
+from triage_cli.readers.decoding import (
+    LONGEST,
+    Decoder,
+    after_ascii,
+    decoded_blocks,
+    decoder_for,
+    lines_of,
+    wide_encoding,
+    wrong_encoding,
+)
 from triage_cli.readers.header_row import AfterHeader, check_column_count, empty_columns, find_header, no_text_column
-from triage_cli.readers.input_format import HEAD_SIZE, format_of, read_head, refuse_non_tables
-from triage_cli.readers.json_layout import JsonLayout, layout_of, nested_keys
-from triage_cli.readers.json_reader import JsonRecords, json_cell
-from triage_cli.readers.mail_files import MailFolder, RawMail, mail_format
+from triage_cli.readers.json_reader import JsonLayout, JsonRecords, json_cell, layout_of, nested_keys
+from triage_cli.readers.mail_files import MAIL_FORMATS, MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
-from triage_cli.readers.row_mapping import RowMapping, UnreadFields, row_drafts
+from triage_cli.readers.row_mapping import RowMapping, UnreadCells, UnreadFields, row_drafts
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
-from triage_cli.readers.unread_cells import UnreadCells
 
+HEAD_SIZE = 1 << 18  # bytes that are examined before the first ticket
+TABLE_FORMATS = ("csv", "tsv", "json", "jsonl")
+ALL_FORMATS = (*TABLE_FORMATS, *MAIL_FORMATS)
+_MAGIC_BYTES = (
+    (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook or an Outlook message", "save a sheet as CSV, a message as .eml"),
+    (b"\x1f\x8b", "compressed by gzip", "unpack it first: gunzip -k FILE"),
+    (b"BZh", "compressed by bzip2", "unpack it first"),
+    (b"\xfd7zXZ", "compressed by xz", "unpack it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", "unpack it first"),
+    (b"%PDF", "a PDF document", "export the tickets as CSV or JSON"),
+    (b"SQLite format 3", "an SQLite database", "export the tickets as CSV: sqlite3 -header -csv FILE 'select …'"),
+    (b"PAR1", "a Parquet file", "export the tickets as CSV or JSON"),
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer, not the file itself", "fetch it: git lfs pull"),
+)
+_BINARY_CONTROLS = tuple(
+    n for n in range(1, 32) if n not in (9, 10, 11, 12, 13, 26, 27)
+)  # control characters that no text has
+_WEB_PAGE = re.compile(rb"\s*<(?:!doctype|html|head|body|\?xml|!--|[a-z]+[ >/])", re.IGNORECASE)
 LONGEST_HEAD = 16 * LONGEST  # bytes that are examined if the first object is long, as with an attachment
 
 
@@ -278,3 +302,57 @@ def _html_note(row_mapping: RowMapping, sample_rows: Sequence[Sequence[str]]) ->
     if sum(map(mail_html.is_html, descriptions)) * 2 <= len(descriptions):
         return ""
     return "most descriptions hold HTML; --html stores what a reader sees of it"
+
+
+def read_head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:
+    """Return the beginning of a stream, of which `head` was read; a pipe may deliver it in pieces."""
+    while len(head) < size and (piece := stream.read(size - len(head))):
+        head += piece
+    return head
+
+
+def refuse_non_tables(head: bytes, name: str) -> None:
+    """Raise `InputError` for an input that is no text table: empty, markup, an archive, a pointer, binary."""
+    if not head.strip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n"):
+        raise InputError(f"{name} is empty", hint="a table of tickets has a header with a subject or a description")
+    for magic, non_table, hint in _MAGIC_BYTES:
+        if head.startswith(magic):
+            raise InputError(f"{name} is {non_table}", hint=hint)
+    if _WEB_PAGE.match(head.removeprefix(codecs.BOM_UTF8)):
+        raise InputError(
+            f"{name} is a web page or XML, not a table of tickets",
+            hint="a login page is often saved by mistake: download the export again, as CSV or JSON",
+        )
+    if not wide_encoding(head):
+        head_start = head[:4096]
+        most_controls = len(head_start) * 0.05
+        controls, zeros = sum(map(head_start.count, _BINARY_CONTROLS)), head_start.count(0)
+        if controls > most_controls or zeros > max(most_controls, 40):
+            raise InputError(f"{name} is binary, not a table of tickets", hint="export the tickets as CSV or JSON")
+
+
+def text_lines(stream: BinaryIO) -> Iterator[str]:
+    """Yield the lines of a list in any encoding, without what spreadsheets (`sep=;`) and DOS (Ctrl-Z) add."""
+    first_line = stream.readline()
+    decoder = Decoder("utf-8-sig")
+    if encoding := wide_encoding(first_line):
+        texts: Iterable[str] = [(first_line + stream.read()).decode(encoding, "replace")]
+    else:
+        texts = (decoder.decode(encoded_line) for encoded_line in chain([first_line], stream))
+    for line_index, line in enumerate(chain.from_iterable(map(lines_of, texts))):
+        if line.strip() != "\x1a" and (line_index or not SEP_LINE.match(line.lstrip("\ufeff"))):
+            yield line
+
+
+def format_of(head_text: str, name: str, format_option: str | None) -> str:
+    """Return `csv`, `tsv`, `json` or `jsonl`: as given, else by the beginning of the text, else by the file name."""
+    if format_option is not None:
+        if format_option.lower() not in TABLE_FORMATS:
+            raise UsageError(f'there is no format "{format_option}"', hint=f"one of {', '.join(ALL_FORMATS)}")
+        return format_option.lower()
+    suffix = name.rpartition(".")[2].lower()
+    if re.match(r'\s*(?:\{\s*["}]|\[\s*[\[{\]"\d])', head_text):
+        return "json"
+    if suffix in ("json", "jsonl", "ndjson"):
+        return "json"
+    return "tsv" if suffix in ("tsv", "tab") else "csv"
