@@ -8,6 +8,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
 from tests.support.printed import records
+from tests.support.watched_terminal import watched
 from triage_cli.domain import TICKET_KEYS
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}")
@@ -152,3 +153,31 @@ def test_map_takes_a_verdict_column(cli: Cli) -> None:
         ("Billing", True, "classified"),
         (None, False, "new"),
     ]
+
+
+def test_the_text_of_a_typed_ticket_may_come_on_stdin(cli: Cli) -> None:
+    made = cli("create", "--subject", "Refund?", "--description", "-", "-o", "json", stdin="Über zwei\nZeilen\n\n")
+    assert json.loads(made.stdout)["description"] == "Über zwei\nZeilen"
+    made = cli("create", "--subject", "-", "-o", "json", stdin="Naïve?\n".encode("cp1252"))
+    assert (json.loads(made.stdout)["subject"], json.loads(made.stdout)["description"]) == ("Naïve?", None)
+
+
+@pytest.mark.parametrize(
+    ("args", "stdin", "problem"),
+    [
+        (("--subject", "-", "--description", "-"), "x", "- is given twice; stdin can be read once"),
+        (("--description", "-"), " \n", "the ticket has no text; give --subject or --description"),
+        (("--description", "-"), "x" * (1 << 20) + "y", "the text on stdin is longer than 1,048,576 bytes; keep"),
+    ],
+)
+def test_a_text_on_stdin_that_is_none_is_refused(cli: Cli, args: tuple[str, ...], stdin: str, problem: str) -> None:
+    done = cli("create", *args, stdin=stdin)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {problem}")
+    assert not cli.db.exists()
+
+
+def test_a_text_that_nobody_pipes_in_is_not_waited_for(cli: Cli) -> None:
+    came = watched(cli, "create", "--description", "-", on=("stdin", "stderr"))
+    assert came.code == 2
+    assert came.shown.strip() == "error: nothing is piped in; type the text, or pipe one in"

@@ -303,3 +303,12 @@ def test_a_report_overwrites_neither_the_labelled_file_nor_the_database(fitted: 
         assert "would be " in done.stderr
         assert done.stderr.endswith("; name another with --report\n")
         assert (fitted.folder / name).read_bytes() == before
+
+
+def test_no_cell_of_a_sheet_holds_a_table(fitted: Cli) -> None:
+    (fitted.folder / "l.csv").write_text(OBVIOUS)
+    header, row = fitted("eval", "l.csv", "-o", "csv").stdout.splitlines()
+    assert {"classifier", "n", "accuracy", "macro_f1", "coverage", "accuracy_interval"} <= set(header.split(","))
+    assert "{" not in row
+    assert len(row) < 300
+    assert fitted("eval", "l.csv", "-o", "tsv", "--columns", "confusion").stdout.splitlines()[1].startswith("[[")

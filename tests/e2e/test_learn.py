@@ -1,6 +1,7 @@
 """`triage learn`: what it learns from, that it keeps the better model, versions, and models for other categories."""
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -17,6 +18,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, on_terminal, rows
+from tests.support.watched_terminal import lasting_text, watched
 from triage_cli.domain import folds_of, groups_of
 
 BILLING = "please the florin ducat again"
@@ -374,3 +376,11 @@ def test_a_version_whose_labels_are_not_stored_is_told_and_left_alone(learned: C
     )
     assert "earlier release" in learned("doctor").stdout
     assert json.loads(taught(learned, each=6).stdout)["version"] == 2
+
+
+@pytest.mark.slow
+def test_learning_shows_its_end(fitted: Cli) -> None:
+    (fitted.folder / "labelled.csv").write_text(labelled.csv(labelled.rows(80)))
+    came = watched(fitted, "learn", "labelled.csv")
+    assert re.search(r"learning: comparing with the model in use .*━.* 0:00:\d\d left", came.shown)
+    assert "learning" not in lasting_text(came.shown)

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from rich.cells import cell_len
 
 from tests.support.cli import Cli
 from tests.support.typed_terminal import Typist
@@ -44,6 +45,11 @@ def test_elsewhere_a_table_of_logs_is_in_utc(routed: Cli) -> None:
     lines = routed("logs", "-o", "table").stdout.splitlines()
     assert lines[0].startswith(first["timestamp"][:19].replace("T", " "))
     assert lines[-1] == "(UTC; -o jsonl has ids and hashes)"
+
+
+def test_why_is_wrapped_by_the_columns_that_its_characters_take(fitted: Cli) -> None:
+    assert fitted("run", "-q", stdin=f"id,subject\n1,{'至急ご対応お願いします' * 6}\n").returncode == 0
+    assert max(map(cell_len, shown(fitted, "why", "1", columns=80))) <= 80
 
 
 @pytest.mark.parametrize("columns", [60, 80])

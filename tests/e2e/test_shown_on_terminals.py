@@ -249,3 +249,24 @@ def test_records_that_go_to_a_file_are_counted_on_the_terminal(cli: Cli) -> None
         came = watched(cli, command, "-o", "jsonl")
         assert re.search(rf"[{SPINNER}] reading( [\d,]+ at [\d,]+/s)? 0:00:\d\d", came.shown), command
         assert (lasting_text(came.shown), came.stdout.count(b"\n")) == ("", 20_000)
+
+
+def test_empty_columns_that_were_asked_for_take_no_room_from_texts(three: Cli) -> None:
+    known = ["external_id", "created_at", "suggestion", "error", "subject", "description"]
+    lines = shown(three, "list", "--columns", ",".join(known), columns=60).splitlines()
+    assert lines[0].split() == ["external_id", "subject", "description"]
+    assert lines[-1] == "(nothing in created_at, suggestion, error)"
+    assert shown(three, "list", "--columns", ",".join(known), columns=200).split()[: len(known)] == known
+
+
+@pytest.mark.parametrize("columns", [70, 80, 100, 120])
+def test_no_character_of_a_long_command_is_lost_in_the_table_of_runs(fitted: Cli, columns: int) -> None:
+    folder = fitted.folder / "exports-of-november"
+    folder.mkdir()
+    path = folder / "tickets-export-2026-11-30-0123456789.csv"
+    path.write_text(TICKETS)
+    assert fitted("run", str(path), "-q").returncode == 0
+    lines = shown(fitted, "runs", columns=columns).splitlines()
+    start = lines[0].index("words")
+    assert "".join(line[start:] for line in lines[1:-1]).replace(" ", "") == f"run{path}-qcreate-q"
+    assert lines[1][lines[0].index("counts") :].startswith("3 created")

@@ -66,7 +66,7 @@ def in_use(trainer: Memory, rows: Sequence[Labelled], *others: str) -> InUse:
 
 def test_no_answer_is_about_a_text_that_its_model_was_trained_on() -> None:
     trainer = Memory()
-    found = compared(trainer, ROWS, NOTHING, (), in_use(trainer, ROWS[:10]), lambda: None)
+    found = compared(trainer, ROWS, NOTHING, (), in_use(trainer, ROWS[:10]), lambda _: None)
     assert (len(found.before), len(found.after)) == (20, 20)
     assert all(row.graded.guess == "b" for row in (*found.before, *found.after))
     assert found.gain[0] > 0, "the new one is trained on more"
@@ -78,7 +78,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
     """Trained again without the rows of a file, it would be worse than it is: only what is new to it compares."""
     trainer = Memory()
     used = in_use(trainer, ROWS[:10], *(f"row {n}" for n in range(100)))
-    found = compared(trainer, ROWS, NOTHING, (), used, lambda: None)
+    found = compared(trainer, ROWS, NOTHING, (), used, lambda _: None)
     assert len(found.before) == 10
     assert found.gain[0] < 0
     assert not found.continued
@@ -88,7 +88,7 @@ def test_what_else_the_model_in_use_has_learned_from_counts_for_it() -> None:
 def test_texts_without_a_label_are_given_to_all_trainings() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
-    compared(trainer, ROWS, Unlabelled(("more",), 0.1), SETTINGS, used, lambda: None)
+    compared(trainer, ROWS, Unlabelled(("more",), 0.1), SETTINGS, used, lambda _: None)
     assert all("more" in texts for texts in trainer.trained[1:])
 
 
@@ -97,7 +97,7 @@ def test_of_few_labels_no_held_out_row_chooses_the_settings_of_its_model(known: 
     trainer = Memory()
     used = in_use(trainer, ROWS[:known])
     number = len(trainer.chosen_on)
-    compared(trainer, ROWS, NOTHING, shared_settings(trainer, ROWS, NOTHING), used, lambda: None)
+    compared(trainer, ROWS, NOTHING, shared_settings(trainer, ROWS, NOTHING), used, lambda _: None)
     assert trainer.chosen_on[number:] == trainer.trained[number:]
     assert all(len(texts) < 20 for texts in trainer.chosen_on[number:])
 
@@ -112,7 +112,7 @@ def test_many_labels_have_one_choice_of_settings() -> None:
 def test_shared_settings_are_found_once_for_each_of_the_two_models_compared() -> None:
     trainer = Memory()
     used = in_use(trainer, ROWS[:10])
-    compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda: None)
+    compared(trainer, ROWS, NOTHING, SETTINGS, used, lambda _: None)
     assert {tuple(settings) for settings in trainer.set[1:]} == {tuple(SETTINGS), ((10.0, 1.0, SETTINGS[0][-1]),)}
 
 
@@ -120,7 +120,7 @@ def test_texts_that_say_the_same_cannot_be_held_out() -> None:
     trainer = Memory()
     rows = [Labelled(f"Refund {n}", "ab"[n % 2]) for n in range(20)]
     used = InUse(trainer.built_in(), [False] * 20, whole=False)
-    assert compared(trainer, rows, NOTHING, (), used, lambda: None) == Comparison([], [])
+    assert compared(trainer, rows, NOTHING, (), used, lambda _: None) == Comparison([], [])
 
 
 def answered(right: Sequence[bool], loss: float) -> list[HeldOutAnswer]:

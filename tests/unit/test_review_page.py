@@ -26,6 +26,10 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(text: str, width
     assert max(map(cell_len, lines)) <= width
     assert "".join("".join(lines).split()) == "".join(line.split())
     assert cell_len(cut(text, width)) <= width
+    hanging = wrapped(line, width + 4, indent=4)
+    assert max(map(cell_len, hanging)) <= width + 4
+    assert "".join("".join(hanging).split()) == "".join(line.split())
+    assert all(later.startswith("    ") for later in hanging[1:])
 
 
 RAW = re.compile("[\x00-\x1f\x7f-\x9f\u202e\u2066\ud800-\udfff]")

@@ -3,6 +3,7 @@
 import io
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from triage_cli.cli import help_text, messages, terminal, ticket_tables
@@ -63,6 +64,15 @@ def test_a_message_is_wrapped_at_words_and_indented(monkeypatch: pytest.MonkeyPa
         "  triage create",
     ]
     assert messages.formatted(line, Stream(watched=False)) == line
+
+
+def test_a_message_is_wrapped_by_the_columns_that_its_characters_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(terminal, "width", lambda _: 80)
+    problem = f'error: "{"至急ご対応お願いします" * 5}" is no priority; write /{"p" * 90}'
+    shown = messages.formatted(problem, Stream(watched=True)).splitlines()
+    assert [cell_len(line) for line in shown][:-1] == [78, 65]
+    assert shown[-1] == f"  /{'p' * 90}", "what may be copied stays whole"
 
 
 @pytest.mark.parametrize("columns", range(60, 130))

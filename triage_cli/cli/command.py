@@ -1,15 +1,16 @@
 """Turns functions into commands: they get the global options and a `CommandContext`, and return an exit code.
 
 A parameter that is annotated with a dataclass stands for one option per field, so that commands share groups of
-options.
+options; its `heading` is that of the group in the help.
 """
 
 import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from copy import copy
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
@@ -115,12 +116,23 @@ def _options_of(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], 
         if is_dataclass(parameter.annotation):
             option_groups[parameter.name] = parameter.annotation
             options += [
-                inspect.Parameter(field.name, parameter.kind, default=field.default, annotation=field.type)
+                inspect.Parameter(
+                    field.name, parameter.kind, default=field.default,
+                    annotation=_under_heading(field.type, parameter.annotation),
+                )
                 for field in fields(parameter.annotation)
-            ]
+            ]  # fmt: skip
         else:
             options.append(parameter)
     return options, option_groups
+
+
+def _under_heading(annotation: Any, option_group: Any) -> Any:
+    """Return the annotation of an option that the help lists with its group, unless it has a heading of its own."""
+    value_type, option = get_args(annotation)
+    option = copy(option)
+    option.rich_help_panel = option.rich_help_panel or option_group.heading
+    return Annotated[value_type, option]
 
 
 def _with_signature(

@@ -81,6 +81,7 @@ VALUE_NAMES = {"str": "TEXT", "int": "N", "int range": "N", "float": "X", "path"
 HELP_HEADING = re.compile(r"^(?=\S)(.+:)$|^(Usage:)", re.MULTILINE)
 HELP_EXAMPLE = re.compile(r"^(  )(triage .*?)(?=   |$)", re.MULTILINE)
 HELP_TERM = re.compile(r"^(  )([^\s\x1b].*?)(?=  +\S)", re.MULTILINE)
+EVERYWHERE = "everywhere"  # the heading of the global options among those of a command
 GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 
 
@@ -138,19 +139,25 @@ class CommandHelp(ColouredHelp, TyperCommand):
         """Write arguments and options into the help."""
         params_by_heading = self._params_by_heading().items()
         help_rows = {heading: [_option_row(param, ctx) for param in params] for heading, params in params_by_heading}
-        for heading in ("Arguments", "Options"):
-            if help_rows[heading]:
+        everywhere = help_rows.pop(EVERYWHERE)
+        for heading, rows in help_rows.items():
+            if rows:
                 with formatter.section(heading):
-                    formatter.write_dl(help_rows[heading])
+                    formatter.write_dl(rows)
         with formatter.section("Options of every command, before it or after (triage --help says more)"):
-            global_names = (option.replace(", ", "/") for option, _ in help_rows["everywhere"])
+            global_names = (option.replace(", ", "/") for option, _ in everywhere)
             formatter.write_text(", ".join([*global_names, "-h/--help"]))
 
     def _params_by_heading(self) -> dict[str, list[Any]]:
-        params_by_heading: dict[str, list[Any]] = {"Arguments": [], "Options": [], "everywhere": []}
+        params_by_heading: dict[str, list[Any]] = {"Arguments": [], "Options": [], EVERYWHERE: []}
         for param in self.params:
-            heading = "Arguments" if param.param_type_name == "argument" else "Options"
-            params_by_heading["everywhere" if param.name in GLOBAL_PARAMETERS else heading].append(param)
+            heading = (
+                "Arguments"
+                if param.param_type_name == "argument"
+                else getattr(param, "rich_help_panel", None) or "Options"
+            )
+            heading = EVERYWHERE if param.name in GLOBAL_PARAMETERS else heading
+            params_by_heading.setdefault(heading, []).append(param)
         return params_by_heading
 
 

@@ -14,7 +14,8 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError
-from triage_cli.readers import MailFolder, ReadOptions, Table, listing, open_table
+from triage_cli.readers import LONGEST_CELL as LONGEST
+from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
 MOST_UNUSED = 12  # columns without a field that are named
@@ -122,6 +123,19 @@ def _copy_of_pipe(session: CommandContext, stream: BinaryIO) -> BinaryIO:
         pipe_copy.write(input_bytes)
     pipe_copy.seek(0)
     return pipe_copy
+
+
+def piped_text(session: CommandContext) -> str:
+    """Return the text on stdin, where an option's value is `-`. Raises `UsageError` at a terminal, `InputError`."""
+    stream, pieces, length = stdin(instead="type the text"), [], 0
+    for piece in session.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
+        pieces.append(piece)
+        length += len(piece)
+        if length > LONGEST:
+            raise InputError(f"the text on stdin is longer than {LONGEST:,} bytes", hint="keep the part that matters")
+    if session.stopper.code:  # half a text is none
+        raise KeyboardInterrupt
+    return decoded(b"".join(pieces), "utf-8-sig")
 
 
 def until_rejected(drafts: Iterable[TicketDraft | Rejected]) -> Iterator[TicketDraft | Rejected]:

@@ -2,7 +2,6 @@
 
 import re
 import sys
-import textwrap
 import traceback
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,13 +26,15 @@ from triage_cli.domain import (
 if TYPE_CHECKING:  # an annotation is no reason to import it for every error
     from triage_cli.readers import Table
 
-INDENT = "  "  # of a message's further lines
+INDENT = 2  # columns before a message's further lines
 NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped
 PREFIX_COLOURS = {
     "error": terminal.RED, "failed": terminal.RED, "rejected": terminal.RED, "warning": terminal.YELLOW,
     "note": terminal.YELLOW, "next": terminal.GREEN,
 }  # fmt: skip
 MESSAGE_PREFIX = re.compile(rf"({'|'.join(PREFIX_COLOURS)}):")
+# What counts of tickets are called.
+STATUS_LABELS = {"needs_review": "need review", "routing": "pending", "outdated": "not sent again"}
 SINGULARS = {"were": "was"}
 JSON_FORMATS = ("json", "jsonl")  # where one of these was typed, an error is a JSON object too
 
@@ -50,11 +51,10 @@ def _write_line(text: str) -> None:
 def formatted(message: str, stream: TextIO) -> str:
     """Return a message wrapped at words for the terminal, its first word (such as error) in colour."""
     columns = terminal.width(stream) if terminal.is_terminal(stream) else 0
-    if columns >= NARROWEST_TERMINAL and len(message) >= columns:
-        message_lines = textwrap.wrap(
-            message, columns - 1, subsequent_indent=INDENT, break_long_words=False, break_on_hyphens=False
-        )
-        message = "\n".join(message_lines)
+    if columns >= NARROWEST_TERMINAL and len(message) * 2 >= columns:  # a character takes two columns at most
+        from triage_cli.cli.text_layout import wrapped  # with tables of wide characters, for long messages alone
+
+        message = "\n".join(wrapped(message, columns - 1, indent=INDENT, whole_words=True))
     prefix = MESSAGE_PREFIX.match(message)
     if prefix and terminal.has_colour(stream):
         message = terminal.styled(prefix.group(), PREFIX_COLOURS[prefix[1]]) + message[prefix.end() :]

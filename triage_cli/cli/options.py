@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -77,6 +77,7 @@ Statuses = Annotated[
 ]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 
+ROWS = "Rows"  # the heading of options for which rows are taken
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
@@ -205,6 +206,7 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
 class InputOptions:
     """The options of `create` and `run` for reading inputs and for rejected rows."""
 
+    heading: ClassVar = "Reading"
     mapped: Annotated[
         list[str] | None,
         typer.Option(
@@ -238,15 +240,28 @@ class InputOptions:
         bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")
     ] = False
     html: Annotated[bool, typer.Option("--html", help="Descriptions with HTML are stored as text.")] = False
-    limit: Limit = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read all, show the mapping and the first three tickets; store nothing.")
-    ] = False
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first rejected row.")] = False
-    rejects: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.")
+    limit: Annotated[
+        int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N rows.", rich_help_panel=ROWS)
     ] = None
-    max_rejects: Annotated[str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.")] = "0"
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Read all, show the mapping and the first three tickets; store nothing.",
+            rich_help_panel=ROWS,
+        ),
+    ] = False
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Stop at the first rejected row.", rich_help_panel=ROWS),
+    ] = False
+    rejects: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.", rich_help_panel=ROWS),
+    ] = None
+    max_rejects: Annotated[
+        str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.", rich_help_panel=ROWS)
+    ] = "0"
 
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
@@ -266,6 +281,7 @@ class InputOptions:
 class ClassifyOptions:
     """The options of commands that ask a classifier about tickets."""
 
+    heading: ClassVar = "Asking a classifier"
     classifier: Annotated[
         str | None, typer.Option(metavar="NAME", help="A classifier of the configuration; without it, the default one.")
     ] = None

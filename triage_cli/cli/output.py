@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import typer
 
@@ -242,6 +242,7 @@ class Printer:
 class PrintOptions:
     """The options of a command for its output: `--output` and `--columns`."""
 
+    heading: ClassVar = "Output"
     output: Output = None
     columns: column_selection.Columns = None
 

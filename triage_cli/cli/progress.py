@@ -56,6 +56,16 @@ def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object
     return LiveLine(_Progress(activity, ProgressTotal()).drawn_line)
 
 
+@contextmanager
+def parts_line(activity: str, *, shown: bool) -> Iterator[Callable[[str, float], None]]:
+    """Show a progress bar while the block runs; yield what tells which part of the activity begins at which share."""
+    from triage_cli.cli.live_line import LiveLine
+
+    progress = _Progress(activity, ProgressTotal(1))
+    with LiveLine(progress.drawn_line) if shown else nullcontext():
+        yield lambda part, share: progress.reach(f": {part}", share)
+
+
 def counted_line(session: CommandContext, activity: str, items: Iterable[T]) -> Iterator[T]:
     """Yield items, and show a progress line if they go to a file; behind a pipe, a pager may have the terminal."""
     if not (session.guides and terminal.is_file(sys.stdout)):
@@ -100,6 +110,7 @@ class _Progress:
         self._started = time.monotonic()
         self._progress_text = ""
         self._done_share = 0.0
+        self._expected_seconds = 0.0
         self.done_items = 0
 
     def counted_items(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
@@ -117,9 +128,18 @@ class _Progress:
         elapsed = time.monotonic() - self._started
         if self._total.length:
             done = self._total.done() if self._total.done else self.done_items
-            self._done_share = min(done / self._total.length, 1.0)
+            self._measure_share(min(done / self._total.length, 1.0))
         cost = f", ${spent_usd:.4f}" if spent_usd else ""
         self._progress_text = f" {self._done_text()} at {self.done_items / elapsed:,.0f}/s{cost}"
+
+    def reach(self, progress_text: str, share: float) -> None:
+        """Set what is done now, and the share of the activity that is behind."""
+        self._progress_text = progress_text
+        self._measure_share(share)
+
+    def _measure_share(self, share: float) -> None:
+        self._done_share = share
+        self._expected_seconds = (time.monotonic() - self._started) / share if share else 0.0
 
     def _done_text(self) -> str:
         if not self._total.length:
@@ -140,7 +160,7 @@ class _Progress:
         if not self._total.length:
             return f"{left_part}{_clock(elapsed)}"
         share = self._done_share  # read once: another thread changes it
-        remaining_time = f"{_clock(elapsed / share - elapsed) if share else '-:--:--'} left"
+        remaining_time = f"{_clock(max(0.0, self._expected_seconds - elapsed))} left" if share else _clock(elapsed)
         bar_width = max(0, min(BAR_WIDTH, width - len(left_part) - len(remaining_time) - 1))
         done_width = round(share * bar_width)
         return f"{left_part}{'━' * done_width}{'─' * (bar_width - done_width)} {remaining_time}"

@@ -16,12 +16,12 @@ IDS = ("triage_ticket_id", "ticket_id", "id", "external_id")
 _JSON_INPUT = re.compile(r'\s*(?:\{|\[\s*(?:[\[{"\]\d]|$))')
 
 
-def stdin() -> BinaryIO:
-    """Return stdin, unless it is a terminal or closed."""
+def stdin(instead: str = "name a file") -> BinaryIO:
+    """Return stdin, unless it is a terminal or closed; `instead` says what else to do."""
     if sys.stdin is None or sys.stdin.closed:
-        raise UsageError("stdin is closed", hint="name a file")
+        raise UsageError("stdin is closed", hint=instead)
     if terminal.is_terminal(sys.stdin):
-        raise UsageError("nothing is piped in", hint="name a file, or pipe one in")
+        raise UsageError("nothing is piped in", hint=f"{instead}, or pipe one in")
     return sys.stdin.buffer
 
 

@@ -139,12 +139,29 @@ class UnfoldingTable:
         """Yield the first table that fits, or the lines of header and cell."""
         for table in self._tables:
             widths = [column.min_width or 0 for column in table.columns]
-            if sum(widths) + COLUMN_GAP * (len(widths) - 1) <= options.max_width:
+            if (spare_width := options.max_width - sum(widths) - COLUMN_GAP * (len(widths) - 1)) >= 0:
+                _widen(table, spare_width)
                 yield table
                 return
         if self._tables[0].title:
             yield Text(str(self._tables[0].title), "bold")
         yield from _header_cell_lines([str(column.header) for column in self._tables[0].columns], self._rows)
+
+
+def _widen(table: Table, spare_width: int) -> None:
+    """Give the columns of a table the spare columns of the terminal, those first whose cells lack most.
+
+    Rich itself would cut the cells of a column that it makes narrower than its least width.
+    """
+    widths = [column.min_width or 0 for column in table.columns]
+    longest = [max((cell_len(str(cell)) for cell in column.cells), default=0) for column in table.columns]
+    for _ in range(spare_width):
+        lacking = [most - width for most, width in zip(longest, widths, strict=True)]
+        if max(lacking) <= 0:
+            break
+        widths[lacking.index(max(lacking))] += 1
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
 
 
 def unfolding(table: Table, rows: Sequence[Sequence[Text]]) -> UnfoldingTable:
@@ -153,12 +170,16 @@ def unfolding(table: Table, rows: Sequence[Sequence[Text]]) -> UnfoldingTable:
     return UnfoldingTable([table], rows)
 
 
-def fill(table: Table, rows: Sequence[Sequence[Text]]) -> None:
-    """Add rows to a table, whose columns get room for their headers and for ordinary words."""
+def fill(table: Table, rows: Sequence[Sequence[Text]], room: Mapping[str, int] | None = None) -> None:
+    """Add rows to a table, whose columns get room for their headers and for ordinary words.
+
+    `room` says of how many columns a long cell makes use, by the name of its column.
+    """
     for column_index, column in enumerate(table.columns):
         cells = [row[column_index].plain for row in rows]
         unbroken_texts = cells if column.no_wrap else [word[:LEAST_WIDTH] for cell in cells for word in cell.split()]
-        column.min_width = max(map(cell_len, [str(column.header), *unbroken_texts]))
+        used_room = [cell[: (room or {}).get(str(column.header), 0)] for cell in cells]
+        column.min_width = max(map(cell_len, [str(column.header), *unbroken_texts, *used_room]))
     for row in rows:
         table.add_row(*row)
 
@@ -183,7 +204,8 @@ class AutoWidthTable(_TableRows):
     """A table whose columns are fitted to the terminal when it is shown, one line a row: the widest are shortened.
 
     If that is not enough, columns in `spare` are left out, in this order; with `whole` no column is shortened too far
-    or left out, and a row that does not fit becomes lines of header and cell.
+    or left out but those without any value, which are named below, and a row that does not fit becomes lines of header
+    and cell.
     """
 
     def __init__(
@@ -196,6 +218,7 @@ class AutoWidthTable(_TableRows):
     def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the table with fitted columns."""
         widths = self._fitted_columns(options.max_width)
+        empty_columns = [name for name in self._columns if name not in widths] if self._whole else []
         if self._whole and sum(widths.values()) + COLUMN_GAP * (len(widths) - 1) > options.max_width:
             yield from _header_cell_lines(self._columns, self._rows)
             return
@@ -206,6 +229,8 @@ class AutoWidthTable(_TableRows):
         for row in self._rows:
             table.add_row(*(row[column_index] for column_index in column_indexes))
         yield table
+        if empty_columns:
+            yield Text(f"(nothing in {', '.join(empty_columns)})", "dim")
 
     def _fitted_columns(self, table_width: int) -> dict[str, int]:
         """Return the columns of the table to show, with their widths."""
@@ -213,6 +238,9 @@ class AutoWidthTable(_TableRows):
             column_name: max(cell_len(column_name), *(cell_len(row[column_index].plain) for row in self._rows), 0)
             for column_index, column_name in enumerate(self._columns)
         }
+        if self._whole and sum(full_widths.values()) + COLUMN_GAP * (len(full_widths) - 1) > table_width:
+            filled = {name for row in self._rows for name, cell in zip(self._columns, row, strict=True) if cell.plain}
+            full_widths = {name: width for name, width in full_widths.items() if name in filled} or full_widths
         for left_out in range(len(self._spare_columns) + 1):
             column_widths = {
                 column_name: width

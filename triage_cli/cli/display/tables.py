@@ -1,6 +1,6 @@
 """Plain tables of any records, the table of `--columns`, and that of the checks of `doctor`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,16 +16,25 @@ CHECK_MARKS = {True: Text("✓", "green"), False: Text("✗", "bold red"), None:
 UNBROKEN_COLUMNS = ("id", "status", "confidence", "seq", "timestamp", "key")
 
 
-def plain(records: Sequence[Record], columns: Sequence[str], spare: Sequence[str] = ()) -> RenderableType:
-    """Return records as a plain table; if it is too wide, the columns in `spare` are left out, in this order."""
+def plain(
+    records: Sequence[Record],
+    columns: Sequence[str],
+    spare: Sequence[str] = (),
+    room: Mapping[str, int] | None = None,
+) -> RenderableType:
+    """Return records as a plain table; if it is too wide, the columns in `spare` are left out, in this order.
+
+    That is so if the long cells of a column get less than its `room`; without `spare` they make do with less.
+    """
     column_choices = [[name for name in columns if name not in spare[:left_out]] for left_out in range(len(spare) + 1)]
     rows = [[cell(record.get(name)) for name in columns] for record in records]
-    table = UnfoldingTable([_plain_table(records, table_columns) for table_columns in column_choices], rows)
+    tables = [_plain_table(records, table_columns, room) for table_columns in column_choices]
+    table = UnfoldingTable([*tables, _plain_table(records, column_choices[-1])], rows)
     has_times = any(is_time(record.get(column)) for record in records for column in columns)
     return Group(table, text(f"({local_time.time_zone()})", "dim")) if has_times else table
 
 
-def _plain_table(records: Sequence[Record], columns: Sequence[str]) -> Table:
+def _plain_table(records: Sequence[Record], columns: Sequence[str], room: Mapping[str, int] | None = None) -> Table:
     """Return a plain table whose columns have room for their headers and ordinary words."""
     table = titled_table("", *columns)
     for column_name, table_column in zip(columns, table.columns, strict=True):
@@ -33,7 +42,7 @@ def _plain_table(records: Sequence[Record], columns: Sequence[str]) -> Table:
         if all(isinstance(value, int | float) for value in column_values):
             table_column.justify = "right"
         table_column.no_wrap = table_column.no_wrap or any(map(is_time, column_values))
-    fill(table, [[cell(record.get(column_name)) for column_name in columns] for record in records])
+    fill(table, [[cell(record.get(column_name)) for column_name in columns] for record in records], room)
     return table
 
 

@@ -11,12 +11,12 @@ from textual import events, work
 from textual.widgets import Input
 
 from triage_cli.cli import messages, safe_text
-from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.browser import TicketBrowser
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import name_of
 from triage_cli.cli.review.widgets import Pane
+from triage_cli.cli.text_layout import cut
 from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError
 
 HANGUP_SECONDS = 1.0  # between two checks whether the terminal still exists

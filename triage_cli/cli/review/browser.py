@@ -9,14 +9,13 @@ from textual.containers import Horizontal
 from textual.widgets import Input
 
 from triage_cli.cli import messages, safe_text
-from triage_cli.cli.display.text_layout import cut
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue
 from triage_cli.cli.review.widgets import Pane, QueuePane
+from triage_cli.cli.text_layout import cut
 from triage_cli.domain import Ticket, TriageError, Why
 
-KEY_HINT = "? help   q quit   enter the guess   s skip   u undo   n note   / name   f filter   o order   r route"
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again
 WHY_DELAY = 0.08  # seconds without a key before the explanation of a ticket is loaded
 
@@ -81,12 +80,15 @@ class TicketBrowser(App[int]):
         guess = self.session.guess(self.ticket) if self.ticket else None
         names, most = self.session.category_names, max(1, height // 5)
         categories = screen_lines.category_lines(self.by_key, names, guess, width, most)
-        foot_text = self.message or (f"note: {self.note}" if self.note else KEY_HINT)
-        foot_style = screen_lines.BOLD if self.message else screen_lines.DIM
+        message, message_style = self.message, screen_lines.BOLD
+        if not message and self.note:
+            message, message_style = f"note: {self.note}", screen_lines.DIM
         self._pane("head").show(lambda width: [self._head_line(width)])
         self._pane("keys").styles.height = len(categories)
         self._pane("keys").show(lambda _: categories)
-        self._pane("foot").show(lambda width: [[Segment(cut(foot_text, width), foot_style)]])
+        self._pane("foot").show(
+            lambda width: [[Segment(cut(message, width), message_style)] if message else screen_lines.key_line(width)]
+        )
         queue_pane = self.query_one("#queue", QueuePane)
         queue_pane.styles.display = "none" if self.helps else "block"
         queue_pane.resize_to(self.queue.total)

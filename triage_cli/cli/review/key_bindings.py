@@ -25,6 +25,11 @@ COMMANDS = {  # what each key does, for the help
     HELP: "this page",
     QUIT: "quit; what is shown as stored is stored",
 }
+# The keys of the last line of the screen, each in a word; the most needed ones come first.
+SHORT_COMMANDS = {
+    HELP: "help", QUIT: "quit", "↵": "guess", SKIP: "skip", UNDO: "undo", NOTE: "note", NAME: "name", FILTER: "find",
+    ORDER: "order", ROUTE: "route", LEARN: "learn",
+}  # fmt: skip
 PROMPTS = {NAME: "category: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
 CATEGORY_DIGITS = "123456789"
 

@@ -3,18 +3,18 @@
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
 
-from triage_cli.cli.display.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.local_time import localized
-from triage_cli.cli.review.key_bindings import COMMANDS
+from triage_cli.cli.review.key_bindings import COMMANDS, SHORT_COMMANDS
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
+from triage_cli.cli.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
 from triage_cli.domain import AgentSuggestion, Ticket, Why, shell_name, status_words
 
@@ -208,6 +208,21 @@ def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guess
     else:
         segments += [Segment(short_name, name_style), Segment(f" ({letter})" if letter else "", DIM + click)]
     return [*segments, Segment("↵", GUESS + click)] if guessed else segments
+
+
+def key_line(width: int) -> ScreenLine:
+    """Return the last line of the screen: as many keys, each with a word, as fit, as far apart as there is room."""
+    gaps = (gap for gap in (3, 2, 1) if _keys_width(len(SHORT_COMMANDS), gap) <= width)
+    gap, shown = next(gaps, 1), len(SHORT_COMMANDS)
+    while shown > 1 and _keys_width(shown, gap) > width:
+        shown -= 1
+    keys = [[Segment(key, BOLD), Segment(f" {word}", DIM)] for key, word in SHORT_COMMANDS.items()][:shown]
+    return [segment for number, key in enumerate(keys) for segment in ([Segment(" " * gap), *key] if number else key)]
+
+
+def _keys_width(shown: int, gap: int) -> int:
+    """Return how many columns the first keys of the last line take."""
+    return sum(cell_len(f"{key} {word}") + gap for key, word in islice(SHORT_COMMANDS.items(), shown)) - gap
 
 
 def help_lines(width: int) -> list[ScreenLine]:

@@ -10,7 +10,7 @@ from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import (
     LEAST,
@@ -29,6 +29,9 @@ from triage_cli.runtime import open_text
 from triage_cli.service import AttackResult, Evaluated, EvaluationRun, LearnedTickets
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
+
+# Figures that are tables themselves: no cell of a sheet holds them, unless --columns asks for them.
+TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability")
 
 
 @command
@@ -103,7 +106,9 @@ def evaluate(
     measured_evaluations = [each for each in evaluations if each.scored.n]
     scored_records = [each.scored._asdict() for each in measured_evaluations]
     evaluation_table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
-    printer.all_of(scored_records, Scored._fields, evaluation_table, "classifier")
+    is_sheet = printer.format in DELIMITED_FORMATS and not printer.chosen
+    printed_columns = [name for name in Scored._fields if not (is_sheet and name in TABLES_IN_CELLS)]
+    printer.all_of(scored_records, printed_columns, evaluation_table, "classifier")
     if report is not None and measured_evaluations:
         _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
         session.say(f"wrote {report}")

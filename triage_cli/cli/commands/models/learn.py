@@ -10,7 +10,7 @@ from triage_cli.cli import labelled_files, messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
-from triage_cli.cli.progress import elapsed_line
+from triage_cli.cli.progress import parts_line
 from triage_cli.domain import UsageError
 from triage_cli.service import Looked, TrainingReport
 
@@ -57,8 +57,8 @@ def learn(
                 len(training_material.overruled), "texts have two labels", "text has two labels"
             )
             session.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
-        with elapsed_line("learning", shown=session.guides):
-            training_report = training_run.learn(training_material)
+        with parts_line("learning", shown=session.guides) as tell_progress:
+            training_report = training_run.learn(training_material, tell_progress)
         labelled_categories = {row.category for row in training_material.rows}
         names = [category.name for category in session.config.categories]
         unmeasured = [name for name in names if name not in labelled_categories]

@@ -3,9 +3,9 @@
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -42,8 +42,11 @@ CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 class TypedTicket:
     """The options of `create` that describe one ticket."""
 
-    subject: Annotated[str | None, typer.Option(metavar="S", help="What it is about, in a line.")] = None
-    description: Annotated[str | None, typer.Option(metavar="D", help="The ticket's text.")] = None
+    heading: ClassVar = "One ticket"
+    subject: Annotated[
+        str | None, typer.Option(metavar="S", help="What it is about, in a line; - reads it from stdin.")
+    ] = None
+    description: Annotated[str | None, typer.Option(metavar="D", help="Its text; - reads it from stdin.")] = None
     customer_id: Annotated[str | None, typer.Option(metavar="C", help="The id of the customer.")] = None
     priority: options.Priority = None
     created_at: Annotated[
@@ -52,6 +55,13 @@ class TypedTicket:
     external_id: Annotated[
         str | None, typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.")
     ] = None
+
+    def with_piped_text(self, session: CommandContext) -> "TypedTicket":
+        """Return these options with the text on stdin in place of `-`."""
+        from_stdin = [name for name in ("subject", "description") if getattr(self, name) == "-"]
+        if len(from_stdin) > 1:
+            raise UsageError("- is given twice", hint="stdin can be read once")
+        return replace(self, **{name: input_tables.piped_text(session) for name in from_stdin})
 
     def draft(self, source: str) -> TicketDraft:
         """Return the draft of the typed ticket. Raises `UsageError` if it has no text."""
@@ -98,7 +108,7 @@ def create(
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
         if input_options != options.InputOptions(source=input_options.source, dry_run=input_options.dry_run):
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
-        draft = typed.draft(read_options.source or "import")
+        draft = typed.with_piped_text(session).draft(read_options.source or "import")
         if input_options.dry_run:
             return _print_preview(session, printer, [_as_stored(draft)])
         return _create_typed(session, printer, draft)

@@ -185,7 +185,6 @@ def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
 
-RUN_LABELS = {"needs_review": "need review", "routing": "pending", "outdated": "not sent again"}
 RUN_STATUSES = ("routed", "needs_review", "failed")
 HELD_ELSEWHERE = ("new tickets are held by another run", "new ticket is held by another run")
 
@@ -196,11 +195,16 @@ def run(
     session: CommandContext,
     files: options.Files = None,
     *,
-    classify_options: options.ClassifyOptions,
     input_options: options.InputOptions,
+    classify_options: options.ClassifyOptions,
     printing: TicketPrintOptions,
     prefix: Annotated[
-        str, typer.Option(metavar="NAME_", help="How the names of the columns begin that run adds to the input's.")
+        str,
+        typer.Option(
+            metavar="NAME_",
+            help="How the names of the columns begin that run adds to the input's.",
+            rich_help_panel=TicketPrintOptions.heading,
+        ),
     ] = ADDED_PREFIX,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
@@ -246,7 +250,7 @@ def run(
             for remark in messages.remarks(tables):
                 session.say(remark)
             counted_rows = messages.counted(run_summary.row_actions, CREATE_ACTIONS)
-            counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, RUN_LABELS)
+            counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             session.say(f"{counted_rows}; {counted_statuses}")
             session.say(run_summary.changed_texts.note())
         session.say(waiting_offline(session, session.triage.stats))
@@ -295,7 +299,9 @@ class RunSummary:
             self._exit_codes.add(run_outcome.error.exit_code)
         is_silent = ticket.status == "routing" and isinstance(run_outcome.error, ItemError) and self._quiet
         if run_outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not is_silent:
-            self._repeated_problems.tell(RUN_LABELS.get(ticket.status, ticket.status), run_outcome.error, ticket)
+            self._repeated_problems.tell(
+                messages.STATUS_LABELS.get(ticket.status, ticket.status), run_outcome.error, ticket
+            )
 
     def of_rows(self, outcomes: Iterable[RunOutcome]) -> Iterator[RunOutcome]:
         """Yield the outcomes of rows; the others are only counted and reported."""

@@ -8,8 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from itertools import chain, islice
 from shutil import get_terminal_size
-from textwrap import wrap
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import typer
 
@@ -36,6 +35,7 @@ LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 class TicketFilters:
     """The options of `list` that select tickets and sort them."""
 
+    heading: ClassVar = "Which tickets"
     status: options.Statuses = None
     category: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.")
@@ -186,6 +186,8 @@ def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
 
 def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield the lines of `why` for a terminal: in local times, wrapped at words, with text after a time indented."""
+    from triage_cli.cli.text_layout import wrapped  # it imports Rich
+
     why_width = max(get_terminal_size((120, 24)).columns, NARROWEST_WHY)
     coloured = terminal.has_colour(sys.stdout)
     shown_lines = why_lines if verbose else map(partial(ROUTING_MAP_HASH.sub, ""), why_lines)
@@ -195,10 +197,7 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
         # The first line has the ticket's own text, in which no time is converted.
         untimed_text = why_line[timed.end() if timed else 0 :]
         why_text = safe_text.safe(local_time.local_times(untimed_text) if line_number else why_line)
-        indent = " " * (len(lead_time) or 6)
-        wrapped_lines = wrap(
-            why_text, why_width, initial_indent=lead_time, subsequent_indent=indent, break_on_hyphens=False
-        )
+        wrapped_lines = wrapped(f"{lead_time}{why_text}", why_width, indent=len(lead_time) or 6)
         line_style = (
             terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith(typed_commands.NEXT) else ""
         )

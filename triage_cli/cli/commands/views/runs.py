@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from triage_cli.cli import options
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
@@ -19,7 +19,13 @@ RUN_KINDS = (
 )  # fmt: skip
 # What a table of runs has in place of the counts, which a run stores at its end, by exit code.
 UNCOUNTED_RUNS = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}
-SPARE_RUN_COLUMNS = ("kind", "actor", "cost_usd")  # on narrow terminals; the words of a command begin with its kind
+SPARE_RUN_COLUMNS = (
+    "kind",
+    "actor",
+    "cost_usd",
+    "seconds",
+)  # on narrow terminals; the words of a command begin with its kind
+RUN_ROOM = {"counts": 18, "words": 26}  # columns that what a run did, and its command line, make use of
 RUN_COLUMNS = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
@@ -55,10 +61,10 @@ def runs(
 
 
 def _run_table(run_records: Sequence[Any]) -> object:
-    draw_runs = drawn_by("tables.plain", columns=RUN_COLUMNS, spare=SPARE_RUN_COLUMNS)
+    draw_runs = drawn_by("tables.plain", columns=RUN_COLUMNS, spare=SPARE_RUN_COLUMNS, room=RUN_ROOM)
     return draw_runs([run | {"counts": _run_counts(run)} for run in run_records])
 
 
 def _run_counts(run_record: Any) -> str:
-    run_counts = ", ".join(f"{n:,} {did}" for did, n in run_record["counts"].items())
+    run_counts = ", ".join(f"{n:,} {messages.STATUS_LABELS.get(did, did)}" for did, n in run_record["counts"].items())
     return run_counts or as_typed(UNCOUNTED_RUNS.get(run_record["exit_code"], ""))

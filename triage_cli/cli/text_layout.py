@@ -26,10 +26,18 @@ def padded(text: str, width: int) -> str:
     return set_cell_size(cut(text, width), width)
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """Wrap a line of text to lines of at most so many columns: at spaces, and between wide characters."""
+def wrapped(text: str, width: int, *, indent: int = 0, whole_words: bool = False) -> list[str]:
+    """Wrap a line of text to lines of at most so many columns: at spaces, and between wide characters.
+
+    All lines but the first are indented. With `whole_words` a word that is longer than a line stays in one piece, such
+    as a path that is to be copied.
+    """
+    margin = " " * indent
     if text.isascii():
-        return textwrap.wrap(text, width) or [""]
+        hyphens = not (whole_words or indent)
+        return textwrap.wrap(
+            text, width, subsequent_indent=margin, break_long_words=not whole_words, break_on_hyphens=hyphens
+        ) or [""]
     wrapped_lines, used_width = [""], 0
     for unbroken_text in UNBROKEN_TEXT.findall(text):
         text_width = cell_len(unbroken_text)
@@ -37,7 +45,9 @@ def wrapped(text: str, width: int) -> list[str]:
             wrapped_lines[-1] += unbroken_text
             used_width += text_width
             continue
-        wrapped_lines += chop_cells(unbroken_text.strip(), width) or [unbroken_text.strip()]  # a mark has no width
+        whole = unbroken_text.strip()
+        parts = [whole] if whole_words else chop_cells(whole, width - indent) or [whole]  # a mark has no width
+        wrapped_lines += [margin + part for part in parts]
         used_width = cell_len(wrapped_lines[-1])
     return wrapped_lines if wrapped_lines[0] else wrapped_lines[1:] or [""]
 
