@@ -269,4 +269,3 @@ def test_no_character_of_a_long_command_is_lost_in_the_table_of_runs(fitted: Cli
     lines = shown(fitted, "runs", columns=columns).splitlines()
     start = lines[0].index("words")
     assert "".join(line[start:] for line in lines[1:-1]).replace(" ", "") == f"run{path}-qcreate-q"
-    assert lines[1][lines[0].index("counts") :].startswith("3 created")

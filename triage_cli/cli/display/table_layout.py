@@ -149,17 +149,17 @@ class UnfoldingTable:
 
 
 def _widen(table: Table, spare_width: int) -> None:
-    """Give the columns of a table the spare columns of the terminal, those first whose cells lack most.
+    """Give the columns of a table the spare columns of the terminal, those first whose cells take most lines.
 
     Rich itself would cut the cells of a column that it makes narrower than its least width.
     """
     widths = [column.min_width or 0 for column in table.columns]
     longest = [max((cell_len(str(cell)) for cell in column.cells), default=0) for column in table.columns]
     for _ in range(spare_width):
-        lacking = [most - width for most, width in zip(longest, widths, strict=True)]
-        if max(lacking) <= 0:
+        lines = [most / max(width, 1) for most, width in zip(longest, widths, strict=True)]
+        if max(lines) <= 1:
             break
-        widths[lacking.index(max(lacking))] += 1
+        widths[lines.index(max(lines))] += 1
     for column, width in zip(table.columns, widths, strict=True):
         column.width = width
 
