@@ -21,12 +21,12 @@ def test_looking_makes_no_database_and_says_that_there_is_none(cli: Cli) -> None
     for command in ("list", "stats", "logs", "runs"):
         done = cli(command, "--db", "typo/t.db")
         assert done.returncode == 0
-        assert done.stderr == f"note: {nothing} yet; triage create FILE makes one\n"
+        assert done.stderr == f"note: {nothing} yet; triage --db typo/t.db create FILE makes one\n"
         assert cli(command, "-q", "--db", "typo/t.db").stderr == ""
     assert cli("show", "A-1", "--db", "typo/t.db").returncode == 5
     done = cli("db", "backup", "copy.db", "--db", "typo/t.db")
     assert done.returncode == 2
-    assert done.stderr == f"error: {nothing}; triage create FILE makes one, --db names another\n"
+    assert done.stderr == f"error: {nothing}; triage --db typo/t.db create FILE makes one, --db names another\n"
     assert sorted(path.name for path in cli.folder.iterdir()) == []
 
 

@@ -98,6 +98,8 @@ def test_hints_on_every_road_repeat_the_typed_database(demo: Cli) -> None:
         assert not NAMED.search(shown), f"{road}: {shown}"
         hinted += [road] * (TYPED in shown)
     assert set(ROADS) - set(hinted) == set(), "each of them has a hint"
+    came = watched(demo, "doctor", "--db", "none.db", on=STREAMS[1:], columns=400)
+    assert "none.db: not there yet; triage --db none.db create FILE makes one" in came.shown
 
 
 def test_hints_of_the_review_repeat_the_typed_database(demo: Cli) -> None:

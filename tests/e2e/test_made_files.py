@@ -130,7 +130,9 @@ def test_only_some_commands_make_a_database(inputs: Cli, name: str) -> None:
         assert code != 1, output
         if number in WRITERS.get(name, ()):
             assert code == 2, output
-            assert f"there is no database at {inputs.folder}/typo.db; triage create FILE makes one" in output
+            assert (
+                f"there is no database at {inputs.folder}/typo.db; triage --db typo.db create FILE makes one" in output
+            )
     assert not inputs.db.exists()
 
 

@@ -58,7 +58,7 @@ def checks(records: Sequence[Record]) -> RenderableType:
     """Return the table of `doctor`'s checks: a mark, the name, the result, and below a failed check the hint."""
     check_rows = []
     for check in records:
-        check_rows.append((CHECK_MARKS[check["works"]], text(check["what"]), text(check["said"])))
+        check_rows.append((CHECK_MARKS[check["works"]], text(check["what"]), text(as_typed(check["said"]))))
         if check["next"]:
             check_rows.append((Text(), Text(), text(f"next: {as_typed(check['next'])}", "dim")))
     return grid(check_rows)
