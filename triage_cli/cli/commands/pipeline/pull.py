@@ -55,12 +55,20 @@ def pull(
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help="Pull what changed since then, instead of since the last pull.")
     ] = None,
-    limit: options.Limit = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=options.MOST, metavar="N", help="Stop at the end of the page that brings N new or changed ones."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Pull as the first time; lists begin at cursor.start (7 days ago).")
     ] = False,
-    deadline: options.Deadline = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="End a source after so long, such as 10m (exit code 6)."),
+    ] = None,
     rejects: Annotated[
         Path | None,
         typer.Option(
