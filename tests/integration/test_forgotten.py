@@ -265,6 +265,7 @@ def test_a_server_s_tickets_are_marked_too(pg_server: PgServer, pg_url: str) -> 
     sql(pg_url, "update tickets set status = 'routed'")
     url = pg_server.of_version_2(pg_url)
     later = PostgresStore(url, network=ONLINE)
+    later.database.migrate()
     assert later.stats().by_status == {"forgotten": 2, "routed": 2}
     statement = (
         "select conname, pg_get_constraintdef(oid) from pg_constraint where conrelid = 'tickets'::regclass order by 1"
