@@ -5,12 +5,9 @@ import unicodedata
 from collections.abc import Mapping
 
 _TEXT_FORMULA = re.compile(r'\s*="([^"]*)"\s*')
-_PLACEHOLDERS = (
-    "null", "none", "n/a", "na", "nan", "nil", "undefined", "(null)", "<null>", "#n/a", "\\n", "-", "--", "---",
-    "\u2013", "\u2014", "?",
-)  # fmt: skip
+_PLACEHOLDERS = "null none n/a na nan nil undefined (null) <null> #n/a \\n - -- --- \u2013 \u2014 ?"
 _PLACEHOLDER_FORMS = frozenset(
-    form for word in _PLACEHOLDERS for form in (word, word.upper(), word.title(), word.capitalize())
+    form for word in _PLACEHOLDERS.split() for form in (word, word.upper(), word.title(), word.capitalize())
 ) | {""}
 _LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDER_FORMS))  # a longer text need not be looked up
 

@@ -1,20 +1,15 @@
 """Matches columns to ticket fields: by the names of a helpdesk, common words of ten languages, or their content."""
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from pathlib import Path
 from typing import NamedTuple
 
 from triage_cli.domain import UsageError
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.dates import moment
-from triage_cli.readers.header_names import (
-    HEADER_PREFIXES,
-    HEADER_RANKS,
-    HEADER_WORDS,
-    OTHER_HEADER_WORDS,
-    PERSON_HEADERS,
-)
 from triage_cli.readers.helpdesks import recognised_helpdesk
 from triage_cli.readers.table import triage_columns
 
@@ -23,6 +18,25 @@ _MOST_SHOWN = 30  # columns in a message, so that a wrong file does not fill a s
 _SHOWN_LENGTH = 40  # characters of each
 _MOST_OFFERED = 6  # columns that could be the id, in a note
 _PROSE_WORDS = 4  # mean number of words per cell from which on a column is prose
+# The words by which headers name fields, in ten languages: `names` are compact, the best first, and may follow one of
+# `prefixes`; `verdict` has none, because a person's decision is only read if --map says so. `words` stand in a longer
+# header, as a last resort: "Detailed description of the problem" matches, "Project description" does not, because of
+# `other_words`. Beside a header of `person`, a `Title` is a person's.
+_WORDS = json.loads(Path(__file__).with_name("header_words.json").read_text("utf-8"))
+
+
+def _word_list(lines: Sequence[str]) -> list[str]:
+    return [word if word.isascii() else plain(word) for line in lines for word in line.split()]
+
+
+_RANKS = {
+    ticket_field: {name: rank for rank, name in reversed([*enumerate(_word_list(lines))])}
+    for ticket_field, lines in _WORDS["names"].items()
+}
+_PREFIXES = _word_list(_WORDS["prefixes"])
+_FIELD_WORDS = {ticket_field: {*_word_list(lines)} for ticket_field, lines in _WORDS["words"].items()}
+_OTHER_WORDS = {*_word_list(_WORDS["other_words"])}
+_PERSON_HEADERS = {*_word_list(_WORDS["person"])}
 
 
 class UnknownColumnError(UsageError):
@@ -147,7 +161,7 @@ def _common_columns(
     fields: dict[str, int] = {}
     used_columns = set((helpdesk_columns or {}).values())
     job_title = _job_title(header_keys)
-    for ticket_field in HEADER_RANKS:
+    for ticket_field in _RANKS:
         indexes = [p for p in range(len(header_keys)) if header_keys[p] and p not in used_columns and p != job_title]
         column_index = _best_column(ticket_field, header_keys, headers, [p for p in indexes if p not in empty_indexes])
         if column_index is None:
@@ -165,7 +179,7 @@ def _best_column(
     ranked_columns = [
         (rank, column_index)
         for column_index in indexes
-        if (rank := _header_rank(header_keys[column_index], HEADER_RANKS[ticket_field])) is not None
+        if (rank := _header_rank(header_keys[column_index], _RANKS[ticket_field])) is not None
     ]
     return min(ranked_columns)[1] if ranked_columns else _column_with_word(ticket_field, headers, indexes)
 
@@ -173,7 +187,7 @@ def _best_column(
 def _header_rank(header_key: str, header_ranks: Mapping[str, int]) -> float | None:
     if header_key in header_ranks:
         return header_ranks[header_key]
-    for prefix in HEADER_PREFIXES:
+    for prefix in _PREFIXES:
         if header_key.startswith(prefix) and (rank := header_ranks.get(header_key[len(prefix) :])) is not None:
             return rank + 0.5
     return None
@@ -188,14 +202,14 @@ def _job_title(header_keys: Sequence[str]) -> int | None:
         *header_keys[max(column_index - 1, 0) : column_index],
         *header_keys[column_index + 1 : column_index + 2],
     }
-    return column_index if not PERSON_HEADERS.isdisjoint(header_keys) or "email" in neighbours else None
+    return column_index if not _PERSON_HEADERS.isdisjoint(header_keys) or "email" in neighbours else None
 
 
 def _column_with_word(ticket_field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
-    field_words = HEADER_WORDS.get(ticket_field, frozenset())
+    field_words = _FIELD_WORDS.get(ticket_field, set())
     for column_index in indexes:
         header_words = set(plain(headers[column_index]).split())
-        if header_words & field_words and header_words.isdisjoint(OTHER_HEADER_WORDS):
+        if header_words & field_words and header_words.isdisjoint(_OTHER_WORDS):
             return column_index
     return None
 
