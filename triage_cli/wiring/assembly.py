@@ -19,7 +19,7 @@ from triage_cli.wiring import (
     sources,
     stores,
 )
-from triage_cli.wiring.classifiers import Caller, ClassifierPool, only_loads, open_batcher, open_classifier
+from triage_cli.wiring.classifiers import Caller, ClassifierPool, Classifiers, only_loads
 from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
@@ -57,25 +57,29 @@ def services(
     rate_limiters: dict[str, RateLimiter] = {}
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return open_classifier(
-            stores.with_first_names(config, store), store, plan, Caller(actor, run_id, rate_limiters, warn=warn), tell
-        )
+        return Classifiers.of(config, store, Caller(actor, run_id, rate_limiters, warn=warn), tell).open(plan)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return open_batcher(
-            stores.with_first_names(config, store), store, name, plan, Caller(actor, run_id, rate_limiters, warn=warn)
-        )
+        return Classifiers.of(config, store, Caller(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)
 
     routing_map = destinations.routing_map(config, store, guarded=guarded)
-    hysteresis = {name: spec.hysteresis for name, spec in config.classifiers.items()}
-    check = stores.category_check(config, store, warn) if warn else Unchecked
-    classifier_pool, thresholds = ClassifierPool(config, store, tell), partial(needed_confidence, config, store)
     return Services(
-        store, config.categories, classifier, routing_map, config.per_day, hysteresis, batcher, check,
-        classifier_pool, thresholds, partial(only_loads, config), ranked, partial(destinations.field_setters, config),
-        partial(database_maintenance.delivered_before_restores, config),
+        store=store,
+        categories=config.categories,
+        classifier=classifier,
+        routing_map=routing_map,
+        per_day=config.per_day,
+        hysteresis={name: spec.hysteresis for name, spec in config.classifiers.items()},
+        batcher=batcher,
+        check=stores.category_check(config, store, warn) if warn else Unchecked,
+        instant_classifier=ClassifierPool(config, store, tell),
+        thresholds=partial(needed_confidence, config, store),
+        only_loads=partial(only_loads, config),
+        ranked=ranked,
+        field_setters=partial(destinations.field_setters, config),
+        lost_deliveries=partial(database_maintenance.delivered_before_restores, config),
         nearness=partial(destinations.nearness, config),
-    )  # fmt: skip
+    )
 
 
 def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:

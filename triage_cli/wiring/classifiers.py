@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from triage_cli.config import ClassifierSpec, Config
 from triage_cli.domain import Classification, ClassifyPlan, ConfigError, Event, EventAction, UsageError, times
@@ -40,50 +40,201 @@ class Caller(NamedTuple):
     warn: Callable[[str], None] | None = None
 
 
-def open_classifier(
-    config: Config, store: Store, plan: ClassifyPlan, caller: Caller, tell: Callable[[str], None] | None
-) -> Classifier:
-    """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
-    classifier_name = plan.classifier or config.classifier
-    spec = config.classifiers.get(classifier_name)
-    if spec is None:
-        raise UsageError(f'no classifier "{classifier_name}"', hint=f"the config has {', '.join(config.classifiers)}")
-    if plan.batch and not paid_steps(config, spec):
-        raise UsageError(
-            f'classifier "{classifier_name}" asks no provider{" offline" if config.offline else ""}, so nothing can be '
-            "in a batch",
-            hint="leave out --batch",
+class Classifiers(NamedTuple):
+    """Opens the classifiers of a configuration for a caller. `tell` gets notes about models and slow steps."""
+
+    config: Config
+    store: Store
+    caller: Caller
+    tell: Callable[[str], None] | None = None
+
+    @classmethod
+    def of(cls, config: Config, store: Store, caller: Caller, tell: Callable[[str], None] | None = None) -> Self:
+        """Return what opens classifiers whose categories have their first names in the store."""
+        return cls(with_first_names(config, store), store, caller, tell)
+
+    def open(self, plan: ClassifyPlan) -> Classifier:
+        """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
+        name = plan.classifier or self.config.classifier
+        spec = self.config.classifiers.get(name)
+        if spec is None:
+            raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(self.config.classifiers)}")
+        if plan.batch and not paid_steps(self.config, spec):
+            raise UsageError(
+                f'classifier "{name}" asks no provider{" offline" if self.config.offline else ""}, so nothing can be '
+                "in a batch",
+                hint="leave out --batch",
+            )
+        if spec.type == "cascade":
+            return self._cascade(spec, plan)
+        return self._with_thresholds(spec, self._embedded(spec) if spec.type == "local" else self._paid(spec, plan))
+
+    def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
+        """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
+        from triage_cli.classifiers import BatchClient
+
+        spec = self.config.classifiers.get(name)
+        if spec is None:
+            raise ConfigError(
+                f'a batch of classifier "{name}" is to be collected, which the config no longer has',
+                hint="add it again until then",
+            )
+        steps = paid_steps(self.config, self.config.classifiers[plan.classifier or self.config.classifier])
+        llm = self.llm(spec, plan)
+        calibrated, bounded = self._calibrated(spec, llm), self._bounded(spec, llm)
+        return BatchClient(
+            llm,
+            batch_api_of(llm, os.environ),
+            has_next=name in steps[:-1],
+            calibrate=calibrated.changed if calibrated is not None else None,
+            bound=bounded.changed if bounded is not None else None,
         )
-    if spec.type == "local":
-        return _with_thresholds(
-            config, store, spec, _embedded_classifier(config, store, spec, caller, tell), caller, tell
+
+    def llm(self, spec: ClassifierSpec, plan: ClassifyPlan) -> "LLMClassifier":
+        """Open a classifier that asks a provider, without cache and calibration."""
+        from triage_cli.classifiers import build
+        from triage_cli.runtime import RateLimiter
+
+        limiters = self.caller.rate_limiters
+        if spec.name not in limiters:
+            limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
+        return build(
+            spec._replace(workers=plan.workers or spec.workers),
+            self.config.categories,
+            env=os.environ,
+            actor=self.caller.actor,
+            run_id=self.caller.run_id,
+            max_wait=plan.max_wait,
+            network=Network(self.config.offline),
+            shared_rate_limiter=limiters[spec.name],
         )
-    if spec.type == "cascade":
-        return _cascade(config, store, spec, plan, caller, tell)
-    return _with_thresholds(config, store, spec, _paid_classifier(config, store, spec, plan, caller), caller, tell)
 
+    def built_in(self, encoder: "Encoder | None" = None) -> "Model":
+        """Return the embedded model of the categories alone; it is trained and stored if it is missing.
 
-def _cascade(
-    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller,
-    tell: Callable[[str], None] | None,
-) -> Classifier:  # fmt: skip
-    """Open the steps of a cascade, offline only those that need no network; a single one stands for itself."""
-    from triage_cli.classifiers import Cascade
+        That of the default categories comes with the package.
+        """
+        from triage_cli.classifiers import fitted_model
 
-    names = [name for name in spec.steps if not config.offline or config.classifiers[name].type == "local"]
-    if not names:
-        raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
-    paid = paid_steps(config, spec)
-    steps = []
-    for name in names:
-        if name in paid:
-            step_spec = config.classifiers[name]
-            paid_classifier = _paid_classifier(config, store, step_spec, plan, caller, has_next=name != paid[-1])
-            steps.append(_with_thresholds(config, store, step_spec, paid_classifier, caller, tell))
-        else:
-            step_plan = plan._replace(classifier=name, batch=False)
-            steps.append(open_classifier(config, store, step_plan, caller, tell))
-    return Cascade(spec.name, steps, spec.audit_rate, caller.warn or tell) if len(steps) > 1 else steps[0]
+        categories = self.config.categories
+        model = fitted_model.default_model(categories) if encoder is None else None
+        if model is None:
+            model_key = fitted_model.fingerprint(categories) + (f" {encoder.fingerprint}" if encoder else "")
+            weights = self.store.model(model_key)
+            if weights is None:
+                from triage_cli.classifiers import embedded_fit as fit
+
+                self._note(f"fitting the embedded model to {len(categories)} categories, once")
+                weights = fit.fit(categories, encoder=encoder).to_bytes()
+                self.store.keep_model(model_key, weights, {"categories": len(categories)})
+            model = fitted_model.Model.from_bytes(weights)
+        # Its labels are in the order of the categories, and may be their former names.
+        return model._replace(labels=tuple(c.name for c in categories))
+
+    def _note(self, sentence: str) -> None:
+        if self.tell is not None:
+            self.tell(sentence)
+
+    def _cascade(self, spec: ClassifierSpec, plan: ClassifyPlan) -> Classifier:
+        """Open the steps of a cascade, offline only those that need no network; a single one stands for itself."""
+        from triage_cli.classifiers import Cascade
+
+        specs = self.config.classifiers
+        names = [name for name in spec.steps if not self.config.offline or specs[name].type == "local"]
+        if not names:
+            raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
+        paid = paid_steps(self.config, spec)
+        steps = [
+            self._with_thresholds(specs[name], self._paid(specs[name], plan, has_next=name != paid[-1]))
+            if name in paid
+            else self.open(plan._replace(classifier=name, batch=False))
+            for name in names
+        ]
+        return Cascade(spec.name, steps, spec.audit_rate, self.caller.warn or self.tell) if len(steps) > 1 else steps[0]
+
+    def _with_thresholds(self, spec: ClassifierSpec, classifier: Classifier) -> Classifier:
+        """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
+        calibrated = self._calibrated(spec, classifier, self.tell) or classifier
+        return self._bounded(spec, calibrated, self.tell) or calibrated
+
+    def _bounded(
+        self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
+    ) -> "Bounded | None":
+        if spec.max_error is None:
+            return None
+        from triage_cli.classifiers import Bounded
+
+        category_bounds = find_error_bounds(self.config, self.store, classifier.fingerprint, spec.max_error, tell)
+        if self.caller.warn is not None:
+
+            def event(data: Mapping[str, object]) -> Event:
+                return Event(EventAction.BOUNDED, None, self.caller.run_id, self.caller.actor, times.now(), data)
+
+            record_error_bounds(
+                open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.caller.warn
+            )
+        return Bounded(classifier, thresholds_of(category_bounds))
+
+    def _calibrated(
+        self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
+    ) -> "Calibrated | None":
+        calibration = open_model_registry(self.store).calibration(classifier.fingerprint)
+        if calibration is None:
+            return None
+        from triage_cli.classifiers import Calibrated
+
+        if tell is not None:
+            basis = f"on {calibration.n:,} labelled tickets, {calibration.at[:10]}"
+            tell(f"confidences of {spec.name} are calibrated ({basis})")
+        return Calibrated(classifier, calibration)
+
+    def _paid(self, spec: ClassifierSpec, plan: ClassifyPlan, *, has_next: bool = False) -> Classifier:
+        from triage_cli.classifiers import CachedClassifier
+
+        llm = self.llm(spec, plan)
+        inner: Classifier = llm
+        if plan.batch:
+            from triage_cli.classifiers import BatchedClassifier
+
+            inner = BatchedClassifier(llm, has_next=has_next)
+        store, registry = self.store, open_model_registry(self.store)
+        # A stored answer may have the name of a rename that this configuration is older than.
+        category_names = {name for category in self.config.categories for name in (category.name, *category.was)}
+
+        def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
+            stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
+            return {k: a for k, a in stored.items() if a.category is None or a.category in category_names}
+
+        return CachedClassifier(inner, recall, self.caller.actor, self.caller.run_id)
+
+    def _embedded(self, spec: ClassifierSpec) -> Classifier:
+        from triage_cli.classifiers import embedded_classifier, fitted_model
+
+        encoder = encoder_of(spec)
+        version = open_model_registry(self.store).active()
+        model = origin = None
+        if version is not None:
+            model = suited(version, self.config, self.store, self.tell, encoder)
+            origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
+            if model is None and self.tell is not None:
+                self.tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
+            elif model is not None and not fitted_model.knows_encoder(model, encoder.fingerprint if encoder else ""):
+                self._note(
+                    f"{version_name_of(version)} was not fitted beside this encoder, which is not asked; "
+                    "next: triage learn with all the labels that it learned from"
+                )
+                encoder = None
+        return embedded_classifier.LocalClassifier(
+            spec.name,
+            model or self.built_in(encoder),
+            spec.min_confidence,
+            actor=self.caller.actor,
+            run_id=self.caller.run_id,
+            categories=self.config.categories,
+            version=origin if model and origin else "",
+            overlaps=not self.caller.waits,
+            encoder=encoder,
+        )
 
 
 def only_loads(config: Config, plan: ClassifyPlan) -> bool:
@@ -98,77 +249,12 @@ def only_loads(config: Config, plan: ClassifyPlan) -> bool:
     return all(step.type == "local" and step.encoder is None and step.max_error is None for step in steps)
 
 
-def _with_thresholds(
-    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
-    tell: Callable[[str], None] | None,
-) -> Classifier:  # fmt: skip
-    """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
-    calibrated = _calibrated(store, spec, classifier, tell) or classifier
-    return _bounded(config, store, spec, calibrated, caller, tell) or calibrated
-
-
-def _bounded(
-    config: Config, store: Store, spec: ClassifierSpec, classifier: Classifier, caller: Caller,
-    tell: Callable[[str], None] | None = None,
-) -> "Bounded | None":  # fmt: skip
-    if spec.max_error is None:
-        return None
-    from triage_cli.classifiers import Bounded
-
-    category_bounds = find_error_bounds(config, store, classifier.fingerprint, spec.max_error, tell)
-    if caller.warn is not None:
-
-        def event(data: Mapping[str, object]) -> Event:
-            return Event(EventAction.BOUNDED, None, caller.run_id, caller.actor, times.now(), data)
-
-        record_error_bounds(
-            open_model_registry(store), spec, classifier.fingerprint, category_bounds, event, caller.warn
-        )
-    return Bounded(classifier, thresholds_of(category_bounds))
-
-
-def _calibrated(
-    store: Store, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
-) -> "Calibrated | None":
-    calibration = open_model_registry(store).calibration(classifier.fingerprint)
-    if calibration is None:
-        return None
-    from triage_cli.classifiers import Calibrated
-
-    if tell is not None:
-        tell(
-            f"confidences of {spec.name} are calibrated (on {calibration.n:,} labelled tickets, {calibration.at[:10]})"
-        )
-    return Calibrated(classifier, calibration)
-
-
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
     """Return the names of the steps that ask a provider; offline there are none."""
     if config.offline:
         return []
     names = spec.steps if spec.type == "cascade" else (spec.name,)
     return [name for name in names if config.classifiers[name].type != "local"]
-
-
-def open_batcher(config: Config, store: Store, classifier_name: str, plan: ClassifyPlan, caller: Caller) -> Batcher:
-    """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
-    from triage_cli.classifiers import BatchClient
-
-    spec = config.classifiers.get(classifier_name)
-    if spec is None:
-        raise ConfigError(
-            f'a batch of classifier "{classifier_name}" is to be collected, which the config no longer has',
-            hint="add it again until then",
-        )
-    steps = paid_steps(config, config.classifiers[plan.classifier or config.classifier])
-    llm_classifier = open_llm_classifier(config, spec, plan, caller)
-    calibrated = _calibrated(store, spec, llm_classifier)
-    bounded = _bounded(config, store, spec, llm_classifier, caller)
-    return BatchClient(
-        llm_classifier, batch_api_of(llm_classifier, os.environ), has_next=classifier_name in steps[:-1],
-        calibrate=calibrated.changed if calibrated is not None else None,
-        bound=bounded.changed if bounded is not None else None,
-    )  # fmt: skip
 
 
 def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":
@@ -182,85 +268,6 @@ def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "Ba
     return AnthropicBatchApi(llm_classifier.spec, env)
 
 
-def open_llm_classifier(config: Config, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller) -> "LLMClassifier":
-    """Open a classifier that asks a provider, without cache and calibration."""
-    from triage_cli.classifiers import build
-    from triage_cli.runtime import RateLimiter
-
-    if spec.name not in caller.rate_limiters:
-        caller.rate_limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
-    return build(
-        spec._replace(workers=plan.workers or spec.workers),
-        config.categories,
-        env=os.environ,
-        actor=caller.actor,
-        run_id=caller.run_id,
-        max_wait=plan.max_wait,
-        network=Network(config.offline),
-        shared_rate_limiter=caller.rate_limiters[spec.name],
-    )
-
-
-def _paid_classifier(
-    config: Config, store: Store, spec: ClassifierSpec, plan: ClassifyPlan, caller: Caller, *, has_next: bool = False
-) -> Classifier:
-    from triage_cli.classifiers import CachedClassifier
-
-    llm_classifier = open_llm_classifier(config, spec, plan, caller)
-    inner_classifier: Classifier = llm_classifier
-    if plan.batch:
-        from triage_cli.classifiers import BatchedClassifier
-
-        inner_classifier = BatchedClassifier(llm_classifier, has_next=has_next)
-    registry = open_model_registry(store)
-
-    # A stored answer may have the name of a rename that this configuration is older than.
-    category_names = {name for category in config.categories for name in (category.name, *category.was)}
-
-    def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
-        stored_answers = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
-        return {
-            key: answer
-            for key, answer in stored_answers.items()
-            if answer.category is None or answer.category in category_names
-        }
-
-    return CachedClassifier(inner_classifier, recall, caller.actor, caller.run_id)
-
-
-def _embedded_classifier(
-    config: Config, store: Store, spec: ClassifierSpec, caller: Caller, tell: Callable[[str], None] | None
-) -> Classifier:
-    from triage_cli.classifiers import embedded_classifier, fitted_model
-
-    encoder = encoder_of(spec)
-    version = open_model_registry(store).active()
-    model = origin = None
-    if version is not None:
-        model = suited(version, config, store, tell, encoder)
-        origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
-        if model is None and tell is not None:
-            tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-        elif model is not None and not fitted_model.knows_encoder(model, encoder.fingerprint if encoder else ""):
-            if tell is not None:
-                tell(
-                    f"{version_name_of(version)} was not fitted beside this encoder, which is not asked; "
-                    "next: triage learn with all the labels that it learned from"
-                )
-            encoder = None
-    return embedded_classifier.LocalClassifier(
-        spec.name,
-        model or built_in(config, store, tell, encoder),
-        spec.min_confidence,
-        actor=caller.actor,
-        run_id=caller.run_id,
-        categories=config.categories,
-        version=origin if model and origin else "",
-        overlaps=not caller.waits,
-        encoder=encoder,
-    )
-
-
 def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
     """Return the encoder that an embedded classifier asks where it is unsure. Raises `ConfigError`."""
     if spec.encoder is None:
@@ -268,31 +275,6 @@ def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
     from triage_cli.classifiers import Encoder
 
     return Encoder(spec.encoder)
-
-
-def built_in(
-    config: Config, store: Store, tell: Callable[[str], None] | None, encoder: "Encoder | None" = None
-) -> "Model":
-    """Return the embedded model of the categories alone; it is trained and stored if it is missing.
-
-    That of the default categories comes with the package.
-    """
-    from triage_cli.classifiers import fitted_model
-
-    model = fitted_model.default_model(config.categories) if encoder is None else None
-    if model is None:
-        model_key = fitted_model.fingerprint(config.categories) + (f" {encoder.fingerprint}" if encoder else "")
-        weights = store.model(model_key)
-        if weights is None:
-            from triage_cli.classifiers import embedded_fit as fit
-
-            if tell is not None:
-                tell(f"fitting the embedded model to {len(config.categories)} categories, once")
-            weights = fit.fit(config.categories, encoder=encoder).to_bytes()
-            store.keep_model(model_key, weights, {"categories": len(config.categories)})
-        model = fitted_model.Model.from_bytes(weights)
-    # Its labels are in the order of the categories, and may be their former names.
-    return model._replace(labels=tuple(c.name for c in config.categories))
 
 
 # Seconds between two looks at whether another model, calibration or name of a category is in force.
@@ -325,20 +307,15 @@ class ClassifierPool:
             pooled = self._pool.get(name)
             if pooled is None or time.monotonic() > pooled.until:
                 basis = self._basis()
-                if pooled is None or pooled.basis != basis:
-                    caller = Caller("", "", {}, waits=True)
-                    named_config = with_first_names(self._config, self._store)
-                    opened = open_classifier(named_config, self._store, ClassifyPlan(name), caller, self._tell)
-                else:
-                    opened = pooled.classifier
+                opened = None if pooled is None or pooled.basis != basis else pooled.classifier
+                if opened is None:
+                    classifiers = Classifiers.of(self._config, self._store, Caller("", "", {}, waits=True), self._tell)
+                    opened = classifiers.open(ClassifyPlan(name))
                 pooled = self._pool[name] = _PooledClassifier(opened, basis, time.monotonic() + BASIS_CHECK_SECONDS)
             return pooled.classifier
 
     def _basis(self) -> object:
         registry = open_model_registry(self._store)
         active_versions = [version.version for version in registry.versions() if version.active]
-        return (
-            active_versions,
-            [(c.fingerprint, c.at) for c in registry.calibrations()],
-            list(self._store.categories.renames()),
-        )
+        calibrations = [(c.fingerprint, c.at) for c in registry.calibrations()]
+        return active_versions, calibrations, list(self._store.categories.renames())

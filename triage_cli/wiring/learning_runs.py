@@ -7,9 +7,9 @@ from triage_cli.config import Config
 from triage_cli.domain import ClassifyPlan
 from triage_cli.ports import Classifier
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
-from triage_cli.wiring.classifiers import Caller, built_in, encoder_of, open_classifier
+from triage_cli.wiring.classifiers import Caller, Classifiers, encoder_of
 from triage_cli.wiring.learned_models import has_learned
-from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
+from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service import EvaluationRun, TrainingRun
@@ -30,23 +30,20 @@ def training_run(
 
     def look(context: RunContext) -> Looked:
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
-        named_config, caller = with_first_names(config, store), Caller(actor, context.run.run_id, {}, warn=warn)
+        classifiers = Classifiers.of(config, store, Caller(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
         labels = frozenset(category.name for category in config.categories)
-        embedded_classifiers = (
-            open_classifier(named_config, store, ClassifyPlan(spec.name), caller, tell) for spec in embedded_specs
-        )
-        recorders = (DecisionRecorder(context, classifier, labels) for classifier in embedded_classifiers)
+        opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
+        recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()
 
-    named_config = with_first_names(config, store)
+    classifiers = Classifiers.of(config, store, Caller("", "", {}), tell)
+    categories = classifiers.config.categories
     specs_with_encoder = (spec for spec in config.classifiers.values() if spec.encoder is not None)
-    encoder = next(
-        map(encoder_of, specs_with_encoder), None
-    )  # there is one learned model, so one encoder stands beside it
-    trainer = Trainer(named_config.categories, lambda: built_in(named_config, store, tell, encoder).to_bytes(), encoder)
+    encoder = next(map(encoder_of, specs_with_encoder), None)  # one learned model: one encoder stands beside it
+    trainer = Trainer(categories, lambda: classifiers.built_in(encoder).to_bytes(), encoder)
     return TrainingRun(
-        store, open_model_registry(store), trainer, named_config.categories, look,
+        store, open_model_registry(store), trainer, categories, look,
         actor=actor, command_line=command_line, began=began,
     )  # fmt: skip
 
@@ -58,7 +55,7 @@ def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable
     store = open_store(config)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
-        return open_classifier(with_first_names(config, store), store, plan, Caller(actor, run_id, {}), tell)
+        return Classifiers.of(config, store, Caller(actor, run_id, {}), tell).open(plan)
 
     def learned(texts: Sequence[str]) -> list[bool]:
         return has_learned(config, store, texts, tell)

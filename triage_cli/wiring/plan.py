@@ -17,11 +17,11 @@ from triage_cli.service import (
     recorded_run,
     unasked_budget,
 )
-from triage_cli.wiring.classifiers import Caller, open_classifier, paid_steps
+from triage_cli.wiring.classifiers import Caller, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map
 from triage_cli.wiring.learned_models import has_learned
-from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
+from triage_cli.wiring.stores import open_model_registry, open_store
 
 # Presets, and parts of a name, of destinations that page somebody.
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
@@ -92,7 +92,7 @@ def _configuration_side(
 ) -> ConfigurationSide:
     """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
     postponing = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
-    classifier = open_classifier(with_first_names(config, store), store, postponing, caller, tell)
+    classifier = Classifiers.of(config, store, caller, tell).open(postponing)
     return ConfigurationSide(
         classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
     )
