@@ -237,7 +237,7 @@ class _Lookahead(Iterator[Sequence[Ticket]]):
 
 
 def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answered]:
-    return Outcome(0, Action.FAILED, None, AnswerError(f"unavailable: {step.name} was not available"), ticket)
+    return Outcome.failed(ticket, AnswerError(f"unavailable: {step.name} was not available"))
 
 
 def _unfinished(answer: Answer) -> Outcome[Answered]:

@@ -73,7 +73,7 @@ class CommandDestination:
         if isinstance(command_result, Outcome):
             return command_result
         error = DeliveryError(f"cannot run it: {type(command_result).__name__}")
-        return Outcome(0, Action.FAILED, None, error, outgoing)
+        return Outcome.failed(outgoing, error)
 
     def _run_for(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         run_began = time.perf_counter()
@@ -85,7 +85,7 @@ class CommandDestination:
             error = DeliveryError(message, hint="raise its timeout", doubtful=True)
         except OSError as start_failure:
             if lack := resource_exhaustion.lack_of(start_failure):
-                return Outcome(0, Action.FAILED, None, lack, outgoing)
+                return Outcome.failed(outgoing, lack)
             error = DeliveryError(
                 f"cannot run {self._run[0]}: {start_failure.strerror}", hint="check its path and its rights"
             )
@@ -97,7 +97,7 @@ class CommandDestination:
             exit_reason = f"{exit_reason}: {message}" if message else exit_reason
             was_killed = exit_code < 0  # maybe after its work
             error = DeliveryError(exit_reason, final=is_final, status=exit_code, doubtful=was_killed)
-        return Outcome(0, Action.FAILED, Receipt(exit_code, time.perf_counter() - run_began), error, outgoing)
+        return Outcome.failed(outgoing, error, Receipt(exit_code, time.perf_counter() - run_began))
 
 
 def run_command(command: Sequence[str], stdin_bytes: bytes, timeout: float, env: Mapping[str, str]) -> tuple[int, str]:

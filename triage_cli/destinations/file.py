@@ -50,10 +50,10 @@ class FileDestination:
                 failure = resource_exhaustion.lack_of(error) or DeliveryError(
                     f"cannot append to {self._path}: {error.strerror}", hint="check the folder and the disk"
                 )
-                yield [Outcome(n, Action.FAILED, None, failure, outgoing) for n, outgoing in enumerate(chunk)]
+                yield [Outcome.failed(outgoing, failure) for outgoing in chunk]
             else:
                 receipt = Receipt(None, time.perf_counter() - append_began)
-                yield [Outcome(n, Action.DELIVERED, receipt, None, outgoing) for n, outgoing in enumerate(chunk)]
+                yield [Outcome(None, Action.DELIVERED, receipt, None, outgoing) for outgoing in chunk]
 
     def _append(self, queue_lines: bytes) -> None:
         self._path.parent.mkdir(FOLDER, parents=True, exist_ok=True)

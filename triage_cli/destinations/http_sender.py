@@ -66,7 +66,7 @@ class HttpSender:
                 async with _all_attempts():
                     receipt = await attempt(send, outgoing)
             except NOT_ATTEMPTED as problem:
-                return Outcome(0, Action.FAILED, None, problem, outgoing)
+                return Outcome.failed(outgoing, problem)
             except DeliveryError as error:
                 return self._failed(outgoing, error, time.perf_counter() - attempt_began)
             seconds = time.perf_counter() - attempt_began
@@ -85,7 +85,7 @@ class HttpSender:
     def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
         if not isinstance(error, DeliveryError):
             error = DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
-        return Outcome(0, Action.FAILED, Receipt(error.status, seconds), error, outgoing)
+        return Outcome.failed(outgoing, error, Receipt(error.status, seconds))
 
 
 def shown(request: HttpRequest) -> str:

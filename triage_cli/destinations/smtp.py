@@ -140,20 +140,20 @@ class MailDestination:
         except TemplateFailure as failure:
             error = not_renderable(self.name, failure)
         except PrivateAddressError as private_server:
-            return Outcome(0, Action.FAILED, None, private_server, outgoing)
+            return Outcome.failed(outgoing, private_server)
         except DeliveryError as failure:
             error = failure
         except MailRefusal as refusal:
             error = self._refusal(refusal.smtp_code, refusal.smtp_error)
         except OSError as smtp_failure:
             if lack := resource_exhaustion.lack_of(smtp_failure, is_probe=True):
-                return Outcome(0, Action.FAILED, None, lack, outgoing)
+                return Outcome.failed(outgoing, lack)
             error = self._unreached_server(smtp_failure, connection)
         else:
             return Outcome(0, Action.DELIVERED, Receipt(COMPLETED, time.perf_counter() - mail_began), None, outgoing)
         finally:
             connection.close()
-        return Outcome(0, Action.FAILED, Receipt(error.status, time.perf_counter() - mail_began), error, outgoing)
+        return Outcome.failed(outgoing, error, Receipt(error.status, time.perf_counter() - mail_began))
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, mail_bytes = self._mail, message.as_bytes()
@@ -213,4 +213,4 @@ class MailDestination:
         if isinstance(mail_result, Outcome):
             return mail_result
         error = DeliveryError(f"{self.name}: {type(mail_result).__name__}", doubtful=True)
-        return Outcome(0, Action.FAILED, None, error, outgoing)
+        return Outcome.failed(outgoing, error)

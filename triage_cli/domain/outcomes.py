@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Self, TypeVar
 
 from triage_cli.domain.deliveries import OutgoingDelivery
 from triage_cli.domain.errors import TriageError
@@ -81,6 +81,11 @@ class Outcome(NamedTuple, Generic[T_co]):
     error: TriageError | None = None
     item: object = None
     outdated: tuple[str, ...] | None = None
+
+    @classmethod
+    def failed(cls, item: object, error: TriageError, value: T_co | None = None) -> Self:
+        """Return the outcome, without a row, of an item for which there was no answer or delivery."""
+        return cls(None, Action.FAILED, value, error, item)
 
     @property
     def place(self) -> int:

@@ -32,7 +32,7 @@ from triage_cli.ports import Classifier
 from triage_cli.runtime import StopControl, lack_of
 from triage_cli.service import category_renames
 from triage_cli.service.decisions.category_check import Unchecked
-from triage_cli.service.decisions.recorder import DecisionRecorder
+from triage_cli.service.decisions.recorder import DecisionRecorder, unasked
 from triage_cli.service.decisions.verdicts import Verdicts
 from triage_cli.service.delivery.run import DeliveryRun
 from triage_cli.service.intake.drafts import Intake, Posted
@@ -102,7 +102,7 @@ class Call:
         if self.has_ended:
             return
         if isinstance(error, TriageError) and self.stored.value and self.classified is None:
-            self.classified = Outcome(None, Action.FAILED, None, error, self.ticket)
+            self.classified = Outcome.failed(self.ticket, error)
             self.end()
         elif isinstance(error, TriageError) and self.stored.value:
             self.end(Outcome(None, Action.ROUTING, None, error, self.ticket))
@@ -219,7 +219,7 @@ class SharedRun:
             self._sign(call, ticket)
             if ticket.ticket_id in claimed:
                 if call.classifier:
-                    call.classified = Outcome(None, Action.HELD, Decided(ticket, None, False), None, ticket)
+                    call.classified = unasked(ticket, Action.HELD)
                 self._end(call)
         for call in calls_by_ticket.values():
             call.end()
@@ -239,8 +239,7 @@ class SharedRun:
             settled = recorder.settled(earlier) if earlier else {}
             for ticket in earlier:
                 if action := settled.get(ticket.ticket_id):
-                    unasked = Outcome(None, action, Decided(ticket, None, False), None, ticket)
-                    self._end_classified(asking.pop(ticket.ticket_id), unasked)
+                    self._end_classified(asking.pop(ticket.ticket_id), unasked(ticket, action))
             tickets = [call.ticket for call in asking.values() if call.ticket]
             for outcome in chain.from_iterable(recorder.decide([tickets]) if tickets else ()):
                 self._counts[outcome.action] += 1

@@ -30,7 +30,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Batcher
 from triage_cli.service.answers import EarlierSteps
-from triage_cli.service.decisions.recorder import DecisionRecorder, texts_of
+from triage_cli.service.decisions.recorder import DecisionRecorder, texts_of, unasked
 from triage_cli.service.runs import RunContext
 
 IN_MEMORY = 1 << 24  # bytes of requests or answers that are kept in memory; more go to an unnamed file
@@ -156,7 +156,7 @@ class BatchSubmitter:
 
     def add(self, postponed: Sequence[EarlierSteps]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
-        yield [_already_waiting(each.ticket) for each in postponed if each.ticket.status == "waiting"]
+        yield [unasked(each.ticket, Action.WAITING) for each in postponed if each.ticket.status == "waiting"]
         postponed = [each for each in postponed if each.ticket.status != "waiting"]
         answer_key_of = {
             ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed
@@ -169,7 +169,7 @@ class BatchSubmitter:
             if answer_key in requests_by_key:
                 batch_id, number, waiting_ids = requests_by_key[answer_key]
                 if ticket.ticket_id in waiting_ids:
-                    yield [_already_waiting(ticket)]
+                    yield [unasked(ticket, Action.WAITING)]
                     continue
                 batch_item = BatchItem(batch_id, ticket.ticket_id, number, answer_key, was, 0.0)
             else:
@@ -256,7 +256,7 @@ class BatchSubmitter:
             if change.ticket is None or not isinstance(batch_item, BatchItem):
                 raise TypeError(change)
             if not accepted:
-                held.append(Outcome(None, Action.HELD, Decided(change.ticket, None, asked=False), None, change.ticket))
+                held.append(unasked(change.ticket, Action.HELD))
                 continue
             self._sent.append(batch_item.ticket_id)
             is_of_this_batch = self._batch is not None and batch_item.batch_id == self._batch.batch_id
@@ -313,7 +313,3 @@ class BatchSubmitter:
         event = batch_context.run.event(EventAction.BATCH_SUBMITTED, None, {**sent_data, "provider_batch": provider_id})
         batch_context.advance(submitted_batch, "sending", event)
         return None
-
-
-def _already_waiting(ticket: Ticket) -> Outcome[Decided]:
-    return Outcome(None, Action.WAITING, Decided(ticket, None, asked=False), None, ticket)

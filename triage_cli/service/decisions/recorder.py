@@ -271,6 +271,11 @@ class DecisionRecorder:
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
+def unasked(ticket: Ticket, action: Action) -> Outcome[Decided]:
+    """Return the outcome, without a row, of a ticket about which no classifier was asked now."""
+    return Outcome(None, action, Decided(ticket, None, asked=False), None, ticket)
+
+
 def answered_by(change: Change) -> Classification | None:
     """Return the last classifier's answer that a change adds."""
     for added in reversed(change.adds):
@@ -331,7 +336,7 @@ class ClassifyRun:
         """Claim and classify the selected tickets, and yield their outcomes; `decide` asks, rows count from `row`."""
         for outcomes in decide(self._claimed_to_classify(selection, row)):
             finished = self._unasked_outcomes + [
-                Outcome(self._rows_by_ticket.pop(o.ticket.ticket_id), *o[1:]) for o in outcomes
+                o._replace(row=self._rows_by_ticket.pop(o.ticket.ticket_id)) for o in outcomes
             ]
             self._unasked_outcomes.clear()
             self._recorder.add(finished)
@@ -349,7 +354,7 @@ class ClassifyRun:
             for ticket in chunk:
                 action = Action.HELD if ticket.ticket_id in lost_ids else settled.get(ticket.ticket_id)
                 if action:
-                    self._unasked_outcomes.append(Outcome(row, action, Decided(ticket, None, False), None, ticket))
+                    self._unasked_outcomes.append(unasked(ticket, action)._replace(row=row))
                 else:
                     self._rows_by_ticket[ticket.ticket_id] = row
                     to_classify.append(ticket)

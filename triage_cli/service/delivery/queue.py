@@ -6,16 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import (
-    BYTES,
-    NOT_ATTEMPTED,
-    Action,
-    DeliveryError,
-    Outcome,
-    OutgoingDelivery,
-    Receipt,
-    TriageError,
-)
+from triage_cli.domain import BYTES, NOT_ATTEMPTED, DeliveryError, Outcome, OutgoingDelivery, Receipt, TriageError
 from triage_cli.ports import Destination
 from triage_cli.runtime import Circuit
 
@@ -328,9 +319,7 @@ class _DestinationQueue:
         try:
             self._prepare()
         except DeliveryError as error:
-            yield QueueResults(
-                None, [Outcome[Receipt](None, Action.FAILED, None, error, p) for p in self._empty_queue()]
-            )
+            yield QueueResults(None, [Outcome[Receipt].failed(p, error) for p in self._empty_queue()])
             return
         except TriageError as error:
             self._destination_error = error

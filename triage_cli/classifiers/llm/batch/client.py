@@ -258,5 +258,5 @@ class BatchedClassifier(WrappedClassifier):
 
     def _postponed(self, ticket: Ticket) -> Outcome[Answered]:
         if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
-            return Outcome(0, Action.FAILED, Answer(ticket, (), sure=False), AnswerError(ticket.error or ""), ticket)
+            return Outcome.failed(ticket, AnswerError(ticket.error or ""), Answer(ticket, (), sure=False))
         return Outcome(0, Action.WAITING, Postponed((), batch_of=self.name), None, ticket)
