@@ -23,19 +23,20 @@ from rich.console import Console
 from rich.terminal_theme import DEFAULT_TERMINAL_THEME, SVG_EXPORT_THEME, TerminalTheme
 from rich.text import Text
 
-from triage_cli.cli import CommandContext, GlobalOptions, ReviewApp, ReviewSession, View
+from triage_cli.cli import CommandContext, GlobalOptions, ReviewApp, ReviewSession, View, typed_commands
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = (80, 120)
 THEMES: dict[str, TerminalTheme] = {"dark": SVG_EXPORT_THEME, "light": DEFAULT_TERMINAL_THEME}
-RUN = ("run", "samples/tickets.csv", "--db", "demo.db")
+DATABASE = ("--db", "demo.db")
+RUN = ("run", "samples/tickets.csv", *DATABASE)
 PICTURES: dict[str, tuple[str, ...]] = {
-    "start": (),
-    "list": ("list", "--limit", "12"),
-    "why": ("why", "T-023"),
-    "logs": ("logs", "T-023"),
-    "stats": ("stats",),
-    "eval": ("eval", "samples/tickets.csv"),
+    "start": DATABASE,
+    "list": ("list", "--limit", "12", *DATABASE),
+    "why": ("why", "T-023", *DATABASE),
+    "logs": ("logs", "T-023", *DATABASE),
+    "stats": ("stats", *DATABASE),
+    "eval": ("eval", "samples/tickets.csv", *DATABASE),
 }
 NAMES = ("first-run", *PICTURES, "review")
 # What a live line leaves behind that was drawn and taken away.
@@ -58,12 +59,14 @@ def screen(folder: Path, width: int, *arguments: str) -> str:
     """Return what a command shows on a terminal of so many columns, colours included."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    programs = Path(sys.executable).parent  # where the shell of the picture finds `triage`
     env = {
-        "PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm-256color", "TZ": "UTC",
-        "USER": "ada", "LOGNAME": "ada", "TRIAGE_DB": "demo.db",
+        "PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(folder), "TERM": "xterm-256color", "TZ": "UTC",
+        "USER": "ada", "LOGNAME": "ada",
     }  # fmt: skip
-    command = [sys.executable, "-m", "triage_cli", *arguments]
-    with subprocess.Popen(command, cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs):
+    with subprocess.Popen(
+        [programs / "triage", *arguments], cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+    ):
         os.close(theirs)
         shown = b"".join(iter(lambda: _read(ours), b""))
     os.close(ours)
@@ -95,8 +98,10 @@ def svg(name: str, command: str, shown: str, width: int, theme: TerminalTheme) -
 
 def review(folder: Path, width: int, theme: str) -> str:
     """Return a picture of `triage review`."""
-    before = Path.cwd()
+    before, called = Path.cwd(), sys.argv
     os.chdir(folder)
+    sys.argv = ["triage", "review", *DATABASE]
+    typed_commands.remember(sys.argv[1:])
     try:
         session = CommandContext(GlobalOptions(db=str(folder / "demo.db")), "refused")
         names = [category.name for category in session.local.categories()]
@@ -113,6 +118,7 @@ def review(folder: Path, width: int, theme: str) -> str:
         session.exit_stack.close()
     finally:
         os.chdir(before)
+        sys.argv = called
     return re.sub(r"terminal-\d+", "triage-review", cleaned(drawn, folder))
 
 
@@ -125,8 +131,8 @@ def drawn(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         shutil.rmtree(folder / "queues")
         (folder / "demo.db").unlink()
         first |= {width: screen(folder, width, *RUN) for width in WIDTHS[1:]}
-        screen(folder, 80, "verdict", "T-023", "Technical", "--note", "an outage, by the time of day")
-        screen(folder, 80, "route")
+        screen(folder, 80, "verdict", "T-023", "Technical", "--note", "an outage, by the time of day", *DATABASE)
+        screen(folder, 80, "route", *DATABASE)
         for width in WIDTHS:
             shown = {name: screen(folder, width, *PICTURES[name]) for name in names if name in PICTURES}
             for look, theme in THEMES.items():
