@@ -1,8 +1,9 @@
-"""The protocol of a dialect: what SQLite and PostgreSQL do each in its own way, for all parts of a store."""
+"""The base class of a dialect: what SQLite and PostgreSQL do each in its own way, for all parts of a store."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
 
 from triage_cli.domain import Change, Head, Lease, Selection, Ticket
 
@@ -12,39 +13,19 @@ T = TypeVar("T")
 CountedGroup = tuple[str, str, str, str]
 
 
-class Dialect(Protocol):
-    """Statements and steps of one dialect; `db` is a connection inside a transaction.
+class Dialect(ABC):
+    """Statements and steps of one dialect, which inherits those that do nothing there; `db` is in a transaction.
 
     Statements that measure leases take the value `now`, the time of this machine; PostgreSQL uses its own clock.
     """
 
-    @property
-    def clock(self) -> str:
-        """Return the SQL of the clock that leases are measured by."""
-
-    @property
-    def tickets_by_ending(self) -> str:
-        """Return the query for the tickets whose id has the ending `:ending`, newest first."""
-
-    @property
-    def due_deliveries(self) -> str:
-        """Return the statement that takes due deliveries that no live run holds."""
-
-    @property
-    def due_deliveries_of(self) -> str:
-        """Return the same for the deliveries of the tickets `:ids`."""
-
-    @property
-    def free_batch(self) -> str:
-        """Return the condition that no live run holds a batch."""
-
-    @property
-    def chain_end(self) -> str:
-        """Return the query for the end of the audit log's chain, which locks it until the end of the transaction."""
-
-    @property
-    def before_rename(self) -> Sequence[str]:
-        """Return the statements that a rename begins with."""
+    clock: str  # that leases are measured by
+    tickets_by_ending: str  # finds the tickets whose id has the ending `:ending`, newest first
+    due_deliveries: str  # takes due deliveries that no live run holds
+    due_deliveries_of: str  # the same for the deliveries of the tickets `:ids`
+    free_batch: str  # the condition that no live run holds a batch
+    chain_end: str  # reads the end of the audit log's chain, and keeps it locked
+    before_rename: Sequence[str] = ()  # statements that a rename begins with
 
     def check_room(self) -> None:
         """Raise `StoreUnavailableError` if what is paid for or sent now might find no room."""
@@ -53,7 +34,7 @@ class Dialect(Protocol):
         """Remove remains of erased text from the storage, as far as possible."""
 
     def trace(self, db: Any, query: str, values: Sequence[Any]) -> None:
-        """Remember a query that finds a row only if the open transaction was committed."""
+        """Keep a query that finds a row only if the transaction was committed, should its connection be lost."""
 
     # -- runs
 
@@ -61,11 +42,12 @@ class Dialect(Protocol):
         """Prepare for the work of a run that has begun."""
 
     def run_ended(self) -> None:
-        """Finish the work of a run that has ended."""
+        """Clean up after a run that has ended."""
 
     def lock_budget(self, db: Any) -> None:
         """Let no other run set sums aside until the end of the transaction."""
 
+    @abstractmethod
     def claim(self, db: Any, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim tickets that no live run holds, as `Runs.claim` does."""
 
@@ -73,27 +55,34 @@ class Dialect(Protocol):
 
     def storable(self, text: str) -> str:
         """Return a text as it is stored."""
+        return text
 
     def with_storable(self, changes: Sequence[Change], save: Callable[[Sequence[Change]], T]) -> T:
         """Call `save` with changes; again with such as can be stored, if a text of them cannot."""
+        return save(changes)
 
+    @abstractmethod
     def check_changed(self, db: Any, changes: Sequence[Change]) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
         """Return as what the tickets that have their expected revision count, and the ids of those that have not.
 
         PostgreSQL writes the former at the same time.
         """
 
+    @abstractmethod
     def insert_tickets(self, db: Any, tickets: Sequence[Ticket]) -> bool:
         """Insert tickets whose identity is free; return whether all were."""
 
-    def pipelined(self, db: Any, changes: Sequence[Change], /) -> AbstractContextManager[object]:
-        """Return a block in which no statement waits for the one before, if that is faster for these changes."""
+    def pipelined(self, _db: Any, _changes: Sequence[Change]) -> AbstractContextManager[object]:
+        """Return a block in which no statement waits for the one before, where that is faster for these changes."""
+        return nullcontext()
 
+    @abstractmethod
     def add_records(self, db: Any, record_type: type[Any], rows: Sequence[Any]) -> None:
         """Write answers, deliveries, attempts or items of batches."""
 
+    @abstractmethod
     def add_events(self, db: Any, rows: Sequence[tuple[Any, ...]], head: Head, key_mark: str | None) -> None:
         """Append rows to the audit log; set its head and the mark of its key."""
 
     def finish_tickets(self, db: Any, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
-        """Write of tickets what must come after their answers and events: on PostgreSQL, nothing."""
+        """Write of tickets what must come after their answers and events."""

@@ -12,7 +12,7 @@ import psycopg
 from triage_cli.domain import BYTES, Change, Event, Head, Lease, Selection, Ticket, compact, storable_text
 from triage_cli.runtime import Network
 from triage_cli.stores import where_clauses
-from triage_cli.stores.dialect import CountedGroup
+from triage_cli.stores.dialect import CountedGroup, Dialect
 from triage_cli.stores.event_tables import SET_HEAD
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
@@ -23,33 +23,24 @@ from triage_cli.stores.ticket_tables import DECISION_COLUMNS, GIVEN_COLUMNS, NEW
 T = TypeVar("T")
 
 
-class PostgresDialect:
-    """Implements `stores.dialect.Dialect`. Transactions lock the rows that they write, and the log's chain last."""
+class PostgresDialect(Dialect):
+    """The dialect of PostgreSQL, where transactions lock the rows that they write, and the log's chain last.
+
+    Nothing is scrubbed: the server's vacuum removes old row versions, and its log and backups expire. How much room a
+    server has is not known here.
+    """
 
     clock = pg_queries.CLOCK
     tickets_by_ending = pg_queries.TICKETS_BY_ENDING
     due_deliveries, due_deliveries_of = pg_queries.DUE_DELIVERIES, pg_queries.DUE_DELIVERIES_OF
     free_batch = pg_queries.FREE_BATCH
     chain_end = pg_queries.LOCKED_CHAIN  # taken last, so that its holder waits for no other lock
-    before_rename = ()
-
-    def check_room(self) -> None:
-        """Do nothing: how much room a server has is not known here."""
-
-    def scrub(self) -> None:
-        """Do nothing: the server's vacuum removes old row versions, and its log and backups expire."""
 
     def trace(self, db: DialectConnection, query: str, values: Sequence[Any]) -> None:
         """Remember what tells whether the transaction was committed, should its connection be lost."""
         db.trace = query, values
 
     # -- runs
-
-    def run_began(self) -> None:
-        """Do nothing."""
-
-    def run_ended(self) -> None:
-        """Do nothing."""
 
     def lock_budget(self, db: DialectConnection) -> None:
         """Take the lock of the daily budget."""
@@ -171,9 +162,6 @@ class PostgresDialect:
         db.copy("events", pg_queries.EVENT_COLUMNS, rows)
         db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
         db.execute(SET_HEAD, (head.events, head.head, key_mark))
-
-    def finish_tickets(self, db: DialectConnection, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
-        """Do nothing: all is written."""
 
 
 class PostgresStore(SqlStore):

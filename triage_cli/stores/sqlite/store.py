@@ -2,10 +2,10 @@
 
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from triage_cli.domain import (
     Change,
@@ -22,7 +22,7 @@ from triage_cli.runtime import is_full
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.category_tables import CATEGORY_INDEX
-from triage_cli.stores.dialect import CountedGroup
+from triage_cli.stores.dialect import CountedGroup, Dialect
 from triage_cli.stores.event_tables import SET_HEAD
 from triage_cli.stores.run_tables import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
@@ -32,14 +32,13 @@ from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head
 
-T = TypeVar("T")
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
 DISK_ROOM = 32 << 20
 
 
-class SqliteDialect:
-    """Implements `stores.dialect.Dialect`. A transaction holds the write lock from its start."""
+class SqliteDialect(Dialect):
+    """The dialect of SQLite, where a transaction holds the write lock from its start."""
 
     clock = queries.CLOCK
     tickets_by_ending = queries.TICKETS_BY_ENDING
@@ -78,9 +77,6 @@ class SqliteDialect:
                 hint="run the same command again when that has ended",
             )
 
-    def trace(self, db: sqlite3.Connection, query: str, values: Sequence[Any]) -> None:
-        """Do nothing: a commit says whether it succeeded."""
-
     # -- runs
 
     def run_began(self) -> None:
@@ -94,9 +90,6 @@ class SqliteDialect:
         db = self._database.connection()
         db.execute(f"pragma cache_size = -{USUAL_CACHE}")
         keep_head(db, self._path)
-
-    def lock_budget(self, db: sqlite3.Connection) -> None:
-        """Do nothing: the write lock is held."""
 
     def claim(self, db: sqlite3.Connection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim tickets that no live run holds."""
@@ -115,14 +108,6 @@ class SqliteDialect:
 
     # -- the one write
 
-    def storable(self, text: str) -> str:
-        """Return the text: every one can be stored."""
-        return text
-
-    def with_storable(self, changes: Sequence[Change], save: Callable[[Sequence[Change]], T]) -> T:
-        """Call `save` with changes."""
-        return save(changes)
-
     def check_changed(
         self, db: sqlite3.Connection, changes: Sequence[Change]
     ) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
@@ -139,10 +124,6 @@ class SqliteDialect:
     def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> bool:
         """Insert tickets whose identity is free; return whether all were."""
         return queries.insert_tickets(db, tickets) == len(tickets)
-
-    def pipelined(self, _db: sqlite3.Connection, _changes: Sequence[Change]) -> AbstractContextManager[object]:
-        """Return an empty block: a file answers at once."""
-        return nullcontext()
 
     def add_records(self, db: sqlite3.Connection, record_type: type[Any], rows: Sequence[Any]) -> None:
         """Write answers, deliveries, attempts or items of batches."""
