@@ -60,44 +60,25 @@ class Counts:
 
         The lock on the chain is held.
         """
-        ticket_counts: Counter[CountedGroup] = Counter()
-        new_groups = Counter([_group_of_ticket(change.ticket) for change in changes if change.ticket])
-        for (status, category, classifier, stored_at), group_count in new_groups.items():
-            ticket_counts[status, category or "", classifier or "", stored_at[:DAY_LENGTH]] += group_count
-        ticket_counts.subtract(tickets_before)
-        added_rows = [added_row for change in changes for added_row in change.adds]
-        written_deliveries = [added_row for added_row in added_rows if type(added_row) is Delivery]
-        earlier_states = {
-            added_row.delivery_id: deliveries_before.get(added_row.delivery_id) for added_row in written_deliveries
-        }
-        delivery_counts = Counter(
-            (added_row.destination, _state_after(earlier_states[added_row.delivery_id], added_row.state))
-            for added_row in written_deliveries
-        )
-        delivery_counts.subtract(
-            (added_row.destination, state)
-            for added_row in written_deliveries
-            if (state := earlier_states[added_row.delivery_id])
-        )
-        answer_counts: dict[str, tuple[int, int, float]] = {}
-        for added_row in added_rows:
-            if (
-                type(added_row) is Classification
-                and added_row.reused is None
-                and added_row.classifier != "verdict"
-                and not is_agents(added_row)
-            ):
-                answer_count, failures, usd = answer_counts.get(added_row.classifier, (0, 0, 0.0))
-                answer_counts[added_row.classifier] = (
-                    answer_count + 1,
-                    failures + (added_row.error is not None),
-                    usd + added_row.cost,
-                )
-        _add_counts(db, ADD_TICKET_COUNTS, ticket_counts)
-        _add_counts(db, ADD_DELIVERY_COUNTS, delivery_counts)
-        write_all(
-            db, ADD_ANSWER_COUNTS, [(classifier, *numbers) for classifier, numbers in sorted(answer_counts.items())]
-        )
+        tickets: Counter[CountedGroup] = Counter()
+        groups = Counter([_group_of_ticket(change.ticket) for change in changes if change.ticket])
+        for (status, category, classifier, stored_at), number in groups.items():
+            tickets[status, category or "", classifier or "", stored_at[:DAY_LENGTH]] += number
+        tickets.subtract(tickets_before)
+        deliveries: Counter[tuple[str, str]] = Counter()
+        answers: dict[str, tuple[int, int, float]] = {}
+        for row in (row for change in changes for row in change.adds):
+            if type(row) is Delivery:
+                before = deliveries_before.get(row.delivery_id)
+                deliveries[row.destination, _state_after(before, row.state)] += 1
+                if before:
+                    deliveries[row.destination, before] -= 1
+            elif type(row) is Classification and _is_classifiers(row):
+                number, failures, usd = answers.get(row.classifier, (0, 0, 0.0))
+                answers[row.classifier] = (number + 1, failures + (row.error is not None), usd + row.cost)
+        _add_counts(db, ADD_TICKET_COUNTS, tickets)
+        _add_counts(db, ADD_DELIVERY_COUNTS, deliveries)
+        write_all(db, ADD_ANSWER_COUNTS, [(classifier, *numbers) for classifier, numbers in sorted(answers.items())])
 
     @staticmethod
     def count_anew(db: Db) -> None:
@@ -108,11 +89,9 @@ class Counts:
 
     def tickets(self, key: str) -> dict[str, int]:
         """Return the numbers of tickets by status, category, classifier or day; the highest first."""
-        count_rows = self._database.read(
-            f"select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1 "
-            "having sum(number) > 0 order by 2 desc, 1"
-        )
-        return dict(count_rows)
+        query = f"""select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1
+            having sum(number) > 0 order by 2 desc, 1"""
+        return dict(self._database.read(query))
 
     def gauges(self) -> Gauges:
         """Return the counts that `/metrics` shows."""
@@ -137,6 +116,11 @@ class Counts:
         """Return the numbers of deliveries by destination and state."""
         counts_query = "select destination, state, number from delivery_counts where number > 0 order by 1, 2"
         return [(row[0], row[1], row[2]) for row in self._database.read(counts_query)]
+
+
+def _is_classifiers(answer: Classification) -> bool:
+    """Return whether an answer is a classifier's own: neither a person's or an agent's, nor one that is used again."""
+    return answer.reused is None and answer.classifier != "verdict" and not is_agents(answer)
 
 
 def _add_counts(db: Db, statement: str, counts: Mapping[Any, int]) -> None:

@@ -65,14 +65,14 @@ class Deliveries:
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
         """Claim due deliveries that no live run holds, the oldest first."""
-        delivery_values: dict[str, Any] = {"destination": destination, "run": lease.run_id, "limit": limit}
+        values: dict[str, Any] = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
-            delivery_values["ids"] = compact(list(ids))
+            values["ids"] = compact(list(ids))
         query = self._dialect.due_deliveries if ids is None else self._dialect.due_deliveries_of
 
         def take(db: Db) -> tuple[list[Delivery], list[Ticket]]:
             self._runs.checked(db, lease)
-            rows = db.execute(query, delivery_values | {"now": time.time()}).fetchall()
+            rows = db.execute(query, values | {"now": time.time()}).fetchall()
             taken = sorted((Delivery(*row) for row in rows), key=lambda d: (d.due_at, d.delivery_id))
             return taken, Tickets.by_ids(db, [d.ticket_id for d in taken])
 
@@ -99,33 +99,27 @@ class Deliveries:
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
         """Return the destinations with pending deliveries, of all tickets or of these."""
-        delivery_query, delivery_values = (
-            (PENDING_DESTINATIONS, {}) if ids is None else (PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})
-        )
-        return [row[0] for row in self._database.read(delivery_query, delivery_values)]
+        if ids is None:
+            return [row[0] for row in self._database.read(PENDING_DESTINATIONS)]
+        return [row[0] for row in self._database.read(PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
         """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
 
         `but` names destinations to leave out.
         """
-        delivery_query, delivery_values = NEXT_DUE, {"but": compact(list(but))}
+        query, values = NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
-            delivery_query, delivery_values = NEXT_DUE_OF, delivery_values | {"ids": compact(list(ids))}
-        next_due_at: float | None = self._database.read(delivery_query, delivery_values)[0][0]
-        return next_due_at
+            query, values = NEXT_DUE_OF, values | {"ids": compact(list(ids))}
+        due_at: float | None = self._database.read(query, values)[0][0]
+        return due_at
 
     def let_go(
         self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
     ) -> None:
         """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
-        delivery_values = {
-            "run": lease.run_id,
-            "ids": compact(list(delivery_ids)),
-            "why": why,
-            "attempted": int(attempted),
-        }
-        write_one(self._database, LET_DELIVERIES_GO, delivery_values)
+        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
+        write_one(self._database, LET_DELIVERIES_GO, values)
 
     def switched_off(self) -> frozenset[str]:
         """Return the destinations that are switched off, because they answered that they are gone for good."""

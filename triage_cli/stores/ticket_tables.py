@@ -53,60 +53,54 @@ class Tickets:
         if selection.sort:
             yield from self._find_sorted(selection)
             return
-        tickets_left = selection.limit
+        left = selection.limit
         urgent_first = selection.order == "urgent"
         order = "urgency, ticket_id" if urgent_first else "ticket_id desc"
-        while tickets_left is None or tickets_left > 0:
-            ticket_conditions, ticket_values = (
-                where_clauses.where_claimable(selection) if urgent_first else where_clauses.where(selection)
-            )
+        where = where_clauses.where_claimable if urgent_first else where_clauses.where
+        while left is None or left > 0:
+            conditions, values = where(selection)
             if selection.after and not urgent_first:
-                ticket_conditions.append("ticket_id < :after_id")
-                ticket_values |= {"after_id": storable_text(selection.after)}
-            page_size = TICKETS_PER_PAGE if tickets_left is None else min(tickets_left, TICKETS_PER_PAGE)
-            condition = " and ".join(ticket_conditions) or "true"
-            tickets, more = self._database.page(condition, order, page_size, ticket_values)
+                conditions.append("ticket_id < :after_id")
+                values |= {"after_id": storable_text(selection.after)}
+            size = TICKETS_PER_PAGE if left is None else min(left, TICKETS_PER_PAGE)
+            tickets, more = self._database.page(" and ".join(conditions) or "true", order, size, values)
             yield from tickets
             if not more:
                 return
-            tickets_left = None if tickets_left is None else tickets_left - len(tickets)
-            last_ticket = tickets[-1]
-            urgency = last_ticket.urgency if urgent_first else ""
-            selection = selection._replace(after=f"{urgency}{last_ticket.ticket_id}")
+            left = None if left is None else left - len(tickets)
+            last = tickets[-1]
+            selection = selection._replace(after=f"{last.urgency if urgent_first else ''}{last.ticket_id}")
 
     def _find_sorted(self, selection: Selection) -> Iterator[Ticket]:
-        tickets_left = selection.limit
-        while tickets_left is None or tickets_left > 0:
-            page_size = where_clauses.SORTED_IDS_PER_PAGE
-            page_size = page_size if tickets_left is None else min(tickets_left, page_size)
-            ids_query, ticket_values = where_clauses.sorted_ids(selection)
-            sorted_ids = [row[0] for row in self._database.read(ids_query, ticket_values | {"page": page_size})]
-            yield from self._tickets_in_order_of(sorted_ids, Selection())
-            if len(sorted_ids) < page_size:
+        left = selection.limit
+        while left is None or left > 0:
+            size = where_clauses.SORTED_IDS_PER_PAGE if left is None else min(left, where_clauses.SORTED_IDS_PER_PAGE)
+            query, values = where_clauses.sorted_ids(selection)
+            ids = [row[0] for row in self._database.read(query, values | {"page": size})]
+            yield from self._tickets_in_order_of(ids, Selection())
+            if len(ids) < size:
                 return
-            tickets_left = None if tickets_left is None else tickets_left - page_size
-            selection = selection._replace(after=sorted_ids[-1])
+            left = None if left is None else left - size
+            selection = selection._replace(after=ids[-1])
 
-    def _tickets_in_order_of(self, ids: Sequence[str], conditions: Selection) -> Iterator[Ticket]:
+    def _tickets_in_order_of(self, ids: Sequence[str], selection: Selection) -> Iterator[Ticket]:
         for chunk in chunked(ids, NAMED):
-            ticket_conditions, ticket_values = where_clauses.where(conditions._replace(ids=tuple(chunk)))
-            ticket_rows = self._database.read(
-                f"select * from tickets where {' and '.join(ticket_conditions)}", ticket_values
-            )
-            tickets_by_id = {row[0]: Ticket(*row) for row in ticket_rows}
-            yield from (tickets_by_id[i] for i in chunk if i in tickets_by_id)
+            conditions, values = where_clauses.where(selection._replace(ids=tuple(chunk)))
+            rows = self._database.read(f"select * from tickets where {' and '.join(conditions)}", values)
+            tickets = {row[0]: Ticket(*row) for row in rows}
+            yield from (tickets[i] for i in chunk if i in tickets)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
         """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
-        ticket_rows = self._database.read("select * from tickets where ticket_id = ?", (name,))
-        if not ticket_rows:
-            ticket_values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
-            ticket_rows = self._database.read(TICKETS_BY_EXTERNAL_ID, ticket_values)
+        rows = self._database.read("select * from tickets where ticket_id = ?", (name,))
+        if not rows:
+            values = {"low": f"{name}\t", "high": f"{name}\n", "limit": limit}
+            rows = self._database.read(TICKETS_BY_EXTERNAL_ID, values)
             if ID_ENDING.fullmatch(name):  # else a search through all tickets would find none
                 ending_values = {"ending": name.lower(), "limit": limit}
                 by_ending = self._database.read(self._dialect.tickets_by_ending, ending_values)
-                ticket_rows += [row for row in by_ending if row not in ticket_rows]
-        return [Ticket(*row) for row in ticket_rows]
+                rows += [row for row in by_ending if row not in rows]
+        return [Ticket(*row) for row in rows]
 
     @staticmethod
     def by_ids(db: Db, ids: Sequence[str]) -> list[Ticket]:

@@ -98,15 +98,13 @@ def where_claimable(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     return conditions, values
 
 
+EVENT_COMPARISONS = {"ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <="}
+
+
 def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     """Return the condition of an event query and its values, all but `after` and `limit`."""
-    event_comparisons = {
-        "ticket_id": "ticket_id =", "actor": "actor =", "since": "timestamp >=", "until": "timestamp <=",
-    }  # fmt: skip
-    values = {
-        field: storable_text(value) for field in event_comparisons if (value := getattr(query, field)) is not None
-    }
-    conditions = [f"{event_comparisons[field]} :{field}" for field in values]
+    values = {f: storable_text(value) for f in EVENT_COMPARISONS if (value := getattr(query, f)) is not None}
+    conditions = [f"{EVENT_COMPARISONS[field]} :{field}" for field in values]
     if query.actions:
         conditions.append("action in (select value from json_each(:actions))")
         values["actions"] = compact([storable_text(action) for action in query.actions])

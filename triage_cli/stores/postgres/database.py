@@ -34,9 +34,13 @@ PROBE_PATIENCE = 1.0  # for a ping: who asks gives up after a few seconds
 # pgbouncer may send to another one; the address has precedence.
 SESSION_SETTINGS = {"statement_timeout": "60s", "lock_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 CONNECTION_DEFAULTS: dict[str, str | int] = {
-    "connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3,
-    "tcp_user_timeout": 30_000, "application_name": "triage",
-}  # fmt: skip
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "triage",
+}
 CLIENT_ENCODING = {"client_encoding": "utf8"}  # whatever the address or PGCLIENTENCODING says
 BUSY_SECONDS = 30.0
 CLOSING_SECONDS = 1.0
