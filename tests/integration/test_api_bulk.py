@@ -216,10 +216,10 @@ def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: 
         head = f"POST /classify HTTP/1.1\r\nHost: x\r\nX-API-Key: {server.keys['agent']}\r\n"
         client.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         assert asked.wait(PATIENCE)
-    sessions = server.served._sessions
+    running = server.served._running
     until(
-        lambda: any(isinstance(t, LocalTriage) and t._stop_control.stopping for t in sessions),
-        "the session is told to stop",
+        lambda: any(isinstance(t, LocalTriage) and t._stop_control.stopping for t in running),
+        "the use cases are told to stop",
     )
     left.set()
     until(lambda: _ended(world), "the run's end")

@@ -33,7 +33,7 @@ class BackgroundWorker:
         self._classify_thread = _BackgroundThread("flowing", self._process_queue)
         self._send_thread = _BackgroundThread("sending", self._send_due)
         self._stopping = False
-        self._running_sessions: dict[str, LocalTriage] = {}
+        self._running: dict[str, LocalTriage] = {}
         self._has_new_deliveries = False  # new deliveries were decided
         self._send_after = 0.0
         self._pick_up_at: float | None = 0.0
@@ -52,7 +52,7 @@ class BackgroundWorker:
     def stop(self) -> None:
         """Take no new background work; what is in flight is completed, and the next server takes up the rest."""
         self._stopping = True
-        for triage in tuple(self._running_sessions.values()):
+        for triage in tuple(self._running.values()):
             triage.stop()
         self._classify_thread.stop()
         self._send_thread.stop()
@@ -62,9 +62,9 @@ class BackgroundWorker:
         self._classify_thread.join()
         self._send_thread.join()
 
-    def _new_session(self, actor: str, command_line: str) -> LocalTriage:
+    def _use_cases(self, actor: str, command_line: str) -> LocalTriage:
         triage = LocalTriage(self._services, actor, command_line)
-        self._running_sessions[threading.current_thread().name] = triage
+        self._running[threading.current_thread().name] = triage
         if self._stopping:
             triage.stop()
         return triage
@@ -100,9 +100,9 @@ class BackgroundWorker:
             selection = Selection(ids=tuple(dict.fromkeys(ticket_ids)))
             actor, command_line = f"webhook:{source}", f"POST /webhooks/{source}"
             if "classify" in self._webhook_steps[source] and (new := self._among(selection, TO_CLASSIFY)):
-                _drain_outcomes(self._new_session(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
+                _drain_outcomes(self._use_cases(actor, command_line).classify(Selection(ids=new), ClassifyPlan()))
             if "route" in self._webhook_steps[source] and (ready := self._among(selection, frozenset({"classified"}))):
-                _drain_outcomes(self._new_session(actor, command_line).decide_routes(Selection(ids=ready)))
+                _drain_outcomes(self._use_cases(actor, command_line).decide_routes(Selection(ids=ready)))
                 self._has_new_deliveries = True
                 self._send_thread.wake()
 
@@ -120,7 +120,7 @@ class BackgroundWorker:
         if due_at is None or (is_early and not has_new_deliveries):
             return
         try:  # with limit 0 no ticket is routed; only due deliveries are sent
-            triage = self._new_session(BACKGROUND_ACTOR, "serve")
+            triage = self._use_cases(BACKGROUND_ACTOR, "serve")
             sent_count = _drain_outcomes(triage.route(Selection(limit=0), RoutePlan()))
         except Exception:
             self._send_after = time.monotonic() + PAUSE

@@ -80,7 +80,7 @@ async def current_caller(request: Request) -> Caller:
 async def current_triage(request: Request) -> LocalTriage:
     """Return the use cases with a run for a request."""
     server_state, caller = await current_server(request), await current_caller(request)
-    return server_state.session(caller.name, command_line(request))
+    return server_state.use_cases(caller.name, command_line(request))
 
 
 def new_router(

@@ -170,7 +170,7 @@ class Server(uvicorn.Server):
         self.begun.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the listener, stop the sessions, complete what is in flight, then shut down.
+        """Close the listener, stop the use cases of requests, complete what is in flight, then shut down.
 
         Connections that wait to be accepted would be reset, and so would new ones whose request is still on its way.
         """

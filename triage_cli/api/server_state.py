@@ -20,7 +20,7 @@ from triage_cli.runtime import Network, with_extra
 from triage_cli.service import Callers, DestinationBreakers, LocalConsultation, LocalTriage, Services
 from triage_cli.wiring import CostEstimate
 
-Session = TypeVar("Session", LocalTriage, LocalConsultation)
+UseCases = TypeVar("UseCases", LocalTriage, LocalConsultation)
 
 
 class IncomingWebhook(NamedTuple):
@@ -31,7 +31,7 @@ class IncomingWebhook(NamedTuple):
 
 
 class ServerState:
-    """The state of a running server: its services, metrics, background work, and the sessions of running requests."""
+    """The state of a running server: its services, metrics, background work, and the use cases of running requests."""
 
     def __init__(
         self,
@@ -61,27 +61,27 @@ class ServerState:
         self.single_tickets = Callers(shared_services)
         self.stopping = False
         self.draining = False  # about to stop: `/ready` says so, and all else is served
-        self._sessions: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
-        self._sessions_lock = threading.Lock()
+        self._running: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
+        self._running_lock = threading.Lock()
 
-    def session(self, actor: str, command_line: str) -> LocalTriage:
+    def use_cases(self, actor: str, command_line: str) -> LocalTriage:
         """Return the use cases for one request; they are stopped with the server."""
         return self.stopped_with_server(LocalTriage(self.services, actor, command_line))
 
-    def stopped_with_server(self, session: Session) -> Session:
-        """Return the session of a request, which is now stopped with the server."""
-        with self._sessions_lock:
-            self._sessions.add(session)
+    def stopped_with_server(self, use_cases: UseCases) -> UseCases:
+        """Return the use cases of a request, which are now stopped with the server."""
+        with self._running_lock:
+            self._running.add(use_cases)
             if self.stopping:
-                session.stop()
-        return session
+                use_cases.stop()
+        return use_cases
 
     def stop(self) -> None:
-        """Let no session of the server take new work; what is in flight is completed and saved."""
-        with self._sessions_lock:
+        """Let no request take new work; what is in flight is completed and saved."""
+        with self._running_lock:
             self.stopping = True
-            for session in list(self._sessions):
-                session.stop()
+            for use_cases in list(self._running):
+                use_cases.stop()
         self.background.stop()
         self.single_tickets.stop()
 

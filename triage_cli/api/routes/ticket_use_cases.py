@@ -51,7 +51,7 @@ class TicketUseCases(NamedTuple):
     @property
     def triage(self) -> LocalTriage:
         """Return the use cases with a run for this request, for work on a ticket that needs one."""
-        return self.server_state.session(self.caller.name, self.command_line)
+        return self.server_state.use_cases(self.caller.name, self.command_line)
 
     def classify(self, ticket: Ticket, plan: ClassifyPlan) -> Outcome[Decided]:
         """Classify one ticket. Raises `BusyError` if another run holds it."""
