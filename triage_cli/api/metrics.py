@@ -48,9 +48,11 @@ class Metrics:
             registry=registry,
         )
         self._requests_in_flight = Gauge(
-            "triage_http_requests_in_flight", "Requests that are being answered.", multiprocess_mode="livesum",
+            "triage_http_requests_in_flight",
+            "Requests that are being answered.",
+            multiprocess_mode="livesum",
             registry=registry,
-        )  # fmt: skip
+        )
         self._classify_seconds = Histogram(
             "triage_classify_seconds",
             "How long the classification of one ticket took, as its caller saw it.",

@@ -34,10 +34,9 @@ class AccessMiddleware:
         self._app = app
         self._root_path = root_path
         self._server_state = server_state
-        self._authenticator = Authenticator(
-            server_state.api_access, server_state.limits.per_minute, server_state.verify_token
-        )
-        self._failed_keys = FailedKeys(server_state.limits.failed_keys)
+        limits = server_state.limits
+        self._authenticator = Authenticator(server_state.api_access, limits.per_minute, server_state.verify_token)
+        self._failed_keys = FailedKeys(limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in, answer its errors, and log it."""
@@ -49,7 +48,8 @@ class AccessMiddleware:
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
         is_for_command_line.set(Headers(scope=scope).get("user-agent", "").startswith(COMMAND_LINE))
-        self._server_state.metrics.count_request()
+        metrics = self._server_state.metrics
+        metrics.count_request()
         path, scope = _path_and_scope(scope, self._root_path)
         try:
             try:
@@ -67,9 +67,7 @@ class AccessMiddleware:
                 await response(scope, receive, request_log.send)
         finally:
             route = getattr(scope.get("route"), "path", "none")
-            self._server_state.metrics.count_response(
-                request_log.method, route, request_log.status, request_log.seconds
-            )
+            metrics.count_response(request_log.method, route, request_log.status, request_log.seconds)
             request_log.is_silent |= path in PROBE_PATHS and request_log.status < 400
             request_log.write_line()
 

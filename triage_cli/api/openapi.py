@@ -38,7 +38,9 @@ RESPONSE_HEADERS: OpenApi = {
     },
     "RetryAfter": {"description": "the seconds to wait", "schema": {"type": "integer"}, "example": 3},
     "WWWAuthenticate": {
-        "description": "how to send a key", "schema": TEXT_SCHEMA, "example": 'Bearer realm="triage"',
+        "description": "how to send a key",
+        "schema": TEXT_SCHEMA,
+        "example": 'Bearer realm="triage"',
     },
     "ETag": {
         "description": "the revision of the ticket, for `If-Match`; absent where an `Idempotency-Key` is repeated",
@@ -50,7 +52,7 @@ RESPONSE_HEADERS: OpenApi = {
         "schema": TEXT_SCHEMA,
         "example": '</tickets?limit=50&after=01a20e9c-1d27-7000-8f6f-e2de12e6ffde>; rel="next"',
     },
-}  # fmt: skip
+}
 # An error of each status as the example of its response, and what the description says of that.
 EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
@@ -85,18 +87,9 @@ EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     ),
 )
 # Headers of single error statuses, besides those of all responses.
-ERROR_HEADERS = {
-    412: ("ETag",),
-    401: ("WWWAuthenticate",),
-    409: ("RetryAfter",),
-    429: ("RetryAfter",),
-    503: ("RetryAfter",),
-}
-HEADER_NAMES = {
-    "XRequestId": "X-Request-Id", "RateLimitPolicy": "RateLimit-Policy", "RateLimit": "RateLimit",
-    "RetryAfter": "Retry-After", "WWWAuthenticate": "WWW-Authenticate", "Link": "Link",
-    "ETag": "ETag",
-}  # fmt: skip
+ERROR_HEADERS = {412: ("ETag",), 401: ("WWWAuthenticate",), **dict.fromkeys((409, 429, 503), ("RetryAfter",))}
+HEADERS = ("X-Request-Id", "RateLimit-Policy", "RateLimit", "Retry-After", "WWW-Authenticate", "ETag", "Link")
+HEADER_NAMES = {name.replace("-", ""): name for name in HEADERS}
 # Error statuses of single operations, besides the common ones.
 OPERATION_STATUSES = {
     "/tickets/{ticket_id}/classify": (402, 502),

@@ -104,11 +104,8 @@ class _JsonLineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if record.name == access_log.name:
             return record.getMessage()
-        log_line: dict[str, Any] = {
-            "time": times.now(),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
+        level, message = record.levelname.lower(), record.getMessage()
+        log_line: dict[str, Any] = {"time": times.now(), "level": level, "message": message}
         if client := getattr(record, "client", None):
             log_line["client"] = client
         error_class, error, trace = record.exc_info or (None, None, None)

@@ -93,9 +93,14 @@ class TokenVerifier:
         if key is None:
             raise jwt.InvalidKeyError
         claims: Claims = jwt.decode(
-            token, key.key, algorithms=[algorithm], audience=list(self._spec.audience), issuer=self._spec.issuer,
-            leeway=CLOCK_LEEWAY, options={"require": ["exp", "iss", "aud", "sub"]},
-        )  # fmt: skip
+            token,
+            key.key,
+            algorithms=[algorithm],
+            audience=list(self._spec.audience),
+            issuer=self._spec.issuer,
+            leeway=CLOCK_LEEWAY,
+            options={"require": ["exp", "iss", "aud", "sub"]},
+        )
         return claims
 
     def _highest_role(self, claims: Claims) -> str:
@@ -104,14 +109,11 @@ class TokenVerifier:
         claim_value = claims[claim] if claim in claims else lookup(claims, claim)
         if isinstance(claim_value, str) and claim.rpartition(".")[2] in SCOPE_CLAIMS:
             claim_value = claim_value.split()
-        provider_roles = claim_value if isinstance(claim_value, list) else [claim_value]
-        our_roles = self._spec.roles
-        granted_roles = {
-            our_roles[each] for each in (*provider_roles, "*") if isinstance(each, str) and each in our_roles
-        }
-        if not granted_roles:
+        theirs, ours = claim_value if isinstance(claim_value, list) else [claim_value], self._spec.roles
+        granted = {ours[each] for each in (*theirs, "*") if isinstance(each, str) and each in ours}
+        if not granted:
             raise RefusedError("the token gives no role here", hint="server.oidc.roles in the config maps roles")
-        return max(granted_roles, key=ROLES.index)
+        return max(granted, key=ROLES.index)
 
     def _actor_name(self, claims: Claims) -> str:
         """Return a token's actor for the audit log; no key of ours has such a name, which holds a colon."""
@@ -136,9 +138,7 @@ def _refused_token(error: Exception) -> UnauthenticatedError:
         (jwt.InvalidSignatureError, "the token's signature is wrong"),
         (jwt.MissingRequiredClaimError, "the token lacks a claim: exp, iss, aud and sub are needed"),
     )
-    message = next(
-        (text for error_class, text in refusals if isinstance(error, error_class)), "the token cannot be read"
-    )
+    message = next((text for kind, text in refusals if isinstance(error, kind)), "the token cannot be read")
     return UnauthenticatedError(message, hint="get a new one from the identity provider")
 
 

@@ -71,11 +71,6 @@ VERDICTS = 500
 REVIEW_LIMIT = 1000
 # Runs that a remote lists.
 RUNS = 1000
-# The query parameters that may be repeated, with their fields of a selection or an event query.
-REPEATED = {
-    "statuses": "status", "categories": "category", "suggestions": "suggestion",
-    "sources": "source", "destinations": "destination", "actions": "action",
-}  # fmt: skip
 
 
 class RemoteTriage:
@@ -231,7 +226,7 @@ class RemoteTriage:
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the remote's audit log, oldest first."""
-        query_fields = {REPEATED.get(key, key): value for key, value in query._asdict().items()}
+        query_fields = {wire_format.REPEATED.get(key, key): value for key, value in query._asdict().items()}
         given_fields = {key: value for key, value in query_fields.items() if value not in (None, "", ())}
         log_params = {key: value for key, value in given_fields.items() if key not in ("ticket_id", "after")}
         log_path = "/logs" if query.ticket_id is None else self.path_of(query.ticket_id) + "/logs"
@@ -311,7 +306,7 @@ def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | Reclass
 def _query_params(selection: Selection) -> dict[str, Any]:
     """Return a selection as query parameters; those that may be repeated have names in the singular."""
     wire_record = wire_format.selection_record(selection._replace(categories=())) | {"categories": selection.categories}
-    return {REPEATED.get(key, key): value for key, value in wire_record.items()}
+    return {wire_format.REPEATED.get(key, key): value for key, value in wire_record.items()}
 
 
 def _matches_nothing(params: Mapping[str, Any]) -> bool:
@@ -343,7 +338,7 @@ class RemoteKeyRing:
     """
 
     def __init__(self, remote_triage: RemoteTriage) -> None:
-        self._remote_triage = remote_triage
+        self._remote = remote_triage
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
         """Have the remote create an API key, which expires after `seconds`."""
@@ -355,16 +350,16 @@ class RemoteKeyRing:
 
     def list(self) -> list[ApiKey]:
         """Return all API keys of the remote, oldest first."""
-        return self._remote_triage.converted_rows(_api_key, self._remote_triage.connection.get("/keys")[0])
+        return self._remote.converted_rows(_api_key, self._remote.connection.get("/keys")[0])
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke an API key of the remote, which refuses it from the next request on."""
-        response = self._remote_triage.connection.request("DELETE", _key_path(name), None)
-        return self._remote_triage.converted(_api_key, response)
+        response = self._remote.connection.request("DELETE", _key_path(name), None)
+        return self._remote.converted(_api_key, response)
 
     def _created_key(self, path: str, key_body: Mapping[str, Any]) -> CreatedKey:
-        response = self._remote_triage.connection.request("POST", path, key_body)
-        return self._remote_triage.converted_to(CreatedKey, response)
+        response = self._remote.connection.request("POST", path, key_body)
+        return self._remote.converted_to(CreatedKey, response)
 
 
 def verify(remote_triage: RemoteTriage, heads: Mapping[str, str]) -> Head:
@@ -395,7 +390,7 @@ class RemoteConsultation:
     """Implements `ports.Consultation` on the connection of a `RemoteTriage`."""
 
     def __init__(self, remote_triage: RemoteTriage) -> None:
-        self._remote_triage = remote_triage
+        self._remote = remote_triage
         self.spent = 0.0
 
     def classify_text(self, question: TextQuestion, plan: ClassifyPlan) -> TextAnswer:
@@ -405,7 +400,7 @@ class RemoteConsultation:
         """
         question_body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
         try:
-            response = self._remote_triage.connection.request("POST", "/classify/text", question_body)
+            response = self._remote.connection.request("POST", "/classify/text", question_body)
             text_answer = self._converted(TextAnswer, response)
         except NOT_BEGUN:
             raise
@@ -417,25 +412,25 @@ class RemoteConsultation:
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
         """Return where the remote would send a ticket now, by its routing map."""
-        preview_path = f"{self._remote_triage.path_of(name)}/route/preview"
-        response = self._remote_triage.connection.get(preview_path, {"category": category} if category else {})[0]
+        preview_path = f"{self._remote.path_of(name)}/route/preview"
+        response = self._remote.connection.get(preview_path, {"category": category} if category else {})[0]
         return self._converted(RoutePreview, response)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the remote's categories with their thresholds and rules."""
-        response = self._remote_triage.connection.get("/categories/profiles")[0]
-        return self._remote_triage.converted_rows(_category_profile, response)
+        response = self._remote.connection.get("/categories/profiles")[0]
+        return self._remote.converted_rows(_category_profile, response)
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Send the remote an agent's suggestion, which it records in the name of the API key."""
         suggestion_body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
-        suggestions_path = f"{self._remote_triage.path_of(draft.name)}/suggestions"
-        response = self._remote_triage.connection.post(suggestions_path, suggestion_body, ids.new_id())
-        return self._remote_triage.converted_to(AgentSuggestion, response)
+        suggestions_path = f"{self._remote.path_of(draft.name)}/suggestions"
+        response = self._remote.connection.post(suggestions_path, suggestion_body, ids.new_id())
+        return self._remote.converted_to(AgentSuggestion, response)
 
     def _converted(self, kind: type[ConsultationRecord], response: Any) -> ConsultationRecord:
         """Convert the remote's response to an answer of a kind."""
-        return self._remote_triage.converted(lambda wire_record: _consultation_record(kind, wire_record), response)
+        return self._remote.converted(lambda wire_record: _consultation_record(kind, wire_record), response)
 
 
 def _category_profile(wire_record: Any) -> CategoryProfile:

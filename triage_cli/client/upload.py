@@ -123,18 +123,15 @@ class Upload(Generic[T]):
                     if (judged_counts := wire_drafts.judged_counts(wire_record)) is not None:
                         self._go_on_behind(upload_chunk, judged_counts)
                         continue
-                    upload_outcome = wire_format.outcome_of(
-                        wire_record, self._plan.value, rowless="do" in self._plan.params
-                    )
+                    rowless = "do" in self._plan.params
+                    outcome = wire_format.outcome_of(wire_record, self._plan.value, rowless=rowless)
                 except wire_format.ProtocolError as error:
                     raise self._connection.strange_response(error) from error
-                if upload_outcome.row is None:  # of an earlier run's delivery
-                    yield upload_outcome
-                    continue
-                uploaded_draft = upload_chunk.unanswered.pop(upload_outcome.row, None)
-                if uploaded_draft is not None:
-                    yield from upload_chunk.rejected(upload_outcome.row)
-                    yield upload_outcome._replace(item=uploaded_draft)
+                if outcome.row is None:  # of an earlier run's delivery
+                    yield outcome
+                elif (draft := upload_chunk.unanswered.pop(outcome.row, None)) is not None:
+                    yield from upload_chunk.rejected(outcome.row)
+                    yield outcome._replace(item=draft)
             if upload_chunk.unanswered:
                 raise self._connection.strange_response(f"{len(upload_chunk.unanswered)} rows without an outcome")
             self._account(response_stream.end)

@@ -49,17 +49,12 @@ def _is_count(value: object) -> bool:
 
 def draft_line(draft: TicketDraft, seen: int) -> str:
     """Return a draft as a line of an upload; `seen` is how often its identity was in the input before."""
-    draft_record: dict[str, Any] = {
-        key: value for key, value in zip(DRAFT_KEYS, draft, strict=False) if value is not None
-    }
-    optional_fields = {
-        "extra": draft.extra, "verdict": draft.verdict, "seen": seen, "record": draft.record, "silent": draft.silent,
-    }  # fmt: skip
-    draft_record |= {key: value for key, value in optional_fields.items() if value}
+    draft_record: dict[str, Any] = {k: v for k, v in zip(DRAFT_KEYS, draft, strict=False) if v is not None}
+    optional: dict[str, Any] = {"extra": draft.extra, "verdict": draft.verdict, "seen": seen}
+    optional |= {"record": draft.record, "silent": draft.silent, "exported": draft.exported}
+    draft_record |= {key: value for key, value in optional.items() if value}
     if draft.origin in ("typed", "mail"):
         draft_record[draft.origin] = True
-    if draft.exported:
-        draft_record["exported"] = draft.exported
     return compact(draft_record)
 
 
@@ -67,12 +62,10 @@ def draft_of(draft_record: Any) -> TicketDraft:
     """Return the draft of a line from its wire record. Raises `ProtocolError` if that is none."""
     if not isinstance(draft_record, dict):
         raise ProtocolError("a line is no draft")
-    draft_numbers = [draft_record.get(key, 0) for key in ("row", "line", "seen", "record")]
-    draft_texts = [draft_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")]
+    numbers = {key: draft_record.get(key, 0) for key in ("row", "line", "seen", "record")}
+    texts: dict[str, Any] = {key: draft_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")}
     source, extra = draft_record.get("source", "import"), draft_record.get("extra", {})
-    if not all(map(_is_count, draft_numbers)):
-        raise ProtocolError("a draft holds what is no number or no text")
-    if not all(isinstance(text, TEXT_TYPES) for text in draft_texts):
+    if not all(map(_is_count, numbers.values())) or not all(isinstance(text, TEXT_TYPES) for text in texts.values()):
         raise ProtocolError("a draft holds what is no number or no text")
     if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict) or is_too_deep(extra):
         raise ProtocolError("a draft has no proper source or extra")
@@ -85,13 +78,15 @@ def draft_of(draft_record: Any) -> TicketDraft:
     exported = draft_record.get("exported")
     if exported is not None and not _is_source_and_id(exported):
         raise ProtocolError("a draft has no proper source and id of its export")
-    row, line, seen, record = draft_numbers
-    subject, description, customer_id, priority, created_at, external_id, verdict = draft_texts
     return TicketDraft(
-        row, line, subject, description, customer_id, priority, created_at, external_id, source, extra, verdict,
-        seen=seen, silent=tuple(silent), origin="typed" if typed else "mail" if mail else "row", record=record,
+        **numbers,
+        **texts,
+        source=source,
+        extra=extra,
+        silent=tuple(silent),
+        origin="typed" if typed else "mail" if mail else "row",
         exported=tuple(exported) if exported else None,
-    )  # fmt: skip
+    )
 
 
 def _is_source_and_id(exported: Any) -> bool:

@@ -141,9 +141,8 @@ def history_of(wire_record: Any) -> History:
 
 def _classification_of(wire_record: Record) -> Classification:
     probabilities = wire_record.get("probabilities")
-    return named(
-        Classification, {**wire_record, "probabilities": None if probabilities is None else compact(probabilities)}
-    )
+    as_text = None if probabilities is None else compact(probabilities)
+    return named(Classification, {**wire_record, "probabilities": as_text})
 
 
 def event_of(wire_record: Any) -> LoggedEvent:
@@ -231,6 +230,16 @@ def _wire_list(wire_record: Any, key: str) -> list[Any]:
 
 
 # Requests
+
+# The query parameters that may be repeated, by their fields of a selection or an event query.
+REPEATED = {
+    "statuses": "status",
+    "categories": "category",
+    "suggestions": "suggestion",
+    "sources": "source",
+    "destinations": "destination",
+    "actions": "action",
+}
 
 
 def selection_record(selection: Selection) -> dict[str, Any]:

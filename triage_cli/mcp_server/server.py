@@ -27,7 +27,10 @@ from triage_cli.ports import Consultation, Triage
 CALL_GRACE = 1.5
 LONGEST_ERROR = 1000
 OLD_TICKET_ID = "ticket"  # what the argument `ticket_id` of the tools was called, and is still taken as
+READ_TOOLS = ("search_tickets", "get_ticket", "get_stats", "list_waiting", "explain_category", "preview_route")
 WRITE_TOOLS = ("create_ticket", "suggest_category")
+# What a host is told of a tool about which nothing else is said.
+NO_HINTS = {"read_only_hint": False, "destructive_hint": False, "idempotent_hint": False, "open_world_hint": False}
 
 _log = logging.getLogger("triage.mcp")
 
@@ -41,28 +44,19 @@ class AgentServer(MCPServer[None]):
         super().__init__("triage", title="triage", version=__version__, instructions=INSTRUCTIONS, log_level="WARNING")
         self.call_lock = threading.Lock()  # use cases are objects of one caller
         read_tools = ReadTools(triage, consultation, max_cost)
-        for tool in (
-            read_tools.search_tickets, read_tools.get_ticket, read_tools.get_stats, read_tools.list_waiting,
-            read_tools.explain_category, read_tools.preview_route,
-        ):  # fmt: skip
-            self._add_tool(tool, read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+        for name in READ_TOOLS:
+            self._add_tool(getattr(read_tools, name), read_only_hint=True, idempotent_hint=True)
         # classify_text stores no ticket, but a language model may have to be paid, each time.
-        self._add_tool(read_tools.classify_text, read_only_hint=False, idempotent_hint=False, open_world_hint=True)
+        self._add_tool(read_tools.classify_text, open_world_hint=True)
         if allow_writes:
             write_tools = WriteTools(triage, consultation)
-            self._add_tool(
-                write_tools.create_ticket, read_only_hint=False, idempotent_hint=False, open_world_hint=False
-            )
-            self._add_tool(
-                write_tools.suggest_category, read_only_hint=False, idempotent_hint=True, open_world_hint=False
-            )
+            self._add_tool(write_tools.create_ticket)
+            self._add_tool(write_tools.suggest_category, idempotent_hint=True)
 
     def _add_tool(self, tool: Callable[..., Any], **hints: bool) -> None:
-        title = tool.__name__.replace("_", " ").capitalize()
-        annotations = ToolAnnotations(destructive_hint=False, **hints)
-        self.add_tool(
-            _one_at_a_time(tool, self.call_lock), title=title, description=inspect.getdoc(tool), annotations=annotations
-        )
+        title, described = tool.__name__.replace("_", " ").capitalize(), inspect.getdoc(tool)
+        annotations = ToolAnnotations(**{**NO_HINTS, **hints})
+        self.add_tool(_one_at_a_time(tool, self.call_lock), title=title, description=described, annotations=annotations)
 
     async def run_stdio_async(self) -> None:
         """Serve over stdin and stdout; calls with half a character in them are answered too."""

@@ -110,14 +110,9 @@ def ticket_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
 
 def quoted_fields(ticket: Ticket) -> dict[str, str | None]:
     """Return the short texts of a ticket from outside, quoted for a tool's answer."""
-    return {
-        "subject": one_line(ticket.subject, EXCERPT_LENGTH),
-        "source": one_line(ticket.source, NAME_LENGTH),
-        "customer_id": one_line(ticket.customer_id, NAME_LENGTH),
-        "external_id": one_line(ticket.external_id, NAME_LENGTH),
-        "reason": one_line(ticket.reason, EXCERPT_LENGTH),
-        "error": one_line(ticket.error, EXCERPT_LENGTH),
-    }
+    lengths = dict.fromkeys(("source", "customer_id", "external_id"), NAME_LENGTH)
+    fields = QuotedFields.model_fields
+    return {name: one_line(getattr(ticket, name), lengths.get(name, EXCERPT_LENGTH)) for name in fields}
 
 
 class TicketSummary(TicketFields):

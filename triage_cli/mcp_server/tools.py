@@ -35,9 +35,13 @@ STATS_DAYS = 31
 STATS_GROUPS = 200
 Waiting = Literal["needs_review", "failed", "new", "pending_delivery", "dead_letter", "unroutable"]
 STATUS_BY_KIND: dict[Waiting, Status] = {
-    "needs_review": "needs_review", "failed": "failed", "new": "new", "pending_delivery": "routing",
-    "dead_letter": "undeliverable", "unroutable": "unroutable",
-}  # fmt: skip
+    "needs_review": "needs_review",
+    "failed": "failed",
+    "new": "new",
+    "pending_delivery": "routing",
+    "dead_letter": "undeliverable",
+    "unroutable": "unroutable",
+}
 NEXT_STEPS: dict[Waiting, str] = {
     "needs_review": "a person decides: triage review, or triage verdict TICKET CATEGORY",
     "failed": "triage classify asks again; the error says what went wrong",
@@ -49,9 +53,7 @@ NEXT_STEPS: dict[Waiting, str] = {
 TicketName = Annotated[
     str,
     Field(
-        min_length=1,
-        max_length=400,
-        description="its id, the last 6 or more characters of that, or its external id",
+        min_length=1, max_length=400, description="its id, the last 6 or more characters of that, or its external id"
     ),
 ]
 PageLimit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer")]
@@ -164,8 +166,7 @@ class ReadTools:
 
         With `category`: as if a person had given it that one.
         """
-        route_preview = self._consultation.preview_route(ticket_id, category)._asdict()
-        return tool_answers.RouteAnswer(**{k: list(v) if isinstance(v, tuple) else v for k, v in route_preview.items()})
+        return tool_answers.RouteAnswer(**self._consultation.preview_route(ticket_id, category)._asdict())
 
     def classify_text(
         self,

@@ -6,6 +6,7 @@ A dry run previews what would be done: nothing is stored, sent or paid.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
@@ -52,9 +53,8 @@ ANSWERED_BY_LINES: dict[str, Any] = {
 def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> NdjsonResponse:
     """Return the response that streams a line for each outcome. Raises `OverloadedError`."""
     server_state.stream_slots.take()
-    return NdjsonResponse(
-        server_state.stream_slots, lambda: outcome_lines(server_state, triage, outcomes), triage.stop, lambda: None
-    )
+    lines = partial(outcome_lines, server_state, triage, outcomes)
+    return NdjsonResponse(server_state.stream_slots, lines, triage.stop, lambda: None)
 
 
 def outcome_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
@@ -118,7 +118,13 @@ async def batch(
         await run_in_threadpool(request_lock.take)
         earlier_parts, drafts = await run_in_threadpool(drafts_of_body, uploaded_body, query)
         undo_stack.pop_all()
-    plan = ClassifyPlan(query.classifier, False, query.workers, query.max_cost, query.max_wait, query.deadline)
+    plan = ClassifyPlan(
+        classifier=query.classifier,
+        workers=query.workers,
+        max_cost=query.max_cost,
+        max_wait=query.max_wait,
+        deadline=query.deadline,
+    )
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
     drafts = islice(drafts_within_limit(drafts, server_state.limits.table_rows), query.limit)
 
@@ -201,10 +207,8 @@ def reclassify_many(
 @router.post("/verdicts", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)
 def judge_many(body: classification.VerdictsIn, server_state: CurrentServer, triage: CurrentTriage) -> NdjsonResponse:
     """Set people's categories, or remove them; of several for one ticket the last one holds."""
-    verdict_drafts = [
-        VerdictDraft(row, v.name, v.category, v.note, v.shown, v.source) for row, v in enumerate(body.verdicts)
-    ]
-    return outcome_stream(server_state, triage, triage.give_verdicts(verdict_drafts))
+    drafts = [VerdictDraft(row, **dict(verdict)) for row, verdict in enumerate(body.verdicts)]
+    return outcome_stream(server_state, triage, triage.give_verdicts(drafts))
 
 
 def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) -> Selection:
@@ -218,9 +222,7 @@ def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) 
 
 
 Previewed = Iterator[Outcome[Mapping[str, Any]]]
-DRAFT_FIELDS = (
-    "subject", "description", "customer_id", "priority", "created_at", "external_id", "source", "verdict", "extra",
-)  # fmt: skip
+DRAFT_FIELDS = (*wire_drafts.DRAFT_KEYS[2:], "verdict", "extra")
 
 
 def previewed_rows(drafts: Iterable[TicketDraft | Rejected], categories: Sequence[Category]) -> Previewed:

@@ -52,10 +52,7 @@ def category_profiles(consult: CurrentConsultation) -> Response:
 
 @router.post("/tickets/{ticket_id}/suggestions", response_model=classification.AgentSuggestion)
 def suggest(
-    ticket_id: TicketName,
-    body: classification.SuggestionIn,
-    consult: CurrentConsultation,
-    once: CurrentIdempotency,
+    ticket_id: TicketName, body: classification.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
 ) -> Response:
     """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
     suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)

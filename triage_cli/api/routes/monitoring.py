@@ -45,6 +45,5 @@ async def ready(server_state: CurrentServer, request: Request) -> dict[str, str]
 )
 def metrics(server_state: CurrentServer) -> Response:
     """Return the numbers that a monitor watches, in Prometheus's text format."""
-    return Response(
-        server_state.metrics.text(server_state.services.store.gauges()), media_type=CONTENT_TYPE_PLAIN_0_0_4
-    )
+    metrics_text = server_state.metrics.text(server_state.services.store.gauges())
+    return Response(metrics_text, media_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -12,6 +12,7 @@ from triage_cli.api.dependencies import CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
+from triage_cli.client import REPEATED
 from triage_cli.domain import (
     EventQuery,
     Selection,
@@ -30,11 +31,7 @@ PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref":
 
 
 @router.get(
-    "/tickets",
-    response_model=list[tickets.Ticket],
-    responses=PAGE_LINK,
-    operation_id="list_tickets",
-    summary="List",
+    "/tickets", response_model=list[tickets.Ticket], responses=PAGE_LINK, operation_id="list_tickets", summary="List"
 )
 def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query()], triage: CurrentTriage) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
@@ -55,22 +52,10 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
 
 def _query_selection(query: ticket_selection.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
-    return Selection(
-        statuses=frozenset(query.status),
-        categories=tuple(query.category),
-        suggestions=tuple(query.suggestion),
-        customer_id=query.customer_id,
-        priority=query.priority,
-        classifier=query.classifier,
-        since=moment(query.since),
-        until=moment(query.until),
-        sources=tuple(query.source),
-        destinations=tuple(query.destination),
-        verdict=query.verdict,
-        min_confidence=query.min_confidence,
-        max_confidence=query.max_confidence,
-        search=query.search,
-    )
+    conditions = {name: getattr(query, name) for name in ticket_selection.TicketConditions.model_fields}
+    conditions |= {"since": moment(query.since), "until": moment(query.until)}
+    repeated = {field: tuple(conditions.pop(name)) for field, name in REPEATED.items() if name in conditions}
+    return Selection(**conditions | repeated | {"statuses": frozenset(query.status)})
 
 
 @router.get("/tickets/{ticket_id}", response_model=tickets.Whole, responses={200: WITH_ETAG})
@@ -144,9 +129,8 @@ def _with_next_page_link(answer: Response, request: Request, after: str | None) 
     """Add a link to the next page of a query, if there is one."""
     if after is not None:
         same_query = [(key, value) for key, value in request.query_params.multi_items() if key != "after"]
-        answer.headers["link"] = (
-            f'<{quote(request.url.path, safe="/%")}?{urlencode([*same_query, ("after", after)])}>; rel="next"'
-        )
+        next_query = urlencode([*same_query, ("after", after)])
+        answer.headers["link"] = f'<{quote(request.url.path, safe="/%")}?{next_query}>; rel="next"'
     return answer
 
 

@@ -149,10 +149,7 @@ def _webhook_of(server_state: ServerState, source: str) -> IncomingWebhook:
     "/webhooks/{source}",
     status_code=201,
     response_model=tickets.Created,
-    responses={
-        200: {"model": tickets.Created | tickets.Challenge | tickets.Received},
-        202: {"model": tickets.Ignored},
-    },
+    responses={200: {"model": tickets.Created | tickets.Challenge | tickets.Received}, 202: {"model": tickets.Ignored}},
     openapi_extra=EVENT_BODY,
 )
 def receive(

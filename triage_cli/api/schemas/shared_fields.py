@@ -27,6 +27,14 @@ def whole_number(value: object) -> object:
 WorkerCount = Annotated[int, Field(ge=1, le=1000), BeforeValidator(whole_number)]
 Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
+
+
+def repeated(example: str, description: str = "") -> Any:
+    """Return the field of a query parameter that may be repeated."""
+    text = f"{description}; may be repeated" if description else "may be repeated"
+    return Field(default_factory=list, description=text, examples=[[example]])
+
+
 DRY_RUN_FIELD = Field(False, description="do nothing, and answer what would be done", examples=[False])
 CLASSIFIER_TEXT = "one of the configuration; else its default"
 # Values of the examples of requests. An imported collection sends them, so they fit together.
