@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
-from triage_cli.domain import GradedAnswer, binomial, bound, bounds, confidence_intervals, needed
+from triage_cli.domain import GradedAnswer, bound, bounds, confidence_intervals, needed
 
 quick = settings(examples(50, 200), derandomize=True)
 trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -20,8 +20,8 @@ trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), 
 @example((100_000, 200_000), 0.5)
 def test_binomial_tails_are_those_of_scipy(trial: tuple[int, int], p: float) -> None:
     k, n = trial
-    assert binomial.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
-    assert binomial.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
+    assert confidence_intervals.at_most(k, n, p) == pytest.approx(bdtr(k, n, p), rel=1e-6, abs=1e-9)
+    assert confidence_intervals.at_least(k, n, p) == pytest.approx(bdtrc(k - 1, n, p), rel=1e-6, abs=1e-9)
 
 
 @quick

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triage_cli.domain import EARLY_END, History, Run, TicketDraft, dedup, early_end, explain, ids, times
+from triage_cli.domain import EARLY_END, EARLY_END_REASONS, History, Run, TicketDraft, dedup, explain, ids, times
 
 TICKET = dedup.new_ticket(
     dedup.identify(TicketDraft(0, 2, "Refund", "Where is it?", external_id="T-1")), ids.new_id(), times.now(), None
@@ -55,7 +55,7 @@ def test_why_names_the_run_that_is_at_work_on_a_ticket() -> None:
 
 
 def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
-    assert early_end.REASONS.keys() == EARLY_END
+    assert EARLY_END_REASONS.keys() == EARLY_END
 
 
 def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination() -> None:

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain.audit.decisions import Decision
-from triage_cli.domain.audit.events import Event, EventAction
 from triage_cli.domain.batches import BatchItem
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
+from triage_cli.domain.events import Decision, Event, EventAction
 from triage_cli.domain.tickets import Ticket
 
 _REWRITING_ACTIONS = frozenset({EventAction.UPDATED, EventAction.FORGOTTEN})

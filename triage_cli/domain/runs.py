@@ -3,6 +3,13 @@
 from typing import NamedTuple
 
 LEASE_SECONDS = 60.0
+# The kinds of runs that take up a ticket of a status.
+TAKEN_UP_BY: dict[str, tuple[str, ...]] = {
+    "new": ("classify", "run"),
+    "failed": ("classify", "run"),
+    "classified": ("route", "run"),
+    "routing": ("route", "run"),
+}
 
 
 class Lease(NamedTuple):

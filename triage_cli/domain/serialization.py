@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
-from triage_cli.domain.explanation.history import History, Why
+from triage_cli.domain.events import LoggedEvent
+from triage_cli.domain.history import History, Why
+from triage_cli.domain.insight.plans import Flip
 from triage_cli.domain.insight.stats import StatsGroup
 from triage_cli.domain.json_values import from_json
 from triage_cli.domain.outcomes import Outcome
-from triage_cli.domain.reclassification import Flip
 from triage_cli.domain.runs import Run, rounded_usd
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import timestamp

@@ -11,6 +11,7 @@ from triage_cli.domain import (
     EARLY_END,
     KILLED,
     LEASE_SECONDS,
+    TAKEN_UP_BY,
     Change,
     Held,
     Lease,
@@ -22,7 +23,6 @@ from triage_cli.domain import (
     Ticket,
     ago,
     compact,
-    early_end,
     now,
     rounded_usd,
 )
@@ -276,9 +276,9 @@ class Runs:
 
     def ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
         """Return the latest run that should have taken up a ticket since its last event, and ended before."""
-        if ticket.status not in early_end.KINDS or not events:
+        if ticket.status not in TAKEN_UP_BY or not events:
             return None
-        last_event, kinds = events[-1], compact(early_end.KINDS[ticket.status])
+        last_event, kinds = events[-1], compact(TAKEN_UP_BY[ticket.status])
         run_values = {"kinds": kinds, "run": last_event.run_id or "", "since": last_event.timestamp}
         return next((run for run in self._selected(ENDED_EARLY_RUNS, run_values) if run.exit_code is not None), None)
 

@@ -7,17 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import (
-    NEVER,
-    Curve,
-    ErrorBound,
-    Event,
-    ModelVersion,
-    StoredBound,
-    bounds,
-    threshold_sentences,
-    times,
-)
+from triage_cli.domain import NEVER, Curve, ErrorBound, Event, ModelVersion, StoredBound, bound_changes, bounds, times
 from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
@@ -222,5 +212,5 @@ def record_error_bounds(
     thresholds = {bound.category: bound.threshold for bound in changed_bounds}
     bounded_data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
     registry.keep_error_bounds(changed_bounds, event(bounded_data))
-    for message in threshold_sentences.change_messages(changed_bounds, bounds_before):
+    for message in bound_changes(changed_bounds, bounds_before):
         warn(message)

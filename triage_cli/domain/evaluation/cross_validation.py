@@ -5,8 +5,31 @@ from collections.abc import Hashable, Sequence
 from random import Random
 from zlib import crc32
 
-from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
 from triage_cli.domain.evaluation.near_duplicates import LONG, distinct_words
+
+
+class DisjointSets:
+    """The indexes from 0 to `number` - 1, each in a set of its own at first."""
+
+    def __init__(self, number: int) -> None:
+        self._parent = list(range(number))
+
+    def root(self, index: int) -> int:
+        """Return the root of an index: the one that stands for its set."""
+        parent = self._parent
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    def join(self, index: int, other: int) -> None:
+        """Make one set of the sets of two indexes; the root of `other` stands for it."""
+        self._parent[self.root(index)] = self.root(other)
+
+    def joined(self, index: int, other: int) -> bool:
+        """Return whether two indexes are in one of the disjoint sets."""
+        return self.root(index) == self.root(other)
+
 
 # MinHash bands: texts that share 9 words of 10 agree in a band 4 times in 5, with 1 of 5 almost never.
 BANDS, ROWS = 5, 10

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 
-from triage_cli.domain.evaluation.disjoint_sets import DisjointSets
+from triage_cli.domain.evaluation.cross_validation import DisjointSets
 
 WORD = re.compile(r"[^\W\d_]{3,}")
 LONGEST = 200  # words at the beginning of a text by which it is compared

@@ -12,8 +12,7 @@ from hashlib import sha256
 from itertools import chain
 from typing import Literal, NamedTuple
 
-from triage_cli.domain.evaluation.binomial import at_least
-from triage_cli.domain.evaluation.confidence_intervals import upper_bound
+from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
 from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, groups, words_of
 
 CUSTOMERS = 3  # that a spike has at least

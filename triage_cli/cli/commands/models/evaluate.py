@@ -21,9 +21,9 @@ from triage_cli.domain import (
     Scored,
     TriageError,
     UsageError,
+    bounds_summary,
     gravest,
     now,
-    threshold_sentences,
 )
 from triage_cli.runtime import open_text
 from triage_cli.service import AttackResult, Evaluated, EvaluationRun, LearnedTickets
@@ -132,7 +132,7 @@ def _say_promises(session: CommandContext, evaluated_names: Sequence[str]) -> No
     if any(classifier_specs[name].max_error is not None for name in names_with_steps):
         for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
             if name in names_with_steps:
-                session.say(f"{name}: {threshold_sentences.summary(max_error, bounds.values())}")
+                session.say(f"{name}: {bounds_summary(max_error, bounds.values())}")
 
 
 def _choose_database(session: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:

@@ -13,7 +13,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
-from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, threshold_sentences
+from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, bounds_summary
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -154,7 +154,7 @@ def _doctor_learned_models(session: CommandContext) -> Iterator[dict[str, Any]]:
         for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
             is_kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
-            finding = threshold_sentences.summary(max_error, bounds.values())
+            finding = bounds_summary(max_error, bounds.values())
             yield _doctor_record(f"promise {name}", finding, hint, works=is_kept or None)
     except TriageError as model_error:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.audit.events import LoggedEvent
 from triage_cli.domain.classifications import Classification, QuestionSpec
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
+from triage_cli.domain.events import LoggedEvent
 from triage_cli.domain.runs import Run
 from triage_cli.domain.tickets import Ticket
 

@@ -1,1 +1,0 @@
-"""The audit log: its events, and the chain of hashes that shows a later change."""

@@ -1,1 +1,0 @@
-"""Explains a ticket in sentences: what was decided, and what comes next."""
