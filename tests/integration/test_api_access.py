@@ -375,7 +375,7 @@ def test_permits_are_never_given_twice(server: ApiServer) -> None:
 
 def test_a_clock_that_is_set_back_shuts_no_key_out(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, moment = server.served.api_access, 1e9 + 3600
-    monkeypatch.setattr("triage_cli.stores.api_tables.time", SimpleNamespace(time=lambda: moment))
+    monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
     assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
     moment = 1e9
     assert [gate.permits("back", 50, 100, 100) for _ in range(3)] == [0.0, 0.0, 30.0]

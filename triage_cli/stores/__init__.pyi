@@ -5,18 +5,18 @@ import triage_cli.stores.postgres.migrations
 import triage_cli.stores.postgres.schema
 import triage_cli.stores.sqlite.migrations
 import triage_cli.stores.sqlite.schema
-from triage_cli.stores.api_tables import SqlApiAccess as SqlApiAccess
+from triage_cli.stores.api_access import SqlApiAccess as SqlApiAccess
 from triage_cli.stores.audit_log import ServerTrail as ServerTrail
 from triage_cli.stores.audit_log import trail as trail
 from triage_cli.stores.bulk_insert import ROWS_PER_STATEMENT as ROWS_PER_STATEMENT
 from triage_cli.stores.bulk_insert import write_all as write_all
-from triage_cli.stores.category_tables import BEARS_CATEGORY as BEARS_CATEGORY
-from triage_cli.stores.category_tables import CategoryMemory as CategoryMemory
+from triage_cli.stores.categories import BEARS_CATEGORY as BEARS_CATEGORY
+from triage_cli.stores.categories import CategoryMemory as CategoryMemory
 from triage_cli.stores.data_migrations import COUNT_ALL as COUNT_ALL
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN as MARK_FORGOTTEN
 from triage_cli.stores.database import Db as Db
-from triage_cli.stores.delivery_tables import NEXT_DUE as NEXT_DUE
-from triage_cli.stores.event_tables import EVENTS_PER_PAGE as EVENTS_PER_PAGE
+from triage_cli.stores.deliveries import NEXT_DUE as NEXT_DUE
+from triage_cli.stores.events import EVENTS_PER_PAGE as EVENTS_PER_PAGE
 from triage_cli.stores.inflow import SqlInflow as SqlInflow
 from triage_cli.stores.model_registry import SqlModelRegistry as SqlModelRegistry
 from triage_cli.stores.postgres import queries as queries
@@ -28,9 +28,9 @@ from triage_cli.stores.postgres.dialect import storable as storable
 from triage_cli.stores.postgres.dialect import translated as translated
 from triage_cli.stores.postgres.migrations import STEPS as STEPS
 from triage_cli.stores.postgres.store import PostgresStore as PostgresStore
-from triage_cli.stores.run_tables import DAY as DAY
-from triage_cli.stores.run_tables import SPENT_OF_DAY as SPENT_OF_DAY
-from triage_cli.stores.run_tables import SPENT_ON_PARCEL as SPENT_ON_PARCEL
+from triage_cli.stores.runs import DAY as DAY
+from triage_cli.stores.runs import SPENT_OF_DAY as SPENT_OF_DAY
+from triage_cli.stores.runs import SPENT_ON_PARCEL as SPENT_ON_PARCEL
 from triage_cli.stores.sql_store import SqlStore as SqlStore
 from triage_cli.stores.sqlite import backup as backup
 from triage_cli.stores.sqlite import connection as connection
@@ -51,7 +51,7 @@ from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
 from triage_cli.stores.sqlite.schema import statements as statements
 from triage_cli.stores.sqlite.store import SqliteStore as SqliteStore
-from triage_cli.stores.ticket_tables import TICKETS_PER_PAGE as TICKETS_PER_PAGE
+from triage_cli.stores.tickets import TICKETS_PER_PAGE as TICKETS_PER_PAGE
 
 from . import audit_log as audit_log
 from . import where_clauses as where_clauses

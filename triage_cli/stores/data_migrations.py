@@ -33,7 +33,7 @@ NAME_REFUSALS = """update deliveries set refusal = 'set_by_a_person'
 KNOW_SENT_TEXTS = """update deliveries set content_hash =
     (select content_hash from tickets where tickets.ticket_id = deliveries.ticket_id)"""
 
-# To version 9, and after changes of many rows at once: counts all rows for `stores.count_tables`.
+# To version 9, and after changes of many rows at once: counts all rows for `stores.counts`.
 COUNT_ALL = (
     "delete from ticket_counts",
     """insert into ticket_counts select status, coalesce(category, ''), coalesce(classifier, ''),

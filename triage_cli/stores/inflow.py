@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import Change, Count, Event, InflowTicket, PeriodCounts, SentSpike, compact, from_json, text_of
-from triage_cli.stores.answer_tables import AUDITED_ANSWERS
+from triage_cli.stores.answers import AUDITED_ANSWERS
 from triage_cli.stores.database import Db
 from triage_cli.stores.sql_store import SqlStore
 

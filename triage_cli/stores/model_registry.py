@@ -21,7 +21,7 @@ from triage_cli.domain import (
     text_of,
 )
 from triage_cli.stores.database import Db
-from triage_cli.stores.event_tables import LOCK_CHAIN
+from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.sql_store import SqlStore
 
 _VERSION_COLUMNS = ", ".join(ModelVersion._fields)

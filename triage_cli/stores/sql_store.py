@@ -25,17 +25,17 @@ from triage_cli.domain import (
     refusals,
 )
 from triage_cli.stores import where_clauses
-from triage_cli.stores.answer_tables import Answers
-from triage_cli.stores.batch_tables import Batches
-from triage_cli.stores.category_tables import Categories
-from triage_cli.stores.count_tables import Counts
+from triage_cli.stores.answers import Answers
+from triage_cli.stores.batches import Batches
+from triage_cli.stores.categories import Categories
+from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, write_one
-from triage_cli.stores.delivery_tables import Deliveries
+from triage_cli.stores.deliveries import Deliveries
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.erasure import erase_texts
-from triage_cli.stores.event_tables import AuditLog
-from triage_cli.stores.run_tables import Runs
-from triage_cli.stores.ticket_tables import MAYBE_FORGOTTEN, Tickets
+from triage_cli.stores.events import AuditLog
+from triage_cli.stores.runs import Runs
+from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
 
 RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
 PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)

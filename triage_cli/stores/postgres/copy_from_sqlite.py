@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.domain import CheckError, Head, LoggedEvent, StoreError, hash_chain
 from triage_cli.stores.database import Db
-from triage_cli.stores.event_tables import EVENTS_PAGE, SET_HEAD
+from triage_cli.stores.events import EVENTS_PAGE, SET_HEAD
 from triage_cli.stores.postgres import schema
 from triage_cli.stores.postgres.dialect import DialectConnection, storable
 from triage_cli.stores.postgres.store import PostgresStore

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.domain import Attempt, BatchItem, Classification, Delivery, Ticket, compact
-from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
-from triage_cli.stores.count_tables import COUNTED_AS
-from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
-from triage_cli.stores.event_tables import SET_HEAD
+from triage_cli.stores.batches import PUT_BATCH_ITEM
+from triage_cli.stores.counts import COUNTED_AS
+from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
+from triage_cli.stores.events import SET_HEAD
 from triage_cli.stores.postgres.dialect import DialectConnection
-from triage_cli.stores.ticket_tables import DECISION_COLUMNS, TICKET_COLUMNS
+from triage_cli.stores.tickets import DECISION_COLUMNS, TICKET_COLUMNS
 
 # The database's clock, because machines may disagree on the time. It is stable in a statement, so indexes can be used.
 CLOCK = "extract(epoch from statement_timestamp())::double precision"

@@ -13,12 +13,12 @@ from triage_cli.domain import BYTES, Change, Event, Head, Lease, Selection, Tick
 from triage_cli.runtime import Network
 from triage_cli.stores import where_clauses
 from triage_cli.stores.dialect import CountedGroup, Dialect
-from triage_cli.stores.event_tables import SET_HEAD
+from triage_cli.stores.events import SET_HEAD
 from triage_cli.stores.postgres import queries as pg_queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.ticket_tables import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
+from triage_cli.stores.tickets import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 T = TypeVar("T")
 

@@ -5,11 +5,11 @@ from sqlite3 import Connection
 from typing import Any
 
 from triage_cli.domain import Attempt, BatchItem, Change, Classification, Delivery, Ticket
-from triage_cli.stores.batch_tables import PUT_BATCH_ITEM
+from triage_cli.stores.batches import PUT_BATCH_ITEM
 from triage_cli.stores.bulk_insert import placeholders, write_all
-from triage_cli.stores.count_tables import COUNTED_AS
-from triage_cli.stores.delivery_tables import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
-from triage_cli.stores.ticket_tables import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
+from triage_cli.stores.counts import COUNTED_AS
+from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
+from triage_cli.stores.tickets import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 # A value of this machine's clock.
 CLOCK = ":now"

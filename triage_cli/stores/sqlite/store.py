@@ -21,10 +21,10 @@ from triage_cli.domain import (
 from triage_cli.runtime import is_full
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
-from triage_cli.stores.category_tables import CATEGORY_INDEX
+from triage_cli.stores.categories import CATEGORY_INDEX
 from triage_cli.stores.dialect import CountedGroup, Dialect
-from triage_cli.stores.event_tables import SET_HEAD
-from triage_cli.stores.run_tables import INSERT_CLAIMS
+from triage_cli.stores.events import SET_HEAD
+from triage_cli.stores.runs import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite import queries
 from triage_cli.stores.sqlite.backup import write_backup

@@ -14,7 +14,7 @@ from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import CountedGroup
-from triage_cli.stores.event_tables import LOCK_CHAIN
+from triage_cli.stores.events import LOCK_CHAIN
 
 DAY_LENGTH = len("2026-01-01")
 COUNTED_AS = "status, coalesce(category, ''), coalesce(classifier, ''), substr(stored_at, 1, 10)"

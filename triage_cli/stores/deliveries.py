@@ -8,8 +8,8 @@ from triage_cli.domain import Attempt, Delivery, Lease, OutgoingDelivery, Ticket
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Database, Db, write_one
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.run_tables import Runs
-from triage_cli.stores.ticket_tables import Tickets
+from triage_cli.stores.runs import Runs
+from triage_cli.stores.tickets import Tickets
 
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
 # was superseded while it was being sent, a failure does not revive it; a success is recorded and final.

@@ -8,8 +8,8 @@ from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.event_tables import AuditLog
-from triage_cli.stores.run_tables import Runs
+from triage_cli.stores.events import AuditLog
+from triage_cli.stores.runs import Runs
 
 OPEN_STATES = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.

@@ -6,10 +6,10 @@ A rename is one transaction, with its event. The list is stored so that a change
 from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import Change, Event, Renamed, compact, from_json, now
-from triage_cli.stores.count_tables import Counts
+from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.event_tables import AuditLog
+from triage_cli.stores.events import AuditLog
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
