@@ -262,9 +262,15 @@ class PostgresDatabase:
                     self._configure(connection)
                     migrations.check_schema(connection, self.shown, make=self._make)
                 self._pool = self._network.postgres_pool(
-                    self._conninfo, self.shown, configure=self._configure, min_size=1, max_size=MOST_CONNECTIONS,
-                    open=True, name="triage", num_workers=1,
-                )  # fmt: skip
+                    self._conninfo,
+                    self.shown,
+                    configure=self._configure,
+                    min_size=1,
+                    max_size=MOST_CONNECTIONS,
+                    open=True,
+                    name="triage",
+                    num_workers=1,
+                )
                 weakref.finalize(self, self._pool.close, CLOSING_SECONDS)
             return self._pool
 

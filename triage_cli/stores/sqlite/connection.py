@@ -124,9 +124,13 @@ def _connection(path: str, open_mode: str = "") -> SelfClosingConnection:
     file_uri = f"file:{quote(os.fsencode(path))}?{open_mode}" if open_mode else path
     # Each thread has its own connection, but another thread may close it.
     db = sqlite3.connect(
-        file_uri, uri=bool(open_mode), timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False,
+        file_uri,
+        uri=bool(open_mode),
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
         factory=SelfClosingConnection,
-    )  # fmt: skip
+    )
     db.frozen = frozen
     # SQLite's own `lower` knows the letters of English alone.
     db.create_function("lowered", 1, lambda text: text and text.lower(), deterministic=True)
