@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
-from triage_cli.api import log_writer
+from triage_cli.api import server_log
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
@@ -116,12 +116,12 @@ def test_idle_connections_leave_file_descriptors_to_others(cli: Cli) -> None:
 
 
 def test_lines_that_nobody_reads_are_counted_and_told_once_somebody_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "MOST_WAITING", 100)
+    monkeypatch.setattr(server_log, "MOST_WAITING", 100)
     reading, writing = os.pipe()
     with open(reading, "rb") as reader, open(writing, "wb") as pipe:  # noqa: PTH123
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
-        writer = log_writer.LogWriter(pipe, "{} left out".format)  # type: ignore[arg-type]
-        monkeypatch.setattr(log_writer, "FLUSH_SECONDS", 0.0)
+        writer = server_log.LogWriter(pipe, "{} left out".format)  # type: ignore[arg-type]
+        monkeypatch.setattr(server_log, "FLUSH_SECONDS", 0.0)
         for number in range(1000):
             writer.handle(logging.makeLogRecord({"msg": f"line {number:090}"}))
         writer.flush()
@@ -130,7 +130,7 @@ def test_lines_that_nobody_reads_are_counted_and_told_once_somebody_does(monkeyp
             read += os.read(reader.fileno(), 4096)
             left_out = sum(map(int, re.findall(rb"(\d+) left out\n", read)))
         assert left_out > 500
-        monkeypatch.setattr(log_writer, "FLUSH_SECONDS", PATIENCE)
+        monkeypatch.setattr(server_log, "FLUSH_SECONDS", PATIENCE)
         writer.handle(logging.makeLogRecord({"msg": "the last"}))
         writer.flush()
         assert os.read(reader.fileno(), 4096) == b"the last\n", "nothing is told twice"

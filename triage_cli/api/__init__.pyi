@@ -30,9 +30,9 @@ from . import auth as auth
 from . import background as background
 from . import factory as factory
 from . import idempotency as idempotency
-from . import log_writer as log_writer
 from . import ndjson as ndjson
 from . import problems as problems
 from . import server as server
+from . import server_log as server_log
 from . import token_verifier as token_verifier
 from . import worker_processes as worker_processes
