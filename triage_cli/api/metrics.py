@@ -146,9 +146,8 @@ class DatabaseGauges(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the gauges of the database."""
         gauges = self._gauges
-        yield _database_gauge(
-            "tickets", "Tickets by status", ["status"], {(s,): gauges.by_status.get(s, 0) for s in STATUSES}
-        )
+        tickets = {(status,): gauges.by_status.get(status, 0) for status in STATUSES}
+        yield _database_gauge("tickets", "Tickets by status", ["status"], tickets)
         for gauge_name, help_text, oldest in (
             ("oldest_new", "How long the oldest new ticket has waited", gauges.oldest_new),
             ("oldest_pending_delivery", "How old the oldest pending delivery is", gauges.oldest_pending_delivery),

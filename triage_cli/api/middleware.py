@@ -78,7 +78,9 @@ class AccessMiddleware:
             return Caller("", "", "")
         credential = credential_of(Headers(scope=scope))
         try:
-            caller = await self._authenticated(credential, request_log.headers)
+            caller = self._authenticator.admit_at_once(credential, request_log.headers)
+            if caller is None:  # to find it would wait, so a thread does
+                caller = await run_in_threadpool(self._authenticator.admit, credential, request_log.headers)
         except UnauthenticatedError as error:
             if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
@@ -90,12 +92,6 @@ class AccessMiddleware:
         if ROLES.index(caller.role) < ROLES.index(needed_role):
             raise RefusedError(f'"{caller.name}" has the role {caller.role}', hint=f"this takes the role {needed_role}")
         return caller
-
-    async def _authenticated(self, credential: str, headers: dict[str, str]) -> Caller:
-        """Return the caller with this credential; a thread's turn is taken only if finding it would wait."""
-        if (caller := self._authenticator.admit_at_once(credential, headers)) is not None:
-            return caller
-        return await run_in_threadpool(self._authenticator.admit, credential, headers)
 
 
 def _path_and_scope(scope: Scope, root_path: str) -> tuple[str, Scope]:

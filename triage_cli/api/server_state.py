@@ -97,13 +97,13 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
     services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
     server_state = ServerState(
         services,
-        wiring.stores.open_api_access(services.store),
-        partial(wiring.database_maintenance.verify, config),
-        partial(wiring.cost_estimate.estimate_cost, config),
-        RequestLimits(config.requests_per_minute),
-        incoming_webhooks(config, env),
-        token_verification(config),
-        config.cors_origins,
+        api_access=wiring.stores.open_api_access(services.store),
+        verify_audit_log=partial(wiring.database_maintenance.verify, config),
+        estimate_cost=partial(wiring.cost_estimate.estimate_cost, config),
+        limits=RequestLimits(config.requests_per_minute),
+        webhooks=incoming_webhooks(config, env),
+        verify_token=token_verification(config),
+        cors_origins=config.cors_origins,
     )
     if not services.store.is_there():
         services.store.runs.renew(Lease(""))  # changes nothing, but creates the database

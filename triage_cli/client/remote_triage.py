@@ -5,6 +5,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, quote
@@ -256,7 +257,7 @@ class RemoteTriage:
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get at the remote."""
-        return tuple(self.converted_rows(wire_format.category_of, self.connection.get("/categories")[0]))
+        return tuple(self.converted_rows(partial(wire_format.named, Category), self.connection.get("/categories")[0]))
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the remote's bulk commands and requests, the latest first: the last RUNS at most."""
@@ -283,7 +284,7 @@ class RemoteTriage:
 
     def converted_to(self, kind: type[T], record: Any) -> T:
         """Convert the remote's record to one of a kind, which has the same fields. Raises as `converted`."""
-        return self.converted(lambda wire_record: wire_format.named(kind, wire_record), record)
+        return self.converted(partial(wire_format.named, kind), record)
 
     def converted_rows(self, make: Callable[[Any], T], records: Any) -> list[T]:
         """Convert a list of the remote's records. Raises as `converted`."""
@@ -383,7 +384,6 @@ def _api_key(wire_record: Any) -> ApiKey:
 
 # The errors after which no provider can have been asked, since the remote refused the request or was not reached.
 NOT_BEGUN = (UsageError, RefusedError, BusyError, UnreachableError)
-ConsultationRecord = TypeVar("ConsultationRecord", TextAnswer, RoutePreview, CategoryProfile, CategoryRule)
 
 
 class RemoteConsultation:
@@ -401,7 +401,7 @@ class RemoteConsultation:
         question_body = {**question._asdict(), "classifier": plan.classifier, "max_cost": plan.max_cost}
         try:
             response = self._remote.connection.request("POST", "/classify/text", question_body)
-            text_answer = self._converted(TextAnswer, response)
+            text_answer = self._remote.converted_to(TextAnswer, response)
         except NOT_BEGUN:
             raise
         except TriageError:
@@ -414,7 +414,7 @@ class RemoteConsultation:
         """Return where the remote would send a ticket now, by its routing map."""
         preview_path = f"{self._remote.path_of(name)}/route/preview"
         response = self._remote.connection.get(preview_path, {"category": category} if category else {})[0]
-        return self._converted(RoutePreview, response)
+        return self._remote.converted_to(RoutePreview, response)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the remote's categories with their thresholds and rules."""
@@ -428,17 +428,7 @@ class RemoteConsultation:
         response = self._remote.connection.post(suggestions_path, suggestion_body, ids.new_id())
         return self._remote.converted_to(AgentSuggestion, response)
 
-    def _converted(self, kind: type[ConsultationRecord], response: Any) -> ConsultationRecord:
-        """Convert the remote's response to an answer of a kind."""
-        return self._remote.converted(lambda wire_record: _consultation_record(kind, wire_record), response)
-
 
 def _category_profile(wire_record: Any) -> CategoryProfile:
-    profile = _consultation_record(CategoryProfile, wire_record)
-    return profile._replace(rules=tuple(_consultation_record(CategoryRule, rule) for rule in profile.rules))
-
-
-def _consultation_record(kind: type[ConsultationRecord], wire_record: Any) -> ConsultationRecord:
-    """Return an answer of a kind from its record, with tuples for lists."""
-    wire_fields: tuple[Any, ...] = wire_format.named(kind, wire_record)
-    return kind._make(tuple(value) if isinstance(value, list) else value for value in wire_fields)
+    profile = wire_format.named(CategoryProfile, wire_record)
+    return profile._replace(rules=tuple(wire_format.named(CategoryRule, rule) for rule in profile.rules))

@@ -19,7 +19,6 @@ from triage_cli.domain import (
     Action,
     AgentSuggestion,
     Attempt,
-    Category,
     Classification,
     ClassifyPlan,
     Decided,
@@ -161,11 +160,14 @@ def why_of(wire_record: Any) -> Why:
     if not all(isinstance(line, str) for line in explanation.why):
         raise ProtocolError("a story that is no text")
     suggestions = tuple(named(AgentSuggestion, one) for one in explanation.agent_suggestions)
-    return explanation._replace(why=tuple(explanation.why), agent_suggestions=suggestions)
+    return explanation._replace(agent_suggestions=suggestions)
 
 
 def named(kind: type[T], wire_record: Any) -> T:
-    """Return a domain record of a kind from a wire record; unknown fields, of a newer server, are ignored."""
+    """Return a domain record of a kind from a wire record, with tuples for lists.
+
+    Unknown fields, of a newer server, are ignored.
+    """
     if not isinstance(wire_record, dict):
         raise ProtocolError(f"no {kind.__name__}")
     json_types = _json_types_of(cast("Hashable", kind))
@@ -174,7 +176,7 @@ def named(kind: type[T], wire_record: Any) -> T:
         if not isinstance(wire_value, json_types[field]):
             raise ProtocolError(f"{kind.__name__} without a proper {field}")
     try:
-        return kind(**wire_fields)
+        return kind(**{field: tuple(v) if isinstance(v, list) else v for field, v in wire_fields.items()})
     except TypeError as error:
         raise ProtocolError(f"{kind.__name__} without all its fields") from error
 
@@ -199,12 +201,6 @@ def delivery_of(wire_record: Any) -> Delivery:
         raise ProtocolError("Delivery without a proper due_at") from error
     kept = compact(wire_record["kept"]) if wire_record.get("kept") else None
     return named(Delivery, wire_record | {"due_at": due_at, "kept": kept})
-
-
-def category_of(wire_record: Any) -> Category:
-    """Return a category from its wire record."""
-    category = named(Category, wire_record)
-    return category._replace(examples=tuple(category.examples), was=tuple(category.was))
 
 
 def run_of(wire_record: Any) -> Run:

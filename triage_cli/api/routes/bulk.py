@@ -118,13 +118,7 @@ async def batch(
         await run_in_threadpool(request_lock.take)
         earlier_parts, drafts = await run_in_threadpool(drafts_of_body, uploaded_body, query)
         undo_stack.pop_all()
-    plan = ClassifyPlan(
-        classifier=query.classifier,
-        workers=query.workers,
-        max_cost=query.max_cost,
-        max_wait=query.max_wait,
-        deadline=query.deadline,
-    )
+    plan = ClassifyPlan(**query.model_dump(include={*ClassifyPlan._fields}))
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)
     drafts = islice(drafts_within_limit(drafts, server_state.limits.table_rows), query.limit)
 

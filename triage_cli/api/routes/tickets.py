@@ -153,18 +153,17 @@ def classify(
 
 
 def _classification_record(decided: Decided) -> dict[str, Any]:
-    ticket, latest_answer = decided.ticket, decided.now
-    answered_category = latest_answer.category if latest_answer else ticket.category or ticket.suggestion
+    ticket, answer = decided.ticket, decided.now or decided.ticket
     return {
         "ticket_id": ticket.ticket_id,
-        "classification": answered_category,
-        "confidence": latest_answer.confidence if latest_answer else ticket.confidence,
-        "confidence_source": latest_answer.confidence_source if latest_answer else ticket.confidence_source,
-        "reason": latest_answer.reason if latest_answer else ticket.reason,
+        "classification": decided.now.category if decided.now else ticket.category or ticket.suggestion,
+        "confidence": answer.confidence,
+        "confidence_source": answer.confidence_source,
+        "reason": answer.reason,
         "status": ticket.status,
         "category": ticket.category,
         "suggestion": ticket.suggestion,
-        "classifier": latest_answer.classifier if latest_answer else ticket.classifier,
+        "classifier": answer.classifier,
         "verdict": ticket.verdict == 1,
         "cost_usd": ticket.cost_usd,
         "asked": decided.asked,
@@ -191,18 +190,8 @@ def route(
     def route_ticket() -> JsonAnswer:
         outcome = use_cases.route(ticket_named(use_cases.server_state.services.store, ticket_id), plan)
         routed = outcome.value or Routed(outcome.ticket)
-        ticket = routed.ticket
-        return JsonAnswer(
-            200,
-            {
-                "ticket_id": ticket.ticket_id,
-                "routed_to": ticket.routed_to,
-                "deliveries": _delivery_records(use_cases.server_state, ticket.ticket_id, routed.deliveries),
-                "status": ticket.status,
-                "problem": problems.problem_details(outcome.error) if outcome.error else None,
-            },
-            ticket.revision,
-        )
+        record = _routed_record(use_cases.server_state, routed, outcome.error)
+        return JsonAnswer(200, record, routed.ticket.revision)
 
     return use_cases.once(body, route_ticket)
 
@@ -210,17 +199,19 @@ def route(
 def _previewed_route(use_cases: TicketUseCases, name: str, plan: RoutePlan) -> Response:
     ticket = ticket_named(use_cases.server_state.services.store, name)
     (preview,) = use_cases.triage.preview_routes(Selection(ids=(ticket.ticket_id,)), plan)
-    return reply(
-        {
-            "ticket_id": ticket.ticket_id,
-            "routed_to": ticket.routed_to,
-            "deliveries": [],
-            "status": ticket.status,
-            "problem": None,
-            "preview": preview._asdict(),
-        },
-        revision=ticket.revision,
-    )
+    record = _routed_record(use_cases.server_state, Routed(ticket), None)
+    return reply(record | {"preview": preview._asdict()}, revision=ticket.revision)
+
+
+def _routed_record(server_state: ServerState, routed: Routed, error: TriageError | None) -> dict[str, Any]:
+    ticket = routed.ticket
+    return {
+        "ticket_id": ticket.ticket_id,
+        "routed_to": ticket.routed_to,
+        "deliveries": _delivery_records(server_state, ticket.ticket_id, routed.deliveries),
+        "status": ticket.status,
+        "problem": problems.problem_details(error) if error else None,
+    }
 
 
 @router.post("/tickets/{ticket_id}/verdict", response_model=tickets.Ticket, responses={200: WITH_ETAG})

@@ -119,6 +119,7 @@ def _signed_seconds(signed_at: str) -> float:
 # Whoever sends a webhook may add parameters to its address.
 router = new_router("webhooks", json_or_form, route_class=APIRoute)
 EVENT_CONTENT = {"schema": {"type": "object"}, "example": {"id": 17, "title": "Refund?", "body": "I was charged twice"}}
+FIELDS_HINT = "check fields of this webhook in the config"
 UNPROCESSABLE_EVENT = UsageError.http_status
 EVENT_BODY = {"requestBody": {"required": True, "content": {JSON: EVENT_CONTENT, FORM: EVENT_CONTENT}}}
 
@@ -250,9 +251,7 @@ def ticket_of_event(webhook: IncomingWebhook, event: object) -> tickets.TicketIn
         return tickets.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
     except ValidationError as error:
         misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
-        raise UsageError(
-            f"the event does not fit: {misfits}", hint="check fields of this webhook in the config"
-        ) from error
+        raise UsageError(f"the event does not fit: {misfits}", hint=FIELDS_HINT) from error
 
 
 def _text_of_paths(event: object, field: str, paths: Sequence[str]) -> str | None:
@@ -261,10 +260,8 @@ def _text_of_paths(event: object, field: str, paths: Sequence[str]) -> str | Non
     if field != "external_id" or not texts_by_path or len(paths) == 1:
         return "#".join(texts_by_path.values()) or None
     if missing_paths := [path for path in paths if path not in texts_by_path]:
-        raise UsageError(
-            f"the event has no {missing_paths[0]}, which is a part of its external_id",
-            hint="check fields of this webhook in the config",
-        )
+        missing = f"the event has no {missing_paths[0]}, which is a part of its external_id"
+        raise UsageError(missing, hint=FIELDS_HINT)
     return joined_id(list(texts_by_path.values()))
 
 
