@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.ids import delivery_id
@@ -98,6 +98,28 @@ class OutgoingDelivery(NamedTuple):
     earlier: tuple[Delivery, ...] = ()
     request_id: str = ""
     known: tuple[str, ...] = ()
+
+    @classmethod
+    def made_up(cls, ticket: Ticket, receiver: str, *, name: str, rule: str, config_hash: str = "") -> Self:
+        """Return the delivery, with the id `name`, of a ticket that no store has: a spike, or a test."""
+        delivery = Delivery(
+            delivery_id=name,
+            ticket_id=ticket.ticket_id,
+            classification_id=None,
+            category=ticket.category or "",
+            destination=receiver,
+            rule=rule,
+            config_hash=config_hash,
+            replaces=None,
+            state="pending",
+            attempts=0,
+            due_at=0.0,
+            last_status=None,
+            last_error=None,
+            run_id=None,
+            at=ticket.stored_at,
+        )
+        return cls(delivery, ticket._replace(status="routing"))
 
     @property
     def request_headers(self) -> dict[str, str]:

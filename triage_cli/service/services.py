@@ -14,35 +14,29 @@ from triage_cli.service.runs import TO_CLASSIFY, RunContext
 
 
 class Services(NamedTuple):
-    """What the use cases need. `classifier` opens one for a plan, an actor and a run id; `per_day` is in USD.
-
-    `hysteresis` maps classifier names to the margin that a flip needs. `batcher` opens the batches of a classifier.
-    `check` makes the check of a run's categories. `instant_classifier` returns one that answers at once, in the
-    caller's thread, and costs nothing; None if that of the plan is no such. `thresholds` maps a category to the
-    confidence that each step of the default classifier needs, as in `CategoryProfile`. `only_loads` returns whether the
-    classifier of a plan can be left unopened if nothing is asked, because that checks and records nothing. `ranked`
-    orders what waits for review. `field_setters` returns which destinations may set a field of a helpdesk's ticket, or
-    label it. `lost_deliveries` makes what finds those of which only the databases know that restores have replaced.
-    `served` is true in a server, whose runs are marked so. `nearness` tells how near a destination files to what a
-    source lists.
-    """
+    """What the use cases need."""
 
     store: Store
     categories: tuple[Category, ...]
-    classifier: Callable[[ClassifyPlan, str, str], Classifier]
+    classifier: Callable[[ClassifyPlan, str, str], Classifier]  # opened for a plan, an actor and a run id
     routing_map: RoutingMap
-    per_day: float | None = None
-    hysteresis: Mapping[str, float] = {}
-    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None
-    check: Callable[[], Unchecked] = Unchecked
+    per_day: float | None = None  # the budget of a day, in USD
+    hysteresis: Mapping[str, float] = {}  # by classifier, the margin that a flip needs
+    batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None  # opens the batches of a classifier
+    check: Callable[[], Unchecked] = Unchecked  # makes the check of a run's categories
+    # One that answers at once, in the caller's thread, and costs nothing; None if that of the plan is no such.
     instant_classifier: Callable[[ClassifyPlan], Classifier | None] = lambda _: None
+    # Of a category: the confidence that each step of the default classifier needs, as in `CategoryProfile`.
     thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
+    # Whether a plan's classifier may stay unopened if nothing is asked, because that checks and records nothing.
     only_loads: Callable[[ClassifyPlan], bool] = lambda _: False
-    ranked: Ranking = lambda texts, _: range(len(texts))
+    ranked: Ranking = lambda texts, _: range(len(texts))  # orders what waits for review
+    # Which destinations may set a field of a helpdesk's ticket, or label it.
     field_setters: FieldSetters = lambda receivers, **_: receivers
+    # Makes what finds the deliveries of which only the databases know that restores have replaced.
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
-    served: bool = False
-    nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE
+    served: bool = False  # in a server, whose runs are marked so
+    nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE  # how near a destination files to what a source lists
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""

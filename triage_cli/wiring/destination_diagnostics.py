@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from triage_cli.config import Config, DestinationSpec, unset
 from triage_cli.domain import (
+    URGENCY,
     ConfigError,
-    Delivery,
     DeliveryError,
     OutgoingDelivery,
     RoutePlan,
@@ -143,16 +143,23 @@ def send_test(config: Config, receiver: str) -> str:
         (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
     )
     at, ticket_id, test_mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
-    test_ticket = Ticket(
-        ticket_id, "", "doctor", test_mark, "", "Test of triage: please ignore",
-        f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done.", test_mark, "low", 3, at, at,
-        extra='{"test":true}', status="routing", category=category, confidence=1.0,
-    )  # fmt: skip
-    test_delivery = Delivery(
-        ids.delivery_id(ticket_id, category, receiver, 0), ticket_id, None, category, receiver,
-        "doctor", config.routing_hash(), None, "pending", 0, 0.0, None, None, None, at,
-    )  # fmt: skip
-    outgoing = OutgoingDelivery(test_delivery, test_ticket)
+    text = f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done."
+    test_ticket = Ticket.of_text(text, ticket_id=ticket_id, source="doctor")._replace(
+        external_id=test_mark,
+        subject="Test of triage: please ignore",
+        customer_id=test_mark,
+        priority="low",
+        urgency=URGENCY["low"],
+        created_at=at,
+        stored_at=at,
+        extra='{"test":true}',
+        category=category,
+        confidence=1.0,
+    )
+    name = ids.delivery_id(ticket_id, category, receiver, 0)
+    outgoing = OutgoingDelivery.made_up(
+        test_ticket, receiver, name=name, rule="doctor", config_hash=config.routing_hash()
+    )
     for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 
 from triage_cli.domain import (
     URGENCY,
-    Delivery,
     Event,
     EventAction,
     OutgoingDelivery,
@@ -81,13 +80,13 @@ def _spike_delivery(spike: Spike, destination: str, window: str, at: str) -> Out
         "",
         *(f"- {example.text}" for example in spike.examples),
     ]
-    unstored_ticket = Ticket(
-        spike.spike_id, "", "spikes", spike.spike_id, "", f"Spike: {spike.name} ({spike.customers:,} customers)",
-        "\n".join(text_lines), None, "high", URGENCY["high"], spike.since, at, status="routing",
+    ticket = Ticket.of_text("\n".join(text_lines), ticket_id=spike.spike_id, source="spikes")._replace(
+        external_id=spike.spike_id,
+        subject=f"Spike: {spike.name} ({spike.customers:,} customers)",
+        priority="high",
+        urgency=URGENCY["high"],
+        created_at=spike.since,
+        stored_at=at,
         category=spike.category,
-    )  # fmt: skip
-    delivery = Delivery(
-        spike.spike_id, spike.spike_id, None, spike.category or "", destination, "spikes", "", None, "pending", 0, 0.0,
-        None, None, None, at,
-    )  # fmt: skip
-    return OutgoingDelivery(delivery, unstored_ticket)
+    )
+    return OutgoingDelivery.made_up(ticket, destination, name=spike.spike_id, rule="spikes")

@@ -223,28 +223,28 @@ class Intake:
         chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import takes a third
         less time.
         """
-        with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as import_saver:
-            save_in_flight: tuple[_ImportChunk, Future[list[Conflict | None]]] | None = None
+        with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as saver:
+            in_flight: list[tuple[_ImportChunk, Future[list[Conflict | None]]]] = []  # one at most
+
+            def settled() -> Iterator[list[Outcome[Ticket]]]:
+                for import_chunk, save in in_flight:
+                    yield self._settled(import_chunk, save.result())
+                in_flight.clear()
+
             for chunk in threads.apart(bounded(drafts)):
                 try:
-                    import_chunk = self._decided_chunk(
-                        chunk, seen_identities, save_in_flight[0].changed if save_in_flight else {}
-                    )
+                    decided = self._decided_chunk(chunk, seen_identities, in_flight[0][0].changed if in_flight else {})
                 except TriageError:
-                    if save_in_flight:
-                        yield self._settled(save_in_flight[0], save_in_flight[1].result())
+                    yield from settled()
                     raise
-                if save_in_flight:
-                    yield self._settled(save_in_flight[0], save_in_flight[1].result())
-                save_in_flight = (
-                    import_chunk,
-                    import_saver.submit(self._store.save, [change for _, _, change in import_chunk.to_save]),
+                yield from settled()
+                in_flight.append(
+                    (decided, saver.submit(self._store.save, [change for _, _, change in decided.to_save]))
                 )
                 if self._guard is not None:
                     self._guard.rows += len(chunk)
             judged()
-            if save_in_flight:
-                yield self._settled(save_in_flight[0], save_in_flight[1].result())
+            yield from settled()
 
     def page(self, drafts: Sequence[TicketDraft | Rejected], cursor: SourceCursor | None) -> list[Outcome[Ticket]]:
         """Store the drafts of a source's page, with the source's new position, in one transaction.
