@@ -63,9 +63,16 @@ class Call:
     """What one caller wants: a draft to be stored, or the id of a ticket, and the steps to take it through."""
 
     def __init__(
-        self, actor: str, *, draft: TicketDraft | None = None, identity: str | None = None, ticket_id: str = "",
-        classifier: Classifier | None = None, force: bool = False, is_routed: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        actor: str,
+        *,
+        draft: TicketDraft | None = None,
+        identity: str | None = None,
+        ticket_id: str = "",
+        classifier: Classifier | None = None,
+        force: bool = False,
+        is_routed: bool = False,
+    ) -> None:
         self.signature = Signature(actor, request_id.get())
         self.draft, self.identity, self.ticket_id = draft, identity, ticket_id
         self.classifier, self.force, self.is_routed = classifier, force, is_routed

@@ -142,12 +142,12 @@ class LocalConsultation:
         # The note is not logged: it may repeat the customer's text.
         suggestion_data = {"category": category, "agent": draft.agent, "decision": suggestion_answer.classification_id}
         event = Event(
-            EventAction.SUGGESTED,
-            ticket.ticket_id,
-            None,
-            self._actor,
-            suggestion_answer.at,
-            with_request(suggestion_data),
+            action=EventAction.SUGGESTED,
+            ticket_id=ticket.ticket_id,
+            run_id=None,
+            actor=self._actor,
+            at=suggestion_answer.at,
+            data=with_request(suggestion_data),
         )
         self._store.save([Change(event, adds=(suggestion_answer,))])
         if any(t.status == "forgotten" for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile

@@ -55,14 +55,14 @@ def route_preview(
     why_sentences = tuple(route_sentences(history.ticket, rule, new_destinations, routing_map.offline))
     rule_destinations = rule.to if rule else ()
     return RoutePreview(
-        ticket.ticket_id,
-        ticket.status,
-        ticket.category,
-        rule and rule.name,
-        rule_destinations,
-        new_destinations,
-        why_sentences,
-        due_destinations,
+        ticket_id=ticket.ticket_id,
+        status=ticket.status,
+        category=ticket.category,
+        rule=rule and rule.name,
+        destinations=rule_destinations,
+        new=new_destinations,
+        why=why_sentences,
+        due=due_destinations,
     )
 
 

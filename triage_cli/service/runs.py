@@ -182,9 +182,15 @@ Began = Callable[[RunRecorder], object]
 
 @contextmanager
 def recorded_run(
-    store: Store, kind: str, actor: str, command_line: str, stop: StopControl, part: InputPart = WHOLE,
-    *, served: bool = False,
-) -> Iterator[RunRecorder]:  # fmt: skip
+    store: Store,
+    kind: str,
+    actor: str,
+    command_line: str,
+    stop: StopControl,
+    part: InputPart = WHOLE,
+    *,
+    served: bool = False,
+) -> Iterator[RunRecorder]:
     """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
 
     What `part` has spent before counts against the cost limit of the command. A run that a server begins is `served`.

@@ -96,9 +96,16 @@ def preview_requests(
     ]
     config_hash = config.routing_hash()
     needed_deliveries = routing.needed_deliveries(
-        ticket, rule, existing, again=plan.again, renewed=renewed_destinations(config), config_hash=config_hash,
-        at=times.now(), due_at=0.0, run_id="",
-    )  # fmt: skip
+        ticket,
+        rule,
+        existing,
+        again=plan.again,
+        renewed=renewed_destinations(config),
+        config_hash=config_hash,
+        at=times.now(),
+        due_at=0.0,
+        run_id="",
+    )
     superseded_ids = {delivery.delivery_id for delivery in needed_deliveries.superseded}
     kept_deliveries = [d for d in existing if d.delivery_id not in superseded_ids and d.category == ticket.category]
     due_deliveries = [d for d in kept_deliveries if d.state == "pending" and d.due_at <= time.time()]

@@ -77,9 +77,14 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
 
         env = without_secrets(config, os.environ)
         return CommandDestination(
-            receiver, spec.run, spec.timeout, spec.max_attempts, spec.retry_schedule, env=env,
+            receiver,
+            spec.run,
+            spec.timeout,
+            spec.max_attempts,
+            spec.retry_schedule,
+            env=env,
             final_exit=spec.final_exit,
-        )  # fmt: skip
+        )
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
 
 
@@ -140,12 +145,15 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
 
     http_specs = {name: spec.http for name, spec in config.destinations.items() if spec.http}
     return RoutingMap(
-        config.routes, config.routing_hash(), destination, offline=offline_destinations(config),
+        config.routes,
+        config.routing_hash(),
+        destination,
+        offline=offline_destinations(config),
         history_dependent=frozenset(name for name, http in http_specs.items() if http.remembers),
         field_guards=frozenset(name for name, http in http_specs.items() if http.guards_field),
         renewed=renewed_destinations(config),
         promised=promised_thresholds(config, store),
-    )  # fmt: skip
+    )
 
 
 DEFAULT_PORTS = {"https": 443, "http": 80}

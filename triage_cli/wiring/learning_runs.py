@@ -16,9 +16,13 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
 
 
 def training_run(
-    config: Config, actor: str, command_line: str, tell: Callable[[str], None], began: Began = lambda _: None,
+    config: Config,
+    actor: str,
+    command_line: str,
+    tell: Callable[[str], None],
+    began: Began = lambda _: None,
     warn: Callable[[str], None] | None = None,
-) -> "TrainingRun":  # fmt: skip
+) -> "TrainingRun":
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
 
     `began` gets the run, `warn` what the new version no longer promises.
@@ -43,9 +47,15 @@ def training_run(
     encoder = next(map(encoder_of, specs_with_encoder), None)  # one learned model: one encoder stands beside it
     trainer = Trainer(categories, lambda: classifiers.built_in(encoder).to_bytes(), encoder)
     return TrainingRun(
-        store, open_model_registry(store), trainer, categories, look,
-        actor=actor, command_line=command_line, began=began,
-    )  # fmt: skip
+        store,
+        open_model_registry(store),
+        trainer,
+        categories,
+        look,
+        actor=actor,
+        command_line=command_line,
+        began=began,
+    )
 
 
 def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":

@@ -40,9 +40,13 @@ class AskingCaller(NamedTuple):
 
 
 def plan(
-    config: Config, new_config: Config, selection: Selection, stop: StopControl, tell: Callable[[str], None],
+    config: Config,
+    new_config: Config,
+    selection: Selection,
+    stop: StopControl,
+    tell: Callable[[str], None],
     ask: AskingCaller | None = None,
-) -> Plan:  # fmt: skip
+) -> Plan:
     """Compare a new configuration with the present one on the database of the present one.
 
     Without `ask` nothing is written. With it, the answers that were paid for are stored.

@@ -135,9 +135,15 @@ class LLMClassifier:
         """Return the question that the language model is asked, for the record."""
         prompt_options = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
         question_spec = QuestionSpec(
-            self.fingerprint, self.spec.type, self.spec.model or "", self.provider.address,
-            prompt.system_prompt(self.categories), self._categories_json, json.dumps(prompt_options), times.now(),
-        )  # fmt: skip
+            fingerprint=self.fingerprint,
+            kind=self.spec.type,
+            model=self.spec.model or "",
+            endpoint=self.provider.address,
+            prompt=prompt.system_prompt(self.categories),
+            categories=self._categories_json,
+            options=json.dumps(prompt_options),
+            first_at=times.now(),
+        )
         return (question_spec,)
 
     def rejudged(self, answer: Classification) -> Classification:
@@ -169,14 +175,29 @@ class LLMClassifier:
         category = None if parsed.label == question.none else parsed.label
         is_other_model = reply.model and reply.model != spec.model
         step = Classification(
-            ids.new_id(), ticket.ticket_id, self._run_id,
-            f"{spec.name} ({prompt.cut_text(reply.model or '', 80)})" if is_other_model else spec.name,
-            category, confidence, confidence_source,
-            clean_reason(parsed.reason, question.system), spec.name, self._actor, self.fingerprint,
-            spec.min_confidence, json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
-            ids.answer_key(self.fingerprint, ticket.text), times.now(), None, *cost.usage, cost.cost,
-            json.dumps(masked_kinds) if masked_kinds else None, parsed.problem,
-        )  # fmt: skip
+            classification_id=ids.new_id(),
+            ticket_id=ticket.ticket_id,
+            run_id=self._run_id,
+            step=f"{spec.name} ({prompt.cut_text(reply.model or '', 80)})" if is_other_model else spec.name,
+            category=category,
+            confidence=confidence,
+            confidence_source=confidence_source,
+            reason=clean_reason(parsed.reason, question.system),
+            classifier=spec.name,
+            actor=self._actor,
+            fingerprint=self.fingerprint,
+            threshold=spec.min_confidence,
+            probabilities=json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
+            answer_key=ids.answer_key(self.fingerprint, ticket.text),
+            at=times.now(),
+            input_tokens=cost.usage.input,
+            output_tokens=cost.usage.output,
+            cache_read=cost.usage.cache_read,
+            cache_write=cost.usage.cache_write,
+            cost=cost.cost,
+            redacted=json.dumps(masked_kinds) if masked_kinds else None,
+            error=parsed.problem,
+        )
         problem = parsed.problem
         error = AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
         return Outcome(

@@ -225,13 +225,15 @@ class BatchCollector:
         steps = steps_within(outcome.value, labels)
         proposal = steps[-1]
         proposal_data = {
-            "classifier": proposal.classifier, "category": proposal.category, "confidence": proposal.confidence,
-            "was": ticket.category, "threshold": proposal.threshold, "decision": proposal.classification_id,
+            "classifier": proposal.classifier,
+            "category": proposal.category,
+            "confidence": proposal.confidence,
+            "was": ticket.category,
+            "threshold": proposal.threshold,
+            "decision": proposal.classification_id,
             "batch": batch.batch_id,
-            "outcome": (
-                Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)
-            ).value,
-        }  # fmt: skip
+            "outcome": (Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)).value,
+        }
         spent = paid_answer(batch, batch_item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, batch_item._replace(state="answered", reserved=0.0), spent)

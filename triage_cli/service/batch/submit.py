@@ -178,9 +178,14 @@ class BatchSubmitter:
                     break
                 requests_by_key[answer_key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
                 batch_item = BatchItem(
-                    self._batch.batch_id, ticket.ticket_id, self._number, answer_key, was, request.worst,
-                    request.redacted,
-                )  # fmt: skip
+                    batch_id=self._batch.batch_id,
+                    ticket_id=ticket.ticket_id,
+                    number=self._number,
+                    answer_key=answer_key,
+                    was=was,
+                    reserved=request.worst,
+                    redacted=request.redacted,
+                )
                 self._requests[self._number] = request
                 self._number += 1
                 self._size += len(request.line)
@@ -226,10 +231,16 @@ class BatchSubmitter:
     def _new_batch(self) -> Batch:
         batcher, run_id = self._batcher, self._batch_context.run.lease.run_id
         batch = self._batch = Batch(
-            ids.new_id(), batcher.name, batcher.address, batcher.fingerprint,
-            json.dumps(batcher.labels, ensure_ascii=False), batcher.options,
-            run_id, times.now(), run_id=run_id,
-        )  # fmt: skip
+            batch_id=ids.new_id(),
+            classifier=batcher.name,
+            address=batcher.address,
+            fingerprint=batcher.fingerprint,
+            labels=json.dumps(batcher.labels, ensure_ascii=False),
+            options=batcher.options,
+            paid_by=run_id,
+            opened_at=times.now(),
+            run_id=run_id,
+        )
         self._spool = spooled()
         self._size = self._number = 0
         opened_data = {"batch": batch.batch_id, "classifier": batcher.name}

@@ -55,7 +55,7 @@ class CategoryCheck(Unchecked):
 
     def __init__(
         self, memory: BasisMemory, basis: CategoryBasis, current_names: Mapping[str, str], warn: Callable[[str], None]
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._memory = memory
         self._basis = basis
         self._current_names = current_names

@@ -68,7 +68,13 @@ class RetryPolicy(NamedTuple):
         message = error.message if error else None
         refusal = error.refusal if isinstance(error, DeliveryError) else None
         attempt = Attempt(
-            stored.delivery_id, attempt_number, at, status, message, seconds_taken, getattr(error, "answer", None)
+            delivery_id=stored.delivery_id,
+            number=attempt_number,
+            at=at,
+            status=status,
+            error=message,
+            seconds=seconds_taken,
+            answer=getattr(error, "answer", None),
         )
         if isinstance(error, DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)
@@ -78,9 +84,13 @@ class RetryPolicy(NamedTuple):
         # A late result does not release the delivery from another run that holds it now.
         holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
         delivery = stored._replace(
-            attempts=attempt_number, last_status=status, last_error=message, run_id=holder, refusal=refusal,
+            attempts=attempt_number,
+            last_status=status,
+            last_error=message,
+            run_id=holder,
+            refusal=refusal,
             content_hash=outgoing.ticket.content_hash,
-        )  # fmt: skip
+        )
         if error is None:
             kept_answer = outcome.value.kept if outcome.value else None
             return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt

@@ -67,8 +67,7 @@ def _paused_error(name: str, failure: TriageError | None) -> DeliveryError:
     status = getattr(failure, "status", None)
     last = "" if status is None else f" (last status {status})"
     return DeliveryError(
-        f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s",
-        hint="the next triage route tries it again",
+        f"{name} keeps failing{last}, so it is paused for {PAUSE:g} s", hint="the next triage route tries it again"
     )
 
 
@@ -274,9 +273,15 @@ class _DestinationQueue:
     """The deliveries of one destination: those that wait, and those that it is attempting."""
 
     def __init__(
-        self, name: str, opener: Callable[[str], Destination], clock: Callable[[], float],
-        breakers: DestinationBreakers, *, waits: bool, check: Callable[[], None],
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        opener: Callable[[str], Destination],
+        clock: Callable[[], float],
+        breakers: DestinationBreakers,
+        *,
+        waits: bool,
+        check: Callable[[], None],
+    ) -> None:
         self._check = check
         self._name = name
         self._opener = opener

@@ -142,9 +142,15 @@ class RoutingDecider:
         return list(self._context.store.categories.renames())
 
     def decide(
-        self, ticket_before: Ticket, deliveries: tuple[Delivery, ...], at: str, *, again: bool, holder: str | None,
+        self,
+        ticket_before: Ticket,
+        deliveries: tuple[Delivery, ...],
+        at: str,
+        *,
+        again: bool,
+        holder: str | None,
         answer: Classification | None = None,
-    ) -> tuple[Outcome[Routed], Change | None]:  # fmt: skip
+    ) -> tuple[Outcome[Routed], Change | None]:
         """Return the routing decision on a ticket: its outcome, and the change to be saved, None if nothing changes.
 
         `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that

@@ -60,9 +60,11 @@ class DeliveryRun:
             for destination_name in switched_off:
                 self._store.deliveries.switch(destination_name, off=False)
         self._dispatcher = Dispatcher(
-            routing_map.destination, frozenset() if retry_dead else switched_off, breakers=routing_map.circuits,
+            routing_map.destination,
+            frozenset() if retry_dead else switched_off,
+            breakers=routing_map.circuits,
             check=self._store.check_room,
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close the destinations of the run; attempts in flight are cancelled, and due again once the run has ended."""

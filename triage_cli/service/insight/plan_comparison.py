@@ -62,9 +62,14 @@ class PlanComparison:
     """
 
     def __init__(
-        self, store: Store, old: ConfigurationSide, new: ConfigurationSide, names: NewNames, pagers: frozenset[str],
+        self,
+        store: Store,
+        old: ConfigurationSide,
+        new: ConfigurationSide,
+        names: NewNames,
+        pagers: frozenset[str],
         learned: Callable[[Sequence[str]], Sequence[bool]],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._store = store
         self._old_side = old
         self._new_side = new
@@ -98,10 +103,16 @@ class PlanComparison:
         category_moves = Counter((move.old, move.new) for move in moves if move.old != move.new)
         older_tickets = max(0, sum(group.tickets for group in decided_groups) - self._compared_tickets)
         return Plan(
-            self._compared_tickets, older_tickets, len(moves), self._number_unasked, 0.0,
-            volumes(self._volumes_before, self._volumes_after, self._pagers),
-            tuple((old, new, n) for (old, new), n in category_moves.most_common()), self._accuracy(), moves,
-        )  # fmt: skip
+            tickets=self._compared_tickets,
+            older=older_tickets,
+            moved=len(moves),
+            unasked=self._number_unasked,
+            cost_usd=0.0,
+            destinations=volumes(self._volumes_before, self._volumes_after, self._pagers),
+            matrix=tuple((old, new, n) for (old, new), n in category_moves.most_common()),
+            accuracy=self._accuracy(),
+            moves=moves,
+        )
 
     def _compare(self, arrived: Arrived) -> None:
         """Compare what arrived; tickets that failed or that a batch would answer count as not asked about."""
@@ -163,10 +174,20 @@ class PlanComparison:
         pages = bool(self._pagers & set(new_to) - set(old_to))
         self._moves.append(
             Move(
-                ticket.ticket_id, ticket.external_id, ticket.status, ticket.category, new_ticket.category, old_to,
-                new_to, pages, ticket.confidence, new_ticket.confidence, new_ticket.classifier, new_ticket.reason,
+                ticket_id=ticket.ticket_id,
+                external_id=ticket.external_id,
+                status=ticket.status,
+                old=ticket.category,
+                new=new_ticket.category,
+                old_to=old_to,
+                new_to=new_to,
+                pages=pages,
+                old_confidence=ticket.confidence,
+                new_confidence=new_ticket.confidence,
+                classifier=new_ticket.classifier,
+                reason=new_ticket.reason,
             )
-        )  # fmt: skip
+        )
 
     def _accuracy(self) -> PlanAccuracy:
         """Compare both classifiers with the verdicts, on tickets that both have answered and none has learned."""

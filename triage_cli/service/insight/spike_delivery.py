@@ -57,11 +57,17 @@ def send_new_spikes(inflow: Inflow, spikes: Sequence[Spike], destination: Destin
                     accepted_spikes.add(spike.spike_id)
     remembered_spikes = [
         SentSpike(
-            spike.spike_id, spike.kind, spike.category, spike.members, spike.since, at, destination.name,
-            delivered_at.get(spike.spike_id) or (at if spike.spike_id in accepted_spikes else None),
+            spike_id=spike.spike_id,
+            kind=spike.kind,
+            category=spike.category,
+            members=spike.members,
+            first_at=spike.since,
+            last_at=at,
+            destination=destination.name,
+            delivered_at=delivered_at.get(spike.spike_id) or (at if spike.spike_id in accepted_spikes else None),
         )
         for spike in spikes
-    ]  # fmt: skip
+    ]
     sent_data = {"destination": destination.name, "spikes": sorted(accepted_spikes)}
     inflow.keep_spikes(
         remembered_spikes, Event(EventAction.SPIKES, None, None, actor, at, sent_data) if accepted_spikes else None

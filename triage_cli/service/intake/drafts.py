@@ -98,9 +98,8 @@ class DraftDecider:
     """
 
     def __init__(
-        self, verdicts: Verdicts, run_id: str | None, *, holder: str | None = None,
-        keeps_category: bool | None = None,
-    ) -> None:  # fmt: skip
+        self, verdicts: Verdicts, run_id: str | None, *, holder: str | None = None, keeps_category: bool | None = None
+    ) -> None:
         self._verdicts = verdicts
         self._run_id = run_id
         self._holder = holder
@@ -146,9 +145,8 @@ class DraftDecider:
         ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
         import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
         return self._import_change(
-            ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict,
-            draft.overruled,
-        )  # fmt: skip
+            ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict, draft.overruled
+        )
 
     def join_thread(
         self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature
@@ -165,9 +163,16 @@ class DraftDecider:
         return self._import_change(ticket, known_ticket.revision, import_data, at, signature, None)
 
     def _import_change(
-        self, ticket: Ticket, expected_revision: int, import_data: Mapping[str, object], at: str,
-        signature: Signature, verdict: str | None, imported_verdict: str | None = None, overruled: bool = False,
-    ) -> tuple[Action, Ticket, Change, None]:  # fmt: skip
+        self,
+        ticket: Ticket,
+        expected_revision: int,
+        import_data: Mapping[str, object],
+        at: str,
+        signature: Signature,
+        verdict: str | None,
+        imported_verdict: str | None = None,
+        overruled: bool = False,
+    ) -> tuple[Action, Ticket, Change, None]:
         """Return the change to be saved. `imported_verdict` is the last imported verdict of the ticket, if any.
 
         An imported verdict holds if the ticket has none, or if the import has changed it. Otherwise it is recorded as
@@ -200,15 +205,19 @@ class Intake:
     """
 
     def __init__(
-        self, store: Store, actor: str, verdicts: Verdicts, run_id: str | None,
-        *, hold: bool = False, guard: OtherTicketsGuard | None = None, pulled: PulledFrom | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        actor: str,
+        verdicts: Verdicts,
+        run_id: str | None,
+        *,
+        hold: bool = False,
+        guard: OtherTicketsGuard | None = None,
+        pulled: PulledFrom | None = None,
+    ) -> None:
         self._store = store
         self._draft_decider = DraftDecider(
-            verdicts,
-            run_id,
-            holder=run_id if hold else None,
-            keeps_category=pulled.keeps_category if pulled else None,
+            verdicts, run_id, holder=run_id if hold else None, keeps_category=pulled.keeps_category if pulled else None
         )
         self._signature = Signature(actor, request_id.get())
         self._guard = guard

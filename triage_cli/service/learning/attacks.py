@@ -103,11 +103,16 @@ class AttackTries:
             kinds.setdefault(attack.kind, Counter()).update(attack_counts)
             total_counts.update(attack_counts | {"sure": int(is_sure), "failed": int(answer is None)})
         return AttackResult(
-            classifier=name, honest=len(self._honest_tickets), right=self._right, tries=total_counts["tries"],
-            steered=total_counts["steered"], sure=total_counts["sure"], unseen=total_counts["unseen"],
+            classifier=name,
+            honest=len(self._honest_tickets),
+            right=self._right,
+            tries=total_counts["tries"],
+            steered=total_counts["steered"],
+            sure=total_counts["sure"],
+            unseen=total_counts["unseen"],
             failed=total_counts["failed"],
             by_kind={kind: dict(counts) for kind, counts in kinds.items()},
-        )  # fmt: skip
+        )
 
 
 def _honest_tickets(

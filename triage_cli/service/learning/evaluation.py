@@ -159,10 +159,16 @@ class EvaluationRun:
     """
 
     def __init__(
-        self, store: Store, registry: ModelRegistry, categories: Sequence[Category],
-        classifier: Callable[[ClassifyPlan, str], Classifier], learned: Callable[[Sequence[str]], Sequence[bool]],
-        per_day: float | None, actor: str, command_line: str,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        registry: ModelRegistry,
+        categories: Sequence[Category],
+        classifier: Callable[[ClassifyPlan, str], Classifier],
+        learned: Callable[[Sequence[str]], Sequence[bool]],
+        per_day: float | None,
+        actor: str,
+        command_line: str,
+    ) -> None:
         self._store = store
         self._registry = registry
         self._categories = categories
@@ -292,10 +298,15 @@ class EvaluationRun:
             )
         steps = [step for graded_row in graded_rows for step in graded_row.steps]
         return scored(
-            name, graded, self._labels, own=own_threshold, cost=cost, seconds=seconds,
+            name,
+            graded,
+            self._labels,
+            own=own_threshold,
+            cost=cost,
+            seconds=seconds,
             failed=sum(graded_row.error is not None for graded_row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
-        )  # fmt: skip
+        )
 
     def _fit(self, graded_rows: Sequence[GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
@@ -314,9 +325,15 @@ class EvaluationRun:
                 continue
             curve = calibration.fit(pairs)
             fitted = Calibration(
-                fingerprint, name, compact(curve.points), curve.method, len(pairs),
-                _calibration_error(pairs), _calibration_error(calibration.held_out(pairs)), times.now(),
-            )  # fmt: skip
+                fingerprint=fingerprint,
+                classifier=name,
+                curve=compact(curve.points),
+                method=curve.method,
+                n=len(pairs),
+                error_before=_calibration_error(pairs),
+                error_after=_calibration_error(calibration.held_out(pairs)),
+                at=times.now(),
+            )
             if fitted.is_better:
                 data = {"classifier": name, "fingerprint": fingerprint, "n": fitted.n, "method": fitted.method}
                 event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data)

@@ -104,6 +104,11 @@ def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> 
     shown_confidence = confidence if category == suggestion else surest_voice
     rounded = None if shown_confidence is None else round(shown_confidence, 4)
     return Suspect(
-        labelled.ticket_id, labelled.category, suggestion, rounded, against,
-        {voice: name for voice, (name, _) in answers.items()}, labelled.text,
-    )  # fmt: skip
+        labelled.ticket_id,
+        labelled.category,
+        suggestion,
+        rounded,
+        against,
+        {voice: name for voice, (name, _) in answers.items()},
+        labelled.text,
+    )

@@ -120,9 +120,13 @@ def shared_settings(trainer: Trainer, labelled_rows: Sequence[Labelled], unlabel
 
 
 def compared(
-    trainer: Trainer, labelled_rows: Sequence[Labelled], unlabelled: Unlabelled, settings: Settings, in_use: InUse,
+    trainer: Trainer,
+    labelled_rows: Sequence[Labelled],
+    unlabelled: Unlabelled,
+    settings: Settings,
+    in_use: InUse,
     trained: Callable[[float], None],
-) -> Comparison:  # fmt: skip
+) -> Comparison:
     """Compare by cross-validation; all trainings learn from `unlabelled` too.
 
     `trained` is called before each training and gets the share of the folds that is done.
@@ -220,9 +224,17 @@ class TrainingRun:
     """
 
     def __init__(
-        self, store: Store, registry: ModelRegistry, trainer: Trainer, categories: Sequence[Category], look: Look,
-        *, actor: str, command_line: str, began: Began,
-    ) -> None:  # fmt: skip
+        self,
+        store: Store,
+        registry: ModelRegistry,
+        trainer: Trainer,
+        categories: Sequence[Category],
+        look: Look,
+        *,
+        actor: str,
+        command_line: str,
+        began: Began,
+    ) -> None:
         self._store = store
         self._registry = registry
         self._trainer = trainer
@@ -278,10 +290,14 @@ class TrainingRun:
         labelled_rows, active = training_data.rows, self._registry.active()
         used_version = active if active and self._trainer.suits(active.weights) else None
         report = TrainingReport(
-            used_version.version if used_version else None, "kept", "", len(labelled_rows),
+            used_version.version if used_version else None,
+            "kept",
+            "",
+            len(labelled_rows),
             sum(bool(row.ticket_id) for row in labelled_rows),
-            training_data.skipped.total(), len(training_data.overruled),
-        )  # fmt: skip
+            training_data.skipped.total(),
+            len(training_data.overruled),
+        )
         in_use = self._in_use(labelled_rows, used_version)
         is_outdated = in_use.whole and (
             self._trainer.lacks_encoder(in_use.weights)
@@ -309,20 +325,38 @@ class TrainingRun:
         gain, interval = comparison.gain
         before, after = figures(comparison.before), figures(comparison.after)
         report = report._replace(
-            before=before, after=after, gain=gain, gain_interval=interval, unlabelled=len(unlabelled.texts),
+            before=before,
+            after=after,
+            gain=gain,
+            gain_interval=interval,
+            unlabelled=len(unlabelled.texts),
             unlabelled_weight=unlabelled.weight,
-        )  # fmt: skip
+        )
         if comparison.refusal:
             return report._replace(reason=comparison.refusal)
         metrics = {
-            "labelled": len(labelled_rows), "held_out": after.n, "before": before.accuracy, "after": after.accuracy,
-            "interval": list(after.interval), "log_loss": [before.log_loss, after.log_loss],
-            "unlabelled": len(unlabelled.texts), "unlabelled_weight": unlabelled.weight,
-        }  # fmt: skip
+            "labelled": len(labelled_rows),
+            "held_out": after.n,
+            "before": before.accuracy,
+            "after": after.accuracy,
+            "interval": list(after.interval),
+            "log_loss": [before.log_loss, after.log_loss],
+            "unlabelled": len(unlabelled.texts),
+            "unlabelled_weight": unlabelled.weight,
+        }
         names = compact([category.name for category in self._categories])
         tell_progress("fitting the new model", measured / whole)
         weights, based_on = self._trainer.fit(labelled_rows, unlabelled, settings), active.version if active else 0
-        new_version = ModelVersion(0, names, weights, compact(metrics), 1, self._actor, times.now(), based_on)
+        new_version = ModelVersion(
+            version=0,
+            categories=names,
+            weights=weights,
+            metrics=compact(metrics),
+            active=1,
+            actor=self._actor,
+            at=times.now(),
+            based_on=based_on,
+        )
         event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, metrics)
         kept_version = self._registry.add_version(new_version, event)
         return kept_version and report._replace(
