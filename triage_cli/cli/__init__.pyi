@@ -2,9 +2,9 @@
 
 from triage_cli.cli.app import COMMANDS as COMMANDS
 from triage_cli.cli.app import build as build
-from triage_cli.cli.commands.models.learn import step_after_learning as step_after_learning
-from triage_cli.cli.commands.operations.config import configuration_warnings as configuration_warnings
-from triage_cli.cli.commands.views import runs as runs
+from triage_cli.cli.commands.learn import step_after_learning as step_after_learning
+from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
+from triage_cli.cli.commands import runs as runs
 from triage_cli.cli.context import CommandContext as CommandContext
 from triage_cli.cli.context import recorded_command_line as recorded_command_line
 from triage_cli.cli.context import user as user

@@ -20,35 +20,35 @@ from triage_cli.runtime import abandon, resource_exhaustion
 
 # The module of each command or group of commands. It is imported only when its command is typed, to start fast.
 COMMANDS = {
-    "create": "pipeline.create:create",
-    "pull": "pipeline.pull:pull",
-    "classify": "pipeline.classify:classify",
-    "route": "pipeline.route:route",
-    "run": "pipeline.run:run",
-    "reclassify": "models.reclassify:reclassify",
-    "plan": "insight.plan:plan",
-    "spikes": "insight.spikes:spikes",
-    "drift": "insight.drift:drift",
-    "verdict": "pipeline.verdict:verdict",
-    "review": "pipeline.review:review",
-    "runs": "views.runs:runs",
-    "list": "views.list_show_why:list_tickets",
-    "show": "views.list_show_why:show",
-    "why": "views.list_show_why:why",
-    "logs": "views.logs:logs",
-    "audit": "operations.audit:GROUP",
-    "forget": "operations.forget:forget",
-    "stats": "views.stats:stats",
-    "config": "operations.config:GROUP",
-    "db": "operations.database:GROUP",
-    "doctor": "operations.doctor:doctor",
-    "check": "operations.check:check",
-    "serve": "operations.serve:serve",
-    "mcp": "operations.mcp:mcp",
-    "keys": "operations.keys:GROUP",
-    "learn": "models.learn:learn",
-    "eval": "models.evaluate:evaluate",
-    "suspects": "models.suspects:suspects",
+    "create": "create:create",
+    "pull": "pull:pull",
+    "classify": "classify:classify",
+    "route": "route:route",
+    "run": "run:run",
+    "reclassify": "reclassify:reclassify",
+    "plan": "plan:plan",
+    "spikes": "spikes:spikes",
+    "drift": "drift:drift",
+    "verdict": "verdict:verdict",
+    "review": "review:review",
+    "runs": "runs:runs",
+    "list": "tickets:list_tickets",
+    "show": "tickets:show",
+    "why": "tickets:why",
+    "logs": "logs:logs",
+    "audit": "audit:GROUP",
+    "forget": "forget:forget",
+    "stats": "stats:stats",
+    "config": "config:GROUP",
+    "db": "database:GROUP",
+    "doctor": "doctor:doctor",
+    "check": "check:check",
+    "serve": "serve:serve",
+    "mcp": "mcp:mcp",
+    "keys": "keys:GROUP",
+    "learn": "learn:learn",
+    "eval": "evaluate:evaluate",
+    "suspects": "suspects:suspects",
 }
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
@@ -176,6 +176,6 @@ def _run_app(
     ctx.obj = global_options
     if ctx.invoked_subcommand is not None:
         return ExitCode.OK
-    from triage_cli.cli.commands.views import start_screen
+    from triage_cli.cli.commands import start_screen
 
     return start_screen.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in GlobalOptions._fields))

@@ -14,7 +14,7 @@ import typer
 from typer.models import ParameterInfo
 
 from triage_cli import wiring
-from triage_cli.cli.commands.views.runs import RUN_KINDS
+from triage_cli.cli.commands.runs import RUN_KINDS
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.config import Config

@@ -13,7 +13,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.models.learn import learning_summary
+from triage_cli.cli.commands.learn import learning_summary
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View

@@ -12,7 +12,7 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import command, makes_database
-from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS, draft_record
+from triage_cli.cli.commands.create import CREATE_ACTIONS, draft_record
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal

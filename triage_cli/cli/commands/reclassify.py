@@ -9,8 +9,8 @@ import typer
 
 from triage_cli.cli import messages, options, ticket_id_input
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.pipeline.classify import say_waiting_batches
-from triage_cli.cli.commands.pipeline.route import waiting_offline
+from triage_cli.cli.commands.classify import say_waiting_batches
+from triage_cli.cli.commands.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among

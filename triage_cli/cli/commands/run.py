@@ -13,8 +13,8 @@ import typer
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import makes_database, remote_command
-from triage_cli.cli.commands.pipeline.create import CREATE_ACTIONS, preview_tables
-from triage_cli.cli.commands.pipeline.route import routed_to_line, step_after_routing, waiting_offline
+from triage_cli.cli.commands.create import CREATE_ACTIONS, preview_tables
+from triage_cli.cli.commands.route import routed_to_line, step_after_routing, waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of

@@ -1,1 +1,0 @@
-"""Commands of insight, which look ahead and watch: plans, spikes, drift."""

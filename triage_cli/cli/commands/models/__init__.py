@@ -1,1 +1,0 @@
-"""Commands that teach, compare and measure classifiers."""

@@ -1,1 +1,0 @@
-"""Commands of operations: configuration, database, server, API keys, doctor, checks, audit."""

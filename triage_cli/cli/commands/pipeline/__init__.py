@@ -1,1 +1,0 @@
-"""Commands of the pipeline: store, classify, decide by a person, and route."""
