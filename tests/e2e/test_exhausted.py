@@ -194,7 +194,7 @@ def test_other_errors_are_none_of_it() -> None:
 def test_a_library_that_fails_without_an_error_of_its_own_lacks_memory_if_there_is_none() -> None:
     script = """
 import resource
-from triage_cli.cli.unexpected_errors import as_triage_error
+from triage_cli.cli.command import as_triage_error
 error = SystemError("error return without exception set")
 print(as_triage_error(error).code)
 resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))

@@ -2,10 +2,11 @@
 
 from triage_cli.cli.app import COMMANDS as COMMANDS
 from triage_cli.cli.app import build as build
-from triage_cli.cli.commands.learn import step_after_learning as step_after_learning
-from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
 from triage_cli.cli.commands import runs as runs
+from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
+from triage_cli.cli.commands.learn import step_after_learning as step_after_learning
 from triage_cli.cli.context import CommandContext as CommandContext
+from triage_cli.cli.context import GlobalOptions as GlobalOptions
 from triage_cli.cli.context import recorded_command_line as recorded_command_line
 from triage_cli.cli.context import user as user
 from triage_cli.cli.display import cells as cells
@@ -15,7 +16,6 @@ from triage_cli.cli.display import tables as tables
 from triage_cli.cli.display import ticket_tables as ticket_tables
 from triage_cli.cli.display.event_lines import summary as summary
 from triage_cli.cli.display.html_reports import plan_page as plan_page
-from triage_cli.cli.global_options import GlobalOptions as GlobalOptions
 from triage_cli.cli.help_text import HEADINGS as HEADINGS
 from triage_cli.cli.help_text import HELP as HELP
 from triage_cli.cli.help_text import SUMMARIES as SUMMARIES

@@ -12,9 +12,8 @@ import typer
 
 from triage_cli import __version__
 from triage_cli.cli import help_text, messages, terminal, typed_commands
-from triage_cli.cli.command import with_global_options
-from triage_cli.cli.global_options import GlobalOptions
-from triage_cli.cli.unexpected_errors import as_triage_error
+from triage_cli.cli.command import as_triage_error, with_global_options
+from triage_cli.cli.context import GlobalOptions
 from triage_cli.domain import ExitCode, TriageError
 from triage_cli.runtime import abandon, resource_exhaustion
 
@@ -44,11 +43,11 @@ COMMANDS = {
     "doctor": "doctor:doctor",
     "check": "check:check",
     "serve": "serve:serve",
-    "mcp": "mcp:mcp",
+    "mcp": "serve:mcp",
     "keys": "keys:GROUP",
     "learn": "learn:learn",
     "eval": "evaluate:evaluate",
-    "suspects": "suspects:suspects",
+    "suspects": "learn:suspects",
 }
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
@@ -176,6 +175,6 @@ def _run_app(
     ctx.obj = global_options
     if ctx.invoked_subcommand is not None:
         return ExitCode.OK
-    from triage_cli.cli.commands import start_screen
+    from triage_cli.cli.commands import stats
 
-    return start_screen.start(ctx=ctx, **dict.fromkeys(f"_{name}" for name in GlobalOptions._fields))
+    return stats.start(ctx=ctx)

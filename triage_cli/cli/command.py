@@ -4,8 +4,10 @@ A parameter that is annotated with a dataclass stands for one option per field, 
 options; its `heading` is that of the group in the help.
 """
 
+import errno
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from copy import copy
@@ -14,10 +16,10 @@ from typing import Annotated, Any, TypeVar, get_args
 
 import typer
 
-from triage_cli.cli.context import CommandContext, Remote
-from triage_cli.cli.global_options import GLOBAL_OPTIONS, GlobalOptions
-from triage_cli.cli.unexpected_errors import as_triage_error
-from triage_cli.domain import ExitCode, TriageError
+from triage_cli.cli import terminal
+from triage_cli.cli.context import GLOBAL_OPTIONS, CommandContext, GlobalOptions, Remote
+from triage_cli.domain import ExitCode, TriageError, UnavailableError, UsageError
+from triage_cli.runtime import resource_exhaustion
 
 R = TypeVar("R")
 # The functions of the commands that create a missing database.
@@ -143,7 +145,7 @@ def _with_signature(
     """Return a command with the signature that typer reads: its own options and the global ones."""
 
     def typer_command(**kwargs: Any) -> R:
-        return run_command(GlobalOptions(*(kwargs.pop(f"_{name}") for name in GlobalOptions._fields)), kwargs)
+        return run_command(GlobalOptions(*(kwargs.pop(f"_{name}", None) for name in GlobalOptions._fields)), kwargs)
 
     global_parameters = [
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -154,3 +156,34 @@ def _with_signature(
     typer_command.__annotations__ = {p.name: p.annotation for p in parameters}
     typer_command.__name__, typer_command.__doc__ = function.__name__, function.__doc__
     return typer_command
+
+
+# Errors of the disk: no space, no quota, a file that is too large, a device that fails.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+# Errors of a place that may not be used, such as a read-only home.
+ACCESS_ERRORS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+
+
+def as_triage_error(error: Exception) -> TriageError:
+    """Return an unexpected error as one for the user; an expected error stays as it is."""
+    if isinstance(error, TriageError):
+        return resource_exhaustion.lack_of(error) or error
+    machine_error = _machine_error(error) if isinstance(error, OSError) else None
+    return (
+        machine_error
+        or resource_exhaustion.lack_of(error)
+        or TriageError(f"unexpected {type(error).__name__}", hint="run it again with -v and report what it prints")
+    )
+
+
+def _machine_error(error: OSError) -> TriageError | None:
+    """Return the error for the user if this machine caused it (disk, memory, rights); None if it did not."""
+    if error.errno == errno.EBADF and terminal.is_closed(sys.stdout):
+        return terminal.stdout_closed()
+    if error.errno in DISK_ERRORS:
+        terminal.drop(sys.stdout)  # what is still to be written there would fail again
+        hint = "what is stored stays; free some space and run the same command again"
+        return UnavailableError(f"cannot write: {error.strerror}", hint=hint)
+    if error.errno in ACCESS_ERRORS and error.filename:
+        return UsageError(f"cannot use {error.filename}: {error.strerror}", hint="check its name and its rights")
+    return None

@@ -15,8 +15,7 @@ from typer.models import ParameterInfo
 
 from triage_cli import wiring
 from triage_cli.cli.commands.runs import RUN_KINDS
-from triage_cli.cli.context import CommandContext
-from triage_cli.cli.global_options import GlobalOptions
+from triage_cli.cli.context import CommandContext, GlobalOptions
 from triage_cli.config import Config
 from triage_cli.domain import PRIORITIES, SORTS, STATS_KEYS, STATUSES, EventAction, Selection, TriageError, shell_name
 from triage_cli.readers import ALL_FORMATS

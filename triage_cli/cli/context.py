@@ -1,4 +1,4 @@
-"""The context of a command: configuration, database, use cases, stderr, the user and the command line."""
+"""The global options, and the context of a command: configuration, database, use cases, stderr, user, command line."""
 
 import functools
 import getpass
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
-from triage_cli.cli.global_options import GlobalOptions
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable
@@ -21,6 +20,50 @@ from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Serv
 
 if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+
+class GlobalOptions(NamedTuple):
+    """The global options of a command line, as typed; None if not typed."""
+
+    config: str | None = None
+    db: str | None = None
+    remote: str | None = None
+    insecure: bool | None = None
+    offline: bool | None = None
+    quiet: bool | None = None
+    verbose: bool | None = None
+
+    def over(self, other: "GlobalOptions") -> "GlobalOptions":
+        """Return these global options, with values of the other ones for those that were not typed."""
+        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
+
+
+GLOBAL_OPTIONS: dict[str, Any] = {
+    "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
+    "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
+    "remote": Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
+    ],
+    "insecure": Annotated[bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.")],
+    "offline": Annotated[
+        bool | None, typer.Option("--offline", help="Open no connection: deliveries over the network wait.")
+    ],
+    "quiet": Annotated[
+        bool | None,
+        typer.Option(
+            "-q",
+            "--quiet",
+            help="Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
+        ),
+    ],
+    "verbose": Annotated[
+        bool | None, typer.Option("-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.")
+    ],
+}
+
 
 Remote = Literal["served", "refused", "passed over"]
 

@@ -1,14 +1,19 @@
-"""`triage stats`: counts by status, category, classifier and day, cost, deliveries."""
+"""`triage stats`: counts by status, category, classifier and day, cost, deliveries; `triage`: the start screen."""
 
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Annotated
 
 import typer
 
-from triage_cli.cli import options
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.domain import GROUP_COUNTS, STATS_KEYS, Selection, StatsQuery, group_record
+from triage_cli.cli.typed_commands import as_typed
+from triage_cli.config import without_password
+from triage_cli.domain import GROUP_COUNTS, STATS_KEYS, Category, Selection, StatsQuery, group_record, status_words
 
 
 @remote_command
@@ -36,7 +41,7 @@ def stats(
         _print_groups(session, stats_query, printing.printer())
         return
     stats_record = session.look().stats()._asdict()
-    printing.printer().one(stats_record, drawn_by("stats_tables.stats"), tuple(stats_record), "tickets")
+    printing.printer().one(stats_record, drawn_by("tables.stats"), tuple(stats_record), "tickets")
 
 
 def _print_groups(session: CommandContext, stats_query: StatsQuery, printer: Printer) -> None:
@@ -45,3 +50,64 @@ def _print_groups(session: CommandContext, stats_query: StatsQuery, printer: Pri
     printer.check_columns(group_keys)
     group_records = [group_record(group) for group in session.look().stats_by(stats_query)]
     printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
+
+
+MOST_CATEGORIES = 8  # of a remote, that the start screen names
+LEAST_COMMAND_WIDTH = 24
+
+
+@remote_command
+def start(session: CommandContext) -> None:
+    """Print the start screen: what is in the database, how many tickets need a person, the next commands.
+
+    Creates nothing.
+    """
+    config = session.config
+    if session.is_remote:
+        store_origin = f"{config.remote} ({_listed_categories(session.triage.categories())})"
+    else:
+        store_origin = f"{without_password(config.database)} (configuration: {config.path or 'the built-in defaults'})"
+    screen_counts = session.look().stats().by_status if session.has_database else {}
+    start_screen = Printer("table")
+    for screen_line in _start_screen_lines(screen_counts, store_origin, is_remote=session.is_remote):
+        start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
+
+
+def _listed_categories(categories: Sequence[Category]) -> str:
+    """Return the categories of a remote, whatever a configuration here says."""
+    further = len(categories) - MOST_CATEGORIES
+    names = ", ".join(category.name for category in categories[:MOST_CATEGORIES])
+    return f"its categories: {names}{f' and {further:,} more' if further > 0 else ''}"
+
+
+def _start_screen_lines(screen_counts: Mapping[str, int], store_origin: str, *, is_remote: bool) -> Iterator[str]:
+    """Yield the lines of the start screen, from the numbers of tickets by status."""
+    if not any(screen_counts.values()):
+        yield f"no tickets in {store_origin}"
+    else:
+        other_counts = {status: number for status, number in screen_counts.items() if status != "needs_review"}
+        yield f"{messages.plural(sum(screen_counts.values()), 'tickets')} in {store_origin}"
+        yield messages.joined(
+            messages.counted(other_counts, (), {status: status_words(status) for status in other_counts}),
+            as_typed(messages.need_you(screen_counts.get("needs_review", 0))),
+        )
+    yield ""
+    next_commands = [(as_typed(command), purpose) for command, purpose in _next_commands(screen_counts, is_remote)]
+    width = max(LEAST_COMMAND_WIDTH, *(len(command) + 2 for command, _ in next_commands))
+    for number, (command, purpose) in enumerate(next_commands):
+        yield f"{'' if number else 'next':<6}{command:<{width}}{purpose}"
+
+
+def _next_commands(screen_counts: Mapping[str, int], is_remote: bool) -> Iterator[tuple[str, str]]:
+    """Yield three commands, each with its purpose; the categories of a remote are not ours to write."""
+    unclassified = screen_counts.get("new", 0) + screen_counts.get("failed", 0)
+    next_commands = {
+        "triage review": (screen_counts.get("needs_review", 0), "decide those that need you"),
+        "triage classify": (unclassified, "give the new ones a category"),
+        "triage route": (screen_counts.get("classified", 0), "send the classified ones to their destinations"),
+        "triage list": (sum(screen_counts.values()), "all tickets, newest first"),
+        "triage run FILE": (1, "store, classify and route a file of tickets"),
+        "triage config init": (not is_remote, "write a configuration with categories of your own"),
+    }
+    yield from islice(((command, purpose) for command, (number, purpose) in next_commands.items() if number), 2)
+    yield "triage --help", "every command"
