@@ -303,6 +303,6 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     }
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
-    free = {"cli/context.py", "classifiers/llm/claim_check.py", "classifiers/llm/costs.py"}
+    free = {"cli/context.py", "classifiers/llm/costs.py"}
     question_spec = set(calls(".ask")) - free
     assert question_spec == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"

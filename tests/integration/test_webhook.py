@@ -21,7 +21,7 @@ from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
 from triage_cli.destinations import WORKERS, WebhookDestination, webhook
 from triage_cli.domain import ConfigError, DeliveryError, Outcome, PrivateAddressError, Receipt, secret_of, signature
-from triage_cli.runtime import checked, is_public, unreachable
+from triage_cli.runtime import checked, host_of, is_public, reason
 from triage_cli.service import DestinationBreakers, Dispatcher, QueueResults
 
 OLDER = "whsec_" + base64.b64encode(b"o" * 32).decode()
@@ -109,17 +109,17 @@ class TestRefusals:
             (outcome,) = sent(WebhookDestination(target(url, name=name), ONLINE), outgoing())
             assert outcome.error is not None
             assert message in outcome.error.message
-            assert outcome.error.message.count(unreachable.host_of(url)) == 1
+            assert outcome.error.message.count(host_of(url)) == 1
             assert "SECRET" not in outcome.error.sentence()
 
     def test_any_error_has_a_reason_in_words(self) -> None:
         broken = httpx.ConnectError("odd")
-        assert unreachable.reason(broken) == "the connection broke"
+        assert reason(broken) == "the connection broke"
         broken.__cause__ = OSError(101, "Network is unreachable")
-        assert unreachable.reason(broken) == "the system says: Network is unreachable"
+        assert reason(broken) == "the system says: Network is unreachable"
         broken.__cause__ = ExceptionGroup("several", [ssl.SSLCertVerificationError(), OSError()])
-        assert unreachable.reason(broken) == "its certificate is not valid"
-        assert unreachable.host_of("http://a:port/") == "an address that cannot be read"
+        assert reason(broken) == "its certificate is not valid"
+        assert host_of("http://a:port/") == "an address that cannot be read"
 
     def test_a_receiver_that_hangs_ends_at_the_timeout(self, receiver: Receiver) -> None:
         receiver.hold.clear()

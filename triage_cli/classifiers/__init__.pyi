@@ -4,7 +4,6 @@ import triage_cli.classifiers.embedded.classifier
 import triage_cli.classifiers.embedded.fit
 import triage_cli.classifiers.embedded.word_vectors
 import triage_cli.classifiers.llm.classifier
-from triage_cli.classifiers.cached import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.cascade import Cascade as Cascade
 from triage_cli.classifiers.embedded import encoder as encoder
 from triage_cli.classifiers.embedded import fitted_model as fitted_model
@@ -33,23 +32,23 @@ from triage_cli.classifiers.embedded.inference import inference_steps as inferen
 from triage_cli.classifiers.embedded.logistic_regression import Design as Design
 from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
 from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms
-from triage_cli.classifiers.embedded.meaningless_words import showable_word as showable_word
 from triage_cli.classifiers.embedded.score_calibration import TEMPERATURES as TEMPERATURES
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration as ScoreCalibration
 from triage_cli.classifiers.embedded.score_calibration import best_temperature as best_temperature
 from triage_cli.classifiers.embedded.score_calibration import fitted_calibration as fitted_calibration
 from triage_cli.classifiers.embedded.score_calibration import softmax as softmax
-from triage_cli.classifiers.embedded.text_scales import LENGTH_DIMENSIONS as LENGTH_DIMENSIONS
-from triage_cli.classifiers.embedded.text_scales import SHORTENED as SHORTENED
+from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS as LENGTH_DIMENSIONS
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS as MAX_CHARACTERS
 from triage_cli.classifiers.embedded.tokens import MAX_WORDS as MAX_WORDS
 from triage_cli.classifiers.embedded.tokens import NGRAM_BUCKETS as NGRAM_BUCKETS
+from triage_cli.classifiers.embedded.tokens import SHORTENED as SHORTENED
 from triage_cli.classifiers.embedded.tokens import bare_word as bare_word
 from triage_cli.classifiers.embedded.tokens import ngrams_of as ngrams_of
 from triage_cli.classifiers.embedded.tokens import tokens_of as tokens_of
 from triage_cli.classifiers.embedded.tokens import words_of as words_of
 from triage_cli.classifiers.embedded.trainer import Trainer as Trainer
 from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE
+from triage_cli.classifiers.embedded.word_table import showable_word as showable_word
 from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE as VECTORS_FILE
 from triage_cli.classifiers.embedded.word_vectors import Lexicon as Lexicon
 from triage_cli.classifiers.embedded.word_vectors import word_parts as word_parts
@@ -65,10 +64,10 @@ from triage_cli.classifiers.llm.batch.api import BatchLimits as BatchLimits
 from triage_cli.classifiers.llm.batch.client import BatchClient as BatchClient
 from triage_cli.classifiers.llm.batch.client import BatchedClassifier as BatchedClassifier
 from triage_cli.classifiers.llm.batch.openai import OpenAIBatchApi as OpenAIBatchApi
-from triage_cli.classifiers.llm.claim_check import CLOCK as CLOCK
-from triage_cli.classifiers.llm.claim_check import VALID_SECONDS as VALID_SECONDS
 from triage_cli.classifiers.llm.classifier import LLMClassifier as LLMClassifier
 from triage_cli.classifiers.llm.classifier import build as build
+from triage_cli.classifiers.llm.costs import CLOCK as CLOCK
+from triage_cli.classifiers.llm.costs import VALID_SECONDS as VALID_SECONDS
 from triage_cli.classifiers.llm.costs import BudgetReserver as BudgetReserver
 from triage_cli.classifiers.llm.costs import Cost as Cost
 from triage_cli.classifiers.llm.costs import charged_usage as charged_usage
@@ -92,6 +91,7 @@ from triage_cli.classifiers.llm.provider import ANSWER_TOKENS as ANSWER_TOKENS
 from triage_cli.classifiers.llm.provider import Reply as Reply
 from triage_cli.classifiers.llm.redaction import redact as redact
 from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
+from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
 
 embedded_classifier = triage_cli.classifiers.embedded.classifier

@@ -8,7 +8,6 @@ from triage_cli.runtime.budget import BudgetLimits as BudgetLimits
 from triage_cli.runtime.budget import Grant as Grant
 from triage_cli.runtime.budget import number_that_fits as number_that_fits
 from triage_cli.runtime.build import build_commit as build_commit
-from triage_cli.runtime.certificates import trust as trust
 from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
 from triage_cli.runtime.circuit_breaker import Circuit as Circuit
@@ -25,7 +24,6 @@ from triage_cli.runtime.file_system import make_private as make_private
 from triage_cli.runtime.file_system import open_text as open_text
 from triage_cli.runtime.file_system import private as private
 from triage_cli.runtime.file_system import write_obstacle as write_obstacle
-from triage_cli.runtime.grouped_questions import GroupedQuestions as GroupedQuestions
 from triage_cli.runtime.http_exchange import READ as READ
 from triage_cli.runtime.http_exchange import Endpoint as Endpoint
 from triage_cli.runtime.http_exchange import Exchange as Exchange
@@ -33,7 +31,9 @@ from triage_cli.runtime.http_exchange import HttpAnswer as HttpAnswer
 from triage_cli.runtime.http_exchange import HttpConnections as HttpConnections
 from triage_cli.runtime.http_exchange import HttpRequest as HttpRequest
 from triage_cli.runtime.http_exchange import exchange as exchange
+from triage_cli.runtime.http_exchange import host_of as host_of
 from triage_cli.runtime.http_exchange import open_exchange as open_exchange
+from triage_cli.runtime.http_exchange import reason as reason
 from triage_cli.runtime.installation import AGAIN as AGAIN
 from triage_cli.runtime.installation import NEWER as NEWER
 from triage_cli.runtime.installation import USER_AGENT as USER_AGENT
@@ -49,6 +49,7 @@ from triage_cli.runtime.network import Network as Network
 from triage_cli.runtime.network import is_local as is_local
 from triage_cli.runtime.network import is_loopback as is_loopback
 from triage_cli.runtime.network import proxy_for as proxy_for
+from triage_cli.runtime.network import trust as trust
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter as OccurrenceCounter
 from triage_cli.runtime.process import abandon as abandon
 from triage_cli.runtime.process import alive as alive
@@ -73,12 +74,9 @@ from triage_cli.runtime.ssrf_guard import checked as checked
 from triage_cli.runtime.ssrf_guard import is_public as is_public
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
-from triage_cli.runtime.unreachable import host_of as host_of
-from triage_cli.runtime.unreachable import reason as reason
 
 from . import async_bridge as async_bridge
 from . import build as build
 from . import mail_connections as mail_connections
 from . import occurrence_counter as occurrence_counter
 from . import resource_exhaustion as resource_exhaustion
-from . import unreachable as unreachable

@@ -1,11 +1,12 @@
-"""The bridge between threads and the one event loop, on which network calls run."""
+"""The bridge between threads and the one event loop, on which network calls run, and timeouts of these."""
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import wait
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import Generic, TypeVar
 
@@ -17,6 +18,7 @@ B = TypeVar("B")
 
 # Answers of calls within so many seconds of the first one are yielded together, for fewer and larger saves.
 GATHER = 0.01
+GRACE = 1.0  # at most so many seconds after a timeout that comes late itself
 
 
 class AsyncBridge:
@@ -205,3 +207,24 @@ class _BridgedCalls(Generic[A, B]):
 def bridge() -> AsyncBridge:
     """Return the process's bridge; its thread starts at the first call. Raises `ExhaustedError`."""
     return AsyncBridge()
+
+
+@asynccontextmanager
+async def within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
+    """Raise `TimeoutError` after so many seconds, or when the yielded timeout, once rescheduled, says.
+
+    The timeout comes later if the process was suspended: else it would win over an answer that is there.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time() + seconds
+
+    def expire() -> None:
+        if timeout.when() is None:
+            timeout.reschedule(loop.time() + min(loop.time() - due, GRACE))
+
+    async with asyncio.timeout(None) as timeout:
+        timer = loop.call_at(due, expire)
+        try:
+            yield timeout
+        finally:
+            timer.cancel()

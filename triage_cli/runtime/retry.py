@@ -6,8 +6,8 @@ from datetime import UTC
 from typing import TypeVar
 
 from triage_cli.domain import TemporaryError, UnavailableError, WebPageError
+from triage_cli.runtime.async_bridge import within
 from triage_cli.runtime.circuit_breaker import CircuitBreaker
-from triage_cli.runtime.timeouts import within
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.training_texts import Corpus
+from triage_cli.classifiers.embedded.training_set import Corpus
 
 
 def most_representative(texts: Sequence[str], doubts: Sequence[float]) -> Iterator[int]:

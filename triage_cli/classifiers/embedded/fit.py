@@ -7,8 +7,7 @@ from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model, copy_numbers
 from triage_cli.classifiers.embedded.language_guard import share_foreign
 from triage_cli.classifiers.embedded.tokens import words_of
-from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet
-from triage_cli.classifiers.embedded.training_texts import TrainingText, labelled_texts_of
+from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet, TrainingText, labelled_texts_of
 from triage_cli.classifiers.examples import ENGLISH, EXAMPLE_LANGUAGES, are_built_in
 from triage_cli.domain import Category, ConfigError
 

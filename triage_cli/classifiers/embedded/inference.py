@@ -8,10 +8,14 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.language_guard import are_foreign
-from triage_cli.classifiers.embedded.meaningless_words import is_readable, is_vague
-from triage_cli.classifiers.embedded.text_scales import COUNT_WEIGHTS, LENGTH_DIMENSIONS, length_scales
-from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, MAX_WORDS
-from triage_cli.classifiers.embedded.word_table import WordTable
+from triage_cli.classifiers.embedded.tokens import (
+    COUNT_WEIGHTS,
+    LENGTH_DIMENSIONS,
+    MAX_CHARACTERS,
+    MAX_WORDS,
+    length_scales,
+)
+from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain import Suspicion
 

@@ -1,4 +1,4 @@
-"""Tokens: how texts are split into words, and words into the n-grams of their characters."""
+"""Tokens: how texts are split into words and words into n-grams, and what their number and a text's length weigh."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+
+from triage_cli.classifiers.embedded.fitted_model import Floats
 
 MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512  # distinct ones of a text
@@ -69,3 +71,23 @@ def ngrams_of(distinct: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.in
     by_word = np.argsort(np.concatenate(ngram_words), kind="stable")
     ngram_counts = np.bincount(np.concatenate(ngram_words), minlength=len(marked_words))
     return np.concatenate(ngram_numbers)[by_word].astype(np.int64), np.cumsum(ngram_counts) - ngram_counts
+
+
+LENGTH_DIMENSIONS = 64  # of a vector, enough to measure its length (they are principal components)
+SHORTENED = 0.64  # their share of the whole length of a vector
+COUNT_WEIGHTS = np.log(np.maximum(np.arange(MAX_CHARACTERS), 1)).astype(np.float32) + 1  # by the count of a word
+
+
+def count_weights(word_count: int, counts: Sequence[int] | None) -> Floats:
+    """Return the weight of each word of a text: 1 plus the logarithm of its count."""
+    return np.ones(word_count, np.float32) if counts is None else COUNT_WEIGHTS[counts]
+
+
+def length_scales(vectors: Floats, rarities: Floats) -> tuple[Floats, Floats]:
+    """Return factors for the summed vector and terms of each text that remove the effect of the text's length."""
+    vector_lengths = np.sqrt(np.square(vectors).sum(axis=1))
+    term_lengths = np.sqrt(rarities)
+    return (
+        (SHORTENED / np.maximum(vector_lengths, np.float32(1e-6))).astype(np.float32),
+        np.where(term_lengths > 0, 1 / np.maximum(term_lengths, np.float32(1e-6)), 0).astype(np.float32),
+    )

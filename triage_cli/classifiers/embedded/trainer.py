@@ -1,21 +1,134 @@
-"""The trainer of the embedded model: trains versions of it, and asks trained ones, for the use cases."""
+"""The trainer of the embedded model: trains versions of it, and asks trained ones, for the use cases.
+
+Self-training: texts without a label teach the model too, by the surest of its own guesses about them. A model that was
+fitted to labelled texts guesses the labels of the others, which then count a little, for some rounds. How little, or
+not at all, is chosen on labelled texts that are held out.
+"""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
-from triage_cli.classifiers.embedded.fitted_model import Model, knows_encoder, knows_exactly, lacks_copies, suited_model
+from triage_cli.classifiers.embedded.fitted_model import (
+    Floats,
+    Integers,
+    Model,
+    knows_encoder,
+    knows_exactly,
+    lacks_copies,
+    suited_model,
+)
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
-from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
-from triage_cli.classifiers.embedded.tokens import tokens_of
-from triage_cli.classifiers.embedded.training_set import Choice
-from triage_cli.classifiers.embedded.unlabelled_texts import SelfTrainingSet, weighed_unlabelled
+from triage_cli.classifiers.embedded.language_guard import share_foreign
+from triage_cli.classifiers.embedded.logistic_regression import TOLERANCE
+from triage_cli.classifiers.embedded.score_calibration import (
+    ScoreCalibration,
+    best_temperature,
+    fitted_calibration,
+    softmax,
+)
+from triage_cli.classifiers.embedded.tokens import tokens_of, words_of
+from triage_cli.classifiers.embedded.training_set import (
+    TEXTS_TO_CHOOSE,
+    Choice,
+    TrainingSet,
+    TrainingText,
+    labelled_texts_of,
+    taught_words_of,
+)
+from triage_cli.classifiers.examples import ENGLISH
 from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
 from triage_cli.ports import Settings
+
+GUESSED_WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
+SUREST_SHARE = 0.6  # share of the texts with the same guess that count
+GUESS_ROUNDS = 3
+
+
+class SelfTrainingSet(TrainingSet):
+    """Training texts, of which the last ones have no label: each fit guesses their labels anew."""
+
+    def __init__(
+        self,
+        categories: Sequence[Category],
+        languages: Sequence[str],
+        labelled_texts: Sequence[TrainingText],
+        more: Unlabelled,
+    ) -> None:
+        super().__init__(categories, languages, [*labelled_texts, *(TrainingText(text, 0) for text in more.texts)])
+        self._languages = languages
+        # A guess teaches no language.
+        self.taught_words = taught_words_of(self.texts[: self.wording_count + len(labelled_texts)])
+        self.labelled_texts = labelled_texts
+        self.other_material = (more,)
+        self._unlabelled = np.arange(len(labelled_texts), len(labelled_texts) + len(more.texts))
+        self.weigh(more.weight)
+
+    @cached_property
+    def _labelled_set(self) -> TrainingSet:
+        return TrainingSet(self.categories, self._languages, self.labelled_texts)
+
+    def weigh(self, weight: float) -> None:
+        """Set the weight of the texts without a label."""
+        self.text_weights[self.wording_count + self._unlabelled] = weight
+
+    def weights(
+        self, choice: Choice, rows: Integers, start: Floats | None = None, tolerance: float = TOLERANCE
+    ) -> Floats:
+        """Return the weights fitted to the wording, these labelled texts, and the surest guesses about the others."""
+        weights = super().weights(choice, rows, start, tolerance)
+        unlabelled_rows = self.wording_count + self._unlabelled
+        for _ in range(GUESS_ROUNDS):
+            scores = self.design.take(unlabelled_rows).scores(weights)
+            self.labels[unlabelled_rows] = scores.argmax(axis=1)
+            weights = super().weights(
+                choice, np.concatenate([rows, self._unlabelled[surest_guesses(scores)]]), weights, tolerance
+            )
+        return weights
+
+    def choose_hyperparameters(self) -> Choice:
+        """Return the hyperparameters that are best for the labelled texts alone, calibrated with the others too."""
+        choice = self._labelled_set.cross_validated_choice()
+        return choice._replace(calibration=fitted_calibration(self.held_out(choice), self.prior_temperature))
+
+    def best_weight(self) -> float:
+        """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""
+        choice = self._labelled_set.cross_validated_choice()
+        losses = {0.0: best_temperature(self._labelled_set.held_out(choice), self.prior_temperature)[0]}
+        for weight in GUESSED_WEIGHTS:
+            self.weigh(weight)
+            losses[weight] = best_temperature(self.held_out(choice), self.prior_temperature)[0]
+        return min(losses, key=lambda weight: losses[weight])
+
+
+def weighed_unlabelled(
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], texts: Sequence[str]
+) -> Unlabelled:
+    """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
+    labelled_texts, known_texts = labelled_texts_of(categories, labelled), {text for text, _ in labelled}
+    text_words = {text: words_of(text)[0] for text in texts if text not in known_texts}
+    readable = tuple(text for text, tokens in text_words.items() if tokens and not share_foreign([tokens]))
+    if len(labelled_texts) < TEXTS_TO_CHOOSE or not readable:
+        return NOTHING
+    training_set = SelfTrainingSet(categories, ENGLISH, labelled_texts, Unlabelled(readable))
+    weight = training_set.best_weight()
+    return Unlabelled(readable, weight) if weight else NOTHING
+
+
+def surest_guesses(scores: Floats) -> Integers:
+    """Return the indexes of the surest texts of (texts, labels): `SUREST_SHARE` of those with the same guess."""
+    chances, guesses = softmax(scores, 1.0).max(axis=1), scores.argmax(axis=1)
+    surest_texts = []
+    for label in np.unique(guesses):
+        guessed_texts = np.flatnonzero(guesses == label)
+        by_chance = guessed_texts[np.argsort(-chances[guessed_texts], kind="stable")]
+        surest_texts.append(by_chance[: int(np.ceil(SUREST_SHARE * len(by_chance)))])
+    return np.sort(np.concatenate(surest_texts))
+
 
 LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 

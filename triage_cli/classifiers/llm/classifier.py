@@ -6,8 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.classifiers.llm import prompt
-from triage_cli.classifiers.llm.claim_check import ClaimCheck
-from triage_cli.classifiers.llm.costs import BudgetReserver, Cost, charged_usage, likely_usage
+from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
 from triage_cli.classifiers.llm.interpretation import (
     PROBLEM_MEANINGS,
     Interpretation,

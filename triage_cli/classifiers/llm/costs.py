@@ -1,11 +1,57 @@
-"""Costs of requests to a language model: of real usage, of the worst case, and reserved in the budget before a call."""
+"""What is asked before each paid call: whether the budget has room for it, and whether the run still has its claim.
+
+Calls that wait together share one question.
+"""
 
 import asyncio
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from triage_cli.classifiers.llm.provider import Reply, Usage
 from triage_cli.config import Price
-from triage_cli.runtime import Budget, GroupedQuestions, StoppingError
+from triage_cli.runtime import Budget, StoppingError
+
+A = TypeVar("A")
+
+
+class GroupedQuestions(Generic[A]):
+    """Questions of one event loop: those that come while others are answered are answered together, in a thread.
+
+    `answer` returns a truth for each question. `undo` gets a question with a true answer that its caller, which was
+    cancelled meanwhile, does not see.
+    """
+
+    def __init__(self, answer: Callable[[list[A]], list[bool]], undo: Callable[[A], None] = lambda _: None) -> None:
+        self._answer = answer
+        self._undo = undo
+        self._unanswered: list[tuple[A, asyncio.Future[bool]]] = []
+        self._answer_task: asyncio.Task[None] | None = None
+
+    async def ask(self, question: A) -> bool:
+        """Return the answer to a question of a group. Raises what `answer` raises."""
+        future_answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._unanswered.append((question, future_answer))
+        if self._answer_task is None or self._answer_task.done():
+            self._answer_task = asyncio.create_task(self._answer_all())
+        return await future_answer
+
+    async def _answer_all(self) -> None:
+        while self._unanswered:
+            group, self._unanswered = self._unanswered, []
+            try:
+                answers = await asyncio.to_thread(self._answer, [question for question, _ in group])
+                for (question, future_answer), answer in zip(group, answers, strict=True):
+                    if not future_answer.done():
+                        future_answer.set_result(answer)
+                    elif answer:
+                        self._undo(question)
+            except Exception as error:  # noqa: BLE001 - raised by all questions that have no answer
+                for _, future_answer in group:
+                    if not future_answer.done():
+                        future_answer.set_exception(error)
+
 
 LIKELY_ANSWER_TOKENS = 64
 
@@ -125,3 +171,45 @@ class Reservation:
 
 def _set_threadsafe(loop: asyncio.AbstractEventLoop, next_settled: asyncio.Event) -> None:
     loop.call_soon_threadsafe(next_settled.set)
+
+
+CallResult = TypeVar("CallResult")
+
+# Seconds for which a claim check is valid that found the lease unbroken.
+VALID_SECONDS = 0.5
+# The clock of claim checks: one that also counts while the machine sleeps, if there is one.
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+class ClaimCheck:
+    """Makes the calls of one event loop only while their run has a claim on the ticket.
+
+    The lease of a suspended run may have ended, and another run may have claimed its tickets; after that, the claim on
+    every ticket is checked.
+    """
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._valid_until = -math.inf
+        self._is_lease_unbroken = True
+        self._claim_checks = GroupedQuestions(self._check_claims)
+
+    async def call_if_held(self, ticket_id: str, call: Callable[[], Awaitable[CallResult]]) -> CallResult:
+        """Make a call about a ticket if the run still has its claim on it.
+
+        Raises `StoppingError` if another run has claimed the ticket, and `TakenOverError` if this run was ended.
+        """
+        is_claim_checked = self._budget.hold is None or time.clock_gettime(CLOCK) < self._valid_until
+        if not is_claim_checked and not await self._claim_checks.ask(ticket_id):
+            raise StoppingError
+        return await call()
+
+    def _check_claims(self, ticket_ids: list[str]) -> list[bool]:
+        check_began = time.clock_gettime(CLOCK)
+        if self._budget.hold is None:
+            return [True] * len(ticket_ids)
+        claims = self._budget.hold(ticket_ids)
+        # After a broken lease other runs may hold any ticket, so a check is not valid for further tickets.
+        self._is_lease_unbroken = self._is_lease_unbroken and claims.unbroken
+        self._valid_until = check_began + VALID_SECONDS if self._is_lease_unbroken else -math.inf
+        return [ticket_id in claims.ticket_ids for ticket_id in ticket_ids]
