@@ -14,8 +14,7 @@ from triage_cli.api.server_log import error_log
 from triage_cli.domain import ApiKey, RateLimitedError, UnauthenticatedError, api_keys, times
 from triage_cli.ports import ApiAccessStore
 
-# Seconds between two records that a caller used a key.
-TOUCH_SECONDS = 60.0
+TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)
 WEBHOOK_PATHS = "/webhooks/"
@@ -24,14 +23,11 @@ METRICS_PATH = "/metrics"
 
 
 class Caller(NamedTuple):
-    """The caller of a request and its role: reader, agent or admin. The audit log records the name.
+    """The caller of a request."""
 
-    Limits and idempotency keys go by `caller_id`, which stays the same when a key is rotated.
-    """
-
-    caller_id: str
-    name: str
-    role: str
+    caller_id: str  # by which limits and idempotency keys go; it stays the same when a key is rotated
+    name: str  # as the audit log records it
+    role: str  # reader, agent or admin
 
 
 def is_open(path: str) -> bool:
@@ -186,10 +182,8 @@ def _rate_limit_headers(per_minute: int, permits_left: int, reset: float) -> dic
 
 # Once the burst of wrong keys from an address is over, so many a second are answered 401, and the others 429.
 FAILURES_PER_SECOND = 1.0
-# Addresses with wrong keys that are remembered; the one unseen for longest is forgotten first.
-MOST_ADDRESSES = 10_000
-# Seconds between two warnings about the wrong keys of one address.
-WARN_SECONDS = 60.0
+MOST_ADDRESSES = 10_000  # addresses with wrong keys that are remembered; the one unseen for longest is forgotten first
+WARN_SECONDS = 60.0  # seconds between two warnings about the wrong keys of one address
 
 
 class _FailureBucket(NamedTuple):

@@ -13,10 +13,8 @@ from triage_cli.service import TO_CLASSIFY, DestinationBreakers, LocalTriage, Se
 BACKGROUND_ACTOR = "serve"
 # Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.
 LOOK = 1.0
-# Seconds until the next check if another run holds the due deliveries.
-PAUSE = 30.0
-# Seconds after which the tickets of webhooks are taken up again after an error.
-RETRY_AFTER_ERROR = 60.0
+PAUSE = 30.0  # seconds until the next check if another run holds the due deliveries
+RETRY_AFTER_ERROR = 60.0  # seconds after which the tickets of webhooks are taken up again after an error
 
 
 class BackgroundWorker:

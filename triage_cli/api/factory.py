@@ -27,8 +27,7 @@ CORS_OPTIONS: Mapping[str, Any] = {
     "allow_headers": ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key", "If-Match", "X-Request-Id"),
     "expose_headers": ("ETag", "Link", "Retry-After", "RateLimit", "RateLimit-Policy", "X-Request-Id"),
 }
-# Threads for `/ready` alone, so that it answers even if all others are busy.
-PROBE_THREADS = 2
+PROBE_THREADS = 2  # threads for `/ready` alone, so that it answers even if all others are busy
 
 
 class _Application(FastAPI):

@@ -51,14 +51,11 @@ def etag(revision: int) -> str:
 
 
 class JsonAnswer(NamedTuple):
-    """A JSON response that is still to be made: its status, its record, and the revision of the ticket in it.
-
-    The repetition of a request gets no revision: the ticket may have another one by then.
-    """
+    """A JSON response that is still to be made."""
 
     status: int
     record: Any
-    revision: int | None = None
+    revision: int | None = None  # of the ticket in it; a repetition has none, since it may be another one by then
 
     def response(self) -> Response:
         """Return this JSON answer as a response."""
@@ -182,15 +179,10 @@ def _still_at_work_error() -> BusyError:
 async def current_idempotent_request(request: Request, idempotency_key: IdempotencyKey = None) -> IdempotentRequest:
     """Return what runs a request's work once for its `Idempotency-Key`."""
     server_state, caller = await current_server(request), await current_caller(request)
-    # The path is only used with a key, and to parse a URL takes its time.
-    path = _method_and_path(request) if idempotency_key else ""
+    path = ""
+    if idempotency_key:  # a repetition has the same method, path and query; to parse a URL takes its time
+        path = f"{request.method} {request.url.path}" + (f"?{request.url.query}" if request.url.query else "")
     return IdempotentRequest(server_state, caller.caller_id, idempotency_key, path, asyncio.get_running_loop())
-
-
-def _method_and_path(request: Request) -> str:
-    """Return the method, path and query of a request, by which a repetition is recognised."""
-    url = request.url
-    return f"{request.method} {url.path}" + (f"?{url.query}" if url.query else "")
 
 
 CurrentIdempotency = Annotated[IdempotentRequest, Depends(current_idempotent_request)]

@@ -13,12 +13,9 @@ from starlette.types import Receive, Scope, Send
 from triage_cli.client import LINES_MEDIA_TYPE as NDJSON
 from triage_cli.domain import OverloadedError
 
-# Seconds without a line after which a blank is sent between lines, to keep the connection alive.
-BLANK_AFTER = 1.0
-# Seconds after which a client that reads nothing is disconnected.
-STALLED_AFTER = 60.0
-# Characters of lines that may wait in the outbox; then the producing thread waits.
-OUTBOX_FULL = 1 << 20
+BLANK_AFTER = 1.0  # seconds without a line after which a blank is sent between lines, to keep the connection alive
+STALLED_AFTER = 60.0  # seconds after which a client that reads nothing is disconnected
+OUTBOX_FULL = 1 << 20  # characters of lines that may wait in the outbox; then the producing thread waits
 # Requests that are answered by lines at the same time, each in threads of its own; others get a 503.
 MOST_STREAMS = 64
 OCTETS = "application/octet-stream"  # what a client may ask for that has no type for lines

@@ -17,23 +17,16 @@ BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts")
 
 
 class RequestLimits(NamedTuple):
-    """Limits of requests: requests per minute and key (None: no limit), bytes of a body, seconds for it.
+    """Limits of requests."""
 
-    `webhook_bytes` applies to incoming webhooks: HubSpot sends up to 100 events at once, each with up to 64 KB of
-    text. `table_bytes` and `table_rows` apply to tables, which are read row by row, and `bulk_json_bytes` to the other
-    bodies of bulk endpoints, which take sixteen times their size in memory. For both, `body_seconds` limits the wait
-    for the next piece, elsewhere for the whole body. So many `failed_keys` in a row from one address are answered as
-    such; then one a second.
-    """
-
-    per_minute: int | None = 6000
+    per_minute: int | None = 6000  # requests with one key; None: no limit
     body_bytes: int = MEGABYTE
-    webhook_bytes: int = 8 * MEGABYTE
-    table_bytes: int = 256 * MEGABYTE
-    bulk_json_bytes: int = 32 * MEGABYTE
+    webhook_bytes: int = 8 * MEGABYTE  # HubSpot sends up to 100 events at once, each with up to 64 KB of text
+    table_bytes: int = 256 * MEGABYTE  # of a table, which is read row by row
+    bulk_json_bytes: int = 32 * MEGABYTE  # of other bulk bodies, which take sixteen times their size in memory
     table_rows: int = 100_000
-    body_seconds: float = 20.0
-    failed_keys: int = 60
+    body_seconds: float = 20.0  # for the whole body; of a bulk request, for its next piece
+    failed_keys: int = 60  # so many in a row from one address are answered as such; then one a second
 
 
 def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receive) -> Receive:

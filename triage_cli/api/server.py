@@ -23,28 +23,22 @@ from triage_cli.config import Config
 from triage_cli.domain import UsageError
 from triage_cli.runtime import lack_of
 
-# Seconds that running requests get after a stop of the server.
-STOP_GRACE = 30
-# Seconds after the drain in which the first request of a new connection must come.
-LATE_REQUEST_GRACE = 0.5
+STOP_GRACE = 30  # seconds that running requests get after a stop of the server
+LATE_REQUEST_GRACE = 0.5  # seconds after the drain in which the first request of a new connection must come
 
 
 class ServerSettings(NamedTuple):
-    """The settings of `triage serve`: its address, the TLS certificate, and how connections begin and end.
-
-    `fd` is a socket that listens already. `root_path` is the prefix under which a gateway shows the API. `keep_alive`
-    and `drain` are seconds: how long an idle connection stays open, and how long requests are served after a stop.
-    """
+    """The settings of `triage serve`: its address, the TLS certificate, and how connections begin and end."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     certificate: Path | None = None
     key: Path | None = None
     behind_proxy: bool = False
-    fd: int | None = None
-    root_path: str = ""
-    keep_alive: int = 75
-    drain: float = 0.0
+    fd: int | None = None  # a socket that listens already
+    root_path: str = ""  # the prefix under which a gateway shows the API
+    keep_alive: int = 75  # seconds for which an idle connection stays open
+    drain: float = 0.0  # seconds for which requests are served after a stop
 
 
 def listening_server(config: Config, settings: ServerSettings, tell: Callable[[str], None]) -> "Server":

@@ -34,8 +34,7 @@ KEY_TYPES = {
     **dict.fromkeys(("ES256", "ES384", "ES512"), "EC"),
     "EdDSA": "OKP",
 }
-# Claims whose text is a list of words (RFC 8693, and Entra ID).
-SCOPE_CLAIMS = ("scope", "scp")
+SCOPE_CLAIMS = ("scope", "scp")  # claims whose text is a list of words (RFC 8693, and Entra ID)
 # Parts of a token's head by which it could name its own key, or ask for what is not done.
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64", "zip", "enc"})
 CLOCK_LEEWAY = 60.0  # seconds by which clocks may differ

@@ -17,8 +17,7 @@ from prometheus_client.multiprocess import mark_process_dead
 
 from triage_cli.api.server_log import error_log
 
-# The environment variable that names the descriptor of the listening socket.
-SOCKET_FD_ENV = "TRIAGE_LISTENING_FD"
+SOCKET_FD_ENV = "TRIAGE_LISTENING_FD"  # the environment variable that names the descriptor of the listening socket
 # The environment variable that names the folder by which prometheus-client shares numbers between processes.
 METRICS_FOLDER_ENV = "PROMETHEUS_MULTIPROC_DIR"
 # Seconds. If a worker process ends by itself sooner than this, or before it has served, all are stopped, and its exit

@@ -26,10 +26,8 @@ from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_a
 
 # The remote's timeouts in seconds; the read timeout is for each piece: a server at work sends a blank each second.
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
-# Seconds before each retry of a lost request, if repeating it is safe.
-RETRY_DELAYS = (0.3, 1.5)
-# The longest time that a busy server may let a request wait, in seconds.
-PATIENCE = 120.0
+RETRY_DELAYS = (0.3, 1.5)  # seconds before each retry of a lost request, if repeating it is safe
+PATIENCE = 120.0  # the longest time that a busy server may let a request wait, in seconds
 # The largest response that is not a stream, in bytes.
 LARGEST_RESPONSE = 256 << 20
 KEY_HEADER = "x-api-key"

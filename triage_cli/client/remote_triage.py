@@ -62,16 +62,11 @@ from triage_cli.runtime import Network
 
 T = TypeVar("T")
 
-# Tickets or events per page that the remote is asked for.
-PAGE = 500
-# Ids in the address of one request to the remote.
-IDS = 100
-# Verdicts per request to the remote.
-VERDICTS = 500
-# Tickets that one review fetches from the remote.
-REVIEW_LIMIT = 1000
-# Runs that a remote lists.
-RUNS = 1000
+PAGE = 500  # tickets or events per page that the remote is asked for
+IDS = 100  # ids in the address of one request to the remote
+VERDICTS = 500  # verdicts per request to the remote
+REVIEW_LIMIT = 1000  # tickets that one review fetches from the remote
+RUNS = 1000  # runs that a remote lists
 
 
 class RemoteTriage:
@@ -110,11 +105,11 @@ class RemoteTriage:
     def _send_typed(self, draft: TicketDraft | Rejected) -> Outcome[Ticket]:
         """Send the remote a typed ticket, which is always new; an idempotency key prevents a second one."""
         if isinstance(draft, Rejected):
-            return Outcome(draft.row, Action.REJECTED, None, draft.error, draft)
+            return Outcome(draft.row, Action.REJECTED, error=draft.error, item=draft)
         sent_fields = ("subject", "description", "customer_id", "priority", "created_at", "source")
         ticket_body = {field: value for field in sent_fields if (value := getattr(draft, field)) is not None}
         response = self.connection.post("/tickets", ticket_body, ids.new_id())
-        return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), None, draft)
+        return Outcome(draft.row, Action.CREATED, self.converted(wire_format.ticket_in, response), item=draft)
 
     def run(
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
@@ -328,8 +323,7 @@ def _is_awkward_in_path(ticket_name: str) -> bool:
     return "/" in ticket_name or not ticket_name.strip(".")
 
 
-# In seconds; a log of many millions of events takes minutes.
-VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)
+VERIFY_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds; a log of many millions of events takes minutes
 
 
 class RemoteKeyRing:

@@ -186,7 +186,7 @@ class _UploadChunk:
         """Yield the outcomes of rejected rows, which are not uploaded: those before a row, or all that are left."""
         while self._rejected and (before is None or self._rejected[0].row < before):
             upload_row = self._rejected.popleft()
-            yield Outcome(upload_row.row, Action.REJECTED, None, upload_row.error, upload_row)
+            yield Outcome(upload_row.row, Action.REJECTED, error=upload_row.error, item=upload_row)
 
     def leave(self) -> None:
         """Close the connection, which stops the server's work on the chunk."""

@@ -130,11 +130,11 @@ def history_of(wire_record: Any) -> History:
     wire_attempts = [a for d in wire_deliveries for a in _wire_list({"tries": d.pop("tries", None)}, "tries")]
     return History(
         ticket_of(wire_record),
-        tuple(map(_classification_of, _wire_list(wire_record, "classifications"))),
-        tuple(delivery_of(d) for d in wire_deliveries),
-        tuple(named(Attempt, a) for a in wire_attempts),
-        tuple(map(event_of, _wire_list(wire_record, "events"))),
-        {},
+        classifications=tuple(map(_classification_of, _wire_list(wire_record, "classifications"))),
+        deliveries=tuple(delivery_of(d) for d in wire_deliveries),
+        attempts=tuple(named(Attempt, a) for a in wire_attempts),
+        events=tuple(map(event_of, _wire_list(wire_record, "events"))),
+        questions={},
     )
 
 

@@ -84,8 +84,7 @@ def _raise_if_stopping(server_state: ServerState) -> None:
 
 
 router = new_router("bulk")
-# What a bulk endpoint tells FastAPI that reads JSON alone.
-JSON_BODY_ONLY = [Depends(json_only)]
+JSON_BODY_ONLY = [Depends(json_only)]  # what a bulk endpoint tells FastAPI that reads JSON alone
 
 
 @router.post(
@@ -211,8 +210,13 @@ def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) 
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))
     since = None if selection_in.since is None else moment(selection_in.since)
     plain_conditions = selection_in.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
-    categories = () if selection_in.category is None else (selection_in.category,)
-    return Selection(ticket_ids, frozenset(selection_in.statuses), categories, since=since, **plain_conditions)
+    return Selection(
+        ids=ticket_ids,
+        statuses=frozenset(selection_in.statuses),
+        categories=() if selection_in.category is None else (selection_in.category,),
+        since=since,
+        **plain_conditions,
+    )
 
 
 Previewed = Iterator[Outcome[Mapping[str, Any]]]
@@ -223,7 +227,7 @@ def previewed_rows(drafts: Iterable[TicketDraft | Rejected], categories: Sequenc
     """Yield how each row of an upload is read, or why it is rejected."""
     for outcome in import_dry_run(drafts, CategoryNames(categories)):
         if (draft := outcome.value) is None:
-            yield Outcome(outcome.row, outcome.action, None, outcome.error)
+            yield Outcome(outcome.row, outcome.action, error=outcome.error)
         else:
             yield Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
 

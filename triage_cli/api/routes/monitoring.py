@@ -15,8 +15,7 @@ from triage_cli.domain import StoreUnavailableError, UnavailableError
 router = new_router("operations", route_class=APIRoute)
 METRICS_TEXT = {"schema": {"type": "string"}, "example": 'triage_database_tickets{status="new"} 3.0\n'}
 
-# Seconds: a readiness probe waits no longer for a database that hangs.
-PROBE_TIMEOUT = 3.0
+PROBE_TIMEOUT = 3.0  # seconds: a readiness probe waits no longer for a database that hangs
 
 
 @router.get("/health", response_model=administration.Health)

@@ -60,8 +60,7 @@ IfMatch = Annotated[
         examples=["*"],
     ),
 ]
-# How many seconds an endpoint waits for a provider's outage, while the caller waits.
-MAX_WAIT = 20.0
+MAX_WAIT = 20.0  # how many seconds an endpoint waits for a provider's outage, while the caller waits
 
 
 @router.post(
@@ -237,7 +236,8 @@ def _judged(triage: Triage, name: str, body: classification.VerdictIn, if_match:
         raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
     # What a person decides by is compared again where the verdict is saved.
     shown = ticket.shown_hash if if_match else None
-    (outcome,) = triage.give_verdicts([VerdictDraft(0, ticket.ticket_id, body.category, body.note, shown)])
+    draft = VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown)
+    (outcome,) = triage.give_verdicts([draft])
     judged: Ticket = outcome_value(outcome, ticket.ticket_id)
     return JsonAnswer(200, ticket_record(judged), judged.revision)
 

@@ -24,8 +24,7 @@ from triage_cli.domain import (
 )
 from triage_cli.readers import ReadOptions, dates, open_table
 
-# Bytes of a body that are kept in memory; a larger one is kept on disk.
-BODY_IN_MEMORY = 1 << 20
+BODY_IN_MEMORY = 1 << 20  # bytes of a body that are kept in memory; a larger one is kept on disk
 
 
 class UploadedBody(NamedTuple):

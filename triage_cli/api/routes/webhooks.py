@@ -41,8 +41,7 @@ from triage_cli.domain import (
 )
 from triage_cli.readers import json_cell, mail_html, moment
 
-# Seconds by which a signature's time may differ from now.
-CLOCK_TOLERANCE = 300.0
+CLOCK_TOLERANCE = 300.0  # seconds by which a signature's time may differ from now
 # Characters of an event's id that are stored as they are; a longer one is hashed, since PostgreSQL limits its keys.
 LONGEST_EVENT_ID = 255
 

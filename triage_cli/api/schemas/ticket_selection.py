@@ -26,8 +26,7 @@ PagePosition = Annotated[
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
 LIMIT_FIELD = Field(None, description="the most tickets; as in the body", examples=[100])
-# The most ids that a query may have: its address stays below 8 KB, as gateways want it.
-MOST_LISTED_IDS = 100
+MOST_LISTED_IDS = 100  # the most ids that a query may have: its address stays below 8 KB, as gateways want it
 # The most tickets that one bulk request may name.
 MOST_TICKET_NAMES = 100_000
 SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
