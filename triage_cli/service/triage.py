@@ -336,9 +336,7 @@ class LocalTriage:
     def preview_routes(self, selection: Selection, plan: RoutePlan) -> Iterator[RoutePreview]:
         """Yield where `route` would send each ticket now, in its order; nothing is claimed, stored or sent."""
         if selection.ids is None:
-            statuses = frozenset(
-                {"classified", "unroutable", "routing"} | ({"undeliverable"} if plan.retry_dead else set())
-            )
+            statuses = TO_ROUTE | {"routing"} | ({"undeliverable"} if plan.retry_dead else set())
             selection = selection._replace(statuses=selection.statuses or statuses, order="urgent")
         categories, routing_map = self._services.categories, self._services.routing_map
         previews = (
@@ -401,15 +399,12 @@ class LocalTriage:
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
         with self._recorded_run("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
-            classify_plan = plan.classify._replace(
-                force=False
-            )  # `force` overrules verdicts, and still reuses stored answers
+            # `force` overrules verdicts, and still reuses stored answers.
+            classify_plan = plan.classify._replace(force=False)
             decision_recorder = self._services.recorder_with_budget(recorder.context, classify_plan)
-            batch_collector = (
-                self._services.batches(classify_plan, decision_recorder, proposals=True)
-                if classify_plan.batch
-                else None
-            )
+            batch_collector = None
+            if classify_plan.batch:
+                batch_collector = self._services.batches(classify_plan, decision_recorder, proposals=True)
             reclassify_run = ReclassifyRun(decision_recorder, plan, self._services.hysteresis, batch_collector)
             selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
             for collected_outcomes in batch_collector.collect() if batch_collector else ():

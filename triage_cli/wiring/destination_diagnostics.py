@@ -86,14 +86,9 @@ def preview_requests(
     config: Config, store: Store, ticket: Ticket, rule: Rule, plan: RoutePlan
 ) -> Iterator[tuple[str, str]]:
     """Yield the requests that routing this ticket would make now, with their destinations' names."""
-    new_names = {
-        old: category.name for category in config.categories for old in category.was
-    }  # a run renames them first
+    new_names = {old: c.name for c in config.categories for old in c.was}  # a run renames them first
     stored_deliveries = store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
-    existing = [
-        delivery._replace(category=new_names.get(delivery.category, delivery.category))
-        for delivery in stored_deliveries
-    ]
+    existing = [d._replace(category=new_names.get(d.category, d.category)) for d in stored_deliveries]
     config_hash = config.routing_hash()
     needed_deliveries = routing.needed_deliveries(
         ticket,

@@ -256,17 +256,12 @@ class Dispatcher:
             destination_queue.close()
 
 
-def switched_off(name: str) -> DeliveryError:
-    """Return the error of a delivery to a destination that is switched off."""
-    return DeliveryError(
+def _switched_off(name: str) -> Destination:
+    raise DeliveryError(
         f"{name} said that it is gone (410) and was switched off",
         hint="triage route --retry-dead tries again",
         final=True,
     )
-
-
-def _switched_off(name: str) -> Destination:
-    raise switched_off(name)
 
 
 class _DestinationQueue:

@@ -51,9 +51,8 @@ class DeliveryRun:
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
         self._attempt_recorder = AttemptRecorder(context)
-        self.limits_end_at = (
-            0.0  # when deliveries that rate limits refuse for a short while are due, in seconds since 1970
-        )
+        # When deliveries that rate limits refuse for a short while are due, in seconds since 1970.
+        self.limits_end_at = 0.0
         self._unfinished_tickets: dict[str, UnfinishedTicket] = {}
         switched_off = self._store.deliveries.switched_off()
         if retry_dead:
