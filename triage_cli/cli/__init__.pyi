@@ -4,7 +4,6 @@ from triage_cli.cli.app import COMMANDS as COMMANDS
 from triage_cli.cli.app import build as build
 from triage_cli.cli.commands import runs as runs
 from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
-from triage_cli.cli.commands.learn import step_after_learning as step_after_learning
 from triage_cli.cli.context import CommandContext as CommandContext
 from triage_cli.cli.context import GlobalOptions as GlobalOptions
 from triage_cli.cli.context import recorded_command_line as recorded_command_line
@@ -35,6 +34,7 @@ from triage_cli.cli.review.plain import PlainReview as PlainReview
 from triage_cli.cli.review.session import ReviewSession as ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue as TicketQueue
 from triage_cli.cli.review.ticket_queue import entry_of as entry_of
+from triage_cli.cli.summaries import step_after_learning as step_after_learning
 from triage_cli.cli.text_layout import cut as cut
 from triage_cli.cli.text_layout import wrapped as wrapped
 

@@ -78,7 +78,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
             global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in DATABASE_MAKERS
         )
         if session.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
-            session.config  # noqa: B018 - what a remote cannot do is told before any work
+            session.load_config()  # what a remote cannot do is told before any work
         try:
             with session.stopper, session.exit_stack, _recording_exit_code(session):
                 exit_code = function(session, **kwargs)
@@ -90,8 +90,8 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         session.exited(exit_code)
         return exit_code
 
-    context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    return _with_signature(function, [context, *command_options], run_command)
+    typer_context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    return _with_signature(function, [typer_context, *command_options], run_command)
 
 
 @contextmanager

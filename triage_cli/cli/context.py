@@ -82,6 +82,9 @@ class CommandContext:
     def __init__(self, global_options: GlobalOptions, remote: Remote, *, makes: bool = False) -> None:
         self.global_options = global_options
         self._remote = remote
+        self._config: Config | None = None
+        self._services: Services | None = None
+        self._local_triage: LocalTriage | None = None
         self.makes = makes  # whether the command creates a missing database
         self.quiet = bool(global_options.quiet)
         self.stopper = Stopper()
@@ -89,20 +92,25 @@ class CommandContext:
         self.exit_stack = ExitStack()  # closes what the command has opened
         self.stopped: Callable[[], str] | None = None  # the message of a stopped bulk command, if its progress is shown
 
-    @functools.cached_property
+    @property
     def config(self) -> Config:
         """Return the configuration that the command uses."""
+        return self.load_config()
+
+    def load_config(self) -> Config:
+        """Return the configuration; the first time it is read and checked, so that its mistakes are told."""
+        if self._config is None:
+            self._config = self._read_config()
+        return self._config
+
+    def _read_config(self) -> Config:
+        typed = self.global_options
         config = load_config(
-            config=self.global_options.config,
-            db=self.global_options.db,
-            remote=self.global_options.remote,
-            offline=self.global_options.offline,
-            env=os.environ,
-            cwd=Path.cwd(),
+            config=typed.config, db=typed.db, remote=typed.remote, offline=typed.offline, env=os.environ, cwd=Path.cwd()
         )
         for note in config.notes:
             self.say(f"note: {note}")
-        if self.global_options.verbose:
+        if typed.verbose:
             self.say(f"configuration: {config.path or 'the built-in defaults'}; classifier: {config.classifier}")
             self.say(f"remote: {config.remote}" if config.remote else f"database: {without_password(config.database)}")
         if config.remote:
@@ -133,7 +141,7 @@ class CommandContext:
     @property
     def store(self) -> Store:
         """Return the local database of the command."""
-        return self._services.store
+        return self._opened_services().store
 
     @property
     def has_database(self) -> bool:
@@ -149,8 +157,8 @@ class CommandContext:
         """If there is no database, or instead of it, use an empty one that is deleted when the command ends."""
         if instead or not self.has_database:
             folder = self.exit_stack.enter_context(TemporaryDirectory(prefix="triage-"))
-            vars(self)["config"] = wiring.stores.empty_database(self.config, folder)
-            vars(self).pop("_services", None)
+            self._config = wiring.stores.empty_database(self.config, folder)
+            self._services = None  # those of the other database, if it was looked for
 
     @property
     def _database(self) -> str:
@@ -177,7 +185,7 @@ class CommandContext:
 
     @functools.cached_property
     def _triage(self) -> Triage:
-        triage: Triage = self.remote if self.is_remote else self._local_triage
+        triage: Triage = self.remote if self.is_remote else self._opened_triage()
         self.stopper.watch(triage.stop)
         return triage
 
@@ -198,7 +206,7 @@ class CommandContext:
             from triage_cli.client import RemoteConsultation
 
             return RemoteConsultation(self.remote)
-        consultation = LocalConsultation(self._services, *self.signature)
+        consultation = LocalConsultation(self._opened_services(), *self.signature)
         self.stopper.watch(consultation.stop)
         return consultation
 
@@ -206,20 +214,23 @@ class CommandContext:
     def local(self) -> LocalTriage:
         """Return the local use cases, which have more methods than `ports.Triage`, as `triage` does."""
         self.require_database()
-        self.stopper.watch(self._local_triage.stop)
+        triage = self._opened_triage()
+        self.stopper.watch(triage.stop)
+        return triage
+
+    def _opened_services(self) -> Services:
+        if self._services is None:
+            self._services = wiring.services(self.config, self.say, warn=messages.say, make=self.makes)
+        return self._services
+
+    def _opened_triage(self) -> LocalTriage:
+        if self._local_triage is None:
+            self._local_triage = LocalTriage(self._opened_services(), *self.signature)
         return self._local_triage
-
-    @functools.cached_property
-    def _services(self) -> Services:
-        return wiring.services(self.config, self.say, warn=messages.say, make=self.makes)
-
-    @functools.cached_property
-    def _local_triage(self) -> LocalTriage:
-        return LocalTriage(self._services, *self.signature)
 
     def exited(self, exit_code: int) -> None:
         """Record the exit code of the command in its last run."""
-        if "_local_triage" in vars(self):
+        if self._local_triage is not None:
             self._local_triage.exited(exit_code)
         for recorder in self.runs[-1:]:
             recorder.exited(exit_code)

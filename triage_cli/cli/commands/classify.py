@@ -1,14 +1,14 @@
 """`triage classify`: ask a classifier about tickets."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import local_time, messages, options, safe_text, ticket_id_input
+from triage_cli.cli import messages, options, safe_text, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -20,7 +20,6 @@ from triage_cli.domain import (
     ExitCode,
     Outcome,
     Selection,
-    Stats,
     gravest,
     outcome_record,
 )
@@ -83,7 +82,7 @@ def classify(
         session.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
     stats = cache(session.triage.stats)  # asked once, after the work
     if batch or classify_counts["waiting"]:
-        say_waiting_batches(session, stats)
+        summaries.say_waiting_batches(session, stats)
     if classify_counts["waiting"] and not batch:
         session.say("triage classify --batch collects the answers; --force asks now, at the full price")
     if named_ids is None and since is None and limit is None and not session.stopper.code:
@@ -132,11 +131,3 @@ def _preview_cost(
         f"about {estimate.tokens:,} tokens, {expected_cost} (--dry-run)"
     )
     return ExitCode.OK
-
-
-def say_waiting_batches(session: CommandContext, stats: Callable[[], Stats]) -> None:
-    """Print how many tickets wait in providers' batches to be classified, and since when."""
-    for name, waits in ({} if session.quiet else stats().waiting).items():
-        since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
-        waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
-        session.say(f"{waiting} of {name}, since {since}")

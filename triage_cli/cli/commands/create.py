@@ -5,21 +5,20 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import typer
 
-from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options, terminal
+from triage_cli.cli import input_tables, messages, options, summaries, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.import_preview import preview_tables, print_preview
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import (
     TICKET_KEYS,
     Action,
-    Category,
     ExitCode,
     Outcome,
     RowError,
@@ -32,10 +31,6 @@ from triage_cli.domain import (
     ticket_record,
 )
 from triage_cli.readers import Table
-from triage_cli.service import CategoryNames, import_dry_run
-
-PREVIEW_ROWS = 3  # tickets of each table that a dry run shows
-CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 
 
 @dataclass(frozen=True)
@@ -110,7 +105,7 @@ def create(
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.with_piped_text(session).draft(read_options.source or "import")
         if input_options.dry_run:
-            return _print_preview(session, printer, [_as_stored(draft)])
+            return print_preview(session, printer, [_as_stored(draft)])
         return _create_typed(session, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
@@ -120,7 +115,7 @@ def create(
         if input_options.dry_run:
             tables = input_tables.tables(session, opened_inputs, read_options)
             return preview_tables(session, printer, tables, input_options)
-        session.config  # noqa: B018 - its mistakes are told before anything is read
+        session.load_config()  # its mistakes are told before anything is read
         input_streams = opened_inputs
         if not input_options.same_tickets:
             input_streams = input_tables.looked_through(session, opened_inputs, read_options, pipes=True)
@@ -176,7 +171,7 @@ class CreateSummary:
 
     def say(self, session: CommandContext) -> None:
         """Write the summary."""
-        session.say(messages.counted(self._actions, CREATE_ACTIONS))
+        session.say(messages.counted(self._actions, summaries.CREATE_ACTIONS))
         session.say(self._changed_texts.note())
 
 
@@ -196,50 +191,6 @@ def _create_typed(session: CommandContext, printer: Printer, draft: TicketDraft)
     create_summary.say(session)
     _say_next_step(session, create_summary.statuses)
     return ExitCode.OK
-
-
-def preview_tables(
-    session: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
-) -> int:
-    """Show the first three tickets of each table as `create` would store them, and every row that it would reject."""
-    rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
-    rejections.begin(tables)
-    preview_drafts: list[TicketDraft] = []
-    foreseen_actions: Counter[Action] = Counter()
-    category_names = None if session.is_remote else CategoryNames(_categories(session))
-    for table in tables:
-        shown_before = len(preview_drafts)
-        for foreseen_outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
-            rejections.see(foreseen_outcome, table)
-            foreseen_actions[foreseen_outcome.action] += 1
-            is_created = foreseen_outcome.action == Action.CREATED
-            if is_created and foreseen_outcome.value and len(preview_drafts) - shown_before < PREVIEW_ROWS:
-                preview_drafts.append(foreseen_outcome.value)
-    for remark in messages.remarks(tables):
-        session.say(remark)
-    reply_rows = f"{messages.plural(n, 'replies')}, " if (n := foreseen_actions[Action.UPDATED]) else ""
-    repeated_rows = f"{n:,} repeated, " if (n := foreseen_actions[Action.UNCHANGED]) else ""
-    created = messages.plural(foreseen_actions[Action.CREATED], "tickets")
-    session.say(f"{created}, {reply_rows}{repeated_rows}{rejections.count:,} rejected")
-    _print_preview(session, printer, preview_drafts)
-    return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
-
-
-def _categories(session: CommandContext) -> Sequence[Category]:
-    config = session.config
-    return (wiring.stores.with_first_names(config, session.store) if session.has_database else config).categories
-
-
-def _print_preview(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
-    """Print drafts as `create` would store them."""
-    printer.many(drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
-    session.say("nothing was stored (--dry-run)")
-    return ExitCode.OK
-
-
-def draft_record(draft: TicketDraft) -> dict[str, Any]:
-    """Return the record of a draft, a ticket that is not stored: null where only the store knows."""
-    return dict.fromkeys(TICKET_KEYS) | {key: value for key, value in draft._asdict().items() if key in TICKET_KEYS}
 
 
 def _say_next_step(session: CommandContext, created_statuses: Collection[str], rejects_step: str = "") -> None:

@@ -3,19 +3,18 @@
 `triage suspects`: labels that several answers contradict, and categories that are confused.
 """
 
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import labelled_files, messages, options
+from triage_cli.cli import labelled_files, messages, options, summaries
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
 from triage_cli.domain import UsageError, to_json
-from triage_cli.service import LEAST_LABELLED, Looked, TrainingReport, too_few
+from triage_cli.service import LEAST_LABELLED, TrainingReport, too_few
 
 LEARN_COLUMNS = TrainingReport._fields
 MOST_UNMEASURED = 5  # the most categories that a note names
@@ -66,26 +65,13 @@ def learn(
         names = [category.name for category in session.config.categories]
         unmeasured = [name for name in names if name not in labelled_categories]
     printer.one(learning_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
-    for line in learning_summary(training_report):
+    for line in summaries.learning_summary(training_report):
         session.say(line)
     if unmeasured and training_report.after:
         unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
         session.say(f"note: {unlearned}, so this says nothing about such tickets")
     if session.guides:
-        session.say(step_after_learning(training_report))
-
-
-def step_after_learning(training_report: TrainingReport) -> str:
-    """Return what to do after `triage learn`, or nothing."""
-    if training_report.outcome == "kept" and training_report.after is None:
-        return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
-    second_look = training_report.looked or Looked()
-    next_commands = {
-        "triage route": second_look.settled + second_look.flipped,
-        "triage review": second_look.doubted + second_look.waiting,
-    }
-    next_steps = "; ".join(command for command, number in next_commands.items() if number)
-    return f"next: {next_steps}" if next_steps else ""
+        session.say(summaries.step_after_learning(training_report))
 
 
 def _some_categories(category_names: list[str]) -> str:
@@ -99,35 +85,6 @@ def learning_record(training_report: TrainingReport) -> dict[str, Any]:
     report_parts = {name: getattr(training_report, name) for name in ("before", "after", "looked")}
     part_records = {name: None if part is None else part._asdict() for name, part in report_parts.items()}
     return training_report._asdict() | part_records
-
-
-def learning_summary(training_report: TrainingReport) -> Iterator[str]:
-    """Yield a line about the version in use and the reason, and one about the changes of its second look."""
-    in_use = f"version {training_report.version}" if training_report.version else "the built-in model"
-    if training_report.outcome == "rolled_back":
-        yield training_report.reason
-    elif training_report.outcome == "learned":
-        weight, unlabelled = training_report.unlabelled_weight, training_report.unlabelled
-        and_unlabelled = f" and, at weight {weight:g}, from {unlabelled:,} without a label" if unlabelled else ""
-        learned_from = f"{training_report.labelled:,}{and_unlabelled}"
-        yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
-    else:
-        yield f"{in_use} stays in use: {training_report.reason}"
-    if training_report.looked is not None:
-        yield _second_look_line(training_report.looked)
-
-
-def _second_look_line(second_look: Looked) -> str:
-    """Return a line about the changes of a second look."""
-    look_counts = (
-        (second_look.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
-        (second_look.settled, "no longer wait", "no longer waits"),
-        (second_look.flipped, "got another category", None),
-        (second_look.held, "held by another run", None),
-    )
-    look_changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in look_counts if number]
-    looked_at = messages.plural(second_look.tickets, "tickets")
-    return f"it looked again at {looked_at}: {', '.join(look_changes) or 'nothing changed'}"
 
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options
+from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import command, makes_database
-from triage_cli.cli.commands.create import CREATE_ACTIONS, draft_record
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.import_preview import draft_record
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.cli.rejects import RejectedItems
@@ -157,7 +157,7 @@ class _PullRun:
             else:
                 first_pull_note = self._first_pull_note(name) if not pull_counts else ""
             finally:
-                self._session.say(f"{name}: {messages.counted(pull_counts, CREATE_ACTIONS, FILED_LABEL)}")
+                self._session.say(f"{name}: {messages.counted(pull_counts, summaries.CREATE_ACTIONS, FILED_LABEL)}")
             self._session.say(first_pull_note)
             if self._session.stopper.code:
                 return

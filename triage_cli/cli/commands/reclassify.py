@@ -7,10 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from triage_cli.cli import messages, options, ticket_id_input
+from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.classify import say_waiting_batches
-from triage_cli.cli.commands.route import waiting_offline
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
@@ -115,11 +113,11 @@ def reclassify(
         always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
         session.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
     if batch or flip_counts["waiting"]:
-        say_waiting_batches(session, session.triage.stats)
+        summaries.say_waiting_batches(session, session.triage.stats)
     if flip_counts["waiting"] and not batch:
         session.say("triage reclassify --batch collects the answers")
     if reroute:
-        session.say(waiting_offline(session, session.triage.stats))
+        session.say(summaries.waiting_offline(session, session.triage.stats))
     if session.guides and (flip_counts["flip"] or flip_counts["settled"]) and not apply:
         session.say("next: the same with --apply; no classifier is asked again")
     elif session.guides and (flip_counts["flipped"] or flip_counts["settled"]):

@@ -11,9 +11,8 @@ from typing import Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options, terminal
+from triage_cli.cli import messages, options, summaries, terminal
 from triage_cli.cli.command import remote_command
-from triage_cli.cli.commands.learn import learning_summary
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
@@ -67,7 +66,7 @@ def _learn_verdicts(session: CommandContext) -> str:
     training_warnings: list[str] = []
     warn = training_warnings.append
     training_run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warn)
-    return as_typed(messages.joined(*learning_summary(training_run.learn_verdicts()), *training_warnings))
+    return as_typed(messages.joined(*summaries.learning_summary(training_run.learn_verdicts()), *training_warnings))
 
 
 def _needs_plain_review() -> bool:

@@ -1,14 +1,14 @@
 """`triage route`: routes tickets by the routing map, and sends deliveries that are due."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated
 
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, options, ticket_id_input
+from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
@@ -22,7 +22,6 @@ from triage_cli.domain import (
     Routed,
     RoutePlan,
     Selection,
-    Stats,
     TriageError,
     gravest,
     outcome_record,
@@ -88,17 +87,17 @@ def route(
         repeated_problems.close()
         unroutable_tickets.close()
         has_places = session.guides and routed_places
-        routed_label = {"routed": f"routed to {_listed_places(routed_places)}"} if has_places else {}
+        routed_label = {"routed": f"routed to {summaries.listed_places(routed_places)}"} if has_places else {}
         session.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
     stats = cache(session.triage.stats)  # asked once, after the work
-    offline_note = waiting_offline(session, stats)
+    offline_note = summaries.waiting_offline(session, stats)
     session.say(offline_note)
     if named_ids is None and limit is None and not (session.quiet or session.stopper.code):
         by_status = stats().by_status
         for status in ("classified",) if offline_note else ("classified", "routing"):
             session.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
     if session.guides:
-        session.say(step_after_routing(route_counts))
+        session.say(summaries.step_after_routing(route_counts))
     return gravest(route_codes)
 
 
@@ -110,39 +109,6 @@ def route_exit_code(route_outcome: Outcome[Routed], delivery_error: TriageError)
         delivery_error.code == "not_classified" and route_outcome.action != Action.NEEDS_REVIEW
     )
     return ExitCode.PARTIAL if has_failed else ExitCode.OK
-
-
-def step_after_routing(route_counts: Counter[str], routed: str = "") -> str:
-    """Return where tickets were routed (`routed_to_line`), and what a person must do."""
-    next_steps = [routed] if routed else []
-    if needs_you := messages.need_you(route_counts["needs_review"]):
-        next_steps.append(needs_you)
-    if route_counts["undeliverable"]:
-        undeliverable = f"{route_counts['undeliverable']:,} undeliverable"
-        next_steps.append(f"{undeliverable}: triage why ID, then triage route --retry-dead")
-    return "; ".join(next_steps)
-
-
-def routed_to_line(routed_places: Counter[str]) -> str:
-    """Return how many tickets were routed where; empty if none were."""
-    return f"{routed_places.total():,} routed to {_listed_places(routed_places)}" if routed_places else ""
-
-
-def _listed_places(routed_places: Counter[str]) -> str:
-    return ", ".join(f"{place} ({tickets:,})" for place, tickets in routed_places.most_common())
-
-
-def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
-    """Return how many deliveries wait for the network, if it is switched off; else nothing."""
-    offline_names = frozenset() if session.is_remote else wiring.destinations.offline_destinations(session.config)
-    destination_states = stats().deliveries if offline_names and not session.quiet else {}
-    pending = {name: destination_states.get(name, {}).get("pending", 0) for name in sorted(offline_names)}
-    waiting_deliveries = {name: number for name, number in pending.items() if number}
-    if not waiting_deliveries:
-        return ""
-    deliveries_wait = messages.plural(sum(waiting_deliveries.values()), "deliveries wait", "delivery waits")
-    listed_destinations = ", ".join(f"{name} {number:,}" for name, number in waiting_deliveries.items())
-    return f"offline: {deliveries_wait} for the network ({listed_destinations})"
 
 
 def _counted_routes(

@@ -11,11 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import input_tables, messages, options
+from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import makes_database, remote_command
-from triage_cli.cli.commands.create import CREATE_ACTIONS, preview_tables
-from triage_cli.cli.commands.route import routed_to_line, step_after_routing, waiting_offline
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.import_preview import preview_tables
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.rejects import RejectWriter
@@ -249,17 +248,19 @@ def run(
             run_summary.close()
             for remark in messages.remarks(tables):
                 session.say(remark)
-            counted_rows = messages.counted(run_summary.row_actions, CREATE_ACTIONS)
+            counted_rows = messages.counted(run_summary.row_actions, summaries.CREATE_ACTIONS)
             counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             session.say(f"{counted_rows}; {counted_statuses}")
             session.say(run_summary.changed_texts.note())
-        session.say(waiting_offline(session, session.triage.stats))
+        session.say(summaries.waiting_offline(session, session.triage.stats))
     if run_summary.ticket_statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
         session.say(
             f"note: {messages.plural(run_summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest"
         )
     if session.guides:
-        step_after_run = step_after_routing(run_summary.ticket_statuses, routed_to_line(run_summary.routed_places))
+        step_after_run = summaries.step_after_routing(
+            run_summary.ticket_statuses, summaries.routed_to_line(run_summary.routed_places)
+        )
         session.say(messages.joined(step_after_run, run_summary.rejections.next_step))
     return run_summary.exit_code
 
@@ -278,30 +279,31 @@ class RunSummary:
         self._quiet = quiet
         self._exit_codes = {ExitCode.OK}
 
-    def add(self, run_outcome: Outcome[Routed]) -> None:
+    def add(self, outcome: RunOutcome) -> None:
         """Count a row of the run, or a ticket that is no row: an earlier run's delivery became a dead letter."""
-        if run_outcome.row is not None:
-            self.row_actions[run_outcome.action] += 1
-        ticket = run_outcome.value.ticket if run_outcome.value else None
-        if ticket is None:
+        if outcome.row is not None:
+            self.row_actions[outcome.action] += 1
+        if outcome.value is None:
             return
-        counted_as = routing.counted_as(ticket, run_outcome.outdated)
-        self.changed_texts.add(run_outcome.outdated)
+        ticket, error = outcome.value.ticket, outcome.error
+        counted_as = routing.counted_as(ticket, outcome.outdated)
+        self.changed_texts.add(outcome.outdated)
         self.ticket_statuses[counted_as] += 1
         if counted_as == "routed":
             self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":
             self._unroutable_tickets.add(ticket.category)
             self._exit_codes.add(ExitCode.PARTIAL)
-        if run_outcome.error is not None and (ticket.status in ("failed", "undeliverable")):
+        if error is None:
+            return
+        has_failed, is_item_error = ticket.status in ("failed", "undeliverable"), isinstance(error, ItemError)
+        if has_failed:
             self._exit_codes.add(ExitCode.PARTIAL)
-        elif run_outcome.error is not None and not isinstance(run_outcome.error, ItemError):
-            self._exit_codes.add(run_outcome.error.exit_code)
-        is_silent = ticket.status == "routing" and isinstance(run_outcome.error, ItemError) and self._quiet
-        if run_outcome.error is not None and ticket.status in ("failed", "undeliverable", "routing") and not is_silent:
-            self._repeated_problems.tell(
-                messages.STATUS_LABELS.get(ticket.status, ticket.status), run_outcome.error, ticket
-            )
+        elif not is_item_error:
+            self._exit_codes.add(error.exit_code)
+        is_told = ticket.status == "routing" and not (is_item_error and self._quiet)  # a pending delivery is no failure
+        if has_failed or is_told:
+            self._repeated_problems.tell(messages.STATUS_LABELS.get(ticket.status, ticket.status), error, ticket)
 
     def of_rows(self, outcomes: Iterable[RunOutcome]) -> Iterator[RunOutcome]:
         """Yield the outcomes of rows; the others are only counted and reported."""

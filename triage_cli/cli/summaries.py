@@ -1,0 +1,101 @@
+"""What several commands say at their end: counts, what waits, what was learned, and what to do next."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from triage_cli import wiring
+from triage_cli.cli import local_time, messages
+from triage_cli.cli.context import CommandContext
+from triage_cli.domain import Stats
+
+if TYPE_CHECKING:  # most commands learn nothing
+    from triage_cli.service import Looked, TrainingReport
+
+CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
+
+
+def step_after_routing(route_counts: Counter[str], routed: str = "") -> str:
+    """Return where tickets were routed (`routed_to_line`), and what a person must do."""
+    next_steps = [routed] if routed else []
+    if needs_you := messages.need_you(route_counts["needs_review"]):
+        next_steps.append(needs_you)
+    if route_counts["undeliverable"]:
+        undeliverable = f"{route_counts['undeliverable']:,} undeliverable"
+        next_steps.append(f"{undeliverable}: triage why ID, then triage route --retry-dead")
+    return "; ".join(next_steps)
+
+
+def routed_to_line(routed_places: Counter[str]) -> str:
+    """Return how many tickets were routed where; empty if none were."""
+    return f"{routed_places.total():,} routed to {listed_places(routed_places)}" if routed_places else ""
+
+
+def listed_places(routed_places: Counter[str]) -> str:
+    """Return the destinations that tickets were routed to, each with its number of tickets."""
+    return ", ".join(f"{place} ({tickets:,})" for place, tickets in routed_places.most_common())
+
+
+def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
+    """Return how many deliveries wait for the network, if it is switched off; else nothing."""
+    offline_names = frozenset() if session.is_remote else wiring.destinations.offline_destinations(session.config)
+    destination_states = stats().deliveries if offline_names and not session.quiet else {}
+    pending = {name: destination_states.get(name, {}).get("pending", 0) for name in sorted(offline_names)}
+    waiting_deliveries = {name: number for name, number in pending.items() if number}
+    if not waiting_deliveries:
+        return ""
+    deliveries_wait = messages.plural(sum(waiting_deliveries.values()), "deliveries wait", "delivery waits")
+    listed_destinations = ", ".join(f"{name} {number:,}" for name, number in waiting_deliveries.items())
+    return f"offline: {deliveries_wait} for the network ({listed_destinations})"
+
+
+def say_waiting_batches(session: CommandContext, stats: Callable[[], Stats]) -> None:
+    """Print how many tickets wait in providers' batches to be classified, and since when."""
+    for name, waits in ({} if session.quiet else stats().waiting).items():
+        since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
+        waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
+        session.say(f"{waiting} of {name}, since {since}")
+
+
+def step_after_learning(training_report: "TrainingReport") -> str:
+    """Return what to do after `triage learn`, or nothing."""
+    if training_report.outcome == "kept" and training_report.after is None:
+        return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
+    if training_report.looked is None:
+        return ""
+    second_look = training_report.looked
+    next_commands = {
+        "triage route": second_look.settled + second_look.flipped,
+        "triage review": second_look.doubted + second_look.waiting,
+    }
+    next_steps = "; ".join(command for command, number in next_commands.items() if number)
+    return f"next: {next_steps}" if next_steps else ""
+
+
+def learning_summary(training_report: "TrainingReport") -> Iterator[str]:
+    """Yield a line about the version in use and the reason, and one about the changes of its second look."""
+    in_use = f"version {training_report.version}" if training_report.version else "the built-in model"
+    if training_report.outcome == "rolled_back":
+        yield training_report.reason
+    elif training_report.outcome == "learned":
+        weight, unlabelled = training_report.unlabelled_weight, training_report.unlabelled
+        and_unlabelled = f" and, at weight {weight:g}, from {unlabelled:,} without a label" if unlabelled else ""
+        learned_from = f"{training_report.labelled:,}{and_unlabelled}"
+        yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
+    else:
+        yield f"{in_use} stays in use: {training_report.reason}"
+    if training_report.looked is not None:
+        yield _second_look_line(training_report.looked)
+
+
+def _second_look_line(second_look: "Looked") -> str:
+    """Return a line about the changes of a second look."""
+    look_counts = (
+        (second_look.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
+        (second_look.settled, "no longer wait", "no longer waits"),
+        (second_look.flipped, "got another category", None),
+        (second_look.held, "held by another run", None),
+    )
+    look_changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in look_counts if number]
+    looked_at = messages.plural(second_look.tickets, "tickets")
+    return f"it looked again at {looked_at}: {', '.join(look_changes) or 'nothing changed'}"
