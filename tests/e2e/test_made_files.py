@@ -62,6 +62,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "keys revoke": [("ada", "")],
     "keys rotate": [("ada", "")],
     "db path": [("", "")],
+    "db migrate": [("", "")],
     "db backup": [("backup.db", "")],
     "db restore": [("backup.db --yes", "")],
     "db copy": [("postgresql://nobody@127.0.0.1:9/x?connect_timeout=2", "")],
@@ -74,7 +75,7 @@ MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on 
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0},
     "verdict": {0, 1}, "review": {0}, "learn": {0, 1}, "eval": {1}, "keys revoke": {0}, "keys rotate": {0},
-    "db backup": {0}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
+    "db migrate": {0}, "db backup": {0}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

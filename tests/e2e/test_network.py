@@ -211,6 +211,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "config check": ("config check",),
     "config schema": ("config schema",),
     "db path": ("db path",),
+    "db migrate": ("db migrate",),
     "db backup": ("db backup copy.db",),
     "db restore": ("db restore copy.db --yes",),
     "db copy": ("db copy POSTGRES",),

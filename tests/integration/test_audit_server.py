@@ -207,6 +207,7 @@ def test_a_log_from_before_there_was_such_a_table_is_proved_once_it_is_brought_f
     now.close()
     url = pg_server.of_version_2(pg_url)
     later = PostgresStore(url, network=ONLINE)
+    later.database.migrate()
     assert proved(later) == head
     assert sql(url, "select seq, hash from last_head") == [(3, head.head)]
     later.close()

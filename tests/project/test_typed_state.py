@@ -9,10 +9,9 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "triage_cli"
 # Who may look into an event: what writes and reads it, what proves it, and what prints it.
 READERS = {
-    "domain/audit/decisions.py",
-    "domain/audit/hash_chain.py",
-    "domain/explanation/explain.py",
-    "domain/explanation/next_step.py",
+    "domain/events.py",
+    "domain/hash_chain.py",
+    "domain/explanation.py",
     "domain/serialization.py",
     "stores/postgres/store.py",
 }
