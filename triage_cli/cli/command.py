@@ -74,20 +74,20 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         ctx: typer.Context = kwargs.pop("ctx")
         for name, option_group in option_groups.items():
             kwargs[name] = option_group(**{field.name: kwargs.pop(field.name) for field in fields(option_group)})
-        session = CommandContext(
+        context = CommandContext(
             global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in DATABASE_MAKERS
         )
-        if session.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
-            session.load_config()  # what a remote cannot do is told before any work
+        if context.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
+            context.load_config()  # what a remote cannot do is told before any work
         try:
-            with session.stopper, session.exit_stack, _recording_exit_code(session):
-                exit_code = function(session, **kwargs)
+            with context.stopper, context.exit_stack, _recording_exit_code(context):
+                exit_code = function(context, **kwargs)
         except KeyboardInterrupt:  # typer would make 130 of SIGTERM too
-            return session.stopper.code or ExitCode.INTERRUPTED
-        if session.stopper.code and session.stopped is not None:
-            session.say(session.stopped())
-        exit_code = session.stopper.code or int(exit_code or 0)
-        session.exited(exit_code)
+            return context.stopper.code or ExitCode.INTERRUPTED
+        if context.stopper.code and context.stopped is not None:
+            context.say(context.stopped())
+        exit_code = context.stopper.code or int(exit_code or 0)
+        context.exited(exit_code)
         return exit_code
 
     typer_context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -95,18 +95,18 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
 
 
 @contextmanager
-def _recording_exit_code(session: CommandContext) -> Iterator[None]:
+def _recording_exit_code(context: CommandContext) -> Iterator[None]:
     """Record the exit code of a command that an error or a signal ends."""
     try:
         yield
     except BrokenPipeError:
         raise  # the reader has gone: the run was interrupted, and the command ends with 0
     except KeyboardInterrupt:
-        session.exited(session.stopper.code or ExitCode.INTERRUPTED)
+        context.exited(context.stopper.code or ExitCode.INTERRUPTED)
         raise
     except Exception as error:
         with suppress(TriageError):  # the error that ends the command counts
-            session.exited(as_triage_error(error).exit_code)
+            context.exited(as_triage_error(error).exit_code)
         raise
 
 

@@ -17,41 +17,41 @@ PREVIEW_ROWS = 3  # tickets of each table that a dry run shows
 
 
 def preview_tables(
-    session: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
+    context: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
 ) -> int:
     """Show the first three tickets of each table as `create` would store them, and every row that it would reject."""
     rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
     rejections.begin(tables)
     preview_drafts: list[TicketDraft] = []
     foreseen_actions: Counter[Action] = Counter()
-    category_names = None if session.is_remote else CategoryNames(_categories(session))
+    category_names = None if context.is_remote else CategoryNames(_categories(context))
     for table in tables:
         shown_before = len(preview_drafts)
-        for foreseen_outcome in import_dry_run(session.stopper.interruptible(table.rows), category_names):
+        for foreseen_outcome in import_dry_run(context.stopper.interruptible(table.rows), category_names):
             rejections.see(foreseen_outcome, table)
             foreseen_actions[foreseen_outcome.action] += 1
             is_created = foreseen_outcome.action == Action.CREATED
             if is_created and foreseen_outcome.value and len(preview_drafts) - shown_before < PREVIEW_ROWS:
                 preview_drafts.append(foreseen_outcome.value)
     for remark in messages.remarks(tables):
-        session.say(remark)
+        context.say(remark)
     reply_rows = f"{messages.plural(n, 'replies')}, " if (n := foreseen_actions[Action.UPDATED]) else ""
     repeated_rows = f"{n:,} repeated, " if (n := foreseen_actions[Action.UNCHANGED]) else ""
     created = messages.plural(foreseen_actions[Action.CREATED], "tickets")
-    session.say(f"{created}, {reply_rows}{repeated_rows}{rejections.count:,} rejected")
-    print_preview(session, printer, preview_drafts)
+    context.say(f"{created}, {reply_rows}{repeated_rows}{rejections.count:,} rejected")
+    print_preview(context, printer, preview_drafts)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
-def _categories(session: CommandContext) -> Sequence[Category]:
-    config = session.config
-    return (wiring.stores.with_first_names(config, session.store) if session.has_database else config).categories
+def _categories(context: CommandContext) -> Sequence[Category]:
+    config = context.config
+    return (wiring.stores.with_first_names(config, context.store) if context.has_database else config).categories
 
 
-def print_preview(session: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
+def print_preview(context: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
     """Print drafts as `create` would store them."""
     printer.many(drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
-    session.say("nothing was stored (--dry-run)")
+    context.say("nothing was stored (--dry-run)")
     return ExitCode.OK
 
 

@@ -50,12 +50,12 @@ def _open_input(input_name: str) -> BinaryIO | MailFolder:
 
 
 def check_written(
-    session: CommandContext, output_path: Path | None, option: str, inputs: Iterable[int | str] = ()
+    context: CommandContext, output_path: Path | None, option: str, inputs: Iterable[int | str] = ()
 ) -> None:
     """Raise `UsageError` if an output file is stdout, is also an input, or is one of triage's own files (a queue)."""
     if output_path == Path("-"):
         raise UsageError("- names no file to write", hint=f"name one with {option}")
-    if output_path is not None and is_own(output_path, session.config):
+    if output_path is not None and is_own(output_path, context.config):
         problem = f"{output_path} is a file of triage's own and would be overwritten"
         raise UsageError(problem, hint=f"name another with {option}")
     if output_path is None or not os.path.isfile(output_path):  # noqa: PTH113 - Path's raises where a folder is closed to us
@@ -65,7 +65,7 @@ def check_written(
             raise UsageError(f"{output_path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(session: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
+def tables(context: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
     """Open each input as a table and print its column mapping; the limit is for all inputs together."""
     input_tables = []
     row_counts: Counter[str] = Counter()
@@ -74,9 +74,9 @@ def tables(session: CommandContext, named_inputs: Sequence[NamedInput], read_opt
         prefix = f"{input_name}: " if len(named_inputs) > 1 else ""
         if input_table.taken:
             unused = f"; extra ← {listing(input_table.unused, MOST_UNUSED)}" if input_table.unused else ""
-            session.say(f"{prefix}{input_table.taken}{unused}")
+            context.say(f"{prefix}{input_table.taken}{unused}")
         for note in input_table.notes:
-            session.say(f"{prefix}note: {note}")
+            context.say(f"{prefix}note: {note}")
         if read_options.limit is not None:
             input_table = input_table._replace(rows=_limited(input_table.rows, read_options.limit, row_counts))
         input_tables.append(input_table)
@@ -93,47 +93,47 @@ def _limited(
 
 
 def looked_through(
-    session: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
+    context: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions, *, pipes: bool = False
 ) -> list[NamedInput]:
     """Return the inputs, checked for other tickets under known ids, so that this is told before anything is stored.
 
     With `pipes`, a piped input is copied to a temporary file for the check; else its rows are checked when stored.
     """
     checked_inputs: list[NamedInput] = []
-    has_known_ids = not session.is_remote and not wiring.stores.is_empty(session.config)
+    has_known_ids = not context.is_remote and not wiring.stores.is_empty(context.config)
     for input_name, source in named_inputs:
         if isinstance(source, MailFolder):
             checked_inputs.append((input_name, source))
             continue
-        stream = _copy_of_pipe(session, source) if has_known_ids and pipes and not source.seekable() else source
+        stream = _copy_of_pipe(context, source) if has_known_ids and pipes and not source.seekable() else source
         if has_known_ids and stream.seekable():
             position = stream.tell()
             input_table = open_table(stream, input_name, read_options)
             if not input_table.trusts_ids:
-                session.local.check(input_table.rows)
+                context.local.check(input_table.rows)
             stream.seek(position)
         checked_inputs.append((input_name, stream))
     return checked_inputs
 
 
-def _copy_of_pipe(session: CommandContext, stream: BinaryIO) -> BinaryIO:
+def _copy_of_pipe(context: CommandContext, stream: BinaryIO) -> BinaryIO:
     """Return a temporary file with the bytes of a piped input."""
-    pipe_copy = session.exit_stack.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
-    for input_bytes in session.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
+    pipe_copy = context.exit_stack.enter_context(TemporaryFile())  # noqa: SIM115 - it is needed until the command ends
+    for input_bytes in context.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
         pipe_copy.write(input_bytes)
     pipe_copy.seek(0)
     return pipe_copy
 
 
-def piped_text(session: CommandContext) -> str:
+def piped_text(context: CommandContext) -> str:
     """Return the text on stdin, where an option's value is `-`. Raises `UsageError` at a terminal, `InputError`."""
     stream, pieces, length = stdin(instead="type the text"), [], 0
-    for piece in session.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
+    for piece in context.stopper.interruptible(iter(lambda: stream.read(PIPE_BYTES), b"")):
         pieces.append(piece)
         length += len(piece)
         if length > LONGEST:
             raise InputError(f"the text on stdin is longer than {LONGEST:,} bytes", hint="keep the part that matters")
-    if session.stopper.code:  # half a text is none
+    if context.stopper.code:  # half a text is none
         raise KeyboardInterrupt
     return decoded(b"".join(pieces), "utf-8-sig")
 

@@ -28,7 +28,7 @@ def check(file: str | None, label: str | None) -> None:
         raise UsageError("--label is for a labelled file, and none is named", hint="name it, or - for stdin")
 
 
-def read(session: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
+def read(context: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
     """Return the labelled rows of a file; note how many have no label.
 
     Raises `UsageError` if labelled rows are needed and the file has no rows.
@@ -38,7 +38,7 @@ def read(session: CommandContext, name: str, label: str | None, *, needed: bool 
             raise UsageError(f"{file_name} is a folder of mails, which have no label", hint="name a table with labels")
         file_bytes = stream.read()
     labelled_table = _labelled_table(file_bytes, file_name, label)
-    session.say(labelled_table.taken.replace("verdict ←", "label ←"))
+    context.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
     for row in labelled_table.rows:
@@ -50,27 +50,27 @@ def read(session: CommandContext, name: str, label: str | None, *, needed: bool 
         else:
             labelled_rows.append(Labelled(row.text, row.verdict))
     for remark in messages.remarks([labelled_table]):
-        session.say(remark)
+        context.say(remark)
     if not (labelled_rows or rejected or unlabelled):
         if needed:
             raise UsageError(f"{file_name} has a header and no rows", hint="name a file of labelled tickets")
-        session.say(f"note: {file_name} has a header and no rows")
+        context.say(f"note: {file_name} has a header and no rows")
     if unlabelled:
         unlabelled_rows = messages.plural(
             unlabelled, "rows have no label and are left out", "row has no label and is left out"
         )
-        session.say(f"note: {unlabelled_rows}")
+        context.say(f"note: {unlabelled_rows}")
     return labelled_rows
 
 
-def note_skipped(session: CommandContext, material: TrainingData) -> None:
+def note_skipped(context: CommandContext, material: TrainingData) -> None:
     """Note how many labels of the file are no category, and the most frequent of them."""
     if material.skipped:
         labels = ", ".join(f"{label} ({n})" for label, n in material.skipped.most_common(5))
         skipped_labels = messages.plural(
             material.skipped.total(), "labels are no category and are left out", "label is no category and is left out"
         )
-        session.say(f"note: {skipped_labels}: {labels}")
+        context.say(f"note: {skipped_labels}: {labels}")
 
 
 def _labelled_table(file_bytes: bytes, file_name: str, label: str | None) -> Table:

@@ -290,12 +290,12 @@ class ClassifyOptions:
     max_wait: MaxWait = "2m"
     deadline: Deadline = None
 
-    def plan(self, session: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
+    def plan(self, context: CommandContext, *, force: bool = False, batch: bool = False) -> ClassifyPlan:
         """Return these options as the plan of a classification. Raises `UsageError`."""
         if batch:
-            session.only_here("--batch")
-        classifiers = session.config.classifiers
-        if self.classifier is not None and not session.is_remote and self.classifier not in classifiers:
+            context.only_here("--batch")
+        classifiers = context.config.classifiers
+        if self.classifier is not None and not context.is_remote and self.classifier not in classifiers:
             raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
         max_wait, deadline = seconds(self.max_wait), duration(self.deadline)
         return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, deadline, batch)

@@ -29,7 +29,7 @@ class ProgressTotal(NamedTuple):
 class ProgressBar(NamedTuple):
     """A command's progress bar; its total is computed only if the bar is shown."""
 
-    session: CommandContext
+    context: CommandContext
     activity: str
     shown: bool
     total: Callable[[], ProgressTotal] = ProgressTotal
@@ -42,9 +42,9 @@ class ProgressBar(NamedTuple):
         from triage_cli.cli.live_line import LiveLine
 
         progress = _Progress(self.activity, self.total())
-        self.session.stopped = progress.stopped_message
+        self.context.stopped = progress.stopped_message
         with LiveLine(progress.drawn_line):
-            yield from progress.counted_items(items, lambda: self.session.triage.spent)
+            yield from progress.counted_items(items, lambda: self.context.triage.spent)
 
 
 def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object]:
@@ -66,9 +66,9 @@ def parts_line(activity: str, *, shown: bool) -> Iterator[Callable[[str, float],
         yield lambda part, share: progress.reach(f": {part}", share)
 
 
-def counted_line(session: CommandContext, activity: str, items: Iterable[T]) -> Iterator[T]:
+def counted_line(context: CommandContext, activity: str, items: Iterable[T]) -> Iterator[T]:
     """Yield items, and show a progress line if they go to a file; behind a pipe, a pager may have the terminal."""
-    if not (session.guides and terminal.is_file(sys.stdout)):
+    if not (context.guides and terminal.is_file(sys.stdout)):
         yield from items
         return
     from triage_cli.cli.live_line import LiveLine
@@ -185,12 +185,12 @@ def total_of(streams: Sequence[tuple[str, BinaryIO | MailFolder]]) -> ProgressTo
     return ProgressTotal(total_bytes, lambda: sum(file.tell() for file in files))
 
 
-def among(session: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
+def among(context: CommandContext, selection: Selection, statuses: Iterable[str]) -> ProgressTotal:
     """Return the total of a progress over the selected tickets, or over all with one of these statuses."""
     if selection.ids is not None:
         return ProgressTotal(len(selection.ids))
     if selection.since or selection.categories or selection.statuses:
         return ProgressTotal(selection.limit)
-    status_counts = session.triage.stats().by_status
+    status_counts = context.triage.stats().by_status
     total_tickets = sum(status_counts.get(status, 0) for status in statuses)
     return ProgressTotal(total_tickets if selection.limit is None else min(total_tickets, selection.limit))

@@ -36,10 +36,10 @@ def listed_places(routed_places: Counter[str]) -> str:
     return ", ".join(f"{place} ({tickets:,})" for place, tickets in routed_places.most_common())
 
 
-def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
+def waiting_offline(context: CommandContext, stats: Callable[[], Stats]) -> str:
     """Return how many deliveries wait for the network, if it is switched off; else nothing."""
-    offline_names = frozenset() if session.is_remote else wiring.destinations.offline_destinations(session.config)
-    destination_states = stats().deliveries if offline_names and not session.quiet else {}
+    offline_names = frozenset() if context.is_remote else wiring.destinations.offline_destinations(context.config)
+    destination_states = stats().deliveries if offline_names and not context.quiet else {}
     pending = {name: destination_states.get(name, {}).get("pending", 0) for name in sorted(offline_names)}
     waiting_deliveries = {name: number for name, number in pending.items() if number}
     if not waiting_deliveries:
@@ -49,12 +49,12 @@ def waiting_offline(session: CommandContext, stats: Callable[[], Stats]) -> str:
     return f"offline: {deliveries_wait} for the network ({listed_destinations})"
 
 
-def say_waiting_batches(session: CommandContext, stats: Callable[[], Stats]) -> None:
+def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> None:
     """Print how many tickets wait in providers' batches to be classified, and since when."""
-    for name, waits in ({} if session.quiet else stats().waiting).items():
+    for name, waits in ({} if context.quiet else stats().waiting).items():
         since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
         waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
-        session.say(f"{waiting} of {name}, since {since}")
+        context.say(f"{waiting} of {name}, since {since}")
 
 
 def step_after_learning(training_report: "TrainingReport") -> str:

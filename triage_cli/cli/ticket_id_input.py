@@ -25,7 +25,7 @@ def stdin(instead: str = "name a file") -> BinaryIO:
     return sys.stdin.buffer
 
 
-def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
+def ids(context: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str, ...] | None, int]:
     """Return the ticket ids of the named tickets (None: no names), and the number of piped names without a ticket.
 
     The name `-` alone stands for the names on stdin, of which unknown ones are reported. A typed unknown name raises
@@ -34,15 +34,15 @@ def ids(session: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     if not names:
         return None, 0
     if list(names) != ["-"]:
-        return tuple(dict.fromkeys(session.triage.resolve(name) for name in names)), 0
+        return tuple(dict.fromkeys(context.triage.resolve(name) for name in names)), 0
     ticket_ids: dict[str, None] = {}
     unknown_names = 0
-    for name in session.stopper.interruptible(names_in(stdin())):
+    for name in context.stopper.interruptible(names_in(stdin())):
         try:
-            ticket_ids[session.triage.resolve(name)] = None
+            ticket_ids[context.triage.resolve(name)] = None
         except NotFoundError as error:
             unknown_names += 1
-            session.report(error)
+            context.report(error)
     return tuple(ticket_ids), unknown_names
 
 

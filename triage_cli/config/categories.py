@@ -22,32 +22,32 @@ def _category(setting: ConfigNode) -> Category | None:
         setting.origin(f"categories.{name}")
         return Category(name)
     name_node = setting.value.get("name") if isinstance(setting.value, dict) else None
-    category_values = record(setting, CATEGORY, f"categories.{name_node.value if name_node else ''}")
-    return Category(**category_values) if "name" in category_values else None
+    values = record(setting, CATEGORY, f"categories.{name_node.value if name_node else ''}")
+    return Category(**values) if "name" in values else None
 
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
 def read_categories(setting: ConfigNode) -> tuple[Category, ...]:
     """Return the categories; their former names must be free."""
-    checked_categories: list[Category] = []
+    checked: list[Category] = []
     first_paths: dict[str, str] = {}
     renamed_to: dict[str, str] = {}
-    read_pairs = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
-    current_names = [category.name for _, category in read_pairs]
-    for category_setting, category in read_pairs:
-        first_path = first_paths.setdefault(same_name(category.name), category_setting.path)
-        if first_path != category_setting.path:
-            category_setting.wrong(f'"{category.name}" is the category of {first_path} again')
+    pairs = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
+    current_names = [category.name for _, category in pairs]
+    for category_setting, category in pairs:
+        first = first_paths.setdefault(same_name(category.name), category_setting.path)
+        if first != category_setting.path:
+            category_setting.wrong(f'"{category.name}" is the category of {first} again')
             continue
         for former_name in category.was:
             if former_name in current_names:
                 category_setting.wrong(f'was: "{former_name}" is a category still; a former name must be free')
             elif renamed_to.setdefault(former_name, category.name) != category.name:
                 category_setting.wrong(f'was: "{former_name}" is a former name of "{renamed_to[former_name]}" already')
-        checked_categories.append(category)
+        checked.append(category)
     if not 2 <= len(setting.value) <= 255:
         setting.wrong(f"needs 2 to 255 categories, not {len(setting.value)}")
-    return tuple(checked_categories)
+    return tuple(checked)
 
 
 CATEGORY: Mapping[str, Field] = {

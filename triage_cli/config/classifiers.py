@@ -74,31 +74,29 @@ MONEY = number(0, 1_000_000)
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
 def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     """Return the classifiers of the configuration by their names."""
-    checked_classifiers = {}
-    for classifier_name, classifier_setting in named_entries(setting).items():
-        origin_prefix = f"classifiers.{classifier_name}"
-        classifier_values = record(classifier_setting, CLASSIFIER, origin_prefix, instead="api_key_env")
-        classifier_type = classifier_values.get("type", "")
-        if classifier_type in KEY_VARIABLES and "api_key_env" not in classifier_setting.value:
-            if classifier_values.get("base_url"):
-                classifier_setting.wrong(
-                    "api_key_env is missing: name the variable of this server's key, or null if it needs none"
-                )
-            classifier_values["api_key_env"] = KEY_VARIABLES[classifier_type]
-        if "max_error" in classifier_values and "min_confidence" in classifier_values:
-            classifier_setting.wrong("max_error stands in place of min_confidence: leave one of them out")
-        checked_classifiers[classifier_name] = ClassifierSpec(classifier_name, **{"type": "", **classifier_values})
-    _check_steps(setting, {"local": LOCAL} | checked_classifiers)
-    return checked_classifiers
+    checked = {}
+    for name, inner in named_entries(setting).items():
+        prefix = f"classifiers.{name}"
+        values = record(inner, CLASSIFIER, prefix, instead="api_key_env")
+        kind = values.get("type", "")
+        if kind in KEY_VARIABLES and "api_key_env" not in inner.value:
+            if values.get("base_url"):
+                inner.wrong("api_key_env is missing: name the variable of this server's key, or null if it needs none")
+            values["api_key_env"] = KEY_VARIABLES[kind]
+        if "max_error" in values and "min_confidence" in values:
+            inner.wrong("max_error stands in place of min_confidence: leave one of them out")
+        checked[name] = ClassifierSpec(name, **{"type": "", **values})
+    _check_steps(setting, {"local": LOCAL} | checked)
+    return checked
 
 
 def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec]) -> None:
     """Report steps of cascades that do not exist, occur twice, or are cascades themselves."""
-    for classifier_name, classifier_setting in setting.entries().items():
-        steps = classifier_setting.entries().get("steps") if isinstance(classifier_setting.value, dict) else None
-        if steps is None or not classifiers[classifier_name].steps:
+    for name, inner in setting.entries().items():
+        steps = inner.entries().get("steps") if isinstance(inner.value, dict) else None
+        if steps is None or not classifiers[name].steps:
             continue
-        earlier_steps: set[str] = set()
+        earlier: set[str] = set()
         for step in steps.items():
             if not isinstance(step.value, str):
                 continue
@@ -106,9 +104,9 @@ def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec])
                 step.wrong(f'no classifier "{step.value}"{suggestion(step.value, classifiers)}')
             elif classifiers[step.value].type == "cascade":
                 step.wrong(f'"{step.value}" is a cascade; a step must be one classifier')
-            elif step.value in earlier_steps:
+            elif step.value in earlier:
                 step.wrong(f'"{step.value}" stands twice')
-            earlier_steps.add(step.value)
+            earlier.add(step.value)
 
 
 @accepts(lambda: record_schema(PRICE))

@@ -50,7 +50,7 @@ class Config(NamedTuple):
         import hashlib
         import json
 
-        hashed_parts = [
+        hashed = [
             # Left out if it is not given, so that older maps keep their hash.
             [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
             [
@@ -58,17 +58,17 @@ class Config(NamedTuple):
                 for _, spec in sorted(self.destinations.items())
             ],
         ]
-        routing_json = json.dumps(hashed_parts, sort_keys=True, ensure_ascii=False, default=str)
-        return hashlib.sha256(routing_json.encode()).hexdigest()[:16]
+        text = json.dumps(hashed, sort_keys=True, ensure_ascii=False, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str, Iterable[tuple[str, str]]]) -> None:
     """Raise one `ConfigError` with all mistakes of a section, by the entry's name: each the setting, and why."""
     problems = []
-    for entry_name, entry_mistakes in mistakes.items():
-        for template_key, reason in entry_mistakes:
-            key = f"{section}.{entry_name}.{template_key}"
-            origin = config.origins.get(key) or config.origins.get(f"{section}.{entry_name}.type", "the configuration")
+    for name, entry_mistakes in mistakes.items():
+        for setting, reason in entry_mistakes:
+            key = f"{section}.{name}.{setting}"
+            origin = config.origins.get(key) or config.origins.get(f"{section}.{name}.type", "the configuration")
             problems.append(f"{origin}: {key}: {reason}")
     if problems:
         raise mistakes_error(str(config.path or "the configuration"), problems)

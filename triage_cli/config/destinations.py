@@ -59,18 +59,18 @@ class MailSpec(NamedTuple):
     text: str = MAIL_TEXT
 
 
-def read_mail(destination_name: str, setting: ConfigNode) -> dict[str, Any]:
+def read_mail(name: str, setting: ConfigNode) -> dict[str, Any]:
     """Return the values of a `DestinationSpec` of type `mail`; mistakes are in the setting's diagnostics."""
-    mail_values = record(setting, MAIL, f"destinations.{destination_name}", instead="user_env and password_env")
-    limits = {key: mail_values.pop(key) for key in LIMITS if key in mail_values}
-    if ("user_env" in mail_values) != ("password_env" in mail_values):
+    values = record(setting, MAIL, f"destinations.{name}", instead="user_env and password_env")
+    limits = {key: values.pop(key) for key in LIMITS if key in values}
+    if ("user_env" in values) != ("password_env" in values):
         setting.wrong("needs both user_env and password_env, or neither")
-    mail_values.pop("type", None)
-    sender, host, port = mail_values.pop("from", ""), mail_values.get("host", ""), mail_values.get("port")
+    values.pop("type", None)
+    sender, host, port = values.pop("from", ""), values.get("host", ""), values.get("port")
     usual_tls = "implicit" if port == SUBMISSIONS else "none" if is_loopback(host) else "starttls"
-    tls = mail_values.setdefault("tls", usual_tls)
-    mail_values.setdefault("port", SUBMISSIONS if tls == "implicit" else MailSpec._field_defaults["port"])
-    return {**limits, "mail": MailSpec(**{"host": "", **mail_values}, sender=sender)}
+    tls = values.setdefault("tls", usual_tls)
+    values.setdefault("port", SUBMISSIONS if tls == "implicit" else MailSpec._field_defaults["port"])
+    return {**limits, "mail": MailSpec(**{"host": "", **values}, sender=sender)}
 
 
 mail_host = text_matching(f"({MAIL_HOST})", "must be the name or address of a mail server, such as smtp.example.com")
@@ -152,9 +152,9 @@ READERS = {"http": read_http, "mail": read_mail}
 
 def _destinations_schema() -> Schema:
     schema: Schema = record_schema(DESTINATION)
-    for type_name, type_schema in (("http", http_schema()), ("mail", record_schema(MAIL))):
+    for type_name, of_type in (("http", http_schema()), ("mail", record_schema(MAIL))):
         has_type = {"properties": {"type": {"const": type_name}}, "required": ["type"]}
-        schema = {"if": has_type, "then": type_schema, "else": schema}
+        schema = {"if": has_type, "then": of_type, "else": schema}
     return named_schema(schema, [{"not": {"pattern": "://"}}])
 
 
@@ -162,18 +162,18 @@ def _destinations_schema() -> Schema:
 def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
     """Return the destinations of the configuration by their names."""
     destinations = {}
-    for destination_name, inner in named_entries(setting).items():
-        if "://" in destination_name:
+    for name, inner in named_entries(setting).items():
+        if "://" in name:
             inner.wrong("give the destination a name; the address goes into its url")
         type_node = inner.value.get("type") if isinstance(inner.value, dict) else None
         if type_node is not None and isinstance(type_node.value, str) and type_node.value in READERS:
-            spec_values = READERS[type_node.value](destination_name, inner)
-            destinations[destination_name] = DestinationSpec(destination_name, type_node.value, **spec_values)
+            spec_values = READERS[type_node.value](name, inner)
+            destinations[name] = DestinationSpec(name, type_node.value, **spec_values)
             continue
-        destination_values = record(inner, DESTINATION, f"destinations.{destination_name}", instead="secret_env")
-        if destination_values.get("type") == "command":
+        values = record(inner, DESTINATION, f"destinations.{name}", instead="secret_env")
+        if values.get("type") == "command":
             inner.refuse_command()
-        destinations[destination_name] = DestinationSpec(destination_name, **{"type": "", **destination_values})
+        destinations[name] = DestinationSpec(name, **{"type": "", **values})
     return destinations
 
 
@@ -192,12 +192,12 @@ def default_destinations(categories: Iterable[Category], folder: Path) -> dict[s
 
 def _queue_file_name(category: str) -> str:
     """Return the name of the file of a category's destination; one altered to be safe everywhere gets a hash."""
-    file_stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
-    if file_stem != category:
+    stem = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", category).strip(" .-").encode()[:200].decode(errors="ignore")
+    if stem != category:
         import hashlib
 
-        file_stem = f"{file_stem or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
-    return f"{file_stem}.jsonl"
+        stem = f"{stem or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
+    return f"{stem}.jsonl"
 
 
 DESTINATION: Mapping[str, Field] = {

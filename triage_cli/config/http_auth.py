@@ -28,11 +28,11 @@ class AuthSpec(NamedTuple):
     prefix: str = ""
 
 
-def settable_header(setting: ConfigNode, header_name: str) -> None:
+def settable_header(setting: ConfigNode, name: str) -> None:
     """Report a header that the program or `auth` sets, or that no request may have."""
-    header(setting._replace(node=setting.node._replace(value=header_name)))
-    if own_header_match := OWN_HEADERS.fullmatch(header_name):
-        reason = "is set by auth, which names variables" if own_header_match["secret"] else "is set by the program"
+    header(setting._replace(node=setting.node._replace(value=name)))
+    if own := OWN_HEADERS.fullmatch(name):
+        reason = "is set by auth, which names variables" if own["secret"] else "is set by the program"
         setting.wrong(f"{reason}; remove it")
     if isinstance(setting.value, str) and FORBIDDEN_IN_HEADERS.search(setting.value):
         setting.wrong("holds a line break or another control character")
@@ -47,11 +47,11 @@ def _auth_prefix(setting: ConfigNode) -> str:
 
 @accepts(schema_of(header))
 def _auth_header(setting: ConfigNode) -> str:
-    header_name = header(setting)
-    own_header_match = OWN_HEADERS.fullmatch(header_name)
-    if own_header_match and not own_header_match["secret"]:
+    name = header(setting)
+    own = OWN_HEADERS.fullmatch(name)
+    if own and not own["secret"]:
         raise ConfigValueError("is set by the program; name another header")
-    return header_name
+    return name
 
 
 @accepts(schema_of(variable))
@@ -62,17 +62,17 @@ def _bearer_variable(setting: ConfigNode) -> tuple[str, ...]:
 @accepts(lambda: record_schema(AUTH))
 def read_auth(setting: ConfigNode) -> AuthSpec:
     """Read `auth`: one of basic, bearer and header, with the variables of its secrets."""
-    auth_values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
+    values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     entries = setting.value if isinstance(setting.value, Mapping) else {}
-    auth_kinds = [key for key in ("basic", "bearer", "header") if key in entries]
-    if len(auth_kinds) != 1:
+    kinds = [key for key in ("basic", "bearer", "header") if key in entries]
+    if len(kinds) != 1:
         raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
-    if auth_kinds[0] != "header" and {"env", "prefix"} & entries.keys():
-        raise ConfigValueError(f"env and prefix mean nothing to {auth_kinds[0]}")
-    if auth_kinds[0] == "header":
-        env = (auth_values["env"],) if "env" in auth_values else ()
-        return AuthSpec("header", env, auth_values.get("header", ""), auth_values.get("prefix", ""))
-    return AuthSpec("basic" if auth_kinds[0] == "basic" else "bearer", auth_values.get(auth_kinds[0], ()))
+    if kinds[0] != "header" and {"env", "prefix"} & entries.keys():
+        raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
+    if kinds[0] == "header":
+        env = (values["env"],) if "env" in values else ()
+        return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
+    return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
 
 
 def auth_header_value(auth: AuthSpec, secrets: Sequence[str]) -> str:

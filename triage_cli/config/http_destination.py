@@ -74,8 +74,8 @@ class FindSpec(NamedTuple):
     @property
     def place(self) -> tuple[str, str]:
         """Return the path of the object in which the field stands, and the field's name there."""
-        object_path, _, field_name = self.field.rpartition(".")
-        return object_path, field_name
+        object_path, _, field = self.field.rpartition(".")
+        return object_path, field
 
 
 class UndoSpec(NamedTuple):
@@ -122,7 +122,7 @@ class HttpSpec(NamedTuple):
         return bool(self.keep or self.undo) or self.guards_field
 
 
-def read_http(destination_name: str, setting: ConfigNode) -> dict[str, Any]:
+def read_http(name: str, setting: ConfigNode) -> dict[str, Any]:
     """Return the values of a `DestinationSpec` of type `http`; mistakes are in the setting's diagnostics."""
     preset = setting.entries().get("preset")
     preset_name = preset.read(one_of(*preset_names())) if preset else None
@@ -130,14 +130,12 @@ def read_http(destination_name: str, setting: ConfigNode) -> dict[str, Any]:
     if preset_name:
         setting, needs = filled(setting, preset_name)
     preset_keys = {key: Field(text) for key in sorted(needs - HTTP.keys())}
-    http_values = record(
-        setting, {**HTTP, **preset_keys}, f"destinations.{destination_name}", instead="auth, key_env or url_env"
-    )
-    preset_values = {key: http_values.pop(key) for key in preset_keys if key in http_values}
-    http_values.pop("type")
-    limits = {key: http_values.pop(key) for key in LIMITS if key in http_values}
-    _check_http_keys(setting, http_values)
-    return {**limits, "http": HttpSpec(given=preset_values, **http_values)}
+    values = record(setting, {**HTTP, **preset_keys}, f"destinations.{name}", instead="auth, key_env or url_env")
+    given = {key: values.pop(key) for key in preset_keys if key in values}
+    values.pop("type")
+    limits = {key: values.pop(key) for key in LIMITS if key in values}
+    _check_http_keys(setting, values)
+    return {**limits, "http": HttpSpec(given=given, **values)}
 
 
 def http_schema() -> Schema:
@@ -146,7 +144,7 @@ def http_schema() -> Schema:
     return record_schema({**HTTP, **{key: Field(text) for key in sorted(needs - HTTP.keys())}})
 
 
-def _check_http_keys(setting: ConfigNode, http_values: Mapping[str, Any]) -> None:
+def _check_http_keys(setting: ConfigNode, values: Mapping[str, Any]) -> None:
     """Report keys of an HTTP destination that exclude each other, and keys that need another one."""
     keys = setting.entries().keys()
     if not keys & {"url", "url_env"} and "preset" not in keys:
@@ -154,37 +152,37 @@ def _check_http_keys(setting: ConfigNode, http_values: Mapping[str, Any]) -> Non
     for key, excluded_key in (("url", "url_env"), ("body", "form")):
         if {key, excluded_key} <= keys:
             setting.wrong(f"{key} and {excluded_key} exclude each other; remove one")
-    if "endpoint" in keys and "?" in (http_values.get("url") or ""):
+    if "endpoint" in keys and "?" in (values.get("url") or ""):
         setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
-    auth = http_values.get("auth")
+    auth = values.get("auth")
     if auth is not None and not auth.env and "key_env" not in keys:
         setting.wrong("auth needs env, the variable that holds what goes into the header")
-    find = http_values.get("find")
+    find = values.get("find")
     if find is not None and find.absent:
-        _check_absent(setting.entries()["find"].entries()["absent"], find, http_values.get("body"))
+        _check_absent(setting.entries()["find"].entries()["absent"], find, values.get("body"))
 
 
 def _check_absent(setting: ConfigNode, find: FindSpec, body: Any) -> None:
     """Report a field of `find` that may be absent, but is not the one that the body sets."""
-    object_path, field_name = find.place
-    object_name = object_path.rpartition(".")[2]
-    if not object_name:
-        setting.wrong(f"needs a field that stands in an object, such as fields.{field_name}")
-    elif not _sets_field(body, object_name, field_name):
+    object_path, field = find.place
+    parent = object_path.rpartition(".")[2]
+    if not parent:
+        setting.wrong(f"needs a field that stands in an object, such as fields.{field}")
+    elif not _sets_field(body, parent, field):
         setting.wrong(
-            f"needs a body that sets this field, in an object of the same name ({object_name}: {{{field_name}: …}}): "
+            f"needs a body that sets this field, in an object of the same name ({parent}: {{{field}: …}}): "
             "with a mistake in the path it would guard nothing"
         )
 
 
-def _sets_field(body: Any, object_name: str, field_name: str) -> bool:
+def _sets_field(body: Any, parent: str, field: str) -> bool:
     """Return whether a request's body sets a field in an object of this name."""
     if isinstance(body, Mapping):
-        body_object = body.get(object_name)
-        if isinstance(body_object, Mapping) and field_name in body_object:
+        body_object = body.get(parent)
+        if isinstance(body_object, Mapping) and field in body_object:
             return True
-        return _sets_field(list(body.values()), object_name, field_name)
-    return isinstance(body, list) and any(_sets_field(each, object_name, field_name) for each in body)
+        return _sets_field(list(body.values()), parent, field)
+    return isinstance(body, list) and any(_sets_field(each, parent, field) for each in body)
 
 
 # Parts of a request and of an answer
@@ -199,53 +197,48 @@ def _preset(setting: ConfigNode) -> str:
 def _answer_test(setting: ConfigNode) -> AnswerTest:
     if not isinstance(setting.value, dict):
         raise ConfigValueError(f"must be a mapping, such as {{status: 409}}, not {kind(setting.node)}")
-    test_values, keys = record(setting, ANSWER, setting.path), setting.entries().keys()
+    values, keys = record(setting, ANSWER, setting.path), setting.entries().keys()
     if not {"status", "path"} & keys or ({"is", "contains"} & keys and "path" not in keys):
         raise ConfigValueError("needs status, or path and what is there")
-    expected = (test_values["is"],) if "is" in test_values else ()
-    return AnswerTest(
-        test_values.get("status", ()),
-        test_values.get("path"),
-        expected,
-        test_values.get("contains", ""),
-    )
+    expected = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), expected, values.get("contains", ""))
 
 
 @accepts({"type": "object", "additionalProperties": schema_of(text)})
 def _kept_paths(setting: ConfigNode) -> dict[str, str]:
-    kept_paths = {}
+    paths = {}
     for name, inner in setting.entries().items():
         if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
             inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
-        kept_paths[name] = inner.read(text, "")
-    return kept_paths
+        paths[name] = inner.read(text, "")
+    return paths
 
 
 @accepts(lambda: record_schema(ONCE))
 def _once(setting: ConfigNode) -> OnceSpec:
     keys = setting.entries().keys()
-    once_values = record(setting, ONCE, setting.path)
+    values = record(setting, ONCE, setting.path)
     for key, excluded_key in (("get", "body"), ("found", "contains")):
         if len({key, excluded_key} & keys) != 1:
             raise ConfigValueError(f"takes one of {key} and {excluded_key}")
-    return OnceSpec(**once_values)
+    return OnceSpec(**values)
 
 
 @accepts(lambda: record_schema(FIND))
 def _find(setting: ConfigNode) -> FindSpec:
     keys = setting.entries().keys()
-    find_values = record(setting, FIND, setting.path)
+    values = record(setting, FIND, setting.path)
     if not {"keep", "field"} & keys:
         raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
     if "absent" in keys and "field" not in keys:
         raise ConfigValueError("absent needs field")
-    return FindSpec(**{"get": "", **find_values})
+    return FindSpec(**{"get": "", **values})
 
 
 @accepts(lambda: record_schema(UNDO))
 def _undo(setting: ConfigNode) -> UndoSpec:
-    undo_values = record(setting, UNDO, setting.path)
-    return UndoSpec(**{"endpoint": "", **undo_values})
+    values = record(setting, UNDO, setting.path)
+    return UndoSpec(**{"endpoint": "", **values})
 
 
 ANSWER: Mapping[str, Field] = {

@@ -39,36 +39,36 @@ WRONG = object()
 
 def record(
     setting: ConfigNode,
-    key_table: Mapping[str, Field],
-    origin_prefix: str,
+    table: Mapping[str, Field],
+    prefix: str,
     *,
     instead: str = "",
     misplaced: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Read a mapping by the table of its keys; `origin_prefix` is the key under which its values' origins are recorded.
+    """Read a mapping by the table of its keys; `prefix` is the key under which its values' origins are recorded.
 
     `instead` is the key for the name of a secret's variable, for the hint if somebody wrote the secret itself, and
     `misplaced` has messages about keys that belong elsewhere. Mistakes go to the diagnostics; the result has the keys
     without a mistake.
     """
     entries = setting.read(ConfigNode.entries, {})
-    record_values: dict[str, Any] = {}
-    record_type = entries["type"].read(key_table["type"].check) if "type" in key_table and "type" in entries else None
-    for key, key_setting in entries.items():
-        if (field := key_table.get(key)) is None:
-            key_setting.wrong(misplaced.get(key) or unknown_key(key, key_table, instead))
-        elif record_type and field.types and record_type not in field.types:
-            key_setting.wrong(f'means nothing to type "{record_type}" (only to {listed(field.types)}); remove it')
+    values: dict[str, Any] = {}
+    kind = entries["type"].read(table["type"].check) if "type" in table and "type" in entries else None
+    for key, inner in entries.items():
+        if (field := table.get(key)) is None:
+            inner.wrong(misplaced.get(key) or unknown_key(key, table, instead))
+        elif kind and field.types and kind not in field.types:
+            inner.wrong(f'means nothing to type "{kind}" (only to {listed(field.types)}); remove it')
         elif key == "type":
-            record_values["type"] = record_type
-        elif (checked_value := key_setting.read(field.check, WRONG)) is not WRONG:
-            record_values[key] = checked_value
-        key_setting.origin(f"{origin_prefix}.{key}" if origin_prefix else key)
-    for key, field in key_table.items():
-        is_required = field.needed and (not field.types or record_type in field.types)
+            values["type"] = kind
+        elif (value := inner.read(field.check, WRONG)) is not WRONG:
+            values[key] = value
+        inner.origin(f"{prefix}.{key}" if prefix else key)
+    for key, field in table.items():
+        is_required = field.needed and (not field.types or kind in field.types)
         if is_required and key not in entries and isinstance(setting.value, dict):
             setting.wrong(f"{key} is missing")
-    return record_values
+    return values
 
 
 def unknown_key(key: str, known_keys: Collection[str], instead: str) -> str:
@@ -83,10 +83,10 @@ def suggestion(word: str, known: Collection[str], cutoff: float = 0.6) -> str:
     """Return a clause that suggests the most similar known key or name, or an empty text."""
     import difflib
 
-    known_by_lower = {key.lower(): key for key in known}
-    longer = [key for key in known_by_lower if key.startswith(f"{word.lower()}.")]  # as extra.COLUMN for extra
-    nearest = longer or difflib.get_close_matches(word.lower(), known_by_lower, 1, cutoff)
-    return f'; did you mean "{known_by_lower[nearest[0]]}"?' if nearest else ""
+    lower = {key.lower(): key for key in known}
+    longer = [key for key in lower if key.startswith(f"{word.lower()}.")]  # as extra.COLUMN for extra
+    nearest = longer or difflib.get_close_matches(word.lower(), lower, 1, cutoff)
+    return f'; did you mean "{lower[nearest[0]]}"?' if nearest else ""
 
 
 def listed(items: Collection[str]) -> str:
@@ -115,29 +115,29 @@ def or_null(schema: Schema) -> Schema:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-def record_schema(key_table: Mapping[str, Field]) -> dict[str, Any]:
+def record_schema(table: Mapping[str, Field]) -> dict[str, Any]:
     """Return the schema of a mapping that is read by a table: which keys it takes and needs, for each type."""
     schema: dict[str, Any] = {
         "type": "object",
-        "properties": {key: schema_of(check) for key, (check, _, _) in key_table.items()},
+        "properties": {key: schema_of(check) for key, (check, _, _) in table.items()},
         "additionalProperties": False,
     }
-    if required_keys := [key for key, (_, types, needed) in key_table.items() if needed and not types]:
+    if required_keys := [key for key, (_, types, needed) in table.items() if needed and not types]:
         schema["required"] = required_keys
-    type_names = schema_of(key_table["type"][0])["enum"] if "type" in key_table else ()
-    if conditions := [condition for type_name in type_names if (condition := _type_conditions(key_table, type_name))]:
+    type_names = schema_of(table["type"][0])["enum"] if "type" in table else ()
+    if conditions := [condition for kind in type_names if (condition := _type_conditions(table, kind))]:
         schema["allOf"] = conditions
     return schema
 
 
-def _type_conditions(key_table: Mapping[str, Field], type_name: str) -> Schema:
+def _type_conditions(table: Mapping[str, Field], kind: str) -> Schema:
     """Return the conditions for records of one type only; empty if there are none."""
-    excluded_keys = [key for key, (_, types, _) in key_table.items() if types and type_name not in types]
-    required_keys = [key for key, (_, types, needed) in key_table.items() if needed and type_name in types]
+    excluded_keys = [key for key, (_, types, _) in table.items() if types and kind not in types]
+    required_keys = [key for key, (_, types, needed) in table.items() if needed and kind in types]
     if not excluded_keys and not required_keys:
         return {}
     return {
-        "if": {"properties": {"type": {"const": type_name}}, "required": ["type"]},
+        "if": {"properties": {"type": {"const": kind}}, "required": ["type"]},
         "then": {"properties": dict.fromkeys(excluded_keys, False), "required": required_keys},
     }
 

@@ -147,29 +147,29 @@ class _SettingPrecedence:
             (flag, f"flag {names[0]}", "leave it out"),
             (self.env.get(names[1]), f"environment {names[1]}", "unset it"),
         )
-        for given_value, origin, advice in flag_and_variable:
-            if given_value is not None:
-                problem = objection(given_value) if given_value.strip() else f"is empty; give a value, or {advice}"
+        for given, origin, advice in flag_and_variable:
+            if given is not None:
+                problem = objection(given) if given.strip() else f"is empty; give a value, or {advice}"
                 if problem:
                     self.diagnostics.misplaced(origin, problem)
                 self.diagnostics.origins[key] = origin
-                return given_value
-        file_value: str | None = self.values.get(key)
-        return file_value
+                return given
+        value: str | None = self.values.get(key)
+        return value
 
     def offline(self, flag: bool | None) -> bool:
         """Return whether flag, environment or file switch the network off."""
         if flag is not None:
             self.diagnostics.origins["offline"] = "flag --offline"
             return flag
-        if not (offline_text := self.env.get("TRIAGE_OFFLINE", "").strip()):
+        if not (text := self.env.get("TRIAGE_OFFLINE", "").strip()):
             return bool(self.values.get("offline"))
         self.diagnostics.origins["offline"] = "environment TRIAGE_OFFLINE"
-        if offline_text.lower() not in OFFLINE_VALUES:
+        if text.lower() not in OFFLINE_VALUES:
             self.diagnostics.misplaced(
-                "environment TRIAGE_OFFLINE", f'"{offline_text[:40]}" is neither 1, true, yes nor 0, false, no'
+                "environment TRIAGE_OFFLINE", f'"{text[:40]}" is neither 1, true, yes nor 0, false, no'
             )
-        return OFFLINE_VALUES.get(offline_text.lower(), True)
+        return OFFLINE_VALUES.get(text.lower(), True)
 
 
 def _check_own_files(
@@ -190,13 +190,13 @@ def find_config_file(
 ) -> tuple[ConfigFile | None, tuple[str, ...]]:
     """Return the configuration file in use, and a note about one that was skipped or is empty."""
     named_files = ((config, "--config"), (env.get("TRIAGE_CONFIG"), "TRIAGE_CONFIG"))
-    for named_file, origin in named_files:
-        if named_file is not None:
-            if not named_file.strip():
+    for named, origin in named_files:
+        if named is not None:
+            if not named.strip():
                 kind, advice = ("flag", "leave it out") if origin == "--config" else ("environment", "unset it")
                 raise ConfigError(f"{kind} {origin}: is empty", hint=f"name the file, or {advice}")
-            path = typed_path(named_file, origin, cwd, home)
-            return _open_config(path, named_file, home, f" ({origin})"), _empty_file_notes(path, named_file)
+            path = typed_path(named, origin, cwd, home)
+            return _open_config(path, named, home, f" ({origin})"), _empty_file_notes(path, named)
     notes: tuple[str, ...] = ()
     local_file = cwd / "config.yaml"
     if _is_readable_file(local_file):
@@ -226,45 +226,45 @@ def _is_readable_file(path: Path) -> bool:
         return False
 
 
-def _open_config(config_path: Path, label: str, home: Path | None, origin: str = "") -> ConfigFile:
+def _open_config(path: Path, label: str, home: Path | None, origin: str = "") -> ConfigFile:
     """Read a configuration. Its mistakes are only collected, since it is not clear yet whether the file is used."""
-    diagnostics = Diagnostics(label, config_path.parent, home)
+    diagnostics = Diagnostics(label, path.parent, home)
     try:
-        with config_path.open("rb") as file:
+        with path.open("rb") as file:
             diagnostics.distrust = distrust(os.fstat(file.fileno()))
-            config_bytes = file.read(MAX_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as exc:
         hint = "`triage config init` writes a first one" if isinstance(exc, FileNotFoundError) else ""
         raise ConfigError(f"cannot read {label}{origin}: {exc.strerror}", hint=hint) from exc
     try:
-        root_node = parse(config_bytes, diagnostics)
+        root = parse(content, diagnostics)
     except UnreadableError as exc:
         diagnostics.wrong(exc.line, "", str(exc))
-        without_nul = config_bytes.replace(b"\0", b"")  # two bytes a letter, as some editors save
+        without_nul = content.replace(b"\0", b"")  # two bytes a letter, as some editors save
         has_triage_key = re.search(
             rb"(?m)^(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)?(" + "|".join(TOP_KEYS).encode() + rb")\s*:", without_nul
         )
-        return ConfigFile(config_path, diagnostics, None, has_triage_key is not None)
-    if root_node.value is None:
-        root_node = Node({}, 1)  # only comments: all defaults
-    if not isinstance(root_node.value, dict):
-        diagnostics.wrong(root_node.line, "", "must be a mapping (key: value)")
-        return ConfigFile(config_path, diagnostics, None, has_triage_key=False)
-    return ConfigFile(config_path, diagnostics, root_node, any(key in TOP_KEYS for key in root_node.value))
+        return ConfigFile(path, diagnostics, None, has_triage_key is not None)
+    if root.value is None:
+        root = Node({}, 1)  # only comments: all defaults
+    if not isinstance(root.value, dict):
+        diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
+        return ConfigFile(path, diagnostics, None, has_triage_key=False)
+    return ConfigFile(path, diagnostics, root, any(key in TOP_KEYS for key in root.value))
 
 
 def xdg_folder(env: Mapping[str, str], home: Path | None, variable: str, default_below_home: str) -> Path | None:
     """Return a base directory of XDG; None if it would be in a home that does not exist. A relative one is ignored."""
-    xdg_value = env.get(variable, "")
-    if Path(xdg_value).is_absolute():
-        return Path(xdg_value)
+    value = env.get(variable, "")
+    if Path(value).is_absolute():
+        return Path(value)
     return home / default_below_home if home else None
 
 
 def home_folder(env: Mapping[str, str]) -> Path | None:
     """Return the home directory; None if neither HOME nor the system has one, as for a container's user."""
-    home_value = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
-    return Path(home_value) if Path(home_value).is_absolute() else None
+    value = env.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return Path(value) if Path(value).is_absolute() else None
 
 
 def typed_path(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
@@ -275,18 +275,18 @@ def typed_path(value: str, origin: str, cwd: Path, home: Path | None) -> Path:
         raise ConfigError(f"{origin} {mistake}") from mistake
 
 
-def _check_unnamed_config(config_path: Path, opened: str) -> None:
+def _check_unnamed_config(path: Path, opened: str) -> None:
     """Raise `ConfigError` if others can have put a configuration into a folder, where nobody named it.
 
     `opened` is the reason to distrust the file that was read.
     """
-    if reason := opened or distrust(config_path.lstat()):
+    if reason := opened or distrust(path.lstat()):
         why = f"it {reason}"
-    elif reason := distrust(config_path.parent.stat()):
+    elif reason := distrust(path.parent.stat()):
         why = f"its folder {reason}"
     else:
         return
     raise ConfigError(
-        f"./{config_path.name} is not used, because {why} and could send your tickets and keys anywhere",
-        hint=f"if you trust it, name it: --config {config_path.name}",
+        f"./{path.name} is not used, because {why} and could send your tickets and keys anywhere",
+        hint=f"if you trust it, name it: --config {path.name}",
     )

@@ -21,25 +21,25 @@ def secret_variables(config: Config, env: Mapping[str, str]) -> frozenset[str]:
 
     `TRIAGE_DB` is one where there is a password in it.
     """
-    secret_names = {name for name in env if name in config.secret_variables or USUAL_SECRETS.fullmatch(name)}
+    names = {name for name in env if name in config.secret_variables or USUAL_SECRETS.fullmatch(name)}
     database = env.get("TRIAGE_DB", "")
-    return frozenset(secret_names | ({"TRIAGE_DB"} if without_password(database) != database else set()))
+    return frozenset(names | ({"TRIAGE_DB"} if without_password(database) != database else set()))
 
 
 def without_secrets(config: Config, env: Mapping[str, str]) -> dict[str, str]:
     """Return an environment without the variables that hold secrets, for a program that the configuration names."""
-    secret_names = secret_variables(config, env)
-    return {variable: value for variable, value in env.items() if variable not in secret_names}
+    names = secret_variables(config, env)
+    return {variable: value for variable, value in env.items() if variable not in names}
 
 
 def secret(owner: str, variable: str, env: Mapping[str, str]) -> str:
     """Return the secret in a variable. Raises `ConfigError` if it is not set, or cannot be part of a header."""
-    secret_value = env.get(variable, "").strip()
-    if not secret_value:
+    value = env.get(variable, "").strip()
+    if not value:
         raise ConfigError(f"{owner} needs the variable {variable}, which is not set", hint=f"export {variable}")
-    if FORBIDDEN_IN_HEADERS.search(secret_value):
+    if FORBIDDEN_IN_HEADERS.search(value):
         raise ConfigError(f"{owner}: {variable} holds a line break or another control character")
-    return secret_value
+    return value
 
 
 def check_signing_secrets(owner: str, variables: Iterable[str], env: Mapping[str, str]) -> None:

@@ -87,31 +87,24 @@ class Sections(NamedTuple):
 
 def read_sections(root: ConfigNode) -> Sections:
     """Check all sections of the file; mistakes go to its diagnostics."""
-    keys_without_value = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
+    unset = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
     set_root = ConfigNode(
-        root.node._replace(value={k: v for k, v in root.value.items() if k not in keys_without_value}),
-        "",
-        root.diagnostics,
+        root.node._replace(value={k: v for k, v in root.value.items() if k not in unset}), "", root.diagnostics
     )
     secrets = "api_key_env (classifiers) or secret_env (destinations)"
-    section_values = record(set_root, TOP_KEYS, "", instead=secrets, misplaced=MISPLACED_KEYS)
-    categories = section_values.get("categories", DEFAULT_CATEGORIES)
-    classifiers = {"local": LOCAL} | section_values.get("classifiers", {})
-    destinations = dict(section_values.get("destinations", {}))
+    values = record(set_root, TOP_KEYS, "", instead=secrets, misplaced=MISPLACED_KEYS)
+    categories = values.get("categories", DEFAULT_CATEGORIES)
+    classifiers = {"local": LOCAL} | values.get("classifiers", {})
+    destinations = dict(values.get("destinations", {}))
     routes = None
-    if "routes" in section_values:
-        routes = section_values["routes"].read(lambda setting: RouteReader(categories, destinations).read(setting), ())
-    spikes_to = section_values.get("spikes")
+    if "routes" in values:
+        routes = values["routes"].read(lambda setting: RouteReader(categories, destinations).read(setting), ())
+    spikes_to = values.get("spikes")
     if spikes_to is not None and spikes_to not in destinations:
         setting = set_root.entries()["spikes"].entries()["to"]
         setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
     return Sections(
-        section_values,
-        categories,
-        classifiers,
-        _default_classifier(set_root, section_values, classifiers),
-        destinations,
-        routes,
+        values, categories, classifiers, _default_classifier(set_root, values, classifiers), destinations, routes
     )
 
 
@@ -122,14 +115,12 @@ def schema() -> dict[str, Any]:
     return {"$schema": DIALECT, "title": "The configuration of triage", **top, "properties": properties}
 
 
-def _default_classifier(
-    root: ConfigNode, section_values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]
-) -> str:
+def _default_classifier(root: ConfigNode, values: Mapping[str, Any], classifiers: Mapping[str, ClassifierSpec]) -> str:
     """Return the default classifier: the one named, else `local` if it applies, else the first listed."""
-    listed_classifiers = section_values.get("classifiers", {})
-    if "classifier" not in section_values:
-        return "local" if "local" in listed_classifiers or not listed_classifiers else next(iter(listed_classifiers))
-    classifier: str = section_values["classifier"]
+    listed = values.get("classifiers", {})
+    if "classifier" not in values:
+        return "local" if "local" in listed or not listed else next(iter(listed))
+    classifier: str = values["classifier"]
     if classifier not in classifiers:
         root.entries()["classifier"].wrong(f'no classifier "{classifier}"{suggestion(classifier, classifiers)}')
     return classifier

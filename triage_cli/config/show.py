@@ -58,8 +58,8 @@ def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[t
     has_own_table = destination.http or destination.mail
     yield from _record_settings(f"destinations.{name}", destination, LIMITS if has_own_table else DESTINATION)
     if destination.http:
-        http_values = {**destination.http._asdict(), **destination.http.given, "given": None}
-        yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in http_values.items() if value)
+        values = {**destination.http._asdict(), **destination.http.given, "given": None}
+        yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in values.items() if value)
     if destination.mail:
         mail_values = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
         yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in mail_values.items())
@@ -73,33 +73,25 @@ def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
 
 
 def _record_settings(
-    section_key: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, key_table: Mapping[str, Field]
+    section: str, record: Category | ClassifierSpec | DestinationSpec | HookSpec, table: Mapping[str, Field]
 ) -> Iterator[tuple[str, object]]:
     """Yield the settings of a record that apply to its type, as dotted keys and values."""
-    record_type = getattr(record, "type", "")
-    for record_key, value in record._asdict().items():
-        if (
-            record_key == "name"
-            or record_key not in key_table
-            or (key_table[record_key].types and record_type not in key_table[record_key].types)
-        ):
+    type_name = getattr(record, "type", "")
+    for key, value in record._asdict().items():
+        if key == "name" or key not in table or (table[key].types and type_name not in table[key].types):
             continue
         if isinstance(value, Price):
-            yield from (
-                (f"{section_key}.{record_key}.{inner_key}", price) for inner_key, price in value._asdict().items()
-            )
+            yield from ((f"{section}.{key}.{inner}", price) for inner, price in value._asdict().items())
         elif isinstance(value, Mapping):
-            yield from ((f"{section_key}.{record_key}.{inner_key}", list(paths)) for inner_key, paths in value.items())
+            yield from ((f"{section}.{key}.{inner}", list(paths)) for inner, paths in value.items())
         else:
-            yield f"{section_key}.{record_key}", list(value) if isinstance(value, tuple) else value
+            yield f"{section}.{key}", list(value) if isinstance(value, tuple) else value
 
 
-def _json_value(shown_value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     """Return a configured value as a JSON value to be shown."""
-    if isinstance(shown_value, Mapping):
-        return {key: _json_value(inner) for key, inner in shown_value.items()}
-    if hasattr(shown_value, "_asdict"):
-        return {
-            key: _json_value(inner) for key, inner in shown_value._asdict().items() if inner not in (None, (), "", {})
-        }
-    return [_json_value(inner) for inner in shown_value] if isinstance(shown_value, list | tuple) else shown_value
+    if isinstance(value, Mapping):
+        return {key: _json_value(inner) for key, inner in value.items()}
+    if hasattr(value, "_asdict"):
+        return {key: _json_value(inner) for key, inner in value._asdict().items() if inner not in (None, (), "", {})}
+    return [_json_value(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -41,34 +41,34 @@ class TemplateFailure(ValueError):  # noqa: N818 - it becomes the error of one d
     """A template cannot be rendered with the values of this ticket."""
 
 
-def as_text(template_value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return a template's value as text: empty for null, JSON for lists and objects."""
-    if isinstance(template_value, str):
-        return template_value
-    if template_value is None:
+    if isinstance(value, str):
+        return value
+    if value is None:
         return ""
-    return compact(template_value) if isinstance(template_value, bool | list | tuple | dict) else str(template_value)
+    return compact(value) if isinstance(value, bool | list | tuple | dict) else str(value)
 
 
-def as_query_part(template_value: Any) -> str:
+def as_query_part(value: Any) -> str:
     """Return a template's value as text. Raises `TemplateFailure` for an empty text, which would change the address."""
-    if text := as_text(template_value):
+    if text := as_text(value):
         return text
     raise TemplateFailure("a value is empty, and the address would be another one without it")
 
 
-def as_url_part(template_value: Any) -> str:
+def as_url_part(value: Any) -> str:
     """Return a template's value percent-encoded. Raises `TemplateFailure` as `as_query_part` does."""
-    return quote(as_query_part(template_value), safe="")
+    return quote(as_query_part(value), safe="")
 
 
 def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that leaves null unchanged, and whose result is bounded."""
 
-    def filtered(template_value: Any, *args: Any, **options: Any) -> Any:
-        if template_value is None:
+    def filtered(value: Any, *args: Any, **options: Any) -> Any:
+        if value is None:
             return None
-        result = function(template_value, *args, **options)
+        result = function(value, *args, **options)
         if isinstance(result, str) and len(result) > LARGEST:
             raise TemplateFailure(f"a filter's text is longer than {LARGEST:,} characters")
         return result
@@ -76,18 +76,18 @@ def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
     return filtered
 
 
-def default(template_value: Any, instead: Any = "", boolean: bool = False) -> Any:
+def default(value: Any, instead: Any = "", boolean: bool = False) -> Any:
     """Return another value for null, and with `boolean` also for an empty value, 0 or false."""
-    is_missing = template_value is None or isinstance(template_value, jinja2.Undefined)
-    return instead if is_missing or (boolean and not template_value) else template_value
+    is_missing = value is None or isinstance(value, jinja2.Undefined)
+    return instead if is_missing or (boolean and not value) else value
 
 
-def _truncate(template_value: Any, length: int) -> str:
+def _truncate(value: Any, length: int) -> str:
     """Shorten a text to so many UTF-16 units, as most receivers count: an emoji is two."""
-    template_text = as_text(template_value)
-    units = template_text[: length + 1].encode("utf-16-le", "surrogatepass")
+    text = as_text(value)
+    units = text[: length + 1].encode("utf-16-le", "surrogatepass")
     if len(units) // 2 <= length:
-        return template_text
+        return text
     truncated = units[: 2 * max(0, length - 1)].decode("utf-16-le", "ignore")  # removes half a character at the end
     return truncated + "…"[:length]
 
@@ -95,26 +95,24 @@ def _truncate(template_value: Any, length: int) -> str:
 _CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), " ")
 
 
-def _one_line(template_value: Any) -> str:
-    return " ".join(as_text(template_value).translate(_CONTROLS).split())
+def _one_line(value: Any) -> str:
+    return " ".join(as_text(value).translate(_CONTROLS).split())
 
 
-def _uuid(template_value: Any) -> str:
+def _uuid(value: Any) -> str:
     """Return a UUID in the form of version 4, the same for the same text: some receivers require one."""
-    return str(
-        UUID(bytes=hashlib.sha256(as_text(template_value).encode("utf-8", "surrogatepass")).digest()[:16], version=4)
-    )
+    return str(UUID(bytes=hashlib.sha256(as_text(value).encode("utf-8", "surrogatepass")).digest()[:16], version=4))
 
 
-def _replace(template_value: Any, old: str, new: str) -> str:
-    template_text = as_text(template_value)
-    if len(template_text) + template_text.count(old) * len(new) > LARGEST:
+def _replace(value: Any, old: str, new: str) -> str:
+    text = as_text(value)
+    if len(text) + text.count(old) * len(new) > LARGEST:
         raise TemplateFailure(f"replace would make more than {LARGEST:,} characters")
-    return template_text.replace(old, new)
+    return text.replace(old, new)
 
 
-def _join(template_value: Any, between: str = "") -> str:
-    joined_texts = [as_text(each) for each in template_value]
+def _join(value: Any, between: str = "") -> str:
+    joined_texts = [as_text(each) for each in value]
     if sum(map(len, joined_texts)) + len(joined_texts) * len(between) > LARGEST:
         raise TemplateFailure(f"join would make more than {LARGEST:,} characters")
     return between.join(joined_texts)
@@ -162,36 +160,32 @@ def is_template(source: str) -> bool:
     return any(mark in source for mark in ("{{", "{%", "{#"))
 
 
-def leaves(template_tree: Any, setting: str) -> Iterator[tuple[str, str]]:
+def leaves(tree: Any, setting: str) -> Iterator[tuple[str, str]]:
     """Yield the templates of a YAML tree, each with its place."""
-    if isinstance(template_tree, str):
-        yield setting, template_tree
-    elif isinstance(template_tree, Mapping):
-        for key, inner_tree in template_tree.items():
-            yield from leaves(inner_tree, f"{setting}.{key}")
-    elif isinstance(template_tree, list | tuple):
-        for number, inner_tree in enumerate(template_tree):
-            yield from leaves(inner_tree, f"{setting}[{number}]")
+    if isinstance(tree, str):
+        yield setting, tree
+    elif isinstance(tree, Mapping):
+        for key, inner in tree.items():
+            yield from leaves(inner, f"{setting}.{key}")
+    elif isinstance(tree, list | tuple):
+        for number, inner in enumerate(tree):
+            yield from leaves(inner, f"{setting}[{number}]")
 
 
-def compiled(template_tree: Any, allowed_names: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
+def compiled(tree: Any, allowed: AbstractSet[str], setting: str) -> Callable[[Mapping[str, Any]], Any]:
     """Return a renderer of a YAML tree: its string leaves are templates, other values stay unchanged.
 
     Raises `TemplateMistake`; the renderer raises `TemplateFailure`, with the place of the leaf.
     """
-    if isinstance(template_tree, str):
-        return Template(template_tree, allowed_names, setting).value
-    if isinstance(template_tree, Mapping):
-        field_renderers = {
-            key: compiled(inner_tree, allowed_names, f"{setting}.{key}") for key, inner_tree in template_tree.items()
-        }
-        return lambda values: {key: render(values) for key, render in field_renderers.items()}
-    if isinstance(template_tree, list | tuple):
-        item_renderers = [
-            compiled(inner_tree, allowed_names, f"{setting}[{n}]") for n, inner_tree in enumerate(template_tree)
-        ]
+    if isinstance(tree, str):
+        return Template(tree, allowed, setting).value
+    if isinstance(tree, Mapping):
+        renderers = {key: compiled(inner, allowed, f"{setting}.{key}") for key, inner in tree.items()}
+        return lambda values: {key: render(values) for key, render in renderers.items()}
+    if isinstance(tree, list | tuple):
+        item_renderers = [compiled(inner, allowed, f"{setting}[{n}]") for n, inner in enumerate(tree)]
         return lambda values: [render(values) for render in item_renderers]
-    return lambda _: template_tree
+    return lambda _: tree
 
 
 class Template:
@@ -201,7 +195,7 @@ class Template:
     """
 
     def __init__(
-        self, source: str, allowed_names: AbstractSet[str], setting: str, finalize: Callable[[Any], str] | None = None
+        self, source: str, allowed: AbstractSet[str], setting: str, finalize: Callable[[Any], str] | None = None
     ) -> None:
         self._setting = setting
         self._text: jinja2.Template | None = None
@@ -209,7 +203,7 @@ class Template:
         self._source = source
         if not is_template(source):
             return
-        self._text, self._expression = _parsed(source, frozenset(allowed_names), finalize or as_text)
+        self._text, self._expression = _parsed(source, frozenset(allowed), finalize or as_text)
 
     def value(self, values: Mapping[str, Any]) -> Any:
         """Return the typed value of a template that is a single expression; else the text."""
@@ -237,13 +231,13 @@ class Template:
 
 @lru_cache(maxsize=1024)  # a configuration is checked as a whole before a destination compiles its part
 def _parsed(
-    source: str, allowed_names: frozenset[str], finalize: Callable[[Any], str]
+    source: str, allowed: frozenset[str], finalize: Callable[[Any], str]
 ) -> tuple[jinja2.Template, Callable[..., Any] | None]:
-    template_node = check(source, allowed_names)
+    node = check(source, allowed)
     environment = _environment(finalize)
     try:
         text = environment.from_string(source)
-        if not _is_expression(template_node):
+        if not _is_expression(node):
             return text, None
         expression = re.sub(r"^\{\{[-+]?|[-+]?\}\}$", "", source)
         return text, environment.compile_expression(expression, undefined_to_none=False)
@@ -271,65 +265,63 @@ def _bounded_pieces(pieces: Iterator[str]) -> Iterator[str]:
 # Checking
 
 
-def check(source: str, allowed_names: AbstractSet[str]) -> nodes.Template:
+def check(source: str, allowed: AbstractSet[str]) -> nodes.Template:
     """Parse a template and check each name, filter and statement in it. Raises `TemplateMistake`."""
     if len(source) > LONGEST_SOURCE:
         raise TemplateMistake(f"is longer than {LONGEST_SOURCE:,} characters")
     try:
-        template_node = _environment(as_text).parse(source)
-        _check(template_node, allowed_names)
+        node = _environment(as_text).parse(source)
+        _check(node, allowed)
     except jinja2.TemplateSyntaxError as error:
         raise TemplateMistake(f"is not a valid template: {error.message}") from error
     except RecursionError as error:
         raise TemplateMistake("is nested too deeply") from error
-    return template_node
+    return node
 
 
-def _check(template_node: nodes.Node, allowed_names: AbstractSet[str]) -> None:
-    if isinstance(template_node, nodes.Name | nodes.Getattr | nodes.Getitem):
-        if dotted_name := _dotted_name(template_node):
-            _check_name(dotted_name, allowed_names)
+def _check(node: nodes.Node, allowed: AbstractSet[str]) -> None:
+    if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem):
+        if dotted := _dotted_name(node):
+            _check_name(dotted, allowed)
             return
-    elif not isinstance(template_node, SYNTAX):
-        raise TemplateMistake(
-            f"holds what no template needs ({type(template_node).__name__.lower()}); use names, filters, if"
-        )
-    if isinstance(template_node, nodes.Filter) and template_node.name not in FILTERS:
-        raise TemplateMistake(_unknown("filter", template_node.name, FILTERS.keys()))
-    if isinstance(template_node, nodes.Test) and template_node.name not in TESTS:
-        raise TemplateMistake(_unknown("test", template_node.name, TESTS))
-    for inner_node in template_node.iter_child_nodes():
-        _check(inner_node, allowed_names)
+    elif not isinstance(node, SYNTAX):
+        raise TemplateMistake(f"holds what no template needs ({type(node).__name__.lower()}); use names, filters, if")
+    if isinstance(node, nodes.Filter) and node.name not in FILTERS:
+        raise TemplateMistake(_unknown("filter", node.name, FILTERS.keys()))
+    if isinstance(node, nodes.Test) and node.name not in TESTS:
+        raise TemplateMistake(_unknown("test", node.name, TESTS))
+    for inner in node.iter_child_nodes():
+        _check(inner, allowed)
 
 
-def _dotted_name(template_node: nodes.Node) -> tuple[str, ...]:
+def _dotted_name(node: nodes.Node) -> tuple[str, ...]:
     """Return the parts of a dotted name; empty if the template's expression does not begin with a name."""
-    if isinstance(template_node, nodes.Name):
-        return (template_node.name,)
-    if isinstance(template_node, nodes.Getattr) and (name_before := _dotted_name(template_node.node)):
-        return (*name_before, template_node.attr)
-    if isinstance(template_node, nodes.Getitem) and (name_before := _dotted_name(template_node.node)):
-        if not isinstance(template_node.arg, nodes.Const):
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr) and (name_before := _dotted_name(node.node)):
+        return (*name_before, node.attr)
+    if isinstance(node, nodes.Getitem) and (name_before := _dotted_name(node.node)):
+        if not isinstance(node.arg, nodes.Const):
             raise TemplateMistake(f"{'.'.join(name_before)}[…] takes a name in quotes or a number")
-        return (*name_before, str(template_node.arg.value))
+        return (*name_before, str(node.arg.value))
     return ()
 
 
-def _check_name(dotted_name: tuple[str, ...], allowed_names: AbstractSet[str]) -> None:
-    name = ".".join(dotted_name)
-    if name not in allowed_names and not (OPEN_NAME in allowed_names and name.startswith(f"{OPEN_NAME}.")):
-        raise TemplateMistake(_unknown("name", name, allowed_names))
+def _check_name(dotted: tuple[str, ...], allowed: AbstractSet[str]) -> None:
+    name = ".".join(dotted)
+    if name not in allowed and not (OPEN_NAME in allowed and name.startswith(f"{OPEN_NAME}.")):
+        raise TemplateMistake(_unknown("name", name, allowed))
 
 
-def _unknown(kind: str, name: str, known_names: AbstractSet[str]) -> str:
-    correction = suggestion(name, known_names) or f"; known are {', '.join(sorted(known_names))}"
+def _unknown(kind: str, name: str, known: AbstractSet[str]) -> str:
+    correction = suggestion(name, known) or f"; known are {', '.join(sorted(known))}"
     return f'{kind} "{name}" is unknown{correction}'
 
 
-def _is_expression(template_node: nodes.Template) -> bool:
-    (*_, last_node) = template_node.body
+def _is_expression(node: nodes.Template) -> bool:
+    (*_, last_node) = node.body
     return (
-        len(template_node.body) == 1
+        len(node.body) == 1
         and isinstance(last_node, nodes.Output)
         and len(last_node.nodes) == 1
         and not isinstance(last_node.nodes[0], nodes.TemplateData)

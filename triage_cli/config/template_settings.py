@@ -35,9 +35,9 @@ def named_templates(check_name: Callable[[ConfigNode, str], None] = lambda _sett
     @accepts({"type": "object", "additionalProperties": schema_of(template_text)})
     def read_named_templates(setting: ConfigNode) -> dict[str, str]:
         templates = {}
-        for name, template_setting in setting.entries().items():
-            check_name(template_setting, name)
-            if (template := template_setting.read(template_text)) is not None:
+        for name, inner in setting.entries().items():
+            check_name(inner, name)
+            if (template := inner.read(template_text)) is not None:
                 templates[name] = template
         return templates
 
@@ -82,10 +82,10 @@ def no_address(template: str) -> str:
         return objection
     from urllib.parse import urlsplit
 
-    address_parts = urlsplit(without_templates)
+    parts = urlsplit(without_templates)
     if "#" in without_templates:
         return "holds a #, and what follows that is never sent"
-    if address_parts.scheme == "http" and not is_loopback(address_parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "must begin with https://, since http:// is for this machine alone (127.0.0.1, localhost)"
     return ""
 

@@ -22,14 +22,14 @@ SCALAR = {"type": ["string", "number", "boolean", "null"]}
 @accepts({"type": "string", "pattern": r"\S"})
 def text(setting: ConfigNode) -> str:
     """Accept any text that is not empty."""
-    text_value = setting.value
-    if isinstance(text_value, bool | int | float | UnsupportedScalar):
+    value = setting.value
+    if isinstance(value, bool | int | float | UnsupportedScalar):
         raise ConfigValueError(quote_advice(setting.node))
-    if not isinstance(text_value, str):
+    if not isinstance(value, str):
         raise ConfigValueError(f"must be text, not {kind(setting.node)}")
-    if not text_value.strip():
+    if not value.strip():
         raise ConfigValueError("is empty")
-    return text_value
+    return value
 
 
 def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Callable[[ConfigNode], str]:
@@ -37,10 +37,10 @@ def unless(schema: Mapping[str, Any], objection_to: Callable[[str], str]) -> Cal
 
     @accepts(schema)
     def check_text(setting: ConfigNode) -> str:
-        text_value = text(setting)
-        if objection := objection_to(text_value):
+        value = text(setting)
+        if objection := objection_to(value):
             raise ConfigValueError(objection)
-        return text_value
+        return value
 
     return check_text
 
@@ -181,12 +181,10 @@ def several(check: Check, *, alone: bool = True, least: int = 0, most: int = 100
 
     @accepts(several_schema)
     def read_list(setting: ConfigNode) -> tuple[Any, ...]:
-        item_settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
-        if not least <= len(item_settings) <= most:
-            raise ConfigValueError(
-                f"needs at least {least}" if len(item_settings) < least else f"holds more than {most}"
-            )
-        list_items = [inner.read(check, WRONG) for inner in item_settings]
+        settings = [setting] if alone and not isinstance(setting.value, list) else setting.items()
+        if not least <= len(settings) <= most:
+            raise ConfigValueError(f"needs at least {least}" if len(settings) < least else f"holds more than {most}")
+        list_items = [inner.read(check, WRONG) for inner in settings]
         return tuple(list_item for list_item in list_items if list_item is not WRONG)
 
     return read_list

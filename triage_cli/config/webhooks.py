@@ -57,7 +57,7 @@ class HookSpec(NamedTuple):
 @accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{WEBHOOK_NAME}$"}]))
 def read_webhooks(setting: ConfigNode) -> dict[str, HookSpec]:
     """Return the incoming webhooks of the configuration by their names."""
-    return {hook_name: _webhook(hook_name, inner) for hook_name, inner in named_entries(setting).items()}
+    return {name: _webhook(name, inner) for name, inner in named_entries(setting).items()}
 
 
 def _webhook_schema() -> dict[str, Any]:
@@ -69,14 +69,14 @@ def _webhook_schema() -> dict[str, Any]:
     return {"if": {"required": ["preset"]}, "then": by_preset, "else": schema}
 
 
-def _webhook(hook_name: str, setting: ConfigNode) -> HookSpec:
-    if not re.fullmatch(WEBHOOK_NAME, hook_name):
+def _webhook(name: str, setting: ConfigNode) -> HookSpec:
+    if not re.fullmatch(WEBHOOK_NAME, name):
         setting.wrong("the name stands in a URL: use letters, digits, dots, - and _")
     if isinstance(setting.value, dict) and "preset" in setting.value:
         preset_name = setting.entries()["preset"].read(one_of(*preset_names(PRESETS)))
         setting = filled(setting, preset_name, PRESETS)[0] if preset_name else setting
-    hook_values = record(setting, WEBHOOK, f"webhooks.{hook_name}", instead="secret_env")
-    spec = HookSpec(hook_name, **{"type": "", **hook_values})
+    values = record(setting, WEBHOOK, f"webhooks.{name}", instead="secret_env")
+    spec = HookSpec(name, **{"type": "", **values})
     for key, objection in _contradicting_keys(spec):
         if key in setting.value:
             setting.entries()[key].wrong(objection)
@@ -101,24 +101,18 @@ def _contradicting_keys(spec: HookSpec) -> Iterator[tuple[str, str]]:
 @accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
 def base(setting: ConfigNode) -> str:
     """Accept `base`, the template of the signed text, which has the body exactly once."""
-    base_template = text(setting)
-    unknown_placeholders = [
-        each for each in PLACEHOLDER.findall(base_template) if each not in ("{timestamp}", "{body}")
-    ]
-    if unknown_placeholders or re.search(r"[{}]", PLACEHOLDER.sub("", base_template)):
+    template = text(setting)
+    unknown = [each for each in PLACEHOLDER.findall(template) if each not in ("{timestamp}", "{body}")]
+    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", template)):
         raise ConfigValueError("takes no braces but {timestamp} and {body}")
-    if base_template.count("{body}") != 1:
+    if template.count("{body}") != 1:
         raise ConfigValueError("needs {body} once: what is not signed proves nothing")
-    return base_template
+    return template
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": schema_of(ACCEPTED_VALUES)})
 def _event_conditions(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
-    return {
-        path: accepted_values
-        for path, inner in setting.entries().items()
-        if (accepted_values := inner.read(ACCEPTED_VALUES))
-    }
+    return {path: values for path, inner in setting.entries().items() if (values := inner.read(ACCEPTED_VALUES))}
 
 
 HMAC_ONLY = ("hmac",)

@@ -180,29 +180,27 @@ class _NodeReader:
         self.diagnostics = diagnostics
         self.count = 0
 
-    def node(self, yaml_node: Any, line: int, path: str, depth: int) -> Node:
+    def node(self, node: Any, line: int, path: str, depth: int) -> Node:
         self.count += 1
         if self.count > MAX_VALUES:
             raise UnreadableError(f"holds more than {MAX_VALUES:,} values, repeated aliases counted", line)
         if depth > MAX_DEPTH:
             raise UnreadableError("nested too deeply", line)
-        if yaml_node.id == "scalar":
-            return self._scalar(yaml_node, line, path)
-        if yaml_node.tag not in (YAML_TAG + "map", YAML_TAG + "seq"):
-            self.diagnostics.wrong(
-                line, path, f"the tag {_short_tag(yaml_node.tag)} is not understood here; leave it out"
-            )
-        if yaml_node.id == "mapping":
-            return Node(self._mapping(yaml_node, path, depth), line)
+        if node.id == "scalar":
+            return self._scalar(node, line, path)
+        if node.tag not in (YAML_TAG + "map", YAML_TAG + "seq"):
+            self.diagnostics.wrong(line, path, f"the tag {_short_tag(node.tag)} is not understood here; leave it out")
+        if node.id == "mapping":
+            return Node(self._mapping(node, path, depth), line)
         item_nodes = [
             self.node(item_node, item_node.start_mark.line + 1, f"{path}[{number}]", depth + 1)
-            for number, item_node in enumerate(yaml_node.value)
+            for number, item_node in enumerate(node.value)
         ]
         return Node(item_nodes, line)
 
-    def _mapping(self, yaml_node: Any, path: str, depth: int) -> dict[str, Node]:
+    def _mapping(self, node: Any, path: str, depth: int) -> dict[str, Node]:
         nodes_by_key: dict[str, Node] = {}
-        for key_node, value_node in yaml_node.value:
+        for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             yaml_key = key_node.value
             if key_node.id != "scalar":
@@ -221,8 +219,8 @@ class _NodeReader:
                 nodes_by_key[yaml_key] = self.node(value_node, line, key_path, depth + 1)
         return nodes_by_key
 
-    def _scalar(self, yaml_node: Any, line: int, path: str) -> Node:
-        text, tag = yaml_node.value, yaml_node.tag.removeprefix(YAML_TAG)
+    def _scalar(self, node: Any, line: int, path: str) -> Node:
+        text, tag = node.value, node.tag.removeprefix(YAML_TAG)
         value: Any = text
         if tag in _SCALAR_READERS:
             try:
@@ -232,9 +230,7 @@ class _NodeReader:
         elif tag in ("timestamp", "binary"):
             value = UnsupportedScalar(text)
         elif tag not in ("str", "value", "merge"):
-            self.diagnostics.wrong(
-                line, path, f"the tag {_short_tag(yaml_node.tag)} is not understood here; leave it out"
-            )
+            self.diagnostics.wrong(line, path, f"the tag {_short_tag(node.tag)} is not understood here; leave it out")
         self._check_characters(text, line, path)
         return Node(value, line, text)
 

@@ -62,19 +62,19 @@ class HttpDestination:
             raise not_renderable(self.name, failure) from failure
 
     async def _send_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:
-        find_request = self._requests.find(outgoing)
-        kept_values = await self._found_values(send, find_request, outgoing) if find_request else {}
-        search_request = self._requests.search(outgoing, kept_values) if outgoing.delivery.doubtful else None
-        undo_requests = list(self._requests.undos(outgoing, kept_values))
-        delivery_request = self._requests.delivery(outgoing, kept_values)
+        find = self._requests.find(outgoing)
+        kept = await self._found_values(send, find, outgoing) if find else {}
+        search_request = self._requests.search(outgoing, kept) if outgoing.delivery.doubtful else None
+        undo_requests = list(self._requests.undos(outgoing, kept))
+        delivery_request = self._requests.delivery(outgoing, kept)
         if search_request and (receipt := await self._search_earlier(send, *search_request)):
             return receipt
         for undo_request in undo_requests:
-            undo_answer = await self._extra_answer(send, undo_request, usual_statuses=(*OK, NOT_THERE))
+            undo_answer = await self._extra_answer(send, undo_request, usual=(*OK, NOT_THERE))
             if undo_answer.status in OK and self._http.preset and undo_answer.is_page:
                 raise self._no_json("undo", undo_answer)
-        if find_request and undo_requests:  # each changes the ticket, so that a stamp of its state is another one now
-            delivery_request = self._requests.delivery(outgoing, await self._found_values(send, find_request, outgoing))
+        if find and undo_requests:  # each changes the ticket, so that a stamp of its state is another one now
+            delivery_request = self._requests.delivery(outgoing, await self._found_values(send, find, outgoing))
         answer = await send(delivery_request)
         content = _json_content(answer)
         is_accepted = _passes(self._http.ok, answer.status, content, usual=OK)
@@ -83,19 +83,19 @@ class HttpDestination:
                 found = "no JSON" if answer.complete else "more than can be read, or with half of it"
                 raise DeliveryError(
                     f"{self.name} answered {answer.status} with {found}, so it is not known whether it accepted",
-                    status=answer.status, doubtful=True, answer=self._beginning_of(answer),
-                )  # fmt: skip
+                    status=answer.status,
+                    doubtful=True,
+                    answer=self._beginning_of(answer),
+                )
             raise self._refusal(answer, content)
         return Receipt(answer.status, kept=self._values_to_keep(content))
 
-    async def _found_values(
-        self, send: Send, find_request: HttpRequest, outgoing: OutgoingDelivery
-    ) -> Mapping[str, Any]:
+    async def _found_values(self, send: Send, find: HttpRequest, outgoing: OutgoingDelivery) -> Mapping[str, Any]:
         """Return the values that the `find` request returned.
 
         Raises `DeliveryError` if one is missing, or if a person has set the field that the delivery would set.
         """
-        answer = await self._extra_answer(send, find_request)
+        answer = await self._extra_answer(send, find)
         if not answer.complete:
             raise DeliveryError(f"{self.name} answered find with more than can be read, or incompletely")
         find_spec = self._http.find or FindSpec("")
@@ -103,8 +103,8 @@ class HttpDestination:
         content = _json_content(answer)
         if content is None:  # a page, as while the system is maintained
             raise self._no_json("find", answer)
-        kept_values = {name: lookup(content, path) for name, path in paths.items()}
-        missing_paths = [path for name, path in paths.items() if kept_values[name] is None]
+        kept = {name: lookup(content, path) for name, path in paths.items()}
+        missing_paths = [path for name, path in paths.items() if kept[name] is None]
         may_be_absent = find_spec.absent and isinstance(lookup(content, find_spec.place[0]), Mapping)
         if field and not (may_be_absent or has_place(content, field)):  # with a mistake in the path it guards nothing
             missing_paths.append(field)
@@ -117,7 +117,7 @@ class HttpDestination:
             raise error
         if field:
             self._check_unset(lookup(content, field), outgoing)
-        return kept_values
+        return kept
 
     def _check_unset(self, helpdesk_value: Any, outgoing: OutgoingDelivery) -> None:
         """Raise `DeliveryError` if the helpdesk's field holds another value than a category of triage, or its tag."""
@@ -130,9 +130,10 @@ class HttpDestination:
             raise DeliveryError(
                 f'{self.name}: the ticket there holds "{value_text[:80]}", which somebody has set and which stays; '
                 "triage pull takes it in",
-                hint="if no source reads that field as its verdict, correct or empty it there", final=True,
+                hint="if no source reads that field as its verdict, correct or empty it there",
+                final=True,
                 refusal=Refusal.SET_BY_A_PERSON,
-            )  # fmt: skip
+            )
 
     async def _search_earlier(self, send: Send, search_request: HttpRequest, contains: str) -> Receipt | None:
         """Search for the result of an earlier attempt whose answer was lost."""
@@ -152,14 +153,14 @@ class HttpDestination:
         kept = self._values_to_keep(lookup(content, found_object) if found_object else content)
         return Receipt(answer.status, kept=kept)
 
-    async def _extra_answer(self, send: Send, request: HttpRequest, usual_statuses: Sequence[int] = OK) -> HttpAnswer:
+    async def _extra_answer(self, send: Send, request: HttpRequest, usual: Sequence[int] = OK) -> HttpAnswer:
         """Make a request other than the one that delivers: find, search or undo.
 
         If it fails, the delivery is not doubtful and the destination is not gone.
         """
         try:
             answer = await send(request)
-            if answer.status not in usual_statuses:
+            if answer.status not in usual:
                 raise self._refusal(answer, _json_content(answer))
         except DeliveryError as error:
             error.doubtful = error.gone = False
@@ -168,8 +169,8 @@ class HttpDestination:
 
     def _refusal(self, answer: HttpAnswer, content: Any) -> DeliveryError:
         retry = self._http.retry
-        is_retried = retry is not None and _passes(retry, answer.status, content)
-        error = refusal(self.name, answer, retried=is_retried, is_secret=bool(self._secrets.url))
+        retried = retry is not None and _passes(retry, answer.status, content)
+        error = refusal(self.name, answer, retried=retried, is_secret=bool(self._secrets.url))
         if answer.status in OK:
             error.message += ", which is not what ok in the config asks for"
         # With an address of one ticket, that ticket is gone, not the system.
@@ -178,9 +179,9 @@ class HttpDestination:
         if error.answer:
             error.hint = error.hint or "triage why shows its answer"
         if answer.status in UNAUTHORIZED and error.final and self._http.auth:
-            auth_variables = " and ".join(self._http.auth.env)
-            hold = "hold" if " " in auth_variables else "holds"
-            error.hint = f"check what {auth_variables} {hold}, then triage route --retry-dead"
+            variables = " and ".join(self._http.auth.env)
+            hold = "hold" if " " in variables else "holds"
+            error.hint = f"check what {variables} {hold}, then triage route --retry-dead"
         return error
 
     def _no_json(self, request: str, answer: HttpAnswer) -> DeliveryError:
@@ -191,13 +192,13 @@ class HttpDestination:
 
     def _values_to_keep(self, content: Any) -> str | None:
         """Return the values to keep, as JSON; a value that is long, a list or an object is not kept."""
-        kept_values = {name: lookup(content, path) for name, path in self._http.keep.items()}
-        short_values = {
+        kept = {name: lookup(content, path) for name, path in self._http.keep.items()}
+        short = {
             name: encodable(self._secrets.hidden_in(value)) if isinstance(value, str) else value
-            for name, value in kept_values.items()
+            for name, value in kept.items()
             if isinstance(value, str | int | float) and len(str(value)) <= LONGEST_KEPT
         }
-        return compact(short_values) if short_values else None
+        return compact(short) if short else None
 
 
 def _json_content(answer: HttpAnswer) -> Any:
@@ -227,13 +228,9 @@ def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
-        find_request = requests.find(outgoing)
-        kept_values = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
-        requests_made = (
-            *([find_request] if find_request else ()),
-            *requests.undos(outgoing, kept_values),
-            requests.delivery(outgoing, kept_values),
-        )
+        find = requests.find(outgoing)
+        kept = {name: f"<{name}>" for name in http.find.keep} if http.find else {}
+        made = (*([find] if find else ()), *requests.undos(outgoing, kept), requests.delivery(outgoing, kept))
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
-    return "\n\n".join(map(shown, requests_made))
+    return "\n\n".join(map(shown, made))

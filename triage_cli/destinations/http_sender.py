@@ -61,15 +61,15 @@ class HttpSender:
             return await exchange(connections, self._endpoint, request, self._resolver)
 
         async def attempt_and_time(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
-            attempt_began = time.perf_counter()
+            began = time.perf_counter()
             try:
                 async with _all_attempts():
                     receipt = await attempt(send, outgoing)
             except NOT_ATTEMPTED as problem:
                 return Outcome.failed(outgoing, problem)
             except DeliveryError as error:
-                return self._failed(outgoing, error, time.perf_counter() - attempt_began)
-            seconds = time.perf_counter() - attempt_began
+                return self._failed(outgoing, error, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
             return Outcome(0, Action.DELIVERED, receipt._replace(seconds=seconds), None, outgoing)
 
         try:
@@ -90,8 +90,8 @@ class HttpSender:
 
 def shown(request: HttpRequest) -> str:
     """Return an HTTP request as `route --dry-run` prints it."""
-    header_lines = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
-    return f"{request.method} {request.url}\n{header_lines}\n{(request.body or b'').decode()}"
+    headers = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
+    return f"{request.method} {request.url}\n{headers}\n{(request.body or b'').decode()}"
 
 
 # Statuses by which a gateway reports that it lost the receiver, which may have accepted the request.
@@ -119,9 +119,9 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
         wait = limit_wait(answer.headers, answer.body, now)
     why, hint = f"answered {status}", ""
     if 300 <= status < 400:
-        redirect_origin = "" if is_secret else answer.target[0]
-        why = f"redirects{redirect_origin and f' to {redirect_origin}'}, which is not followed"
-        hint = "name in url where it leads" if redirect_origin else "check url and auth"
+        origin = "" if is_secret else answer.target[0]
+        why = f"redirects{origin and f' to {origin}'}, which is not followed"
+        hint = "name in url where it leads" if origin else "check url and auth"
     return DeliveryError(
         f"{name} {why}",
         hint=hint,
@@ -135,5 +135,5 @@ def refusal(name: str, answer: HttpAnswer, *, retried: bool = False, is_secret: 
 
 def beginning_of(answer: HttpAnswer, hide: Callable[[str], str] = str) -> str | None:
     """Return the beginning of a refusal's body, without what `hide` removes; None if it is empty."""
-    refusal_text = hide(answer.body[:READ].decode("utf-8", "replace"))
-    return storable_text(refusal_text)[:KEPT] or None
+    text = hide(answer.body[:READ].decode("utf-8", "replace"))
+    return storable_text(text)[:KEPT] or None

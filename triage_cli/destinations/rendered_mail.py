@@ -26,9 +26,7 @@ class MailMessages:
 
     def __init__(self, spec: MailSpec) -> None:
         self._spec = spec
-        self._subject, self._text = (
-            Template(source, delivery_names(), mail_key) for mail_key, source in _mail_templates(spec)
-        )
+        self._subject, self._text = (Template(source, delivery_names(), key) for key, source in _mail_templates(spec))
 
     def message(self, outgoing: OutgoingDelivery, now: datetime) -> EmailMessage:
         """Return the mail. All attempts at a delivery have one Message-ID, so that a repeated mail is recognisable."""
@@ -39,8 +37,8 @@ class MailMessages:
         subject = HEADER_CONTROLS.sub(" ", encodable(self._subject.text(values))).replace(ENCODED_WORD, "= ?")
         message["Subject"] = subject.strip()[:LONGEST]
         message["Date"] = format_datetime(now)
-        sender_domain = bare_address(self._spec.sender).rpartition("@")[2]
-        message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{sender_domain}>"
+        domain = bare_address(self._spec.sender).rpartition("@")[2]
+        message["Message-ID"] = f"<{outgoing.delivery.delivery_id}@{domain}>"
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: vacation notices do not answer it
         if replied_to := _replied_to(outgoing.ticket):
             message["In-Reply-To"] = message["References"] = replied_to
@@ -63,11 +61,11 @@ def _replied_to(ticket: Ticket) -> str | None:
 
 def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
     """Yield each invalid template of a mail: its key in the destination's configuration, and why it is invalid."""
-    for mail_key, source in _mail_templates(spec):
+    for key, source in _mail_templates(spec):
         try:
-            Template(source, delivery_names(), mail_key)
+            Template(source, delivery_names(), key)
         except TemplateMistake as mistake:
-            yield mail_key, str(mistake)
+            yield key, str(mistake)
 
 
 def _mail_templates(spec: MailSpec) -> tuple[tuple[str, str], tuple[str, str]]:
@@ -85,5 +83,5 @@ def as_text(mail: MailSpec, outgoing: OutgoingDelivery, now: datetime) -> str:
         message = MailMessages(mail).message(outgoing, now)
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
-    mail_headers = "".join(f"{name}: {value}\n" for name, value in message.items())
-    return f"MAIL {mail.host}:{mail.port}\n{mail_headers}\n{message.get_content()}"
+    headers = "".join(f"{name}: {value}\n" for name, value in message.items())
+    return f"MAIL {mail.host}:{mail.port}\n{headers}\n{message.get_content()}"

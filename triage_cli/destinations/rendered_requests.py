@@ -48,14 +48,14 @@ class HttpSecrets(NamedTuple):
 
     def hidden_in(self, text: str) -> str:
         """Return a text with the secrets hidden, in whatever spelling: an answer may repeat its request."""
-        secret_parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
+        parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
         if self.auth:
-            secret_parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
+            parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
         if self.url:
             _, _, path, query, _ = urlsplit(self.url)
             url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
-            secret_parts += [self.url, *url_parts, *map(unquote, url_parts)]
-        return hide_secrets(text, secret_parts)
+            parts += [self.url, *url_parts, *map(unquote, url_parts)]
+        return hide_secrets(text, parts)
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:
@@ -68,9 +68,9 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = secret_in(spec.key_env) if spec.key_env else None
-    auth_secrets = [secret_in(variable) for variable in _auth_variables(spec)]
-    auth_header = (spec.auth.header, auth_header_value(spec.auth, auth_secrets)) if spec.auth else None
-    return HttpSecrets(url, auth_header, key, tuple(auth_secrets))
+    auth = [secret_in(variable) for variable in _auth_variables(spec)]
+    auth_header = (spec.auth.header, auth_header_value(spec.auth, auth)) if spec.auth else None
+    return HttpSecrets(url, auth_header, key, tuple(auth))
 
 
 def hidden_secrets(spec: HttpSpec) -> HttpSecrets:
@@ -99,8 +99,8 @@ class _RequestPart(NamedTuple):
 
 
 def _request_parts(spec: HttpSpec) -> Iterator[_RequestPart]:
-    preset_keys, kept_values = frozenset(spec.given), spec.find.keep if spec.find else {}
-    public_names = delivery_names(frozenset([*spec.keep, *kept_values]), preset_keys)
+    preset_keys, kept = frozenset(spec.given), spec.find.keep if spec.find else {}
+    public_names = delivery_names(frozenset([*spec.keep, *kept]), preset_keys)
     # A key may be used in no address and in no header.
     private_names = public_names | {"key"} if spec.key_env else public_names
     yield _RequestPart("url", spec.url or "", public_names, as_url_part)
@@ -132,18 +132,18 @@ def _extra_addresses(spec: HttpSpec) -> Iterator[tuple[str, str]]:
 
 def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
     """Yield each invalid template of an HTTP destination: its key in the configuration, and why it is invalid."""
-    for template_key, address in _extra_addresses(spec):
+    for key, address in _extra_addresses(spec):
         if spec.url and not address.startswith(("/", "../")) and _url_origin(address) != _url_origin(spec.url):
             beginning = f"{_url_origin(spec.url)}/"
-            yield template_key, f"leads to another host than url, which would get its secrets; begin with {beginning}"
-    for request_part in _request_parts(spec):
-        for template_key, source in leaves(request_part.tree, request_part.key):
+            yield key, f"leads to another host than url, which would get its secrets; begin with {beginning}"
+    for part in _request_parts(spec):
+        for key, source in leaves(part.tree, part.key):
             try:
                 if is_template(source):
-                    check(source, request_part.names)
-                    Template(source, request_part.names, template_key, request_part.finalize)
+                    check(source, part.names)
+                    Template(source, part.names, key, part.finalize)
             except TemplateMistake as mistake:
-                yield template_key, str(mistake)
+                yield key, str(mistake)
 
 
 class HttpRequests:
@@ -156,7 +156,7 @@ class HttpRequests:
     def __init__(self, spec: HttpSpec, secrets: HttpSecrets) -> None:
         self._spec = spec
         self._secrets = secrets
-        self._render = {request_part.key: _renderer(request_part) for request_part in _request_parts(spec)}
+        self._render = {part.key: _renderer(part) for part in _request_parts(spec)}
 
     def find(self, outgoing: OutgoingDelivery) -> HttpRequest | None:
         """Return the `find` request, whose answer the other requests use, if there is one."""
@@ -166,28 +166,28 @@ class HttpRequests:
         url = self._url(self._render["find.get"](values), values, query=False)
         return self._request("GET", url, {}, None)._replace(most=EXAMINED)
 
-    def delivery(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> HttpRequest:
+    def delivery(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> HttpRequest:
         """Return the request that delivers, rendered with the delivery's values."""
-        values = self._template_values(outgoing, kept_values)
+        values = self._template_values(outgoing, kept)
         body, content_type = None, None
         if self._spec.form:
-            form_fields = self._render["form"](values).items()
-            body = urlencode({key: as_text(value) for key, value in form_fields if value is not None}).encode()
+            form = self._render["form"](values).items()
+            body = urlencode({key: as_text(value) for key, value in form if value is not None}).encode()
             content_type = "application/x-www-form-urlencoded"
         elif self._spec.body is not None:
             body, content_type = _json_body(self._render["body"](values)), "application/json"
-        own_headers = outgoing.request_headers | ({"content-type": content_type} if content_type else {})
-        rendered_headers = self._render["headers"](values).items()
-        headers = own_headers | {name.lower(): _header_value(name, value) for name, value in rendered_headers}
+        own = outgoing.request_headers | ({"content-type": content_type} if content_type else {})
+        rendered = self._render["headers"](values).items()
+        headers = own | {name.lower(): _header_value(name, value) for name, value in rendered}
         request = self._request(self._spec.method, self._own_url(values), headers, outgoing.delivery.delivery_id, body)
         return request._replace(most=EXAMINED) if self._spec.ok.path or self._spec.keep else request
 
-    def search(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
+    def search(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> tuple[HttpRequest, str] | None:
         """Return the request that searches for an earlier attempt's result, and the text that shows that it arrived."""
         once = self._spec.once
         if once is None:
             return None
-        values = self._template_values(outgoing, kept_values)
+        values = self._template_values(outgoing, kept)
         contains = self._render["once.contains"](values)
         if once.body is None:
             url = self._url(self._render["once.get"](values), values, query=False)
@@ -196,32 +196,32 @@ class HttpRequests:
         body = _json_body(self._render["once.body"](values))
         return self._request("POST", url, headers, None, body)._replace(most=EXAMINED), contains
 
-    def undos(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> Iterator[HttpRequest]:
+    def undos(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> Iterator[HttpRequest]:
         """Yield the requests that undo earlier deliveries of other categories to this destination.
 
         These are the delivery accepted last, and later ones that may have arrived.
         """
         undo = self._spec.undo
-        for earlier_delivery in reversed(outgoing.earlier) if undo else ():
-            if undo and earlier_delivery.arrived and earlier_delivery.category != outgoing.delivery.category:
-                yield self._undo(undo, outgoing, earlier_delivery, kept_values)
-            if earlier_delivery.state == "accepted":
+        for earlier in reversed(outgoing.earlier) if undo else ():
+            if undo and earlier.arrived and earlier.category != outgoing.delivery.category:
+                yield self._undo(undo, outgoing, earlier, kept)
+            if earlier.state == "accepted":
                 return
 
     def _undo(
-        self, spec: UndoSpec, outgoing: OutgoingDelivery, earlier_delivery: Delivery, kept_values: Mapping[str, Any]
+        self, spec: UndoSpec, outgoing: OutgoingDelivery, earlier: Delivery, kept: Mapping[str, Any]
     ) -> HttpRequest:
-        replaced = {"category": earlier_delivery.category, "delivery_id": earlier_delivery.delivery_id}
-        values = {**self._template_values(outgoing, kept_values), "replaced": replaced}
+        replaced = {"category": earlier.category, "delivery_id": earlier.delivery_id}
+        values = {**self._template_values(outgoing, kept), "replaced": replaced}
         body, headers = None, {}
         if spec.body is not None:
             body, headers = _json_body(self._render["undo.body"](values)), {"content-type": "application/json"}
         url = self._url(self._render["undo.endpoint"](values), values, query=False)
-        return self._request(spec.method, url, headers, f"{earlier_delivery.delivery_id}-undo", body)
+        return self._request(spec.method, url, headers, f"{earlier.delivery_id}-undo", body)
 
-    def _template_values(self, outgoing: OutgoingDelivery, kept_values: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _template_values(self, outgoing: OutgoingDelivery, kept: Mapping[str, Any]) -> Mapping[str, Any]:
         key = {"key": self._secrets.key} if self._secrets.key else {}
-        remote_values = {**_remote_values(outgoing.earlier), **kept_values}
+        remote_values = {**_remote_values(outgoing.earlier), **kept}
         return template_values(outgoing, remote=remote_values, **self._spec.given, **key)
 
     def _own_url(self, values: Mapping[str, Any]) -> str:
@@ -238,51 +238,50 @@ class HttpRequests:
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], idempotency_key: str | None, body: bytes | None = None
     ) -> HttpRequest:
-        own_headers = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
+        own = {"user-agent": USER_AGENT, "accept-encoding": "identity"}
         if idempotency_key:
-            own_headers["idempotency-key"] = idempotency_key
+            own["idempotency-key"] = idempotency_key
         if self._secrets.auth:
-            own_headers[self._secrets.auth[0].lower()] = self._secrets.auth[1]
-        return HttpRequest(method, url, {**own_headers, **headers}, body)
+            own[self._secrets.auth[0].lower()] = self._secrets.auth[1]
+        return HttpRequest(method, url, {**own, **headers}, body)
 
 
-def _renderer(request_part: _RequestPart) -> Callable[[Mapping[str, Any]], Any]:
+def _renderer(part: _RequestPart) -> Callable[[Mapping[str, Any]], Any]:
     """Return the renderer of a request's part. In an address every value becomes text, since it is percent-encoded."""
-    if request_part.finalize is as_text:
-        return compiled(request_part.tree, request_part.names, request_part.key)
-    if isinstance(request_part.tree, str):
-        return Template(request_part.tree, request_part.names, request_part.key, request_part.finalize).text
-    part_renderers = {
-        key: Template(source, request_part.names, f"{request_part.key}.{key}", request_part.finalize).text
-        for key, source in request_part.tree.items()
+    if part.finalize is as_text:
+        return compiled(part.tree, part.names, part.key)
+    if isinstance(part.tree, str):
+        return Template(part.tree, part.names, part.key, part.finalize).text
+    renderers = {
+        key: Template(source, part.names, f"{part.key}.{key}", part.finalize).text for key, source in part.tree.items()
     }
-    return lambda values: {key: render(values) for key, render in part_renderers.items()}
+    return lambda values: {key: render(values) for key, render in renderers.items()}
 
 
 def _url_origin(url: str) -> str:
     return "/".join(url.lower().split("/", 3)[:3])
 
 
-def _joined_address(base_url: str, endpoint: str) -> str:
+def _joined_address(url: str, endpoint: str) -> str:
     """Return a request's address: the url with an endpoint appended; each leading ../ removes one part of the url."""
     if not endpoint.startswith(("/", "../")):
-        if endpoint and _url_origin(endpoint) != _url_origin(base_url):
+        if endpoint and _url_origin(endpoint) != _url_origin(url):
             origin = _url_origin(endpoint)
             raise TemplateFailure(f"{origin} is another host than the url's, and gets none of its secrets")
-        return endpoint or base_url
-    base_url = base_url.rstrip("/")
+        return endpoint or url
+    url = url.rstrip("/")
     while endpoint.startswith("../"):
-        base_url, _, removed_part = base_url.rpartition("/")
-        if base_url.endswith("/") or not removed_part:
+        url, _, removed_part = url.rpartition("/")
+        if url.endswith("/") or not removed_part:
             raise TemplateFailure("the url has fewer parts than ../ leaves out")
         endpoint = endpoint[3:] if endpoint.startswith("../../") else endpoint[2:]
-    return base_url + endpoint
+    return url + endpoint
 
 
 def _remote_values(earlier: tuple[Delivery, ...]) -> Mapping[str, Any]:
     """Return the values that were kept from the newest answer about this ticket at this destination."""
-    kept_json = next((delivery.kept for delivery in reversed(earlier) if delivery.kept), None)
-    return from_json(kept_json) if kept_json else {}
+    kept = next((delivery.kept for delivery in reversed(earlier) if delivery.kept), None)
+    return from_json(kept) if kept else {}
 
 
 def _json_body(tree: Any) -> bytes:
@@ -293,7 +292,7 @@ def _json_body(tree: Any) -> bytes:
 
 
 def _header_value(name: str, value: Any) -> str:
-    header_text = as_text(value)
-    if FORBIDDEN_IN_HEADERS.search(header_text):
+    text = as_text(value)
+    if FORBIDDEN_IN_HEADERS.search(text):
         raise TemplateFailure(f"headers.{name}: holds a line break or another control character; use | one_line")
-    return header_text.strip()
+    return text.strip()

@@ -30,7 +30,7 @@ def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: floa
     """Return the signed request of one attempt at a webhook."""
     body = payload_line(outgoing).rstrip()
     webhook_id = outgoing.delivery.delivery_id
-    webhook_headers = {
+    headers = {
         "content-type": "application/json",
         "user-agent": USER_AGENT,
         "webhook-id": webhook_id,
@@ -39,8 +39,8 @@ def webhook_request(target: WebhookTarget, outgoing: OutgoingDelivery, now: floa
         **outgoing.request_headers,
     }
     if target.secrets:
-        webhook_headers["webhook-signature"] = signature(target.secrets, webhook_id, int(now), body)
-    return HttpRequest("POST", target.url, webhook_headers, body)
+        headers["webhook-signature"] = signature(target.secrets, webhook_id, int(now), body)
+    return HttpRequest("POST", target.url, headers, body)
 
 
 class WebhookDestination:
@@ -48,16 +48,14 @@ class WebhookDestination:
 
     def __init__(self, target: WebhookTarget, network: Network, *, resolver: Resolver | None = None) -> None:
         self.name = target.name
-        webhook_host = host_of(target.url)
+        host = host_of(target.url)
         is_unnamed = "://" in target.name  # shown by its address
-        self._shown_name = f"the webhook at {webhook_host}" if is_unnamed else target.name
+        self._shown_name = f"the webhook at {host}" if is_unnamed else target.name
         self.workers = WORKERS
         self.max_attempts = target.max_attempts
         self.schedule = target.schedule
         self._target = target
-        endpoint = Endpoint(
-            self._shown_name, "" if is_unnamed else webhook_host, target.timeout, BODY_SECONDS, target.guarded
-        )
+        endpoint = Endpoint(self._shown_name, "" if is_unnamed else host, target.timeout, BODY_SECONDS, target.guarded)
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:

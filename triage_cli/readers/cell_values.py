@@ -14,8 +14,8 @@ _LONGEST_PLACEHOLDER = max(map(len, _PLACEHOLDER_FORMS))  # a longer text need n
 
 def is_nothing(cell: str) -> bool:
     """Return whether a cell is empty or a placeholder for nothing."""
-    cell_text = cell.strip()
-    return len(cell_text) <= _LONGEST_PLACEHOLDER and cell_text in _PLACEHOLDER_FORMS
+    text = cell.strip()
+    return len(text) <= _LONGEST_PLACEHOLDER and text in _PLACEHOLDER_FORMS
 
 
 def stripped_or_none(cell: str) -> str | None:
@@ -25,15 +25,15 @@ def stripped_or_none(cell: str) -> str | None:
 
 def text_or_none(cell: str) -> str | None:
     """Return a cell's text, None if it is a placeholder for nothing."""
-    cell_text = cell.strip()
-    return None if len(cell_text) <= _LONGEST_PLACEHOLDER and cell_text in _PLACEHOLDER_FORMS else cell_text
+    text = cell.strip()
+    return None if len(text) <= _LONGEST_PLACEHOLDER and text in _PLACEHOLDER_FORMS else text
 
 
-def plain(cell_text: str) -> str:
+def plain(text: str) -> str:
     """Return a text in lower case without accents and punctuation, its words separated by single spaces."""
-    if not cell_text.isascii():
-        cell_text = "".join(c for c in unicodedata.normalize("NFKD", cell_text) if not unicodedata.combining(c))
-    return " ".join(re.findall(r"\w+", cell_text.casefold().replace("_", " ")))
+    if not text.isascii():
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(re.findall(r"\w+", text.casefold().replace("_", " ")))
 
 
 def plain_id(cell: str) -> str:
@@ -65,25 +65,23 @@ _PRIORITY_BY_WORD = {
 }
 
 
-def priority(cell_text: str, priority_numbers: Mapping[str, str]) -> str | None:
+def priority(text: str, priority_numbers: Mapping[str, str]) -> str | None:
     """Return the priority that a text means; a bare number only if it is in `priority_numbers`."""
-    priority_words = plain(cell_text).split()
-    if not priority_words:
+    words = plain(text).split()
+    if not words:
         return None
-    if len(priority_words) == 1 and priority_words[0].isdigit():
-        return priority_numbers.get(priority_words[0])
-    known_priority = _PRIORITY_BY_WORD.get("".join(priority_words))
-    if known_priority is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
-        priority_words = [word for word in priority_words if not word.isdigit() and not word.startswith("prio")]
-        priorities = {_PRIORITY_BY_WORD.get(word) for word in priority_words}
-        known_priority = _PRIORITY_BY_WORD.get("".join(priority_words)) or (
-            priorities.pop() if len(priorities) == 1 else None
-        )
-    return known_priority
+    if len(words) == 1 and words[0].isdigit():
+        return priority_numbers.get(words[0])
+    known = _PRIORITY_BY_WORD.get("".join(words))
+    if known is None:  # "1 - Critical", "P1 (critical)", "5 very high", "High priority"
+        words = [word for word in words if not word.isdigit() and not word.startswith("prio")]
+        priorities = {_PRIORITY_BY_WORD.get(word) for word in words}
+        known = _PRIORITY_BY_WORD.get("".join(words)) or (priorities.pop() if len(priorities) == 1 else None)
+    return known
 
 
-def unread_priority_reason(cell_text: str) -> str:
+def unread_priority_reason(text: str) -> str:
     """Return why a priority stayed unread."""
-    if plain(cell_text).isdigit():
+    if plain(text).isdigit():
         return "are numbers, and nothing says which is the urgent end; write low, normal, high or urgent"
     return "are no known priorities; write low, normal, high or urgent"

@@ -53,8 +53,8 @@ class MatchedColumns(NamedTuple):
 
 def shown(header: str) -> str:
     """Return a column's name for a message; the name may be any text."""
-    header_text = header.strip() or "(no name)"
-    return header_text if len(header_text) <= _SHOWN_LENGTH else f"{header_text[:_SHOWN_LENGTH]}…"
+    text = header.strip() or "(no name)"
+    return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
 
 
 def listing(headers: Sequence[str], most: int = _MOST_SHOWN) -> str:
@@ -93,47 +93,39 @@ def match_columns(
     `closed_headers` are those that only `mapping` may use. `empty_indexes` are columns without values in the sample,
     which are used only if no other column matches. Raises `UsageError` for an unknown field or header.
     """
-    header_keys = ["" if header in closed_headers else compact(header) for header in headers]
+    keys = ["" if header in closed_headers else compact(header) for header in headers]
     helpdesk = recognised_helpdesk(set(map(compact, headers)))
-    mapped_columns = {
-        ticket_field: _mapped_column(ticket_field, name, headers) for ticket_field, name in mapping.items()
-    }
-    used_columns = {column_index for column_index in mapped_columns.values() if column_index is not None}
-    fields = {
-        ticket_field: column_index for ticket_field, column_index in mapped_columns.items() if column_index is not None
-    }
-    helpdesk_columns = {} if helpdesk is None else _helpdesk_columns(header_keys, helpdesk.fields, empty_indexes)
-    for ticket_field, column_index in {
-        **_common_columns(header_keys, headers, helpdesk_columns, empty_indexes),
-        **helpdesk_columns,
-    }.items():
-        if ticket_field not in mapped_columns and column_index not in used_columns:
-            fields[ticket_field] = column_index
-            used_columns.add(column_index)
-    ordered = {ticket_field: fields[ticket_field] for ticket_field in FIELDS if ticket_field in fields}
+    mapped = {field: _mapped_column(field, name, headers) for field, name in mapping.items()}
+    used = {index for index in mapped.values() if index is not None}
+    fields = {field: index for field, index in mapped.items() if index is not None}
+    helpdesk_columns = {} if helpdesk is None else _helpdesk_columns(keys, helpdesk.fields, empty_indexes)
+    for field, index in {**_common_columns(keys, headers, helpdesk_columns, empty_indexes), **helpdesk_columns}.items():
+        if field not in mapped and index not in used:
+            fields[field] = index
+            used.add(index)
+    ordered = {field: fields[field] for field in FIELDS if field in fields}
     return MatchedColumns(ordered, helpdesk.name, helpdesk.numbers) if helpdesk else MatchedColumns(ordered)
 
 
 def _helpdesk_columns(
-    header_keys: Sequence[str], helpdesk_names: Mapping[str, Sequence[str]], empty_indexes: AbstractSet[int]
+    keys: Sequence[str], helpdesk_names: Mapping[str, Sequence[str]], empty_indexes: AbstractSet[int]
 ) -> dict[str, int]:
     """Return the fields with a column that a helpdesk names, preferring columns with values."""
     columns_by_field = {
-        ticket_field: [header_keys.index(name) for name in listed if name in header_keys]
-        for ticket_field, listed in helpdesk_names.items()
+        field: [keys.index(name) for name in listed if name in keys] for field, listed in helpdesk_names.items()
     }
     return {
-        ticket_field: next((column_index for column_index in indexes if column_index not in empty_indexes), indexes[0])
-        for ticket_field, indexes in columns_by_field.items()
+        field: next((index for index in indexes if index not in empty_indexes), indexes[0])
+        for field, indexes in columns_by_field.items()
         if indexes
     }
 
 
-def _mapped_column(ticket_field: str, mapped_header: str, headers: Sequence[str]) -> int | None:
-    if ticket_field not in FIELDS:
-        similar_names = difflib.get_close_matches(ticket_field, FIELDS, 1, 0.5)
+def _mapped_column(field: str, mapped_header: str, headers: Sequence[str]) -> int | None:
+    if field not in FIELDS:
+        similar_names = difflib.get_close_matches(field, FIELDS, 1, 0.5)
         raise UsageError(
-            f'--map: there is no field "{ticket_field}"',
+            f'--map: there is no field "{field}"',
             hint=f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(FIELDS)}",
         )
     if not mapped_header.strip():
@@ -143,45 +135,39 @@ def _mapped_column(ticket_field: str, mapped_header: str, headers: Sequence[str]
             return header_forms.index(header_form(mapped_header))
     similar_names = difflib.get_close_matches(mapped_header.casefold(), [h.casefold() for h in headers], 1, 0.6)
     similar_headers = [h for h in headers if similar_names and h.casefold() == similar_names[0]]
-    no_id_hint = "; for an input without ids write --map external_id=" if ticket_field == "external_id" else ""
+    no_id_hint = "; for an input without ids write --map external_id=" if field == "external_id" else ""
     columns_hint = f"its columns are {listing(headers)}{no_id_hint}"
     raise UnknownColumnError(
-        f'--map {ticket_field}: the input has no column "{mapped_header}"',
+        f'--map {field}: the input has no column "{mapped_header}"',
         hint=f'did you mean "{similar_headers[0].strip()}"?' if similar_headers else columns_hint,
     )
 
 
 def _common_columns(
-    header_keys: Sequence[str],
+    keys: Sequence[str],
     headers: Sequence[str],
     helpdesk_columns: Mapping[str, int] | None = None,
     empty_indexes: AbstractSet[int] = frozenset(),
 ) -> dict[str, int]:
     """Return the fields that match by common words, each column for at most one field."""
     fields: dict[str, int] = {}
-    used_columns = set((helpdesk_columns or {}).values())
-    job_title = _job_title(header_keys)
-    for ticket_field in _RANKS:
-        indexes = [p for p in range(len(header_keys)) if header_keys[p] and p not in used_columns and p != job_title]
-        column_index = _best_column(ticket_field, header_keys, headers, [p for p in indexes if p not in empty_indexes])
-        if column_index is None:
-            column_index = _best_column(ticket_field, header_keys, headers, indexes)
-        if column_index is not None:
-            fields[ticket_field] = column_index
-            used_columns.add(column_index)
+    used = set((helpdesk_columns or {}).values())
+    job_title = _job_title(keys)
+    for field in _RANKS:
+        indexes = [p for p in range(len(keys)) if keys[p] and p not in used and p != job_title]
+        index = _best_column(field, keys, headers, [p for p in indexes if p not in empty_indexes])
+        if index is None:
+            index = _best_column(field, keys, headers, indexes)
+        if index is not None:
+            fields[field] = index
+            used.add(index)
     return fields
 
 
-def _best_column(
-    ticket_field: str, header_keys: Sequence[str], headers: Sequence[str], indexes: Sequence[int]
-) -> int | None:
+def _best_column(field: str, keys: Sequence[str], headers: Sequence[str], indexes: Sequence[int]) -> int | None:
     """Return the column that fits a field best, None if none fits."""
-    ranked_columns = [
-        (rank, column_index)
-        for column_index in indexes
-        if (rank := _header_rank(header_keys[column_index], _RANKS[ticket_field])) is not None
-    ]
-    return min(ranked_columns)[1] if ranked_columns else _column_with_word(ticket_field, headers, indexes)
+    ranked = [(rank, index) for index in indexes if (rank := _header_rank(keys[index], _RANKS[field])) is not None]
+    return min(ranked)[1] if ranked else _column_with_word(field, headers, indexes)
 
 
 def _header_rank(header_key: str, header_ranks: Mapping[str, int]) -> float | None:
@@ -193,63 +179,54 @@ def _header_rank(header_key: str, header_ranks: Mapping[str, int]) -> float | No
     return None
 
 
-def _job_title(header_keys: Sequence[str]) -> int | None:
+def _job_title(keys: Sequence[str]) -> int | None:
     """Return the index of a `Title` that is a person's: beside an e-mail, or among parts of a name."""
-    if "title" not in header_keys:
+    if "title" not in keys:
         return None
-    column_index = header_keys.index("title")
-    neighbours = {
-        *header_keys[max(column_index - 1, 0) : column_index],
-        *header_keys[column_index + 1 : column_index + 2],
-    }
-    return column_index if not _PERSON_HEADERS.isdisjoint(header_keys) or "email" in neighbours else None
+    index = keys.index("title")
+    neighbours = {*keys[max(index - 1, 0) : index], *keys[index + 1 : index + 2]}
+    return index if not _PERSON_HEADERS.isdisjoint(keys) or "email" in neighbours else None
 
 
-def _column_with_word(ticket_field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
-    field_words = _FIELD_WORDS.get(ticket_field, set())
-    for column_index in indexes:
-        header_words = set(plain(headers[column_index]).split())
+def _column_with_word(field: str, headers: Sequence[str], indexes: Sequence[int]) -> int | None:
+    field_words = _FIELD_WORDS.get(field, set())
+    for index in indexes:
+        header_words = set(plain(headers[index]).split())
         if header_words & field_words and header_words.isdisjoint(_OTHER_WORDS):
-            return column_index
+            return index
     return None
 
 
-def by_content(sample_rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
+def by_content(rows: Sequence[Sequence[str]], width: int) -> dict[str, int]:
     """Return the column index of each field that a sample of rows shows; empty without a column of prose."""
     cells_by_column: list[list[str]] = [[] for _ in range(width)]
-    for sample_row in sample_rows:  # row by row, because one row may be a thousand times as wide as the others
-        for column_cells, cell in zip(cells_by_column, map(str.strip, sample_row), strict=False):
+    for row in rows:  # row by row, because one row may be a thousand times as wide as the others
+        for cells, cell in zip(cells_by_column, map(str.strip, row), strict=False):
             if cell:
-                column_cells.append(cell)
-    mean_words = [
-        sum(len(cell.split()) for cell in column_cells) / max(len(column_cells), 1) for column_cells in cells_by_column
-    ]
-    prose_columns = [column_index for column_index in range(width) if mean_words[column_index] >= _PROSE_WORDS]
-    prose_columns = sorted(prose_columns, key=lambda column_index: -mean_words[column_index])[:2]
-    if not prose_columns:
+                cells.append(cell)
+    mean_words = [sum(len(cell.split()) for cell in cells) / max(len(cells), 1) for cells in cells_by_column]
+    prose = [index for index in range(width) if mean_words[index] >= _PROSE_WORDS]
+    prose = sorted(prose, key=lambda index: -mean_words[index])[:2]
+    if not prose:
         return {}
-    fields = {"description": prose_columns[0]}
-    if len(prose_columns) == 2:
-        fields["subject"] = prose_columns[1]
-    for column_index, column_cells in enumerate(cells_by_column):
-        if column_index in prose_columns or not column_cells:
+    fields = {"description": prose[0]}
+    if len(prose) == 2:
+        fields["subject"] = prose[1]
+    for index, cells in enumerate(cells_by_column):
+        if index in prose or not cells:
             continue
-        if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in column_cells):
-            fields["created_at"] = column_index
-        elif (
-            column_index == 0
-            and mean_words[column_index] == 1
-            and len(set(column_cells)) == len(column_cells) == len(sample_rows)
-        ):
-            fields["external_id"] = column_index
+        if "created_at" not in fields and all(moment(cell) is not None and not cell.isdigit() for cell in cells):
+            fields["created_at"] = index
+        elif index == 0 and mean_words[index] == 1 and len(set(cells)) == len(cells) == len(rows):
+            fields["external_id"] = index
     return fields
 
 
-def no_id_note(column_mapping: MatchedColumns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
+def no_id_note(matched: MatchedColumns, columns: Sequence[str], mapping: Mapping[str, str]) -> str:
     """Return a note with the columns that could be the id, if no column is and the caller did not decide that."""
-    unmatched = {*columns} - {columns[index] for index in column_mapping.fields.values()} - triage_columns(columns)
+    unmatched = {*columns} - {columns[index] for index in matched.fields.values()} - triage_columns(columns)
     unmatched_headers = [name for name in columns if name in unmatched and name.strip()]
-    if "external_id" in (column_mapping.fields.keys() | mapping.keys()) or not unmatched_headers:
+    if "external_id" in (matched.fields.keys() | mapping.keys()) or not unmatched_headers:
         return ""
     id_candidates = listing(unmatched_headers, _MOST_OFFERED)
     return (
@@ -258,17 +235,15 @@ def no_id_note(column_mapping: MatchedColumns, columns: Sequence[str], mapping: 
     )
 
 
-def unused_columns(
-    column_mapping: MatchedColumns, columns: Sequence[str], our_columns: AbstractSet[str]
-) -> tuple[str, ...]:
+def unused_columns(matched: MatchedColumns, columns: Sequence[str], our_columns: AbstractSet[str]) -> tuple[str, ...]:
     """Return the names of the columns without a field, which go to `extra`."""
-    used_indexes = {*column_mapping.fields.values()}
+    used_indexes = {*matched.fields.values()}
     unused = (name for index, name in enumerate(columns) if index not in used_indexes and name not in our_columns)
     return tuple(dict.fromkeys(name for name in unused if name.strip()))
 
 
-def mapping_summary(column_mapping: MatchedColumns, columns: Sequence[str], *how_read: str) -> str:
+def mapping_summary(matched: MatchedColumns, columns: Sequence[str], *how_read: str) -> str:
     """Return the column of each field, the helpdesk and how the input is read, in a sentence."""
-    field_columns = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in column_mapping.fields.items())
-    helpdesk_export = (f"{column_mapping.helpdesk} export",) if column_mapping.helpdesk else ()
+    field_columns = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in matched.fields.items())
+    helpdesk_export = (f"{matched.helpdesk} export",) if matched.helpdesk else ()
     return "; ".join(filter(None, (field_columns, ", ".join(helpdesk_export + how_read))))

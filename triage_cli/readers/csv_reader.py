@@ -23,20 +23,20 @@ _STRAY_QUOTE = "a stray quote makes it unclear where this row ends"
 SEARCHED_AHEAD = 1 << 26  # characters of a record that are searched for its end, stored in a temporary file
 
 
-def _lines_between(csv_lines: Sequence[str], start: int, stop: int) -> Iterator[str]:
+def _lines_between(lines: Sequence[str], start: int, stop: int) -> Iterator[str]:
     """Yield a range of the lines, without walking there from the beginning as `islice` would."""
-    return map(csv_lines.__getitem__, range(start, stop))
+    return map(lines.__getitem__, range(start, stop))
 
 
-def csv_rows(csv_lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
+def csv_rows(lines: Iterable[str], delimiter: str = ",", **dialect: Any) -> Any:
     """Return the csv module's reader of some lines, for cells of any length."""
     # The module's limit holds for the whole process; ours is LONGEST, and is reported with the line.
     csv.field_size_limit(sys.maxsize)
-    return csv.reader(csv_lines, delimiter=delimiter, **dialect)
+    return csv.reader(lines, delimiter=delimiter, **dialect)
 
 
-def _count_line_ends(csv_text: str) -> int:
-    return csv_text.count("\n") + csv_text.count("\r") - csv_text.count("\r\n")
+def _count_line_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 class CsvRecords:
@@ -47,49 +47,49 @@ class CsvRecords:
     columns, by which a row inside an unclosed quote is distinguished from quoted text.
     """
 
-    def __init__(self, csv_texts: Iterable[str], delimiter: str, width: int) -> None:
+    def __init__(self, texts: Iterable[str], delimiter: str, width: int) -> None:
         self._width = width
-        self._csv_blocks = [iter(csv_texts)]  # a stack: the last is read next
+        self._blocks = [iter(texts)]  # a stack: the last is read next
         self._delimiter = delimiter
-        self._line_number = 1  # number of the first line in `_csv_lines`
-        self._csv_lines: list[str] = []
+        self._line_number = 1  # number of the first line in `_lines`
+        self._lines: list[str] = []
         self._record_begin = self._record_end = 0
-        self._carried_text = ""
+        self._carried = ""
 
     def raw(self) -> str:
         """Return the original CSV of the record just yielded."""
-        return "".join(self._csv_lines[self._record_begin : self._record_end])
+        return "".join(self._lines[self._record_begin : self._record_end])
 
     def __iter__(self) -> Iterator[Record]:
-        while csv_block := self._next_block():
-            yield from self._records_in_block(self._carried_text + csv_block, final=False)
-            while len(self._carried_text) > LONGEST:
+        while block := self._next_block():
+            yield from self._records_in_block(self._carried + block, final=False)
+            while len(self._carried) > LONGEST:
                 yield from self._long_record()
-                yield from self._records_in_block(self._carried_text, final=False)
-        if self._carried_text:
-            yield from self._records_in_block(self._carried_text, final=True)
+                yield from self._records_in_block(self._carried, final=False)
+        if self._carried:
+            yield from self._records_in_block(self._carried, final=True)
 
     def _next_block(self) -> str:
-        while self._csv_blocks:
-            if csv_block := next(self._csv_blocks[-1], ""):
-                return csv_block
-            self._csv_blocks.pop()
+        while self._blocks:
+            if block := next(self._blocks[-1], ""):
+                return block
+            self._blocks.pop()
         return ""
 
-    def _records_in_block(self, csv_text: str, *, final: bool) -> Iterator[Record]:
-        self._csv_lines = csv_lines = lines_of(csv_text)
-        stop_line = len(csv_lines)
-        if not final and csv_lines and csv_lines[-1][-1] not in "\r\n":
+    def _records_in_block(self, text: str, *, final: bool) -> Iterator[Record]:
+        self._lines = lines = lines_of(text)
+        stop_line = len(lines)
+        if not final and lines and lines[-1][-1] not in "\r\n":
             stop_line -= 1
-        first_line, self._carried_text = self._line_number, ""
-        must_check = len(csv_text) > LONGEST or "\0" in csv_text
+        first_line, self._carried = self._line_number, ""
+        must_check = len(text) > LONGEST or "\0" in text
         row_start = 0
         while row_start < stop_line:
-            strict_reader = csv_rows(_lines_between(csv_lines, row_start, stop_line), self._delimiter, strict=True)
+            reader = csv_rows(_lines_between(lines, row_start, stop_line), self._delimiter, strict=True)
             reader_start = row_start
             try:
-                for cells in strict_reader:
-                    self._record_begin, self._record_end = row_start, reader_start + strict_reader.line_num
+                for cells in reader:
+                    self._record_begin, self._record_end = row_start, reader_start + reader.line_num
                     if cells:
                         problem = self._record_problem() if must_check else ""
                         yield Record(first_line + row_start, cells, problem)
@@ -102,17 +102,17 @@ class CsvRecords:
                 yield record
                 row_start = self._record_end
         self._line_number = first_line + row_start
-        self._carried_text = "".join(csv_lines[row_start:])
+        self._carried = "".join(lines[row_start:])
 
     def _record_problem(self) -> str:
-        raw_record = self.raw()
-        if len(raw_record) > LONGEST:
+        raw = self.raw()
+        if len(raw) > LONGEST:
             return "over 1 MB"
-        return "holds NUL bytes" if "\0" in raw_record else ""
+        return "holds NUL bytes" if "\0" in raw else ""
 
     def _refused_record(self, row_start: int, stop_line: int, *, quote_is_open: bool, final: bool) -> Record | None:
         """Return the record for a row that strict parsing refused; None if more lines are needed."""
-        csv_lines = self._csv_lines
+        lines = self._lines
         line_number = self._line_number + row_start
         self._record_begin = row_start
         cells: list[str] = []
@@ -126,7 +126,7 @@ class CsvRecords:
             return Record(
                 line_number, cells, self._record_problem() or (_STRAY_QUOTE if len(cells) < self._width else "")
             )
-        next_row = next((n for n in range(row_start + 1, self._record_end) if self._is_row(csv_lines[n])), None)
+        next_row = next((n for n in range(row_start + 1, self._record_end) if self._is_row(lines[n])), None)
         if next_row is not None:
             self._record_end = next_row
             return Record(line_number, None, _UNCLOSED_QUOTE.format(self._line_number + next_row))
@@ -137,9 +137,9 @@ class CsvRecords:
 
     def _lenient_row(self, row_start: int, stop_line: int) -> tuple[list[str], int]:
         r"""Return a row with a stray quote, and the line where it ends; \" is an escaped quote if that fits."""
-        if '\\"' in self._csv_lines[row_start]:
+        if '\\"' in self._lines[row_start]:
             escaping_reader = csv_rows(
-                _lines_between(self._csv_lines, row_start, stop_line),
+                _lines_between(self._lines, row_start, stop_line),
                 self._delimiter,
                 strict=True,
                 doublequote=False,
@@ -149,8 +149,8 @@ class CsvRecords:
                 cells = next(escaping_reader)
                 if len(cells) == self._width:
                     return cells, row_start + escaping_reader.line_num
-        lenient_reader = csv_rows(_lines_between(self._csv_lines, row_start, stop_line), self._delimiter)
-        return next(lenient_reader), row_start + lenient_reader.line_num
+        reader = csv_rows(_lines_between(self._lines, row_start, stop_line), self._delimiter)
+        return next(reader), row_start + reader.line_num
 
     def _long_record(self) -> Iterator[Record]:
         """Yield a record that is longer than `LONGEST`, and leave the text after it to be read.
@@ -159,37 +159,37 @@ class CsvRecords:
         the next line on that is certainly a row. A record longer than `SEARCHED_AHEAD` is yielded in parts.
         """
         row_end, first_line = RowEnd(self._delimiter), self._line_number
-        csv_piece, self._carried_text = self._carried_text, ""
-        while csv_piece:
+        piece, self._carried = self._carried, ""
+        while piece:
             spool, end_in_piece, searched_next_row = Spool(), None, row_end.broken
             while True:
-                spool.write(csv_piece)
-                end_in_piece = row_end.feed(csv_piece)
+                spool.write(piece)
+                end_in_piece = row_end.feed(piece)
                 is_last_piece = end_in_piece is not None or spool.length >= SEARCHED_AHEAD
-                csv_block = "" if is_last_piece else self._next_block()
-                is_last_piece = is_last_piece or not csv_block
+                block = "" if is_last_piece else self._next_block()
+                is_last_piece = is_last_piece or not block
                 if (row_end.broken and not searched_next_row) or (is_last_piece and row_end.is_open):
                     searched_next_row = True
                     if row_start := self._next_row(spool):
-                        yield self._unclosed(spool, *row_start, csv_block)
+                        yield self._unclosed(spool, *row_start, block)
                         return
                 if is_last_piece:
                     break
-                csv_piece = csv_block
-            record_length = spool.length if end_in_piece is None else spool.length - len(csv_piece) + end_in_piece
+                piece = block
+            record_length = spool.length if end_in_piece is None else spool.length - len(piece) + end_in_piece
             yield self._long_part(spool, record_length, first_line, unclosed=end_in_piece is None and row_end.is_open)
             if end_in_piece is not None:
-                self._carried_text = csv_piece[end_in_piece:]
+                self._carried = piece[end_in_piece:]
                 return
-            csv_piece = self._next_block()
+            piece = self._next_block()
 
     def _next_row(self, spool: Spool) -> tuple[int, int] | None:
         """Return the position and number of the next line that is certainly a row, None if there is none."""
         pending_line, line_position, line_count, inside_long_line = "", 0, 0, False
-        for csv_piece in chain(spool.part(0), [""]):
-            csv_lines = lines_of(pending_line + csv_piece)
-            pending_line = csv_lines.pop() if csv_piece and csv_lines and csv_lines[-1][-1] not in "\r\n" else ""
-            for line in csv_lines:
+        for piece in chain(spool.part(0), [""]):
+            lines = lines_of(pending_line + piece)
+            pending_line = lines.pop() if piece and lines and lines[-1][-1] not in "\r\n" else ""
+            for line in lines:
                 if line_count and not inside_long_line and self._is_row(line):
                     return line_position, line_count
                 line_position, line_count, inside_long_line = line_position + len(line), line_count + 1, False
@@ -197,32 +197,32 @@ class CsvRecords:
                 line_position, pending_line, inside_long_line = line_position + len(pending_line), "", True
         return None
 
-    def _unclosed(self, spool: Spool, length_to_row: int, line_count: int, csv_block: str) -> Record:
-        """Return the record of a quote that was never closed; the text after it is read again, and then `csv_block`."""
+    def _unclosed(self, spool: Spool, length_to_row: int, line_count: int, block: str) -> Record:
+        """Return the record of a quote that was never closed; the text after it is read again, and then `block`."""
         rest = self._set_raw(spool, length_to_row)
-        self._csv_blocks += [iter([csv_block]), iter(spool.part(length_to_row))]
+        self._blocks += [iter([block]), iter(spool.part(length_to_row))]
         quote_line = self._line_number
         self._line_number += line_count
         return Record(quote_line, None, _UNCLOSED_QUOTE.format(self._line_number), rest=rest)
 
-    def _long_part(self, spool: Spool, part_length: int, record_line: int, *, unclosed: bool) -> Record:
+    def _long_part(self, spool: Spool, length: int, record_line: int, *, unclosed: bool) -> Record:
         """Return a too long record, or a part of it; `record_line` is the line on which the record begins."""
         part_line = self._line_number
-        line_count = sum(map(_count_line_ends, spool.part(0, part_length)))
+        line_count = sum(map(_count_line_ends, spool.part(0, length)))
         self._line_number += line_count
-        row_problem = _STRAY_QUOTE if part_length <= LONGEST else "over 1 MB"
-        if unclosed and part_length < SEARCHED_AHEAD:
-            row_problem = _NEVER_CLOSED
+        problem = _STRAY_QUOTE if length <= LONGEST else "over 1 MB"
+        if unclosed and length < SEARCHED_AHEAD:
+            problem = _NEVER_CLOSED
         if line_count > 1:
-            row_problem += f" ({line_count:,} lines)"
+            problem += f" ({line_count:,} lines)"
         if part_line != record_line:
-            row_problem = f"the row of line {record_line} goes on; {row_problem}"
-        return Record(part_line, None, row_problem, rest=self._set_raw(spool, part_length))
+            problem = f"the row of line {record_line} goes on; {problem}"
+        return Record(part_line, None, problem, rest=self._set_raw(spool, length))
 
     def _set_raw(self, spool: Spool, length: int) -> Iterable[str]:
         """Set the beginning of a long record for `raw`, and return the rest of it."""
         head = next(iter(spool.part(0, length)), "")
-        self._csv_lines, self._record_begin, self._record_end = [head], 0, 1
+        self._lines, self._record_begin, self._record_end = [head], 0, 1
         return spool.part(len(head), length) if length > len(head) else ()
 
     def _is_row(self, line: str) -> bool:
@@ -260,44 +260,44 @@ class RowEnd:
         """Return whether a quote is open at the end of what was fed, so that the row has no end yet."""
         return self._quote_state is _QuoteState.QUOTED and not self._pending_mark
 
-    def feed(self, csv_piece: str) -> int | None:
+    def feed(self, piece: str) -> int | None:
         """Return the end of the row in this piece, None if the row continues."""
-        csv_text, pending_length = self._pending_mark + csv_piece, len(self._pending_mark)
+        text, pending_length = self._pending_mark + piece, len(self._pending_mark)
         self._pending_mark = ""
         position = 0
-        while position < len(csv_text):
+        while position < len(text):
             if self._quote_state is _QuoteState.START:
-                opens_quote = csv_text[position] == '"'
+                opens_quote = text[position] == '"'
                 self._quote_state = _QuoteState.QUOTED if opens_quote else _QuoteState.CELL
                 position += opens_quote
             elif self._quote_state is _QuoteState.QUOTED:
-                position = self._past_quote(csv_text, position)
+                position = self._past_quote(text, position)
             else:
-                row_end = self._cell_end.search(csv_text, position)
-                position = row_end.end() if row_end else len(csv_text)
+                row_end = self._cell_end.search(text, position)
+                position = row_end.end() if row_end else len(text)
                 end_mark = row_end[0] if row_end else ""
                 if end_mark == self._delimiter:
                     self._quote_state = _QuoteState.START
-                elif end_mark == "\r" and position == len(csv_text):
+                elif end_mark == "\r" and position == len(text):
                     self._pending_mark = end_mark
                 elif end_mark:
-                    return position + (end_mark == "\r" and csv_text[position] == "\n") - pending_length
+                    return position + (end_mark == "\r" and text[position] == "\n") - pending_length
         return None
 
-    def _past_quote(self, csv_text: str, position: int) -> int:
+    def _past_quote(self, text: str, position: int) -> int:
         """Return the position after the next quote of a quoted cell; the end of the text if there is none."""
-        quote_position = csv_text.find('"', position)
-        if quote_position < 0:
-            return len(csv_text)
-        if quote_position + 1 == len(csv_text):
+        quote = text.find('"', position)
+        if quote < 0:
+            return len(text)
+        if quote + 1 == len(text):
             self._pending_mark = '"'
-            return len(csv_text)
-        after_quote = csv_text[quote_position + 1]
+            return len(text)
+        after_quote = text[quote + 1]
         if after_quote == '"':
-            return quote_position + 2
+            return quote + 2
         self._quote_state = _QuoteState.CELL
         self.broken = self.broken or after_quote not in (self._delimiter, "\r", "\n")
-        return quote_position + 1
+        return quote + 1
 
 
 # Lone surrogates, which no decoded text contains, stand for what the csv module must not see.
@@ -314,17 +314,17 @@ class Escapes(NamedTuple):
     controls: bool = True
     guarded: bool = False
 
-    def hide(self, csv_text: str) -> str:
+    def hide(self, text: str) -> str:
         """Return a text with its escapes replaced, so that the csv module does not see them."""
         for escape, hidden_mark in self.hidden.items():
-            csv_text = csv_text.replace(escape, hidden_mark)
-        return csv_text
+            text = text.replace(escape, hidden_mark)
+        return text
 
-    def show(self, csv_text: str) -> str:
+    def show(self, text: str) -> str:
         """Return the original text, before `hide`."""
         for escape, hidden_mark in self.hidden.items():
-            csv_text = csv_text.replace(hidden_mark, escape)
-        return csv_text
+            text = text.replace(hidden_mark, escape)
+        return text
 
     def value(self, cell: str) -> str:
         """Return the value of a cell whose escapes were hidden."""
@@ -340,7 +340,7 @@ TSV_ESCAPES = Escapes({"\\\\": _HIDDEN_BACKSLASH, '"': _HIDDEN_QUOTE})  # triage
 NO_ESCAPES = Escapes(controls=False)
 
 
-def has_escapes(csv_lines: Sequence[str], delimiter: str) -> bool:
+def has_escapes(lines: Sequence[str], delimiter: str) -> bool:
     r"""Return whether cells have backslash escapes: a `\"` that closes no cell, or `\N` for nothing.
 
     Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder. One ticket may consist of `\N`, so that
@@ -350,7 +350,7 @@ def has_escapes(csv_lines: Sequence[str], delimiter: str) -> bool:
     escaped_quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{escaped_delimiter}]|$)')
     null_escape = re.compile(rf"(?:^|{escaped_delimiter})\\N(?:{escaped_delimiter}|[\r\n]|$)")
     plain_backslash = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{escaped_delimiter}]|$)")
-    backslash_lines = [line for line in csv_lines if "\\" in line]
+    backslash_lines = [line for line in lines if "\\" in line]
     if any(map(escaped_quote.search, backslash_lines)):
         return True
     return any(map(null_escape.search, backslash_lines)) and not any(map(plain_backslash.search, backslash_lines))

@@ -45,50 +45,50 @@ def take_csv_sample(head_text: str, delimiter: str | None, *, whole: bool, has_b
 
     `has_bom` if the input began with a byte order mark, as triage's own exports for spreadsheets do.
     """
-    head_lines = lines_of(head_text)
-    lines_before = 0
-    if head_lines and (sep_line := SEP_LINE.match(head_lines[0].lstrip("\ufeff"))):
-        lines_before, head_lines = 1, head_lines[1:]
+    lines = lines_of(head_text)
+    skip = 0
+    if lines and (sep_line := SEP_LINE.match(lines[0].lstrip("\ufeff"))):
+        skip, lines = 1, lines[1:]
         delimiter = delimiter or sep_line[1]
-    if not whole and len(head_lines) > 1:
-        head_lines.pop()  # the last line is incomplete
+    if not whole and len(lines) > 1:
+        lines.pop()  # the last line is incomplete
     if delimiter is None:
         delimiter = max(
-            _COMMON_DELIMITERS, key=lambda each: _delimiter_fitness([row for _, row in _sample_rows(head_lines, each)])
+            _COMMON_DELIMITERS, key=lambda each: _delimiter_fitness([row for _, row in _sample_rows(lines, each)])
         )
-    escapes = _escapes_of(head_lines, delimiter, has_bom=has_bom)
-    numbered_rows = _sample_rows(map(escapes.hide, head_lines), delimiter)
-    sample_rows = [list(map(escapes.value, row)) for _, row in numbered_rows]
-    return CsvSample(delimiter, sample_rows, [line for line, _ in numbered_rows], lines_before, escapes)
+    escapes = _escapes_of(lines, delimiter, has_bom=has_bom)
+    numbered = _sample_rows(map(escapes.hide, lines), delimiter)
+    rows = [list(map(escapes.value, row)) for _, row in numbered]
+    return CsvSample(delimiter, rows, [line for line, _ in numbered], skip, escapes)
 
 
-def _escapes_of(head_lines: Sequence[str], delimiter: str, *, has_bom: bool) -> Escapes:
-    header: list[str] = next(csv_rows(head_lines[:1], delimiter), [])
+def _escapes_of(lines: Sequence[str], delimiter: str, *, has_bom: bool) -> Escapes:
+    header: list[str] = next(csv_rows(lines[:1], delimiter), [])
     if triage_columns(header):
-        by_spreadsheet = delimiter not in ",\t" or head_lines[0].endswith("\r\n")  # as triage writes only for those
+        by_spreadsheet = delimiter not in ",\t" or lines[0].endswith("\r\n")  # as triage writes only for those
         return (TSV_ESCAPES if delimiter == "\t" else NO_ESCAPES)._replace(guarded=has_bom or by_spreadsheet)
-    return MYSQL_ESCAPES if has_escapes(head_lines, delimiter) else NO_ESCAPES
+    return MYSQL_ESCAPES if has_escapes(lines, delimiter) else NO_ESCAPES
 
 
-def _sample_rows(head_lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
+def _sample_rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[str]]]:
     """Return the first rows that are not blank, each with the line on which it begins."""
-    sample_rows = []
-    sample_reader = csv_rows(head_lines, delimiter)
-    row_line = 1
-    for cells in sample_reader:
+    rows = []
+    reader = csv_rows(lines, delimiter)
+    line = 1
+    for cells in reader:
         if any(map(str.strip, cells)):
-            sample_rows.append((row_line, cells))
-            if len(sample_rows) == _SAMPLE_ROWS:
+            rows.append((line, cells))
+            if len(rows) == _SAMPLE_ROWS:
                 break
-        row_line = sample_reader.line_num + 1
-    return sample_rows
+        line = reader.line_num + 1
+    return rows
 
 
-def _delimiter_fitness(sample_rows: Sequence[Sequence[str]]) -> float:
+def _delimiter_fitness(rows: Sequence[Sequence[str]]) -> float:
     """Return a score of how well rows agree on the number of cells, above all the header; more columns score higher."""
-    if not sample_rows:
+    if not rows:
         return 0.0
-    usual_width = Counter(map(len, sample_rows)).most_common(1)[0][0]
-    agreement = sum(len(row) == usual_width for row in sample_rows) / len(sample_rows)
-    column_score = 1 + math.log2(usual_width) if usual_width > 1 else 0.5
-    return agreement * column_score * (1.0 if len(sample_rows[0]) == usual_width else 0.3)
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    agreement = sum(len(row) == width for row in rows) / len(rows)
+    column_score = 1 + math.log2(width) if width > 1 else 0.5
+    return agreement * column_score * (1.0 if len(rows[0]) == width else 0.3)

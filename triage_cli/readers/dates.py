@@ -11,15 +11,14 @@ from datetime import UTC, datetime, timedelta, timezone
 from triage_cli.domain import whole_second
 from triage_cli.readers.cell_values import plain
 
-_MONTHS = {
-    word: number
-    for number, spellings in enumerate((
-        "jan ene gen янв", "feb fev фев", "mar mrt mrz mae мар", "apr abr avr апр", "may mai mag mei мая маи",
-        "jun giu июн", "jul lug июл", "aug ago aou авг", "sep set сен", "oct okt out ott окт", "nov ноя",
-        "dec dez dic дек",
-    ), start=1)
-    for word in spellings.split()
-} | {"juin": 6, "juil": 7}  # fmt: skip
+_MONTH_WORDS = (
+    "jan ene gen янв, feb fev фев, mar mrt mrz mae мар, apr abr avr апр, may mai mag mei мая маи, jun giu июн, "
+    "jul lug июл, aug ago aou авг, sep set сен, oct okt out ott окт, nov ноя, dec dez dic дек"
+)
+_MONTHS = {word: number for number, words in enumerate(_MONTH_WORDS.split(","), start=1) for word in words.split()} | {
+    "juin": 6,
+    "juil": 7,
+}
 _ZONES = {
     "z": 0, "utc": 0, "gmt": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7,
     "cet": 1, "cest": 2,
@@ -72,25 +71,20 @@ _EASTERN_TIME = re.compile(rf" {_HALF} ?(?P<h>\d{{1,2}}) ?{_MINUTES}")
 _AFTERNOON = ("午後", "下午", "오후")
 
 
-def moment(date_text: str, *, day_first: bool | None = None) -> str | None:
+def moment(text: str, *, day_first: bool | None = None) -> str | None:
     """Return a time as ISO 8601 in UTC, None if it cannot be read; a time without a zone is taken as UTC.
 
     `day_first` decides dates such as 03/04/2024; None leaves them unread.
     """
     try:
-        if date_text.isascii() and date_text.isdigit() and len(date_text) != 8:
-            return _to_utc(_from_seconds(int(date_text), len(date_text)))
-        parsed_date = datetime.fromisoformat(date_text)
+        if text.isascii() and text.isdigit() and len(text) != 8:
+            return _to_utc(_from_seconds(int(text), len(text)))
+        parsed = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        return _to_utc(_date_of_text(date_text.strip(), day_first=day_first))
-    if (
-        len(date_text) in (20, 24)
-        and date_text[10] == "T"
-        and date_text[-1] == "Z"
-        and date_text[4] == date_text[7] == "-"
-    ):
-        return date_text  # already in our own format
-    return _to_utc(parsed_date)
+        return _to_utc(_date_of_text(text.strip(), day_first=day_first))
+    if len(text) in (20, 24) and text[10] == "T" and text[-1] == "Z" and text[4] == text[7] == "-":
+        return text  # already in our own format
+    return _to_utc(parsed)
 
 
 def date_orders(date_cells: Iterable[str]) -> set[bool]:
@@ -98,26 +92,26 @@ def date_orders(date_cells: Iterable[str]) -> set[bool]:
     return {(first > 12) for first, second in map(_slashed_numbers, date_cells) if (first > 12) != (second > 12)}
 
 
-def is_ambiguous_date(date_text: str) -> bool:
+def is_ambiguous_date(text: str) -> bool:
     """Return whether a date has two readings, such as 03/04/2024."""
-    first, second = _slashed_numbers(date_text)
+    first, second = _slashed_numbers(text)
     return first != second and 0 < first <= 12 and 0 < second <= 12
 
 
-def _slashed_numbers(date_text: str) -> tuple[int, int]:
-    match = _SLASHED_DATE.match(date_text.strip())
+def _slashed_numbers(text: str) -> tuple[int, int]:
+    match = _SLASHED_DATE.match(text.strip())
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _to_utc(parsed_date: datetime | None) -> str | None:
-    if parsed_date is None:
+def _to_utc(parsed: datetime | None) -> str | None:
+    if parsed is None:
         return None
-    if parsed_date.tzinfo is not None:
+    if parsed.tzinfo is not None:
         try:
-            parsed_date = parsed_date.astimezone(UTC)
+            parsed = parsed.astimezone(UTC)
         except OverflowError:
             return None
-    return whole_second(parsed_date)
+    return whole_second(parsed)
 
 
 def _from_seconds(number: int, digits: int) -> datetime | None:
@@ -125,15 +119,15 @@ def _from_seconds(number: int, digits: int) -> datetime | None:
     return datetime.fromtimestamp(seconds, UTC) if seconds is not None and seconds < _LATEST_SECONDS else None
 
 
-def _date_of_text(date_text: str, *, day_first: bool | None) -> datetime | None:
-    if _SECONDS_AND_FRACTION.match(date_text):
-        return _from_seconds(int(date_text[:10]), 10)
-    if _EXCEL_DATE.match(date_text):
-        return _EXCEL_START + timedelta(days=float(date_text), milliseconds=500)
-    if not date_text.isascii():
-        date_text = with_western_marks(date_text)
+def _date_of_text(text: str, *, day_first: bool | None) -> datetime | None:
+    if _SECONDS_AND_FRACTION.match(text):
+        return _from_seconds(int(text[:10]), 10)
+    if _EXCEL_DATE.match(text):
+        return _EXCEL_START + timedelta(days=float(text), milliseconds=500)
+    if not text.isascii():
+        text = with_western_marks(text)
     for date_form in _DATE_FORMS:
-        if match := date_form.match(date_text):
+        if match := date_form.match(text):
             try:
                 return _date_of_parts(match.groupdict(), day_first=day_first)
             except (ValueError, OverflowError):
@@ -141,14 +135,14 @@ def _date_of_text(date_text: str, *, day_first: bool | None) -> datetime | None:
     return None
 
 
-def _date_of_parts(date_parts: Mapping[str, str | None], *, day_first: bool | None) -> datetime | None:
-    day, month_text = date_parts.get("d"), date_parts.get("m")
-    if month_name := date_parts.get("month"):
+def _date_of_parts(parts: Mapping[str, str | None], *, day_first: bool | None) -> datetime | None:
+    day, month_text = parts.get("d"), parts.get("m")
+    if month_name := parts.get("month"):
         month_letters = plain(month_name)
         month = _MONTHS.get(month_letters[:4]) or _MONTHS.get(month_letters[:3])
-    elif date_parts.get("sep"):
-        first, second = int(date_parts["a"] or 0), int(date_parts["b"] or 0)
-        if date_parts["sep"] == "." or first > 12 or (first == second):
+    elif parts.get("sep"):
+        first, second = int(parts["a"] or 0), int(parts["b"] or 0)
+        if parts["sep"] == "." or first > 12 or (first == second):
             day_first = True
         elif second > 12:
             day_first = False
@@ -157,37 +151,37 @@ def _date_of_parts(date_parts: Mapping[str, str | None], *, day_first: bool | No
         day, month = (str(first), second) if day_first else (str(second), first)
     else:
         month = int(month_text or 0)
-    zone_minutes = _zone_offset((date_parts.get("zone") or "").lower())
+    zone_minutes = _zone_offset((parts.get("zone") or "").lower())
     if month is None or zone_minutes is None:
         return None
-    year, hour = int(date_parts["y"] or 0), int(date_parts["h"] or 0)
-    if half_day := date_parts["half"]:
+    year, hour = int(parts["y"] or 0), int(parts["h"] or 0)
+    if half_day := parts["half"]:
         hour = hour % 12 + (12 if half_day.lower() == "p" else 0)
     return datetime(
         year + 2000 if year < 100 else year,
         month,
         int(day or 0),
         hour,
-        int(date_parts["min"] or 0),
-        int(date_parts["s"] or 0),
+        int(parts["min"] or 0),
+        int(parts["s"] or 0),
         tzinfo=timezone(timedelta(minutes=zone_minutes)),
     )
 
 
-def _zone_offset(zone_text: str) -> int | None:
+def _zone_offset(zone: str) -> int | None:
     """Return the offset of a zone from UTC in minutes, None if it is unknown."""
-    if not zone_text:
+    if not zone:
         return 0
-    offset_digits = zone_text[-6:].replace(":", "").lstrip("utcgm")
-    if offset_digits[:1] in ("+", "-"):
-        return int(offset_digits[0] + "1") * (int(offset_digits[1:3]) * 60 + int(offset_digits[3:5]))
-    zone_hours = _ZONES.get(zone_text)
+    digits = zone[-6:].replace(":", "").lstrip("utcgm")
+    if digits[:1] in ("+", "-"):
+        return int(digits[0] + "1") * (int(digits[1:3]) * 60 + int(digits[3:5]))
+    zone_hours = _ZONES.get(zone)
     return None if zone_hours is None else zone_hours * 60
 
 
-def unread_date_reason(date_text: str, *, contradictory: bool) -> str:
+def unread_date_reason(text: str, *, contradictory: bool) -> str:
     """Return why a date stayed unread; `contradictory` if its column proves both orders of day and month."""
-    if not is_ambiguous_date(date_text):
+    if not is_ambiguous_date(text):
         return "are no known dates"
     order_problem = "rows use both orders of day and month" if contradictory else "no row proves which is the day"
     return f"have two readings, and {order_problem}; write them as 2024-04-03"

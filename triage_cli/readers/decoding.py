@@ -15,12 +15,11 @@ LONGEST = 1 << 20  # characters; longer lines and rows are rejected
 
 # Guesses of the detector that are used. Latin-1 is read as its superset Windows-1252; DOS and rarer Mac encodings are
 # wrong guesses caused by a few curly quotes.
-_GUESSED_ENCODINGS = frozenset((
-    "windows-1250", "windows-1251", "windows-1252", "windows-1253", "windows-1254", "windows-1255", "windows-1256",
-    "windows-1257", "windows-1258", "macroman", "maccyrillic", "koi8-r", "koi8-u", "iso8859-2", "iso8859-5",
-    "iso8859-7", "iso8859-9", "cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949",
-    "tis-620", "cp874",
-))  # fmt: skip
+_GUESSED_ENCODINGS = (
+    "windows-1250 windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 windows-1257 "
+    "windows-1258 macroman maccyrillic koi8-r koi8-u iso8859-2 iso8859-5 iso8859-7 iso8859-9 cp932 shift_jis "
+    "euc-jp gb18030 gbk gb2312 big5 euc-kr cp949 tis-620 cp874"
+)
 # Multi-byte encodings: whole lines are decoded, because single bytes mean nothing.
 _MULTI_BYTE_ENCODINGS = {"cp932", "shift_jis", "euc-jp", "gb18030", "gbk", "gb2312", "big5", "euc-kr", "cp949"}
 NO_TEXT_ENCODINGS = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape"))  # not encodings of files
@@ -60,7 +59,7 @@ def guessed_encoding(encoded: bytes) -> str:
     encoding = str(chardet.detect(encoded[:BLOCK]).get("encoding") or "").lower()
     return (
         encoding.replace("windows-", "cp").replace("macroman", "mac-roman")
-        if encoding in _GUESSED_ENCODINGS
+        if encoding in _GUESSED_ENCODINGS.split()
         else "cp1252"
     )
 
@@ -107,54 +106,43 @@ class Decoder:
         """Return a sentence if some lines were not in the encoding that was reported at the beginning."""
         if not self.mended or self._reported_encoding == self.fallback:
             return []
-        cut_remark = (
-            f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
-        )
+        cut = f"; in {self.halves:,} of them a character had lost its end and is \ufffd now" if self.halves else ""
         strange = f"{self.mended:,} line(s) hold bytes that are not {self._reported_encoding}"
-        return [f"{strange}; these were read as {self.fallback}{cut_remark}"]
+        return [f"{strange}; these were read as {self.fallback}{cut}"]
 
     def decode(self, encoded: bytes) -> str:
         """Return the text of whole lines; never raises."""
         try:
-            decoded_text = encoded.decode(self.encoding)
+            text = encoded.decode(self.encoding)
         except UnicodeDecodeError:
             return self._decode_by_line(encoded)
         if not self.fallback:
-            self._beyond_ascii += len(encoded) - len(decoded_text)
-        return decoded_text
+            self._beyond_ascii += len(encoded) - len(text)
+        return text
 
     def _decode_by_line(self, encoded: bytes) -> str:
         decoded_lines: list[str | bytes] = []
         undecodable_lines = []
-        for encoded_line in encoded.splitlines(keepends=True):
+        for line in encoded.splitlines(keepends=True):
             try:
-                decoded_lines.append(encoded_line.decode(self.encoding))
+                decoded_lines.append(line.decode(self.encoding))
             except UnicodeDecodeError:
-                decoded_lines.append(encoded_line)
-                undecodable_lines.append(encoded_line)
+                decoded_lines.append(line)
+                undecodable_lines.append(line)
         if not self.fallback:
-            decodable_count = sum(
-                len(encoded_line.encode()) - len(encoded_line)
-                for encoded_line in decoded_lines
-                if isinstance(encoded_line, str)
-            )
-            self._guess_fallback(undecodable_lines, decodable_count + self._beyond_ascii)
+            count = sum(len(line.encode()) - len(line) for line in decoded_lines if isinstance(line, str))
+            self._guess_fallback(undecodable_lines, count + self._beyond_ascii)
         self.mended += len(undecodable_lines)
-        return "".join(
-            encoded_line if isinstance(encoded_line, str) else self._decode_odd_line(encoded_line)
-            for encoded_line in decoded_lines
-        )
+        return "".join(line if isinstance(line, str) else self._decode_odd_line(line) for line in decoded_lines)
 
-    def _guess_fallback(self, undecodable_lines: Sequence[bytes], decodable_count: int) -> None:
+    def _guess_fallback(self, undecodable_lines: Sequence[bytes], count: int) -> None:
         """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
         encoded = b"".join(undecodable_lines)
-        decoded_text = encoded.decode(self.encoding, "surrogateescape")
-        self.fits = 2 * (decodable_count + len(_DECODABLE.findall(decoded_text))) >= len(
-            _UNDECODABLE.findall(decoded_text)
-        )
+        text = encoded.decode(self.encoding, "surrogateescape")
+        self.fits = 2 * (count + len(_DECODABLE.findall(text))) >= len(_UNDECODABLE.findall(text))
         # Without the decodable characters, which would mislead the detector.
         self.fallback = guessed_encoding(
-            _DECODABLE.sub("", decoded_text).encode("ascii", "surrogateescape") if self.fits else encoded
+            _DECODABLE.sub("", text).encode("ascii", "surrogateescape") if self.fits else encoded
         )
         self.mixed = self.fits and self.fallback not in _MULTI_BYTE_ENCODINGS
 
@@ -163,18 +151,18 @@ class Decoder:
 
         Two bytes of another encoding may form a valid character by chance, so a few among many odd ones do not count.
         """
-        decoded_text = odd_line.decode(self.encoding, "surrogateescape")
-        odd_runs = [bytes(ord(c) - 0xDC00 for c in run) for run in _UNDECODABLE.findall(decoded_text)]
-        decodable_count = len(_DECODABLE.findall(decoded_text))
+        text = odd_line.decode(self.encoding, "surrogateescape")
+        odd_runs = [bytes(ord(c) - 0xDC00 for c in run) for run in _UNDECODABLE.findall(text)]
+        count = len(_DECODABLE.findall(text))
         is_cut_character = self.mixed and not any(_CUT_CHARACTER.sub(b"", run) for run in odd_runs)
-        if not is_cut_character and decodable_count * (8 if self.mixed else 1) <= len(odd_runs):
+        if not is_cut_character and count * (8 if self.mixed else 1) <= len(odd_runs):
             with suppress(UnicodeDecodeError):
                 return odd_line.decode(self.fallback)
-        has_cut_characters = decodable_count > 0 or is_cut_character
+        has_cut_characters = count > 0 or is_cut_character
         self.halves += has_cut_characters and any(map(_CUT_CHARACTER.search, odd_runs))
         next_odd_run = iter(odd_runs)
         return _UNDECODABLE.sub(
-            lambda _: self._decode_odd_bytes(next(next_odd_run), has_cut_characters=has_cut_characters), decoded_text
+            lambda _: self._decode_odd_bytes(next(next_odd_run), has_cut_characters=has_cut_characters), text
         )
 
     def _decode_odd_bytes(self, odd_bytes: bytes, *, has_cut_characters: bool) -> str:
@@ -224,20 +212,20 @@ def _wide_line_blocks(byte_chunks: Iterator[bytes], encoding: str) -> Iterator[s
     decode = codecs.getincrementaldecoder(encoding)("replace").decode
     pending_text = ""
     for byte_chunk in byte_chunks:
-        decoded_text = pending_text + decode(byte_chunk)
-        line_end = max(decoded_text.rfind("\n"), decoded_text.rfind("\r", 0, len(decoded_text) - 1)) + 1
-        if not line_end and len(decoded_text) > LONGEST:
-            line_end = len(decoded_text) - 1
+        text = pending_text + decode(byte_chunk)
+        line_end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
+        if not line_end and len(text) > LONGEST:
+            line_end = len(text) - 1
         if line_end:
-            yield decoded_text[:line_end]
-        pending_text = decoded_text[line_end:]
+            yield text[:line_end]
+        pending_text = text[line_end:]
     if pending_text := pending_text + decode(b"", final=True):
         yield pending_text
 
 
-def lines_of(decoded_text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """Return the lines of a text with their ends; only CR, LF and CRLF end a line."""
-    return list(StringIO(decoded_text, newline=""))
+    return list(StringIO(text, newline=""))
 
 
 def decoder_for(head: bytes, encoding: str | None) -> Decoder:

@@ -25,9 +25,9 @@ _DATA_CELL = re.compile(
 _LONGEST_HEADER = 60  # characters of a column name; a longer cell is text, and patterns are not tried on it
 
 
-def looks_like_data(sample_row: Sequence[str]) -> bool:
+def looks_like_data(row: Sequence[str]) -> bool:
     """Return whether a first row has values instead of column names: a date, number, address, id or sentence."""
-    cells = [cell.strip() for cell in sample_row if cell.strip()]
+    cells = [cell.strip() for cell in row if cell.strip()]
     return any(len(cell) > _LONGEST_HEADER or _DATA_CELL.match(cell) or moment(cell) is not None for cell in cells)
 
 
@@ -50,75 +50,61 @@ class HeaderRow(NamedTuple):
 
 def find_header(sample: CsvSample, name: str, mapping: Mapping[str, str], *, headed: bool) -> HeaderRow:
     """Return the header of a sample. Raises `InputError` if no column has text."""
-    sample_rows = sample.rows
-    if not sample_rows:
+    rows = sample.rows
+    if not rows:
         raise InputError(f"{name} has no rows", hint="a table of tickets has a header with a subject or a description")
-    check_column_count(len(sample_rows[0]), name)
+    check_column_count(len(rows[0]), name)
     if not headed:
-        return _headless(sample_rows, name, mapping, "")
-    first_row = tuple(sample_rows[0])
-    matched_columns = (
-        match_columns(first_row, mapping, empty_indexes=empty_columns(sample_rows[1:], len(first_row)))
+        return _headless(rows, name, mapping, "")
+    first_row = tuple(rows[0])
+    matched = (
+        match_columns(first_row, mapping, empty_indexes=empty_columns(rows[1:], len(first_row)))
         if known_headers(first_row)
         else None
     )
-    if matched_columns and has_text(matched_columns.fields):
-        return HeaderRow(first_row, matched_columns, 1)
-    has_title = not matched_columns and sum(map(bool, first_row)) <= 2
+    if matched and has_text(matched.fields):
+        return HeaderRow(first_row, matched, 1)
+    has_title = not matched and sum(map(bool, first_row)) <= 2
     # A longer first row may be a note, or the names of groups of columns.
     mapped_headers = {*map(compact, mapping.values())} & {*map(compact, first_row)} - {""}
     has_groups = not (has_title or mapped_headers or looks_like_data(first_row))
-    for row_index, sample_row in enumerate(sample_rows[1:_SEARCHED_ROWS] if has_title or has_groups else (), start=1):
-        if (
-            len(sample_row) <= _MOST_COLUMNS
-            and known_headers(sample_row) > 1
-            and not (has_groups and looks_like_data(sample_row))
-        ):
-            lower_columns = match_columns(
-                sample_row, mapping, empty_indexes=empty_columns(sample_rows[row_index + 1 :], len(sample_row))
-            )
+    for number, row in enumerate(rows[1:_SEARCHED_ROWS] if has_title or has_groups else (), start=1):
+        if len(row) <= _MOST_COLUMNS and known_headers(row) > 1 and not (has_groups and looks_like_data(row)):
+            lower_columns = match_columns(row, mapping, empty_indexes=empty_columns(rows[number + 1 :], len(row)))
             if has_text(lower_columns.fields):
-                header_note = f"{sample.lines[row_index] - 1} line(s) above the header were passed over"
-                return HeaderRow(tuple(sample_row), lower_columns, row_index + 1, header_note)
-    if matched_columns is None and looks_like_data(first_row) and not set(mapping.values()) & set(first_row):
-        return _headless(sample_rows, name, mapping, _NO_HEADER_NOTE)
-    matched_columns = match_columns(first_row, mapping, empty_indexes=empty_columns(sample_rows[1:], len(first_row)))
-    if not has_text(matched_columns.fields):
-        delimiter_advice = (
-            "if a rare character separates the columns, name it with --delimiter" if len(first_row) == 1 else ""
-        )
-        raise no_text_column(name, first_row, delimiter_advice)
-    return HeaderRow(first_row, matched_columns, 1)
+                note = f"{sample.lines[number] - 1} line(s) above the header were passed over"
+                return HeaderRow(tuple(row), lower_columns, number + 1, note)
+    if matched is None and looks_like_data(first_row) and not set(mapping.values()) & set(first_row):
+        return _headless(rows, name, mapping, _NO_HEADER_NOTE)
+    matched = match_columns(first_row, mapping, empty_indexes=empty_columns(rows[1:], len(first_row)))
+    if not has_text(matched.fields):
+        advice = "if a rare character separates the columns, name it with --delimiter" if len(first_row) == 1 else ""
+        raise no_text_column(name, first_row, advice)
+    return HeaderRow(first_row, matched, 1)
 
 
-def empty_columns(sample_rows: Sequence[Sequence[str]], column_count: int) -> set[int]:
+def empty_columns(rows: Sequence[Sequence[str]], column_count: int) -> set[int]:
     """Return the indexes of the columns without a value in any of these rows; empty if there are no rows."""
-    empty = set(range(column_count)) if sample_rows else set()
-    for sample_row in sample_rows:
-        empty = {
-            column_index
-            for column_index in empty
-            if column_index >= len(sample_row) or is_nothing(sample_row[column_index])
-        }
+    empty = set(range(column_count)) if rows else set()
+    for row in rows:
+        empty = {index for index in empty if index >= len(row) or is_nothing(row[index])}
         if not empty:
             break
     return empty
 
 
-def _headless(
-    sample_rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], header_note: str
-) -> HeaderRow:
-    column_count = max(len(sample_row) for sample_row in sample_rows)
+def _headless(rows: Sequence[Sequence[str]], name: str, mapping: Mapping[str, str], note: str) -> HeaderRow:
+    column_count = max(len(row) for row in rows)
     check_column_count(column_count, name)
     columns = tuple(str(number) for number in range(1, column_count + 1))
     mapped_fields = match_columns(columns, mapping).fields
-    fields = mapped_fields if has_text(mapped_fields) else {**by_content(sample_rows, column_count), **mapped_fields}
+    fields = mapped_fields if has_text(mapped_fields) else {**by_content(rows, column_count), **mapped_fields}
     if not has_text(fields):
         raise InputError(
             f"{name} has no header row, and no column that holds a text",
             hint=f"say which one does, by its number: --no-header --map description={min(2, column_count)}",
         )
-    return HeaderRow(columns, MatchedColumns(fields), 0, header_note)
+    return HeaderRow(columns, MatchedColumns(fields), 0, note)
 
 
 def check_column_count(width: int, name: str) -> None:

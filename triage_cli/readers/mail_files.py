@@ -47,7 +47,7 @@ class MailFolder:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._folders = [each for file_name in ("cur", "new") if (each := path / file_name).is_dir()] or [path]
+            self._folders = [each for name in ("cur", "new") if (each := path / name).is_dir()] or [path]
             self._file = os.open(path, os.O_RDONLY)
             holds_mails = self._folders != [path] or any(map(_is_eml, path.iterdir()))
         except OSError as error:
@@ -59,18 +59,18 @@ class MailFolder:
 
     def mails(self) -> Iterator[RawMail]:
         """Yield the mails in the order of their file names, which begin with a time in a Maildir."""
-        mail_files = ((file_name, folder) for folder in self._folders for file_name in os.listdir(folder))  # noqa: PTH208 - names only
-        for file_name, folder in sorted(mail_files):
-            mail_path = folder / file_name
-            is_hidden = file_name.startswith(".")
-            if is_hidden or not mail_path.is_file() or (folder == self._path and not _is_eml(mail_path)):
+        mail_files = ((name, folder) for folder in self._folders for name in os.listdir(folder))  # noqa: PTH208 - names only
+        for name, folder in sorted(mail_files):
+            path = folder / name
+            is_hidden = name.startswith(".")
+            if is_hidden or not path.is_file() or (folder == self._path and not _is_eml(path)):
                 continue
             try:
-                with mail_path.open("rb") as stream:
+                with path.open("rb") as stream:
                     mail = next(eml_mail(stream, b""))
             except OSError as error:
-                raise InputError(f"cannot read {mail_path}: {error.strerror}", hint="check its rights") from error
-            yield mail._replace(place=str(mail_path.relative_to(self._path)))
+                raise InputError(f"cannot read {path}: {error.strerror}", hint="check its rights") from error
+            yield mail._replace(place=str(path.relative_to(self._path)))
 
     def fileno(self) -> int:
         """Return the folder's file descriptor."""
@@ -114,14 +114,14 @@ def mbox_mails(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
     unescaped.
     """
     mail: _MailBuffer | None = None
-    line_number, after_blank_line, line_begins = 0, True, True
+    number, after_blank_line, line_begins = 0, True, True
     for line in _mail_lines(stream, head):
         if line_begins:
-            line_number += 1
+            number += 1
             if after_blank_line and line.startswith(b"From ") and _POSTMARK.match(line):
                 if mail is not None:
                     yield mail.raw_mail()
-                mail = _MailBuffer(f"line {line_number}", line_number)
+                mail = _MailBuffer(f"line {number}", number)
             elif mail is not None:
                 mail.add(line[1:] if _ESCAPED_FROM.match(line) else line)
             after_blank_line = line in (b"\n", b"\r\n")
@@ -132,9 +132,9 @@ def mbox_mails(stream: BinaryIO, head: bytes) -> Iterator[RawMail]:
         yield mail.raw_mail()
 
 
-def as_mbox(mail_bytes: bytes) -> str:
+def as_mbox(content: bytes) -> str:
     """Return a mail in mbox format, so that rejected mails form a mailbox; no byte is lost."""
-    mbox_text = _FROM_LINE.sub(rb">\1", mail_bytes).decode("utf-8", "surrogateescape")
+    mbox_text = _FROM_LINE.sub(rb">\1", content).decode("utf-8", "surrogateescape")
     return f"\nFrom MAILER-DAEMON Thu Jan  1 00:00:00 1970\n{mbox_text}"
 
 

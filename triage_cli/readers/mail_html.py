@@ -7,19 +7,19 @@ tags are nested a hundred thousand deep.
 import re
 from collections.abc import Mapping
 
-_BLOCK_TAGS = frozenset((
-    "address", "article", "aside", "blockquote", "br", "caption", "center", "dd", "div", "dl", "dt", "fieldset",
-    "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "li", "main", "nav", "ol", "option",
-    "p", "pre", "section", "table", "tr", "ul",
-))  # fmt: skip
+_BLOCK_WORDS = (
+    "address article aside blockquote br caption center dd div dl dt fieldset figure footer form h1 h2 h3 h4 h5 "
+    "h6 header hr li main nav ol option p pre section table tr ul"
+)
+_INLINE_WORDS = (
+    "a b big body code del em font html i img ins kbd mark s small span strike strong sub sup tbody td th thead tt u"
+)
+_BLOCK_TAGS = frozenset(_BLOCK_WORDS.split())
+_INLINE_TAGS = frozenset(_INLINE_WORDS.split())
 _PARAGRAPH_TAGS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol"))
 _UNSEEN_TAGS = frozenset(("head", "script", "style", "template", "title"))
-_INLINE_TAGS = (
-    "a", "b", "big", "body", "code", "del", "em", "font", "html", "i", "img", "ins", "kbd", "mark", "s", "small",
-    "span", "strike", "strong", "sub", "sup", "tbody", "td", "th", "thead", "tt", "u",
-)  # fmt: skip
 _MARKUP = re.compile(
-    rf"</?(?:{'|'.join(sorted((*_BLOCK_TAGS, *_UNSEEN_TAGS, *_INLINE_TAGS)))})(?:\s[^<>]*)?/?>|<!(?:--|doctype)"
+    rf"</?(?:{'|'.join(sorted(_BLOCK_TAGS | _UNSEEN_TAGS | _INLINE_TAGS))})(?:\s[^<>]*)?/?>|<!(?:--|doctype)"
     r"|&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[\da-f]{1,5});",
     re.IGNORECASE,
 )

@@ -39,20 +39,20 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
 @lru_cache(256)
-def _parsed_header(header_name: str, header_value: str) -> Any:
+def _parsed_header(name: str, value: str) -> Any:
     """Return a parsed header. Cached, because the standard library reads each header of a part about ten times."""
-    return policy.default.header_fetch_parse(header_name, header_value)
+    return policy.default.header_fetch_parse(name, value)
 
 
 class _BoundedHeaders(policy.EmailPolicy):
     """Parses only the beginning of a header, because parsers of structured headers take quadratic time."""
 
     def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        header_name, header_value = super().header_source_parse(sourcelines)
-        return header_name, header_value[:_HEADER_LENGTH]
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_HEADER_LENGTH]
 
-    def header_fetch_parse(self, header_name: str, header_value: str) -> Any:
-        return _parsed_header(header_name, header_value)
+    def header_fetch_parse(self, name: str, value: str) -> Any:
+        return _parsed_header(name, value)
 
 
 _MAIL_POLICY = _BoundedHeaders()
@@ -85,9 +85,7 @@ def mail_draft(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
         # Parsers of structured headers raise any of these for malformed headers.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
-    raw_headers = {
-        header_name.lower(): header_value for header_name, header_value in reversed(list(message.raw_items()))
-    }
+    raw_headers = {name.lower(): value for name, value in reversed(list(message.raw_items()))}
     subject = _header_text(raw_headers, "subject") or None
     mail_text = "\n\n".join(mail_content.texts).strip() or None
     if "\0" in (mail_text or ""):
@@ -101,12 +99,7 @@ def mail_draft(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
     sender, sent_at, unread_date = _sender(raw_headers), *_date(raw_headers)
     own_id = _own_message_id(raw_headers, sender, sent_at, subject, mail_text)
     thread_id = next(
-        (
-            each
-            for header_name in ("references", "in-reply-to")
-            for each in _message_ids(raw_headers, header_name)
-            if each != own_id
-        ),
+        (each for name in ("references", "in-reply-to") for each in _message_ids(raw_headers, name) if each != own_id),
         None,
     )
     left_out_spans = quotes_and_signatures.left_out(mail_text or "", subject=subject, reply=thread_id is not None)
@@ -117,9 +110,7 @@ def mail_draft(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
         "date": unread_date,
     }
     header_extra["auto_submitted"] = _auto_submitted(raw_headers)
-    extra: dict[str, Any] = {
-        header_name: header_value for header_name, header_value in header_extra.items() if header_value
-    }
+    extra: dict[str, Any] = {name: value for name, value in header_extra.items() if value}
     if mail_content.attachments:
         extra["attachments"] = mail_content.attachments[:_MOST_ATTACHMENTS]
     return TicketDraft(
@@ -201,13 +192,13 @@ def _part_text(mail_part: MailPart, content_type: str) -> str:
     return "\n".join(map(str.rstrip, part_text.split("\n"))).strip("\n")
 
 
-def _header_text(raw_headers: dict[str, str], header_name: str) -> str:
+def _header_text(raw_headers: dict[str, str], name: str) -> str:
     """Return a header's decoded text (RFC 2047) on one line."""
-    header_value = _CONTROLS.sub(" ", raw_headers.get(header_name, "")[:_HEADER_LENGTH])
+    value = _CONTROLS.sub(" ", raw_headers.get(name, "")[:_HEADER_LENGTH])
     try:
-        header_pieces = decode_header(header_value) if "=?" in header_value else [(header_value, None)]
+        header_pieces = decode_header(value) if "=?" in value else [(value, None)]
     except HeaderParseError:
-        header_pieces = [(header_value, None)]
+        header_pieces = [(value, None)]
     piece_texts = [decoded(_header_bytes(piece), charset) for piece, charset in header_pieces]
     return " ".join(_CONTROLS.sub(" ", "".join(piece_texts)).split())
 
@@ -222,8 +213,8 @@ def _header_bytes(piece: str | bytes) -> bytes:
     return piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
 
 
-def _message_ids(raw_headers: dict[str, str], header_name: str) -> Iterator[str]:
-    return (match[1] for match in _MESSAGE_ID.finditer(raw_headers.get(header_name, "")[:_HEADER_LENGTH]))
+def _message_ids(raw_headers: dict[str, str], name: str) -> Iterator[str]:
+    return (match[1] for match in _MESSAGE_ID.finditer(raw_headers.get(name, "")[:_HEADER_LENGTH]))
 
 
 def _own_message_id(raw_headers: dict[str, str], *id_parts: str | None) -> str:
@@ -235,9 +226,9 @@ def _own_message_id(raw_headers: dict[str, str], *id_parts: str | None) -> str:
 
 def _sender(raw_headers: dict[str, str]) -> str | None:
     """Return the sender of a mail: the address in lower case, or else the text of the header."""
-    header_value = raw_headers.get("from", "")[:_HEADER_LENGTH]
+    value = raw_headers.get("from", "")[:_HEADER_LENGTH]
     try:
-        addresses = [address for _, address in getaddresses([header_value]) if "@" in address]
+        addresses = [address for _, address in getaddresses([value]) if "@" in address]
     except RecursionError:  # comments inside of comments
         addresses = []
     sender = addresses[0].lower() if addresses else _header_text(raw_headers, "from")
@@ -246,9 +237,9 @@ def _sender(raw_headers: dict[str, str]) -> str | None:
 
 def _date(raw_headers: dict[str, str]) -> tuple[str | None, str]:
     """Return the date of a mail, and the header's text if the date cannot be read."""
-    header_value = raw_headers.get("date", "").strip()[:100]
+    value = raw_headers.get("date", "").strip()[:100]
     try:
-        sent_at = moment(parsedate_to_datetime(header_value).isoformat()) if header_value else None
+        sent_at = moment(parsedate_to_datetime(value).isoformat()) if value else None
     except (ValueError, TypeError, IndexError, OverflowError):
         sent_at = None
     return sent_at, "" if sent_at else _header_text(raw_headers, "date")[:100]
@@ -277,18 +268,16 @@ def rewritten_mail(draft: TicketDraft) -> str:
     headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own_id}>"}
     if draft.external_id != own_id:
         headers["References"] = f"<{draft.external_id}>"
-    header_lines = [f"{header_name}: {header_value}" for header_name, header_value in headers.items() if header_value]
+    header_lines = [f"{name}: {value}" for name, value in headers.items() if value]
     return as_mbox("\n".join([*header_lines, "", mail_text or ""]).encode("utf-8", "replace"))
 
 
 def mail_drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Rejected]:
     """Yield a draft or a rejection for every mail."""
-    for mail_index, mail in enumerate(mails):
+    for index, mail in enumerate(mails):
         try:
             draft = mail_draft(mail.content, whole=mail.is_whole)
         except UnreadableMailError as error:
-            yield Rejected(
-                mail_index, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest
-            )
+            yield Rejected(index, mail.line, RowError(f"{mail.place}: {error}"), as_mbox(mail.content), rest=mail.rest)
         else:
-            yield draft._replace(row=mail_index, line=mail.line, source=source)
+            yield draft._replace(row=index, line=mail.line, source=source)

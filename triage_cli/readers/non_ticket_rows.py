@@ -93,10 +93,8 @@ def _rejected_totals(totals_row: TicketDraft | Rejected, delimiter: str) -> Reje
 
 def _is_totals(cells: Sequence[str]) -> bool:
     """Return whether a row of several cells has a word for a total and numbers, and nothing else."""
-    first_cell = next((cell.strip() for cell in cells if cell and not cell.isspace()), "")
-    if len(cells) < 2 or len(first_cell) > _LONGEST_LABEL or not _TOTAL_LABEL_START.match(first_cell):
+    first = next((cell.strip() for cell in cells if cell and not cell.isspace()), "")
+    if len(cells) < 2 or len(first) > _LONGEST_LABEL or not _TOTAL_LABEL_START.match(first):
         return False
-    filled_cells = [cell.strip() for cell in cells if cell and not cell.isspace()]
-    return _TOTAL_LABEL_CELL.fullmatch(first_cell) is not None and all(
-        map(_TOTAL_NUMBER_CELL.fullmatch, filled_cells[1:])
-    )
+    filled = [cell.strip() for cell in cells if cell and not cell.isspace()]
+    return _TOTAL_LABEL_CELL.fullmatch(first) is not None and all(map(_TOTAL_NUMBER_CELL.fullmatch, filled[1:]))

@@ -49,11 +49,11 @@ class Spool:
     def pieces(self, begin: int, end: int) -> Iterator[str]:
         """Yield the spooled text between two positions in pieces."""
         position = 0
-        for piece_offset, piece_size, piece_length in self._spooled_pieces:
-            if position < end and position + piece_length > begin:
-                piece = os.pread(self._file.fileno(), piece_size, piece_offset).decode("utf-8", "surrogatepass")
+        for offset, size, length in self._spooled_pieces:
+            if position < end and position + length > begin:
+                piece = os.pread(self._file.fileno(), size, offset).decode("utf-8", "surrogatepass")
                 yield piece[max(begin - position, 0) : end - position]
-            position += piece_length
+            position += length
 
     def part(self, begin: int, end: int | None = None) -> "SpoolPart":
         """Return the spooled text between two positions, which can be read later and repeatedly."""

@@ -36,14 +36,14 @@ class _UnreadCount(NamedTuple):
 class UnreadCells:
     """The unread cells of one column; `reason` tells of a cell's text why, without a quote: it may be any text."""
 
-    def __init__(self, column_name: str, reason: Callable[[str], str]) -> None:
-        self._column_name = column_name
+    def __init__(self, name: str, reason: Callable[[str], str]) -> None:
+        self._column_name = name
         self._reason = reason
         self._counts: dict[str, _UnreadCount] = {}
 
-    def add(self, cell_text: str, line: int) -> None:
+    def add(self, text: str, line: int) -> None:
         """Count one unread cell on this line."""
-        reason = self._reason(cell_text)
+        reason = self._reason(text)
         count, first_line = self._counts.get(reason, _UnreadCount())
         self._counts[reason] = _UnreadCount(count + 1, first_line or line)
 
@@ -78,17 +78,15 @@ class UnreadFields(NamedTuple):
     dates: UnreadCells
 
 
-def row_drafts(
-    records: Records, row_mapping: RowMapping, unread_fields: UnreadFields
-) -> Iterator[TicketDraft | Rejected]:
+def row_drafts(records: Records, mapping: RowMapping, unread_fields: UnreadFields) -> Iterator[TicketDraft | Rejected]:
     """Yield a draft or a rejection for every record except blank lines, in the order of the input.
 
     A line of delimiters alone is blank too. Priorities and dates that cannot be read are added to `unread_fields`.
     """
-    row_mapper = _RowMapper(row_mapping, records.raw, unread_fields)
+    mapper = _RowMapper(mapping, records.raw, unread_fields)
     row = 0
     for record in records:
-        draft_or_rejection = row_mapper.draft_or_rejection(record, row)
+        draft_or_rejection = mapper.draft_or_rejection(record, row)
         if draft_or_rejection is not None:
             row += 1
             yield draft_or_rejection
@@ -97,11 +95,11 @@ def row_drafts(
 class _RowMapper:
     """Makes tickets of records, as the row mapping says; `raw` returns the original text of the last record."""
 
-    def __init__(self, row_mapping: RowMapping, raw: Callable[[], str], unread_fields: UnreadFields) -> None:
-        self._row_mapping = row_mapping
+    def __init__(self, mapping: RowMapping, raw: Callable[[], str], unread_fields: UnreadFields) -> None:
+        self._row_mapping = mapping
         self._raw = raw
         self._unread_fields = unread_fields
-        self._column_count = column_count = len(row_mapping.column_names)
+        self._column_count = width = len(mapping.column_names)
         # A field without a column reads an extra empty cell after the last one.
         (
             self._subject_index,
@@ -112,28 +110,28 @@ class _RowMapper:
             self._external_index,
             self._verdict_index,
         ) = (
-            row_mapping.fields.get(field, column_count)
+            mapping.fields.get(field, width)
             for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
         )
-        is_export = {*TICKET_KEYS} <= row_mapping.our_columns
+        is_export = {*TICKET_KEYS} <= mapping.our_columns
         # In an export of ours a dash is a text: nothing is empty there.
         self._text_or_none = stripped_or_none if is_export else text_or_none
-        self._exported = [row_mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
-        field_columns = set(row_mapping.fields.values())
+        self._exported = [mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
+        used = set(mapping.fields.values())
         self._extra_columns = tuple(
             (column_name, index)
-            for index, column_name in enumerate(row_mapping.column_names)
-            if index not in field_columns and column_name not in row_mapping.our_columns
+            for index, column_name in enumerate(mapping.column_names)
+            if index not in used and column_name not in mapping.our_columns
         )
         # Columns whose text may be in `extra` from an earlier import, and is removed if it is empty or readable now.
-        self._not_in_extra = row_mapping.our_columns | {
-            row_mapping.column_names[index] for index in field_columns - {self._priority_index, self._created_index}
+        self._not_in_extra = mapping.our_columns | {
+            mapping.column_names[index] for index in used - {self._priority_index, self._created_index}
         }
-        self._maybe_in_extra = tuple(name for name in row_mapping.column_names if name not in self._not_in_extra)
-        self._read_priority = _cached_cell_reader(lambda text: priority(text, row_mapping.priority_numbers))
-        self._read_moment = _cached_cell_reader(lambda text: moment(text, day_first=row_mapping.day_first))
+        self._maybe_in_extra = tuple(name for name in mapping.column_names if name not in self._not_in_extra)
+        self._read_priority = _cached_cell_reader(lambda text: priority(text, mapping.priority_numbers))
+        self._read_moment = _cached_cell_reader(lambda text: moment(text, day_first=mapping.day_first))
         self._non_ticket_reason = non_ticket_reason(
-            row_mapping.header, {self._subject_index, self._description_index} - {column_count}
+            mapping.header, {self._subject_index, self._description_index} - {width}
         )
 
     def draft_or_rejection(self, record: Record, row: int) -> TicketDraft | Rejected | None:
@@ -211,9 +209,9 @@ class _RowMapper:
             extra = parts.whole(_json_extra(record.item, self._row_mapping))
         else:
             extra = {
-                column_name: column_value
-                for column_name, index in self._extra_columns
-                if (column_value := row_cells[index]) and not column_value.isspace()
+                name: value
+                for name, index in self._extra_columns
+                if (value := row_cells[index]) and not value.isspace()
             }
         if "extra" in self._row_mapping.our_columns:
             extra |= _exported_extra(
@@ -237,40 +235,38 @@ def _cached_cell_reader(read_cell: Callable[[str], str | None]) -> _CellReader:
 
     @lru_cache(_CACHE_SIZE)
     def cached_reader(cell: str) -> tuple[str | None, str]:
-        cell_text = text_or_none(cell)
-        read_value = None if cell_text is None else read_cell(cell_text)
-        return read_value, cell_text if cell_text is not None and read_value is None else ""
+        text = text_or_none(cell)
+        value = None if text is None else read_cell(text)
+        return value, text if text is not None and value is None else ""
 
     return cached_reader
 
 
-def _padded_row(cells: list[str] | None, column_count: int, problem: str) -> tuple[list[str], str]:
+def _padded_row(cells: list[str] | None, width: int, problem: str) -> tuple[list[str], str]:
     """Return a row's cells, padded to one more than the columns, and its problem; short rows are allowed."""
     if cells is None:
-        return [""] * (column_count + 1), problem
-    if any(map(str.strip, cells[column_count:])):
-        problem = problem or f"{len(cells)} cells under {column_count} columns, and the extra ones hold text"
-    return [*cells[:column_count], *[""] * (column_count + 1 - len(cells[:column_count]))], problem
+        return [""] * (width + 1), problem
+    if any(map(str.strip, cells[width:])):
+        problem = problem or f"{len(cells)} cells under {width} columns, and the extra ones hold text"
+    return [*cells[:width], *[""] * (width + 1 - len(cells[:width]))], problem
 
 
-def _json_extra(json_item: Mapping[str, Any], row_mapping: RowMapping) -> dict[str, Any]:
-    field_keys = row_mapping.our_columns | {row_mapping.column_names[index] for index in row_mapping.fields.values()}
-    return {key: value for key, value in json_item.items() if key not in field_keys and value not in (None, "", [], {})}
+def _json_extra(item: Mapping[str, Any], mapping: RowMapping) -> dict[str, Any]:
+    field_keys = mapping.our_columns | {mapping.column_names[index] for index in mapping.fields.values()}
+    return {key: value for key, value in item.items() if key not in field_keys and value not in (None, "", [], {})}
 
 
-def _exported_extra(cell_value: object) -> dict[str, Any]:
+def _exported_extra(value: object) -> dict[str, Any]:
     """Return the column `extra` of our own export: an object, or JSON in a cell."""
-    if isinstance(cell_value, str) and cell_value.startswith("{"):
+    if isinstance(value, str) and value.startswith("{"):
         try:
-            read_value = foreign(cell_value)
+            read_value = foreign(value)
         except ValueError:
-            return {"extra": cell_value}
-        cell_value = {"extra": cell_value} if is_too_deep(read_value) else read_value
-    return dict(cell_value) if isinstance(cell_value, dict) else {}
+            return {"extra": value}
+        value = {"extra": value} if is_too_deep(read_value) else read_value
+    return dict(value) if isinstance(value, dict) else {}
 
 
-def _original_row(
-    cells: list[str] | None, json_item: Mapping[str, Any] | None, row_mapping: RowMapping
-) -> Sequence[Any] | None:
+def _original_row(cells: list[str] | None, item: Mapping[str, Any] | None, mapping: RowMapping) -> Sequence[Any] | None:
     """Return the original row; for JSON the values, not their texts."""
-    return cells if json_item is None else [json_item.get(column_name) for column_name in row_mapping.column_names]
+    return cells if item is None else [item.get(name) for name in mapping.column_names]

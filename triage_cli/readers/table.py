@@ -55,8 +55,8 @@ class Table(NamedTuple):
 
     def own_indexes(self) -> list[int]:
         """Return the indexes of the input's own columns, without those that an earlier `run` added."""
-        earlier_indexes = {*self.earlier_indexes()}
-        return [index for index in range(len(self.columns)) if index not in earlier_indexes]
+        earlier = {*self.earlier_indexes()}
+        return [index for index in range(len(self.columns)) if index not in earlier]
 
     def own_columns(self) -> list[str]:
         """Return the names of the input's own columns."""
@@ -73,14 +73,10 @@ def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX) -> frozen
 
 def unique_column_names(columns: Sequence[str]) -> list[str]:
     """Return unique column names for `extra`: `Comment (2)` for a second `Comment`, the number for an empty name."""
-    unique_names: dict[str, None] = {}
+    names: dict[str, None] = {}
     suffixes: dict[str, Iterator[int]] = {}
-    for column_number, column in enumerate(columns, start=1):
-        plain_name = column.strip() or f"column {column_number}"
-        numbered_names = (f"{plain_name} ({n})" for n in suffixes.setdefault(plain_name, count(2)))
-        unique_names[
-            plain_name
-            if plain_name not in unique_names
-            else next(name for name in numbered_names if name not in unique_names)
-        ] = None
-    return list(unique_names)
+    for number, column in enumerate(columns, start=1):
+        plain = column.strip() or f"column {number}"
+        numbered = (f"{plain} ({n})" for n in suffixes.setdefault(plain, count(2)))
+        names[plain if plain not in names else next(name for name in numbered if name not in names)] = None
+    return list(names)

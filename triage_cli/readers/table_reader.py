@@ -78,17 +78,13 @@ class _TableInput(NamedTuple):
         return decoded_blocks(self.stream, self.head, self.decoder)
 
     def day_order(
-        self,
-        matched_columns: MatchedColumns,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        records: "_RecordReader",
+        self, matched: MatchedColumns, columns: Sequence[str], rows: Sequence[Sequence[str]], records: "_RecordReader"
     ) -> tuple[bool | None, UnreadFields]:
         """Return whether the day comes first in dates, decided by the first rows, or by all if these are ambiguous.
 
         With it comes what counts the priorities and the dates that stay unread.
         """
-        column, priority_column = map(matched_columns.fields.get, ("created_at", "priority"))
+        column, priority_column = map(matched.fields.get, ("created_at", "priority"))
         unread_priorities = UnreadCells(
             "" if priority_column is None else columns[priority_column].strip(), unread_priority_reason
         )
@@ -99,8 +95,8 @@ class _TableInput(NamedTuple):
         if not proven_orders and self.begin is not None and not self.whole and any(map(is_ambiguous_date, date_cells)):
             proven_orders = self._search_order(column, records)
         reason = partial(unread_date_reason, contradictory=len(proven_orders) > 1)
-        unread_fields = UnreadFields(unread_priorities, UnreadCells(columns[column].strip(), reason))
-        return proven_orders.pop() if len(proven_orders) == 1 else None, unread_fields
+        unread = UnreadFields(unread_priorities, UnreadCells(columns[column].strip(), reason))
+        return proven_orders.pop() if len(proven_orders) == 1 else None, unread
 
     def _search_order(self, column: int, records: "_RecordReader") -> set[bool]:
         """Search the whole input for a row that proves the order of day and month."""
@@ -133,16 +129,14 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)
-    table_input = _TableInput(stream, name, head, decoder, stream_start, options, len(head) < HEAD_SIZE)
-    head_text = _head_text(table_input)
+    table = _TableInput(stream, name, head, decoder, stream_start, options, len(head) < HEAD_SIZE)
+    head_text = _head_text(table)
     table_format = format_of(head_text, name, options.format)
     if table_format in ("json", "jsonl"):
-        return _json_table(*_json_input(table_input, by_line=table_format == "jsonl"))
+        return _json_table(*_json_input(table, by_line=table_format == "jsonl"))
     tsv_delimiter = "\t" if table_format == "tsv" and options.format else None
     has_bom = head.startswith(codecs.BOM_UTF8)
-    return _csv_table(
-        table_input, take_csv_sample(head_text, delimiter or tsv_delimiter, whole=table_input.whole, has_bom=has_bom)
-    )
+    return _csv_table(table, take_csv_sample(head_text, delimiter or tsv_delimiter, whole=table.whole, has_bom=has_bom))
 
 
 def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
@@ -151,154 +145,135 @@ def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Ta
     return mail_table(mails, name, options)._replace(added=added_keys(options.prefix))
 
 
-def _csv_table(table_input: _TableInput, csv_sample: CsvSample) -> Table:
-    options, decoder = table_input.options, table_input.decoder
-    header_row = find_header(csv_sample, table_input.name, options.mapping, headed=options.header)
-    columns, matched_columns = header_row.columns, header_row.matched_columns
+def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
+    options, decoder = table.options, table.decoder
+    header = find_header(sample, table.name, options.mapping, headed=options.header)
+    columns, matched = header.columns, header.matched_columns
 
     # Files that were joined have byte order marks inside, before the header that is repeated.
     inner_bom = re.compile(f'^\ufeff(?="?{re.escape(columns[0])})', re.MULTILINE)
 
-    def csv_records(csv_blocks: Iterable[str]) -> Records:
-        csv_blocks = (inner_bom.sub("", block) if "\ufeff" in block else block for block in csv_blocks)
-        if csv_sample.escapes != NO_ESCAPES:
-            return EscapedRecords(csv_blocks, csv_sample.delimiter, len(columns), csv_sample.escapes)
-        return CsvRecords(csv_blocks, csv_sample.delimiter, len(columns))
+    def csv_records(blocks: Iterable[str]) -> Records:
+        blocks = (inner_bom.sub("", block) if "\ufeff" in block else block for block in blocks)
+        if sample.escapes != NO_ESCAPES:
+            return EscapedRecords(blocks, sample.delimiter, len(columns), sample.escapes)
+        return CsvRecords(blocks, sample.delimiter, len(columns))
 
-    day_first, unread_fields = table_input.day_order(
-        matched_columns, columns, csv_sample.rows[header_row.before :], csv_records
-    )
-    row_mapping = RowMapping(
-        matched_columns.fields,
+    day_first, unread = table.day_order(matched, columns, sample.rows[header.before :], csv_records)
+    mapping = RowMapping(
+        matched.fields,
         tuple(unique_column_names(columns)),
-        options.source or matched_columns.helpdesk or "import",
-        matched_columns.numbers,
+        options.source or matched.helpdesk or "import",
+        matched.numbers,
         day_first,
-        columns if header_row.before else None,
+        columns if header.before else None,
         triage_columns(columns, options.prefix),
         html=options.html,
     )
-    html_note = _html_note(row_mapping, csv_sample.rows[header_row.before :])
-    csv_details = [decoder.described, "TAB" if csv_sample.delimiter == "\t" else f"'{csv_sample.delimiter}'"]
-    ticket_records = AfterHeader(csv_records(table_input.blocks()), csv_sample.skip + header_row.before)
-    empty_note = (
-        "" if csv_sample.rows[header_row.before :] or not table_input.whole else "the input has a header and no rows"
-    )
+    html_note = _html_note(mapping, sample.rows[header.before :])
+    details = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
+    records = AfterHeader(csv_records(table.blocks()), sample.skip + header.before)
+    empty = "" if sample.rows[header.before :] or not table.whole else "the input has a header and no rows"
     return Table(
         columns,
         mapping_summary(
-            matched_columns,
-            columns,
-            *csv_details,
-            *(["backslash escapes"] if csv_sample.escapes == MYSQL_ESCAPES else []),
+            matched, columns, *details, *(["backslash escapes"] if sample.escapes == MYSQL_ESCAPES else [])
         ),
-        row_mapping.source,
-        islice(
-            without_totals(row_drafts(ticket_records, row_mapping, unread_fields), csv_sample.delimiter), options.limit
-        ),
-        csv_sample.delimiter,
-        tuple(
-            filter(
-                None, (header_row.note, no_id_note(matched_columns, columns, options.mapping), html_note, empty_note)
-            )
-        ),
-        table_input.name,
-        header_row.before > 0,
-        _later_remarks(decoder, unread_fields),
+        mapping.source,
+        islice(without_totals(row_drafts(records, mapping, unread), sample.delimiter), options.limit),
+        sample.delimiter,
+        tuple(filter(None, (header.note, no_id_note(matched, columns, options.mapping), html_note, empty))),
+        table.name,
+        header.before > 0,
+        _later_remarks(decoder, unread),
         added=added_keys(options.prefix),
-        unused=unused_columns(matched_columns, columns, row_mapping.our_columns),
+        unused=unused_columns(matched, columns, mapping.our_columns),
     )
 
 
-def _json_input(table_input: _TableInput, *, by_line: bool) -> tuple[_TableInput, JsonLayout]:
+def _json_input(table: _TableInput, *, by_line: bool) -> tuple[_TableInput, JsonLayout]:
     """Return the layout of a JSON input; more of the input is examined if its first object is longer than the head."""
     while True:
-        is_whole = table_input.whole
+        is_whole = table.whole
         try:
-            return table_input, layout_of(_head_text(table_input), table_input.name, whole=is_whole, by_line=by_line)
+            return table, layout_of(_head_text(table), table.name, whole=is_whole, by_line=by_line)
         except InputError:
-            if is_whole or len(table_input.head) > HEAD_SIZE:
+            if is_whole or len(table.head) > HEAD_SIZE:
                 raise
-        head = read_head(table_input.stream, LONGEST_HEAD, table_input.head)
-        table_input = table_input._replace(head=head, whole=len(head) < LONGEST_HEAD)
+        head = read_head(table.stream, LONGEST_HEAD, table.head)
+        table = table._replace(head=head, whole=len(head) < LONGEST_HEAD)
 
 
-def _json_table(table_input: _TableInput, json_layout: JsonLayout) -> Table:
-    read_options = table_input.options
-    columns = tuple(dict.fromkeys(key for item in json_layout.sample for key in item))
-    check_column_count(len(columns), table_input.name)
-    sample_rows = [[json_cell(item.get(key)) for key in columns] for item in json_layout.sample]
+def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
+    options = table.options
+    columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
+    check_column_count(len(columns), table.name)
+    rows = [[json_cell(item.get(key)) for key in columns] for item in layout.sample]
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
-    nested_columns = nested_keys(json_layout.sample)
-    empty_indexes = empty_columns(sample_rows, len(columns))
-    matched_columns = (
-        match_columns(columns, read_options.mapping, nested_columns, empty_indexes) if columns else MatchedColumns({})
-    )
-    if columns and not has_text(matched_columns.fields):
-        nested_advice = (
-            "a value inside of an object must be taken out first, for example by jq" if nested_columns else ""
-        )
-        raise no_text_column(table_input.name, columns, nested_advice)
+    nested = nested_keys(layout.sample)
+    empty_indexes = empty_columns(rows, len(columns))
+    matched = match_columns(columns, options.mapping, nested, empty_indexes) if columns else MatchedColumns({})
+    if columns and not has_text(matched.fields):
+        advice = "a value inside of an object must be taken out first, for example by jq" if nested else ""
+        raise no_text_column(table.name, columns, advice)
 
-    def json_records(json_blocks: Iterable[str]) -> JsonRecords:
-        return JsonRecords(json_blocks, columns, by_line=json_layout.by_line, start=json_layout.start)
+    def json_records(blocks: Iterable[str]) -> JsonRecords:
+        return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    day_first, unread_fields = table_input.day_order(matched_columns, columns, sample_rows, json_records)
-    empty_list = "" if json_layout.sample else "the input has no items"
-    id_index = None if read_options.mapping.get("external_id") else matched_columns.fields.get("external_id")
-    row_mapping = RowMapping(
-        matched_columns.fields,
+    day_first, unread = table.day_order(matched, columns, rows, json_records)
+    empty_list = "" if layout.sample else "the input has no items"
+    id_index = None if options.mapping.get("external_id") else matched.fields.get("external_id")
+    mapping = RowMapping(
+        matched.fields,
         columns,
-        read_options.source or matched_columns.helpdesk or "import",
-        matched_columns.numbers,
+        options.source or matched.helpdesk or "import",
+        matched.numbers,
         day_first,
-        our_columns=triage_columns(columns, read_options.prefix),
-        html=read_options.html,
+        our_columns=triage_columns(columns, options.prefix),
+        html=options.html,
         id_key="" if id_index is None else columns[id_index],
-        numbered=not json_layout.by_line,
+        numbered=not layout.by_line,
     )
-    html_note = _html_note(row_mapping, sample_rows)
+    html_note = _html_note(mapping, rows)
     return Table(
         columns,
-        mapping_summary(matched_columns, columns, "JSON Lines" if json_layout.by_line else "JSON"),
-        row_mapping.source,
-        islice(row_drafts(json_records(table_input.blocks()), row_mapping, unread_fields), read_options.limit),
+        mapping_summary(matched, columns, "JSON Lines" if layout.by_line else "JSON"),
+        mapping.source,
+        islice(row_drafts(json_records(table.blocks()), mapping, unread), options.limit),
         "",
-        tuple(filter(None, (no_id_note(matched_columns, columns, read_options.mapping), html_note, empty_list))),
-        table_input.name,
-        remarks=_later_remarks(table_input.decoder, unread_fields),
-        added=added_keys(read_options.prefix),
-        unused=unused_columns(matched_columns, columns, row_mapping.our_columns),
+        tuple(filter(None, (no_id_note(matched, columns, options.mapping), html_note, empty_list))),
+        table.name,
+        remarks=_later_remarks(table.decoder, unread),
+        added=added_keys(options.prefix),
+        unused=unused_columns(matched, columns, mapping.our_columns),
     )
 
 
-def _later_remarks(decoder: Decoder, unread_fields: UnreadFields) -> Callable[[], list[str]]:
+def _later_remarks(decoder: Decoder, unread: UnreadFields) -> Callable[[], list[str]]:
     """Return what tells, once the rows of the table were read, of repaired bytes and unread cells."""
-    return lambda: [*decoder.remarks(), *unread_fields.priorities.remarks(), *unread_fields.dates.remarks()]
+    return lambda: [*decoder.remarks(), *unread.priorities.remarks(), *unread.dates.remarks()]
 
 
-def _head_text(table_input: _TableInput) -> str:
+def _head_text(table: _TableInput) -> str:
     """Return the head of a table's input as text. Raises `UsageError` if it is not in the encoding of the options."""
-    head, decoder = table_input.head, table_input.decoder
-    whole_lines = head if table_input.whole else head[: after_ascii(head)]
+    head, decoder = table.head, table.decoder
+    whole_lines = head if table.whole else head[: after_ascii(head)]
     # In one piece, so that the encoding is guessed from all of it.
     head_text = (
         "".join(decoded_blocks(BytesIO(), whole_lines, decoder)) if decoder.wide else decoder.decode(whole_lines)
     )
     decoder.begin()
-    if table_input.options.encoding and not decoder.fits:
-        raise wrong_encoding(table_input.options.encoding)
+    if table.options.encoding and not decoder.fits:
+        raise wrong_encoding(table.options.encoding)
     return head_text
 
 
-def _html_note(row_mapping: RowMapping, sample_rows: Sequence[Sequence[str]]) -> str:
+def _html_note(mapping: RowMapping, rows: Sequence[Sequence[str]]) -> str:
     """Return a note if most descriptions hold HTML that is stored as it is; an export of ours is read as it was."""
-    description_index = row_mapping.fields.get("description")
-    if description_index is None or row_mapping.html or row_mapping.our_columns:
+    index = mapping.fields.get("description")
+    if index is None or mapping.html or mapping.our_columns:
         return ""
-    descriptions = [
-        row[description_index] for row in sample_rows if len(row) > description_index and row[description_index].strip()
-    ]
+    descriptions = [row[index] for row in rows if len(row) > index and row[index].strip()]
     if sum(map(mail_html.is_html, descriptions)) * 2 <= len(descriptions):
         return ""
     return "most descriptions hold HTML; --html stores what a reader sees of it"

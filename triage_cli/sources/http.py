@@ -75,7 +75,7 @@ class RetriedRequests:
             except DeliveryError as error:
                 if error.final:
                     raise UsageError(error.message, hint=error.hint) from error
-                retry_reason = error.message
+                reason = error.message
             else:
                 is_usable = 200 <= answer.status < 300 and answer.complete
                 if is_usable and not (self.has_answered and answer.is_page):
@@ -83,14 +83,14 @@ class RetriedRequests:
                     return answer
                 if lenient and answer.status in (400, 404, 410, 422):
                     return answer
-                retry_reason = self._retry_reason(answer)
+                reason = self._retry_reason(answer)
                 asked_wait = self._asked_wait(answer)
             attempts += 1
             if attempts >= (MOST_RETRIES if asked_wait is None else MOST_ASKED_RETRIES):
-                failures = f"{retry_reason}, {attempts} times in a row"
+                failures = f"{reason}, {attempts} times in a row"
                 raise UnavailableError(failures, hint="try later: the same command goes on")
             backoff = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(attempts, 10)) * random.uniform(0.5, 1)  # noqa: S311
-            if pause(backoff if asked_wait is None else asked_wait, retry_reason):
+            if pause(backoff if asked_wait is None else asked_wait, reason):
                 return None
 
     def _retry_reason(self, answer: HttpAnswer) -> str:
@@ -101,22 +101,22 @@ class RetriedRequests:
                 raise InputError(
                     f"{name}: a page is larger than {LARGEST_PAGE >> 20} MB", hint="ask for fewer items a page"
                 )
-            if content_encoding := answer.headers.get("content-encoding"):
-                raise InputError(f"{name}: the answer is packed ({content_encoding[:40]}), which was not asked for")
+            if encoding := answer.headers.get("content-encoding"):
+                raise InputError(f"{name}: the answer is packed ({encoding[:40]}), which was not asked for")
             return f"{name} answered {status} with an HTML page" if answer.complete else f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_rate_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
-        body_start = self._hide(_body_text(answer.body))[:SHOWN]
+        text = self._hide(_body_text(answer.body))[:SHOWN]
         if status in (401, 403):
-            raise self._key_refused(f"{status}", "" if body_start[:1] in ("", "<") else f" ({body_start})")
+            raise self._key_refused(f"{status}", "" if text[:1] in ("", "<") else f" ({text})")
         if 300 <= status < 400:
-            redirect_target = self._hide("".join(answer.target))[:SHOWN]
+            target = self._hide("".join(answer.target))[:SHOWN]
             raise UsageError(
-                f"{name} redirects{redirect_target and f' to {redirect_target}'}, which is not followed",
+                f"{name} redirects{target and f' to {target}'}, which is not followed",
                 hint="name in url where it leads",
             )
         hint = "check url and auth" if status == 404 else "check url, query and next"  # GitHub's 404 may mean the key
-        raise UsageError(f"{name} answered {status}: {body_start or 'nothing more'}", hint=hint)
+        raise UsageError(f"{name} answered {status}: {text or 'nothing more'}", hint=hint)
 
     def _check_login(self, answer: HttpAnswer) -> None:
         """Raise `RefusedError` for a list as everybody sees it: so Jira answers a key that has expired."""
@@ -192,22 +192,22 @@ class HttpSource:
                 walk, is_resumed = walk.begun_at(walk.since), False
                 continue
             is_resumed = False
-            list_page, source_items, change_times = self._read_page(answer, request.url)
+            page, items, times = self._read_page(answer, request.url)
             self._retried.has_answered = True
-            item_size = len(answer.body) // (len(source_items) or 1)
-            is_unread = read_items.unread(source_items)
-            unread_items, unread_times = [*compress(source_items, is_unread)], [*compress(change_times, is_unread)]
-            page_drafts = self._drafts(exchange, unread_items, unread_times, item_size, next_row, pause)
-            if page_drafts is None:
+            item_size = len(answer.body) // (len(items) or 1)
+            is_unread = read_items.unread(items)
+            unread_items, unread_times = [*compress(items, is_unread)], [*compress(times, is_unread)]
+            drafts = self._drafts(exchange, unread_items, unread_times, item_size, next_row, pause)
+            if drafts is None:
                 return
-            next_row, has_times = next_row + len(page_drafts), has_times or list_page.newest is not None
+            next_row, has_times = next_row + len(drafts), has_times or page.newest is not None
             read_at = int(time.time())
-            self._warn_about(list_page, read_at)
-            walk = self._walk_on(walk, list_page, read_at, read_items)
+            self._warn_about(page, read_at)
+            walk = self._walk_on(walk, page, read_at, read_items)
             progress = None
             if walk.newest and not walk.has_fallen and read_at > walk_began:
                 progress = (walk.newest - walk_began) / (read_at - walk_began)
-            yield walk, page_drafts, progress
+            yield walk, drafts, progress
         if next_row and not has_times and self._spec.cursor.field:
             cursor_field = self._spec.cursor.field
             self._tell(
@@ -245,24 +245,24 @@ class HttpSource:
     def _read_page(self, answer: HttpAnswer, url: str) -> tuple[Page, list[Any], list[str | None]]:
         """Return a page of the list, its items, and the time of each item's last change."""
         try:
-            answer_value = foreign(answer.body)
+            value = foreign(answer.body)
         except ValueError as error:
             answer_kind = "an HTML page" if answer.is_page else "no JSON"
             hint = "check url and auth: it may be a login page instead of the list"
             raise InputError(f"{self.name}: the answer is {answer_kind}", hint=hint) from error
-        source_items = lookup(answer_value, self._spec.items) if self._spec.items else answer_value
-        is_mapping = isinstance(answer_value, Mapping)
-        reported_error = (answer_value.get("errors") or answer_value.get("error")) if is_mapping else None
+        items = lookup(value, self._spec.items) if self._spec.items else value
+        is_mapping = isinstance(value, Mapping)
+        reported_error = (value.get("errors") or value.get("error")) if is_mapping else None
         problem = self._hide(compact(reported_error)[:READ])[:SHOWN] if reported_error else ""
-        if source_items is None and self._spec.absent and is_mapping and not problem:  # as Help Scout leaves it out
-            source_items = []
-        if isinstance(source_items, list) and problem:  # as ServiceNow writes one behind what it had read until then
+        if items is None and self._spec.absent and is_mapping and not problem:  # as Help Scout leaves it out
+            items = []
+        if isinstance(items, list) and problem:  # as ServiceNow writes one behind what it had read until then
             raise UnavailableError(
                 f"{self.name}: the list may not be whole, since the answer reports {problem}",
                 hint="try later, or ask for fewer items a page in query",
             )
-        if not isinstance(source_items, list):
-            beginning = ", ".join(list(answer_value)[:10]) if is_mapping else compact(answer_value)
+        if not isinstance(items, list):
+            beginning = ", ".join(list(value)[:10]) if is_mapping else compact(value)
             there = self._hide(beginning[:READ])[:SHOWN]
             items_place = f'at "{self._spec.items}"' if self._spec.items else "at the top"
             if problem:
@@ -272,43 +272,48 @@ class HttpSource:
                 raise InputError(list_problem, hint="check auth, query and body")
             list_problem = f"{self.name}: the answer has no list {items_place} (it has {there})"
             raise InputError(list_problem, hint="check items")
-        change_times = [self._item_reader.changed(source_item) for source_item in source_items]
-        change_seconds = [int(to_seconds(at)) for at in change_times if at]
+        times = [self._item_reader.changed(item) for item in items]
+        change_seconds = [int(to_seconds(at)) for at in times if at]
         link_header = answer.headers.get("link", "")
-        list_page = Page(answer_value, url, link_header, len(source_items), change_seconds)
-        return list_page, source_items, change_times
+        page = Page(value, url, link_header, len(items), change_seconds)
+        return page, items, times
 
     def _drafts(
-        self, exchange: Exchange, source_items: Sequence[Any], change_times: Sequence[str | None], item_size: int,
-        row: int, pause: Pause,
-    ) -> list[TicketDraft | Rejected] | None:  # fmt: skip
+        self,
+        exchange: Exchange,
+        items: Sequence[Any],
+        times: Sequence[str | None],
+        item_size: int,
+        row: int,
+        pause: Pause,
+    ) -> list[TicketDraft | Rejected] | None:
         """Return the drafts of a page; None if the pull must stop before all details are known."""
         drafts: list[TicketDraft | Rejected] = []
-        for source_item, changed in zip(source_items, change_times, strict=True):
-            if not self._item_reader.takes(source_item):
+        for item, changed in zip(items, times, strict=True):
+            if not self._item_reader.takes(item):
                 continue
-            item_row = row + len(drafts)
-            if isinstance(source_item, Mapping) and self._item_reader.id_of(source_item) is not None:
-                detailed_item = self._with_details(exchange, source_item, pause)
-                if detailed_item is None:
+            number = row + len(drafts)
+            if isinstance(item, Mapping) and self._item_reader.id_of(item) is not None:
+                detailed = self._with_details(exchange, item, pause)
+                if detailed is None:
                     return None
-                if isinstance(detailed_item, int):  # it was deleted since the list was read: a known ticket stays
-                    drafts.append(self._item_reader.without_details(source_item, item_row, detailed_item))
+                if isinstance(detailed, int):  # it was deleted since the list was read: a known ticket stays
+                    drafts.append(self._item_reader.without_details(item, number, detailed))
                     continue
-                drafts.append(self._item_reader.read(detailed_item, item_row, item_size, changed))
+                drafts.append(self._item_reader.read(detailed, number, item_size, changed))
             else:
-                drafts.append(self._item_reader.read(source_item, item_row, item_size, changed))
+                drafts.append(self._item_reader.read(item, number, item_size, changed))
         return drafts
 
     def _with_details(
-        self, exchange: Exchange, source_item: Mapping[str, Any], pause: Pause
+        self, exchange: Exchange, item: Mapping[str, Any], pause: Pause
     ) -> Mapping[str, Any] | int | None:
         """Return an item with the answers to its further requests.
 
         Else return the status by which one was refused, or None if the pull must stop.
         """
         try:
-            requests = dict(self._requests.details(source_item))
+            requests = dict(self._requests.details(item))
         except TemplateFailure as failure:
             raise UsageError(f"{self.name}: {failure}", hint="check details in the config") from failure
         answers = {}
@@ -317,7 +322,7 @@ class HttpSource:
             if answer is None or answer.status >= 400:
                 return None if answer is None else answer.status
             answers[name] = self._details_json(answer)
-        return {**source_item, **answers} if answers else source_item
+        return {**item, **answers} if answers else item
 
     def _details_json(self, answer: HttpAnswer) -> Any:
         try:

@@ -149,8 +149,7 @@ class ImapSource:
             if _TEMPORARY_REFUSAL.search(answer):
                 raise UnavailableError(why, hint="try later") from error
             raise RefusedError(
-                why,
-                hint="check the variables that user_env and password_env name; many servers want an app password",
+                why, hint="check the variables that user_env and password_env name; many servers want an app password"
             ) from error
 
     def _open_folder(self, server: ImapConnection) -> "_OpenFolder":

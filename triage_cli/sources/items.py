@@ -33,123 +33,121 @@ class ItemReader:
         self.lacks_verdicts = bool(spec.verdict)  # no item that was read has that field, not even an empty one
         self._taken_paths = {spec.cursor.field, *(path for paths in spec.fields.values() for path in paths)}
 
-    def takes(self, source_item: object) -> bool:
+    def takes(self, item: object) -> bool:
         """Return whether an item is taken: all conditions of `where` hold."""
-        return all(self._is_accepted(lookup(source_item, path), values) for path, values in self._spec.where.items())
+        return all(self._is_accepted(lookup(item, path), values) for path, values in self._spec.where.items())
 
     @staticmethod
-    def _is_accepted(item_value: object, accepted: Sequence[Any]) -> bool:
-        return any(
-            item_value is each if each is None or isinstance(each, bool) else item_value == each for each in accepted
-        )
+    def _is_accepted(value: object, accepted: Sequence[Any]) -> bool:
+        return any(value is each if each is None or isinstance(each, bool) else value == each for each in accepted)
 
-    def read(self, source_item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
+    def read(self, item: object, row: int, size: int, changed: str | None = None) -> TicketDraft | Rejected:
         """Return the draft of an item, or a rejection with the reason.
 
         `size` is its approximate number of characters, `changed` the time of its last change.
         """
-        if not isinstance(source_item, Mapping):
-            return self._rejected(source_item, row, "is no JSON object")
-        if is_too_deep(source_item):
-            return self._rejected(source_item, row, "is nested too deeply")
+        if not isinstance(item, Mapping):
+            return self._rejected(item, row, "is no JSON object")
+        if is_too_deep(item):
+            return self._rejected(item, row, "is nested too deeply")
         fields = self._spec.fields
-        external_id = self.id_of(source_item)
+        external_id = self.id_of(item)
         if external_id is None:
-            return self._rejected(source_item, row, f"has no id at {' and '.join(fields['external_id'])}")
-        subject, description = self._field_text(source_item, "subject"), self._field_text(source_item, "description")
+            return self._rejected(item, row, f"has no id at {' and '.join(fields['external_id'])}")
+        subject, description = self._field_text(item, "subject"), self._field_text(item, "description")
         text_problem = _text_objection(subject, description)
         if text_problem:
-            return self._rejected(source_item, row, f'with the id "{external_id}" {text_problem}')
-        extra_values = self._extra_values(source_item)
-        extra = whole({key: value for key, value in extra_values.items() if value not in (None, "", [], {})})
-        created_text = self._field_text(source_item, "created_at")
-        priority_text = self._field_text(source_item, "priority")
-        updated_text = self._field_text(source_item, "updated_at")
+            return self._rejected(item, row, f'with the id "{external_id}" {text_problem}')
+        values = self._extra_values(item)
+        extra = whole({key: value for key, value in values.items() if value not in (None, "", [], {})})
+        created_text = self._field_text(item, "created_at")
+        priority_text = self._field_text(item, "priority")
+        updated_text = self._field_text(item, "updated_at")
         created = moment(created_text) if created_text else None
         if self.lacks_verdicts and self._spec.verdict:
-            self.lacks_verdicts = not _has_field(source_item, self._spec.verdict)
-        stated = lookup(source_item, self._spec.verdict) if self._spec.verdict else None
-        item_priority = priority(priority_text, self._spec.numbers) if priority_text else None
+            self.lacks_verdicts = not _has_field(item, self._spec.verdict)
+        stated = lookup(item, self._spec.verdict) if self._spec.verdict else None
+        level = priority(priority_text, self._spec.numbers) if priority_text else None
         if created_text and created is None:
             extra["created_at"] = created_text
-        if priority_text and item_priority is None:
+        if priority_text and level is None:
             extra["priority"] = priority_text
         if len(compact(extra)) > LONGEST_ITEM:
             rejection = "has over 1 MB beside its text; name in extra what of it is kept"
-            return self._rejected(source_item, row, f'with the id "{external_id}" {rejection}')
+            return self._rejected(item, row, f'with the id "{external_id}" {rejection}')
         draft = TicketDraft(
             row,
             0,
             subject,
             description,
-            self._field_text(source_item, "customer_id"),
-            item_priority,
+            self._field_text(item, "customer_id"),
+            level,
             created,
             external_id,
             self._spec.name,
             extra,
             None if isinstance(stated, list) else _stated_text(stated),
-            silent=tuple(key for key in (*extra_values, "created_at", "priority") if key not in extra),
+            silent=tuple(key for key in (*values, "created_at", "priority") if key not in extra),
             size=size,
             changed_at=changed,
-            delivery_ids=delivery_ids_in(source_item),
+            delivery_ids=delivery_ids_in(item),
             labels=tuple(filter(None, map(label_text, stated))) if isinstance(stated, list) else None,
         )
         return dated(draft, moment(updated_text)) if updated_text else draft
 
-    def without_details(self, source_item: Mapping[str, Any], row: int, status: int) -> Rejected:
+    def without_details(self, item: Mapping[str, Any], row: int, status: int) -> Rejected:
         """Return the rejection of an item whose own request was answered with this status."""
-        rejection = f'with the id "{self.id_of(source_item)}" has no details: its request was answered {status}'
-        return self._rejected(source_item, row, rejection)
+        rejection = f'with the id "{self.id_of(item)}" has no details: its request was answered {status}'
+        return self._rejected(item, row, rejection)
 
     def on_long_line(self, beginning: str, row: int) -> Rejected:
         """Return the rejection of an item of which only the beginning was read, since its line is too long."""
         return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} is on a line over 8 MB"), beginning)
 
-    def changed(self, source_item: object) -> str | None:
+    def changed(self, item: object) -> str | None:
         """Return the time of an item's last change as ISO 8601 UTC; None if it is unknown."""
-        change_time = json_cell(lookup(source_item, self._spec.cursor.field)) if self._spec.cursor.field else ""
-        return moment(change_time) if change_time else None
+        time_text = json_cell(lookup(item, self._spec.cursor.field)) if self._spec.cursor.field else ""
+        return moment(time_text) if time_text else None
 
-    def _rejected(self, source_item: object, row: int, why: str) -> Rejected:
+    def _rejected(self, item: object, row: int, why: str) -> Rejected:
         try:
-            item_json = writable_text(compact(source_item))
+            item_json = writable_text(compact(item))
         except RecursionError:
             item_json = ""
         return Rejected(row, 0, RowError(f"{self._spec.name}: item {row + 1} {why}"), item_json)
 
-    def id_of(self, source_item: object) -> str | None:
+    def id_of(self, item: object) -> str | None:
         """Return the id of an item, joined from its parts; None if a part is missing."""
         id_paths = self._spec.fields["external_id"]
-        id_parts = [part for path in id_paths if (part := _stated_text(lookup(source_item, path)))]
+        id_parts = [part for path in id_paths if (part := _stated_text(lookup(item, path)))]
         if len(id_parts) < len(id_paths):
             return None
         return joined_id(id_parts) if len(id_parts) > 1 else id_parts[0]
 
-    def _field_text(self, source_item: object, field: str) -> str | None:
+    def _field_text(self, item: object, field: str) -> str | None:
         field_paths = self._spec.fields.get(field, ())
-        field_texts = [part for path in field_paths if (part := _stated_text(lookup(source_item, path)))]
+        field_texts = [part for path in field_paths if (part := _stated_text(lookup(item, path)))]
         if field_texts and field in self._spec.html:
             from triage_cli.readers import mail_html
 
             field_texts = [text for each in field_texts if (text := mail_html.plain(each))]
         return "#".join(field_texts) or None
 
-    def _extra_values(self, source_item: Mapping[str, Any]) -> dict[str, Any]:
+    def _extra_values(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `extra` of an item: the chosen paths, else everything but the fields and the cursor."""
         if self._spec.extra is not None:
-            return {path: lookup(source_item, path) for path in self._spec.extra}
-        return {key: value for key, value in source_item.items() if key not in self._taken_paths}
+            return {path: lookup(item, path) for path in self._spec.extra}
+        return {key: value for key, value in item.items() if key not in self._taken_paths}
 
 
-def _has_field(source_item: object, path: str) -> bool:
+def _has_field(item: object, path: str) -> bool:
     """Return whether an item has the field at a path, also if it is empty or stands in what is empty."""
     path_keys = path.split(".")
     for field_depth in range(len(path_keys), 0, -1):
         field_path, parent_path = ".".join(path_keys[:field_depth]), ".".join(path_keys[: field_depth - 1])
-        if lookup(source_item, field_path) not in (None, "", [], {}):
+        if lookup(item, field_path) not in (None, "", [], {}):
             return field_depth == len(path_keys)
-        if has_place(source_item, field_path) and not isinstance(lookup(source_item, parent_path), list):
+        if has_place(item, field_path) and not isinstance(lookup(item, parent_path), list):
             return True
     return False
 

@@ -25,7 +25,7 @@ HEAD_HASH = re.compile("[0-9a-f]{64}")
 
 @remote_command
 def verify(
-    session: CommandContext,
+    context: CommandContext,
     expect_head: Annotated[
         str | None, typer.Option(metavar="HASH", help="A head printed earlier, which must be in the log.")
     ] = None,
@@ -52,29 +52,29 @@ def verify(
     heads_elsewhere = dict(heads_file.read()) if heads_file else {}
     if expected_head:
         heads_elsewhere[expected_head] = "that was expected"
-    with verification_line(shown=session.guides) as count_verified:
-        if session.is_remote:
+    with verification_line(shown=context.guides) as count_verified:
+        if context.is_remote:
             from triage_cli.client import remote_triage
 
-            verified_head = remote_triage.verify(session.remote, heads_elsewhere)
+            verified_head = remote_triage.verify(context.remote, heads_elsewhere)
         else:
-            verified_head = wiring.database_maintenance.verify(session.config, heads_elsewhere, count_verified)
+            verified_head = wiring.database_maintenance.verify(context.config, heads_elsewhere, count_verified)
     is_new_file = heads_file.add(verified_head) if heads_file else False
     _print_head(printing, verified_head._asdict())
-    session.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")
+    context.say(f"{messages.plural(verified_head.events, 'events')}: the log is whole")
     if is_new_file:
-        session.say(f"note: {heads} is new, and holds today's head from here on")
+        context.say(f"note: {heads} is new, and holds today's head from here on")
 
 
 @remote_command
-def head(session: CommandContext, *, printing: PrintOptions) -> None:
+def head(context: CommandContext, *, printing: PrintOptions) -> None:
     """Print the hash of the last event. Keep it where nobody who can write to the database can change it.
 
     \b
     triage audit head >> /mnt/elsewhere/heads
     triage audit head -o id
     """
-    _print_head(printing, session.look().audit_head()._asdict())
+    _print_head(printing, context.look().audit_head()._asdict())
 
 
 def _print_head(printing: PrintOptions, head_record: dict[str, Any]) -> None:

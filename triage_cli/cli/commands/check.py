@@ -39,7 +39,7 @@ def _limit_option(name: str, what: str) -> object:
 
 @remote_command
 def check(
-    session: CommandContext,
+    context: CommandContext,
     age: Annotated[
         str | None,
         typer.Option(
@@ -69,26 +69,26 @@ def check(
     status_limits = dict(zip(LIMIT_LABELS, (undeliverable, unroutable, review), strict=True))
     if all(limit is None for limit in (age, delivery_age, pending, *status_limits.values())):
         raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
-    session.require_database()
-    findings = list(_limit_findings(session, age, delivery_age, pending, status_limits))
+    context.require_database()
+    findings = list(_limit_findings(context, age, delivery_age, pending, status_limits))
     exceeded = [finding.text for finding in findings if not finding.is_kept]
-    if exceeded or not session.quiet:
+    if exceeded or not context.quiet:
         check_line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
         Printer("table").write(check_line + "\n")
     for finding in findings:
-        session.say("" if finding.is_kept else finding.hint)
+        context.say("" if finding.is_kept else finding.hint)
     return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
 
 
 def _limit_findings(
-    session: CommandContext,
+    context: CommandContext,
     age: str | None,
     delivery_age: str | None,
     pending: int | None,
     status_limits: dict[str, int | None],
 ) -> Iterator[Finding]:
     """Yield what the check finds about each given limit."""
-    triage = session.triage
+    triage = context.triage
     if age is not None:
         late_selection = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
         oldest_late = next(iter(triage.find(late_selection)), None)

@@ -34,7 +34,7 @@ CLASSIFY_ACTIONS = ("classified", "needs_review", "failed")
 
 @remote_command
 def classify(
-    session: CommandContext,
+    context: CommandContext,
     ids: options.Ids = None,
     *,
     classify_options: options.ClassifyOptions,
@@ -62,33 +62,33 @@ def classify(
     triage classify
     triage list --status needs_review -o id | triage classify - --classifier gpt
     """
-    classify_plan = classify_options.plan(session, force=force, batch=batch)
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    named_ids, missing = ticket_id_input.ids(session, ids)
+    classify_plan = classify_options.plan(context, force=force, batch=batch)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
+    named_ids, missing = ticket_id_input.ids(context, ids)
     limited_ids = named_ids[:limit] if named_ids is not None else None
     selection = Selection(ids=limited_ids, since=options.moment(since), limit=limit)
     if dry_run:
-        session.only_here("classify --dry-run")
-        return _preview_cost(session, selection, classify_plan, printer, as_text=printing.as_text)
+        context.only_here("classify --dry-run")
+        return _preview_cost(context, selection, classify_plan, printer, as_text=printing.as_text)
     classify_counts: Counter[str] = Counter()
     classify_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
-    to_classify = partial(among, session, selection, ("new", "failed"))
-    classify_bar = ProgressBar(session, "classifying", session.shows_progress(printer.format), to_classify)
-    classified = classify_bar.over(session.triage.classify(selection, classify_plan))
+    to_classify = partial(among, context, selection, ("new", "failed"))
+    classify_bar = ProgressBar(context, "classifying", context.shows_progress(printer.format), to_classify)
+    classified = classify_bar.over(context.triage.classify(selection, classify_plan))
     classify_outcomes = _counted_answers(classified, classify_counts, classify_codes)
     try:
         printer.of_named(ids, classify_outcomes, outcome_record, CLASSIFY_COLUMNS, TICKETS_TABLE)
     finally:
-        session.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
-    stats = cache(session.triage.stats)  # asked once, after the work
+        context.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
+    stats = cache(context.triage.stats)  # asked once, after the work
     if batch or classify_counts["waiting"]:
-        summaries.say_waiting_batches(session, stats)
+        summaries.say_waiting_batches(context, stats)
     if classify_counts["waiting"] and not batch:
-        session.say("triage classify --batch collects the answers; --force asks now, at the full price")
-    if named_ids is None and since is None and limit is None and not session.stopper.code:
-        still_new = 0 if session.quiet else stats().by_status.get("new", 0)
-        session.say(messages.still(still_new, "new"))
-    if session.guides:
+        context.say("triage classify --batch collects the answers; --force asks now, at the full price")
+    if named_ids is None and since is None and limit is None and not context.stopper.code:
+        still_new = 0 if context.quiet else stats().by_status.get("new", 0)
+        context.say(messages.still(still_new, "new"))
+    if context.guides:
         next_steps = []
         if classify_counts["classified"]:
             next_steps.append("triage route")
@@ -96,7 +96,7 @@ def classify(
             next_steps.append("triage classify --batch, again later, collects the answers")
         if needs_you := messages.need_you(classify_counts["needs_review"]):
             next_steps.append(needs_you)
-        session.say("next: " + "; ".join(next_steps) if next_steps else "")
+        context.say("next: " + "; ".join(next_steps) if next_steps else "")
     return gravest(classify_codes)
 
 
@@ -112,11 +112,11 @@ def _counted_answers(
 
 
 def _preview_cost(
-    session: CommandContext, selection: Selection, classify_plan: ClassifyPlan, printer: Printer, *, as_text: bool
+    context: CommandContext, selection: Selection, classify_plan: ClassifyPlan, printer: Printer, *, as_text: bool
 ) -> int:
-    session.look()
-    tickets_to_ask = session.local.to_ask(selection, classify_plan) if session.has_database else ()
-    estimate = wiring.cost_estimate.estimate_cost(session.config, classify_plan, tickets_to_ask)
+    context.look()
+    tickets_to_ask = context.local.to_ask(selection, classify_plan) if context.has_database else ()
+    estimate = wiring.cost_estimate.estimate_cost(context.config, classify_plan, tickets_to_ask)
     if not as_text:
         preview_figures = (estimate.tickets, estimate.tokens, estimate.cost, estimate.prompt or None)
         printer.one(dict(zip(PREVIEW_KEYS, preview_figures, strict=True)), TICKETS_TABLE, PREVIEW_KEYS, "tickets")
@@ -126,7 +126,7 @@ def _preview_cost(
         expected_cost = "at a price that is not configured"
     else:
         expected_cost = f"${estimate.cost:.4f} expected, ${estimate.most:.4f} at worst"
-    session.say(
+    context.say(
         f"{messages.plural(estimate.tickets, 'tickets')} would be asked: "
         f"about {estimate.tokens:,} tokens, {expected_cost} (--dry-run)"
     )

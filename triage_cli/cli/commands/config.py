@@ -24,7 +24,7 @@ REACH_KEYS = ("category", "destinations", "rules", "covered")
 
 @local_command
 def init(
-    session: CommandContext,
+    context: CommandContext,
     path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
     full: Annotated[bool, typer.Option("--full", help="Every key with what it means, commented out.")] = False,
 ) -> None:
@@ -38,7 +38,7 @@ def init(
     if str(path) == "-":
         Printer("table").write(config_text)
         return
-    left_behind = _left_behind(session, path)  # before the new file is in use
+    left_behind = _left_behind(context, path)  # before the new file is in use
     try:
         with open(path, "x", encoding="utf-8", opener=private) as file:
             try:
@@ -53,27 +53,27 @@ def init(
         raise ConfigError(f"{path} exists already", hint="name another path, or edit it") from error
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", hint="name another path") from error
-    session.say(f"wrote {path}; next: edit it, then triage config check")
+    context.say(f"wrote {path}; next: edit it, then triage config check")
     if left_behind:
-        session.say(
+        context.say(
             f"note: the tickets stored so far are in {left_behind}; as database: in {path} it goes on with them"
         )
 
 
-def _left_behind(session: CommandContext, path: Path) -> str:
+def _left_behind(context: CommandContext, path: Path) -> str:
     """Return the database in use, if the new configuration names another one and will be used."""
     try:
-        config = session.config
+        config = context.config
         takes_config = not config.origins.get("database", "").startswith(("flag", "environment"))
         is_other_database = config.database != str(path.absolute().parent / "triage.db")
-        is_left_behind = takes_config and is_other_database and session.has_database
+        is_left_behind = takes_config and is_other_database and context.has_database
         return without_password(config.database) if is_left_behind else ""
     except TriageError:  # a configuration that cannot be read, or has no home, is not in use
         return ""
 
 
 @local_command
-def show(session: CommandContext, *, printing: PrintOptions) -> None:
+def show(context: CommandContext, *, printing: PrintOptions) -> None:
     """Show every value in use, and where it comes from.
 
     \b
@@ -82,7 +82,7 @@ def show(session: CommandContext, *, printing: PrintOptions) -> None:
     """
     config_records = [
         {"key": key, "value": str(value) if isinstance(value, Path) else value, "origin": origin}
-        for key, value, origin in shown(session.config)
+        for key, value, origin in shown(context.config)
     ]
     config_table = drawn_by("tables.plain", columns=CONFIG_COLUMNS)
     printing.printer().all_of(config_records, CONFIG_COLUMNS, config_table, "key")
@@ -100,7 +100,7 @@ def configuration_warnings(config: Config) -> Iterator[str]:
 
 
 @local_command
-def check(session: CommandContext, *, printing: PrintOptions) -> None:
+def check(context: CommandContext, *, printing: PrintOptions) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
     All mistakes are reported at once, with line and path. A category is covered if each of its tickets matches a rule.
@@ -109,14 +109,14 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     triage config check
     triage config check --config new.yaml -o json
     """
-    config = session.config
+    config = context.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
     category_reaches = [routing.reach(config.routes, category.name) for category in config.categories]
     reach_records = [_reach_record(reach) for reach in category_reaches]
     printing.printer().all_of(reach_records, REACH_KEYS, _reach_table, "category")
     config_place = config.path or "the built-in defaults"
-    session.say(
+    context.say(
         f"{config_place}: {messages.plural(len(config.categories), 'categories')}, "
         f"{messages.plural(len(config.classifiers), 'classifiers')}, {messages.plural(len(config.routes), 'routes')}, "
         f"{messages.plural(len(config.destinations), 'destinations')}: no mistakes"
@@ -132,14 +132,14 @@ def check(session: CommandContext, *, printing: PrintOptions) -> None:
     for warning in configuration_warnings(config):
         messages.say(f"warning: {warning}")
     try:
-        for warning in _gone_category_warnings(session):
+        for warning in _gone_category_warnings(context):
             messages.say(f"warning: {warning}")
     except TriageError as store_error:
         messages.say(f"warning: categories of stored tickets were not looked at: {store_error.message}")
 
 
 @local_command
-def print_schema(_session: CommandContext) -> None:
+def print_schema(_context: CommandContext) -> None:
     """Print the JSON Schema of the configuration, with which editors complete and check the file.
 
     An editor with a YAML language server finds the schema by the first line of the file.
@@ -162,17 +162,17 @@ def _reach_table(reach_records: Sequence[Any]) -> object:
     return drawn_by("tables.plain", columns=REACH_KEYS)(shown_reaches)
 
 
-def _gone_category_warnings(session: CommandContext) -> Iterator[str]:
+def _gone_category_warnings(context: CommandContext) -> Iterator[str]:
     """Yield a warning for each category that tickets have and the configuration has not."""
-    known_categories = {name for category in session.config.categories for name in (category.name, *category.was)}
-    for name in session.triage.stats().by_category if session.has_database else ():
+    known_categories = {name for category in context.config.categories for name in (category.name, *category.was)}
+    for name in context.triage.stats().by_category if context.has_database else ():
         if name not in known_categories:
-            yield _gone_category_warning(session, name)
+            yield _gone_category_warning(context, name)
 
 
-def _gone_category_warning(session: CommandContext, name: str) -> str:
+def _gone_category_warning(context: CommandContext, name: str) -> str:
     """Return a warning about tickets of a category that was removed from the configuration without a new name."""
-    gone_category_tickets = session.triage.find(Selection(categories=(name,)))
+    gone_category_tickets = context.triage.find(Selection(categories=(name,)))
     tickets_by_verdict = Counter(bool(ticket.verdict) for ticket in gone_category_tickets)
     left_tickets = []
     if tickets_by_verdict[False]:

@@ -51,12 +51,12 @@ class TypedTicket:
         str | None, typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.")
     ] = None
 
-    def with_piped_text(self, session: CommandContext) -> "TypedTicket":
+    def with_piped_text(self, context: CommandContext) -> "TypedTicket":
         """Return these options with the text on stdin in place of `-`."""
         from_stdin = [name for name in ("subject", "description") if getattr(self, name) == "-"]
         if len(from_stdin) > 1:
             raise UsageError("- is given twice", hint="stdin can be read once")
-        return replace(self, **{name: input_tables.piped_text(session) for name in from_stdin})
+        return replace(self, **{name: input_tables.piped_text(context) for name in from_stdin})
 
     def draft(self, source: str) -> TicketDraft:
         """Return the draft of the typed ticket. Raises `UsageError` if it has no text."""
@@ -81,7 +81,7 @@ class TypedTicket:
 @remote_command
 @makes_database
 def create(
-    session: CommandContext,
+    context: CommandContext,
     files: options.Files = None,
     *,
     typed: TypedTicket,
@@ -96,45 +96,45 @@ def create(
     triage create support.mbox
     """
     read_options = input_options.read_options()
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     printer.check_columns(TICKET_KEYS)
     if typed != TypedTicket():
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
         if input_options != options.InputOptions(source=input_options.source, dry_run=input_options.dry_run):
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
-        draft = typed.with_piped_text(session).draft(read_options.source or "import")
+        draft = typed.with_piped_text(context).draft(read_options.source or "import")
         if input_options.dry_run:
-            return print_preview(session, printer, [_as_stored(draft)])
-        return _create_typed(session, printer, draft)
+            return print_preview(context, printer, [_as_stored(draft)])
+        return _create_typed(context, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
     create_summary = CreateSummary()
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            tables = input_tables.tables(session, opened_inputs, read_options)
-            return preview_tables(session, printer, tables, input_options)
-        session.load_config()  # its mistakes are told before anything is read
+            tables = input_tables.tables(context, opened_inputs, read_options)
+            return preview_tables(context, printer, tables, input_options)
+        context.load_config()  # its mistakes are told before anything is read
         input_streams = opened_inputs
         if not input_options.same_tickets:
-            input_streams = input_tables.looked_through(session, opened_inputs, read_options, pipes=True)
-        tables = input_tables.tables(session, input_streams, read_options)
+            input_streams = input_tables.looked_through(context, opened_inputs, read_options, pipes=True)
+        tables = input_tables.tables(context, input_streams, read_options)
         input_tables.check_written(
-            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
+            context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
         rejections.begin(tables)
         try:
-            shows_progress, to_create = session.shows_progress(printer.format), partial(total_of, input_streams)
-            create_bar = ProgressBar(session, "creating", shows_progress, to_create)
+            shows_progress, to_create = context.shows_progress(printer.format), partial(total_of, input_streams)
+            create_bar = ProgressBar(context, "creating", shows_progress, to_create)
             create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
             printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
         finally:
             rejections.close()
             for remark in messages.remarks(tables):
-                session.say(remark)
-            create_summary.say(session)
-    _say_next_step(session, create_summary.statuses, rejections.next_step)
+                context.say(remark)
+            create_summary.say(context)
+    _say_next_step(context, create_summary.statuses, rejections.next_step)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
@@ -147,8 +147,8 @@ def _create_outcomes(
 ) -> Iterator[Outcome[Ticket]]:
     for table in tables:
         rows_to_create = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
-        drafts = create_bar.over(create_bar.session.stopper.interruptible(rows_to_create))
-        for create_outcome in create_bar.session.triage.create(drafts, same_tickets=input_options.same_tickets):
+        drafts = create_bar.over(create_bar.context.stopper.interruptible(rows_to_create))
+        for create_outcome in create_bar.context.triage.create(drafts, same_tickets=input_options.same_tickets):
             create_summary.add(create_outcome)
             rejections.see(create_outcome, table)
             yield create_outcome
@@ -169,10 +169,10 @@ class CreateSummary:
         if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:
             self.statuses.add(create_outcome.value.status)
 
-    def say(self, session: CommandContext) -> None:
+    def say(self, context: CommandContext) -> None:
         """Write the summary."""
-        session.say(messages.counted(self._actions, summaries.CREATE_ACTIONS))
-        session.say(self._changed_texts.note())
+        context.say(messages.counted(self._actions, summaries.CREATE_ACTIONS))
+        context.say(self._changed_texts.note())
 
 
 def _as_stored(draft: TicketDraft) -> TicketDraft:
@@ -180,19 +180,19 @@ def _as_stored(draft: TicketDraft) -> TicketDraft:
     return draft if draft.external_id else draft._replace(created_at=dedup.created_at(draft, now()))
 
 
-def _create_typed(session: CommandContext, printer: Printer, draft: TicketDraft) -> int:
+def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft) -> int:
     create_outcome: Outcome[Ticket]
-    (create_outcome,) = session.triage.create([draft])
+    (create_outcome,) = context.triage.create([draft])
     if create_outcome.error is not None or create_outcome.value is None:
         raise create_outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(create_outcome.value), TICKETS_TABLE, TICKET_KEYS)
     create_summary = CreateSummary()
     create_summary.add(create_outcome)
-    create_summary.say(session)
-    _say_next_step(session, create_summary.statuses)
+    create_summary.say(context)
+    _say_next_step(context, create_summary.statuses)
     return ExitCode.OK
 
 
-def _say_next_step(session: CommandContext, created_statuses: Collection[str], rejects_step: str = "") -> None:
-    if session.guides:
-        session.say(messages.joined(messages.after_storing(created_statuses), rejects_step))
+def _say_next_step(context: CommandContext, created_statuses: Collection[str], rejects_step: str = "") -> None:
+    if context.guides:
+        context.say(messages.joined(messages.after_storing(created_statuses), rejects_step))

@@ -17,23 +17,23 @@ MOST_NAMED_IDS = 10  # in the warning that a restored database has forgotten tic
 
 
 @command
-def path(session: CommandContext) -> None:
+def path(context: CommandContext) -> None:
     """Print where the database is."""
-    Printer("table").write(wiring.database_maintenance.path_of(session.config) + "\n")
+    Printer("table").write(wiring.database_maintenance.path_of(context.config) + "\n")
 
 
 @command
-def backup(session: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
+def backup(context: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
     """Copy the database, also while it is in use; the copy can be opened with --db."""
-    input_tables.check_written(session, file, "triage db backup FILE")
-    with elapsed_line("copying", shown=session.guides):
-        wiring.database_maintenance.backup(session.config, file)
-    session.say(f"wrote {file}")
+    input_tables.check_written(context, file, "triage db backup FILE")
+    with elapsed_line("copying", shown=context.guides):
+        wiring.database_maintenance.backup(context.config, file)
+    context.say(f"wrote {file}")
 
 
 @command
 def restore(
-    session: CommandContext,
+    context: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
 ) -> None:
@@ -44,16 +44,16 @@ def restore(
     \b
     triage db restore backup.db
     """
-    path = wiring.database_maintenance.restorable(session.config, file)
+    path = wiring.database_maintenance.restorable(context.config, file)
     restore_question = f"this puts {file} in the place of {path}, which is kept beside it"
-    if not yes and Path(path).exists() and not session.agrees(restore_question):
-        session.say("nothing was restored")
+    if not yes and Path(path).exists() and not context.agrees(restore_question):
+        context.say("nothing was restored")
         return
-    with elapsed_line("restoring", shown=session.guides):
-        restored = wiring.database_maintenance.restore(session.config, file, session.signature[0])
+    with elapsed_line("restoring", shown=context.guides):
+        restored = wiring.database_maintenance.restore(context.config, file, context.signature[0])
     restored_head, replaced_database, audit_doubts = restored
     kept_beside = f"; what was there is kept in {replaced_database.kept}" if replaced_database.kept else ""
-    session.say(f"restored {file}: {messages.plural(restored_head.events, 'events')}{kept_beside}")
+    context.say(f"restored {file}: {messages.plural(restored_head.events, 'events')}{kept_beside}")
     if audit_doubts:
         messages.say(f"warning: the audit log of {file} does not hold: {audit_doubts}")
     if replaced_database.tickets:
@@ -72,31 +72,31 @@ def restore(
 
 @command
 def copy(
-    session: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
+    context: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
 ) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
-    with elapsed_line("copying", shown=session.guides):
-        copied = wiring.database_maintenance.copy_to(session.config, url)
+    with elapsed_line("copying", shown=context.guides):
+        copied = wiring.database_maintenance.copy_to(context.config, url)
     copied_rows = ", ".join(f"{number:,} {table}" for table, number in copied.rows.items() if number)
-    session.say(f"copied {copied_rows or 'nothing, since there is nothing'}; the audit log holds there")
+    context.say(f"copied {copied_rows or 'nothing, since there is nothing'}; the audit log holds there")
     if copied.changed:
-        session.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
-    if session.guides:
-        session.say(f"next: put database: {without_password(url)} into the config, or give it as --db")
+        context.say(f"note: a NUL character in {copied.changed} rows became U+FFFD, which PostgreSQL can keep")
+    if context.guides:
+        context.say(f"next: put database: {without_password(url)} into the config, or give it as --db")
 
 
 @command
-def migrate(session: CommandContext) -> None:
+def migrate(context: CommandContext) -> None:
     """Bring the tables of an older version forward to this one's, after which older programs cannot use them any more.
 
     On PostgreSQL nothing else does. A file is brought forward by whichever command opens it first.
     """
-    with elapsed_line("migrating", shown=session.guides):
-        migrated = wiring.database_maintenance.migrate(session.config)
+    with elapsed_line("migrating", shown=context.guides):
+        migrated = wiring.database_maintenance.migrate(context.config)
     if migrated.old_version == migrated.version:
-        session.say(f"{migrated.shown} has the newest tables (schema {migrated.version})")
+        context.say(f"{migrated.shown} has the newest tables (schema {migrated.version})")
     else:
-        session.say(f"brought {migrated.shown} forward from schema {migrated.old_version} to {migrated.version}")
+        context.say(f"brought {migrated.shown} forward from schema {migrated.old_version} to {migrated.version}")
 
 
 GROUP = command_group("Look after the database.", path=path, backup=backup, restore=restore, copy=copy, migrate=migrate)

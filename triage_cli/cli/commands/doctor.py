@@ -20,7 +20,7 @@ DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
 @command
 def doctor(
-    session: CommandContext,
+    context: CommandContext,
     send: Annotated[
         str | None, typer.Option(metavar="NAME", help="Send this destination one marked test ticket.")
     ] = None,
@@ -35,50 +35,50 @@ def doctor(
     triage doctor
     triage doctor --send billing-chat
     """
-    doctor_records = list(_doctor_records(session)) if send is None else [_doctor_test_ticket(session, send)]
+    doctor_records = list(_doctor_records(context)) if send is None else [_doctor_test_ticket(context, send)]
     printing.printer().all_of(doctor_records, DOCTOR_COLUMNS, drawn_by("tables.checks"), "what")
     return ExitCode.OK if all(record["works"] is not False for record in doctor_records) else ExitCode.CHECK_FAILED
 
 
-def _doctor_records(session: CommandContext) -> Iterator[dict[str, Any]]:
-    config = session.config
+def _doctor_records(context: CommandContext) -> Iterator[dict[str, Any]]:
+    config = context.config
     yield _doctor_record("configuration", str(config.path or "the built-in defaults"))
     stats, switched_off_names, database_failed = None, frozenset[str](), False
     not_asked_because = ("", "")  # why no provider is asked, and what to do
     try:
-        if session.has_database:
-            stats = session.triage.stats()
-            session.store.runs.renew(Lease(""))  # changes nothing, but fails without the right to write
-            switched_off_names = session.store.deliveries.switched_off()
+        if context.has_database:
+            stats = context.triage.stats()
+            context.store.runs.renew(Lease(""))  # changes nothing, but fails without the right to write
+            switched_off_names = context.store.deliveries.switched_off()
             tickets, events = messages.plural(stats.tickets, "tickets"), messages.plural(stats.events, "events")
             database_contents = f"{tickets}, {events}"
         else:
             wiring.stores.check_database_place(config)
             database_contents = "not there yet; triage create FILE makes one"
             not_asked_because = ("its call is booked, and there is no database for that yet", "triage create FILE")
-            session.lend_database()
+            context.lend_database()
         yield _doctor_record("database", f"{without_password(config.database)}: {database_contents}")
     except TriageError as database_error:
         yield _doctor_record("database", database_error.message, database_error.hint, works=False)
         not_asked_because = ("its call is booked in the database, which does not work", "mend the database")
         stats, database_failed = None, True
-        session.lend_database(instead=True)
-    yield from _doctor_classifiers(session, *not_asked_because)
+        context.lend_database(instead=True)
+    yield from _doctor_classifiers(context, *not_asked_because)
     yield from _doctor_destinations(config, switched_off_names)
     if stats is not None:
         yield from _doctor_missing_destinations(config, stats)
-    yield from _doctor_sources(session)
+    yield from _doctor_sources(context)
     if not database_failed:
-        yield from _doctor_learned_models(session)
+        yield from _doctor_learned_models(context)
 
 
-def _doctor_classifiers(session: CommandContext, not_asked_because: str, first_step: str) -> Iterator[dict[str, Any]]:
-    for name in session.config.classifiers:
-        if not_asked_because and wiring.classifier_diagnostics.asks_provider(session.config, name):
+def _doctor_classifiers(context: CommandContext, not_asked_because: str, first_step: str) -> Iterator[dict[str, Any]]:
+    for name in context.config.classifiers:
+        if not_asked_because and wiring.classifier_diagnostics.asks_provider(context.config, name):
             finding, hint = f"not asked: {not_asked_because}", f"{first_step}, then triage doctor"
             yield _doctor_record(f"classifier {name}", finding, hint, works=None)
             continue
-        doctor_test = partial(wiring.classifier_diagnostics.try_classifier, session.config, name, *session.signature)
+        doctor_test = partial(wiring.classifier_diagnostics.try_classifier, context.config, name, *context.signature)
         yield _doctor_test_record(f"classifier {name}", doctor_test)
 
 
@@ -112,23 +112,23 @@ def _doctor_missing_destinations(config: Config, stats: Stats) -> Iterator[dict[
             )
 
 
-def _doctor_sources(session: CommandContext) -> Iterator[dict[str, Any]]:
-    for name, spec in session.config.sources.items():
-        if session.config.offline and spec.type != "command":
+def _doctor_sources(context: CommandContext) -> Iterator[dict[str, Any]]:
+    for name, spec in context.config.sources.items():
+        if context.config.offline and spec.type != "command":
             hint = "leave out --offline (also TRIAGE_OFFLINE and offline: in the config)"
             yield _doctor_record(f"source {name}", "not tried: the network is switched off", hint, works=None)
             continue
         yield _doctor_test_record(
-            f"source {name}", partial(wiring.sources.try_source, session.config, name, messages.say)
+            f"source {name}", partial(wiring.sources.try_source, context.config, name, messages.say)
         )
 
 
-def _doctor_test_ticket(session: CommandContext, name: str) -> dict[str, Any]:
+def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
     """Send a test ticket, and return the doctor's record of it. Raises `UsageError` for an unknown destination."""
-    if name not in session.config.destinations:
+    if name not in context.config.destinations:
         raise UsageError(f'no destination "{name}" in the config', hint="triage config show lists them")
     try:
-        return _doctor_record(f"destination {name}", wiring.destination_diagnostics.send_test(session.config, name))
+        return _doctor_record(f"destination {name}", wiring.destination_diagnostics.send_test(context.config, name))
     except TriageError as send_error:
         answer = (
             f"; it said: {send_error.answer}" if isinstance(send_error, DeliveryError) and send_error.answer else ""
@@ -137,13 +137,13 @@ def _doctor_test_ticket(session: CommandContext, name: str) -> dict[str, Any]:
         return _doctor_record(f"destination {name}", send_error.message + answer, hint, works=False)
 
 
-def _doctor_learned_models(session: CommandContext) -> Iterator[dict[str, Any]]:
+def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        learned_version = wiring.classifier_diagnostics.learned_version(session.config)
+        learned_version = wiring.classifier_diagnostics.learned_version(context.config)
         if learned_version is not None:
             finding, works = learned_version
             yield _doctor_record("learned model", finding, "" if works else "triage learn", works=works)
-        for name, calibration, holds in wiring.classifier_diagnostics.calibrations(session.config):
+        for name, calibration, holds in wiring.classifier_diagnostics.calibrations(context.config):
             fitted_to = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:
                 yield _doctor_record(f"calibration {name}", fitted_to)
@@ -151,7 +151,7 @@ def _doctor_learned_models(session: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 finding = f"{fitted_to}; model, prompt or categories changed since, so it is retired"
                 yield _doctor_record(f"calibration {name}", finding, hint, works=False)
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
             is_kept = all(bound.threshold is not None for bound in bounds.values())
             hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
             finding = bounds_summary(max_error, bounds.values())

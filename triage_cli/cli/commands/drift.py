@@ -15,7 +15,7 @@ from triage_cli.domain import Drift, ExitCode, compare, timestamp
 
 @command
 def drift(
-    session: CommandContext,
+    context: CommandContext,
     window: Annotated[
         str, typer.Option(metavar="DURATION", help="The period, compared with the same time before it.")
     ] = "7d",
@@ -39,12 +39,12 @@ def drift(
     window_length = options.period("--window", window, "a second", "ten years", "7d")
     drift_until = datetime.now(UTC)
     window_end, window_start, previous_start = (timestamp(drift_until - window_length * n) for n in (0, 1, 2))
-    session.require_database()
-    inflow = wiring.stores.open_inflow(session.config, session.store)
+    context.require_database()
+    inflow = wiring.stores.open_inflow(context.config, context.store)
     compared_shares = compare(inflow.counts(window_start, window_end), inflow.counts(previous_start, window_start))
     drift_records = [share._asdict() for share in compared_shares]
     printer.all_of(drift_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved_shares = sum(share.moved for share in compared_shares)
     shares = messages.plural(len(compared_shares), "shares")
-    session.say(f"{moved_shares:,} of {shares} moved beyond chance in the last {window}")
+    context.say(f"{moved_shares:,} of {shares} moved beyond chance in the last {window}")
     return ExitCode.CHECK_FAILED if check and moved_shares else ExitCode.OK

@@ -36,7 +36,7 @@ TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability")
 
 @command
 def evaluate(
-    session: CommandContext,
+    context: CommandContext,
     file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.")] = None,
     classifier: Annotated[
         list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
@@ -73,33 +73,33 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
-    evaluated_names = list(dict.fromkeys(classifier or [session.config.classifier]))
-    _choose_database(session, evaluated_names, calibrate=calibrate)
+    evaluated_names = list(dict.fromkeys(classifier or [context.config.classifier]))
+    _choose_database(context, evaluated_names, calibrate=calibrate)
     if adversarial:
         _refuse_label_options({
             "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
             "--calibrate": calibrate, "--limit": limit,
         })  # fmt: skip
     evaluation_plans = [
-        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(session, force=adversarial)
+        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial)
         for name in evaluated_names
     ]
     if adversarial:
-        return _try_attacks(session, evaluation_plans, printing.printer())
+        return _try_attacks(context, evaluation_plans, printing.printer())
     file = "-" if file is None else file
     labelled_files.check(file, label)
     if report is not None and not report.parent.is_dir():
         raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
-    input_tables.check_written(session, report, "--report", [0 if file == "-" else file])
+    input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    evaluation_run = _evaluation_run(session)
-    labelled_rows = evaluation_run.rows(labelled_files.read(session, file, label, needed=True)[:limit])
+    evaluation_run = _evaluation_run(context)
+    labelled_rows = evaluation_run.rows(labelled_files.read(context, file, label, needed=True)[:limit])
     evaluations: list[Evaluated] = []
     for plan in evaluation_plans:
-        spec = session.config.classifiers[plan.classifier or ""]
+        spec = context.config.classifiers[plan.classifier or ""]
         own_threshold = spec.min_confidence if spec.max_error is None else None
-        with elapsed_line(f"asking {plan.classifier}", shown=session.guides):
+        with elapsed_line(f"asking {plan.classifier}", shown=context.guides):
             evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own_threshold, fit=calibrate))
         if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
             break
@@ -111,75 +111,75 @@ def evaluate(
     printer.all_of(scored_records, printed_columns, evaluation_table, "classifier")
     if report is not None and measured_evaluations:
         _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
-        session.say(f"wrote {report}")
-    _say_promises(session, [plan.classifier or "" for plan in evaluation_plans])
-    evaluation_codes = {_report_evaluation(session, each, min_accuracy, calibrate=calibrate) for each in evaluations}
+        context.say(f"wrote {report}")
+    _say_promises(context, [plan.classifier or "" for plan in evaluation_plans])
+    evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(evaluation_codes)
 
 
-def _evaluation_run(session: CommandContext) -> EvaluationRun:
+def _evaluation_run(context: CommandContext) -> EvaluationRun:
     """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    evaluation_run = wiring.learning_runs.evaluation_run(session.config, *session.signature, session.say)
-    session.stopper.watch(evaluation_run.stop_control.stop)
-    evaluation_run.began = session.runs.append
+    evaluation_run = wiring.learning_runs.evaluation_run(context.config, *context.signature, context.say)
+    context.stopper.watch(evaluation_run.stop_control.stop)
+    evaluation_run.began = context.runs.append
     return evaluation_run
 
 
-def _say_promises(session: CommandContext, evaluated_names: Sequence[str]) -> None:
+def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> None:
     """Print for each evaluated classifier, and its steps, which categories keep their `max_error` now."""
-    classifier_specs = session.config.classifiers
+    classifier_specs = context.config.classifiers
     names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
     if any(classifier_specs[name].max_error is not None for name in names_with_steps):
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(session.config):
+        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
             if name in names_with_steps:
-                session.say(f"{name}: {bounds_summary(max_error, bounds.values())}")
+                context.say(f"{name}: {bounds_summary(max_error, bounds.values())}")
 
 
-def _choose_database(session: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:
+def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:
     """Evaluate without a missing database, unless paid answers or a calibration must be stored."""
     evaluated_specs = [
-        session.config.classifiers[name] for name in evaluated_names if name in session.config.classifiers
+        context.config.classifiers[name] for name in evaluated_names if name in context.config.classifiers
     ]
     if calibrate or any(spec.type != "local" for spec in evaluated_specs):
-        session.require_database()
-    session.look()
-    session.lend_database()
+        context.require_database()
+    context.look()
+    context.lend_database()
 
 
 def _report_evaluation(
-    session: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool
+    context: CommandContext, evaluation: Evaluated, min_accuracy: float | None, *, calibrate: bool
 ) -> ExitCode:
     """Print the summary of one classifier's evaluation, and return its exit code."""
     scored = evaluation.scored
     low, high = scored.accuracy_interval
     accuracy_line = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
-    session.say(f"{scored.classifier}: {accuracy_line if scored.n else 'no answer was measured'}")
+    context.say(f"{scored.classifier}: {accuracy_line if scored.n else 'no answer was measured'}")
     if evaluation.first_error is not None:
         unanswered = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")
-        session.say(f"{unanswered}, which counts as wrong: {evaluation.first_error.message}")
+        context.say(f"{unanswered}, which counts as wrong: {evaluation.first_error.message}")
     if evaluation.learned:
-        session.say(_learned_tickets_note(evaluation.learned))
+        context.say(_learned_tickets_note(evaluation.learned))
     if scored.outside:
         outside, held_back = scored.outside["n"], scored.outside["held_back"]
         outside_labels = messages.plural(
             outside, "tickets have a label that is no category", "ticket has a label that is no category"
         )
-        session.say(f"{outside_labels}: {held_back:.1%} {'of them were' if outside > 1 else 'was'} not answered surely")
+        context.say(f"{outside_labels}: {held_back:.1%} {'of them were' if outside > 1 else 'was'} not answered surely")
     for calibration in evaluation.calibrations:
-        session.say(_calibration_line(calibration))
+        context.say(_calibration_line(calibration))
     if evaluation.stopped is not None:
-        return session.report(evaluation.stopped)
+        return context.report(evaluation.stopped)
     if calibrate and not evaluation.calibrations:
         if refusal := _calibration_refusal(evaluation):
-            return session.report(refusal)
-        session.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
+            return context.report(refusal)
+        context.say(f"note: nothing was calibrated: it takes {LEAST} answers with a confidence")
     if min_accuracy is not None and scored.accuracy < min_accuracy:
         hint = "triage suspects finds labels that are likely wrong, triage learn fits it to your tickets"
         accuracy_problem = CheckError(
             f"{scored.classifier} is right on {scored.accuracy:.1%}, less than --min-accuracy {min_accuracy:.1%}",
             hint=evaluation.first_error.hint if evaluation.first_error else hint,
         )
-        return session.report(accuracy_problem)
+        return context.report(accuracy_problem)
     return ExitCode.PARTIAL if scored.failed else ExitCode.OK
 
 
@@ -240,10 +240,10 @@ def _refuse_label_options(label_options: Mapping[str, object]) -> None:
         )
 
 
-def _try_attacks(session: CommandContext, evaluation_plans: Sequence[ClassifyPlan], printer: Printer) -> int:
+def _try_attacks(context: CommandContext, evaluation_plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
     printer.check_columns(ATTACK_COLUMNS)
-    evaluation_run = _evaluation_run(session)
+    evaluation_run = _evaluation_run(context)
     attack_results: list[AttackResult] = []
     stopped: TriageError | None = None
     for plan in evaluation_plans:
@@ -253,7 +253,7 @@ def _try_attacks(session: CommandContext, evaluation_plans: Sequence[ClassifyPla
         if stopped is not None or evaluation_run.stop_control.stopping:
             break
     for attack_result in attack_results:
-        session.say(
+        context.say(
             f"{attack_result.classifier}: right on {attack_result.right} of {attack_result.honest} honest tickets; "
             f"{attack_result.steered} of {attack_result.tries} attacks steered the label, {attack_result.sure} of them "
             f"above the threshold, {attack_result.unseen} of these without being held for review"
@@ -261,4 +261,4 @@ def _try_attacks(session: CommandContext, evaluation_plans: Sequence[ClassifyPla
     attack_table = drawn_by("tables.plain", columns=ATTACK_COLUMNS[:-1])
     attack_records = [attack_result._asdict() for attack_result in attack_results]
     printer.all_of(attack_records, ATTACK_COLUMNS, attack_table, "classifier")
-    return ExitCode.OK if stopped is None else session.report(stopped)
+    return ExitCode.OK if stopped is None else context.report(stopped)

@@ -26,7 +26,7 @@ from triage_cli.domain import (
 
 @remote_command
 def forget(
-    session: CommandContext,
+    context: CommandContext,
     customer_id: Annotated[str, typer.Option(metavar="C", help="Tickets of this customer.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
     dry_run: Annotated[
@@ -48,52 +48,52 @@ def forget(
     if not customer:
         raise UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
-        found_tickets = _customer_tickets(session, customer)
+        found_tickets = _customer_tickets(context, customer)
         printing.printer(quiet=True).many(found_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE)
-        to_erase = messages.plural(_customer_ticket_count(session, customer), "tickets")
-        session.say(f"{to_erase} of {customer} would be erased (--dry-run)")
-    elif yes or _agreed_to_erase(session, customer):
-        _erase(session, customer, printing.printer(quiet=session.quiet))
+        to_erase = messages.plural(_customer_ticket_count(context, customer), "tickets")
+        context.say(f"{to_erase} of {customer} would be erased (--dry-run)")
+    elif yes or _agreed_to_erase(context, customer):
+        _erase(context, customer, printing.printer(quiet=context.quiet))
     else:
-        session.say("nothing was erased")
+        context.say("nothing was erased")
 
 
-def _customer_tickets(session: CommandContext, customer: str) -> Iterator[Ticket]:
-    return session.look().find(Selection(customer_id=customer))
+def _customer_tickets(context: CommandContext, customer: str) -> Iterator[Ticket]:
+    return context.look().find(Selection(customer_id=customer))
 
 
-def _customer_ticket_count(session: CommandContext, customer: str) -> int:
-    return sum(1 for _ in _customer_tickets(session, customer))
+def _customer_ticket_count(context: CommandContext, customer: str) -> int:
+    return sum(1 for _ in _customer_tickets(context, customer))
 
 
-def _agreed_to_erase(session: CommandContext, customer: str) -> bool:
+def _agreed_to_erase(context: CommandContext, customer: str) -> bool:
     """Ask for confirmation, unless there is nothing to erase."""
-    to_erase = _customer_ticket_count(session, customer)
-    return not to_erase or session.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
+    to_erase = _customer_ticket_count(context, customer)
+    return not to_erase or context.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
 
 
-def _erase(session: CommandContext, customer: str, printer: Printer) -> None:
+def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
     forget_counts: Counter[str] = Counter()
     sent_before: Counter[str] = Counter()
 
     def counted_erasures() -> Iterator[Outcome[Routed]]:
-        with elapsed_line("erasing", shown=session.shows_progress(printer.format)):
-            for forget_outcome in session.triage.forget(customer):
+        with elapsed_line("erasing", shown=context.shows_progress(printer.format)):
+            for forget_outcome in context.triage.forget(customer):
                 forget_counts[forget_outcome.action] += 1
                 if forget_outcome.value:
                     sent_before.update((forget_outcome.value.ticket.routed_to or "").split(", "))
                 yield forget_outcome
 
     printer.many(counted_erasures(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
-    session.say(messages.counted(forget_counts, ("forgotten",)))
+    context.say(messages.counted(forget_counts, ("forgotten",)))
     sent_before.pop("", None)
     if forget_counts:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent_before.items()))
         delivered_before = f"what was sent before: {sent_to}; " if sent_before else ""
         other_copies = "backups, exports, files of rejects, single words in a learned model"
-        session.say(f"note: out of reach: {delivered_before}{other_copies}")
-    if forget_counts and (kept_databases := wiring.database_maintenance.kept_databases(session.config)):
+        context.say(f"note: out of reach: {delivered_before}{other_copies}")
+    if forget_counts and (kept_databases := wiring.database_maintenance.kept_databases(context.config)):
         kept_files = ", ".join(map(str, kept_databases))
-        session.say(f"note: {kept_files} may hold the texts as well: db restore kept what was there; delete it")
+        context.say(f"note: {kept_files} may hold the texts as well: db restore kept what was there; delete it")
     if not forget_counts:
-        session.say("note: no ticket has this customer id")
+        context.say("note: no ticket has this customer id")

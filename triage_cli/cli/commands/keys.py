@@ -24,7 +24,7 @@ KEYS_TABLE = drawn_by("tables.plain", columns=KEY_COLUMNS)
 @remote_command
 @makes_database
 def create(
-    session: CommandContext,
+    context: CommandContext,
     name: Name,
     role: Annotated[
         Role,
@@ -45,26 +45,26 @@ def create(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    _show_created_key(session, printer, _key_ring(session).create(name, role, options.duration(expires)))
+    _show_created_key(context, printer, _key_ring(context).create(name, role, options.duration(expires)))
 
 
 @remote_command
-def list_keys(session: CommandContext, *, printing: PrintOptions) -> None:
+def list_keys(context: CommandContext, *, printing: PrintOptions) -> None:
     """List keys, when each was used last (to the minute), which are revoked, and until when a rotated one is taken.
 
     \b
     triage keys list
     """
-    session.look()
-    api_keys = list(_key_ring(session).list())
-    if not api_keys and session.guides and session.has_database:
-        session.say("no keys yet: triage keys create NAME --role reader makes one")
+    context.look()
+    api_keys = list(_key_ring(context).list())
+    if not api_keys and context.guides and context.has_database:
+        context.say("no keys yet: triage keys create NAME --role reader makes one")
     printing.printer().many(api_keys, _key_record, KEY_COLUMNS, KEYS_TABLE, "name")
 
 
 @remote_command
 def rotate(
-    session: CommandContext,
+    context: CommandContext,
     name: Name,
     overlap: Annotated[
         str, typer.Option(metavar="DURATION", help="How long the old key stays valid, such as 24h.")
@@ -80,12 +80,12 @@ def rotate(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    created_key = _key_ring(session).rotate(name, options.seconds(overlap), options.duration(expires))
-    _show_created_key(session, printer, created_key)
+    created_key = _key_ring(context).rotate(name, options.seconds(overlap), options.duration(expires))
+    _show_created_key(context, printer, created_key)
 
 
 @remote_command
-def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
+def revoke(context: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """Revoke a key: the next request with it is refused.
 
     \b
@@ -93,21 +93,21 @@ def revoke(session: CommandContext, name: Name, *, printing: PrintOptions) -> No
     """
     printer = printing.printer()
     printer.check_columns(KEY_COLUMNS)
-    printer.one(_key_record(_key_ring(session).revoke(name)), KEYS_TABLE, KEY_COLUMNS, "name")
+    printer.one(_key_record(_key_ring(context).revoke(name)), KEYS_TABLE, KEY_COLUMNS, "name")
 
 
-def _show_created_key(session: CommandContext, printer: Printer, created_key: CreatedKey) -> None:
+def _show_created_key(context: CommandContext, printer: Printer, created_key: CreatedKey) -> None:
     created_record = created_key._asdict()
     printer.one(created_record, drawn_by("tables.plain", columns=tuple(created_record)), tuple(created_record), "key")
-    session.say("keep the key now: it is shown only once")
+    context.say("keep the key now: it is shown only once")
 
 
-def _key_ring(session: CommandContext) -> "KeyRing | RemoteKeyRing":
-    if session.is_remote:
+def _key_ring(context: CommandContext) -> "KeyRing | RemoteKeyRing":
+    if context.is_remote:
         from triage_cli.client import RemoteKeyRing
 
-        return RemoteKeyRing(session.remote)
-    return KeyRing(session.store, wiring.stores.open_api_access(session.store), user())
+        return RemoteKeyRing(context.remote)
+    return KeyRing(context.store, wiring.stores.open_api_access(context.store), user())
 
 
 def _key_record(api_key: ApiKey) -> dict[str, Any]:

@@ -22,7 +22,7 @@ MOST_UNMEASURED = 5  # the most categories that a note names
 
 @command
 def learn(
-    session: CommandContext,
+    context: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
@@ -42,36 +42,36 @@ def learn(
     if rollback and file:
         raise UsageError("--rollback takes no file", hint="leave one of them out")
     labelled_files.check(file, label)
-    printer = printing.printer(quiet=session.quiet)
+    printer = printing.printer(quiet=context.quiet)
     printer.check_columns(LEARN_COLUMNS)
-    session.require_database()
+    context.require_database()
     training_run = wiring.learning_runs.training_run(
-        session.config, *session.signature, session.say, session.runs.append, messages.say
+        context.config, *context.signature, context.say, context.runs.append, messages.say
     )
     unmeasured: list[str] = []
     if rollback:
         training_report = training_run.roll_back()
     else:
-        training_material = training_run.training_data(labelled_files.read(session, file, label) if file else ())
-        labelled_files.note_skipped(session, training_material)
+        training_material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
+        labelled_files.note_skipped(context, training_material)
         if training_material.overruled:
             overruled = messages.plural(
                 len(training_material.overruled), "texts have two labels", "text has two labels"
             )
-            session.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
-        with parts_line("learning", shown=session.guides) as tell_progress:
+            context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
+        with parts_line("learning", shown=context.guides) as tell_progress:
             training_report = training_run.learn(training_material, tell_progress)
         labelled_categories = {row.category for row in training_material.rows}
-        names = [category.name for category in session.config.categories]
+        names = [category.name for category in context.config.categories]
         unmeasured = [name for name in names if name not in labelled_categories]
     printer.one(learning_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.learning_summary(training_report):
-        session.say(line)
+        context.say(line)
     if unmeasured and training_report.after:
         unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
-        session.say(f"note: {unlearned}, so this says nothing about such tickets")
-    if session.guides:
-        session.say(summaries.step_after_learning(training_report))
+        context.say(f"note: {unlearned}, so this says nothing about such tickets")
+    if context.guides:
+        context.say(summaries.step_after_learning(training_report))
 
 
 def _some_categories(category_names: list[str]) -> str:
@@ -93,7 +93,7 @@ MOST_CONFUSED_PAIRS = 8
 
 @command
 def suspects(
-    session: CommandContext,
+    context: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     limit: options.Limit = None,
@@ -109,13 +109,13 @@ def suspects(
     labelled_files.check(file, label)
     printer = printing.printer()
     printer.check_columns(SUSPECT_COLUMNS)
-    session.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
-    session.lend_database()
-    training_run = wiring.learning_runs.training_run(session.config, *session.signature, session.say)
-    labelled_material = training_run.training_data(labelled_files.read(session, file, label) if file else ())
-    with elapsed_line("comparing the labels", shown=session.guides):
+    context.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
+    context.lend_database()
+    training_run = wiring.learning_runs.training_run(context.config, *context.signature, context.say)
+    labelled_material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
+    with elapsed_line("comparing the labels", shown=context.guides):
         suspect_labels, confused_pairs = training_run.suspects(labelled_material)
-    labelled_files.note_skipped(session, labelled_material)
+    labelled_files.note_skipped(context, labelled_material)
     suspect_records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in suspect_labels[:limit]
@@ -124,8 +124,8 @@ def suspects(
     labels_needed = LEAST_LABELLED if len(labelled_material.rows) < LEAST_LABELLED else "two categories"
     too_few_note = f"; it takes {labels_needed} to doubt any of them" if too_few(labelled_material.rows) else ""
     are = "is" if len(suspect_labels) == 1 else "are"
-    session.say(f"{len(suspect_labels):,} of {len(labelled_material.rows):,} labels {are} suspect{too_few_note}")
+    context.say(f"{len(suspect_labels):,} of {len(labelled_material.rows):,} labels {are} suspect{too_few_note}")
     for pair in confused_pairs[:MOST_CONFUSED_PAIRS]:
-        session.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
+        context.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
-            session.say(f"  {name}: {to_json(description) if description else '(none)'}")
+            context.say(f"  {name}: {to_json(description) if description else '(none)'}")

@@ -23,7 +23,7 @@ FOLLOW_SECONDS = 0.5  # between two looks for new events with --follow
 
 @remote_command
 def logs(
-    session: CommandContext,
+    context: CommandContext,
     name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.")] = None,
     action: Annotated[
         list[str] | None,
@@ -54,46 +54,46 @@ def logs(
     is_cut = limit is None and terminal.is_terminal(sys.stdout)
     if is_cut:
         limit = EVENTS_ON_TERMINAL if follow else EVENTS_ON_TERMINAL + 1
-    ticket_id = session.look().resolve(name) if name is not None else None
+    ticket_id = context.look().resolve(name) if name is not None else None
     event_query = EventQuery(ticket_id, event_actions, actor, options.moment(since), options.moment(until), limit)
     if follow:
-        _follow_log(session, event_query, printer)
+        _follow_log(context, event_query, printer)
         return
-    stored_events = session.look().events(event_query)
-    events = counted_line(session, "reading", session.stopper.interruptible(stored_events))
+    stored_events = context.look().events(event_query)
+    events = counted_line(context, "reading", context.stopper.interruptible(stored_events))
     if is_cut:
         last_events = list(events)
         if len(last_events) > EVENTS_ON_TERMINAL:
-            session.say(messages.cut("last", EVENTS_ON_TERMINAL))
+            context.say(messages.cut("last", EVENTS_ON_TERMINAL))
         events, limit = iter(last_events[-EVENTS_ON_TERMINAL:]), EVENTS_ON_TERMINAL
-    event_table = partial(_event_table, session)
+    event_table = partial(_event_table, context)
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, event_table, "seq", rows=limit)
 
 
-def _follow_log(session: CommandContext, event_query: EventQuery, printer: Printer) -> None:
+def _follow_log(context: CommandContext, event_query: EventQuery, printer: Printer) -> None:
     """Print events, then new ones as they come, until a signal, or until stdout is closed; as a table each look's."""
-    event_looks = map(printer.unless_closed, map(session.stopper.interruptible, _event_looks(session, event_query)))
-    event_table = partial(_event_table, session)
+    event_looks = map(printer.unless_closed, map(context.stopper.interruptible, _event_looks(context, event_query)))
+    event_table = partial(_event_table, context)
     if printer.format != "table":
         printer.many(chain.from_iterable(event_looks), event_record, EVENT_KEYS, event_table, "seq")
         return
     for events in event_looks:
         printer.many(events, event_record, EVENT_KEYS, event_table, "seq", rows=sys.maxsize)
-        event_table = partial(_event_table, session, explained=False)
+        event_table = partial(_event_table, context, explained=False)
 
 
-def _event_looks(session: CommandContext, event_query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
+def _event_looks(context: CommandContext, event_query: EventQuery) -> Iterator[Iterator[LoggedEvent]]:
     """Yield the events that are there, then again and again those that came since."""
-    session.stopper.watch(lambda: None)
+    context.stopper.watch(lambda: None)
     query_since = event_query
 
     def new_events() -> Iterator[LoggedEvent]:
         nonlocal query_since
-        for event in session.triage.events(query_since):
+        for event in context.triage.events(query_since):
             query_since = query_since._replace(after=event.seq)
             yield event
 
-    while not session.stopper.code and not _is_stdout_unread():
+    while not context.stopper.code and not _is_stdout_unread():
         yield new_events()
         sys.stdout.flush()
         query_since = query_since._replace(limit=None)
@@ -107,10 +107,10 @@ def _is_stdout_unread() -> bool:
     return any(state & (select.POLLERR | select.POLLHUP) for _, state in stdout_poll.poll(0))
 
 
-def _event_table(session: CommandContext, event_records: Any, *, explained: bool = True) -> object:
+def _event_table(context: CommandContext, event_records: Any, *, explained: bool = True) -> object:
     from triage_cli.cli.display import event_lines
 
     ticket_ids = tuple(dict.fromkeys(record["ticket_id"] for record in event_records if record["ticket_id"]))
-    event_tickets = session.triage.find(Selection(ids=ticket_ids))
+    event_tickets = context.triage.find(Selection(ids=ticket_ids))
     external_ids = {ticket.ticket_id: ticket.external_id or "" for ticket in event_tickets}
     return event_lines.events(event_records, external_ids, explained=explained)

@@ -31,7 +31,7 @@ PlanFormat = Annotated[
 
 @command
 def plan(
-    session: CommandContext,
+    context: CommandContext,
     new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.")],
     since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
     max_moved: Annotated[
@@ -57,14 +57,14 @@ def plan(
     plan_format: Format | None = "table" if output == "html" else output
     printer, most_moves = Printer(plan_format, columns), FlipLimit.read(max_moved, "--max-moved")
     printer.check_columns(PLAN_KEYS if printer.format in ("table", "json") else Move._fields)
-    new_config = _load_new_config(session, new)
-    asking_caller = _asking_caller(session, new_config, max_cost, ask=ask)
+    new_config = _load_new_config(context, new)
+    asking_caller = _asking_caller(context, new_config, max_cost, ask=ask)
     stop_control = StopControl()
-    session.stopper.watch(stop_control.stop)
-    session.require_database()
+    context.stopper.watch(stop_control.stop)
+    context.require_database()
     selection = Selection(written_since=options.moment(since))
-    with elapsed_line("comparing", shown=session.guides):
-        compared_plan = compare(session.config, new_config, selection, stop_control, session.say, asking_caller)
+    with elapsed_line("comparing", shown=context.guides):
+        compared_plan = compare(context.config, new_config, selection, stop_control, context.say, asking_caller)
     if stop_control.stopping:
         return ExitCode.INTERRUPTED
     plan_table = drawn_by("insight_tables.plan", compared=compared_plan)
@@ -83,18 +83,18 @@ def plan(
         printer.one({key: plan_record[key] for key in plan_keys}, plan_table, PLAN_KEYS)
     else:
         printer.many(compared_plan.moves, Move._asdict, Move._fields, plan_table)
-    session.say(_plan_summary(compared_plan, since))
+    context.say(_plan_summary(compared_plan, since))
     if most_moves is not None and not most_moves.allows(compared_plan.moved, compared_plan.tickets):
         moves = f"{compared_plan.moved:,} of {compared_plan.tickets:,} tickets would move"
         too_many_moves = f"{moves}, more than --max-moved {most_moves}"
         hint = "triage plan NEW.yaml -o csv lists them; nothing was changed"
-        return session.report(CheckError(too_many_moves, hint=hint))
+        return context.report(CheckError(too_many_moves, hint=hint))
     return ExitCode.OK
 
 
-def _load_new_config(session: CommandContext, new: Path) -> Config:
+def _load_new_config(context: CommandContext, new: Path) -> Config:
     """Load the new configuration of a plan, for the present database and network."""
-    present_config = session.config
+    present_config = context.config
     offline = present_config.offline or None
     new_config = load_config(
         config=str(new), db=present_config.database, offline=offline, env=os.environ, cwd=Path.cwd()
@@ -103,7 +103,7 @@ def _load_new_config(session: CommandContext, new: Path) -> Config:
 
 
 def _asking_caller(
-    session: CommandContext, new_config: Config, max_cost: float | None, *, ask: bool
+    context: CommandContext, new_config: Config, max_cost: float | None, *, ask: bool
 ) -> AskingCaller | None:
     if not ask and max_cost is not None:
         raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
@@ -111,7 +111,7 @@ def _asking_caller(
         return None
     if max_cost is None and new_config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-    return AskingCaller(*session.signature, max_cost, session.runs.append)
+    return AskingCaller(*context.signature, max_cost, context.runs.append)
 
 
 def _plan_summary(compared_plan: Plan, since: str) -> str:

@@ -47,7 +47,7 @@ FILED_LABEL: Mapping[str, str] = {Action.FILED: "filed by triage itself"}
 @command
 @makes_database
 def pull(
-    session: CommandContext,
+    context: CommandContext,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="[NAME...]", help="Sources of the configuration; all of them without it."),
@@ -84,7 +84,7 @@ def pull(
     triage pull -q; triage classify -q; triage route -q
     triage pull zendesk --since 30d --dry-run
     """
-    config = session.config
+    config = context.config
     if not config.sources:
         raise UsageError(
             "no source is configured",
@@ -99,26 +99,26 @@ def pull(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
     pull_plan = PullPlan(pulled_since, limit, full, options.duration(deadline))
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    pull_run = _PullRun(session, source_names, pull_plan)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
+    pull_run = _PullRun(context, source_names, pull_plan)
     if dry_run:
         printer.many(pull_run.first_pages(), draft_record, TICKET_KEYS, TICKETS_TABLE)
-        session.say("nothing was stored (--dry-run)")
+        context.say("nothing was stored (--dry-run)")
     else:
-        input_tables.check_written(session, rejects, "--rejects")
-        shown, rejected = session.shows_progress(printer.format), RejectedItems(rejects)
+        input_tables.check_written(context, rejects, "--rejects")
+        shown, rejected = context.shows_progress(printer.format), RejectedItems(rejects)
         with closing(rejected):
             printer.many(pull_run.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
-    if session.guides:
-        session.say(messages.after_storing(pull_run.statuses))
+    if context.guides:
+        context.say(messages.after_storing(pull_run.statuses))
     return pull_run.code(errors_are_json=printing.output in messages.JSON_FORMATS)
 
 
 class _PullRun:
     """Pulls the sources one after another; a failed one does not stop the others."""
 
-    def __init__(self, session: CommandContext, source_names: Sequence[str], pull_plan: PullPlan) -> None:
-        self._session = session
+    def __init__(self, context: CommandContext, source_names: Sequence[str], pull_plan: PullPlan) -> None:
+        self._context = context
         self._source_names = source_names
         self._plan = pull_plan
         self._exit_codes = {ExitCode.OK}
@@ -142,8 +142,8 @@ class _PullRun:
             first_pull_note = ""
             try:
                 watched_source = self._open_source(name)
-                pull_bar = ProgressBar(self._session, f"pulling {name}", shown, watched_source.total)
-                pulled_outcomes = self._session.local.pull(watched_source, self._plan, messages.say, rejected.add)
+                pull_bar = ProgressBar(self._context, f"pulling {name}", shown, watched_source.total)
+                pulled_outcomes = self._context.local.pull(watched_source, self._plan, messages.say, rejected.add)
                 for pull_outcome in pull_bar.over(pulled_outcomes):
                     pull_counts[pull_outcome.action] += 1
                     if pull_outcome.error is not None:
@@ -157,9 +157,9 @@ class _PullRun:
             else:
                 first_pull_note = self._first_pull_note(name) if not pull_counts else ""
             finally:
-                self._session.say(f"{name}: {messages.counted(pull_counts, summaries.CREATE_ACTIONS, FILED_LABEL)}")
-            self._session.say(first_pull_note)
-            if self._session.stopper.code:
+                self._context.say(f"{name}: {messages.counted(pull_counts, summaries.CREATE_ACTIONS, FILED_LABEL)}")
+            self._context.say(first_pull_note)
+            if self._context.stopper.code:
                 return
 
     def first_pages(self) -> Iterator[TicketDraft]:
@@ -167,7 +167,7 @@ class _PullRun:
         for name in self._source_names:
             try:
                 watched_source = self._open_source(name)
-                stored_cursor = self._session.store.cursor(name) if self._session.has_database else None
+                stored_cursor = self._context.store.cursor(name) if self._context.has_database else None
                 source_position = stored_cursor.position if stored_cursor and not self._plan.full else None
                 for first_page in islice(watched_source.pages(source_position, self._plan, _no_pause), 1):
                     for draft in first_page.drafts[: self._plan.limit]:
@@ -179,12 +179,12 @@ class _PullRun:
                 self._record_failure(source_error)
 
     def _open_source(self, name: str) -> "_WatchedSource":
-        return _WatchedSource(wiring.sources.open_source(self._session.config, name, messages.say), self._session)
+        return _WatchedSource(wiring.sources.open_source(self._context.config, name, messages.say), self._context)
 
     def _first_pull_note(self, name: str) -> str:
         """Return a note about a source of which nothing is stored, because a helpdesk's tickets are often older."""
-        cursor = self._session.config.sources[name].cursor
-        if self._plan.since or not cursor.field or any(self._session.store.find(Selection(sources=(name,), limit=1))):
+        cursor = self._context.config.sources[name].cursor
+        if self._plan.since or not cursor.field or any(self._context.store.find(Selection(sources=(name,), limit=1))):
             return ""
         cursor_start = cursor.start
         how_far = f"{cursor_start / DAY:g} days back" if isinstance(cursor_start, float) else f"back to {cursor_start}"
@@ -201,16 +201,16 @@ class _PullRun:
 class _WatchedSource:
     """A source that stops being pulled at a signal, and reports its progress."""
 
-    def __init__(self, source: Source, session: CommandContext) -> None:
+    def __init__(self, source: Source, context: CommandContext) -> None:
         self.name = source.name
         self.keeps_category = source.keeps_category
         self._source = source
-        self._session = session
+        self._context = context
         self._progress = 0.0
 
     def pages(self, position: str | None, plan: PullPlan, pause: Pause) -> Iterator[SourcePage]:
         source_pages = self._source.pages(position, plan, pause)
-        for source_page in self._session.stopper.interruptible(source_pages):
+        for source_page in self._context.stopper.interruptible(source_pages):
             self._progress = source_page.progress or 0.0
             yield source_page
 

@@ -51,7 +51,7 @@ WIDEST_MATRIX = 12  # the most categories of a matrix on a terminal
 
 @remote_command
 def reclassify(
-    session: CommandContext,
+    context: CommandContext,
     ids: options.Ids = None,
     status: options.Statuses = None,
     category: Annotated[str | None, typer.Option(metavar="NAME", help="Only tickets of this category.")] = None,
@@ -84,44 +84,44 @@ def reclassify(
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
-    classify_plan = classify_options.plan(session, force=force, batch=batch)
+    classify_plan = classify_options.plan(context, force=force, batch=batch)
     FlipLimit.read(max_flips)  # so that a bad value is reported before any work
     reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted)
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     categories = (category,) if category is not None else ()
     filters = Selection(statuses=options.statuses(status), categories=categories, since=options.moment(since))
     if ids and filters != Selection():
         raise UsageError("ids go with no filter", hint="leave one of them out")
-    named_ids, missing = ticket_id_input.ids(session, ids)
+    named_ids, missing = ticket_id_input.ids(context, ids)
     selection = filters._replace(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     flip_counts: Counter[str] = Counter()
     flip_matrix: Counter[tuple[str, str]] = Counter()
     exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     unroutable = messages.UnroutableTickets()
     try:
-        total = partial(among, session, selection, DECIDED_STATUSES)
-        reclassify_bar = ProgressBar(session, "comparing", session.shows_progress(printer.format), total)
-        flips = reclassify_bar.over(session.triage.reclassify(selection, reclassify_plan))
+        total = partial(among, context, selection, DECIDED_STATUSES)
+        reclassify_bar = ProgressBar(context, "comparing", context.shows_progress(printer.format), total)
+        flips = reclassify_bar.over(context.triage.reclassify(selection, reclassify_plan))
         flip_outcomes = _counted_flips(flips, flip_counts, flip_matrix, exit_codes, unroutable)
         printed_flips = (flip for flip in flip_outcomes if flip.action in PRINTED_ACTIONS)
         printer.many(printed_flips, outcome_record, FLIP_KEYS, _flip_table)
     finally:
         for line in matrix_lines(flip_matrix):
-            session.say(line)
+            context.say(line)
         unroutable.close()
         change_labels = {action: label if apply else f"would {label}" for action, label in CHANGE_LABELS.items()}
         always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
-        session.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
+        context.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
     if batch or flip_counts["waiting"]:
-        summaries.say_waiting_batches(session, session.triage.stats)
+        summaries.say_waiting_batches(context, context.triage.stats)
     if flip_counts["waiting"] and not batch:
-        session.say("triage reclassify --batch collects the answers")
+        context.say("triage reclassify --batch collects the answers")
     if reroute:
-        session.say(summaries.waiting_offline(session, session.triage.stats))
-    if session.guides and (flip_counts["flip"] or flip_counts["settled"]) and not apply:
-        session.say("next: the same with --apply; no classifier is asked again")
-    elif session.guides and (flip_counts["flipped"] or flip_counts["settled"]):
-        session.say("next: triage route")
+        context.say(summaries.waiting_offline(context, context.triage.stats))
+    if context.guides and (flip_counts["flip"] or flip_counts["settled"]) and not apply:
+        context.say("next: the same with --apply; no classifier is asked again")
+    elif context.guides and (flip_counts["flipped"] or flip_counts["settled"]):
+        context.say("next: triage route")
     return gravest(exit_codes)
 
 

@@ -23,7 +23,7 @@ from triage_cli.domain import ExitCode, UsageError
 
 @remote_command
 def review(
-    session: CommandContext,
+    context: CommandContext,
     every: Annotated[bool, typer.Option("--all", help="All tickets, not only those that need a person.")] = False,
     order: Annotated[
         filters.Order | None, typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.")
@@ -48,24 +48,24 @@ def review(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    category_names = [each.name for each in session.triage.categories()]
+    category_names = [each.name for each in context.triage.categories()]
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
     review_filters = filters.checked(one_priority, category or (), status or (), searched, category_names, every=every)
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
-    learn_verdicts = None if session.is_remote else partial(_learn_verdicts, session)
-    review_session = ReviewSession(session.triage, category_names, learn_verdicts)
+    learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
+    review_session = ReviewSession(context.triage, category_names, learn_verdicts)
     run_review = _run_plain_review if _needs_plain_review() else _run_full_screen
-    review_code = run_review(session, review_session, review_view)
+    review_code = run_review(context, review_session, review_view)
     if review_session.verdicts_given:
-        session.say("next: triage route")
+        context.say("next: triage route")
     return review_code
 
 
-def _learn_verdicts(session: CommandContext) -> str:
+def _learn_verdicts(context: CommandContext) -> str:
     """Learn from all verdicts during a review, and return a summary."""
     training_warnings: list[str] = []
     warn = training_warnings.append
-    training_run = wiring.learning_runs.training_run(session.config, *session.signature, lambda _: None, warn=warn)
+    training_run = wiring.learning_runs.training_run(context.config, *context.signature, lambda _: None, warn=warn)
     return as_typed(messages.joined(*summaries.learning_summary(training_run.learn_verdicts()), *training_warnings))
 
 
@@ -81,7 +81,7 @@ def _nothing_to_review(review_view: View) -> str:
     return "no tickets yet: triage create FILE stores some" if review_view.every else "nothing waits for a person"
 
 
-def _run_plain_review(session: CommandContext, review_session: ReviewSession, review_view: View) -> int:
+def _run_plain_review(context: CommandContext, review_session: ReviewSession, review_view: View) -> int:
     from triage_cli.cli.review.plain import PlainReview
     from triage_cli.cli.review.ticket_queue import TicketQueue
 
@@ -91,28 +91,28 @@ def _run_plain_review(session: CommandContext, review_session: ReviewSession, re
 
     ticket_queue = TicketQueue(review_session.triage, review_view, review_session.category_names)
     if not ticket_queue.total:
-        session.say(_nothing_to_review(review_view))
+        context.say(_nothing_to_review(review_view))
         return ExitCode.OK
     try:
-        PlainReview(review_session, ticket_queue, session.stopper.interruptible(sys.stdin), write).work()
+        PlainReview(review_session, ticket_queue, context.stopper.interruptible(sys.stdin), write).work()
     finally:
-        session.say(review_session.summary())
+        context.say(review_session.summary())
     return ExitCode.OK
 
 
-def _run_full_screen(session: CommandContext, review_session: ReviewSession, review_view: View) -> int:
+def _run_full_screen(context: CommandContext, review_session: ReviewSession, review_view: View) -> int:
     from triage_cli.cli.review.app import ReviewApp
 
     review_app = ReviewApp(review_session, review_view)
     if not review_app.queue.total:
-        session.say(_nothing_to_review(review_view))
+        context.say(_nothing_to_review(review_view))
         return ExitCode.OK
-    session.stopper.watch(review_app.stop)
+    context.stopper.watch(review_app.stop)
     try:
         with _own_wakeup():
             review_code = review_app.run()
     finally:
-        session.say(review_session.summary())
+        context.say(review_session.summary())
     if review_app.failure is not None:
         raise review_app.failure
     return ExitCode.OK if review_code is None else review_code

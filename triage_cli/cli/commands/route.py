@@ -36,7 +36,7 @@ ROUTE_LABELS = {"routing": "pending", "held": "held by another run", "unchanged"
 
 @remote_command
 def route(
-    session: CommandContext,
+    context: CommandContext,
     ids: options.Ids = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the requests that would be made; send nothing.")
@@ -58,46 +58,46 @@ def route(
     triage route --dry-run
     triage route -q
     """
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    if not session.is_remote:
-        wiring.destinations.check_templates(session.config)
-    named_ids, missing = ticket_id_input.ids(session, ids)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
+    if not context.is_remote:
+        wiring.destinations.check_templates(context.config)
+    named_ids, missing = ticket_id_input.ids(context, ids)
     selection = Selection(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     if dry_run:
-        session.only_here("route --dry-run")
+        context.only_here("route --dry-run")
         route_plan = RoutePlan(retry_dead, again)
-        return _preview_requests(session, selection, route_plan, printer, as_text=printing.as_text)
+        return _preview_requests(context, selection, route_plan, printer, as_text=printing.as_text)
     if again and ids is None:
         again_example = "triage list --status routed -o id | triage route - --again"
-        session.say(f"note: --again sends the tickets that are named, and none is: {again_example}")
+        context.say(f"note: --again sends the tickets that are named, and none is: {again_example}")
     route_counts: Counter[str] = Counter()
     routed_places: Counter[str] = Counter()
     route_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     route_plan = RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
-    to_route = partial(among, session, selection, ("classified", "unroutable"))
-    route_bar = ProgressBar(session, "routing", session.shows_progress(printer.format), to_route)
+    to_route = partial(among, context, selection, ("classified", "unroutable"))
+    route_bar = ProgressBar(context, "routing", context.shows_progress(printer.format), to_route)
     repeated_problems, unroutable_tickets = messages.RepeatedProblems(), messages.UnroutableTickets()
-    routed = route_bar.over(session.triage.route(selection, route_plan))
+    routed = route_bar.over(context.triage.route(selection, route_plan))
     route_outcomes = _counted_routes(
-        session, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable_tickets
+        context, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable_tickets
     )
     try:
         printer.of_named(ids, route_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         repeated_problems.close()
         unroutable_tickets.close()
-        has_places = session.guides and routed_places
+        has_places = context.guides and routed_places
         routed_label = {"routed": f"routed to {summaries.listed_places(routed_places)}"} if has_places else {}
-        session.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
-    stats = cache(session.triage.stats)  # asked once, after the work
-    offline_note = summaries.waiting_offline(session, stats)
-    session.say(offline_note)
-    if named_ids is None and limit is None and not (session.quiet or session.stopper.code):
+        context.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
+    stats = cache(context.triage.stats)  # asked once, after the work
+    offline_note = summaries.waiting_offline(context, stats)
+    context.say(offline_note)
+    if named_ids is None and limit is None and not (context.quiet or context.stopper.code):
         by_status = stats().by_status
         for status in ("classified",) if offline_note else ("classified", "routing"):
-            session.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
-    if session.guides:
-        session.say(summaries.step_after_routing(route_counts))
+            context.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
+    if context.guides:
+        context.say(summaries.step_after_routing(route_counts))
     return gravest(route_codes)
 
 
@@ -112,7 +112,7 @@ def route_exit_code(route_outcome: Outcome[Routed], delivery_error: TriageError)
 
 
 def _counted_routes(
-    session: CommandContext,
+    context: CommandContext,
     route_outcomes: Iterable[Outcome[Routed]],
     route_counts: Counter[str],
     routed_places: Counter[str],
@@ -130,21 +130,21 @@ def _counted_routes(
             route_codes.add(code)
             if ticket is not None and route_outcome.action == Action.UNROUTABLE:
                 unroutable_tickets.add(ticket.category)
-            elif code or not session.quiet:  # a pending delivery is no failure
+            elif code or not context.quiet:  # a pending delivery is no failure
                 label = ROUTE_LABELS.get(route_outcome.action, route_outcome.action)
                 repeated_problems.tell(label, route_outcome.error, ticket)
         yield route_outcome
 
 
 def _preview_requests(
-    session: CommandContext, selection: Selection, route_plan: RoutePlan, printer: Printer, *, as_text: bool
+    context: CommandContext, selection: Selection, route_plan: RoutePlan, printer: Printer, *, as_text: bool
 ) -> int:
     """Print the requests that `route` would make, as text or as records."""
     if selection.ids is None:
         dead_statuses = {"undeliverable"} if route_plan.retry_dead else set()
         selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
     request_count: Counter[str] = Counter()
-    request_records = _requests(session, selection, route_plan, request_count)
+    request_records = _requests(context, selection, route_plan, request_count)
     if as_text:
         for request_record in request_records:
             if request_record["request"] is not None:
@@ -152,18 +152,18 @@ def _preview_requests(
         printer.flush()
     else:
         printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
-    session.say(f"{messages.plural(request_count['requests'], 'requests')} would be made (--dry-run)")
+    context.say(f"{messages.plural(request_count['requests'], 'requests')} would be made (--dry-run)")
     return ExitCode.OK
 
 
 def _requests(
-    session: CommandContext, selection: Selection, route_plan: RoutePlan, request_count: Counter[str]
+    context: CommandContext, selection: Selection, route_plan: RoutePlan, request_count: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield and count the requests that `route` would make; report tickets without one."""
-    routing_map = wiring.destinations.routing_map(session.config, session.store)
+    routing_map = wiring.destinations.routing_map(context.config, context.store)
     warned_names: set[str] = set()
-    for ticket in session.look().find(selection):
-        answer = routing_map.answers(session.store, [ticket]).get(ticket.decision_id or "")
+    for ticket in context.look().find(selection):
+        answer = routing_map.answers(context.store, [ticket]).get(ticket.decision_id or "")
         rule = routing_map.match(ticket, answer) if ticket.category else None
         if rule is None:
             unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
@@ -171,12 +171,12 @@ def _requests(
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue
         requests = wiring.destination_diagnostics.preview_requests(
-            session.config, session.store, ticket, rule, route_plan
+            context.config, context.store, ticket, rule, route_plan
         )
         for name, request in requests:
             request_count["requests"] += 1
-            if name in session.config.destinations and name not in warned_names:
+            if name in context.config.destinations and name not in warned_names:
                 warned_names.add(name)
-                for warning in wiring.destination_diagnostics.unset_variables(session.config, name):
+                for warning in wiring.destination_diagnostics.unset_variables(context.config, name):
                     messages.say(f"warning: {warning}")
             yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}

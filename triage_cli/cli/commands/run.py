@@ -66,8 +66,8 @@ def _input_columns(tables: Sequence[Table]) -> list[str]:
 class EarlierAnswers:
     """The columns of an earlier `run` in an input: they are renewed, unless they came from another database."""
 
-    def __init__(self, session: CommandContext, prefix: str) -> None:
-        self._session = session
+    def __init__(self, context: CommandContext, prefix: str) -> None:
+        self._context = context
         self._prefix = prefix
 
     def checked(self, table: Table) -> Table:
@@ -75,7 +75,7 @@ class EarlierAnswers:
         if not table.earlier_indexes():
             return table
         first_rows: list[TicketDraft | Rejected] = []
-        for row in self._session.stopper.interruptible(islice(table.rows, CHUNK)):
+        for row in self._context.stopper.interruptible(islice(table.rows, CHUNK)):
             first_rows.append(row)
             if earlier_id := self._earlier_id(table, row):
                 self._check(earlier_id)
@@ -95,9 +95,9 @@ class EarlierAnswers:
         return str(cells[id_index] or "").strip() if id_index is not None and len(cells) > id_index else ""
 
     def _check(self, earlier_id: str) -> None:
-        if self._session.is_remote or not wiring.stores.is_empty(self._session.config):
+        if self._context.is_remote or not wiring.stores.is_empty(self._context.config):
             with suppress(NotFoundError, AmbiguousError):
-                if self._session.triage.resolve(earlier_id) == earlier_id:
+                if self._context.triage.resolve(earlier_id) == earlier_id:
                     return
         raise UsageError(
             f"the columns {self._prefix}… of the input are of a run on another database, with ticket ids that this "
@@ -191,7 +191,7 @@ HELD_ELSEWHERE = ("new tickets are held by another run", "new ticket is held by 
 @remote_command
 @makes_database
 def run(
-    session: CommandContext,
+    context: CommandContext,
     files: options.Files = None,
     *,
     input_options: options.InputOptions,
@@ -213,55 +213,55 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
-    classify_plan = classify_options.plan(session)
+    classify_plan = classify_options.plan(context)
     if not COLUMN_PREFIX.fullmatch(prefix):
         raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
     read_options = input_options.read_options()._replace(prefix=prefix)
-    earlier_answers = EarlierAnswers(session, prefix)
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
-    if not session.is_remote:
-        wiring.destinations.check_templates(session.config)
+    earlier_answers = EarlierAnswers(context, prefix)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
+    if not context.is_remote:
+        wiring.destinations.check_templates(context.config)
     run_summary = RunSummary(
-        RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=session.quiet
+        RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=context.quiet
     )
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            tables = input_tables.tables(session, opened_inputs, read_options)
+            tables = input_tables.tables(context, opened_inputs, read_options)
             tables = [earlier_answers.checked(table) for table in tables]
-            return preview_tables(session, printer, tables, input_options)
+            return preview_tables(context, printer, tables, input_options)
         input_streams = opened_inputs
         if not input_options.same_tickets:
-            input_streams = input_tables.looked_through(session, opened_inputs, read_options)
-        tables = input_tables.tables(session, input_streams, read_options)
+            input_streams = input_tables.looked_through(context, opened_inputs, read_options)
+        tables = input_tables.tables(context, input_streams, read_options)
         check_columns(printer, tables)
         tables = [earlier_answers.checked(table) for table in tables]
         input_tables.check_written(
-            session, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
+            context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
         run_summary.rejections.begin(tables)
         try:
-            shows_progress, rows_to_run = session.shows_progress(printer.format), partial(total_of, input_streams)
-            run_bar = ProgressBar(session, "running", shows_progress, rows_to_run)
+            shows_progress, rows_to_run = context.shows_progress(printer.format), partial(total_of, input_streams)
+            run_bar = ProgressBar(context, "running", shows_progress, rows_to_run)
             run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, earlier_answers, input_options)
             print_rows(printer, tables, run_outcomes)
         finally:
             run_summary.close()
             for remark in messages.remarks(tables):
-                session.say(remark)
+                context.say(remark)
             counted_rows = messages.counted(run_summary.row_actions, summaries.CREATE_ACTIONS)
             counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
-            session.say(f"{counted_rows}; {counted_statuses}")
-            session.say(run_summary.changed_texts.note())
-        session.say(summaries.waiting_offline(session, session.triage.stats))
-    if run_summary.ticket_statuses["new"] and not session.stopper.code:  # a run that ends early raises its reason
-        session.say(
+            context.say(f"{counted_rows}; {counted_statuses}")
+            context.say(run_summary.changed_texts.note())
+        context.say(summaries.waiting_offline(context, context.triage.stats))
+    if run_summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
+        context.say(
             f"note: {messages.plural(run_summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest"
         )
-    if session.guides:
+    if context.guides:
         step_after_run = summaries.step_after_routing(
             run_summary.ticket_statuses, summaries.routed_to_line(run_summary.routed_places)
         )
-        session.say(messages.joined(step_after_run, run_summary.rejections.next_step))
+        context.say(messages.joined(step_after_run, run_summary.rejections.next_step))
     return run_summary.exit_code
 
 
@@ -334,9 +334,9 @@ def _run_outcomes(
     input_options: options.InputOptions,
     table: Table,
 ) -> Iterator[RunOutcome]:
-    triage, same_tickets = run_bar.session.triage, input_options.same_tickets
+    triage, same_tickets = run_bar.context.triage, input_options.same_tickets
     rows_to_run = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
-    drafts = run_bar.over(run_bar.session.stopper.interruptible(rows_to_run))
+    drafts = run_bar.over(run_bar.context.stopper.interruptible(rows_to_run))
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
     for run_outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
         earlier_answers.check(table, run_outcome)

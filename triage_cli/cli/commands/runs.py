@@ -31,7 +31,7 @@ RUN_COLUMNS = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts
 
 @remote_command
 def runs(
-    session: CommandContext,
+    context: CommandContext,
     which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
     kind: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Only runs of this command, such as classify.")
@@ -48,7 +48,7 @@ def runs(
     """
     printer = printing.printer()
     options.check_known("kind", kind, RUN_KINDS)
-    chosen_runs = session.look().runs(None if kind else limit)
+    chosen_runs = context.look().runs(None if kind else limit)
     if kind:
         chosen_runs = (run for run in chosen_runs if run.kind == kind)
     if which == "last":

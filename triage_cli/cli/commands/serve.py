@@ -27,7 +27,7 @@ ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 
 @local_command
 def serve(
-    session: CommandContext,
+    context: CommandContext,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     ssl_certfile: Annotated[Path | None, typer.Option(help="The certificate for https.")] = None,
@@ -68,7 +68,7 @@ def serve(
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
-    wiring.destinations.check_templates(session.config)
+    wiring.destinations.check_templates(context.config)
     take_all_files()
     gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
     # Of the process that started this one.
@@ -76,28 +76,28 @@ def serve(
     settings = api_server.ServerSettings(
         host, port, ssl_certfile, ssl_keyfile, behind_proxy, inherited_fd, root_path.rstrip("/"), keep_alive, drain
     )
-    with written_log(sys.stderr, quiet=session.quiet):
-        return _served(session, settings, workers)
+    with written_log(sys.stderr, quiet=context.quiet):
+        return _served(context, settings, workers)
 
 
-def _served(session: CommandContext, settings: "ServerSettings", workers: int) -> int:
+def _served(context: CommandContext, settings: "ServerSettings", workers: int) -> int:
     """Serve until a signal comes; return the exit code."""
     from triage_cli.api import WorkerProcesses, follow_parent
     from triage_cli.api import server as api_server
 
-    tell = partial(_tell, session)
+    tell = partial(_tell, context)
     if workers > 1 and settings.fd is None:
         listening_socket = api_server.open_socket(settings.host, settings.port)
         worker_processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)
-        session.stopper.watch(worker_processes.stop)
+        context.stopper.watch(worker_processes.stop)
         serving_url = api_server.url_of(listening_socket, is_tls=settings.certificate is not None)
-        _warn_at_start(session)
+        _warn_at_start(context)
         tell(f"serving {serving_url}, by {workers} processes, described at {serving_url}/docs; Ctrl-C ends it")
         return worker_processes.serve_until_stopped()
-    http_server = api_server.listening_server(session.config, settings, tell)
-    session.stopper.watch(http_server.stop)
+    http_server = api_server.listening_server(context.config, settings, tell)
+    context.stopper.watch(http_server.stop)
     if settings.fd is None:
-        _warn_at_start(session)
+        _warn_at_start(context)
         tell(f"serving {http_server.url}, described at {http_server.url}/docs; Ctrl-C ends it")
     else:
         follow_parent(http_server.begun, http_server.stop)
@@ -105,7 +105,7 @@ def _served(session: CommandContext, settings: "ServerSettings", workers: int) -
     return 0
 
 
-def _tell(session: CommandContext, text: str) -> None:
+def _tell(context: CommandContext, text: str) -> None:
     """Tell a person at a terminal, else the log, which is JSON to the last line."""
     from triage_cli.api import error_log
 
@@ -115,23 +115,23 @@ def _tell(session: CommandContext, text: str) -> None:
     elif is_warning:
         messages.say(text)
     else:
-        session.say(text)
+        context.say(text)
 
 
-def _warn_at_start(session: CommandContext) -> None:
+def _warn_at_start(context: CommandContext) -> None:
     """Warn at the start of a server about destinations that get nothing, and note if there is no API key."""
-    for name in session.config.destinations:
-        for warning in wiring.destination_diagnostics.destination_warnings(session.config, name):
-            _tell(session, f"warning: {warning}")
-    store = wiring.stores.open_store(session.config)
-    if session.config.oidc is None and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
-        _tell(session, "note: there is no key yet; triage keys create NAME --role agent makes one")
+    for name in context.config.destinations:
+        for warning in wiring.destination_diagnostics.destination_warnings(context.config, name):
+            _tell(context, f"warning: {warning}")
+    store = wiring.stores.open_store(context.config)
+    if context.config.oidc is None and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
+        _tell(context, "note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()
 
 
 @remote_command
 def mcp(
-    session: CommandContext,
+    context: CommandContext,
     allow_writes: Annotated[
         bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
     ] = False,
@@ -154,8 +154,8 @@ def mcp(
         raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
     from triage_cli.mcp_server import AgentServer, serve
 
-    agent_server = AgentServer(session.triage, session.consultation, max_cost=max_cost, allow_writes=allow_writes)
+    agent_server = AgentServer(context.triage, context.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):
-        session.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
-    serve(agent_server, session.stopper.watch, verbose=bool(session.global_options.verbose))
+        context.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
+    serve(agent_server, context.stopper.watch, verbose=bool(context.global_options.verbose))
     return 0

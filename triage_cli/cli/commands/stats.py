@@ -18,7 +18,7 @@ from triage_cli.domain import GROUP_COUNTS, STATS_KEYS, Category, Selection, Sta
 
 @remote_command
 def stats(
-    session: CommandContext,
+    context: CommandContext,
     since: options.Since = None,
     until: options.Until = None,
     by: Annotated[
@@ -38,17 +38,17 @@ def stats(
     if since is not None or until is not None or by is not None:
         stored_selection = Selection(since=options.moment(since), until=options.moment(until))
         stats_query = StatsQuery(stored_selection, options.stats_keys(by))
-        _print_groups(session, stats_query, printing.printer())
+        _print_groups(context, stats_query, printing.printer())
         return
-    stats_record = session.look().stats()._asdict()
+    stats_record = context.look().stats()._asdict()
     printing.printer().one(stats_record, drawn_by("tables.stats"), tuple(stats_record), "tickets")
 
 
-def _print_groups(session: CommandContext, stats_query: StatsQuery, printer: Printer) -> None:
+def _print_groups(context: CommandContext, stats_query: StatsQuery, printer: Printer) -> None:
     """Print a record for each group; without keys all tickets are one group."""
     group_keys = (*stats_query.by, *GROUP_COUNTS)
     printer.check_columns(group_keys)
-    group_records = [group_record(group) for group in session.look().stats_by(stats_query)]
+    group_records = [group_record(group) for group in context.look().stats_by(stats_query)]
     printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
 
 
@@ -57,19 +57,19 @@ LEAST_COMMAND_WIDTH = 24
 
 
 @remote_command
-def start(session: CommandContext) -> None:
+def start(context: CommandContext) -> None:
     """Print the start screen: what is in the database, how many tickets need a person, the next commands.
 
     Creates nothing.
     """
-    config = session.config
-    if session.is_remote:
-        store_origin = f"{config.remote} ({_listed_categories(session.triage.categories())})"
+    config = context.config
+    if context.is_remote:
+        store_origin = f"{config.remote} ({_listed_categories(context.triage.categories())})"
     else:
         store_origin = f"{without_password(config.database)} (configuration: {config.path or 'the built-in defaults'})"
-    screen_counts = session.look().stats().by_status if session.has_database else {}
+    screen_counts = context.look().stats().by_status if context.has_database else {}
     start_screen = Printer("table")
-    for screen_line in _start_screen_lines(screen_counts, store_origin, is_remote=session.is_remote):
+    for screen_line in _start_screen_lines(screen_counts, store_origin, is_remote=context.is_remote):
         start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
 
 

@@ -106,7 +106,7 @@ class TicketFilters:
 
 @remote_command
 def list_tickets(
-    session: CommandContext,
+    context: CommandContext,
     ids: options.Ids = None,
     *,
     filters: TicketFilters,
@@ -124,27 +124,27 @@ def list_tickets(
     selection = filters.selection()
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
-    named_ids, missing = ticket_id_input.ids(session, ids) if ids and session.has_database else (None, 0)
+    named_ids, missing = ticket_id_input.ids(context, ids) if ids and context.has_database else (None, 0)
     is_cut = limit is None and terminal.is_terminal(sys.stdout)
     most_tickets = LISTED_ON_TERMINAL + 1 if is_cut else limit
     selection = selection._replace(ids=named_ids if named_ids is None else named_ids[:limit], limit=most_tickets)
-    found_tickets = counted_line(session, "reading", session.stopper.interruptible(session.look().find(selection)))
+    found_tickets = counted_line(context, "reading", context.stopper.interruptible(context.look().find(selection)))
     found_tickets = printer.unless_closed(found_tickets)
     first_ticket = list(islice(found_tickets, 1))
-    if not first_ticket and limit != 0 and session.has_database:
-        _note_unknown_filters(session, selection)
-    if not first_ticket and limit != 0 and session.guides and session.has_database and printer.format == "table":
-        stored_tickets = session.triage.stats().tickets
-        session.say("no tickets match" if stored_tickets else "no tickets yet: triage create FILE stores some")
+    if not first_ticket and limit != 0 and context.has_database:
+        _note_unknown_filters(context, selection)
+    if not first_ticket and limit != 0 and context.guides and context.has_database and printer.format == "table":
+        stored_tickets = context.triage.stats().tickets
+        context.say("no tickets match" if stored_tickets else "no tickets yet: triage create FILE stores some")
     listed_tickets = islice(chain(first_ticket, found_tickets), LISTED_ON_TERMINAL if is_cut else None)
     printer.many(listed_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
     if is_cut and any(found_tickets):
-        session.say(messages.cut("first", LISTED_ON_TERMINAL))
+        context.say(messages.cut("first", LISTED_ON_TERMINAL))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @remote_command
-def show(session: CommandContext, name: NameOrStdin, *, printing: PrintOptions) -> int:
+def show(context: CommandContext, name: NameOrStdin, *, printing: PrintOptions) -> int:
     """Show one ticket with its whole history, or with - those whose ids come on stdin: answers, deliveries, events.
 
     \b
@@ -154,34 +154,34 @@ def show(session: CommandContext, name: NameOrStdin, *, printing: PrintOptions) 
     """
     printer = printing.printer()
     if name != "-":
-        printer.one(history_record(session.look().history(name)), _history_table(session), HISTORY_KEYS)
+        printer.one(history_record(context.look().history(name)), _history_table(context), HISTORY_KEYS)
         return ExitCode.OK
     printer.check_columns(HISTORY_KEYS)
-    session.look()
-    named_ids, missing = ticket_id_input.ids(session, ["-"])
-    histories = map(session.triage.history, session.stopper.interruptible(iter(named_ids or ())))
-    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _history_table(session))
+    context.look()
+    named_ids, missing = ticket_id_input.ids(context, ["-"])
+    histories = map(context.triage.history, context.stopper.interruptible(iter(named_ids or ())))
+    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _history_table(context))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
 @remote_command
-def why(session: CommandContext, name: Name, *, printing: PrintOptions) -> None:
+def why(context: CommandContext, name: Name, *, printing: PrintOptions) -> None:
     """Explain in sentences how a ticket was decided, and what happens next.
 
     \b
     triage why T-1047
     """
-    explanation = session.look().why(name)
+    explanation = context.look().why(name)
     if printing.output in (None, "table") and printing.columns is None:
         sentences = typed_commands.with_typed_step(explanation.why)
         if terminal.is_terminal(sys.stdout):
-            why_lines = _terminal_why_lines(sentences, verbose=bool(session.global_options.verbose))
+            why_lines = _terminal_why_lines(sentences, verbose=bool(context.global_options.verbose))
         else:
             why_lines = map(safe_text.safe, sentences)
         for why_line in why_lines:
             Printer("table").write_safe(why_line + "\n")
         return
-    printing.printer().one(why_record(explanation), _history_table(session), explanation._fields)
+    printing.printer().one(why_record(explanation), _history_table(context), explanation._fields)
 
 
 def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
@@ -205,34 +205,34 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
-def _note_unknown_filters(session: CommandContext, selection: Selection) -> None:
+def _note_unknown_filters(context: CommandContext, selection: Selection) -> None:
     """Note filters of `list` that no ticket can match: unknown categories (in any case), classifiers, destinations."""
     if not selection.categories and selection.classifier is None and not selection.destinations:
         return
-    stats = session.triage.stats()
-    configured_categories = session.triage.categories()
+    stats = context.triage.stats()
+    configured_categories = context.triage.categories()
     known_names = [name for each in configured_categories for name in (each.name, *each.was)]
     for category in selection.categories:
         present_name = category_renames.as_configured(configured_categories, category)
-        _note_unknown_filter(session, "category", present_name, (*known_names, *stats.by_category))
+        _note_unknown_filter(context, "category", present_name, (*known_names, *stats.by_category))
     for destination in selection.destinations:
-        configured_destinations = () if session.is_remote else session.config.destinations
-        _note_unknown_filter(session, "destination", destination, (*configured_destinations, *stats.deliveries))
-    configured_classifiers = () if session.is_remote else session.config.classifiers
+        configured_destinations = () if context.is_remote else context.config.destinations
+        _note_unknown_filter(context, "destination", destination, (*configured_destinations, *stats.deliveries))
+    configured_classifiers = () if context.is_remote else context.config.classifiers
     known_classifiers = (*configured_classifiers, *stats.by_classifier, "verdict")
-    _note_unknown_filter(session, "classifier", selection.classifier, known_classifiers)
+    _note_unknown_filter(context, "classifier", selection.classifier, known_classifiers)
 
 
-def _history_table(session: CommandContext) -> Table:
-    return drawn_by("ticket_tables.histories", verbose=bool(session.global_options.verbose))
+def _history_table(context: CommandContext) -> Table:
+    return drawn_by("ticket_tables.histories", verbose=bool(context.global_options.verbose))
 
 
 def _note_unknown_filter(
-    session: CommandContext, filter_name: str, filter_value: str | None, known_values: Iterable[str]
+    context: CommandContext, filter_name: str, filter_value: str | None, known_values: Iterable[str]
 ) -> None:
     """Note a typed value of a filter that does not exist, most likely a mistake."""
     known_names = dict.fromkeys(known_values)
     if filter_value is not None and filter_value not in known_names:
         near_match = "".join(f'did you mean "{name}"? ' for name in get_close_matches(filter_value, known_names, 1))
         known = f"known are {', '.join(known_names) or 'none'}"
-        session.say(f'note: there is no {filter_name} "{filter_value}"; {near_match}{known}')
+        context.say(f'note: there is no {filter_name} "{filter_value}"; {near_match}{known}')

@@ -168,7 +168,7 @@ REASON_COLUMN = "triage_error"  # the column with the reason of a rejected row, 
 
 @remote_command
 def verdict(
-    session: CommandContext,
+    context: CommandContext,
     name: Annotated[
         str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
     ] = None,
@@ -193,12 +193,12 @@ def verdict(
     if clear and note is not None:
         raise UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
     _check_verdict_options(name, category, rejects, clear=clear)
-    printer = printing.printer(quiet=session.quiet, stop=session.stopper.stop)
+    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     printer.check_columns(TICKET_KEYS)
     if name == "-":
-        return _give_many(session, printer, note, rejects, clear=clear)
-    draft = VerdictDraft(0, session.triage.resolve(name or ""), category, note)
-    for verdict_outcome in session.triage.give_verdicts([draft]):
+        return _give_many(context, printer, note, rejects, clear=clear)
+    draft = VerdictDraft(0, context.triage.resolve(name or ""), category, note)
+    for verdict_outcome in context.triage.give_verdicts([draft]):
         if verdict_outcome.error is not None:
             raise UsageError(
                 verdict_outcome.error.message.removeprefix(f"{draft.name}: "), hint=verdict_outcome.error.hint
@@ -206,9 +206,9 @@ def verdict(
         if verdict_outcome.value is not None:
             printer.one(ticket_record(verdict_outcome.value), TICKETS_TABLE, TICKET_KEYS)
             if clear and verdict_outcome.action == Action.UNCHANGED:
-                session.say(f"note: {name} has no verdict to take back")
-            if session.guides and verdict_outcome.value.status == "classified":
-                session.say("next: triage route")
+                context.say(f"note: {name} has no verdict to take back")
+            if context.guides and verdict_outcome.value.status == "classified":
+                context.say("next: triage route")
     return ExitCode.OK
 
 
@@ -229,35 +229,35 @@ def _check_verdict_options(name: str | None, category: str | None, rejects: Path
 
 
 def _give_many(
-    session: CommandContext, printer: Printer, note: str | None, rejects: Path | None, *, clear: bool
+    context: CommandContext, printer: Printer, note: str | None, rejects: Path | None, *, clear: bool
 ) -> int:
     verdict_counts: Counter[str] = Counter()
     stdin = ticket_id_input.stdin()
-    input_tables.check_written(session, rejects, "--rejects", (stdin.fileno(),))
+    input_tables.check_written(context, rejects, "--rejects", (stdin.fileno(),))
     verdict_rows = read_cleared_names(stdin) if clear else read_verdicts(stdin, note)
     rejected_verdicts = RejectedVerdicts(rejects)
     try:
-        verdict_outcomes = _verdict_outcomes(session, verdict_rows, rejected_verdicts, verdict_counts)
+        verdict_outcomes = _verdict_outcomes(context, verdict_rows, rejected_verdicts, verdict_counts)
         printer.many(verdict_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         rejected_verdicts.close()
         always_counted = ("cleared" if clear else "verdict", "unchanged", "rejected")
-        session.say(messages.counted(verdict_counts, always_counted, VERDICT_LABELS))
-    if session.guides and verdict_counts["verdict"] + verdict_counts["cleared"]:
-        session.say("next: triage route")
+        context.say(messages.counted(verdict_counts, always_counted, VERDICT_LABELS))
+    if context.guides and verdict_counts["verdict"] + verdict_counts["cleared"]:
+        context.say("next: triage route")
     return ExitCode.PARTIAL if verdict_counts["rejected"] else ExitCode.OK
 
 
 def _verdict_outcomes(
-    session: CommandContext,
+    context: CommandContext,
     verdict_rows: Iterator[VerdictRow],
     rejected_verdicts: "RejectedVerdicts",
     verdict_counts: Counter[str],
 ) -> Iterator[Outcome[Ticket]]:
     unfinished_rows: dict[int, VerdictRow] = {}  # verdicts whose outcome is still to come
-    interruptible_rows = session.stopper.interruptible(verdict_rows)
+    interruptible_rows = context.stopper.interruptible(verdict_rows)
     verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, verdict_counts)
-    for verdict_outcome in session.triage.give_verdicts(verdict_drafts):
+    for verdict_outcome in context.triage.give_verdicts(verdict_drafts):
         verdict_counts[verdict_outcome.action] += 1
         verdict_row = unfinished_rows.pop(verdict_outcome.row or 0)
         if verdict_outcome.error is not None:
