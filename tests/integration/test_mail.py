@@ -62,12 +62,14 @@ def stub(**options: Any) -> Iterator[MailStub]:
         server.close()
 
 
-def opened(folder: Path, port: int, extra: str = "", *, guarded: bool = False, **options: Any) -> MailDestination:
+def opened(
+    folder: Path, port: int, extra: str = "", *, network: Network = ONLINE, guarded: bool = False, **options: Any
+) -> MailDestination:
     host, to = options.pop("host", "127.0.0.1"), options.pop("to", "[billing@example.com]")
     sender = f"type: mail, host: {host}, port: {port}, from: Desk <triage@example.com>, to: {to}"
     spec = configured(folder, f"{{{sender}{f', {extra}' if extra else ''}}}").destinations["sys"]
     assert spec.mail is not None
-    return MailDestination(spec, spec.mail, login_of("sys", spec.mail, ENV), ONLINE, guarded=guarded, **options)
+    return MailDestination(spec, spec.mail, login_of("sys", spec.mail, ENV), network, guarded=guarded, **options)
 
 
 def sent(destination: MailDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:
@@ -260,11 +262,14 @@ def test_a_wrong_password_is_final_and_not_repeated(tmp_path: Path, monkeypatch:
         assert "wrong-one-77" not in f"{error.message} {error.answer} {error.hint}"
 
 
-def test_what_a_server_repeats_of_the_login_is_hidden(server: MailStub, tmp_path: Path) -> None:
+def test_what_a_server_repeats_of_the_login_is_hidden(tmp_path: Path) -> None:
     secrets = "swordfish-9 AGRlc2sAc3dvcmRmaXNoLTk= c3dvcmRmaXNoLTk="
-    destination = opened(tmp_path, server.port, AS_USER)
-    assert destination._excerpt(f"no: {secrets}\r\n{'x' * 900}") == f"no: *** *** *** {'x' * 900}"[:500]
-    assert destination._excerpt("no: swordfish%2d9 AGRlc2sAc3dvcmRmaXNoLTk&#61;") == "no: *** ***"
+    with stub(login=LOGIN) as server:
+        destination = opened(tmp_path, server.port, AS_USER)
+        server.at_data = lambda _: f"554-no: {secrets}\r\n554 {'x' * 900}"
+        assert failure(destination).answer == f"no: *** *** *** {'x' * 900}"[:500]
+        server.at_data = lambda _: "554 no: swordfish%2d9 AGRlc2sAc3dvcmRmaXNoLTk&#61;"
+        assert failure(destination).answer == "no: *** ***"
 
 
 @pytest.mark.parametrize("variable", ["SMTP_USER", "SMTP_PASSWORD"])
@@ -356,8 +361,7 @@ def test_private_addresses_are_refused_where_guarded(server: MailStub, tmp_path:
 
 
 def test_offline_no_connection_is_made(server: MailStub, tmp_path: Path) -> None:
-    destination = opened(tmp_path, server.port)
-    destination._network = Network(offline=True)
+    destination = opened(tmp_path, server.port, network=Network(offline=True))
     with pytest.raises(UsageError, match="needs the network"):
         sent(destination, a_parcel())
 

@@ -66,7 +66,8 @@ def load_config(
     precedence = _SettingPrecedence(sections.values, diagnostics, env)
     database = precedence.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
-        database = _default_database(env, home)
+        data_folder = xdg_folder(env, home, "XDG_DATA_HOME", ".local/share")
+        database = str(data_folder / "triage" / "triage.db") if data_folder else ""
     elif not is_postgres(database):
         database = str(typed_path(database, diagnostics.origins["database"], cwd, home))
     given_remote = precedence.value("remote", remote, ("--remote", "TRIAGE_REMOTE"), no_url)
@@ -106,12 +107,6 @@ def load_config(
         spikes_to=sections.values.get("spikes"),
         cors_origins=server.get("cors_origins", ()),
     )
-
-
-def _default_database(env: Mapping[str, str], home: Path | None) -> str:
-    """Return the path of the database if none is named; empty without a home directory."""
-    data_folder = xdg_folder(env, home, "XDG_DATA_HOME", ".local/share")
-    return str(data_folder / "triage" / "triage.db") if data_folder else ""
 
 
 def no_home() -> ConfigError:

@@ -47,9 +47,6 @@ def every_key() -> str:
     example = next(path for path in EXAMPLE_FILES if path.is_file()).read_text(encoding="utf-8")
     _, _, example_keys = example.partition("\n")  # its first line says what FULL_HEADER says
     return FULL_HEADER + "".join(
-        line if _stays_uncommented(line) else f"# {line}" for line in example_keys.splitlines(keepends=True)
+        f"# {line}" if line.strip() and not line.startswith(("#", "database:")) else line
+        for line in example_keys.splitlines(keepends=True)
     )
-
-
-def _stays_uncommented(line: str) -> bool:
-    return not line.strip() or line.startswith(("#", "database:"))

@@ -68,7 +68,8 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = secret_in(spec.key_env) if spec.key_env else None
-    auth = [secret_in(variable) for variable in _auth_variables(spec)]
+    variables = () if spec.auth is None else spec.auth.env or ((spec.key_env,) if spec.key_env else ())
+    auth = [secret_in(variable) for variable in variables]
     auth_header = (spec.auth.header, auth_header_value(spec.auth, auth)) if spec.auth else None
     return HttpSecrets(url, auth_header, key, tuple(auth))
 
@@ -81,12 +82,6 @@ def hidden_secrets(spec: HttpSpec) -> HttpSecrets:
         scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
         hidden_auth = (spec.auth.header, f"{scheme}{HIDDEN}")
     return HttpSecrets(url, hidden_auth, HIDDEN if spec.key_env else None)
-
-
-def _auth_variables(spec: HttpSpec) -> tuple[str, ...]:
-    if spec.auth is None:
-        return ()
-    return spec.auth.env or ((spec.key_env,) if spec.key_env else ())
 
 
 class _RequestPart(NamedTuple):

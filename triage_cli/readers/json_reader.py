@@ -314,27 +314,26 @@ def layout_of(sample: str, name: str, *, whole: bool, by_line: bool) -> JsonLayo
 
 def _objects_layout(sample: str, start: int, name: str, *, whole: bool) -> tuple[bool, int]:
     """Return, for a text that begins with an object, whether it is JSON Lines, and the start of a wrapped list."""
+    is_ticket, syntax_error = False, ""
     try:
         first_object, object_length = parsed_json(sample[start:])
     except ValueError as exc:
         first_object, object_length, syntax_error = None, 0, str(exc)
     else:
-        syntax_error = ""
+        is_ticket = has_text(match_columns(tuple(first_object), {}, nested_keys([first_object])).fields)
     object_lines = sum(1 for line in sample.split("\n", _SAMPLE_OBJECTS)[:_SAMPLE_OBJECTS] if _is_object_line(line))
-    if first_object is not None and (_is_ticket(first_object) or sample[start + object_length :].strip()):
+    if is_ticket or (first_object is not None and sample[start + object_length :].strip()):
         return "\n" not in sample[start : start + object_length] and object_lines > 1, 0
     wrapped_lists = _wrapped_lists(sample, start) if first_object is not None or not whole else {}
     if len(wrapped_lists) > 1:
-        wrapped_lists = {
-            key: position for key, position in wrapped_lists.items() if key.lower() in _TICKET_LIST_KEYS
-        } or wrapped_lists
+        usual_lists = {key: at for key, at in wrapped_lists.items() if key.lower() in _TICKET_LIST_KEYS}
+        wrapped_lists = usual_lists or wrapped_lists
     is_single_object = first_object is not None or not object_lines  # not JSON Lines
     if len(wrapped_lists) == 1 and is_single_object:
         return False, wrapped_lists.popitem()[1]
     if wrapped_lists and is_single_object:
-        first_plain = next(
-            filter(_PLAIN_KEY.fullmatch, wrapped_lists), "NAME"
-        )  # any other key could be a command of a shell
+        # Any other key could be a command of a shell.
+        first_plain = next(filter(_PLAIN_KEY.fullmatch, wrapped_lists), "NAME")
         raise InputError(
             f"{name} is one object with several lists: {listing(list(wrapped_lists))}",
             hint=f"take one of them: jq .{first_plain} FILE | triage create -",
@@ -366,10 +365,6 @@ def _wrapped_lists(sample: str, start: int) -> dict[str, int]:
         else:
             nesting += 1 if key_or_bracket in "{[" else -1
     return list_starts
-
-
-def _is_ticket(json_object: Mapping[str, Any]) -> bool:
-    return has_text(match_columns(tuple(json_object), {}, nested_keys([json_object])).fields)
 
 
 def nested_keys(json_objects: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -118,6 +118,7 @@ class _RowMapper:
         self._text_or_none = stripped_or_none if is_export else text_or_none
         self._exported = [mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
         used = set(mapping.fields.values())
+        self._field_columns = mapping.our_columns | {mapping.column_names[index] for index in used}
         self._extra_columns = tuple(
             (column_name, index)
             for index, column_name in enumerate(mapping.column_names)
@@ -206,7 +207,8 @@ class _RowMapper:
     def _row_extra(self, record: Record, row_cells: Sequence[str]) -> dict[str, Any]:
         """Return the columns that are no field of a ticket and have a value."""
         if record.item is not None:
-            extra = parts.whole(_json_extra(record.item, self._row_mapping))
+            values = ((key, value) for key, value in record.item.items() if key not in self._field_columns)
+            extra = parts.whole({key: value for key, value in values if value not in (None, "", [], {})})
         else:
             extra = {
                 name: value
@@ -249,11 +251,6 @@ def _padded_row(cells: list[str] | None, width: int, problem: str) -> tuple[list
     if any(map(str.strip, cells[width:])):
         problem = problem or f"{len(cells)} cells under {width} columns, and the extra ones hold text"
     return [*cells[:width], *[""] * (width + 1 - len(cells[:width]))], problem
-
-
-def _json_extra(item: Mapping[str, Any], mapping: RowMapping) -> dict[str, Any]:
-    field_keys = mapping.our_columns | {mapping.column_names[index] for index in mapping.fields.values()}
-    return {key: value for key, value in item.items() if key not in field_keys and value not in (None, "", [], {})}
 
 
 def _exported_extra(value: object) -> dict[str, Any]:

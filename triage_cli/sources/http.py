@@ -106,7 +106,7 @@ class RetriedRequests:
             return f"{name} answered {status} with an HTML page" if answer.complete else f"{name}: an answer broke off"
         if answer.is_transient or status == 409 or _is_rate_limited(answer):  # 409: as Zendesk answers while it is busy
             return f"{name} answered {status}"
-        text = self._hide(_body_text(answer.body))[:SHOWN]
+        text = self._hide(" ".join(answer.body[:READ].decode("utf-8", "replace").split()))[:SHOWN]
         if status in (401, 403):
             raise self._key_refused(f"{status}", "" if text[:1] in ("", "<") else f" ({text})")
         if 300 <= status < 400:
@@ -321,14 +321,11 @@ class HttpSource:
             answer = self._retried.answer(exchange, request, pause, lenient=True)
             if answer is None or answer.status >= 400:
                 return None if answer is None else answer.status
-            answers[name] = self._details_json(answer)
+            try:
+                answers[name] = foreign(answer.body)
+            except ValueError as error:
+                raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
         return {**item, **answers} if answers else item
-
-    def _details_json(self, answer: HttpAnswer) -> Any:
-        try:
-            return foreign(answer.body)
-        except ValueError as error:
-            raise InputError(f"{self.name}: the answer about an item is no JSON", hint="check details") from error
 
     def _warn_about(self, page: Page, now: int) -> None:
         if page.newest and page.newest > now + CLOCK_TOLERANCE:
@@ -355,7 +352,3 @@ def _is_rate_limited(answer: HttpAnswer) -> bool:
     if answer.status == 403:
         return has_limit_header or names_rate_limit
     return answer.status == 400 and names_rate_limit
-
-
-def _body_text(body: bytes) -> str:
-    return " ".join(body[:READ].decode("utf-8", "replace").split())
