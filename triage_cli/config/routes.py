@@ -43,10 +43,10 @@ def _route_target(setting: ConfigNode) -> str:
     return text(setting)
 
 
-def _comparison_objection(column_text: str) -> str:
-    if not COMPARISON.fullmatch(column_text):
+def _comparison_objection(column: str) -> str:
+    if not COMPARISON.fullmatch(column):
         return ""
-    return f'compares no numbers: only the text "{column_text}" itself would match; list the values that are meant'
+    return f'compares no numbers: only the text "{column}" itself would match; list the values that are meant'
 
 
 @accepts(schema_of(truth))
@@ -95,25 +95,25 @@ class RouteReader:
 
     def _short_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for category_name, route_setting in setting.entries().items():
-            current_name = self.current_names.get(category_name, category_name)
-            receivers = route_setting.read(self._receivers, ())
+        for name, inner in setting.entries().items():
+            current_name = self.current_names.get(name, name)
+            receivers = inner.read(self._receivers, ())
             if current_name not in self.names:
-                route_setting.wrong(f'no category "{category_name}"{suggestion(category_name, self.names)}')
+                inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
             elif current_name in rules:
-                route_setting.wrong(f'"{current_name}" has a route already; "{category_name}" is the same category')
+                inner.wrong(f'"{current_name}" has a route already; "{name}" is the same category')
             else:
-                route_setting.origin(f"routes.{current_name}.to")
-                route_setting.origin(f"routes.{current_name}.when.category")
+                inner.origin(f"routes.{current_name}.to")
+                inner.origin(f"routes.{current_name}.when.category")
                 rules[current_name] = Rule(f"routes.{current_name}", receivers, {"category": (current_name,)})
         return tuple(rules.values())
 
     def _long_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
-        for route_setting in setting.items():
-            rule = route_setting.read(self._rule)
+        for inner in setting.items():
+            rule = inner.read(self._rule)
             if rule is not None and rule.name in rules:
-                route_setting.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
+                inner.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
             elif rule is not None:
                 rules[rule.name] = rule
         return tuple(rules.values())
@@ -121,13 +121,11 @@ class RouteReader:
     def _rule(self, setting: ConfigNode) -> Rule:
         name_entry = setting.entries().get("name")
         rule_name = f"routes.{name_entry.value}" if name_entry and isinstance(name_entry.value, str) else setting.path
-        rule_values = record(setting, ROUTE, rule_name)
-        receivers = rule_values["to"].read(self._receivers, ()) if "to" in rule_values else ()
-        conditions = self._conditions(rule_values["when"], rule_name) if "when" in rule_values else {}
+        values = record(setting, ROUTE, rule_name)
+        receivers = values["to"].read(self._receivers, ()) if "to" in values else ()
+        conditions = self._conditions(values["when"], rule_name) if "when" in values else {}
         if "category" in conditions:
-            conditions["category"] = tuple(
-                self._category(setting, category_name) for category_name in conditions["category"]
-            )
+            conditions["category"] = tuple(self._category(setting, name) for name in conditions["category"])
         return Rule(
             rule_name,
             receivers,
@@ -136,21 +134,21 @@ class RouteReader:
         )
 
     @staticmethod
-    def _conditions(setting: ConfigNode, rule_name: str) -> dict[str, Any]:
+    def _conditions(setting: ConfigNode, name: str) -> dict[str, Any]:
         """Read the conditions of a rule, in the order of the table, so that equal rules have equal hashes."""
         extra_columns = [
             key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)
         ]
-        condition_table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != EXTRA}}
-        condition_values = record(setting, condition_table, f"{rule_name}.when")
-        return {key: condition_values[key] for key in condition_table if key in condition_values}
+        table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != EXTRA}}
+        values = record(setting, table, f"{name}.when")
+        return {key: values[key] for key in table if key in values}
 
-    def _category(self, setting: ConfigNode, category_name: str) -> str:
+    def _category(self, setting: ConfigNode, name: str) -> str:
         """Return the current name of a category that a rule names."""
-        current_name = self.current_names.get(category_name, category_name)
+        current_name = self.current_names.get(name, name)
         if current_name not in self.names:
-            route_setting = setting.entries()["when"].entries()["category"]
-            route_setting.wrong(f'no category "{category_name}"{suggestion(category_name, self.names)}')
+            inner = setting.entries()["when"].entries()["category"]
+            inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
         return current_name
 
     def _receivers(self, setting: ConfigNode) -> tuple[str, ...]:

@@ -138,71 +138,71 @@ class SourceSpec(NamedTuple):
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources of the configuration by their names."""
-    return {source_name: _source_spec(source_name, inner) for source_name, inner in named_entries(setting).items()}
+    return {name: _source_spec(name, inner) for name, inner in named_entries(setting).items()}
 
 
 @accepts(lambda: {**record_schema(TICKET_FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
 def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
-    field_values = record(setting, TICKET_FIELDS, setting.path)
-    if not {"subject", "description"} & field_values.keys():
+    values = record(setting, TICKET_FIELDS, setting.path)
+    if not {"subject", "description"} & values.keys():
         raise ConfigValueError("needs subject or description, since a ticket must have a text")
-    return field_values
+    return values
 
 
 def _source_schema() -> dict[str, Any]:
     """Return the schema of one source; keys that a preset fills are not required."""
     schema = record_schema(SOURCE)
     with_external_id = {**record_schema(TICKET_FIELDS), "required": ["external_id"]}
-    preset_schema = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
+    with_preset = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
     return {
         "if": {"required": ["preset"]},
-        "then": preset_schema,
+        "then": with_preset,
         "else": {**schema, "properties": {**schema["properties"], "fields": with_external_id}},
     }
 
 
-def _source_spec(source_name: str, setting: ConfigNode) -> SourceSpec:
-    if not SOURCE_NAME.fullmatch(source_name):
+def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
+    if not SOURCE_NAME.fullmatch(name):
         setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
-    source_entries = setting.entries()
-    if "preset" in source_entries and (preset_name := source_entries["preset"].read(one_of(*preset_names(PRESETS)))):
-        setting, _ = filled(setting, preset_name, PRESETS)
-    source_entries = setting.entries()
-    source_values = record(setting, SOURCE, f"sources.{source_name}", instead="auth")
-    if source_values.get("type") == "command":
+    entries = setting.entries()
+    if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):
+        setting, _ = filled(setting, preset, PRESETS)
+    entries = setting.entries()
+    values = record(setting, SOURCE, f"sources.{name}", instead="auth")
+    if values.get("type") == "command":
         setting.refuse_command()
-    source_values.pop("format", None)
-    if source_values.get("type") == "imap":
-        return _imap_source(source_name, source_values)
-    field_entries = source_entries.get("fields")
+    values.pop("format", None)
+    if values.get("type") == "imap":
+        return _imap_source(name, values)
+    field_entries = entries.get("fields")
     if field_entries and isinstance(field_entries.value, dict) and "external_id" not in field_entries.value:
         field_entries.wrong("external_id is missing; without it a repeated ticket is not recognised")
-    next_spec, cursor = source_values.get("next"), source_values.get("cursor")
+    next_spec, cursor = values.get("next"), values.get("cursor")
     if next_spec and next_spec.most and not (cursor and cursor.field):
-        source_entries["next"].wrong("most needs cursor.field, from which the walk begins again")
+        entries["next"].wrong("most needs cursor.field, from which the walk begins again")
     # Other keys belong to a type that the source does not have.
-    spec_values = {key: value for key, value in source_values.items() if key in SourceSpec._fields}
-    return SourceSpec(source_name, **{"type": "", **spec_values})
+    spec_values = {key: value for key, value in values.items() if key in SourceSpec._fields}
+    return SourceSpec(name, **{"type": "", **spec_values})
 
 
-def _imap_source(source_name: str, source_values: dict[str, Any]) -> SourceSpec:
+def _imap_source(name: str, values: dict[str, Any]) -> SourceSpec:
     """Return a source of type `imap`; a missing key was reported."""
-    shared_values = {key: source_values.pop(key) for key in ("type", "on_update") if key in source_values}
-    source_values.setdefault("tls", "starttls" if source_values.get("port") == STARTTLS_PORT else "implicit")
-    if source_values["tls"] != "implicit":
-        source_values.setdefault("port", STARTTLS_PORT)
+    shared_values = {key: values.pop(key) for key in ("type", "on_update") if key in values}
+    values.setdefault("tls", "starttls" if values.get("port") == STARTTLS_PORT else "implicit")
+    if values["tls"] != "implicit":
+        values.setdefault("port", STARTTLS_PORT)
     required = {"host": "", "user_env": "", "password_env": ""}
-    return SourceSpec(source_name, **shared_values, imap=ImapSpec(**{**required, **source_values}))
+    return SourceSpec(name, **shared_values, imap=ImapSpec(**{**required, **values}))
 
 
 @accepts(schema_of(address))
 def _list_address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
-    list_address = text(setting)
-    if objection := no_address(list_address) or ("holds a template; put it into query" if "{{" in list_address else ""):
+    url = text(setting)
+    if objection := no_address(url) or ("holds a template; put it into query" if "{{" in url else ""):
         raise ConfigValueError(objection)
-    return list_address
+    return url
 
 
 @accepts({"type": "string"})
@@ -217,13 +217,13 @@ def _cursor_start(setting: ConfigNode) -> float | str:
 
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in NEXT_KINDS]})
 def _next_spec(setting: ConfigNode) -> NextSpec:
-    next_values = record(setting, NEXT, setting.path)
-    next_kinds = [key for key in NEXT_KINDS if key in next_values]
+    values = record(setting, NEXT, setting.path)
+    next_kinds = [key for key in NEXT_KINDS if key in values]
     if len(next_kinds) != 1:
         raise ConfigValueError(
             "takes one of link: RELATION, path: PATH, page: PARAMETER, offset: PARAMETER, token: PATH"
         )
-    spec = NextSpec(next_kinds[0], next_values.pop(next_kinds[0]), **next_values)  # type: ignore[arg-type]
+    spec = NextSpec(next_kinds[0], values.pop(next_kinds[0]), **values)  # type: ignore[arg-type]
     if spec.kind == "token" and bool(spec.query) == bool(spec.body):
         raise ConfigValueError("token needs query, the parameter that takes it, or body, the path where it goes")
     if spec.kind == "offset" and not spec.size:

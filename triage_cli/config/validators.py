@@ -111,16 +111,16 @@ def number(low: float, high: float, *, whole: bool = False, unit: str = "") -> C
 
     @accepts({"type": "integer" if whole else "number", "minimum": low, "maximum": high})
     def check_number(setting: ConfigNode) -> float:
-        number_value = setting.value
-        if isinstance(number_value, bool) or not isinstance(number_value, int | float):
-            is_quoted = isinstance(number_value, str) and number_value.strip()[-1:].isdigit()
+        value = setting.value
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            is_quoted = isinstance(value, str) and value.strip()[-1:].isdigit()
             quote_hint = "; write it without quotes" if is_quoted else ""
             unit_phrase = f" of {unit}, such as {max(low, 1):g}," if unit else ","
             raise ConfigValueError(f"must be {number_kind}{unit_phrase} not {kind(setting.node)}{quote_hint}")
-        is_of_kind = isinstance(number_value, int) or not whole
-        if not is_of_kind or not math.isfinite(number_value) or not low <= number_value <= high:
+        is_of_kind = isinstance(value, int) or not whole
+        if not is_of_kind or not math.isfinite(value) or not low <= value <= high:
             raise ConfigValueError(f"must be {number_kind} from {low:g} to {high:g}, not {setting.node.text[:40]}")
-        return number_value
+        return value
 
     return check_number
 
@@ -152,10 +152,10 @@ def duration(setting: ConfigNode) -> float:
     duration_text = (
         str(setting.value) if isinstance(setting.value, int) and not isinstance(setting.value, bool) else text(setting)
     )
-    duration_match = DURATION.fullmatch(duration_text)
-    if not duration_match and duration_text != "0":
+    match = DURATION.fullmatch(duration_text)
+    if not match and duration_text != "0":
         raise ConfigValueError("must be a duration such as 30s, 5m, 12h, 7d or 4w")
-    return float(int(duration_match[1]) * UNIT_SECONDS[duration_match[2]]) if duration_match else 0.0
+    return float(int(match[1]) * UNIT_SECONDS[match[2]]) if match else 0.0
 
 
 @accepts({"type": "boolean"})
@@ -204,11 +204,11 @@ def variable(setting: ConfigNode) -> str:
 
     A wrong value may be the secret itself, so it is not repeated.
     """
-    variable_name = text(setting)
-    if not re.fullmatch(_VARIABLE_NAME, variable_name):
+    name = text(setting)
+    if not re.fullmatch(_VARIABLE_NAME, name):
         raise ConfigValueError("takes the name of an environment variable, never the secret itself")
-    setting.diagnostics.variables.add(variable_name)
-    return variable_name
+    setting.diagnostics.variables.add(name)
+    return name
 
 
 def no_url(url: str) -> str:
@@ -216,13 +216,13 @@ def no_url(url: str) -> str:
     from urllib.parse import urlsplit
 
     try:
-        url_parts = urlsplit(url)
-        host, port = (url_parts.hostname or "").encode("idna").decode("idna"), url_parts.port
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").encode("idna").decode("idna"), parts.port
     except ValueError:  # also for a part of the name that is empty, or longer than 63 characters
         return "is not a valid URL"
-    if url_parts.scheme not in ("http", "https"):
+    if parts.scheme not in ("http", "https"):
         return "must be a URL that begins with https:// or http://"
-    if "@" in url_parts.netloc:
+    if "@" in parts.netloc:
         return "holds a user name or password; secrets do not belong in a URL"
     is_wrong_ip = re.fullmatch(r"\d+(\.\d+){3}", host) and {*host.split(".")} - {*map(str, range(256))}
     if not host or is_wrong_ip or port == 0 or re.search(r"[\s\x00-\x1f\x7f\\]", url):
@@ -237,11 +237,11 @@ url = unless({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\
 @accepts(schema_of(text))
 def path(setting: ConfigNode) -> Path:
     """Accept the path of a file, which need not exist."""
-    file_path = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
+    path_text = absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
     with contextlib.suppress(OSError):
-        if file_path.is_dir():
-            raise ConfigValueError(f"{file_path} is a directory; name a file")
-    return file_path
+        if path_text.is_dir():
+            raise ConfigValueError(f"{path_text} is a directory; name a file")
+    return path_text
 
 
 def absolute(path: str, folder: Path, home: Path | None) -> Path:

@@ -96,17 +96,17 @@ class ConfigNode(NamedTuple):
             self.wrong(str(mistake))
             return default
 
-    def origin(self, yaml_key: str) -> None:
+    def origin(self, key: str) -> None:
         """Record this place as the origin of the value that is shown under a key."""
-        self.diagnostics.origins[yaml_key] = f"{self.diagnostics.label}:{self.node.line}"
+        self.diagnostics.origins[key] = f"{self.diagnostics.label}:{self.node.line}"
 
     def entries(self) -> dict[str, "ConfigNode"]:
         """Return the settings inside of a YAML mapping."""
         if not isinstance(self.value, dict):
             raise ConfigValueError(f"must be a mapping (key: value), not {kind(self.node)}")
         return {
-            yaml_key: ConfigNode(node, f"{self.path}.{yaml_key}" if self.path else yaml_key, self.diagnostics)
-            for yaml_key, node in self.value.items()
+            key: ConfigNode(node, f"{self.path}.{key}" if self.path else key, self.diagnostics)
+            for key, node in self.value.items()
         }
 
     def items(self) -> list["ConfigNode"]:
@@ -139,27 +139,27 @@ def quote_advice(node: Node) -> str:
     return f'is {kind(node)} to YAML; quote it: "{node.text}"'
 
 
-def parse(yaml_bytes: bytes, diagnostics: Diagnostics) -> Node:
+def parse(encoded: bytes, diagnostics: Diagnostics) -> Node:
     """Read YAML. Mistakes in it go to the diagnostics; an unreadable text raises `UnreadableError`."""
-    if len(yaml_bytes) > MAX_BYTES:
+    if len(encoded) > MAX_BYTES:
         raise UnreadableError("larger than 1 MB, which no configuration needs")
     try:
-        yaml_text = yaml_bytes.decode("utf-8-sig")
+        text = encoded.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        line = yaml_bytes.count(b"\n", 0, exc.start) + 1
-        raise UnreadableError(f"byte 0x{yaml_bytes[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
-    root = _compose(yaml_text)
+        line = encoded.count(b"\n", 0, exc.start) + 1
+        raise UnreadableError(f"byte 0x{encoded[exc.start]:02x} is not UTF-8; save the file as UTF-8", line) from exc
+    root = _compose(text)
     return Node(None, 1) if root is None else _NodeReader(diagnostics).node(root, root.start_mark.line + 1, "", 0)
 
 
-def _compose(yaml_text: str) -> Any:
+def _compose(text: str) -> Any:
     """Return PyYAML's node tree. Raises `UnreadableError`, with each error of PyYAML as one sentence."""
     import yaml
 
     try:
-        return yaml.compose(yaml_text, Loader=yaml.SafeLoader)
+        return yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.reader.ReaderError as exc:
-        line = yaml_text.count("\n", 0, exc.position) + 1
+        line = text.count("\n", 0, exc.position) + 1
         raise UnreadableError(f"the character U+{int(exc.character):04X} is not allowed in YAML", line) from exc
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
@@ -193,31 +193,29 @@ class _NodeReader:
         if node.id == "mapping":
             return Node(self._mapping(node, path, depth), line)
         item_nodes = [
-            self.node(item_node, item_node.start_mark.line + 1, f"{path}[{number}]", depth + 1)
-            for number, item_node in enumerate(node.value)
+            self.node(item, item.start_mark.line + 1, f"{path}[{number}]", depth + 1)
+            for number, item in enumerate(node.value)
         ]
         return Node(item_nodes, line)
 
     def _mapping(self, node: Any, path: str, depth: int) -> dict[str, Node]:
-        nodes_by_key: dict[str, Node] = {}
+        nodes: dict[str, Node] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            yaml_key = key_node.value
+            key = key_node.value
             if key_node.id != "scalar":
                 self.diagnostics.wrong(line, path, "a key must be plain text")
                 continue
-            key_path = f"{path}.{yaml_key}" if path else yaml_key
+            key_path = f"{path}.{key}" if path else key
             if key_node.tag == YAML_TAG + "merge":
                 self.diagnostics.wrong(line, key_path, "merging is not supported; write the keys out")
             elif key_node.tag != YAML_TAG + "str":
-                self.diagnostics.wrong(line, key_path, f'a key must be text; quote it: "{yaml_key}"')
-            elif yaml_key in nodes_by_key:
-                self.diagnostics.wrong(
-                    line, key_path, f"stands twice, first in line {nodes_by_key[yaml_key].line}; remove one"
-                )
-            elif self._check_characters(yaml_key, line, path):
-                nodes_by_key[yaml_key] = self.node(value_node, line, key_path, depth + 1)
-        return nodes_by_key
+                self.diagnostics.wrong(line, key_path, f'a key must be text; quote it: "{key}"')
+            elif key in nodes:
+                self.diagnostics.wrong(line, key_path, f"stands twice, first in line {nodes[key].line}; remove one")
+            elif self._check_characters(key, line, path):
+                nodes[key] = self.node(value_node, line, key_path, depth + 1)
+        return nodes
 
     def _scalar(self, node: Any, line: int, path: str) -> Node:
         text, tag = node.value, node.tag.removeprefix(YAML_TAG)

@@ -121,19 +121,19 @@ class Decoder:
         return text
 
     def _decode_by_line(self, encoded: bytes) -> str:
-        decoded_lines: list[str | bytes] = []
+        lines: list[str | bytes] = []
         undecodable_lines = []
         for line in encoded.splitlines(keepends=True):
             try:
-                decoded_lines.append(line.decode(self.encoding))
+                lines.append(line.decode(self.encoding))
             except UnicodeDecodeError:
-                decoded_lines.append(line)
+                lines.append(line)
                 undecodable_lines.append(line)
         if not self.fallback:
-            count = sum(len(line.encode()) - len(line) for line in decoded_lines if isinstance(line, str))
+            count = sum(len(line.encode()) - len(line) for line in lines if isinstance(line, str))
             self._guess_fallback(undecodable_lines, count + self._beyond_ascii)
         self.mended += len(undecodable_lines)
-        return "".join(line if isinstance(line, str) else self._decode_odd_line(line) for line in decoded_lines)
+        return "".join(line if isinstance(line, str) else self._decode_odd_line(line) for line in lines)
 
     def _guess_fallback(self, undecodable_lines: Sequence[bytes], count: int) -> None:
         """Guess the encoding of the undecodable lines, and decide whether they are the exception."""
@@ -179,23 +179,23 @@ class Decoder:
 
 def decoded_blocks(stream: BinaryIO, head: bytes, decoder: Decoder) -> Iterator[str]:
     """Yield the input as text, in blocks that end with a line, unless the line is longer than `LONGEST`."""
-    byte_chunks = chain([head], iter(lambda: stream.read(BLOCK), b""))
+    chunks = chain([head], iter(lambda: stream.read(BLOCK), b""))
     if decoder.wide:
-        return _wide_line_blocks(byte_chunks, decoder.encoding)
-    return _decoded_line_blocks(byte_chunks, decoder)
+        return _wide_line_blocks(chunks, decoder.encoding)
+    return _decoded_line_blocks(chunks, decoder)
 
 
-def _decoded_line_blocks(byte_chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
+def _decoded_line_blocks(chunks: Iterator[bytes], decoder: Decoder) -> Iterator[str]:
     pending_bytes = b""
-    for byte_chunk in byte_chunks:
-        encoded = pending_bytes + byte_chunk if pending_bytes else byte_chunk
+    for chunk in chunks:
+        encoded = pending_bytes + chunk if pending_bytes else chunk
         # A CR at the end may belong to a CRLF, so it waits for the next chunk.
-        line_end = max(encoded.rfind(b"\n"), encoded.rfind(b"\r", 0, len(encoded) - 1)) + 1
-        if not line_end and len(encoded) > LONGEST:
-            line_end = after_ascii(encoded)
-        if line_end:
-            yield decoder.decode(encoded[:line_end])
-        pending_bytes = encoded[line_end:]
+        end = max(encoded.rfind(b"\n"), encoded.rfind(b"\r", 0, len(encoded) - 1)) + 1
+        if not end and len(encoded) > LONGEST:
+            end = after_ascii(encoded)
+        if end:
+            yield decoder.decode(encoded[:end])
+        pending_bytes = encoded[end:]
     if pending_bytes:
         yield decoder.decode(pending_bytes)
 
@@ -208,17 +208,17 @@ def after_ascii(encoded: bytes) -> int:
     return len(encoded)
 
 
-def _wide_line_blocks(byte_chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
+def _wide_line_blocks(chunks: Iterator[bytes], encoding: str) -> Iterator[str]:
     decode = codecs.getincrementaldecoder(encoding)("replace").decode
     pending_text = ""
-    for byte_chunk in byte_chunks:
-        text = pending_text + decode(byte_chunk)
-        line_end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
-        if not line_end and len(text) > LONGEST:
-            line_end = len(text) - 1
-        if line_end:
-            yield text[:line_end]
-        pending_text = text[line_end:]
+    for chunk in chunks:
+        text = pending_text + decode(chunk)
+        end = max(text.rfind("\n"), text.rfind("\r", 0, len(text) - 1)) + 1
+        if not end and len(text) > LONGEST:
+            end = len(text) - 1
+        if end:
+            yield text[:end]
+        pending_text = text[end:]
     if pending_text := pending_text + decode(b"", final=True):
         yield pending_text
 

@@ -110,12 +110,12 @@ class _HtmlLines:
         return "\n".join(self._text_lines).strip("\n")
 
     def _end_line(self, *, blank: bool, kept: bool = False) -> None:
-        text_line = "".join(self._line_pieces)
-        text_line = text_line.rstrip() if self._pre_depth > 0 else _BLANKS.sub(" ", text_line).strip()
+        line = "".join(self._line_pieces)
+        line = line.rstrip() if self._pre_depth > 0 else _BLANKS.sub(" ", line).strip()
         self._line_pieces.clear()
         quote_mark = "> " if self._quote_depth > 0 else ""
-        if text_line or kept:
-            self._text_lines.append(f"{quote_mark}{text_line}")
+        if line or kept:
+            self._text_lines.append(f"{quote_mark}{line}")
         if blank and self._text_lines and self._text_lines[-1] not in ("", ">"):
             self._text_lines.append(quote_mark.rstrip())
 

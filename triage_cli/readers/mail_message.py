@@ -72,129 +72,129 @@ class _MailContent(NamedTuple):
     wants_text: bool = True
 
 
-def mail_draft(mail_bytes: bytes, *, whole: bool = True) -> TicketDraft:
+def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
     """Return the draft of a mail, which is too long if it is not `whole`. Raises `UnreadableMailError`."""
-    _check_parsable(mail_bytes, whole=whole)
-    mail_content = _MailContent([], [], [], [])
+    _check_parsable(encoded, whole=whole)
+    content = _MailContent([], [], [], [])
     try:
         # Editors put a byte order mark or an empty line before the headers.
-        message = BytesParser(policy=_MAIL_POLICY).parsebytes(mail_bytes.removeprefix(BOM_UTF8).lstrip(b"\r\n"))
-        _read_part(message, mail_content, _DEEPEST_PART)
-        if not mail_content.texts and mail_content.mails:  # a mail without text that forwards another mail
-            _read_part(mail_content.mails[0], mail_content, _DEEPEST_PART)
+        message = BytesParser(policy=_MAIL_POLICY).parsebytes(encoded.removeprefix(BOM_UTF8).lstrip(b"\r\n"))
+        _read_part(message, content, _DEEPEST_PART)
+        if not content.texts and content.mails:  # a mail without text that forwards another mail
+            _read_part(content.mails[0], content, _DEEPEST_PART)
     except (ValueError, LookupError, AttributeError, TypeError, AssertionError, RecursionError) as error:
         # Parsers of structured headers raise any of these for malformed headers.
         raise UnreadableMailError(f"its MIME tree is broken ({type(error).__name__})") from error
-    raw_headers = {name.lower(): value for name, value in reversed(list(message.raw_items()))}
-    subject = _header_text(raw_headers, "subject") or None
-    mail_text = "\n\n".join(mail_content.texts).strip() or None
-    if "\0" in (mail_text or ""):
+    headers = {name.lower(): value for name, value in reversed(list(message.raw_items()))}
+    subject = _header_text(headers, "subject") or None
+    text = "\n\n".join(content.texts).strip() or None
+    if "\0" in (text or ""):
         raise UnreadableMailError("holds NUL bytes")
-    if mail_text is None and mail_content.broken:
-        raise UnreadableMailError(f"its MIME tree is broken: {mail_content.broken[0]}")
-    if mail_text is None and subject is None:
+    if text is None and content.broken:
+        raise UnreadableMailError(f"its MIME tree is broken: {content.broken[0]}")
+    if text is None and subject is None:
         raise UnreadableMailError("neither subject nor text")
-    if len(mail_text or "") + len(subject or "") > LONGEST:
+    if len(text or "") + len(subject or "") > LONGEST:
         raise UnreadableMailError("its text is over 1 MB")
-    sender, sent_at, unread_date = _sender(raw_headers), *_date(raw_headers)
-    own_id = _own_message_id(raw_headers, sender, sent_at, subject, mail_text)
+    sender, sent_at, unread_date = _sender(headers), *_date(headers)
+    own_id = _own_message_id(headers, sender, sent_at, subject, text)
     thread_id = next(
-        (each for name in ("references", "in-reply-to") for each in _message_ids(raw_headers, name) if each != own_id),
+        (each for name in ("references", "in-reply-to") for each in _message_ids(headers, name) if each != own_id),
         None,
     )
-    left_out_spans = quotes_and_signatures.left_out(mail_text or "", subject=subject, reply=thread_id is not None)
+    left_out_spans = quotes_and_signatures.left_out(text or "", subject=subject, reply=thread_id is not None)
     header_extra = {
-        "from": _header_text(raw_headers, "from"),
-        "to": _header_text(raw_headers, "to"),
-        "cc": _header_text(raw_headers, "cc"),
+        "from": _header_text(headers, "from"),
+        "to": _header_text(headers, "to"),
+        "cc": _header_text(headers, "cc"),
         "date": unread_date,
     }
-    header_extra["auto_submitted"] = _auto_submitted(raw_headers)
+    header_extra["auto_submitted"] = _auto_submitted(headers)
     extra: dict[str, Any] = {name: value for name, value in header_extra.items() if value}
-    if mail_content.attachments:
-        extra["attachments"] = mail_content.attachments[:_MOST_ATTACHMENTS]
+    if content.attachments:
+        extra["attachments"] = content.attachments[:_MOST_ATTACHMENTS]
     return TicketDraft(
         subject=subject,
-        description=mail_text,
+        description=text,
         customer_id=sender,
         created_at=sent_at,
         external_id=thread_id or own_id,
         extra={**extra, MAIL: Mail(own_id, left_out_spans).record()},
-        cells=(own_id, header_extra["from"], header_extra["to"], sent_at or unread_date, subject, mail_text),
-        size=len(mail_bytes),
+        cells=(own_id, header_extra["from"], header_extra["to"], sent_at or unread_date, subject, text),
+        size=len(encoded),
         origin="mail",
     )
 
 
-def _check_parsable(mail_bytes: bytes, *, whole: bool) -> None:
+def _check_parsable(encoded: bytes, *, whole: bool) -> None:
     """Raise `UnreadableMailError` for a mail that would take too long to parse, or cannot be stored."""
     if not whole:
         raise UnreadableMailError("over 50 MB")
-    if b"\0" in mail_bytes:
+    if b"\0" in encoded:
         raise UnreadableMailError("holds NUL bytes")
-    if mail_bytes.lower().count(b"boundary=") > _MOST_MULTIPARTS or mail_bytes.count(b"\n--") > _MOST_PARTS:
+    if encoded.lower().count(b"boundary=") > _MOST_MULTIPARTS or encoded.count(b"\n--") > _MOST_PARTS:
         raise UnreadableMailError("its MIME tree has too many parts")
 
 
-def _read_part(mail_part: MailPart, mail_content: _MailContent, depth: int) -> None:
+def _read_part(part: MailPart, content: _MailContent, depth: int) -> None:
     """Collect the content of a part and of the parts in it."""
-    content_type = mail_part.get_content_type()
-    file_name = mail_part.get_filename()
-    if mail_part.get_content_maintype() == "multipart":
-        payload = mail_part.get_payload()
+    content_type = part.get_content_type()
+    file_name = part.get_filename()
+    if part.get_content_maintype() == "multipart":
+        payload = part.get_payload()
         subparts = [each for each in payload if isinstance(each, Message)] if isinstance(payload, list) else []
         if not subparts:
-            mail_content.broken.append("a multipart without its parts")
+            content.broken.append("a multipart without its parts")
         elif depth == 0:
             raise UnreadableMailError("its MIME tree is nested too deep")
         elif content_type == "multipart/alternative":
-            _read_alternative(subparts, mail_content, depth - 1)
+            _read_alternative(subparts, content, depth - 1)
         else:
             for each in subparts:
-                _read_part(each, mail_content, depth - 1)
+                _read_part(each, content, depth - 1)
     elif (
         content_type in ("text/plain", "text/html")
         and file_name is None
-        and mail_part.get_content_disposition() != "attachment"
+        and part.get_content_disposition() != "attachment"
     ):
-        if mail_content.wants_text and (text := _part_text(mail_part, content_type)):
-            mail_content.texts.append(text)
+        if content.wants_text and (text := _part_text(part, content_type)):
+            content.texts.append(text)
     else:
-        attachment_name = file_name or str(mail_part.get("content-description") or content_type)
-        mail_content.attachments.append(_CONTROLS.sub(" ", attachment_name)[:200])
-        payload = mail_part.get_payload() if content_type == "message/rfc822" else None
-        mail_content.mails.extend(each for each in payload or () if isinstance(each, Message))
+        attachment_name = file_name or str(part.get("content-description") or content_type)
+        content.attachments.append(_CONTROLS.sub(" ", attachment_name)[:200])
+        payload = part.get_payload() if content_type == "message/rfc822" else None
+        content.mails.extend(each for each in payload or () if isinstance(each, Message))
 
 
-def _read_alternative(alternatives: list[MailPart], mail_content: _MailContent, depth: int) -> None:
+def _read_alternative(alternatives: list[MailPart], content: _MailContent, depth: int) -> None:
     """Collect one of several forms of the same text: the plain one, unless it is empty."""
-    chosen_texts: list[str] = []
-    for mail_part in sorted(alternatives, key=lambda mail_part: mail_part.get_content_type() != "text/plain"):
+    texts: list[str] = []
+    for part in sorted(alternatives, key=lambda part: part.get_content_type() != "text/plain"):
         form_content = _MailContent(
             [],
-            mail_content.attachments,
-            mail_content.broken,
-            mail_content.mails,
-            wants_text=mail_content.wants_text and not chosen_texts,
+            content.attachments,
+            content.broken,
+            content.mails,
+            wants_text=content.wants_text and not texts,
         )
-        _read_part(mail_part, form_content, depth)
-        chosen_texts.extend(form_content.texts)
-    mail_content.texts.extend(chosen_texts)
+        _read_part(part, form_content, depth)
+        texts.extend(form_content.texts)
+    content.texts.extend(texts)
 
 
-def _part_text(mail_part: MailPart, content_type: str) -> str:
-    payload = mail_part.get_payload(decode=True)
-    part_bytes = payload if isinstance(payload, bytes) else b""
-    if len(part_bytes) > 8 * LONGEST:  # most of HTML is markup
+def _part_text(part: MailPart, content_type: str) -> str:
+    payload = part.get_payload(decode=True)
+    encoded = payload if isinstance(payload, bytes) else b""
+    if len(encoded) > 8 * LONGEST:  # most of HTML is markup
         raise UnreadableMailError("its text is over 1 MB")
-    part_text = decoded(part_bytes, mail_part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
-    part_text = mail_html.text_of(part_text) if content_type == "text/html" else part_text
-    return "\n".join(map(str.rstrip, part_text.split("\n"))).strip("\n")
+    text = decoded(encoded, part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
+    text = mail_html.text_of(text) if content_type == "text/html" else text
+    return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
 
 
-def _header_text(raw_headers: dict[str, str], name: str) -> str:
+def _header_text(headers: dict[str, str], name: str) -> str:
     """Return a header's decoded text (RFC 2047) on one line."""
-    value = _CONTROLS.sub(" ", raw_headers.get(name, "")[:_HEADER_LENGTH])
+    value = _CONTROLS.sub(" ", headers.get(name, "")[:_HEADER_LENGTH])
     try:
         header_pieces = decode_header(value) if "=?" in value else [(value, None)]
     except HeaderParseError:
@@ -203,9 +203,9 @@ def _header_text(raw_headers: dict[str, str], name: str) -> str:
     return " ".join(_CONTROLS.sub(" ", "".join(piece_texts)).split())
 
 
-def _auto_submitted(raw_headers: dict[str, str]) -> str:
+def _auto_submitted(headers: dict[str, str]) -> str:
     """Return which kind of program wrote a mail (RFC 3834): "auto-replied" for vacation notices and bounces; or ""."""
-    auto_submitted = re.split(r"[\s;(]", _header_text(raw_headers, "auto-submitted").lower(), maxsplit=1)[0]
+    auto_submitted = re.split(r"[\s;(]", _header_text(headers, "auto-submitted").lower(), maxsplit=1)[0]
     return "" if auto_submitted == "no" else auto_submitted
 
 
@@ -213,36 +213,36 @@ def _header_bytes(piece: str | bytes) -> bytes:
     return piece if isinstance(piece, bytes) else piece.encode("utf-8", "surrogateescape")
 
 
-def _message_ids(raw_headers: dict[str, str], name: str) -> Iterator[str]:
-    return (match[1] for match in _MESSAGE_ID.finditer(raw_headers.get(name, "")[:_HEADER_LENGTH]))
+def _message_ids(headers: dict[str, str], name: str) -> Iterator[str]:
+    return (match[1] for match in _MESSAGE_ID.finditer(headers.get(name, "")[:_HEADER_LENGTH]))
 
 
-def _own_message_id(raw_headers: dict[str, str], *id_parts: str | None) -> str:
+def _own_message_id(headers: dict[str, str], *id_parts: str | None) -> str:
     """Return a mail's Message-ID, or else an id made from its sender, date, subject and text."""
-    bare_id = _BARE_ID.fullmatch(raw_headers.get("message-id", "").strip())
+    bare_id = _BARE_ID.fullmatch(headers.get("message-id", "").strip())
     made_id = hashlib.sha256("\0".join(each or "" for each in id_parts).encode("utf-8", "replace")).hexdigest()[:32]
-    return next(_message_ids(raw_headers, "message-id"), bare_id[0] if bare_id else f"{made_id}@unnamed.invalid")
+    return next(_message_ids(headers, "message-id"), bare_id[0] if bare_id else f"{made_id}@unnamed.invalid")
 
 
-def _sender(raw_headers: dict[str, str]) -> str | None:
+def _sender(headers: dict[str, str]) -> str | None:
     """Return the sender of a mail: the address in lower case, or else the text of the header."""
-    value = raw_headers.get("from", "")[:_HEADER_LENGTH]
+    value = headers.get("from", "")[:_HEADER_LENGTH]
     try:
         addresses = [address for _, address in getaddresses([value]) if "@" in address]
     except RecursionError:  # comments inside of comments
         addresses = []
-    sender = addresses[0].lower() if addresses else _header_text(raw_headers, "from")
+    sender = addresses[0].lower() if addresses else _header_text(headers, "from")
     return decoded(_header_bytes(sender), None)[:320] or None
 
 
-def _date(raw_headers: dict[str, str]) -> tuple[str | None, str]:
+def _date(headers: dict[str, str]) -> tuple[str | None, str]:
     """Return the date of a mail, and the header's text if the date cannot be read."""
-    value = raw_headers.get("date", "").strip()[:100]
+    value = headers.get("date", "").strip()[:100]
     try:
         sent_at = moment(parsedate_to_datetime(value).isoformat()) if value else None
     except (ValueError, TypeError, IndexError, OverflowError):
         sent_at = None
-    return sent_at, "" if sent_at else _header_text(raw_headers, "date")[:100]
+    return sent_at, "" if sent_at else _header_text(headers, "date")[:100]
 
 
 MAIL_SOURCE = "mail"
@@ -264,12 +264,12 @@ def mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Tab
 
 def rewritten_mail(draft: TicketDraft) -> str:
     """Return the mbox form of a mail that was rejected after it had been read, made from the draft."""
-    own_id, sender, to, date, subject, mail_text = draft.cells or [""] * len(MAIL_COLUMNS)
+    own_id, sender, to, date, subject, text = draft.cells or [""] * len(MAIL_COLUMNS)
     headers = {"From": sender, "To": to, "Date": date, "Subject": subject, "Message-ID": f"<{own_id}>"}
     if draft.external_id != own_id:
         headers["References"] = f"<{draft.external_id}>"
     header_lines = [f"{name}: {value}" for name, value in headers.items() if value]
-    return as_mbox("\n".join([*header_lines, "", mail_text or ""]).encode("utf-8", "replace"))
+    return as_mbox("\n".join([*header_lines, "", text or ""]).encode("utf-8", "replace"))
 
 
 def mail_drafts(mails: Iterable[RawMail], source: str) -> Iterator[TicketDraft | Rejected]:

@@ -110,29 +110,29 @@ class ImapSource:
 
     def _without_password(self, error: Exception) -> str:
         """Return what an IMAP error says, without the password, which a server may repeat."""
-        server_text = error.args[0] if error.args else ""
-        error_text = server_text.decode("utf-8", "replace") if isinstance(server_text, bytes) else str(error)
+        text = error.args[0] if error.args else ""
+        error_text = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(error)
         return " ".join(hide_secrets(error_text, self._login.secrets).split())[:SHOWN_CHARACTERS]
 
     def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
         self._log_in(server)
         validity, _ = self._open_folder(server)
-        stored_position = json.loads(position) if position else {}
-        last_uid = stored_position.get("uid", 0) if stored_position.get("validity") == validity else 0
-        since_criterion, saves = "", True
+        stored = json.loads(position) if position else {}
+        last_uid = stored.get("uid", 0) if stored.get("validity") == validity else 0
+        since, saves = "", True
         if plan.since is not None:
             saves = last_uid == 0  # else the mails between the position and that day would be left out
-            last_uid, since_criterion = 0, f"SINCE {imap_day(plan.since)} "
+            last_uid, since = 0, f"SINCE {imap_day(plan.since)} "
         row = 0
-        uids = self._uids_from(server, last_uid + 1, since_criterion)
-        for mail_sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
-            mail_page: list[TicketDraft | Rejected] = []
-            for mail_draft in mail_drafts(self._fetched_mails(server, mail_sizes), self.name):
-                mail_page.append(mail_draft._replace(row=row))
+        uids = self._uids_from(server, last_uid + 1, since)
+        for sizes in self._sized_pages(server, uids, min(PAGE_MAILS, plan.limit or PAGE_MAILS)):
+            page: list[TicketDraft | Rejected] = []
+            for mail_draft in mail_drafts(self._fetched_mails(server, sizes), self.name):
+                page.append(mail_draft._replace(row=row))
                 row += 1
-            last_uid = mail_sizes[-1].uid
+            last_uid = sizes[-1].uid
             position = compact({"validity": validity, "uid": last_uid}) if saves else None
-            yield SourcePage(mail_page, position, last_uid / uids[-1], goes_on=saves)
+            yield SourcePage(page, position, last_uid / uids[-1], goes_on=saves)
 
     def _log_in(self, server: ImapConnection) -> None:
         user, password, _ = self._login
@@ -178,7 +178,7 @@ class ImapSource:
             answer = self._uid_command(server, "FETCH", f"{_uid_set(uids_to_size)} (UID RFC822.SIZE)")
             size_lines = [line for line in answer if isinstance(line, bytes)]
             uids_and_sizes = [(_UID.search(line), _SIZE.search(line)) for line in size_lines]
-            sizes = {int(uid_match[1]): int(size[1]) for uid_match, size in uids_and_sizes if uid_match and size}
+            sizes = {int(match[1]): int(size[1]) for match, size in uids_and_sizes if match and size}
             for uid in uids_to_size:
                 size = sizes.get(uid, PAGE_BYTES)  # after one of which the server tells no size, a page ends
                 mail_sizes.append(_MailSize(uid, size))
@@ -189,11 +189,11 @@ class ImapSource:
         if mail_sizes:
             yield mail_sizes
 
-    def _fetched_mails(self, server: ImapConnection, mail_sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
+    def _fetched_mails(self, server: ImapConnection, sizes: Sequence["_MailSize"]) -> Iterator[RawMail]:
         """Fetch mails by their UIDs; a mail that was deleted in the meantime is left out."""
-        short_uids = [each.uid for each in mail_sizes if each.size <= LONGEST]
+        short_uids = [each.uid for each in sizes if each.size <= LONGEST]
         contents = self._mail_contents(server, short_uids, f"BODY.PEEK[]<0.{LONGEST + 1}>") if short_uids else {}
-        for uid, size in mail_sizes:
+        for uid, size in sizes:
             if size > LONGEST:
                 first_bytes = self._mail_contents(server, [uid], f"BODY.PEEK[]<0.{_KEPT_BEGINNING}>").get(uid, b"")
                 yield RawMail(f"UID {uid}", 0, first_bytes, iter(()))
@@ -201,18 +201,18 @@ class ImapSource:
                 yield RawMail(f"UID {uid}", 0, contents.pop(uid))
 
     def _mail_contents(self, server: ImapConnection, uids: Sequence[int], fetch_item: str) -> dict[int, bytes]:
-        mails_by_uid, fetch_line = {}, b""
-        for fetch_part in self._uid_command(server, "FETCH", f"{_uid_set(uids)} (UID {fetch_item})"):
-            if isinstance(fetch_part, tuple):
-                fetch_line, content = fetch_part[0], fetch_part[1]
-                if uid_match := _UID.search(fetch_line):
-                    mails_by_uid[int(uid_match[1])] = content
-                    fetch_line = b""
+        mails, line = {}, b""
+        for part in self._uid_command(server, "FETCH", f"{_uid_set(uids)} (UID {fetch_item})"):
+            if isinstance(part, tuple):
+                line, content = part[0], part[1]
+                if match := _UID.search(line):
+                    mails[int(match[1])] = content
+                    line = b""
             # A server may name the UID after the text.
-            elif fetch_line and fetch_part and (uid_match := _UID.search(fetch_part)):
-                mails_by_uid[int(uid_match[1])] = content
-                fetch_line = b""
-        return mails_by_uid
+            elif line and part and (match := _UID.search(part)):
+                mails[int(match[1])] = content
+                line = b""
+        return mails
 
     def _uid_command(self, server: ImapConnection, command: str, arguments: str) -> list[bytes | tuple[bytes, bytes]]:
         status, answer = server.uid(command, *([arguments] if command == "SEARCH" else arguments.split(" ", 1)))
@@ -254,8 +254,8 @@ def imap_day(moment: str) -> str:
 
 def _response_number(response: tuple[str, list[bytes | None]]) -> int:
     """Return the number in an IMAP response, 0 if it has none."""
-    response_values = [value for value in response[1] or () if value]
-    return int(response_values[-1]) if response_values and response_values[-1].isdigit() else 0
+    values = [value for value in response[1] or () if value]
+    return int(values[-1]) if values and values[-1].isdigit() else 0
 
 
 def _uids(answer: Sequence[bytes | tuple[bytes, bytes]]) -> set[int]:

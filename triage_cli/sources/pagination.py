@@ -140,8 +140,8 @@ class Walk(NamedTuple):
         is_short = page.item_count == 0 or bool(spec.size and page.item_count < spec.size)
         if is_short and not linked(page.link, "next"):
             return None
-        first_place, place_step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
-        return (first_place if self.place is None else int(self.place)) + place_step
+        place, place_step = (1, 1) if spec.kind == "page" else (0, spec.size or 0)
+        return (place if self.place is None else int(self.place)) + place_step
 
     def read_at_end(self) -> int | None:
         """Return the time up to which all was read, at the end of the list.
@@ -237,8 +237,8 @@ def _next_place(page: Page, spec: NextSpec) -> str | None:
 def linked(header: str, relation: str) -> str | None:
     """Return the address of this relation in a header `Link`, unchanged."""
     for address, parameters in LINK_HEADER.findall(header):
-        relation_match = LINK_RELATION.search(parameters)
-        if relation_match and relation.lower() in (relation_match[1] or relation_match[2] or "").lower().split():
+        match = LINK_RELATION.search(parameters)
+        if match and relation.lower() in (match[1] or match[2] or "").lower().split():
             return str(address)
     return None
 
@@ -285,29 +285,29 @@ class PageRequests:
 
     def page(self, walk: Walk) -> HttpRequest:
         """Return the request for the next page of the list. Raises `UsageError` if it is on another host."""
-        next_spec, cursor_values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
-        if next_spec and next_spec.kind in ("link", "path") and isinstance(walk.place, str):
+        following, values = self._spec.next, {"cursor": from_seconds(walk.since), "cursor_seconds": walk.since}
+        if following and following.kind in ("link", "path") and isinstance(walk.place, str):
             self._check_origin(walk.place)
-            return self._request(self._spec.method, walk.place, cursor_values)
-        token = walk.place if next_spec and next_spec.kind == "token" else None
-        page_query = {
-            key: as_text(template.value(cursor_values))
+            return self._request(self._spec.method, walk.place, values)
+        token = walk.place if following and following.kind == "token" else None
+        query = {
+            key: as_text(template.value(values))
             for key, template in self._query.items()
             # A token that is kept from pull to pull replaces the cursor.
-            if not (token and next_spec and next_spec.keep and "cursor" in self._spec.query[key])
+            if not (token and following and following.keep and "cursor" in self._spec.query[key])
         }
-        page_body = self._body(cursor_values)
-        if next_spec and next_spec.kind in ("page", "offset"):
-            first_place = 1 if next_spec.kind == "page" else 0
-            page_query[next_spec.name] = str(walk.place if walk.place is not None else first_place)
-        elif next_spec and token is not None and next_spec.query:
-            page_query[next_spec.query] = str(token)
-        elif next_spec and token is not None:
-            page_body = placed(page_body, next_spec.body, token)
+        body = self._body(values)
+        if following and following.kind in ("page", "offset"):
+            place = 1 if following.kind == "page" else 0
+            query[following.name] = str(walk.place if walk.place is not None else place)
+        elif following and token is not None and following.query:
+            query[following.query] = str(token)
+        elif following and token is not None:
+            body = placed(body, following.body, token)
         url = self._base
-        if page_query:
-            url += ("&" if "?" in url else "?") + urlencode(page_query, quote_via=quote)
-        return self._request(self._spec.method, url, cursor_values, page_body)
+        if query:
+            url += ("&" if "?" in url else "?") + urlencode(query, quote_via=quote)
+        return self._request(self._spec.method, url, values, body)
 
     def details(self, source_item: Mapping[str, Any]) -> Iterator[tuple[str, HttpRequest]]:
         """Yield the further requests for an item, by the names of their answers. Raises `TemplateFailure`."""

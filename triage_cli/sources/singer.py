@@ -58,18 +58,18 @@ class SingerSource:
         if plan.since is not None:
             raise UsageError(f"{self.name}: a tap begins where its own state says", hint="leave out --since")
         with TemporaryDirectory(prefix="triage-") as folder:
-            tap_command = [*self._spec.run]
+            command = [*self._spec.run]
             if position is not None:
                 state_file = Path(folder) / "state.json"
                 with open_text(state_file, "w") as file:
                     file.write(position)
-                tap_command += ["--state", str(state_file)]
-            yield from self._tap_pages(tap_command, plan.deadline)
+                command += ["--state", str(state_file)]
+            yield from self._tap_pages(command, plan.deadline)
 
-    def _tap_pages(self, tap_command: list[str], seconds: float | None) -> Iterator[SourcePage]:
+    def _tap_pages(self, command: list[str], seconds: float | None) -> Iterator[SourcePage]:
         try:
             process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the check refuses one others can write
-                tap_command,
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -78,7 +78,7 @@ class SingerSource:
             )
         except OSError as error:
             raise UsageError(
-                f"cannot run {tap_command[0]}: {error.strerror}", hint="check its path and its rights"
+                f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
             ) from error
         children.add(process)
         last_stderr_line: deque[bytes] = deque(maxlen=1)
@@ -109,68 +109,68 @@ class SingerSource:
         if exit_code and not is_late.is_set():
             stderr_text = b"".join(last_stderr_line).decode("utf-8", "replace").strip()[:300]
             raise UnavailableError(
-                f"{self.name}: {tap_command[0]} exited with {exit_code}{f': {stderr_text}' if stderr_text else ''}",
+                f"{self.name}: {command[0]} exited with {exit_code}{f': {stderr_text}' if stderr_text else ''}",
                 hint="what came before is stored; the same command goes on from there",
             )
 
-    def _pages(self, tap_stdout: IO[bytes] | None, is_late: threading.Event) -> Iterator[SourcePage]:
-        tap_drafts: list[TicketDraft | Rejected] = []
+    def _pages(self, stdout: IO[bytes] | None, is_late: threading.Event) -> Iterator[SourcePage]:
+        drafts: list[TicketDraft | Rejected] = []
         row, other_streams = 0, set()
-        for singer_line in _singer_lines(tap_stdout):
+        for line in _singer_lines(stdout):
             if is_late.is_set():  # the line may be cut off
                 break
-            if len(singer_line) >= LONGEST_LINE:
-                beginning = singer_line[:_KEPT_BEGINNING].decode("utf-8", "replace")
-                tap_drafts.append(self._record_reader.on_long_line(beginning, row))
+            if len(line) >= LONGEST_LINE:
+                beginning = line[:_KEPT_BEGINNING].decode("utf-8", "replace")
+                drafts.append(self._record_reader.on_long_line(beginning, row))
                 row += 1
                 continue
-            singer_message = self._message(singer_line)
-            message_type = singer_message.get("type")
-            if message_type == "STATE":
-                tap_state = singer_message.get("value")  # null is no state: the tap would be handed it as one
-                yield SourcePage(tap_drafts, None if tap_state is None else writable_text(compact(tap_state)))
-                tap_drafts = []
-            elif message_type == "RECORD" and singer_message.get("stream") != self._spec.stream:
-                other_streams.add(str(singer_message.get("stream")))
-            elif message_type == "RECORD" and self._record_reader.takes(singer_message.get("record")):
-                tap_drafts.append(self._record_reader.read(singer_message.get("record"), row, len(singer_line)))
+            message = self._message(line)
+            kind = message.get("type")
+            if kind == "STATE":
+                state = message.get("value")  # null is no state: the tap would be handed it as one
+                yield SourcePage(drafts, None if state is None else writable_text(compact(state)))
+                drafts = []
+            elif kind == "RECORD" and message.get("stream") != self._spec.stream:
+                other_streams.add(str(message.get("stream")))
+            elif kind == "RECORD" and self._record_reader.takes(message.get("record")):
+                drafts.append(self._record_reader.read(message.get("record"), row, len(line)))
                 row += 1
-            if len(tap_drafts) >= CHUNK:
-                yield SourcePage(tap_drafts, goes_on=False)
-                tap_drafts = []
-        if tap_drafts:
-            yield SourcePage(tap_drafts, goes_on=False)
+            if len(drafts) >= CHUNK:
+                yield SourcePage(drafts, goes_on=False)
+                drafts = []
+        if drafts:
+            yield SourcePage(drafts, goes_on=False)
         if not row and other_streams:
             stream_names = ", ".join(sorted(other_streams)[:10])
             self._tell(
                 f"{self.name}: no record of the stream {self._spec.stream}; it wrote {stream_names}: name one as stream"
             )
 
-    def _message(self, singer_line: bytes) -> Mapping[str, Any]:
+    def _message(self, line: bytes) -> Mapping[str, Any]:
         try:
-            singer_message = foreign(singer_line)
+            message = foreign(line)
         except ValueError:
-            singer_message = None
-        if not isinstance(singer_message, dict):
-            line_start = singer_line[:80].decode("utf-8", "replace").strip()
+            message = None
+        if not isinstance(message, dict):
+            line_start = line[:80].decode("utf-8", "replace").strip()
             raise InputError(
                 f'{self.name}: "{line_start}" is no Singer message', hint="a tap writes JSON, one object a line"
             )
-        return singer_message
+        return message
 
 
-def _singer_lines(tap_stdout: IO[bytes] | None) -> Iterator[bytes]:
+def _singer_lines(stdout: IO[bytes] | None) -> Iterator[bytes]:
     """Yield the lines of a tap that hold something; of a line over `LONGEST_LINE` its beginning, of that length."""
-    while tap_stdout is not None and (singer_line := tap_stdout.readline(LONGEST_LINE)):
-        line_rest = singer_line
-        while len(line_rest) == LONGEST_LINE and not line_rest.endswith(b"\n"):
-            line_rest = tap_stdout.readline(LONGEST_LINE)
-        if singer_line.strip():
-            yield singer_line
+    while stdout is not None and (line := stdout.readline(LONGEST_LINE)):
+        rest = line
+        while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = stdout.readline(LONGEST_LINE)
+        if line.strip():
+            yield line
 
 
-def _keep_last_line(tap_stderr: IO[bytes], last_stderr_line: deque[bytes]) -> None:
-    with tap_stderr:
-        while stderr_line := tap_stderr.readline(65_536):
-            if stderr_line.strip():
-                last_stderr_line.append(stderr_line)
+def _keep_last_line(stderr: IO[bytes], last_stderr_line: deque[bytes]) -> None:
+    with stderr:
+        while line := stderr.readline(65_536):
+            if line.strip():
+                last_stderr_line.append(line)
