@@ -24,11 +24,9 @@ def commit_of(folder: Path) -> str | None:
     if not (folder / ".git").exists():
         return None
     env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook of another one
+    git = ["git", "-C", str(folder), *DESCRIBE]  # where it is, the PATH says
     try:
-        described = subprocess.run(  # noqa: S603 - words of our own
-            ["git", "-C", str(folder), *DESCRIBE],  # noqa: S607 - where it is, the PATH says
-            env=env, capture_output=True, text=True, timeout=GIT_SECONDS, check=True,
-        )  # fmt: skip
+        described = subprocess.run(git, env=env, capture_output=True, text=True, timeout=GIT_SECONDS, check=True)  # noqa: S603 - words of our own
     except (OSError, subprocess.SubprocessError):
         return None
     return described.stdout.strip() or None

@@ -14,13 +14,8 @@ Resolver = Callable[[str, int], Sequence[str]]
 
 # Python calls these global, but they lead to other address spaces (NAT64, 6to4 and its relays, Teredo, IPv4-compatible,
 # IETF), or are private by an older or a newer word than its own (site-local, documentation).
-TUNNELS = tuple(
-    ipaddress.ip_network(net)
-    for net in (
-        "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "192.88.99.0/24", "2001::/32", "::/96", "192.0.0.0/24",
-        "fec0::/10", "3fff::/20",
-    )
-)  # fmt: skip
+_TUNNELS = "64:ff9b::/96 64:ff9b:1::/48 2002::/16 192.88.99.0/24 2001::/32 ::/96 192.0.0.0/24 fec0::/10 3fff::/20"
+TUNNELS = tuple(map(ipaddress.ip_network, _TUNNELS.split()))
 
 
 def is_public(address: str) -> bool:

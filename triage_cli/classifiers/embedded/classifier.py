@@ -72,12 +72,17 @@ class LocalClassifier:
         options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
         if self.guesser.encoder is not None:
             options["encoder"] = self.guesser.encoder.fingerprint
-        model_description = f"{VECTORS_NAME}, {self._version}" if self._version else VECTORS_NAME
-        question_spec = QuestionSpec(
-            self.fingerprint, "local", model_description, "", "", described_categories(self._categories),
-            json.dumps(options), times.now(),
-        )  # fmt: skip
-        return (question_spec,)
+        question = QuestionSpec(
+            fingerprint=self.fingerprint,
+            kind="local",
+            model=f"{VECTORS_NAME}, {self._version}" if self._version else VECTORS_NAME,
+            endpoint="",
+            prompt="",
+            categories=described_categories(self._categories),
+            options=json.dumps(options),
+            first_at=times.now(),
+        )
+        return (question,)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the embedded model with the threshold that it would have now."""

@@ -4,7 +4,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
@@ -42,9 +41,7 @@ class GuessAhead(Generic[T]):
         """Return the same object, whose thread starts with the first chunk."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:  # fmt: skip
+    def __exit__(self, *_error: object) -> None:
         """End the guess thread and the guess process."""
         if (process := self._guess_process) is not None:
             process.kill()  # the thread may wait for it

@@ -49,9 +49,7 @@ _WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=Tru
 class Guesser:
     """Guesses with a fitted model, and with an encoder where that is unsure; `fingerprint` is that of the question."""
 
-    def __init__(
-        self, model: Model, fingerprint: str, min_confidence: float, encoder: Encoder | None = None
-    ) -> None:  # fmt: skip
+    def __init__(self, model: Model, fingerprint: str, min_confidence: float, encoder: Encoder | None = None) -> None:
         self.model = model
         self.fingerprint = fingerprint
         self.min_confidence = min_confidence
@@ -98,11 +96,9 @@ class Guesser:
                     reason = f"{_FOREIGN if is_foreign else _VAGUE}; next: {self._plain_labels[runner_up]}"
                     judged_texts[row] = _JudgedText(self.model.labels[best], None, reason, None, doubtful=True)
                     continue
-                judged_texts[row] = _JudgedText(
-                    self.model.labels[best], round(chances[best], 4),
-                    self._guess_reason(strongest_words, runner_up, chances[runner_up]),
-                    self._probabilities_json(chances), doubtful,
-                )  # fmt: skip
+                reason = self._guess_reason(strongest_words, runner_up, chances[runner_up])
+                chances_json, chance = self._probabilities_json(chances), round(chances[best], 4)
+                judged_texts[row] = _JudgedText(self.model.labels[best], chance, reason, chances_json, doubtful)
         return judged_texts
 
     def _ask_encoder(self, predicted: Prediction, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> None:

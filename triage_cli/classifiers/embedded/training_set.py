@@ -228,11 +228,19 @@ class TrainingSet:
         dimensions = self.full_design.vectors.shape[1]
         seen = np.array(sorted({text_number(labelled.text) for labelled in self.labelled_texts}), np.uint64)
         return Model(
-            tuple(category.name for category in self.categories), fingerprint(self.categories), learned,
-            fitted_weights[:dimensions], self.vocabulary.ngrams, self.vocabulary.whole_words, self.vocabulary.rarity,
-            fitted_weights[dimensions:-1] * self.term_weight, fitted_weights[-1], choice.calibration, seen,
-            self.taught_words,
-        )  # fmt: skip
+            labels=tuple(category.name for category in self.categories),
+            fingerprint=fingerprint(self.categories),
+            learned=learned,
+            vectors=fitted_weights[:dimensions],
+            ngrams=self.vocabulary.ngrams,
+            whole_words=self.vocabulary.whole_words,
+            rarity=self.vocabulary.rarity,
+            terms=fitted_weights[dimensions:-1] * self.term_weight,
+            bias=fitted_weights[-1],
+            calibration=choice.calibration,
+            seen=seen,
+            taught=self.taught_words,
+        )
 
     def weights(
         self, choice: Choice, rows: Integers, start: Floats | None = None, tolerance: float = TOLERANCE

@@ -9,7 +9,6 @@ from triage_cli.classifiers.llm.prompt import Question, answer_schema
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
-    SDK_SLACK,
     ProviderClient,
     Reply,
     Usage,
@@ -18,7 +17,6 @@ from triage_cli.classifiers.llm.provider import (
     token_count,
 )
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
-from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime import Network
 
@@ -32,7 +30,6 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
 
     sdk_error = anthropic.AnthropicError
     connection_error = anthropic.APIConnectionError
-    limits_responses = True  # Anthropic's messages are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, ANTHROPIC_URL, "anthropic")
@@ -41,10 +38,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
 
     def open(self, network: Network) -> None:
         """Make Anthropic's client, without its own retries and telemetry."""
-        self._sdk = network.anthropic(
-            self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
-            open_telemetry=False, api_key=self._api_key, timeout=self._spec.timeout + SDK_SLACK, max_retries=0,
-        )  # fmt: skip
+        self._sdk = network.anthropic(self.display_name, self._url, open_telemetry=False, **self.sdk_options())
 
     def most_tokens(self, question: Question, answer_tokens: int) -> int:
         """Return an upper bound of the tokens of a request to Anthropic."""

@@ -66,11 +66,10 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
 
     Raises `UsageError` when offline, `RefusedError` for a missing key.
     """
-    network.check(f'classifier "{spec.name}"')
-    endpoint = CircuitBreaker(
-        f'classifier "{spec.name}"', workers=spec.workers, max_wait=max_wait, time_source=time_source,
-        shared=shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute),
-    )  # fmt: skip
+    name = f'classifier "{spec.name}"'
+    network.check(name)
+    limiter = shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
+    endpoint = CircuitBreaker(name, workers=spec.workers, max_wait=max_wait, time_source=time_source, shared=limiter)
     provider = _provider(spec, categories, env)
     return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id)
 
@@ -119,10 +118,8 @@ class LLMClassifier:
         )
         # With the categories' first names, so that a rename does not change the fingerprint.
         with_first_names = [[c.root or c.name, c.description, *c.examples] for c in categories]
-        fingerprinted = [
-            spec.type, spec.model, provider.address, prompt.PROMPT_VERSION,
-            json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact),
-        ]  # fmt: skip
+        categories_json, masked = json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact)
+        fingerprinted = [spec.type, spec.model, provider.address, prompt.PROMPT_VERSION, categories_json, masked]
         self.fingerprint = hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
     @property
@@ -306,10 +303,14 @@ class _QuestionRun:
         try:
             reply = await persist(
                 lambda: self._claim_check.call_if_held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
-                self._classifier.endpoint, retries, timeout=self._spec.timeout,
-                tokens=likely_usage(worst_usage).input + answer_tokens, stopping=lambda: self.stopping,
-                ready=reservation.reserve, lost=lambda: reservation.settle(cost.add(worst_usage)),
-            )  # fmt: skip
+                self._classifier.endpoint,
+                retries,
+                timeout=self._spec.timeout,
+                tokens=likely_usage(worst_usage).input + answer_tokens,
+                stopping=lambda: self.stopping,
+                ready=reservation.reserve,
+                lost=lambda: reservation.settle(cost.add(worst_usage)),
+            )
             reservation.settle(cost.add(charged_usage(reply, worst_usage)))
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)

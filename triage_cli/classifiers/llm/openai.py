@@ -15,7 +15,6 @@ from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_s
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
-    SDK_SLACK,
     ProviderClient,
     Reply,
     Usage,
@@ -24,7 +23,6 @@ from triage_cli.classifiers.llm.provider import (
     token_count,
 )
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
-from triage_cli.classifiers.llm.response_limit import response_limit_hooks
 from triage_cli.config import ClassifierSpec
 from triage_cli.runtime import Network
 
@@ -48,17 +46,13 @@ class OpenAIClient(ProviderClient[openai.AsyncOpenAI]):
 
     sdk_error = openai.OpenAIError
     connection_error = openai.APIConnectionError
-    limits_responses = True  # chat completions are short, so their size is limited
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         super().__init__(spec, env, OPENAI_URL, "openai")
 
     def open(self, network: Network) -> None:
         """Make OpenAI's client, without its own retries."""
-        self._sdk = network.openai(
-            self.display_name, self._url, hooks=response_limit_hooks() if self.limits_responses else {},
-            api_key=self._api_key, timeout=self._spec.timeout + SDK_SLACK, max_retries=0,
-        )  # fmt: skip
+        self._sdk = network.openai(self.display_name, self._url, **self.sdk_options())
 
     def provider_error(self, error: Exception) -> ProviderError | None:
         """Read a status error of OpenAI's SDK; None for another error."""

@@ -124,7 +124,7 @@ class ProviderClient(Generic[S]):
 
     sdk_error: type[Exception]
     connection_error: type[Exception]
-    sends_batches = False  # a request to the provider is about many tickets
+    sends_batches = False  # a request to the provider is about many tickets, and its response is large
 
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str], home: str, package: str) -> None:
         self._spec = spec
@@ -145,6 +145,14 @@ class ProviderClient(Generic[S]):
         if self._sdk is None:
             raise RuntimeError("the client is not open")
         return self._sdk
+
+    def sdk_options(self) -> dict[str, Any]:
+        """Return with what the SDK's client is made: the key, no retries of its own, and a limit on responses."""
+        from triage_cli.classifiers.llm.response_limit import response_limit_hooks
+
+        hooks = {} if self.sends_batches else response_limit_hooks()
+        timeout = self._spec.timeout + SDK_SLACK
+        return {"hooks": hooks, "api_key": self._api_key, "timeout": timeout, "max_retries": 0}
 
     def close(self) -> Coroutine[Any, Any, None]:
         """Drop the provider's client at once, and return a coroutine that closes its connections."""

@@ -79,21 +79,22 @@ def thresholds(graded_tickets: Sequence[Graded], outside: Sequence[Graded], own:
 
     `outside` are tickets of no category, for which every answer is wrong; `own` is the threshold in use.
     """
-    graded_and_outside = [*graded_tickets, *outside]
+    everyone = [*graded_tickets, *outside]
     by_threshold = []
     for threshold in sorted({*THRESHOLDS, *(() if own is None else (own,))}):
-        answered = [
-            graded
-            for graded in graded_and_outside
-            if graded.confidence is not None and graded.confidence >= threshold and graded.guess
-        ]
-        wrong = sum(not graded.right for graded in answered)
-        low, high = wilson(wrong, len(answered))
-        by_threshold.append({
-            "threshold": threshold, "answered": len(answered), "abstained": len(graded_and_outside) - len(answered),
-            "coverage": len(answered) / len(graded_and_outside) if graded_and_outside else 0.0, "wrong": wrong,
-            "error": wrong / len(answered) if answered else None, "error_interval": [low, high],
-        })  # fmt: skip
+        answered = [g for g in everyone if g.confidence is not None and g.confidence >= threshold and g.guess]
+        n, wrong = len(answered), sum(not graded.right for graded in answered)
+        by_threshold.append(
+            {
+                "threshold": threshold,
+                "answered": n,
+                "abstained": len(everyone) - n,
+                "coverage": n / len(everyone) if everyone else 0.0,
+                "wrong": wrong,
+                "error": wrong / n if n else None,
+                "error_interval": [*wilson(wrong, n)],
+            }
+        )
     return by_threshold
 
 
@@ -137,20 +138,38 @@ class Scored(NamedTuple):
 
 
 def scored(
-    classifier: str, graded_tickets: Sequence[Graded], names: Sequence[str], *, own: float | None = None,
-    cost: float = 0.0, seconds: float = 0.0, failed: int = 0, reused: int = 0,
-) -> Scored:  # fmt: skip
+    classifier: str,
+    graded_tickets: Sequence[Graded],
+    names: Sequence[str],
+    *,
+    own: float | None = None,
+    cost: float = 0.0,
+    seconds: float = 0.0,
+    failed: int = 0,
+    reused: int = 0,
+) -> Scored:
     """Return all metrics of one classifier; tickets whose label is no category count as `outside`."""
     inside = [graded for graded in graded_tickets if graded.truth in names]
     outside = [graded for graded in graded_tickets if graded.truth not in names]
     accuracy, majority_accuracy = share(inside), majority(inside)
     held_back = sum(not graded.sure for graded in outside)
     return Scored(
-        classifier, len(inside), accuracy, macro_f1(inside),
-        sum(graded.sure for graded in inside) / len(inside) if inside else 0.0,
-        per_category(inside, names), thresholds(inside, outside, own), calibration_error(inside), cost, seconds,
-        wilson(sum(graded.right for graded in inside), len(inside)), majority_accuracy,
-        1 - (1 - accuracy) / (1 - majority_accuracy) if majority_accuracy < 1 else None, confusion(inside, names),
-        {"n": len(outside), "held_back": held_back / len(outside)} if outside else None,
-        [b._asdict() for b in reliability(inside)], failed, reused,
-    )  # fmt: skip
+        classifier,
+        n=len(inside),
+        accuracy=accuracy,
+        macro_f1=macro_f1(inside),
+        coverage=sum(graded.sure for graded in inside) / len(inside) if inside else 0.0,
+        per_category=per_category(inside, names),
+        thresholds=thresholds(inside, outside, own),
+        calibration_error=calibration_error(inside),
+        cost_usd=cost,
+        seconds=seconds,
+        accuracy_interval=wilson(sum(graded.right for graded in inside), len(inside)),
+        majority_accuracy=majority_accuracy,
+        error_reduction=1 - (1 - accuracy) / (1 - majority_accuracy) if majority_accuracy < 1 else None,
+        confusion=confusion(inside, names),
+        outside={"n": len(outside), "held_back": held_back / len(outside)} if outside else None,
+        reliability=[b._asdict() for b in reliability(inside)],
+        failed=failed,
+        reused=reused,
+    )

@@ -53,12 +53,9 @@ class Drift(NamedTuple):
 def compare(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> list[Drift]:
     """Return all comparisons of two periods, those that moved first, then by how likely they are by chance."""
     compared_shares = [
-        Drift(
-            measure, name, one.n, one.share, other.n, other.share,
-            float(f"{fisher(one.held, one.n, other.held, other.n):.3g}"), moved=False,
-        )
-        for measure, name, one, other in _pairs(latest_period, earlier_period)
-    ]  # fmt: skip
+        Drift(measure, name, a.n, a.share, b.n, b.share, float(f"{fisher(a.held, a.n, b.held, b.n):.3g}"), moved=False)
+        for measure, name, a, b in _pairs(latest_period, earlier_period)
+    ]
     compared_shares.sort(key=lambda drift: (drift.p_value, drift.measure, drift.name))
     for place, drift in enumerate(compared_shares):  # Holm: up to the first that is not rejected
         if drift.p_value > RISK / (len(compared_shares) - place):

@@ -40,6 +40,9 @@ class SpikeExample(NamedTuple):
     text: str
 
 
+SpikeKind = Literal["category", "group"]
+
+
 class Spike(NamedTuple):
     """A category or a group of like tickets with a share of the customers that is far above its baseline.
 
@@ -48,7 +51,7 @@ class Spike(NamedTuple):
     """
 
     spike_id: str
-    kind: Literal["category", "group"]
+    kind: SpikeKind
     name: str
     category: str | None
     tickets: int
@@ -191,23 +194,26 @@ class _SpikeFinder:
         return customers / self._customers >= LIFT * customers_before / self._customers_before
 
     def _spike(
-        self, kind: Literal["category", "group"], category: str | None, telling_words: Sequence[str], tickets: Period,
-        customers_before: int,
-    ) -> Spike:  # fmt: skip
+        self, kind: SpikeKind, category: str | None, words: Sequence[str], tickets: Period, customers_before: int
+    ) -> Spike:
         members = sorted(tickets, key=lambda ticket: (ticket.written_at, ticket.ticket_id))
         one_per_customer = {ticket.customer: ticket for ticket in reversed(members)}
         examples = sorted(one_per_customer.values(), key=members.index)[:EXAMPLES]
-        spike_examples = tuple(
-            SpikeExample(ticket.ticket_id, " ".join(ticket.text.split())[:SHOWN]) for ticket in examples
-        )
         customers = len(_customers(tickets))
         spike_key = f"{kind}\0{category}\0{members[0].ticket_id}"
         return Spike(
-            f"spike_{sha256(spike_key.encode()).hexdigest()[:32]}", kind, ", ".join(telling_words), category,
-            len(tickets), customers,
-            round(customers / self._customers, 4), round(customers_before / self._customers_before, 4),
-            members[0].written_at, spike_examples, tuple(ticket.ticket_id for ticket in members),
-        )  # fmt: skip
+            spike_id=f"spike_{sha256(spike_key.encode()).hexdigest()[:32]}",
+            kind=kind,
+            name=", ".join(words),
+            category=category,
+            tickets=len(tickets),
+            customers=customers,
+            share=round(customers / self._customers, 4),
+            share_before=round(customers_before / self._customers_before, 4),
+            since=members[0].written_at,
+            examples=tuple(SpikeExample(t.ticket_id, " ".join(t.text.split())[:SHOWN]) for t in examples),
+            members=tuple(ticket.ticket_id for ticket in members),
+        )
 
 
 def _customers(tickets: Iterable[InflowTicket]) -> set[str]:

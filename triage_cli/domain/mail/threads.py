@@ -87,9 +87,12 @@ def _opened(ticket: Ticket, item: Identified) -> Ticket:
 def _thread_entry(mail: Mail, bearer: Ticket | TicketDraft, extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return a mail as the thread has it; `bearer` holds its sender, date and text, `extra` its attachments."""
     thread_entry = {
-        "message_id": mail.message_id, "from": bearer.customer_id, "date": bearer.created_at,
-        "subject": bearer.subject, "text": bearer.description,
-    }  # fmt: skip
+        "message_id": mail.message_id,
+        "from": bearer.customer_id,
+        "date": bearer.created_at,
+        "subject": bearer.subject,
+        "text": bearer.description,
+    }
     return {**thread_entry, "attachments": extra["attachments"]} if extra.get("attachments") else thread_entry
 
 

@@ -28,7 +28,6 @@ class AnthropicBatchApi(AnthropicProvider):
     """Implements `BatchApi` with Message Batches. These have no metadata, so only the results show whose one is."""
 
     sends_batches = True
-    limits_responses = False  # the results of a message batch are large
     # Anthropic allows 100,000 requests and 256 MB; our batches are smaller, because the body is built in memory.
     limits = BatchLimits(20_000, 60_000_000)
 

@@ -32,7 +32,6 @@ class OpenAIBatchApi(OpenAIProvider):
     """Implements `BatchApi` with files of OpenAI's. A batch is found again by its metadata."""
 
     sends_batches = True
-    limits_responses = False  # a file of results is large
     limits = BatchLimits(50_000, 190_000_000)  # OpenAI allows 200 MB
 
     def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
@@ -45,9 +44,11 @@ class OpenAIBatchApi(OpenAIProvider):
         request_lines.seek(0)
         try:
             file = await self.sdk.files.create(
-                file=(f"triage-{batch_id}.jsonl", request_lines), purpose="batch", timeout=FILE_TIMEOUT,
+                file=(f"triage-{batch_id}.jsonl", request_lines),
+                purpose="batch",
+                timeout=FILE_TIMEOUT,
                 expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT // 10},
-            )  # fmt: skip
+            )
         except (openai.OpenAIError, ValueError) as error:
             raise self._openai_batch_error(error) from None
         return file.id
@@ -56,10 +57,12 @@ class OpenAIBatchApi(OpenAIProvider):
         """Start the batch of an uploaded file of requests."""
         try:
             openai_batch = await self.sdk.batches.create(
-                input_file_id=input_file_id, endpoint=ENDPOINT, completion_window="24h",
+                input_file_id=input_file_id,
+                endpoint=ENDPOINT,
+                completion_window="24h",
                 metadata={METADATA_KEY: batch_id},
                 output_expires_after={"anchor": "created_at", "seconds": RESULTS_KEPT},
-            )  # fmt: skip
+            )
         except (openai.OpenAIError, ValueError) as error:
             raise self._openai_batch_error(error) from None
         return openai_batch.id
