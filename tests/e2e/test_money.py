@@ -79,6 +79,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "config check": [("config check", "")],
     "config schema": [("config schema", "")],
     "db path": [("db path", "")],
+    "db migrate": [("db migrate", "")],
     "db backup": [("db backup copy.db", "")],
     "db restore": [("db restore copy.db --yes", "")],
     "db copy": [("db copy postgresql://127.0.0.1:9/nowhere", "")],
