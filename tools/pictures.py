@@ -103,9 +103,9 @@ def review(folder: Path, width: int, theme: str) -> str:
     sys.argv = ["triage", "review", *DATABASE]
     typed_commands.remember(sys.argv[1:])
     try:
-        session = CommandContext(GlobalOptions(db=str(folder / "demo.db")), "refused")
-        names = [category.name for category in session.local.categories()]
-        app = ReviewApp(ReviewSession(session.local, names), View())
+        context = CommandContext(GlobalOptions(db=str(folder / "demo.db")), "refused")
+        names = [category.name for category in context.local.categories()]
+        app = ReviewApp(ReviewSession(context.local, names), View())
 
         async def look() -> str:
             async with app.run_test(size=(width, 24)) as pilot:
@@ -115,7 +115,7 @@ def review(folder: Path, width: int, theme: str) -> str:
                 return app.export_screenshot(title="triage review")
 
         drawn = asyncio.run(look())
-        session.exit_stack.close()
+        context.exit_stack.close()
     finally:
         os.chdir(before)
         sys.argv = called
