@@ -26,7 +26,7 @@ PAID_ANSWERS = """select * from classifications where answer_key in (select valu
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
 
 
-class Answers:
+class SqlAnswers:
     """Implements `ports.Answers` on the connections of a store."""
 
     def __init__(self, database: Database) -> None:

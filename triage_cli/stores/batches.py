@@ -8,8 +8,8 @@ from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.events import AuditLog
-from triage_cli.stores.runs import Runs
+from triage_cli.stores.events import SqlAuditLog
+from triage_cli.stores.runs import SqlRuns
 
 OPEN_STATES = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
@@ -35,10 +35,10 @@ PUT_BATCH_ITEM = (
 )
 
 
-class Batches:
+class SqlBatches:
     """Implements `ports.Batches` on the connections of a store."""
 
-    def __init__(self, database: Database, dialect: Dialect, runs: Runs, log: AuditLog) -> None:
+    def __init__(self, database: Database, dialect: Dialect, runs: SqlRuns, log: SqlAuditLog) -> None:
         self._database = database
         self._dialect = dialect
         self._runs = runs

@@ -9,7 +9,7 @@ from triage_cli.domain import Change, Event, Renamed, compact, from_json, now
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.events import AuditLog
+from triage_cli.stores.events import SqlAuditLog
 
 # The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
 # name back.
@@ -47,10 +47,10 @@ KEEP_CATEGORIES = """insert into classified_by (one, categories, path, host, at)
     set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
 
 
-class Categories:
+class SqlCategories:
     """Implements `ports.Categories` on the connections of a store."""
 
-    def __init__(self, database: Database, dialect: Dialect, log: AuditLog) -> None:
+    def __init__(self, database: Database, dialect: Dialect, log: SqlAuditLog) -> None:
         self._database = database
         self._dialect = dialect
         self._log = log

@@ -8,7 +8,7 @@ from triage_cli.domain import Attempt, Delivery, Lease, OutgoingDelivery, Ticket
 from triage_cli.stores.bulk_insert import placeholders
 from triage_cli.stores.database import Database, Db, write_one
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.runs import Runs
+from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import Tickets
 
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
@@ -53,10 +53,10 @@ NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF
 TAKE_DELIVERY = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
 
 
-class Deliveries:
+class SqlDeliveries:
     """Implements `ports.Deliveries` on the connections of a store."""
 
-    def __init__(self, database: Database, dialect: Dialect, runs: Runs) -> None:
+    def __init__(self, database: Database, dialect: Dialect, runs: SqlRuns) -> None:
         self._database = database
         self._dialect = dialect
         self._runs = runs

@@ -16,7 +16,7 @@ EVENTS_PAGE = f"""select seq, timestamp, action, ticket_id, actor, run_id, detai
     from events e where {{where}} and seq > :after order by seq limit {{page}}"""
 
 
-class AuditLog:
+class SqlAuditLog:
     """Implements `ports.AuditLog` on the connections of a store; `key` is that of the hashes, if they have one."""
 
     def __init__(self, database: Database, dialect: Dialect, key: bytes | None) -> None:

@@ -41,9 +41,9 @@ CONTINUE_RUN = """update runs set ended_at = :at, exit_code = 137
     and ended_at is null and lease_until <= {now} returning inherited + spent + reserved"""
 END_RUN = """update runs set ended_at = ?, counts = ?, exit_code = ?, summary = ?, spent = ? + settled, reserved = 0
     where run_id = ?"""
-RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
+_RUN_COLUMNS = tuple("words" if field == "command_line" else field for field in Run._fields)
 BEGIN_RUN = (
-    f"insert into runs ({', '.join(RUN_COLUMNS)}, inherited, place, process, lease_until) values "
+    f"insert into runs ({', '.join(_RUN_COLUMNS)}, inherited, place, process, lease_until) values "
     f"({', '.join(f':{field}' for field in Run._fields)}, :inherited, :place, :process, {{now}} + {LEASE_SECONDS})"
 )
 # The cost of earlier tries of the same request: one may have been killed, or still run elsewhere.
@@ -94,7 +94,7 @@ SPENT_IN_ALL = """select (select coalesce(sum(spent + reserved), 0) from runs)
     - (select coalesce(sum(reserved), 0) from batch_items where state = 'waiting')"""
 
 
-class Runs:
+class SqlRuns:
     """Implements `ports.Runs` on the connections of a store."""
 
     def __init__(self, database: Database, dialect: Dialect) -> None:
@@ -288,7 +288,7 @@ class Runs:
         return next((run for run in runs if run.exit_code is None), None)
 
     def _selected(self, run_condition: str, bound_values: Values, run_limit: str = "") -> Iterator[Run]:
-        own_place, clock_now, columns = place(), self._database.clock(), ", ".join(RUN_COLUMNS)
+        own_place, clock_now, columns = place(), self._database.clock(), ", ".join(_RUN_COLUMNS)
         runs_query = (
             f"select {columns}, lease_until, place, process from runs {run_condition} order by run_id desc{run_limit}"
         )

@@ -25,16 +25,16 @@ from triage_cli.domain import (
     refusals,
 )
 from triage_cli.stores import where_clauses
-from triage_cli.stores.answers import Answers
-from triage_cli.stores.batches import Batches
-from triage_cli.stores.categories import Categories
+from triage_cli.stores.answers import SqlAnswers
+from triage_cli.stores.batches import SqlBatches
+from triage_cli.stores.categories import SqlCategories
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, write_one
-from triage_cli.stores.deliveries import Deliveries
+from triage_cli.stores.deliveries import SqlDeliveries
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.erasure import erase_texts
-from triage_cli.stores.events import AuditLog
-from triage_cli.stores.runs import Runs
+from triage_cli.stores.events import SqlAuditLog
+from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
 
 RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
@@ -59,12 +59,12 @@ class SqlStore:
         self.audit_key = audit_key
         self.read_only = False
         self._dialect = dialect
-        self.log = AuditLog(database, dialect, audit_key)
-        self.runs = Runs(database, dialect)
-        self.answers = Answers(database)
-        self.deliveries = Deliveries(database, dialect, self.runs)
-        self.batches = Batches(database, dialect, self.runs, self.log)
-        self.categories = Categories(database, dialect, self.log)
+        self.log = SqlAuditLog(database, dialect, audit_key)
+        self.runs = SqlRuns(database, dialect)
+        self.answers = SqlAnswers(database)
+        self.deliveries = SqlDeliveries(database, dialect, self.runs)
+        self.batches = SqlBatches(database, dialect, self.runs, self.log)
+        self.categories = SqlCategories(database, dialect, self.log)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 

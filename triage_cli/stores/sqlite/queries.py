@@ -11,8 +11,6 @@ from triage_cli.stores.counts import COUNTED_AS
 from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.tickets import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
-# A value of this machine's clock.
-CLOCK = ":now"
 LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
 UNCLAIMED_TICKET = (
     f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE_RUNS})"
@@ -33,9 +31,7 @@ def _due_deliveries(of: str = "") -> str:
 
 
 DUE_DELIVERIES, DUE_DELIVERIES_OF = _due_deliveries(), _due_deliveries(OF_THESE_TICKETS)
-FREE_BATCH = f"(run_id is null or run_id not in {LIVE_RUNS})"
 
-TICKETS_BY_ENDING = "select * from tickets where ticket_id like '%' || :ending order by ticket_id desc limit :limit"
 MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
 # Of tickets that still have the revision that is expected: few rows, because each returned row takes the GIL.
 UNMOVED_BEFORE = f"""select {COUNTED_AS}, count(*) from json_each(?)
@@ -57,8 +53,8 @@ def _update_statement(columns: tuple[str, ...]) -> str:
     )
 
 
-UPDATE_TICKETS = _update_statement(TICKET_COLUMNS)
-DECIDE_TICKETS = _update_statement(DECISION_COLUMNS)
+_UPDATE_TICKETS = _update_statement(TICKET_COLUMNS)
+_DECIDE_TICKETS = _update_statement(DECISION_COLUMNS)
 SET_DECISION = "update tickets set decision_id = ? where ticket_id = ?"
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORD = {
@@ -87,5 +83,5 @@ def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
             rewritten.append(ticket[:-1])
         elif ticket:
             decided.append(ticket[:1] + ticket[GIVEN_COLUMNS:-1])
-    write_all(db, UPDATE_TICKETS, rewritten)
-    write_all(db, DECIDE_TICKETS, decided)
+    write_all(db, _UPDATE_TICKETS, rewritten)
+    write_all(db, _DECIDE_TICKETS, decided)

@@ -40,10 +40,10 @@ DISK_ROOM = 32 << 20
 class SqliteDialect(Dialect):
     """The dialect of SQLite, where a transaction holds the write lock from its start."""
 
-    clock = queries.CLOCK
-    tickets_by_ending = queries.TICKETS_BY_ENDING
+    clock = ":now"  # of this machine
+    tickets_by_ending = "select * from tickets where ticket_id like '%' || :ending order by ticket_id desc limit :limit"
     due_deliveries, due_deliveries_of = queries.DUE_DELIVERIES, queries.DUE_DELIVERIES_OF
-    free_batch = queries.FREE_BATCH
+    free_batch = f"(run_id is null or run_id not in {queries.LIVE_RUNS})"
     chain_end = "select seq, hash, key from chain"
     before_rename = (CATEGORY_INDEX,)
 
