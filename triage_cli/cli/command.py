@@ -117,13 +117,9 @@ def _options_of(function: Callable[..., Any]) -> tuple[list[inspect.Parameter], 
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         if is_dataclass(parameter.annotation):
             option_groups[parameter.name] = parameter.annotation
-            options += [
-                inspect.Parameter(
-                    field.name, parameter.kind, default=field.default,
-                    annotation=_under_heading(field.type, parameter.annotation),
-                )
-                for field in fields(parameter.annotation)
-            ]  # fmt: skip
+            for field in fields(parameter.annotation):
+                annotation = _under_heading(field.type, parameter.annotation)
+                options.append(parameter.replace(name=field.name, default=field.default, annotation=annotation))
         else:
             options.append(parameter)
     return options, option_groups

@@ -27,8 +27,10 @@ from triage_cli.domain import (
 CLASSIFY_COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
 CLASSIFY_LABELS = {
-    "waiting": "waiting in a batch", "needs_review": "need review", "held": "held by a verdict or another run",
-}  # fmt: skip
+    "waiting": "waiting in a batch",
+    "needs_review": "need review",
+    "held": "held by a verdict or another run",
+}
 CLASSIFY_ACTIONS = ("classified", "needs_review", "failed")
 
 

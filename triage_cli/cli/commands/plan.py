@@ -20,13 +20,11 @@ from triage_cli.wiring import AskingCaller
 from triage_cli.wiring import planned_moves as compare
 
 PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
+FORMAT_HELP = "table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves."
 PlanFormat = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
-    typer.Option(
-        "-o", "--output", metavar="FORMAT",
-        help="table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves.",
-    ),
-]  # fmt: skip
+    typer.Option("-o", "--output", metavar="FORMAT", help=FORMAT_HELP),
+]
 
 
 @command

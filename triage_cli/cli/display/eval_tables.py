@@ -37,17 +37,14 @@ def lesson(records: Sequence[Record]) -> RenderableType:
     for name in ("before", "after"):
         metrics = learning[name]
         if metrics:
-            accuracy_table.add_row(
-                text(name), text(metrics["n"]), text(percent(metrics["accuracy"])), bar(metrics["accuracy"]),
-                text(span(metrics["interval"])), text(f"{metrics['macro_f1']:.3f}"),
-            )  # fmt: skip
+            accuracy = metrics["accuracy"]
+            accuracy_cells = text(percent(accuracy)), bar(accuracy), text(span(metrics["interval"]))
+            accuracy_table.add_row(text(name), text(metrics["n"]), *accuracy_cells, text(f"{metrics['macro_f1']:.3f}"))
     if accuracy_table.row_count:
         return accuracy_table
     outcome_table = _evaluation_table("outcome", "version", "labelled")  # the summary of `learn` has the reason
-    outcome_table.add_row(
-        text(learning["outcome"].replace("_", " "), AMBER), text(learning["version"] or "built-in"),
-        text(learning["labelled"]),
-    )  # fmt: skip
+    outcome = text(learning["outcome"].replace("_", " "), AMBER)
+    outcome_table.add_row(outcome, text(learning["version"] or "built-in"), text(learning["labelled"]))
     return outcome_table
 
 
@@ -56,11 +53,9 @@ def suspects(records: Sequence[Record]) -> RenderableType:
     columns = ("id", "label", "rather", "confidence", "against", "text")
     suspects_table = AutoWidthTable(columns, spare=("against", "confidence"))
     for suspect in records:
-        suspects_table.add_row(
-            text(short(suspect["ticket_id"] or ""), "dim"),
-            text(suspect["label"], "red"), text(suspect["suggestion"], "green"),
-            bar(suspect["confidence"]), text(suspect["against"]), text(suspect["text"]),
-        )  # fmt: skip
+        labels = text(suspect["label"], "red"), text(suspect["suggestion"], "green")
+        doubts = bar(suspect["confidence"]), text(suspect["against"])
+        suspects_table.add_row(text(short(suspect["ticket_id"] or ""), "dim"), *labels, *doubts, text(suspect["text"]))
     return suspects_table
 
 
@@ -112,11 +107,9 @@ def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
         title=f"{evaluation['classifier']}: a threshold to choose",
     )
     for t in evaluation["thresholds"]:
-        threshold_table.add_row(
-            text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan"),
-            text(f"{t['wrong']:,}"), text(percent(t["error"]), _error_colour(t["error"])),
-            text(span(t["error_interval"])), text(f"{t['abstained']:,}"),
-        )  # fmt: skip
+        answered = text(f"{t['threshold']:.2f}"), text(f"{t['answered']:,}"), bar(t["coverage"], "cyan")
+        error = text(percent(t["error"]), _error_colour(t["error"])), text(span(t["error_interval"]))
+        threshold_table.add_row(*answered, text(f"{t['wrong']:,}"), *error, text(f"{t['abstained']:,}"))
     category_table = AutoWidthTable(
         ("category", "n", "recall", "95 % interval", "precision", "F1"),
         spare=("95 % interval", "precision"),
@@ -124,10 +117,9 @@ def _evaluation_tables(evaluation: Record) -> list[RenderableType]:
     )
     for category, c in evaluation["per_category"].items():
         if c["n"]:
-            category_table.add_row(
-                text(category), text(f"{c['n']:,}"), bar(c["recall"]), text(span(c["recall_interval"])),
-                text(percent(c["precision"])), text(f"{c['f1']:.3f}"),
-            )  # fmt: skip
+            recall = bar(c["recall"]), text(span(c["recall_interval"]))
+            precision = text(percent(c["precision"])), text(f"{c['f1']:.3f}")
+            category_table.add_row(text(category), text(f"{c['n']:,}"), *recall, *precision)
     return [threshold_table, category_table, _confusion_matrix(evaluation)]
 
 

@@ -34,12 +34,10 @@ def drift(records: Sequence[Record]) -> RenderableType:
     drift_table = AutoWidthTable(columns, spare=("of", "p"))
     for share in records:
         moved_style = f"bold {AMBER}" if share["moved"] else ""
-        drift_table.add_row(
-            text(share["measure"]), text(share["name"], moved_style),
-            text(percent(share["share_before"])), text(percent(share["share"])),
-            text(f"{share['n_before']:,} / {share['n']:,}"),
-            text(f"{share['p_value']:.2g}"), text("moved" if share["moved"] else "", moved_style),
-        )  # fmt: skip
+        shares = text(percent(share["share_before"])), text(percent(share["share"]))
+        chance = text(f"{share['n_before']:,} / {share['n']:,}"), text(f"{share['p_value']:.2g}")
+        moved = text("moved" if share["moved"] else "", moved_style)
+        drift_table.add_row(text(share["measure"]), text(share["name"], moved_style), *shares, *chance, moved)
     return drift_table
 
 
@@ -73,11 +71,10 @@ def _move_table(moves: Sequence[Move]) -> RenderableType:
     columns = ("id", "external id", "category", "would be", "from", "to")
     move_table = AutoWidthTable(columns, spare=("external id", "from"))
     for move in moves[:MOST_MOVES]:
-        move_table.add_row(
-            text(short(move.ticket_id), "dim"), text(move.external_id), text(_category(move.old)),
-            text(_category(move.new)), text(", ".join(move.old_to)),
-            text(", ".join(move.new_to), "bold red" if move.pages else ""),
-        )  # fmt: skip
+        ticket = text(short(move.ticket_id), "dim"), text(move.external_id)
+        categories = text(_category(move.old)), text(_category(move.new))
+        new_places = text(", ".join(move.new_to), "bold red" if move.pages else "")
+        move_table.add_row(*ticket, *categories, text(", ".join(move.old_to)), new_places)
     return move_table
 
 

@@ -48,9 +48,8 @@ def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> 
     removed = "" if category is None or category in category_names else ", which is no category now"
     for number, subject_line in enumerate(paragraphs(ticket.subject or "", width)[:3]):
         yield [Segment(subject_line if number < 2 else cut(subject_line, width), BOLD)]
-    ticket_facts = [
-        name_of(ticket), status_words(ticket.status), ticket.priority, ticket.customer_id, ticket.source,
-    ]  # fmt: skip
+    name, status = name_of(ticket), status_words(ticket.status)
+    ticket_facts = [name, status, ticket.priority, ticket.customer_id, ticket.source]
     facts_text = "  ".join(cut(fact, NAME_WIDTH) for fact in ticket_facts if fact)
     yield from _wrapped_lines(facts_text, width, PRIORITIES.get(ticket.priority or "", DIM))
     if created_at := ticket.created_at or ticket.stored_at:
