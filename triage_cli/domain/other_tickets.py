@@ -11,7 +11,7 @@ from triage_cli.domain.tickets import Ticket
 # Known ids of an input from which on the guard judges: the text of a single one may be anything.
 ENOUGH_TO_DOUBT = 2
 # The share of the shorter text that an edited ticket keeps: of the letters of its words, or of its pieces.
-KEPT = 0.5
+_KEPT = 0.5
 # Pieces of a text, by which a word with a typo counts in part: five letters, or one to two of Chinese.
 PIECE_BYTES = 5
 MOST_BYTES = 20_000  # of a text that are compared by pieces; by words it is compared as a whole
@@ -72,7 +72,7 @@ def _words(*texts: str | None) -> list[str]:
 
 
 def _keeps_most(words: list[str], new_words: list[str]) -> bool:
-    return _kept_share(words, new_words) >= KEPT or _kept_share(_pieces(words), _pieces(new_words)) >= KEPT
+    return _kept_share(words, new_words) >= _KEPT or _kept_share(_pieces(words), _pieces(new_words)) >= _KEPT
 
 
 def _pieces(words: list[str]) -> Iterable[bytes]:

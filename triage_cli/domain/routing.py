@@ -45,12 +45,12 @@ class Reach(NamedTuple):
         return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
 
 
-def never_promised(_max_error: float) -> float:
+def _never_promised(_max_error: float) -> float:
     """Return a threshold that no answer reaches, where a rule's `max_error` is promised of none."""
     return NEVER
 
 
-def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = never_promised) -> Rule | None:
+def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> Rule | None:
     """Return the first routing rule whose conditions all hold.
 
     `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
@@ -58,7 +58,7 @@ def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], flo
     return next((rule for rule in rules if holds(rule, ticket, promised)), None)
 
 
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = never_promised) -> bool:
+def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> bool:
     """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
     if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
         return False

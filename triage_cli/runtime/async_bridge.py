@@ -18,7 +18,7 @@ B = TypeVar("B")
 
 # Answers of calls within so many seconds of the first one are yielded together, for fewer and larger saves.
 GATHER = 0.01
-GRACE = 1.0  # at most so many seconds after a timeout that comes late itself
+_GRACE = 1.0  # at most so many seconds after a timeout that comes late itself
 
 
 class AsyncBridge:
@@ -220,7 +220,7 @@ async def within(seconds: float) -> AsyncIterator[asyncio.Timeout]:
 
     def expire() -> None:
         if timeout.when() is None:
-            timeout.reschedule(loop.time() + min(loop.time() - due, GRACE))
+            timeout.reschedule(loop.time() + min(loop.time() - due, _GRACE))
 
     async with asyncio.timeout(None) as timeout:
         timer = loop.call_at(due, expire)

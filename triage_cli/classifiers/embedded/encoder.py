@@ -17,7 +17,7 @@ from triage_cli.runtime import with_extra
 
 ENCODER_HINT = "docs/howto/encoder.md says where to get one"
 MAX_TOKENS = 256  # of a text that is encoded; more are cut off
-MAX_CHARACTERS = 2_000
+_MAX_CHARACTERS = 2_000
 ENCODED_TOGETHER = 16  # texts that the session reads at once
 
 
@@ -78,7 +78,7 @@ class Encoder:
         encoded = []
         for start in range(0, len(by_length), ENCODED_TOGETHER):
             rows_together = by_length[start : start + ENCODED_TOGETHER]
-            encoded.append(self._encode([encodable(texts[row][:MAX_CHARACTERS]) for row in rows_together]))
+            encoded.append(self._encode([encodable(texts[row][:_MAX_CHARACTERS]) for row in rows_together]))
         text_vectors = np.empty((len(by_length), encoded[0].shape[1]), np.float32)
         text_vectors[by_length] = np.concatenate(encoded)
         text_vectors /= np.maximum(np.linalg.norm(text_vectors, axis=1, keepdims=True), np.float32(1e-6))

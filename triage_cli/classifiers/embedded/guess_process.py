@@ -20,7 +20,7 @@ from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.runtime import children, kill_group
 
 MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
-PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of most chunks
+_PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of most chunks
 
 
 class GuessProcess:
@@ -119,7 +119,7 @@ def _enlarge_pipe(pipe: IO[bytes] | None) -> None:
     """Make a pipe hold a whole chunk, so that neither side waits for the other in the middle of one."""
     if pipe is not None and hasattr(fcntl, "F_SETPIPE_SZ"):  # Linux has it
         with suppress(OSError):  # the system may allow less
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 if __name__ == "__main__":

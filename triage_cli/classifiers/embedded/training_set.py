@@ -160,7 +160,7 @@ WORDING_SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wo
 EXAMPLES_TEMPERATURE = 1.1
 DESCRIPTIONS_TEMPERATURE = 0.6  # where no category has examples: descriptions are farther from tickets
 LABELLED_TEMPERATURE = 0.65  # with labelled texts 0.3 (easy) to 0.9 was right; an easy set loses little by one too high
-FOLDS = 5  # of the labelled texts
+_FOLDS = 5  # of the labelled texts
 # Labelled texts up to which the calibration is fitted to more and smaller folds: a model that lacks a fifth of few
 # texts has lower scores than the one that answers.
 FINE_FOLDS_TEXTS, FINE_FOLDS = 300, 20
@@ -260,7 +260,7 @@ class TrainingSet:
         choice, labelled_count = self.cross_validated_choice(), len(self.labelled_texts)
         if not TEXTS_TO_CHOOSE <= labelled_count <= FINE_FOLDS_TEXTS:
             return choice
-        every = FINE_FOLDS if labelled_count * self.label_count <= ONE_FOLD_SIZE else FOLDS
+        every = FINE_FOLDS if labelled_count * self.label_count <= ONE_FOLD_SIZE else _FOLDS
         held_out_scores = self.held_out(choice, every)
         return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior_temperature))
 
@@ -308,8 +308,8 @@ class TrainingSet:
         """
         labels = [labelled.label for labelled in self.labelled_texts]
         groups = groups_of([labelled.text for labelled in self.labelled_texts])
-        folds = np.array(folds_of(labels, groups, every or FOLDS))
-        for fold in range(every or (1 if len(folds) * self.label_count > ONE_FOLD_SIZE else FOLDS)):
+        folds = np.array(folds_of(labels, groups, every or _FOLDS))
+        for fold in range(every or (1 if len(folds) * self.label_count > ONE_FOLD_SIZE else _FOLDS)):
             held_out = np.flatnonzero(folds == fold)
             if 0 < len(held_out) < len(folds):
                 yield held_out

@@ -8,7 +8,7 @@ from typing import NamedTuple
 CalibrationPair = tuple[float, bool]  # confidence, right
 
 LEAST = 30  # labelled answers that the fit of a curve needs
-FOLDS = 5
+_FOLDS = 5
 EDGE = 1e-4
 MARGIN = 0.98  # isotonic curves overfit easily, so their loss must be below this share of the sigmoid curve's
 CURVE_GRID = [EDGE, 0.001, 0.005, *(n / 50 for n in range(1, 50)), 0.99, 0.995, 0.999, 1 - EDGE]
@@ -65,8 +65,8 @@ def held_out(
     """Return each answer with the confidence from a curve that was fitted to the other folds (cross-validation)."""
     by_confidence = sorted(range(len(pairs)), key=lambda pair_index: pairs[pair_index])
     calibrated = list(pairs)
-    for fold in range(FOLDS):
-        held_out_pairs = by_confidence[fold::FOLDS]
+    for fold in range(_FOLDS):
+        held_out_pairs = by_confidence[fold::_FOLDS]
         curve = method([pairs[pair_index] for pair_index in set(range(len(pairs))) - set(held_out_pairs)])
         for pair_index in held_out_pairs:
             calibrated[pair_index] = (curve(pairs[pair_index][0]), pairs[pair_index][1])

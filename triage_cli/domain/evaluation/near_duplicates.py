@@ -13,9 +13,9 @@ from html import unescape
 
 from triage_cli.domain.hostile_text.invisible import UNSEEN
 
-NUMBER = re.compile(r"\d+")
-WORD = re.compile(r"[^\W_]{2,}|0+")
-TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
+_NUMBER = re.compile(r"\d+")
+_WORD = re.compile(r"[^\W_]{2,}|0+")
+_TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
 LONG = 12  # distinct words from which on texts with nearly the same words are near duplicates
 # The words of a text are in so many parts, by their hashes. A word that was added changes one of them.
 PARTS = 8
@@ -30,10 +30,10 @@ _MULTIPLIERS = [(0x9E3779B97F4A7C15 * (2 * n + 1) ^ 0xC2B2AE3D27D4EB4F) & _MASK 
 def distinct_words(text: str) -> frozenset[str]:
     """Return the words of a text, folded: without case, order and HTML, and with all numbers alike."""
     if "<" in text or "&" in text:
-        text = unescape(TAG.sub(" ", text))
+        text = unescape(_TAG.sub(" ", text))
     if not text.isascii():
         text = UNSEEN.sub("", unicodedata.normalize("NFKC", text))
-    return frozenset(WORD.findall(NUMBER.sub("00", text.casefold())))
+    return frozenset(_WORD.findall(_NUMBER.sub("00", text.casefold())))
 
 
 @lru_cache(REMEMBERED)

@@ -13,7 +13,7 @@ from html.entities import html5
 HIDDEN = "***"
 # Shorter secrets are hidden only as words of their own: within words, one letter of a password would show itself.
 SHORTEST_IN_WORDS = 6
-STEPS = 4  # encodings within each other that are looked through
+_STEPS = 4  # encodings within each other that are looked through
 
 _HEX = "[0-9a-fA-F]"
 _BYTE = f"%[89a-bA-B]{_HEX}"
@@ -43,7 +43,7 @@ def _forms(secret: str) -> Iterator[str]:
     for sent in (secret, secret.replace(" ", "+")):
         decoded = sent
         yield decoded
-        for _ in range(STEPS):
+        for _ in range(_STEPS):
             decoded, _ = _decoded(decoded)
             yield decoded
 
@@ -52,7 +52,7 @@ def _spans(text: str, sought: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Yield where secrets begin and end in a text, found in it as it is and after each step of decoding."""
     steps: list[_Places] = []
     decoded = text
-    for _ in range(STEPS + 1):
+    for _ in range(_STEPS + 1):
         for form in sought:
             for span in _places_of(form, decoded):
                 start, stop = span

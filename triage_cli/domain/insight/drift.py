@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
-RISK = 0.05
+_RISK = 0.05
 Measure = Literal["label", "sure", "verdicts", "second opinions"]
 
 
@@ -58,7 +58,7 @@ def compare(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> list[D
     ]
     compared_shares.sort(key=lambda drift: (drift.p_value, drift.measure, drift.name))
     for place, drift in enumerate(compared_shares):  # Holm: up to the first that is not rejected
-        if drift.p_value > RISK / (len(compared_shares) - place):
+        if drift.p_value > _RISK / (len(compared_shares) - place):
             break
         compared_shares[place] = drift._replace(moved=True)
     return compared_shares

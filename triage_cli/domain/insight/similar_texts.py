@@ -11,8 +11,8 @@ from operator import itemgetter
 
 from triage_cli.domain.evaluation.cross_validation import DisjointSets
 
-WORD = re.compile(r"[^\W\d_]{3,}")
-LONGEST = 200  # words at the beginning of a text by which it is compared
+_WORD = re.compile(r"[^\W\d_]{3,}")
+_LONGEST = 200  # words at the beginning of a text by which it is compared
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
 ROUNDING = 1e-9  # more than the errors of lengths and cosines
 COMMON = 0.1  # texts are not compared by words in a larger share of the earlier texts
@@ -20,7 +20,7 @@ COMMON = 0.1  # texts are not compared by words in a larger share of the earlier
 
 def words_of(text: str) -> frozenset[str]:
     """Return the distinct words at the beginning of a text."""
-    return frozenset(map(itemgetter(0), islice(WORD.finditer(text.casefold()), LONGEST)))
+    return frozenset(map(itemgetter(0), islice(_WORD.finditer(text.casefold()), _LONGEST)))
 
 
 class WordWeights:

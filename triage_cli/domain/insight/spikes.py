@@ -17,7 +17,7 @@ from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, g
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that a spike has at least
-RISK = 0.01  # of a false spike in one window, for categories and for groups each
+_RISK = 0.01  # of a false spike in one window, for categories and for groups each
 DOUBT = 0.05  # the risk that the earlier share is larger than its upper bound
 EXAMPLES, SHOWN = 3, 160  # tickets that a spike shows, and characters of each
 LEAST_GROUPS = 5  # groups that are counted at least in the correction: they were found in the data that tests them
@@ -187,7 +187,7 @@ class _SpikeFinder:
         if not self._has_grown(customers, customers_before):
             return False
         share = upper_bound(customers_before, self._customers_before, DOUBT)
-        return at_least(customers, self._customers, share) <= RISK / comparisons
+        return at_least(customers, self._customers, share) <= _RISK / comparisons
 
     def _has_grown(self, customers: int, customers_before: int) -> bool:
         """Return whether a share is large enough for a spike, beside the earlier one: the quick part of the test."""

@@ -15,7 +15,7 @@ from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError
 from triage_cli.domain import Batch, BatchLook, UnknownOutcomeError, writable_text
 
-BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
+_BATCH_TIMEOUT = 900.0  # seconds that Anthropic's SDK waits for a whole batch to be sent
 # HTTP statuses by the type of an error, because the results of a batch have only the type.
 ERROR_STATUSES = {
     "invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
@@ -45,7 +45,7 @@ class AnthropicBatchApi(AnthropicProvider):
         request_lines.seek(0)
         try:
             message_batch = await self.sdk.messages.batches.create(
-                requests=[json.loads(line) for line in request_lines], timeout=BATCH_TIMEOUT
+                requests=[json.loads(line) for line in request_lines], timeout=_BATCH_TIMEOUT
             )
         except (anthropic.AnthropicError, ValueError) as error:
             raise self.translated_error(error) from None
