@@ -27,7 +27,8 @@ def unprivileged(cli: Cli, *args: str) -> tuple[int, str, str]:
         [*UNPRIVILEGED, sys.executable, "-m", "triage_cli", *args],
         input="", capture_output=True, text=True, cwd=cli.folder, env=cli.env, check=False,
     )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    called = f"{sys.executable} -m triage_cli"  # as hints name the program, which the other calls know as `triage`
+    return done.returncode, done.stdout.replace(called, "triage"), done.stderr.replace(called, "triage")
 
 
 def change(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Other categories than at the last classification are reported once, before anything is classified."""
 
 import json
+import re
 
 import httpx
 import pytest
@@ -100,7 +101,7 @@ def test_a_server_tells_it_in_its_log_and_not_to_who_calls_it(shop: Cli) -> None
     assert process.stderr is not None
     try:
         line = next(line.decode() for line in process.stderr if b"serving" in line)
-        url = line.split()[1].rstrip(",")
+        url = re.findall(r"serving (\S+),", line)[0]
         with httpx.Client(base_url=url, headers={"X-API-Key": key}, trust_env=False) as client:
             made = client.post("/tickets", json={"subject": "where is the other parcel"}).json()
             assert client.post(f"/tickets/{made['ticket_id']}/classify").status_code == 200
