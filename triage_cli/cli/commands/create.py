@@ -105,7 +105,9 @@ def create(
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.with_piped_text(context).draft(read_options.source or "import")
         if input_options.dry_run:
-            return print_preview(context, printer, [_as_stored(draft)])
+            if not draft.external_id:  # one with an id may be a stored ticket with its own time
+                draft = draft._replace(created_at=dedup.created_at(draft, now()))
+            return print_preview(context, printer, [draft])
         return _create_typed(context, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
@@ -173,11 +175,6 @@ class CreateSummary:
         """Write the summary."""
         context.say(messages.counted(self._actions, summaries.CREATE_ACTIONS))
         context.say(self._changed_texts.note())
-
-
-def _as_stored(draft: TicketDraft) -> TicketDraft:
-    """Return a typed draft with its time of creation; a draft with an id may be a stored ticket with its own time."""
-    return draft if draft.external_id else draft._replace(created_at=dedup.created_at(draft, now()))
 
 
 def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft) -> int:
