@@ -7,12 +7,11 @@ about texts that were not understood; it does not identify languages.
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import PUNCTUATION
+from triage_cli.classifiers.embedded.tokens import PUNCTUATION, word_lists
 
 WORDS_PER_LEANING = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
 PLAINLY_FOREIGN = -6  # or if its leaning is at most this
@@ -33,14 +32,8 @@ _QUOTES = PUNCTUATION + "«»„“”‘’‹›¿¡…–—"
 
 @cache
 def _leanings() -> Mapping[str, int]:
-    """Return the leaning of each listed word; the lists begin with theirs in brackets."""
-    leanings, leaning = {}, 0
-    for line in Path(__file__).with_name("word_leanings.txt").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            leaning = int(line.strip("[]"))
-        elif not line.startswith("#"):
-            leanings.update(dict.fromkeys(line.split(), leaning))
-    return leanings
+    lists = word_lists("word_leanings.txt")
+    return {word: int(leaning) for leaning, words in lists.items() for word in words}
 
 
 def leaning_of(word: str) -> int:

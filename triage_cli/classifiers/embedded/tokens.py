@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,18 @@ NGRAM_SIZES = (3, 4, 5)  # characters
 NGRAM_BUCKETS = 1 << 18  # numbers of n-grams; two n-grams may share one
 _FNV_PRIME = np.uint32(16_777_619)  # of the n-grams' hash
 PUNCTUATION = ".,;:!?()[]{}<>\"'*-_/"
+
+
+def word_lists(file_name: str) -> dict[str, list[str]]:
+    """Return the word lists of a file beside this one, each by the name in brackets that stands before it."""
+    lists: dict[str, list[str]] = {}
+    words: list[str] = []
+    for line in Path(__file__).with_name(file_name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            words = lists.setdefault(line.strip("[]"), [])
+        elif not line.startswith("#"):
+            words += line.split()
+    return lists
 
 
 def tokens_of(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
-from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS, NGRAM_BUCKETS, bare_word, ngrams_of
+from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS, NGRAM_BUCKETS, bare_word, ngrams_of, word_lists
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
 from triage_cli.domain import Suspicion
 
@@ -17,34 +17,10 @@ KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20  # in a mark
 LEAST_KNOWN = 2  # words, one of them content, without which an answer has no confidence
 READABLE_PART = 2  # a text in another language can be read if one in so many of its words was taught
 
-# Words that say nothing about a label, and that no reason names.
-_COMMON = """
-about after again also although always and any anyone are ask back because been before being but came can cannot
-come could dear did does doing done down each even ever every everything for from get gets getting give got had
-has have having hello her here him his how into its just kind know last let like made make many may more most
-much must need needs never not now off once one only other our out over own please put regards said same say see
-send sent she should since some still such sure take tell than thank thanks that the their them then there these
-they thing this those though through today too two under until upon use used using very via want wanted wants
-was way week well went were what when where which while who why will wish with without would yesterday yet you
-your yours
-"""
-SILENT = frozenset(_COMMON.split())
-_GREETINGS = """
-afternoon best bonjour bye cheers ciao dear evening good goodbye greeting greetings hallo happy hello hey hi hiya hola
-kind kindly madam morning please pls plz regards sincerely sir team thank thanks thx welcome well wishes yo
-"""
-_FILLER = """
-abc abcd abcde amet asap asd attached attachment bar baz bla blah body consectetur description dolor dummy elit example
-example.com foo fyi help hmm ignore ipsum lol lorem message na name nan nil no none null ok okay ping pong qux qwe
-sample see sit spam subject tbd temp test tested tester testing tests text ticket title tmp todo undefined untitled
-urgent xyz yeah yes
-"""
-_VAGUE = """
-anything happened info information issue issues nothing problem problems question questions something stuff thing things
-trouble wrong
-"""
-_WEAK = SILENT | frozenset(_VAGUE.split())  # known, but no content
-_MEANINGLESS = frozenset((_GREETINGS + _FILLER).split())
+_LISTS = word_lists("meaningless_words.txt")
+SILENT = frozenset(_LISTS["common"])
+_WEAK = SILENT.union(_LISTS["vague"])  # known, but no content
+_MEANINGLESS = frozenset(_LISTS["greetings"]).union(_LISTS["filler"])
 _KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm", "azertyuiop", "qsdfghjklm", "wxcvbn")
 _KEYBOARD = " ".join((*_KEYBOARD_ROWS, *(row[::-1] for row in _KEYBOARD_ROWS)))
 
