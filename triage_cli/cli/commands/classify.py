@@ -105,12 +105,12 @@ def classify(
 def _counted_answers(
     classify_outcomes: Iterable[Outcome[Decided]], classify_counts: Counter[str], classify_codes: set[ExitCode]
 ) -> Iterator[Outcome[Decided]]:
-    for classify_outcome in classify_outcomes:
-        classify_counts[classify_outcome.action] += 1
-        if classify_outcome.error is not None:
-            classify_codes.add(classify_outcome.error.exit_code)
-            messages.say(f"failed: {classify_outcome.error.sentence()}")
-        yield classify_outcome
+    for outcome in classify_outcomes:
+        classify_counts[outcome.action] += 1
+        if outcome.error is not None:
+            classify_codes.add(outcome.error.exit_code)
+            messages.say(f"failed: {outcome.error.sentence()}")
+        yield outcome
 
 
 def _preview_cost(

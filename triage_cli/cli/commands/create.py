@@ -150,10 +150,10 @@ def _create_outcomes(
     for table in tables:
         rows_to_create = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
         drafts = create_bar.over(create_bar.context.stopper.interruptible(rows_to_create))
-        for create_outcome in create_bar.context.triage.create(drafts, same_tickets=input_options.same_tickets):
-            create_summary.add(create_outcome)
-            rejections.see(create_outcome, table)
-            yield create_outcome
+        for outcome in create_bar.context.triage.create(drafts, same_tickets=input_options.same_tickets):
+            create_summary.add(outcome)
+            rejections.see(outcome, table)
+            yield outcome
 
 
 class CreateSummary:
@@ -164,12 +164,12 @@ class CreateSummary:
         self._actions: Counter[str] = Counter()
         self._changed_texts = messages.ChangedTexts()
 
-    def add(self, create_outcome: Outcome[Ticket]) -> None:
+    def add(self, outcome: Outcome[Ticket]) -> None:
         """Count a row, or a typed ticket."""
-        self._actions[create_outcome.action] += 1
-        self._changed_texts.add(create_outcome.outdated)
-        if create_outcome.value is not None and create_outcome.action != Action.UNCHANGED:
-            self.statuses.add(create_outcome.value.status)
+        self._actions[outcome.action] += 1
+        self._changed_texts.add(outcome.outdated)
+        if outcome.value is not None and outcome.action != Action.UNCHANGED:
+            self.statuses.add(outcome.value.status)
 
     def say(self, context: CommandContext) -> None:
         """Write the summary."""
@@ -178,13 +178,13 @@ class CreateSummary:
 
 
 def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft) -> int:
-    create_outcome: Outcome[Ticket]
-    (create_outcome,) = context.triage.create([draft])
-    if create_outcome.error is not None or create_outcome.value is None:
-        raise create_outcome.error or RowError("the ticket was not stored")
-    printer.one(ticket_record(create_outcome.value), TICKETS_TABLE, TICKET_KEYS)
+    outcome: Outcome[Ticket]
+    (outcome,) = context.triage.create([draft])
+    if outcome.error is not None or outcome.value is None:
+        raise outcome.error or RowError("the ticket was not stored")
+    printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
     create_summary = CreateSummary()
-    create_summary.add(create_outcome)
+    create_summary.add(outcome)
     create_summary.say(context)
     _say_next_step(context, create_summary.statuses)
     return ExitCode.OK

@@ -144,14 +144,14 @@ class _PullRun:
                 watched_source = self._open_source(name)
                 pull_bar = ProgressBar(self._context, f"pulling {name}", shown, watched_source.total)
                 pulled_outcomes = self._context.local.pull(watched_source, self._plan, messages.say, rejected.add)
-                for pull_outcome in pull_bar.over(pulled_outcomes):
-                    pull_counts[pull_outcome.action] += 1
-                    if pull_outcome.error is not None:
-                        self._exit_codes.add(pull_outcome.error.exit_code)
-                        messages.say(f"rejected: {pull_outcome.error.sentence()}")
-                    if pull_outcome.action not in (Action.UNCHANGED, Action.FILED):
-                        self.statuses |= {pull_outcome.value.status} if pull_outcome.value else set()
-                        yield pull_outcome
+                for outcome in pull_bar.over(pulled_outcomes):
+                    pull_counts[outcome.action] += 1
+                    if outcome.error is not None:
+                        self._exit_codes.add(outcome.error.exit_code)
+                        messages.say(f"rejected: {outcome.error.sentence()}")
+                    if outcome.action not in (Action.UNCHANGED, Action.FILED):
+                        self.statuses |= {outcome.value.status} if outcome.value else set()
+                        yield outcome
             except TriageError as source_error:
                 self._record_failure(source_error)
             else:

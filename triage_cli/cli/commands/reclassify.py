@@ -132,18 +132,18 @@ def _counted_flips(
     exit_codes: set[ExitCode],
     unroutable: messages.UnroutableTickets,
 ) -> Iterator[Outcome[Flip]]:
-    for flip_outcome in flip_outcomes:
-        has_failed = flip_outcome.action == Action.UNANSWERED and flip_outcome.error is not None
-        flip_counts["failed" if has_failed else flip_outcome.action] += 1
-        if flip_outcome.value is not None and flip_outcome.value.old and flip_outcome.value.new:
-            flip_matrix[flip_outcome.value.old, flip_outcome.value.new] += 1
-        if flip_outcome.value is not None and flip_outcome.value.applied and flip_outcome.value.status == "unroutable":
-            unroutable.add(flip_outcome.value.new)
+    for outcome in flip_outcomes:
+        has_failed = outcome.action == Action.UNANSWERED and outcome.error is not None
+        flip_counts["failed" if has_failed else outcome.action] += 1
+        if outcome.value is not None and outcome.value.old and outcome.value.new:
+            flip_matrix[outcome.value.old, outcome.value.new] += 1
+        if outcome.value is not None and outcome.value.applied and outcome.value.status == "unroutable":
+            unroutable.add(outcome.value.new)
             exit_codes.add(ExitCode.PARTIAL)
-        if flip_outcome.error is not None:
-            exit_codes.add(flip_outcome.error.exit_code)
-            messages.say(f"failed: {flip_outcome.error.sentence()}")
-        yield flip_outcome
+        if outcome.error is not None:
+            exit_codes.add(outcome.error.exit_code)
+            messages.say(f"failed: {outcome.error.sentence()}")
+        yield outcome
 
 
 def matrix_lines(flip_matrix: Counter[tuple[str, str]]) -> Iterator[str]:

@@ -101,12 +101,12 @@ def route(
     return gravest(route_codes)
 
 
-def route_exit_code(route_outcome: Outcome[Routed], delivery_error: TriageError) -> ExitCode:
+def route_exit_code(outcome: Outcome[Routed], delivery_error: TriageError) -> ExitCode:
     """Return the exit code of `route` for a ticket's error; a delivery that is pending is no failure."""
     if not isinstance(delivery_error, ItemError):
         return delivery_error.exit_code
-    has_failed = route_outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
-        delivery_error.code == "not_classified" and route_outcome.action != Action.NEEDS_REVIEW
+    has_failed = outcome.action in (Action.UNDELIVERABLE, Action.UNROUTABLE) or (
+        delivery_error.code == "not_classified" and outcome.action != Action.NEEDS_REVIEW
     )
     return ExitCode.PARTIAL if has_failed else ExitCode.OK
 
@@ -120,20 +120,20 @@ def _counted_routes(
     repeated_problems: messages.RepeatedProblems,
     unroutable_tickets: messages.UnroutableTickets,
 ) -> Iterator[Outcome[Routed]]:
-    for route_outcome in route_outcomes:
-        route_counts[route_outcome.action] += 1
-        ticket = route_outcome.value.ticket if route_outcome.value else None
-        if ticket is not None and route_outcome.action == Action.ROUTED:
+    for outcome in route_outcomes:
+        route_counts[outcome.action] += 1
+        ticket = outcome.value.ticket if outcome.value else None
+        if ticket is not None and outcome.action == Action.ROUTED:
             routed_places[ticket.routed_to or ""] += 1
-        if route_outcome.error is not None:
-            code = route_exit_code(route_outcome, route_outcome.error)
+        if outcome.error is not None:
+            code = route_exit_code(outcome, outcome.error)
             route_codes.add(code)
-            if ticket is not None and route_outcome.action == Action.UNROUTABLE:
+            if ticket is not None and outcome.action == Action.UNROUTABLE:
                 unroutable_tickets.add(ticket.category)
             elif code or not context.quiet:  # a pending delivery is no failure
-                label = ROUTE_LABELS.get(route_outcome.action, route_outcome.action)
-                repeated_problems.tell(label, route_outcome.error, ticket)
-        yield route_outcome
+                label = ROUTE_LABELS.get(outcome.action, outcome.action)
+                repeated_problems.tell(label, outcome.error, ticket)
+        yield outcome
 
 
 def _preview_requests(

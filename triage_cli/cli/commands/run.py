@@ -82,10 +82,10 @@ class EarlierAnswers:
                 break
         return table._replace(rows=chain(first_rows, table.rows))
 
-    def check(self, table: Table, run_outcome: RunOutcome) -> None:
+    def check(self, table: Table, outcome: RunOutcome) -> None:
         """Check the ticket id in a row, if that is not its ticket's. Raises `UsageError`."""
-        earlier_id = self._earlier_id(table, run_outcome.item)
-        if earlier_id and (run_outcome.value is None or run_outcome.value.ticket.ticket_id != earlier_id):
+        earlier_id = self._earlier_id(table, outcome.item)
+        if earlier_id and (outcome.value is None or outcome.value.ticket.ticket_id != earlier_id):
             self._check(earlier_id)
 
     @staticmethod
@@ -112,10 +112,10 @@ def print_rows(
     """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
 
     def run_rows(table: Table) -> Iterator[RunRow]:
-        return ((_input_cells(run_outcome.item), _added_cells(run_outcome)) for run_outcome in run_outcomes(table))
+        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in run_outcomes(table))
 
     if printer.format == "table" and not printer.chosen:
-        all_outcomes = (run_outcome for table in tables for run_outcome in run_outcomes(table))
+        all_outcomes = (outcome for table in tables for outcome in run_outcomes(table))
         printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
@@ -139,11 +139,11 @@ def print_rows(
     printer.many(named_rows, dict, run_columns, TICKETS_TABLE, tables[0].added[0])
 
 
-def _ticket_record(run_outcome: RunOutcome) -> Mapping[str, Any]:
+def _ticket_record(outcome: RunOutcome) -> Mapping[str, Any]:
     """Return the record of a row's ticket, or of the rejected row."""
-    if run_outcome.value is not None:
-        return ticket_record(run_outcome.value.ticket)
-    rejected_error = run_outcome.error.message if run_outcome.error else None
+    if outcome.value is not None:
+        return ticket_record(outcome.value.ticket)
+    rejected_error = outcome.error.message if outcome.error else None
     return dict.fromkeys(TICKET_KEYS) | {"status": "rejected", "error": rejected_error}
 
 
@@ -175,11 +175,11 @@ def _input_cells(row_item: object) -> Sequence[Any]:
     return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
 
 
-def _added_cells(run_outcome: Outcome[Routed]) -> list[Any]:
-    if run_outcome.value is None:
-        return [None, None, None, None, "rejected", None, run_outcome.error.message if run_outcome.error else None]
-    t = run_outcome.value.ticket
-    ticket_problem = t.error or (run_outcome.error.message if run_outcome.error else None)
+def _added_cells(outcome: Outcome[Routed]) -> list[Any]:
+    if outcome.value is None:
+        return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
+    t = outcome.value.ticket
+    ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
 
@@ -307,11 +307,11 @@ class RunSummary:
 
     def of_rows(self, outcomes: Iterable[RunOutcome]) -> Iterator[RunOutcome]:
         """Yield the outcomes of rows; the others are only counted and reported."""
-        for run_outcome in outcomes:
-            if run_outcome.row is None:
-                self.add(run_outcome)
+        for outcome in outcomes:
+            if outcome.row is None:
+                self.add(outcome)
             else:
-                yield run_outcome
+                yield outcome
 
     def close(self) -> None:
         """Print the remaining messages of the run."""
@@ -338,8 +338,8 @@ def _run_outcomes(
     rows_to_run = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
     drafts = run_bar.over(run_bar.context.stopper.interruptible(rows_to_run))
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
-    for run_outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
-        earlier_answers.check(table, run_outcome)
-        run_summary.add(run_outcome)
-        run_summary.rejections.see(run_outcome, table)
-        yield run_outcome
+    for outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
+        earlier_answers.check(table, outcome)
+        run_summary.add(outcome)
+        run_summary.rejections.see(outcome, table)
+        yield outcome

@@ -198,16 +198,14 @@ def verdict(
     if name == "-":
         return _give_many(context, printer, note, rejects, clear=clear)
     draft = VerdictDraft(0, context.triage.resolve(name or ""), category, note)
-    for verdict_outcome in context.triage.give_verdicts([draft]):
-        if verdict_outcome.error is not None:
-            raise UsageError(
-                verdict_outcome.error.message.removeprefix(f"{draft.name}: "), hint=verdict_outcome.error.hint
-            )
-        if verdict_outcome.value is not None:
-            printer.one(ticket_record(verdict_outcome.value), TICKETS_TABLE, TICKET_KEYS)
-            if clear and verdict_outcome.action == Action.UNCHANGED:
+    for outcome in context.triage.give_verdicts([draft]):
+        if outcome.error is not None:
+            raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
+        if outcome.value is not None:
+            printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
+            if clear and outcome.action == Action.UNCHANGED:
                 context.say(f"note: {name} has no verdict to take back")
-            if context.guides and verdict_outcome.value.status == "classified":
+            if context.guides and outcome.value.status == "classified":
                 context.say("next: triage route")
     return ExitCode.OK
 
@@ -257,12 +255,12 @@ def _verdict_outcomes(
     unfinished_rows: dict[int, VerdictRow] = {}  # verdicts whose outcome is still to come
     interruptible_rows = context.stopper.interruptible(verdict_rows)
     verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, verdict_counts)
-    for verdict_outcome in context.triage.give_verdicts(verdict_drafts):
-        verdict_counts[verdict_outcome.action] += 1
-        verdict_row = unfinished_rows.pop(verdict_outcome.row or 0)
-        if verdict_outcome.error is not None:
-            rejected_verdicts.add(verdict_row, verdict_outcome.error)
-        yield verdict_outcome
+    for outcome in context.triage.give_verdicts(verdict_drafts):
+        verdict_counts[outcome.action] += 1
+        verdict_row = unfinished_rows.pop(outcome.row or 0)
+        if outcome.error is not None:
+            rejected_verdicts.add(verdict_row, outcome.error)
+        yield outcome
 
 
 def _verdict_drafts(
