@@ -38,6 +38,7 @@ from triage_cli.domain import (
     TicketDraft,
     VerdictDraft,
     routing,
+    routing_rules,
 )
 from triage_cli.service import TO_ROUTE
 
@@ -143,7 +144,7 @@ class Desk:
     def routes(self, *, named: bool = False, retry_dead: bool = False) -> None:
         ticket = self.ticket
         if named or ticket.status in TO_ROUTE or (retry_dead and ticket.status == "undeliverable"):
-            rule = routing.match(self.world.rules, ticket)
+            rule = routing_rules.match(self.world.rules, ticket)
             self.receivers.named = rule.to if rule else ()
         self.world.store.database.write(
             lambda db: db.execute("update deliveries set due_at = 0 where state = 'pending'")
@@ -437,5 +438,5 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
         when = {} if condition in ("min_confidence", "max_error") else {condition: (accepted,)}
-        assert routing.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
+        assert routing_rules.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
     assert read.fields == set(routing.READ)

@@ -35,6 +35,7 @@ from triage_cli.domain import (
     ids,
     json_values,
     routing,
+    routing_rules,
     ticket_record,
     times,
     to_json,
@@ -176,7 +177,7 @@ def test_the_router_takes_any_rules(
     rules: list[Any], category: str | None, confidence: float | None, again: bool
 ) -> None:
     ticket = a_ticket(category=category, confidence=confidence, status="classified")
-    rule = routing.match([Rule(*answer) for answer in rules], ticket)
+    rule = routing_rules.match([Rule(*answer) for answer in rules], ticket)
     rule = rule or (Rule(*rules[0]) if rules else None)
     if rule is None or category is None:
         return

@@ -14,7 +14,7 @@ from tests.support.config_files import EXAMPLE
 from triage_cli import wiring
 from triage_cli.cli import configuration_warnings
 from triage_cli.config import load_config, shown
-from triage_cli.domain import ConfigError, routing
+from triage_cli.domain import ConfigError, routing_rules
 
 SCALARS: tuple[Any, ...] = (None, True, 7, "text", "", ">100")
 VALUES: tuple[Any, ...] = (*SCALARS, [], [200], [{}], {}, {"x": 1})
@@ -82,7 +82,7 @@ def check(folder: Path, document: Any) -> None:
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
     for category in config.categories:
-        routing.reach(config.routes, category.name)
+        routing_rules.reach(config.routes, category.name)
     assert list(shown(config))
     list(configuration_warnings(config))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import Delivery, Rule, Ticket, ids, outdated, routing, with_changes
+from triage_cli.domain import Delivery, Rule, Ticket, ids, outdated, routing, routing_rules, with_changes
 
 
 def a_ticket(**fields: Any) -> Ticket:
@@ -53,14 +53,14 @@ def a_ticket(**fields: Any) -> Ticket:
 def test_a_rule_holds_when_all_its_conditions_do(
     when: dict[str, tuple[str | bool, ...]], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
 ) -> None:
-    assert routing.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
+    assert routing_rules.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
 
 
 def test_the_first_rule_that_matches_wins() -> None:
     rules = [Rule("no", ("a",), {"category": ("General",)}), Rule("yes", ("b",)), Rule("late", ("c",))]
-    assert routing.match(rules, a_ticket()) is rules[1]
-    assert routing.match(rules[:1], a_ticket()) is None
-    assert routing.match([], a_ticket()) is None
+    assert routing_rules.match(rules, a_ticket()) is rules[1]
+    assert routing_rules.match(rules[:1], a_ticket()) is None
+    assert routing_rules.match([], a_ticket()) is None
 
 
 def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> None:
@@ -71,10 +71,10 @@ def test_a_category_reaches_what_stands_before_a_rule_that_takes_all_of_it() -> 
         Rule("never", ("d",), {"category": ("Billing",)}),
         Rule("verdict", ("e",), {"verdict": (True,)}),
     )
-    assert routing.reach(rules, "Billing") == ("Billing", rules[:3], True)
-    assert routing.reach(rules, "Billing").destinations == ("a", "b", "c")
-    assert routing.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
-    assert routing.reach((), "Technical") == ("Technical", (), False)
+    assert routing_rules.reach(rules, "Billing") == ("Billing", rules[:3], True)
+    assert routing_rules.reach(rules, "Billing").destinations == ("a", "b", "c")
+    assert routing_rules.reach(rules, "Technical") == ("Technical", (rules[1], rules[4]), False)
+    assert routing_rules.reach((), "Technical") == ("Technical", (), False)
 
 
 def needed_deliveries(

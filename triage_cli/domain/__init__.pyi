@@ -243,11 +243,11 @@ from triage_cli.domain.outcomes import MOST_ROWS_LATE as MOST_ROWS_LATE
 from triage_cli.domain.outcomes import Action as Action
 from triage_cli.domain.outcomes import Outcome as Outcome
 from triage_cli.domain.outcomes import in_order as in_order
-from triage_cli.domain.routing import EXTRA as EXTRA
 from triage_cli.domain.routing import SETTLED as SETTLED
 from triage_cli.domain.routing import RoutingDecision as RoutingDecision
-from triage_cli.domain.routing import Rule as Rule
 from triage_cli.domain.routing import woken as woken
+from triage_cli.domain.routing_rules import EXTRA as EXTRA
+from triage_cli.domain.routing_rules import Rule as Rule
 from triage_cli.domain.runs import LEASE_SECONDS as LEASE_SECONDS
 from triage_cli.domain.runs import TAKEN_UP_BY as TAKEN_UP_BY
 from triage_cli.domain.runs import WHOLE as WHOLE
@@ -318,5 +318,6 @@ from . import hash_chain as hash_chain
 from . import ids as ids
 from . import json_values as json_values
 from . import routing as routing
+from . import routing_rules as routing_rules
 from . import serialization as serialization
 from . import times as times

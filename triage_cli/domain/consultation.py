@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.routing import Rule, conditions
+from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.tickets import Category
 
 

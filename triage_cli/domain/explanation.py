@@ -13,7 +13,7 @@ from triage_cli.domain.evaluation.error_bounds import threshold_clause
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import is_forgotten, short
-from triage_cli.domain.routing import Rule, conditions
+from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
 from triage_cli.domain.tickets import Ticket, status_words
 from triage_cli.domain.times import readable

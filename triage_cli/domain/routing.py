@@ -1,106 +1,12 @@
-"""Routing: rules and which of them a ticket matches, which deliveries follow, and which are superseded."""
+"""Routing decisions: which deliveries follow from the rule that a ticket matches, and which are superseded."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain.deliveries import Delivery, new_delivery_id, not_replaced, supersede, with_changes
-from triage_cli.domain.evaluation.error_bounds import NEVER
-from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.json_values import compact
+from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import Ticket
-
-# The prefix of a rule's condition on a column of a ticket's `extra`.
-EXTRA = "extra."
-
-
-class Rule(NamedTuple):
-    """A route: the first rule whose conditions all hold sends the ticket to its destinations.
-
-    `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
-    accepted values. Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that
-    the ticket's answer must be promised to stay below.
-    """
-
-    name: str
-    to: tuple[str, ...]
-    when: Mapping[str, tuple[str | bool, ...]] = {}
-    min_confidence: float | None = None
-    max_error: float | None = None
-
-    @property
-    def compares(self) -> bool:
-        """Return whether the rule looks at the ticket's confidence."""
-        return self.min_confidence is not None or self.max_error is not None
-
-
-class Reach(NamedTuple):
-    """The rules that tickets of a category can match; `covered` if each of them matches one."""
-
-    category: str
-    rules: tuple[Rule, ...]
-    covered: bool
-
-    @property
-    def destinations(self) -> tuple[str, ...]:
-        """Return the destinations of the rules, in their order."""
-        return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
-
-
-def _never_promised(_max_error: float) -> float:
-    """Return a threshold that no answer reaches, where a rule's `max_error` is promised of none."""
-    return NEVER
-
-
-def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> Rule | None:
-    """Return the first routing rule whose conditions all hold.
-
-    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
-    """
-    return next((rule for rule in rules if holds(rule, ticket, promised)), None)
-
-
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> bool:
-    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
-    if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
-        return False
-    if not rule.compares or ticket.verdict:
-        return True
-    least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
-    return ticket.confidence is not None and ticket.confidence >= least_confidence
-
-
-def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
-    """Return whether a ticket meets one condition of a rule. For a list in `extra`, one of its values is enough."""
-    if not name.startswith(EXTRA):
-        return getattr(ticket, name) in accepted
-    column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
-    values = column_value if isinstance(column_value, list) else [column_value]
-    return any((each if isinstance(each, str) else compact(each)) in accepted for each in values if each is not None)
-
-
-def reach(rules: Iterable[Rule], category: str) -> Reach:
-    """Return the rules that tickets of a category can match, up to the first that matches them all."""
-    matching_rules: list[Rule] = []
-    for rule in rules:
-        if category in rule.when.get("category", (category,)):
-            matching_rules.append(rule)
-            if not rule.compares and rule.when.keys() <= {"category"}:
-                return Reach(category, tuple(matching_rules), covered=True)
-    return Reach(category, tuple(matching_rules), covered=False)
-
-
-def conditions(rule: Rule) -> str:
-    """Return the conditions of a rule in words, without the one on the category."""
-    condition_clauses = [
-        f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
-        for name, values in rule.when.items()
-        if name != "category"
-    ]
-    if rule.min_confidence is not None:
-        condition_clauses.append(f"confidence is at least {rule.min_confidence:g}")
-    if rule.max_error is not None:
-        condition_clauses.append(f"its error is promised to be at most {rule.max_error:.2%}")
-    return ", ".join(condition_clauses)
-
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")

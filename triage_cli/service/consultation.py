@@ -22,7 +22,7 @@ from triage_cli.domain import (
     Ticket,
     UsageError,
     ids,
-    routing,
+    routing_rules,
     storable_or_none,
     suggested,
     suggestion_of,
@@ -117,7 +117,7 @@ class LocalConsultation:
         """Return the categories with their thresholds and rules."""
         category_profiles = []
         for category in self._services.categories:
-            reach = routing.reach(self._services.routing_map.rules, category.name)
+            reach = routing_rules.reach(self._services.routing_map.rules, category.name)
             thresholds = self._services.thresholds(category.name)
             category_profiles.append(CategoryProfile.of(category, thresholds, reach.rules, covered=reach.covered))
         return category_profiles

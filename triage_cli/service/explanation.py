@@ -18,6 +18,7 @@ from triage_cli.domain import (
     from_json,
     route_sentences,
     routing,
+    routing_rules,
     suggestions_in_force,
     times,
 )
@@ -30,7 +31,7 @@ def why(history: History, categories: Sequence[Category], routing_map: RoutingMa
     category_names = [category.name for category in categories]
     due_destinations = _due_destinations(history, categories, routing_map)
     near_rules = (
-        routing.reach(routing_map.rules, history.ticket.category or "").rules if due_destinations is None else ()
+        routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due_destinations is None else ()
     )
     why_lines = explain(history, category_names, due_destinations, routing_map.offline, near_rules)
     suggestions = suggestions_in_force(history.ticket, history.classifications)

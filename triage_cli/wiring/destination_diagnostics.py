@@ -20,6 +20,7 @@ from triage_cli.domain import (
     earlier_deliveries,
     ids,
     routing,
+    routing_rules,
     times,
 )
 from triage_cli.ports import Store
@@ -142,7 +143,7 @@ def send_test(config: Config, receiver: str) -> str:
     Raises what a run would raise, and `DeliveryError` for a refusal.
     """
     category = next(
-        (c.name for c in config.categories if receiver in routing.reach(config.routes, c.name).destinations), ""
+        (c.name for c in config.categories if receiver in routing_rules.reach(config.routes, c.name).destinations), ""
     )
     at, ticket_id, test_mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
     text = f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done."

@@ -15,7 +15,7 @@ from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, schema, shown, unset, without_password
-from triage_cli.domain import ConfigError, Selection, TriageError, routing
+from triage_cli.domain import ConfigError, Selection, TriageError, routing_rules
 from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
@@ -112,7 +112,7 @@ def check(context: CommandContext, *, printing: PrintOptions) -> None:
     config = context.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
-    category_reaches = [routing.reach(config.routes, category.name) for category in config.categories]
+    category_reaches = [routing_rules.reach(config.routes, category.name) for category in config.categories]
     reach_records = [_reach_record(reach) for reach in category_reaches]
     printing.printer().all_of(reach_records, REACH_KEYS, _reach_table, "category")
     config_place = config.path or "the built-in defaults"
@@ -152,7 +152,7 @@ def print_schema(_context: CommandContext) -> None:
     Printer("table").write(json.dumps(schema(), indent=2) + "\n")
 
 
-def _reach_record(reach: routing.Reach) -> dict[str, Any]:
+def _reach_record(reach: routing_rules.Reach) -> dict[str, Any]:
     rules = [rule.name for rule in reach.rules]
     return dict(zip(REACH_KEYS, (reach.category, reach.destinations, rules, reach.covered), strict=True))
 

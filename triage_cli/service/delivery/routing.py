@@ -25,6 +25,7 @@ from triage_cli.domain import (
     ids,
     outdated,
     routing,
+    routing_rules,
     supersede,
     with_changes,
 )
@@ -66,7 +67,7 @@ class RoutingMap(NamedTuple):
         def promised_threshold(max_error: float) -> float:
             return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
 
-        return routing.match(self.rules, ticket, promised_threshold)
+        return routing_rules.match(self.rules, ticket, promised_threshold)
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
