@@ -108,7 +108,8 @@ ALTERED = (
     ("a cut end, with care", CUT, "the head kept in the table last_head (of event 9) is not in the log, which ends"),
     ("a ticket past the log", PUT_IN, "ticket other has no event in the log"),
     ("a ticket gone", "delete from tickets where external_id = 'X-1'", "is gone from the table of tickets"),
-    ("an answer gone", "delete from classifications where ctid in (select ctid from classifications limit 1)",
+    ("an answer gone", ("delete from classifications where classification_id in "
+     "(select min(classification_id) from classifications where confidence_source <> 'human')"),
      "is gone from the table of classifications"),
     ("a verdict past the log", JUDGED, "has no event in the log"),
     ("a suggestion past the log", SUGGESTED, "has no event in the log"),
