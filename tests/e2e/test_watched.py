@@ -240,7 +240,12 @@ def test_a_file_holds_the_same_with_a_terminal_beside_it(desk: Desk, name: str, 
     alone = unwatched(plain, *job.args.split(), "-o", output, given=stdin)
     came, cli = watch(desk, job, output)
     assert came.code == alone.code
-    assert same(came.stdout, cli, job) == same(alone.stdout, plain, job)
+    there, here = (
+        same(printed, where, job).splitlines() for printed, where in ((came.stdout, cli), (alone.stdout, plain))
+    )
+    if name == "route":  # whose tickets come as their deliveries end: that of a command may be first or last
+        there, here = (sorted(line.rstrip(",") for line in lines) for lines in (there, here))
+    assert there == here
     assert came.stdout, "something is printed"
     assert job.bar in came.shown, came.shown
 
