@@ -169,10 +169,8 @@ def _seconds_since(oldest: str | None) -> float:
     return round(max(0.0, (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds()), 3) if oldest else 0.0
 
 
-def _database_gauge(
-    gauge_name: str, help_text: str, labels: list[str], values: Mapping[Any, float]
-) -> GaugeMetricFamily:
-    gauge = GaugeMetricFamily(f"triage_database_{gauge_name}", f"{help_text}: {DATABASE_WIDE}.", labels=labels)
+def _database_gauge(name: str, help_text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
+    gauge = GaugeMetricFamily(f"triage_database_{name}", f"{help_text}: {DATABASE_WIDE}.", labels=labels)
     for label_values, value in values.items():
         gauge.add_metric(list(label_values), value)
     return gauge

@@ -150,11 +150,9 @@ class CachedClassifier(WrappedClassifier):
         if cached_outcomes:
             yield cached_outcomes
 
-    def _shared_outcomes(
-        self, outcome: Outcome[Answered], waiting_tickets: dict[str, list[Ticket]]
-    ) -> list[Outcome[Answered]]:
+    def _shared_outcomes(self, outcome: Outcome[Answered], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answered]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
-        same_text = waiting_tickets.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
+        same_text = waiting.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
         new_answer = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]

@@ -180,12 +180,9 @@ class GroupHelp(ColouredHelp, TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands of the group into the help."""
         del ctx
-        command_rows = [
-            (command_name, (c.help or "").partition("\n\n")[0].replace("\n", " "))
-            for command_name, c in self.commands.items()
-        ]
+        rows = [(name, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for name, c in self.commands.items()]
         with formatter.section("Commands"):
-            formatter.write_dl(command_rows)
+            formatter.write_dl(rows)
 
 
 class OverviewHelp(ColouredHelp, TyperGroup):

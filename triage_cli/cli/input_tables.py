@@ -27,16 +27,13 @@ def streams(names: Sequence[str] | None) -> Iterator[list[NamedInput]]:
     """Open the named inputs, or stdin without names; stdin at a terminal is an error, so that nobody waits."""
     if names and list(names).count("-") > 1:
         raise UsageError("- is named twice", hint="stdin can be read once")
-    opened_inputs: list[NamedInput] = []
+    inputs: list[NamedInput] = []
     try:
-        opened_inputs.extend(
-            ("stdin", stdin()) if input_name == "-" else (input_name, _open_input(input_name))
-            for input_name in names or ["-"]
-        )
-        yield opened_inputs
+        inputs.extend(("stdin", stdin()) if name == "-" else (name, _open_input(name)) for name in names or ["-"])
+        yield inputs
     finally:
-        for input_name, stream in opened_inputs:
-            if input_name != "stdin":
+        for name, stream in inputs:
+            if name != "stdin":
                 stream.close()
 
 

@@ -99,13 +99,11 @@ class Connection:
         except wire_format.ProtocolError as error:
             raise self.strange_response(error) from error
 
-    def _send_repeatable_request(
-        self, method: str, path: str, request_options: Mapping[str, Any]
-    ) -> tuple[Any, str | None]:
+    def _send_repeatable_request(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
         """Send the server a request that may be repeated; return the JSON value and the URL of the next page."""
         for wait in (*RETRY_DELAYS, None):
             try:
-                response = self.send(method, path, request_options)
+                response = self.send(method, path, options)
                 response_value = _parsed_response(self._body_of(response))
                 return response_value, response.links.get("next", {}).get("url")
             except ConnectionLostError:

@@ -22,7 +22,5 @@ def with_extra(extra: str) -> str:
     except metadata.PackageNotFoundError:  # run from a folder, without installation
         return hint
     requirements = (requirement.partition(";") for requirement in declared)
-    needed_packages = [
-        f"'{name.strip()}'" for name, _, marker in requirements if extra in marker.replace('"', "'").split("'")
-    ]
-    return f"{hint}; or, where pipx installed it: pipx inject {DISTRIBUTION} {' '.join(needed_packages)}"
+    packages = [f"'{name.strip()}'" for name, _, marker in requirements if extra in marker.replace('"', "'").split("'")]
+    return f"{hint}; or, where pipx installed it: pipx inject {DISTRIBUTION} {' '.join(packages)}"

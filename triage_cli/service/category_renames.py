@@ -159,24 +159,21 @@ def stats_by(
 ) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
     where = as_stored(in_current_names(query.where, categories, new_names), new_names)
-    merged_groups: dict[tuple[str | None, ...], StatsGroup] = {}
+    groups: dict[tuple[str | None, ...], StatsGroup] = {}
     for group in store.stats_by(query._replace(where=where)):
         keys = {
             key: new_names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()
         }
         current_keys = tuple(keys.values())
-        former_group = merged_groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
-        merged_groups[current_keys] = StatsGroup(
+        former_group = groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
+        groups[current_keys] = StatsGroup(
             keys,
             former_group.tickets + group.tickets,
             former_group.sure + group.sure,
             former_group.needs_review + group.needs_review,
             former_group.cost_usd + group.cost_usd,
         )
-    return [
-        merged_groups[keys]
-        for keys in sorted(merged_groups, key=lambda keys: [(value is None, value or "") for value in keys])
-    ]
+    return [groups[keys] for keys in sorted(groups, key=lambda keys: [(value is None, value or "") for value in keys])]
 
 
 def counts_in_current_names(by_category: Mapping[str, int], new_names: Mapping[str, str]) -> dict[str, int]:

@@ -156,10 +156,8 @@ class ReclassifyRun:
                     unasked.append(FlipDecision(ticket_row, ticket, action, None))
                 elif ticket.ticket_id in stored_answers:
                     stored = stored_answers[ticket.ticket_id]
-                    new_answer = self._classifier.rejudged(stored)
-                    unasked.append(
-                        self._flip_decision(ticket_row, ticket, new_answer)._replace(rejudged=new_answer != stored)
-                    )
+                    answer = self._classifier.rejudged(stored)
+                    unasked.append(self._flip_decision(ticket_row, ticket, answer)._replace(rejudged=answer != stored))
                 elif ticket.ticket_id in waiting:
                     unasked.append(FlipDecision(ticket_row, ticket, Action.WAITING, None))
                 else:
@@ -234,47 +232,43 @@ class ReclassifyRun:
             for d, no in zip(proposals, conflicts, strict=True)
         ]
 
-    def _flip_decision(
-        self, row: int, ticket: Ticket, new_answer: Classification | None, failed: str = ""
-    ) -> FlipDecision:
-        if failed or new_answer is None or new_answer.error:
-            problem = failed or (new_answer.error if new_answer and new_answer.error else "no answer")
+    def _flip_decision(self, row: int, ticket: Ticket, answer: Classification | None, failed: str = "") -> FlipDecision:
+        if failed or answer is None or answer.error:
+            problem = failed or (answer.error if answer and answer.error else "no answer")
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
-            return FlipDecision(row, ticket, Action.UNANSWERED, new_answer, error)
-        holds = new_answer.classification_id == ticket.decision_id
-        if holds and new_answer.is_sure == (ticket.category is not None):
-            return FlipDecision(row, ticket, Action.UNCHANGED, new_answer)
-        least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, new_answer.classifier))
-        action = judge(ticket, new_answer, self._labels, least_margin, doubted=self._plan.doubted)
+            return FlipDecision(row, ticket, Action.UNANSWERED, answer, error)
+        holds = answer.classification_id == ticket.decision_id
+        if holds and answer.is_sure == (ticket.category is not None):
+            return FlipDecision(row, ticket, Action.UNCHANGED, answer)
+        least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, answer.classifier))
+        action = judge(ticket, answer, self._labels, least_margin, doubted=self._plan.doubted)
         if action == Action.SETTLED and self._recorder.suspicion.found(ticket.text):
             action = Action.UNCHANGED if holds else Action.UNANSWERED
-        return FlipDecision(row, ticket, action, new_answer)
+        return FlipDecision(row, ticket, action, answer)
 
     def apply(self, flip_decisions: Iterable[FlipDecision]) -> list[FlipDecision]:
         """Apply flips in one transaction; tickets that have changed since the comparison are left alone."""
         self._recorder.check.before()
         at, changes, applied = times.now(), [], []
         for flip_decision in flip_decisions:
-            new_answer, ticket_before = flip_decision.now, flip_decision.ticket
-            if new_answer is None:
+            answer, ticket_before = flip_decision.now, flip_decision.ticket
+            if answer is None:
                 raise TypeError(flip_decision)
             if flip_decision.rejudged:
-                new_answer = new_answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(
-                    actor=self._context.actor
-                )
-            sure = new_answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
-            ticket = answered_ticket(ticket_before, (new_answer,), None, sure=sure)
+                answer = answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
+            sure = answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
+            ticket = answered_ticket(ticket_before, (answer,), None, sure=sure)
             stays = ticket_before.status == "routed" and sure and not self._plan.reroute
             settles = self._plan.reroute and flip_decision.action == Action.SETTLED
             is_sent = settles or (ticket_before.status == "routed" and not stays)
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
             )
-            decision = Decision(new_answer.classification_id, ticket.status)
-            reclassified_data = flip_data(flip_decision, new_answer) | decision_data(decision)
+            decision = Decision(answer.classification_id, ticket.status)
+            reclassified_data = flip_data(flip_decision, answer) | decision_data(decision)
             event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, reclassified_data, at)
             changes.append(
-                Change(event, ticket, ticket_before.revision, (new_answer,) if flip_decision.rejudged else (), decision)
+                Change(event, ticket, ticket_before.revision, (answer,) if flip_decision.rejudged else (), decision)
             )
             action = Action.FLIPPED if flip_decision.action == Action.FLIP else flip_decision.action
             applied.append(flip_decision._replace(action=action, ticket=ticket))

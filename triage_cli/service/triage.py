@@ -137,9 +137,7 @@ class Pipeline:
         claimed = self._decision_recorder.context.claim(undecided, CHUNK) if others else []
         return created | {t.ticket_id: t for t in claimed}
 
-    def _routed(
-        self, classified: Iterable[list[Outcome[Ticket]]], delivery_run: DeliveryRun
-    ) -> Iterator[list[Outcome[Routed]]]:
+    def _routed(self, classified: Iterable[list[Outcome[Ticket]]], run: DeliveryRun) -> Iterator[list[Outcome[Routed]]]:
         """Route the tickets that have a category; the others are passed on with the next deliveries."""
         passed_on: list[Outcome[Routed]] = []
         being_delivered: dict[str, list[Outcome[Ticket]]] = {}
@@ -158,7 +156,7 @@ class Pipeline:
                         passed_on.append(_unrouted(outcome))
                 yield routable
 
-        for delivered_tickets in delivery_run.route(to_route()):
+        for delivered_tickets in run.route(to_route()):
             routed_rows = passed_on[:]
             passed_on.clear()
             for delivered in delivered_tickets:

@@ -83,9 +83,7 @@ def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Class
     probabilities = answer.chances
     if category_names.keys().isdisjoint(probabilities):
         return answer
-    current_probabilities = {
-        _current_name(category_name, category_names, probabilities): p for category_name, p in probabilities.items()
-    }
+    current_probabilities = {_current_name(name, category_names, probabilities): p for name, p in probabilities.items()}
     return answer._replace(probabilities=compact(current_probabilities))
 
 

@@ -46,13 +46,11 @@ class SqlBatches:
 
     def hold(self, lease: Lease) -> list[Batch]:
         """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
-        batch_values = {"run": lease.run_id, "now": time.time()}
+        values = {"run": lease.run_id, "now": time.time()}
 
         def hold(db: Db) -> list[Any]:
             self._runs.renew_lease(db, lease)
-            return db.execute(
-                HOLD_BATCHES.format(free=self._dialect.free_batch, open=OPEN_STATES), batch_values
-            ).fetchall()
+            return db.execute(HOLD_BATCHES.format(free=self._dialect.free_batch, open=OPEN_STATES), values).fetchall()
 
         return sorted(Batch(*row) for row in self._database.write(hold))
 
@@ -105,10 +103,8 @@ class SqlBatches:
 
     def options(self, fingerprint: str) -> str | None:
         """Return the options that the last batch with this question left out, or None."""
-        options_query = (
-            "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
-        )
-        option_rows = self._database.read(options_query, (fingerprint,))
+        query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
+        option_rows = self._database.read(query, (fingerprint,))
         return option_rows[0][0] if option_rows else None
 
     def waiting(self) -> Mapping[str, Mapping[str, Any]]:

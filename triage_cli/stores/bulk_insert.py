@@ -36,13 +36,9 @@ def write_all(db: Db, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         varying_columns = [
             column for column, is_constant in zip(row_columns, constant_columns, strict=True) if not is_constant
         ]
-        statement_values = [
-            column[0] for column, is_constant in zip(row_columns, constant_columns, strict=True) if is_constant
-        ]
-        statement_values += chain.from_iterable(zip(*varying_columns, strict=True))
-        rows_written += db.execute(
-            _multi_row_statement(statement, constant_columns, len(row_chunk)), statement_values
-        ).rowcount
+        values = [column[0] for column, is_constant in zip(row_columns, constant_columns, strict=True) if is_constant]
+        values += chain.from_iterable(zip(*varying_columns, strict=True))
+        rows_written += db.execute(_multi_row_statement(statement, constant_columns, len(row_chunk)), values).rowcount
     return rows_written
 
 
@@ -57,8 +53,6 @@ def _multi_row_statement(statement: str, constant_columns: tuple[bool, ...], row
     values_list = f"values {', '.join(['(' + ', '.join('?' * constant_columns.count(False)) + ')'] * row_count)}"
     if not any(constant_columns):
         return f"{insert_head}{values_list}{after_values}"
-    column_numbers = count(1)
-    selected_columns = ", ".join(
-        "?" if is_constant else f"column{next(column_numbers)}" for is_constant in constant_columns
-    )
+    numbers = count(1)
+    selected_columns = ", ".join("?" if is_constant else f"column{next(numbers)}" for is_constant in constant_columns)
     return f"{insert_head}select {selected_columns} from ({values_list}) many where true{after_values}"

@@ -206,21 +206,19 @@ class SqlModelRegistry:
         the files.
         """
         judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
-        for answer_key, category, confidence, label, source, *ticket in self._database.read(
-            JUDGED_ANSWERS, (fingerprint,)
-        ):
+        for key, category, confidence, label, source, *ticket in self._database.read(JUDGED_ANSWERS, (fingerprint,)):
             graded_text = text_of(*ticket)
             answer = GradedAnswer(category, confidence, label, graded_text if source == "model" else "")
-            judged_answers[answer_key] = (_copies_of(graded_text), answer)
+            judged_answers[key] = (_copies_of(graded_text), answer)
         graded_answers: dict[tuple[str, str], GradedAnswer] = {}
         for copies, answer in judged_answers.values():
             graded_answers.setdefault((copies, answer.category), answer)
         judged_copies = {copies for copies, _ in judged_answers.values()}
         for graded_key, *graded in self._database.read(GRADED_ANSWERS, (fingerprint,)):
-            answer_key, _, copies = graded_key.partition(" ")
-            if answer_key not in judged_answers and copies not in judged_copies:
+            key, _, copies = graded_key.partition(" ")
+            if key not in judged_answers and copies not in judged_copies:
                 answer = GradedAnswer(*graded)
-                graded_answers.setdefault((copies or answer_key, answer.category), answer)
+                graded_answers.setdefault((copies or key, answer.category), answer)
         return list(graded_answers.values())
 
     def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:

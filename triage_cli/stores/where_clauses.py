@@ -60,11 +60,9 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         values["ids"] = compact(list(selection.ids))
     if selection.statuses:
         # Sorted literals, so that SQLite recognises its partial indexes.
-        selected_statuses = sorted(set(STATUSES) & selection.statuses)
-        equality = f"status = '{selected_statuses[0]}'"
-        conditions.append(
-            equality if len(selected_statuses) == 1 else f"status in ({', '.join(map(repr, selected_statuses))})"
-        )
+        statuses = sorted(set(STATUSES) & selection.statuses)
+        equality = f"status = '{statuses[0]}'"
+        conditions.append(equality if len(statuses) == 1 else f"status in ({', '.join(map(repr, statuses))})")
     for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:

@@ -82,16 +82,12 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
     newest_calibrations: dict[str, Calibration] = {}
     for calibration in open_model_registry(store).calibrations():
         newest_calibrations.setdefault(calibration.classifier, calibration)
-    for classifier_name, spec in config.classifiers.items():
-        if classifier_name in newest_calibrations and spec.type != "cascade":
+    for name, spec in config.classifiers.items():
+        if name in newest_calibrations and spec.type != "cascade":
             calibration_in_force = open_model_registry(store).calibration(
-                _fingerprint(with_first_names(config, store), store, classifier_name)
+                _fingerprint(with_first_names(config, store), store, name)
             )
-            yield (
-                classifier_name,
-                calibration_in_force or newest_calibrations[classifier_name],
-                calibration_in_force is not None,
-            )
+            yield (name, calibration_in_force or newest_calibrations[name], calibration_in_force is not None)
 
 
 def promised_errors(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:

@@ -147,7 +147,7 @@ def send_test(config: Config, receiver: str) -> str:
     )
     at, ticket_id, test_mark = times.now(), ids.new_id(), f"triage-test-{ids.short(ids.new_id())}"
     text = f"triage doctor --send {receiver} sent this at {at}. Nothing is to be done."
-    test_ticket = Ticket.of_text(text, ticket_id=ticket_id, source="doctor")._replace(
+    ticket = Ticket.of_text(text, ticket_id=ticket_id, source="doctor")._replace(
         external_id=test_mark,
         subject="Test of triage: please ignore",
         customer_id=test_mark,
@@ -160,9 +160,7 @@ def send_test(config: Config, receiver: str) -> str:
         confidence=1.0,
     )
     name = ids.delivery_id(ticket_id, category, receiver, 0)
-    outgoing = OutgoingDelivery.made_up(
-        test_ticket, receiver, name=name, rule="doctor", config_hash=config.routing_hash()
-    )
+    outgoing = OutgoingDelivery.made_up(ticket, receiver, name=name, rule="doctor", config_hash=config.routing_hash())
     for outcomes in open_destination(config, receiver).deliver([[outgoing]]):
         for outcome in outcomes:
             if outcome.error is not None:

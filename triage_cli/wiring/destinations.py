@@ -108,10 +108,8 @@ def check_templates(config: Config, names: Iterable[str] | None = None) -> None:
     This is not done with each command's configuration, because few commands render a template.
     """
     chosen_destinations = config.destinations if names is None else names
-    template_mistakes = {
-        receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen_destinations
-    }
-    raise_template_mistakes(config, "destinations", template_mistakes)
+    mistakes = {receiver: _template_mistakes(config.destinations[receiver]) for receiver in chosen_destinations}
+    raise_template_mistakes(config, "destinations", mistakes)
 
 
 def _template_mistakes(spec: DestinationSpec) -> Iterator[tuple[str, str]]:

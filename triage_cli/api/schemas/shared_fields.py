@@ -48,11 +48,9 @@ class QueryParameters(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_blanks(cls, sent_parameters: dict[str, Any]) -> dict[str, Any]:
+    def _without_blanks(cls, parameters: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: value
-            for name, value in sent_parameters.items()
-            if value not in ("", [""]) or name not in cls.model_fields
+            name: value for name, value in parameters.items() if value not in ("", [""]) or name not in cls.model_fields
         }
 
 

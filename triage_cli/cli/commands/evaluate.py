@@ -73,16 +73,15 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
-    evaluated_names = list(dict.fromkeys(classifier or [context.config.classifier]))
-    _choose_database(context, evaluated_names, calibrate=calibrate)
+    names = list(dict.fromkeys(classifier or [context.config.classifier]))
+    _choose_database(context, names, calibrate=calibrate)
     if adversarial:
         _refuse_label_options({
             "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
             "--calibrate": calibrate, "--limit": limit,
         })  # fmt: skip
     evaluation_plans = [
-        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial)
-        for name in evaluated_names
+        options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial) for name in names
     ]
     if adversarial:
         return _try_attacks(context, evaluation_plans, printing.printer())
@@ -137,10 +136,8 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> No
 
 def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:
     """Evaluate without a missing database, unless paid answers or a calibration must be stored."""
-    evaluated_specs = [
-        context.config.classifiers[name] for name in evaluated_names if name in context.config.classifiers
-    ]
-    if calibrate or any(spec.type != "local" for spec in evaluated_specs):
+    specs = [context.config.classifiers[name] for name in evaluated_names if name in context.config.classifiers]
+    if calibrate or any(spec.type != "local" for spec in specs):
         context.require_database()
     context.look()
     context.lend_database()

@@ -52,16 +52,14 @@ def learn(
     if rollback:
         training_report = training_run.roll_back()
     else:
-        training_material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
-        labelled_files.note_skipped(context, training_material)
-        if training_material.overruled:
-            overruled = messages.plural(
-                len(training_material.overruled), "texts have two labels", "text has two labels"
-            )
+        material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
+        labelled_files.note_skipped(context, material)
+        if material.overruled:
+            overruled = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
             context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
         with parts_line("learning", shown=context.guides) as tell_progress:
-            training_report = training_run.learn(training_material, tell_progress)
-        labelled_categories = {row.category for row in training_material.rows}
+            training_report = training_run.learn(material, tell_progress)
+        labelled_categories = {row.category for row in material.rows}
         names = [category.name for category in context.config.categories]
         unmeasured = [name for name in names if name not in labelled_categories]
     printer.one(learning_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")

@@ -76,16 +76,14 @@ def route(
     route_plan = RoutePlan(retry_dead, again, 0.0 if no_wait else LONGEST_WAIT)
     to_route = partial(among, context, selection, ("classified", "unroutable"))
     route_bar = ProgressBar(context, "routing", context.shows_progress(printer.format), to_route)
-    repeated_problems, unroutable_tickets = messages.RepeatedProblems(), messages.UnroutableTickets()
+    repeated_problems, unroutable = messages.RepeatedProblems(), messages.UnroutableTickets()
     routed = route_bar.over(context.triage.route(selection, route_plan))
-    route_outcomes = _counted_routes(
-        context, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable_tickets
-    )
+    outcomes = _counted_routes(context, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable)
     try:
-        printer.of_named(ids, route_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.of_named(ids, outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
     finally:
         repeated_problems.close()
-        unroutable_tickets.close()
+        unroutable.close()
         has_places = context.guides and routed_places
         routed_label = {"routed": f"routed to {summaries.listed_places(routed_places)}"} if has_places else {}
         context.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
@@ -157,7 +155,7 @@ def _preview_requests(
 
 
 def _requests(
-    context: CommandContext, selection: Selection, route_plan: RoutePlan, request_count: Counter[str]
+    context: CommandContext, selection: Selection, plan: RoutePlan, request_count: Counter[str]
 ) -> Iterator[dict[str, str | None]]:
     """Yield and count the requests that `route` would make; report tickets without one."""
     routing_map = wiring.destinations.routing_map(context.config, context.store)
@@ -170,9 +168,7 @@ def _requests(
             messages.say(f"{ticket.ticket_id}: {unrouted_reason}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue
-        requests = wiring.destination_diagnostics.preview_requests(
-            context.config, context.store, ticket, rule, route_plan
-        )
+        requests = wiring.destination_diagnostics.preview_requests(context.config, context.store, ticket, rule, plan)
         for name, request in requests:
             request_count["requests"] += 1
             if name in context.config.destinations and name not in warned_names:

@@ -221,7 +221,7 @@ def run(
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     if not context.is_remote:
         wiring.destinations.check_templates(context.config)
-    run_summary = RunSummary(
+    summary = RunSummary(
         RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=context.quiet
     )
     with input_tables.streams(files) as opened_inputs:
@@ -238,31 +238,29 @@ def run(
         input_tables.check_written(
             context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
-        run_summary.rejections.begin(tables)
+        summary.rejections.begin(tables)
         try:
             shows_progress, rows_to_run = context.shows_progress(printer.format), partial(total_of, input_streams)
             run_bar = ProgressBar(context, "running", shows_progress, rows_to_run)
-            run_outcomes = partial(_run_outcomes, run_bar, classify_plan, run_summary, earlier_answers, input_options)
+            run_outcomes = partial(_run_outcomes, run_bar, classify_plan, summary, earlier_answers, input_options)
             print_rows(printer, tables, run_outcomes)
         finally:
-            run_summary.close()
+            summary.close()
             for remark in messages.remarks(tables):
                 context.say(remark)
-            counted_rows = messages.counted(run_summary.row_actions, summaries.CREATE_ACTIONS)
-            counted_statuses = messages.counted(run_summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
+            counted_rows = messages.counted(summary.row_actions, summaries.CREATE_ACTIONS)
+            counted_statuses = messages.counted(summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             context.say(f"{counted_rows}; {counted_statuses}")
-            context.say(run_summary.changed_texts.note())
+            context.say(summary.changed_texts.note())
         context.say(summaries.waiting_offline(context, context.triage.stats))
-    if run_summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
-        context.say(
-            f"note: {messages.plural(run_summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest"
-        )
+    if summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
+        context.say(f"note: {messages.plural(summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest")
     if context.guides:
         step_after_run = summaries.step_after_routing(
-            run_summary.ticket_statuses, summaries.routed_to_line(run_summary.routed_places)
+            summary.ticket_statuses, summaries.routed_to_line(summary.routed_places)
         )
-        context.say(messages.joined(step_after_run, run_summary.rejections.next_step))
-    return run_summary.exit_code
+        context.say(messages.joined(step_after_run, summary.rejections.next_step))
+    return summary.exit_code
 
 
 class RunSummary:

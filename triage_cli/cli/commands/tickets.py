@@ -198,10 +198,8 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
         untimed_text = why_line[timed.end() if timed else 0 :]
         why_text = safe_text.safe(local_time.local_times(untimed_text) if line_number else why_line)
         wrapped_lines = wrapped(f"{lead_time}{why_text}", why_width, indent=len(lead_time) or 6)
-        line_style = (
-            terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith(typed_commands.NEXT) else ""
-        )
-        yield from (terminal.styled(part, line_style) if line_style and coloured else part for part in wrapped_lines)
+        style = terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith(typed_commands.NEXT) else ""
+        yield from (terminal.styled(part, style) if style and coloured else part for part in wrapped_lines)
     yield terminal.styled("(local time)", terminal.DIM) if coloured else "(local time)"
 
 
@@ -228,11 +226,11 @@ def _history_table(context: CommandContext) -> Table:
 
 
 def _note_unknown_filter(
-    context: CommandContext, filter_name: str, filter_value: str | None, known_values: Iterable[str]
+    context: CommandContext, filter_name: str, value: str | None, known_values: Iterable[str]
 ) -> None:
     """Note a typed value of a filter that does not exist, most likely a mistake."""
     known_names = dict.fromkeys(known_values)
-    if filter_value is not None and filter_value not in known_names:
-        near_match = "".join(f'did you mean "{name}"? ' for name in get_close_matches(filter_value, known_names, 1))
+    if value is not None and value not in known_names:
+        near_match = "".join(f'did you mean "{name}"? ' for name in get_close_matches(value, known_names, 1))
         known = f"known are {', '.join(known_names) or 'none'}"
-        context.say(f'note: there is no {filter_name} "{filter_value}"; {near_match}{known}')
+        context.say(f'note: there is no {filter_name} "{value}"; {near_match}{known}')

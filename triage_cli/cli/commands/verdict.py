@@ -142,13 +142,11 @@ def _csv_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
     delimiter, _ = ticket_id_input.columns_of(first_line)
     verdict_csv = csv_rows(chain([first_line], lines), delimiter)
     verdict_header = list(map(str.strip, next(verdict_csv)))
-    verdict_columns = ticket_id_input.column_names(verdict_header)
-    if not {*verdict_columns} & {*CATEGORY_COLUMNS}:
-        verdict_columns = [
-            "category" if compact(column) in TRANSLATED_COLUMNS else column for column in verdict_columns
-        ]
+    columns = ticket_id_input.column_names(verdict_header)
+    if not {*columns} & {*CATEGORY_COLUMNS}:
+        columns = ["category" if compact(column) in TRANSLATED_COLUMNS else column for column in columns]
     needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", CATEGORY_COLUMNS))
-    if missing_columns := [name for name, names in needed_columns if not {*verdict_columns} & {*names}]:
+    if missing_columns := [name for name, names in needed_columns if not {*columns} & {*names}]:
         absent_columns = " and no column ".join(missing_columns)
         raise InputError(
             f"the input has no column {absent_columns}; its columns are {', '.join(verdict_header)}",
@@ -158,8 +156,8 @@ def _csv_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
     for verdict_cells in verdict_csv:
         begins_at, last_at = last_at + 1, verdict_csv.line_num
         if any(cell.strip() for cell in verdict_cells):
-            own_cells = map(str.strip, verdict_cells[: len(verdict_columns)])
-            yield place_of(begins_at), dict(zip_longest(verdict_columns, own_cells, fillvalue="")), None
+            own_cells = map(str.strip, verdict_cells[: len(columns)])
+            yield place_of(begins_at), dict(zip_longest(columns, own_cells, fillvalue="")), None
 
 
 VERDICT_LABELS = {"verdict": "verdicts given", "cleared": "taken back"}
@@ -247,16 +245,13 @@ def _give_many(
 
 
 def _verdict_outcomes(
-    context: CommandContext,
-    verdict_rows: Iterator[VerdictRow],
-    rejected_verdicts: "RejectedVerdicts",
-    verdict_counts: Counter[str],
+    context: CommandContext, rows: Iterator[VerdictRow], rejected_verdicts: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
     unfinished_rows: dict[int, VerdictRow] = {}  # verdicts whose outcome is still to come
-    interruptible_rows = context.stopper.interruptible(verdict_rows)
-    verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, verdict_counts)
+    interruptible_rows = context.stopper.interruptible(rows)
+    verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, counts)
     for outcome in context.triage.give_verdicts(verdict_drafts):
-        verdict_counts[outcome.action] += 1
+        counts[outcome.action] += 1
         verdict_row = unfinished_rows.pop(outcome.row or 0)
         if outcome.error is not None:
             rejected_verdicts.add(verdict_row, outcome.error)

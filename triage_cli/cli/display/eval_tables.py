@@ -80,10 +80,8 @@ def _comparison(evaluations: Sequence[Record], coverage_label: str) -> Table:
     comparison.add_row(text(coverage_label), *(text(percent(e["coverage"])) for e in evaluations))
     error_reductions = [e["error_reduction"] for e in evaluations]
     comparison.add_row(text("than always the commonest"), *map(text, map(_error_reduction, error_reductions)))
-    calibration_errors = [e["calibration_error"] for e in evaluations]
-    comparison.add_row(
-        text("calibration error"), *(text("" if error is None else f"{error:.3f}") for error in calibration_errors)
-    )
+    errors = [e["calibration_error"] for e in evaluations]
+    comparison.add_row(text("calibration error"), *(text("" if error is None else f"{error:.3f}") for error in errors))
     comparison.add_row(text("USD"), *(text(f"{e['cost_usd']:.4f}") for e in evaluations))
     ticket_times = [f"{1000 * e['seconds'] / e['n']:.1f}" if e["n"] else "" for e in evaluations]
     comparison.add_row(text("ms a ticket"), *map(text, ticket_times))

@@ -141,12 +141,10 @@ class BatchCollector:
             if not batch_context.advance(batch, "submitted", None):
                 return
             for results in chunked(batcher.results(batch, spool, outage=outage)):
-                for batch_result in results:
-                    if batch_result.error is not None and batch_result.error.stops_run:
-                        self._errors_by_classifier.setdefault(batch.classifier, batch_result.error)
-                yield self._save_answers(
-                    batch, batcher, {batch_result.number: batch_result for batch_result in results}
-                )
+                for result in results:
+                    if result.error is not None and result.error.stops_run:
+                        self._errors_by_classifier.setdefault(batch.classifier, result.error)
+                yield self._save_answers(batch, batcher, {result.number: result for result in results})
         ended_batch = batch._replace(state="ended", ended_at=times.now(), options=batcher.options)
         event = batch_context.run.event(
             EventAction.BATCH_ENDED, None, {"batch": batch.batch_id, "provider_batch": batch.provider_id}
@@ -156,65 +154,54 @@ class BatchCollector:
 
     def _save_answers(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
-        batch_context = self._batch_context
+        context = self._batch_context
         answers_by_request: dict[int, Outcome[Answer]] = {}
         outcomes: list[Outcome[Decided]] = []
-        while batch_items := batch_context.run.store.batches.items(batch.batch_id, list(results)):
-            tickets = batch_context.tickets(batch_items)
+        while batch_items := context.run.store.batches.items(batch.batch_id, list(results)):
+            tickets = context.tickets(batch_items)
             # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
-            batch_items.sort(key=lambda batch_item: ids.is_forgotten(tickets[batch_item.ticket_id].identity))
+            batch_items.sort(key=lambda item: ids.is_forgotten(tickets[item.ticket_id].identity))
             changes = [
                 self._answer_change(
-                    batch,
-                    batcher,
-                    batch_item,
-                    tickets[batch_item.ticket_id],
-                    results[batch_item.number],
-                    answers_by_request,
+                    batch, batcher, item, tickets[item.ticket_id], results[item.number], answers_by_request
                 )
-                for batch_item in batch_items
+                for item in batch_items
             ]
-            for batch_item, change, accepted in zip(batch_items, changes, batch_context.save(changes), strict=True):
+            for item, change, accepted in zip(batch_items, changes, context.save(changes), strict=True):
                 if accepted and change.decision and change.decision.standing != Standing.NEXT:
-                    before = tickets[batch_item.ticket_id]
+                    before = tickets[item.ticket_id]
                     instead = (change.ticket or before) if change.decision.standing == Standing.LATE else None
-                    outcomes.append(
-                        batch_context.decision_recorder.outcome(change, answered_by(change), instead, before)
-                    )
+                    outcomes.append(context.decision_recorder.outcome(change, answered_by(change), instead, before))
         return outcomes
 
     def _answer_change(
         self,
         batch: Batch,
         batcher: Batcher,
-        batch_item: BatchItem,
+        item: BatchItem,
         ticket: Ticket,
         batch_result: BatchResult,
         answers_by_request: dict[int, Outcome[Answer]],
     ) -> Change:
         batch_context = self._batch_context
         if batch_result.again:
-            return batch_context.returned(batch, batch_item, ticket, "it was not answered")
-        if batch_item.number not in answers_by_request:
-            answers_by_request[batch_item.number] = batcher.answer(ticket, batch_item, batch, batch_result)
-        outcome = copied_answer(answers_by_request[batch_item.number], ticket)
+            return batch_context.returned(batch, item, ticket, "it was not answered")
+        if item.number not in answers_by_request:
+            answers_by_request[item.number] = batcher.answer(ticket, item, batch, batch_result)
+        outcome = copied_answer(answers_by_request[item.number], ticket)
         if ids.is_forgotten(ticket.identity):
             cost = costs(outcome.value.steps if outcome.value else ())
-            return batch_context.returned(batch, batch_item, ticket, "its text was forgotten", cost)
-        if not batch_item.was:
-            return self._proposed(batch, batch_item, ticket, outcome)
-        change = batch_context.decision_recorder.change(ticket._replace(status=batch_item.was), outcome, times.now())
+            return batch_context.returned(batch, item, ticket, "its text was forgotten", cost)
+        if not item.was:
+            return self._proposed(batch, item, ticket, outcome)
+        change = batch_context.decision_recorder.change(ticket._replace(status=item.was), outcome, times.now())
         answer_cost = costs(step for step in change.adds if isinstance(step, Classification))
-        adds = (
-            *change.adds,
-            batch_item._replace(state="answered", reserved=0.0),
-            paid_answer(batch, batch_item, answer_cost),
-        )
+        adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid_answer(batch, item, answer_cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
-        if not waits_for(ticket, batch_item, batch):
-            return late(change)._replace(ticket=released(ticket, batch_item, batch), expected_revision=ticket.revision)
+        if not waits_for(ticket, item, batch):
+            return late(change)._replace(ticket=released(ticket, item, batch), expected_revision=ticket.revision)
         is_unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
-        if is_unsure and batcher.has_next and batch_item.was in ("new", "failed"):
+        if is_unsure and batcher.has_next and item.was in ("new", "failed"):
             return _for_the_next_step(change)
         return change
 

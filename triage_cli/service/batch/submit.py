@@ -70,9 +70,7 @@ class BatchContext(NamedTuple):
         """Return the waiting tickets of a batch to their earlier status, and the money that was set aside."""
         while batch_items := self.run.store.batches.items(batch.batch_id, limit=CHUNK):
             tickets = self.tickets(batch_items)
-            self.save(
-                [self.returned(batch, batch_item, tickets[batch_item.ticket_id], why) for batch_item in batch_items]
-            )
+            self.save([self.returned(batch, item, tickets[item.ticket_id], why) for item in batch_items])
         if batch.state not in ("ended", "returned"):
             returned_batch = batch._replace(state="returned", ended_at=times.now(), error=why)
             event = self.run.event(EventAction.BATCH_RETURNED, None, {"batch": batch.batch_id, "why": why})
@@ -158,13 +156,11 @@ class BatchSubmitter:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
         yield [unasked(each.ticket, Action.WAITING) for each in postponed if each.ticket.status == "waiting"]
         postponed = [each for each in postponed if each.ticket.status != "waiting"]
-        answer_key_of = {
-            ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed
-        }
-        requests_by_key = dict(self._batch_context.run.store.batches.joinable(list(answer_key_of.values())))
+        key_of = {ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed}
+        requests_by_key = dict(self._batch_context.run.store.batches.joinable(list(key_of.values())))
         for place, (ticket, steps) in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
-            answer_key = answer_key_of[ticket.ticket_id]
+            answer_key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
             if answer_key in requests_by_key:
                 batch_id, number, waiting_ids = requests_by_key[answer_key]
@@ -297,30 +293,26 @@ class BatchSubmitter:
             ]
 
     def _send_batch(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
-        batch_context = self._batch_context
-        if batch_context.run.budget.stopping or not spool.tell():
-            batch_context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
+        context = self._batch_context
+        if context.run.budget.stopping or not spool.tell():
+            context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None
-        sent_data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
+        data = {"batch": batch.batch_id, "classifier": batch.classifier, "requests": self._number}
         sending_batch = batch._replace(state="sending", requests=self._number)
 
         def mark_as_sent() -> bool:
             nonlocal sending_batch
             sending_batch = sending_batch._replace(sent_at=times.now())
-            return batch_context.advance(
-                sending_batch, "gathering", batch_context.run.event(EventAction.BATCH_SENT, None, sent_data)
-            )
+            return context.advance(sending_batch, "gathering", context.run.event(EventAction.BATCH_SENT, None, data))
 
         try:
             provider_id = self._batcher.submit(batch, spool, mark_as_sent)
         except UnknownOutcomeError as error:
             return error
         except TriageError as error:
-            batch_context.give_back(
-                sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}"
-            )
+            context.give_back(sending_batch if sending_batch.sent_at else batch, f"it was not taken: {error.code}")
             return error
         submitted_batch = sending_batch._replace(state="submitted", provider_id=provider_id)
-        event = batch_context.run.event(EventAction.BATCH_SUBMITTED, None, {**sent_data, "provider_batch": provider_id})
-        batch_context.advance(submitted_batch, "sending", event)
+        event = context.run.event(EventAction.BATCH_SUBMITTED, None, {**data, "provider_batch": provider_id})
+        context.advance(submitted_batch, "sending", event)
         return None

@@ -102,22 +102,16 @@ class DecisionRecorder:
         decisions = self.context.store.answers.decisions(decision_ids) if decision_ids else {}
         for ticket in once_asked:
             stored_answer = decisions.get(ticket.decision_id or "")
-            answer_keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
-            if (
-                stored_answer
-                and stored_answer.answer_key in answer_keys
-                and not self._is_sure_by_now(ticket, stored_answer)
-            ):
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
+            if stored_answer and stored_answer.answer_key in keys and not self._is_sure_by_now(ticket, stored_answer):
                 settled_actions[ticket.ticket_id] = Action.UNCHANGED
         waiting = self.in_batches([t for t in once_decided if t.ticket_id not in settled_actions])
         return settled_actions | dict.fromkeys(waiting, Action.WAITING)
 
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
         """Return the ids of tickets about which a batch asks a question of this classifier."""
-        answer_keys = [
-            ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets
-        ]
-        batch_requests = self.context.store.batches.joinable(answer_keys) if answer_keys else {}
+        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
+        batch_requests = self.context.store.batches.joinable(keys) if keys else {}
         asked_about = {ticket_id for _, _, ticket_ids in batch_requests.values() for ticket_id in ticket_ids}
         return asked_about & {t.ticket_id for t in tickets}
 
@@ -306,10 +300,8 @@ def without_forgotten_text(changes: Sequence[Change], conflicts: Sequence[Confli
 
 
 def _without_answer_text(change: Change) -> Change:
-    textless_adds = [
-        a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds
-    ]
-    return change._replace(adds=tuple(textless_adds))
+    adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
+    return change._replace(adds=tuple(adds))
 
 
 def texts_of(ticket: Ticket) -> list[str]:

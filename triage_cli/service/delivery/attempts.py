@@ -163,12 +163,10 @@ class AttemptRecorder:
         for outcome in unsaved.values():
             outcomes_by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
         for ticket_id, ticket_before in tickets.items():
-            ticket_outcomes = outcomes_by_ticket[ticket_id]
+            outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
-            first_at = self._first_attempts(ticket_id, ticket_outcomes)
-            attempted = [
-                policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in ticket_outcomes
-            ]
+            first_at = self._first_attempts(ticket_id, outcomes)
+            attempted = [policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in outcomes]
             if ids.is_forgotten(ticket_before.identity):
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
@@ -180,7 +178,7 @@ class AttemptRecorder:
             ):
                 status = "classified"  # the latest decision assumed that this delivery would not arrive
             ticket = ticket_before._replace(status=status, revision=ticket_before.revision + 1)
-            for (delivery, attempt), outcome in zip(attempted, ticket_outcomes, strict=True):
+            for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
                 is_last = delivery is attempted[-1][0]
                 event = self._attempt_event(delivery, attempt, outcome, at)
                 changes.append(
@@ -348,7 +346,5 @@ def with_offline_error(outcome: Outcome[Routed], offline: AbstractSet[str]) -> O
     names = sorted({d.destination for d in outcome.value.deliveries if d.state == "pending"} & offline)
     if not names:
         return outcome
-    waiting_problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
-    return outcome._replace(
-        error=OfflineError(waiting_problem, hint="triage route delivers it once the network is on again")
-    )
+    problem = f"offline, so {', '.join(names)} {'waits' if len(names) == 1 else 'wait'}"
+    return outcome._replace(error=OfflineError(problem, hint="triage route delivers it once the network is on again"))

@@ -237,10 +237,7 @@ class Dispatcher:
     def collect(self) -> list[QueueResults]:
         """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
         collected = [
-            results
-            for destination_queue in self._queues.values()
-            if destination_queue.open
-            for results in destination_queue.collect(park=self._stopped)
+            results for queue in self._queues.values() if queue.open for results in queue.collect(park=self._stopped)
         ]
         if not collected and self.open:
             time.sleep(POLL_SECONDS)

@@ -195,15 +195,13 @@ class DeliveryRun:
         return results
 
     @staticmethod
-    def _parked_results(queue_results: QueueResults) -> list[AttemptResult]:
+    def _parked_results(results: QueueResults) -> list[AttemptResult]:
         """Return the results of parked deliveries, if an error is the reason."""
-        if queue_results.parked_because is None:
+        if results.parked_because is None:
             return []
         return [
-            AttemptResult(
-                outgoing.ticket, (outgoing.delivery,), queue_results.parked_because, outgoing.delivery.delivery_id
-            )
-            for outgoing in queue_results.parked
+            AttemptResult(outgoing.ticket, (outgoing.delivery,), results.parked_because, outgoing.delivery.delivery_id)
+            for outgoing in results.parked
         ]
 
     def finished(self) -> list[Outcome[Routed]]:
@@ -228,7 +226,7 @@ class DeliveryRun:
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
         existing_deliveries = self._store.deliveries.of([t.ticket_id for t in tickets])
-        decided_outcomes: list[Outcome[Routed]] = []
+        outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
         answers = self._routing_map.answers(self._store, tickets)
         for ticket_before in tickets:
@@ -239,7 +237,7 @@ class DeliveryRun:
             outcome, change = self._decider.decide(
                 ticket_before, deliveries, at, again=again, holder=holder, answer=answer
             )
-            decided_outcomes.append(outcome)
+            outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
         refused_changes = {
@@ -253,9 +251,7 @@ class DeliveryRun:
             if change.event.ticket_id not in refused_changes
             for outgoing in self._decider.to_send(change, existing_deliveries.get(change.event.ticket_id or "", ()))
         ]
-        return [
-            _or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in decided_outcomes
-        ], to_send
+        return [_or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 
 
 def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:

@@ -115,12 +115,10 @@ class AttackTries:
         )
 
 
-def _honest_tickets(
-    categories: Sequence[Category], shipped_tickets: Sequence[Mapping[str, str]]
-) -> Iterator[tuple[str, str]]:
+def _honest_tickets(categories: Sequence[Category], tickets: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of honest tickets, one of each category in turn."""
     texts = {
-        c.name: [t["text"] for t in shipped_tickets if t["label"].casefold() == c.name.casefold()] or list(c.examples)
+        c.name: [t["text"] for t in tickets if t["label"].casefold() == c.name.casefold()] or list(c.examples)
         for c in categories
     }
     for turn in range(max(map(len, texts.values()), default=0)):

@@ -75,13 +75,10 @@ class GradedRow(NamedTuple):
 
 def learned_tickets(graded_rows: Sequence[GradedRow], labels: Collection[str]) -> LearnedTickets | None:
     """Return how many graded rows the embedded model has learned; None if it has learned none."""
-    known_labels = [graded_row for graded_row in graded_rows if graded_row.label in labels]
-    others = [graded_row for graded_row in known_labels if not graded_row.learned]
+    known_labels = [row for row in graded_rows if row.label in labels]
+    others = [row for row in known_labels if not row.learned]
     number_learned = len(known_labels) - len(others)
-    right = sum(
-        bool(graded_row.steps) and not graded_row.error and graded_row.steps[-1].category == graded_row.label
-        for graded_row in others
-    )
+    right = sum(bool(row.steps) and not row.error and row.steps[-1].category == row.label for row in others)
     return LearnedTickets(number_learned, len(others), right) if number_learned else None
 
 
@@ -233,12 +230,12 @@ class EvaluationRun:
         """
         with self._classifier_run(plan) as (recorder, classifier):
             started_at = time.monotonic()
-            graded_rows: list[GradedRow] = []
+            rows: list[GradedRow] = []
             was_learned = self._learned([row.text for row in labelled_rows])
             stopped: TriageError | None = None
             try:
                 for chunk in self._ask(classifier, labelled_rows, recorder):
-                    graded_rows += [
+                    rows += [
                         graded_row._replace(
                             learned=was_learned[graded_row.row] and any(map(is_embedded, graded_row.steps))
                         )
@@ -252,19 +249,17 @@ class EvaluationRun:
                 self._registry.keep_graded(
                     (
                         labelled_answer
-                        for graded_row in graded_rows
+                        for graded_row in rows
                         for labelled_answer in labelled_answers(graded_row, labelled_rows, self._labels)
                     ),
-                    (answer for graded_row in graded_rows for answer in learned_answers(graded_row)),
+                    (answer for graded_row in rows for answer in learned_answers(graded_row)),
                 )
-            calibrations = tuple(self._fit(graded_rows, recorder)) if fit and stopped is None else ()
+            calibrations = tuple(self._fit(rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
-            figures = self._scored(classifier.name, graded_rows, own_threshold, spent, seconds)
-            first_error = next((graded_row.error for graded_row in graded_rows if graded_row.error), None)
-            mistakes = surest_mistakes(graded_rows, labelled_rows)
-            return Evaluated(
-                figures, calibrations, stopped, mistakes, learned_tickets(graded_rows, self._labels), first_error
-            )
+            figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
+            first_error = next((graded_row.error for graded_row in rows if graded_row.error), None)
+            mistakes = surest_mistakes(rows, labelled_rows)
+            return Evaluated(figures, calibrations, stopped, mistakes, learned_tickets(rows, self._labels), first_error)
 
     def _ask(
         self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
@@ -288,15 +283,11 @@ class EvaluationRun:
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float
     ) -> Scored:
         graded = []
-        for graded_row in graded_rows:
-            last = graded_row.steps[-1] if graded_row.steps and not graded_row.error else None
+        for row in graded_rows:
+            last = row.steps[-1] if row.steps and not row.error else None
             guess, confidence = (last.category, last.confidence) if last else (None, None)
-            graded.append(
-                Graded(
-                    graded_row.label, guess, confidence if guess else None, graded_row.is_sure and not graded_row.error
-                )
-            )
-        steps = [step for graded_row in graded_rows for step in graded_row.steps]
+            graded.append(Graded(row.label, guess, confidence if guess else None, row.is_sure and not row.error))
+        steps = [step for row in graded_rows for step in row.steps]
         return scored(
             name,
             graded,
@@ -304,7 +295,7 @@ class EvaluationRun:
             own=own_threshold,
             cost=cost,
             seconds=seconds,
-            failed=sum(graded_row.error is not None for graded_row in graded_rows),
+            failed=sum(row.error is not None for row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )
 

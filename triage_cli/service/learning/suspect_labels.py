@@ -47,33 +47,29 @@ def suspect_labels(
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
     """
-    labelled_rows = training_data.rows
-    if too_few(labelled_rows):
+    rows = training_data.rows
+    if too_few(rows):
         return [], []
-    cross_validated: list[Guess] = [(None, None)] * len(labelled_rows)
-    for rest, held_out in splits(labelled_rows, every=True):
-        weights = trainer.fit([labelled_rows[n] for n in rest])
-        held_out_texts = [labelled_rows[n].text for n in held_out]
+    cross_validated: list[Guess] = [(None, None)] * len(rows)
+    for rest, held_out in splits(rows, every=True):
+        weights = trainer.fit([rows[n] for n in rest])
+        held_out_texts = [rows[n].text for n in held_out]
         for n, guess in zip(held_out, trainer.answers(weights, held_out_texts), strict=True):
             cross_validated[n] = guess
     suspects = [
         suspect
-        for labelled, guess in zip(labelled_rows, cross_validated, strict=True)
+        for labelled, guess in zip(rows, cross_validated, strict=True)
         if (suspect := _suspect(labelled, guess, _other_voices(labelled, opinions, training_data)))
     ]
     suspects.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
-    label_guess_pairs = [
-        (labelled.category, name) for labelled, (name, _) in zip(labelled_rows, cross_validated, strict=True) if name
-    ]
-    return suspects, _confused_categories(label_guess_pairs, categories)
+    guess_pairs = [(labelled.category, name) for labelled, (name, _) in zip(rows, cross_validated, strict=True) if name]
+    return suspects, _confused_categories(guess_pairs, categories)
 
 
-def _confused_categories(
-    label_guess_pairs: Sequence[tuple[str, str]], categories: Sequence[Category]
-) -> list[Confused]:
+def _confused_categories(guess_pairs: Sequence[tuple[str, str]], categories: Sequence[Category]) -> list[Confused]:
     descriptions = {category.name: category.description for category in categories}
-    label_counts = Counter(label for label, _ in label_guess_pairs)
-    confusions = Counter(pair for pair in label_guess_pairs if pair[0] != pair[1])
+    label_counts = Counter(label for label, _ in guess_pairs)
+    confusions = Counter(pair for pair in guess_pairs if pair[0] != pair[1])
     return [
         Confused(label, guess, n, n / label_counts[label], (descriptions[label], descriptions[guess]))
         for (label, guess), n in confusions.most_common()

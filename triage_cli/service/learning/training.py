@@ -363,13 +363,11 @@ class TrainingRun:
             version=kept_version.version, outcome="learned", reason=_learned_reason(comparison)
         )
 
-    def _in_use(self, labelled_rows: Sequence[Labelled], used_version: ModelVersion | None) -> InUse:
-        if used_version is None:
+    def _in_use(self, labelled_rows: Sequence[Labelled], version: ModelVersion | None) -> InUse:
+        if version is None:
             return InUse(self._trainer.built_in(), [False] * len(labelled_rows), whole=False)
-        known = self._trainer.seen(used_version.weights, [row.text for row in labelled_rows])
-        return InUse(
-            used_version.weights, known, whole=sum(known) == self._trainer.number_learned(used_version.weights)
-        )
+        known = self._trainer.seen(version.weights, [row.text for row in labelled_rows])
+        return InUse(version.weights, known, whole=sum(known) == self._trainer.number_learned(version.weights))
 
     def roll_back(self) -> TrainingReport:
         """Make the previous version active, before the first one the built-in model, and have it look again."""

@@ -76,10 +76,8 @@ def _copy_table(source_db: Db, db: DialectConnection, table: str, copied_so_far:
 
 def _advance_sequences(db: DialectConnection) -> None:
     """Set the sequences of tables that number their rows to the highest copied number."""
-    identity_columns = db.execute(
-        "select attrelid::regclass::text, attname::text from pg_attribute where attidentity = 'd'"
-    )
-    for table, column in identity_columns.fetchall():
+    columns = db.execute("select attrelid::regclass::text, attname::text from pg_attribute where attidentity = 'd'")
+    for table, column in columns.fetchall():
         db.execute(
             f"select setval(pg_get_serial_sequence('{table}', '{column}'), max({column})) from {table} "
             f"having max({column}) is not null"

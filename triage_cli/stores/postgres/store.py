@@ -66,15 +66,11 @@ class PostgresDialect(Dialect):
     @staticmethod
     def _claim_selected(db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
         claim_values = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
-        revision_steps = dict(db.execute(pg_queries.CLAIM_TICKETS, claim_values).fetchall())
-        taken_over = [ticket_id for ticket_id, before in revision_steps.items() if before]
+        steps = dict(db.execute(pg_queries.CLAIM_TICKETS, claim_values).fetchall())
+        taken_over = [ticket_id for ticket_id, before in steps.items() if before]
         if taken_over:
             db.execute(pg_queries.TAKE_OVER_TICKETS, (compact(taken_over),))
-        return [
-            t._replace(revision=t.revision + revision_steps[t.ticket_id])
-            for t in tickets
-            if t.ticket_id in revision_steps
-        ]
+        return [t._replace(revision=t.revision + steps[t.ticket_id]) for t in tickets if t.ticket_id in steps]
 
     # -- the one write
 

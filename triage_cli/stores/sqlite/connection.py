@@ -143,12 +143,10 @@ def is_frozen(path: str) -> bool:
     SQLite needs files beside one that it does not take for immutable. In a folder that is not writable it cannot make
     them; elsewhere they would belong to this user, and keep the database's owner from writing.
     """
-    database_file = Path(os.path.realpath(path))
-    if not os.access(database_file, os.R_OK) or (
-        os.access(database_file, os.W_OK) and os.access(database_file.parent, os.W_OK)
-    ):
+    file = Path(os.path.realpath(path))
+    if not os.access(file, os.R_OK) or (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK)):
         return False
-    wal_file, shm_file = Path(f"{database_file}-wal"), Path(f"{database_file}-shm")
+    wal_file, shm_file = Path(f"{file}-wal"), Path(f"{file}-shm")
     return not wal_file.exists() or (wal_file.stat().st_size == 0 and not shm_file.exists())
 
 

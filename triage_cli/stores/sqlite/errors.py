@@ -30,25 +30,22 @@ def sqlite_code_of(error: BaseException | None) -> int:
 
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
-    sqlite_code = sqlite_code_of(error)
-    if sqlite_code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    code = sqlite_code_of(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailableError(
             f"{path} was locked by another program for {connection.BUSY_SECONDS:.0f} s", hint="try later"
         )
-    if sqlite_code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
         return StoreUnavailableError(
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
         )
-    is_vague = sqlite_code in (
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-    )  # SQLite does not say why it cannot open a file
+    is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
-    if sqlite_code in NOT_OPENED:
+    if code in NOT_OPENED:
         return _not_opened(error, Path(path))
-    if sqlite_code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(
             f"{path} is no usable database: {error}", hint="restore a backup, or name another file with --db"
         )
