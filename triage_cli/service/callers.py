@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from enum import Enum, auto
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 from triage_cli.domain import (
@@ -121,6 +122,15 @@ class Call:
         return self._answer.result()
 
 
+class _State(Enum):
+    """How far a shared run is."""
+
+    NEW = auto()  # nothing is recorded of it yet
+    OPEN = auto()
+    SPENT = auto()  # it takes no more chunks, and ends what it is sending
+    ENDED = auto()
+
+
 class SharedRun:
     """The run of one thread. It begins with the first step after storing, which needs no run.
 
@@ -138,8 +148,12 @@ class SharedRun:
         self._delivery_run: DeliveryRun | None = None
         self._sending: dict[str, Call] = {}  # those whose deliveries are being attempted, by ticket
         self._counts: Counter[str] = Counter()
-        self._has_begun = self._has_ended = False
-        self.is_spent = False  # it is to take no more chunks
+        self._state = _State.NEW
+
+    @property
+    def is_spent(self) -> bool:
+        """Return whether it is to take no more chunks."""
+        return self._state in (_State.SPENT, _State.ENDED)
 
     @property
     def is_sending(self) -> bool:
@@ -174,7 +188,7 @@ class SharedRun:
     def rest(self) -> None:
         """Close the destinations, and keep what the run holds."""
         self._close_deliveries()
-        if self._has_begun:
+        if self._state is _State.OPEN:
             self._context.heartbeat()
 
     def stop_sending(self) -> None:
@@ -182,12 +196,17 @@ class SharedRun:
         if self._delivery_run is not None:
             self._delivery_run.stop_sending()
 
+    def spend(self) -> None:
+        """Let another run take the next chunk."""
+        if not self.is_spent:
+            self._state = _State.SPENT if self._state is _State.OPEN else _State.ENDED
+
     def end(self) -> None:
         """End the run, which frees what it holds; if that fails, the end of its lease does so."""
-        self.is_spent = True
         self._close_deliveries()
-        if self._has_begun and not self._has_ended:
-            self._has_ended = True
+        self.spend()
+        if self._state is _State.SPENT:
+            self._state = _State.ENDED
             counts = compact(dict(sorted(self._counts.items())))
             with _logged_failure("the run of single tickets was not ended"):
                 self._store.runs.end(self._context.run._replace(ended_at=times.now(), counts=counts, exit_code=0))
@@ -197,9 +216,9 @@ class SharedRun:
     @cached_property
     def _context(self) -> RunContext:
         run = self._store.runs.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
-        self._has_begun = True
         rules = self._services.routing_map.rules
         category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
+        self._state = _State.OPEN
         return _PatientContext(self._store, run, StopControl(), self._signatures)
 
     def _store_drafts(self, calls: Sequence[Call]) -> None:
@@ -263,7 +282,8 @@ class SharedRun:
         recorder = self._recorders.get((classifier, force))
         if recorder is None:
             recorder = DecisionRecorder(self._context, classifier, self._labels, force=force)
-            self._recorders = {(classifier, force): recorder, **dict(list(self._recorders.items())[:KEPT_RECORDERS])}
+            latest = dict(islice(self._recorders.items(), KEPT_RECORDERS))
+            self._recorders = {(classifier, force): recorder, **latest}
         if time.monotonic() > self._category_check_until:
             self._category_check = self._services.check()
             self._category_check_until = time.monotonic() + CATEGORY_CHECK_SECONDS
@@ -456,7 +476,7 @@ class Callers:
     def _give_up_run(self) -> None:
         """Let the next chunk begin another run. This one ends, which frees what it holds, once it sends nothing."""
         for run in self._runs:
-            run.is_spent = True
+            run.spend()
         self._end_spent_runs()
 
     def _end_spent_runs(self) -> None:
