@@ -42,13 +42,13 @@ from triage_cli.stores.sqlite.connection import VERSION as VERSION
 from triage_cli.stores.sqlite.connection import connect as connect
 from triage_cli.stores.sqlite.database import WRITE_ROOM as WRITE_ROOM
 from triage_cli.stores.sqlite.head_file import kept_head as kept_head
-from triage_cli.stores.sqlite.kept_databases import KeptDatabases as KeptDatabases
-from triage_cli.stores.sqlite.kept_databases import kept_databases as kept_databases
 from triage_cli.stores.sqlite.queries import CLAIMABLE_TICKETS as CLAIMABLE_TICKETS
 from triage_cli.stores.sqlite.queries import DUE_DELIVERIES as DUE_DELIVERIES
 from triage_cli.stores.sqlite.queries import UNCLAIMED_TICKET as UNCLAIMED_TICKET
+from triage_cli.stores.sqlite.restore import KeptDatabases as KeptDatabases
 from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
+from triage_cli.stores.sqlite.restore import kept_databases as kept_databases
 from triage_cli.stores.sqlite.schema import statements as statements
 from triage_cli.stores.sqlite.store import SqliteStore as SqliteStore
 from triage_cli.stores.tickets import TICKETS_PER_PAGE as TICKETS_PER_PAGE

@@ -14,7 +14,7 @@ from triage_cli.runtime import Network
 from triage_cli.stores import where_clauses
 from triage_cli.stores.dialect import CountedGroup, Dialect
 from triage_cli.stores.events import SET_HEAD
-from triage_cli.stores.postgres import queries as pg_queries
+from triage_cli.stores.postgres import queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.sql_store import SqlStore
@@ -30,11 +30,11 @@ class PostgresDialect(Dialect):
     server has is not known here.
     """
 
-    clock = pg_queries.CLOCK
-    tickets_by_ending = pg_queries.TICKETS_BY_ENDING
-    due_deliveries, due_deliveries_of = pg_queries.DUE_DELIVERIES, pg_queries.DUE_DELIVERIES_OF
-    free_batch = pg_queries.FREE_BATCH
-    chain_end = pg_queries.LOCKED_CHAIN  # taken last, so that its holder waits for no other lock
+    clock = queries.CLOCK
+    tickets_by_ending = queries.TICKETS_BY_ENDING
+    due_deliveries, due_deliveries_of = queries.DUE_DELIVERIES, queries.DUE_DELIVERIES_OF
+    free_batch = queries.FREE_BATCH
+    chain_end = queries.LOCKED_CHAIN  # taken last, so that its holder waits for no other lock
 
     def trace(self, db: DialectConnection, query: str, values: Sequence[Any]) -> None:
         """Remember what tells whether the transaction was committed, should its connection be lost."""
@@ -44,7 +44,7 @@ class PostgresDialect(Dialect):
 
     def lock_budget(self, db: DialectConnection) -> None:
         """Take the lock of the daily budget."""
-        db.execute(pg_queries.TAKE_ADVISORY_LOCK, (pg_queries.BUDGET_LOCK,))
+        db.execute(queries.TAKE_ADVISORY_LOCK, (queries.BUDGET_LOCK,))
 
     def claim(self, db: DialectConnection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         """Claim tickets that no live run holds, and lock their rows.
@@ -54,9 +54,8 @@ class PostgresDialect(Dialect):
         conditions, values = where_clauses.where_claimable(selection)
         values |= {"limit": limit, "bytes": BYTES if selection.ids is None else sys.maxsize}
         row_lock = "for no key update" + (" skip locked" if selection.ids is None else "")
-        query = pg_queries.page_query(
-            " and ".join([*conditions, pg_queries.UNCLAIMED_TICKET]), "urgency, ticket_id", row_lock
-        )
+        where = " and ".join([*conditions, queries.UNCLAIMED_TICKET])
+        query = queries.page_query(where, "urgency, ticket_id", row_lock)
         while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
             # Else other runs claimed them first: select again.
             if claimed := self._claim_selected(db, tickets, lease):
@@ -66,10 +65,10 @@ class PostgresDialect(Dialect):
     @staticmethod
     def _claim_selected(db: DialectConnection, tickets: Sequence[Ticket], lease: Lease) -> list[Ticket]:
         claim_values = {"ids": compact([t.ticket_id for t in tickets]), "run": lease.run_id}
-        steps = dict(db.execute(pg_queries.CLAIM_TICKETS, claim_values).fetchall())
+        steps = dict(db.execute(queries.CLAIM_TICKETS, claim_values).fetchall())
         taken_over = [ticket_id for ticket_id, before in steps.items() if before]
         if taken_over:
-            db.execute(pg_queries.TAKE_OVER_TICKETS, (compact(taken_over),))
+            db.execute(queries.TAKE_OVER_TICKETS, (compact(taken_over),))
         return [t._replace(revision=t.revision + steps[t.ticket_id]) for t in tickets if t.ticket_id in steps]
 
     # -- the one write
@@ -97,7 +96,7 @@ class PostgresDialect(Dialect):
         if not changes:
             return {}, ()
         changed_ids = [change.ticket.ticket_id for change in changes if change.ticket]
-        rows = db.execute(pg_queries.TICKETS_BEFORE, (compact(changed_ids),)).fetchall()
+        rows = db.execute(queries.TICKETS_BEFORE, (compact(changed_ids),)).fetchall()
         groups_before = {row[0]: row[1:] for row in rows}
         updated_ids = self._update_tickets(db, changes)
         moved_on = [ticket_id for ticket_id in changed_ids if ticket_id not in updated_ids]
@@ -113,19 +112,19 @@ class PostgresDialect(Dialect):
             if c.ticket and not c.rewrites
         ]
         updates: tuple[tuple[str, Sequence[str], Sequence[tuple[Any, ...]]], ...] = (
-            (pg_queries.UPDATE_TICKETS, TICKET_COLUMNS, rewritten),
-            (pg_queries.DECIDE_TICKETS, DECISION_COLUMNS, decided),
+            (queries.UPDATE_TICKETS, TICKET_COLUMNS, rewritten),
+            (queries.DECIDE_TICKETS, DECISION_COLUMNS, decided),
         )
         return {
             row[0]
             for statement, columns, rows in updates
             if rows
-            for row in db.execute(statement, (pg_queries.json_rows((*columns, "expects"), rows),))
+            for row in db.execute(statement, (queries.json_rows((*columns, "expects"), rows),))
         }
 
     def insert_tickets(self, db: DialectConnection, tickets: Sequence[Ticket]) -> bool:
         """Insert tickets whose identity is free; return whether all were."""
-        if len(tickets) >= pg_queries.ROWS_FOR_COPY:
+        if len(tickets) >= queries.ROWS_FOR_COPY:
             # The schema has the defaults of a new ticket.
             have_defaults = all(t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in tickets)
             columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if have_defaults else TICKET_COLUMNS
@@ -134,29 +133,29 @@ class PostgresDialect(Dialect):
                 return db.copy("tickets", columns, [t[: len(columns)] for t in tickets]) == len(tickets)
             except psycopg.errors.UniqueViolation:  # an identity is taken, and COPY writes all rows or none
                 db.execute("rollback to before_copy")
-        json_tickets = pg_queries.json_rows(TICKET_COLUMNS, [t[:-1] for t in tickets])
-        return db.execute(pg_queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(tickets)
+        json_tickets = queries.json_rows(TICKET_COLUMNS, [t[:-1] for t in tickets])
+        return db.execute(queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(tickets)
 
     def pipelined(self, db: DialectConnection, changes: Sequence[Change]) -> AbstractContextManager[object]:
         """Return a pipeline for few rows; many are copied."""
         row_count = sum(len(change.adds) + len(change.events) for change in changes)
-        return db.pipelined() if row_count < pg_queries.ROWS_FOR_COPY else nullcontext()
+        return db.pipelined() if row_count < queries.ROWS_FOR_COPY else nullcontext()
 
     def add_records(self, db: DialectConnection, record_type: type[Any], rows: Sequence[Any]) -> None:
         """Write answers, deliveries, attempts or items of batches."""
-        pg_queries.write_records(db, record_type, rows)
+        queries.write_records(db, record_type, rows)
 
     def add_events(
         self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: Head, key_mark: str | None
     ) -> None:
         """Append rows to the audit log; set its head, also the one that is kept apart, and the mark of its key."""
-        if len(rows) < pg_queries.ROWS_FOR_COPY:
-            json_events = pg_queries.json_rows(pg_queries.EVENT_COLUMNS, rows)
+        if len(rows) < queries.ROWS_FOR_COPY:
+            json_events = queries.json_rows(queries.EVENT_COLUMNS, rows)
             heads = (head.events, head.head, head.events, head.head, key_mark)
-            db.execute(pg_queries.APPEND_EVENTS, (json_events, *heads))
+            db.execute(queries.APPEND_EVENTS, (json_events, *heads))
             return
-        db.copy("events", pg_queries.EVENT_COLUMNS, rows)
-        db.execute(pg_queries.KEEP_HEAD, (head.events, head.head))
+        db.copy("events", queries.EVENT_COLUMNS, rows)
+        db.execute(queries.KEEP_HEAD, (head.events, head.head))
         db.execute(SET_HEAD, (head.events, head.head, key_mark))
 
 

@@ -11,14 +11,17 @@ from triage_cli.domain import (
     Change,
     Head,
     Lease,
+    NoDatabaseError,
     Selection,
+    StoreError,
     StoreUnavailableError,
     Ticket,
     UnavailableError,
+    UsageError,
     compact,
     first_of,
 )
-from triage_cli.runtime import is_full
+from triage_cli.runtime import is_full, make_private
 from triage_cli.stores import where_clauses
 from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.categories import CATEGORY_INDEX
@@ -27,10 +30,10 @@ from triage_cli.stores.events import SET_HEAD
 from triage_cli.stores.runs import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite import queries
-from triage_cli.stores.sqlite.backup import write_backup
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
-from triage_cli.stores.sqlite.head_file import keep_head
+from triage_cli.stores.sqlite.errors import translate
+from triage_cli.stores.sqlite.head_file import keep_head, write_head
 
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
@@ -169,5 +172,37 @@ class SqliteStore(SqlStore):
         self.read_only = read_only
 
     def backup(self, path: Path) -> None:
-        """Write a consistent copy of the database and a head file, as `write_backup` does."""
-        write_backup(self.database, path)
+        """Write a consistent copy of the database and a head file.
+
+        Raises `UsageError` if the file exists, and `StoreError` if the database is damaged.
+        """
+        if path.exists():
+            raise UsageError(f"{path} exists already", hint="name a new file")
+        if not self.database.is_there():
+            raise NoDatabaseError(self.database.path)
+        with self.database.errors_translated():
+            source_connection = self.database.connection()
+        part_file = path.with_name(f"{path.name}.part")  # the copy gets its name once it is complete
+        try:
+            part_file.unlink(missing_ok=True)
+            make_private(part_file)
+        except OSError as error:
+            hint = "name a file in a folder you may write"
+            raise StoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+        try:
+            with closing(sqlite3.connect(part_file)) as backup_connection:
+                source_connection.backup(backup_connection)
+                (integrity,) = backup_connection.execute("pragma quick_check(1)").fetchone()
+                if integrity != "ok":
+                    hint = "keep the earlier backups; triage db restore FILE goes back to one"
+                    raise StoreError(f"{self.database.path} is damaged, so no backup was made: {integrity}", hint=hint)
+                seq, head = backup_connection.execute("select seq, hash from chain").fetchone()
+            Path(f"{path}.head").unlink(missing_ok=True)  # it may be a link to a file elsewhere
+            write_head(str(path), Head(head, seq))
+            part_file.rename(path)
+        except sqlite3.OperationalError as error:
+            raise translate(error, str(path)) from error
+        except sqlite3.Error as error:
+            raise translate(error, self.database.path) from error
+        finally:
+            part_file.unlink(missing_ok=True)
