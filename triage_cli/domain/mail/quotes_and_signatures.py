@@ -14,25 +14,23 @@ from triage_cli.domain.mail.parts import Span
 
 _ATTRIBUTION_LINES = 3  # the most lines of an attribution ("On … wrote:")
 _QUOTED_HEADERS = 7  # the most lines of a quoted mail's headers
-_ATTRIBUTION_STARTS = (
-    "On ", "At ", "Am ", "Le ", "El ", "Il ", "Em ", "Op ", "Den ", "På ", "W dniu ", "Dnia ", "Dne ",
-)  # fmt: skip
+_ATTRIBUTION_WORDS = "On|At|Am|Le|El|Il|Em|Op|Den|På|W dniu|Dnia|Dne"
+_ATTRIBUTION_STARTS = tuple(f"{words} " for words in _ATTRIBUTION_WORDS.split("|"))
 _WROTE = re.compile(
     r"\b(?:wrote|writes|schrieb|a écrit|écrit|escribió|ha scritto|escreveu|schreef|geschreven|skrev|kirjoitti|napsal"
     r"|napisał(?:a|\(a\))?|написал(?:а|\(а\))?)(?!\w).{0,80}:$"
 )
 # The attribution as some mail programs write it: a date, a name, an address.
 _DATED_ATTRIBUTION = re.compile(r"\d{4}[/.-]\d\d?[/.-]\d\d?\b[^<>@]{0,120}<[^<>@ ]{1,80}@[^<>@ ]{1,80}>:?$")
-_QUOTE_DIVIDERS = frozenset((
-    "original message", "forwarded message", "begin forwarded message", "reply message", "ursprüngliche nachricht",
-    "original-nachricht", "weitergeleitete nachricht", "anfang der weitergeleiteten nachricht",
-    "anfang der weitergeleiteten e-mail", "message original", "message d'origine", "message d’origine",
-    "message transféré", "début du message réexpédié", "mensaje original", "mensaje reenviado",
-    "inicio del mensaje reenviado", "messaggio originale", "messaggio inoltrato", "mensagem original",
-    "mensagem encaminhada", "oorspronkelijk bericht", "origineel bericht", "doorgestuurd bericht",
-    "begin doorgestuurd bericht", "ursprungligt meddelande", "vidarebefordrat meddelande", "oprindelig meddelelse",
-    "wiadomość oryginalna", "исходное сообщение", "пересылаемое сообщение",
-))  # fmt: skip
+_QUOTE_DIVIDER = (
+    "original message|forwarded message|begin forwarded message|reply message|ursprüngliche nachricht"
+    "|original-nachricht|weitergeleitete nachricht|anfang der weitergeleiteten nachricht"
+    "|anfang der weitergeleiteten e-mail|message original|message d'origine|message d’origine|message transféré"
+    "|début du message réexpédié|mensaje original|mensaje reenviado|inicio del mensaje reenviado|messaggio originale"
+    "|messaggio inoltrato|mensagem original|mensagem encaminhada|oorspronkelijk bericht|origineel bericht"
+    "|doorgestuurd bericht|begin doorgestuurd bericht|ursprungligt meddelande|vidarebefordrat meddelande"
+    "|oprindelig meddelelse|wiadomość oryginalna|исходное сообщение|пересылаемое сообщение"
+)
 # Names of the headers of a mail, one or more words, as mail programs translate them.
 _SENDER = "from|von|de|da|van|från|fra|od|lähettäjä|от|от кого|发件人|寄件者|差出人"
 _OTHER = (
@@ -40,6 +38,7 @@ _OTHER = (
     "|enviado em|verzonden|aan|skickat|till|sendt|til|wysłano|do|отправлено|дата|кому|发送时间|收件人|送信日時|宛先"
 )
 _SUBJECT = "subject|betreff|objet|sujet|asunto|oggetto|assunto|onderwerp|ämne|emne|temat|тема|主题|件名"
+_QUOTE_DIVIDERS = frozenset(_QUOTE_DIVIDER.split("|"))
 _SENDERS, _OTHERS = frozenset(_SENDER.split("|")), frozenset(f"{_OTHER}|{_SUBJECT}".split("|"))
 _SUBJECTS = frozenset(_SUBJECT.split("|"))
 _HEADER_YEAR, _HEADER_TIME = re.compile(r"\d{4}"), re.compile(r"\d ?[:h] ?\d\d")
@@ -52,23 +51,23 @@ _REPLY_SUBJECT = re.compile(
     r"\s*(?:re|r|aw|antw|sv|vs|odp|ref|rif|res|回复|答复|回覆)(?:\[\d+\])?\s*[:\uff1a]", re.IGNORECASE
 )
 _CLOSINGS = (
-    "--", "(?:with )?(?:(?:best|kind|kindest|warm) )?(?:regards|wishes)", "sincerely(?: yours)?", "yours [a-z]+", "mfg",
-    "(?:bien )?cordialement", "bien à vous",
-    "(?:mit )?(?:freundlichen?|besten?|lieben?|herzlichen?|viele) (?:grüße?n?|gruessen?|gruß)",
-    "salutations(?: distinguées)?", "un saludo", "saludos(?: cordiales)?", "atentamente", "cordiali saluti",
-    "distinti saluti", "atenciosamente", "met vriendelijke groet(?:en)?", "groet(?:en|jes)?", "med vänlig hälsning",
-    "med venlig hilsen(?: / kind regards)?", "pozdrawiam", "terveisin",
-)  # fmt: skip
-_THANKS = ("(?:many |with )?thanks", "thank you", "cheers", "best", "vielen dank", "danke", "merci", "gracias")
+    "--|(?:with )?(?:(?:best|kind|kindest|warm) )?(?:regards|wishes)|sincerely(?: yours)?|yours [a-z]+|mfg"
+    "|(?:bien )?cordialement|bien à vous"
+    "|(?:mit )?(?:freundlichen?|besten?|lieben?|herzlichen?|viele) (?:grüße?n?|gruessen?|gruß)"
+    "|salutations(?: distinguées)?|un saludo|saludos(?: cordiales)?|atentamente|cordiali saluti|distinti saluti"
+    "|atenciosamente|met vriendelijke groet(?:en)?|groet(?:en|jes)?|med vänlig hälsning"
+    "|med venlig hilsen(?: / kind regards)?|pozdrawiam|terveisin"
+)
+_THANKS = "(?:many |with )?thanks|thank you|cheers|best|vielen dank|danke|merci|gracias"
 _PHONE_SIGNATURES = (
-    "sent from my .{1,40}", "sent (?:from|with|via) (?:mail|outlook|yahoo|windows|airmail|mobile|proton|spark).{0,60}",
-    "get outlook for .{1,60}", "von meinem .{1,40} gesendet", "gesendet (?:von|mit) .{1,40}",
-    "envoyé (?:de|depuis) mon .{1,40}", "enviado (?:desde|do) m.{1,40}", "inviato da .{1,40}",
-    "verzonden vanaf .{1,40}", "skickat från .{1,40}", "lähetetty .{1,40}",
-)  # fmt: skip
-_CLOSING = re.compile(f"(?:{'|'.join(_CLOSINGS)})[,.! ]*", re.IGNORECASE)
-_THANK = re.compile(f"(?:{'|'.join(_THANKS)})[,.! ]*", re.IGNORECASE)
-_PHONE_SIGNATURE = re.compile(f"[<(]?(?:{'|'.join(_PHONE_SIGNATURES)})", re.IGNORECASE)
+    "sent from my .{1,40}|sent (?:from|with|via) (?:mail|outlook|yahoo|windows|airmail|mobile|proton|spark).{0,60}"
+    "|get outlook for .{1,60}|von meinem .{1,40} gesendet|gesendet (?:von|mit) .{1,40}"
+    "|envoyé (?:de|depuis) mon .{1,40}|enviado (?:desde|do) m.{1,40}|inviato da .{1,40}|verzonden vanaf .{1,40}"
+    "|skickat från .{1,40}|lähetetty .{1,40}"
+)
+_CLOSING = re.compile(f"(?:{_CLOSINGS})[,.! ]*", re.IGNORECASE)
+_THANK = re.compile(f"(?:{_THANKS})[,.! ]*", re.IGNORECASE)
+_PHONE_SIGNATURE = re.compile(f"[<(]?(?:{_PHONE_SIGNATURES})", re.IGNORECASE)
 _SENTENCE = re.compile(r".{61}|.*[.?!]$")
 _BANNER = re.compile(
     r"\W*(?:caution|warning|external|achtung|vorsicht|extern|attention|avertissement|precaución)\b"
