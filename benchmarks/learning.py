@@ -22,7 +22,7 @@ from benchmarks.accuracy import NONE_OF_THESE, Labelled, categories_of, read, sa
 from benchmarks.loop import BATCH, TEST, Point, tell
 from triage_cli.classifiers import Model, Predictor, likeliest_labels, most_representative, tokens_of
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.domain import Category, Graded, calibration, calibration_error, share
+from triage_cli.domain import Category, Graded, calibration, calibration_error, share_right
 from triage_cli.service import WINDOW
 
 Set = tuple[Sequence[Category], Labelled, Labelled]
@@ -54,7 +54,7 @@ def few(folder: Path) -> None:
         got = []
         for seed in range(DRAWS if each else 1):
             model = fit(categories, sample(inside(train), each, seed) if each else ())
-            got.append(share(graded(model, inside(test))))
+            got.append(share_right(graded(model, inside(test))))
         spread = f" ± {stdev(got):.3f}, worst {min(got):.3f}" if len(got) > 1 else ""
         print(f"{folder.name}: {each} labels a category: {fmean(got):.3f}{spread} ({len(got)} draws)", flush=True)
 
@@ -76,7 +76,7 @@ def everything(folder: Path) -> None:
     start = time.perf_counter()
     model = fit(categories, train)
     seconds = time.perf_counter() - start
-    ours = share(graded(model, test))
+    ours = share_right(graded(model, test))
     print(
         f"{folder.name}: {len(train):,} rows: {ours:.3f} in {seconds:.0f} s; TF-IDF + logistic regression "
         f"{theirs[0]:.3f} (C=1), {theirs[1]:.3f} (C=10)",
@@ -121,8 +121,8 @@ def outside(folder: Path) -> None:
         held = fmean(not row.sure for row in strange)
         sure = [row for row in known if row.sure]
         print(
-            f"{folder.name}, {name}: in scope {share(known):.3f} ({len(sure) / len(known):.2f} sure, of these "
-            f"{share(sure):.3f} right); none of these: {held:.3f} of {len(strange)} held back",
+            f"{folder.name}, {name}: in scope {share_right(known):.3f} ({len(sure) / len(known):.2f} sure, of these "
+            f"{share_right(sure):.3f} right); none of these: {held:.3f} of {len(strange)} held back",
             flush=True,
         )
 
@@ -139,7 +139,7 @@ def order(folder: Path) -> None:
         for name, choose in (("review", in_order_of_review), ("random", at_random)):
             for number, model in learned(categories, pool, choose, seed):
                 rows = graded(model, test)
-                points[name].append(Point(number, share(rows), calibration_error(rows) or 0))
+                points[name].append(Point(number, share_right(rows), calibration_error(rows) or 0))
             line = " ".join(f"{point.verdicts}:{point.accuracy:.3f}" for point in points[name])
             print(f"{folder.name}, seed {seed}, {name}: {line}", flush=True)
         curves.append(points)

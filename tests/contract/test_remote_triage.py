@@ -20,7 +20,7 @@ from triage_cli.client import (
     Address,
     ConnectionLostError,
     RemoteTriage,
-    checked,
+    checked_address,
     http_connection,
     remote_triage,
     upload,
@@ -459,7 +459,7 @@ def flaky(port: int, cuts: list[int]) -> Iterator[str]:
 def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Path, cuts: list[int]) -> None:
     drafts = [a_row(n, None, subject="the same") for n in range(NUMBER)]
     with served(world, tmp_path) as running, flaky(running.port, cuts) as url:
-        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
+        triage = RemoteTriage(checked_address(url, running.keys["agent"], insecure=False), ONLINE)
         outcomes = list(triage.create(drafts))
         triage.close()
     assert [o.row for o in outcomes] == list(range(NUMBER)), "each row once, in order"
@@ -482,7 +482,7 @@ def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
             take()
 
         monkeypatch.setattr(running.served.stream_slots, "take", every_second_time)
-        triage = RemoteTriage(checked(running.url, running.keys["agent"], insecure=False), ONLINE)
+        triage = RemoteTriage(checked_address(running.url, running.keys["agent"], insecure=False), ONLINE)
         outcomes = list(triage.create([a_row(n) for n in range(5 * ROWS)]))
         triage.close()
     assert dids(outcomes) == {"created": 5 * ROWS}, "one wait each time, and together more than anybody waits for once"
@@ -493,7 +493,7 @@ def test_a_server_that_loses_every_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(upload, "RETRY_DELAYS", (0.01, 0.01))
     with served(world, tmp_path) as running, flaky(running.port, [3000] * 20) as url:
-        triage = RemoteTriage(checked(url, running.keys["agent"], insecure=False), ONLINE)
+        triage = RemoteTriage(checked_address(url, running.keys["agent"], insecure=False), ONLINE)
         with pytest.raises(ConnectionLostError, match="broke off"):
             list(triage.create([a_row(n) for n in range(ROWS)]))
         triage.close()

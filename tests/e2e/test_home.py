@@ -29,7 +29,7 @@ def homeless(folder: Path, env: Mapping[str, str], *args: str) -> tuple[int, str
     """Run a command as a user whom nobody knows, in a child of this process; return its exit code and what it said."""
     if os.geteuid():
         pytest.skip("only root may become somebody else")
-    app.build()  # what it needs is imported while the files can be read
+    app.typer_app()  # what it needs is imported while the files can be read
     importlib.import_module("grp")
     load_config(config=str(EXAMPLE), env={"HOME": "/"}, cwd=folder)
     with tempfile.TemporaryFile() as output:

@@ -21,7 +21,7 @@ import typer
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pg_server import PgServer
-from triage_cli.cli import build
+from triage_cli.cli import typer_app
 
 # A run of each command, or several, in the order in which they do something: (arguments, stdin).
 CASES: dict[str, list[tuple[str, str]]] = {
@@ -95,7 +95,7 @@ def commands(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_every_command_has_a_case() -> None:
-    assert set(commands(typer.main.get_command(build()))) == set(CASES)
+    assert set(commands(typer.main.get_command(typer_app()))) == set(CASES)
     assert set(WRITERS) | MAKERS <= set(CASES)
 
 

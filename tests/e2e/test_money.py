@@ -32,7 +32,7 @@ from triage_cli.classifiers import (
     OpenAIProvider,
 )
 from triage_cli.classifiers import provider as llm_provider
-from triage_cli.cli import build
+from triage_cli.cli import typer_app
 from triage_cli.config import MODELS, Price, load_config
 from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
@@ -112,7 +112,7 @@ def typed(group: Any, before: str = "") -> Iterator[str]:
 
 
 def test_every_command_has_its_row() -> None:
-    assert set(COMMANDS) == set(typed(typer.main.get_command(build())))
+    assert set(COMMANDS) == set(typed(typer.main.get_command(typer_app())))
 
 
 def used(cli: Cli, kind: str, url: str, till: Till, more: str, words: set[str]) -> dict[str, int]:

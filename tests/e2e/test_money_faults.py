@@ -29,7 +29,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.online import ONLINE
 from tests.support.remotes import RemoteCli
-from triage_cli.client import RemoteTriage, checked, upload
+from triage_cli.client import RemoteTriage, checked_address, upload
 from triage_cli.domain import BudgetError, ClassifyPlan, TicketDraft
 from triage_cli.runtime import TOLERANCE
 
@@ -169,7 +169,7 @@ def test_all_parcels_of_a_command_share_its_limit_and_the_error_tells_of_all(
         llm_server.running_llm_server(till := Till()) as provider,
         running_server(tmp_path, config=configuration(provider.url), db=db) as server,
     ):
-        triage = RemoteTriage(checked(server.url, server.keys["agent"], insecure=False), ONLINE)
+        triage = RemoteTriage(checked_address(server.url, server.keys["agent"], insecure=False), ONLINE)
         drafts = (TicketDraft(n, n, f"Where is the parcel {n}?", external_id=str(n)) for n in range(60))
         with pytest.raises(BudgetError) as caught:
             list(triage.run(drafts, ClassifyPlan(max_cost=limit)))

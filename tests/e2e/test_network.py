@@ -175,7 +175,7 @@ def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
             yield " ".join((*path, name))
 
 
-EVERY = sorted(commands(typer.main.get_command(app.build())))
+EVERY = sorted(commands(typer.main.get_command(app.typer_app())))
 # How each command is called so that it comes as far as it can; `new.csv` holds tickets, T-1 is one that is stored.
 CALLS: Mapping[str, tuple[str, ...]] = {
     "create": ("create new.csv", "create --subject x"),

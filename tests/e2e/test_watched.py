@@ -208,7 +208,7 @@ def commands() -> set[str]:
         if any(param.name == "output" for param in command.params):
             found.add(name)
 
-    walk(typer.main.get_command(app.build()), "")
+    walk(typer.main.get_command(app.typer_app()), "")
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from tests.support.cli import Cli
-from triage_cli.cli import build
+from triage_cli.cli import typer_app
 
 REMOTE = "https://127.0.0.1:9"  # nothing listens, and without a key nothing is asked
 # They have nothing to do with tickets, so that a remote of the environment does not concern them; serve is one as well.
@@ -24,7 +24,7 @@ def lines_of(group: Any, *names: str) -> Iterator[tuple[str, list[str]]]:
             yield " ".join((*names, name)), [*names, name, *("nothing-there" for _ in needed)]
 
 
-LINES = dict(lines_of(typer.main.get_command(build())))
+LINES = dict(lines_of(typer.main.get_command(typer_app())))
 
 
 def test_the_table_has_the_commands() -> None:

@@ -20,7 +20,7 @@ from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
 from triage_cli.api import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
-from triage_cli.client import RemoteTriage, checked
+from triage_cli.client import RemoteTriage, checked_address
 from triage_cli.config import OidcSpec, load_config
 from triage_cli.domain import ConfigError, RefusedError, TriageError, UnavailableError, UsageError
 from triage_cli.runtime import Network
@@ -311,7 +311,7 @@ def test_a_remote_gets_its_tokens_by_a_command_anew_when_one_has_expired(
     fresh = tmp_path / "fresh"
     fresh.write_text(provider.token())
     script = f"echo >> {runs}; cat {token}; mv {fresh} {token} 2> /dev/null || true"
-    address = checked(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
+    address = checked_address(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
     with closing(RemoteTriage(address, Network(offline=False))) as triage:
         assert triage.stats().tickets == 0
         assert triage.stats().tickets == 0
@@ -323,7 +323,7 @@ def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
 ) -> None:
     runs = tmp_path / "runs"
     script = f"echo >> {runs}; echo {provider.token(aud='another')}"
-    address = checked(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
+    address = checked_address(server.url, "", token_command=f"sh -c {shlex.quote(script)}", insecure=False)
     with (
         closing(RemoteTriage(address, Network(offline=False))) as triage,
         pytest.raises(RefusedError, match="audience"),
@@ -345,4 +345,4 @@ def test_a_token_that_is_never_taken_is_asked_for_once_more_and_then_told(
 )
 def test_a_command_that_gives_no_token_is_told(command: str, kind: type[TriageError], message: str) -> None:
     with pytest.raises(kind, match=message):
-        checked("https://triage.example", "", token_command=command, insecure=False)
+        checked_address("https://triage.example", "", token_command=command, insecure=False)

@@ -216,6 +216,6 @@ def test_any_command_line_can_be_kept(args: list[str]) -> None:
     "moment", ["", "1", "7d", "99999999999d", "2026-13-01", "0000-00-00", "1e400h", "\u0661d", "-1d", "7 d"]
 )
 def test_any_moment_is_one_or_an_error(moment: str) -> None:
-    for read in (options.moment, options.seconds):
+    for read in (options.typed_moment, options.seconds):
         with suppress(UsageError):
             assert read(moment) is not None

@@ -29,7 +29,7 @@ from triage_cli.domain import (
     UsageError,
 )
 from triage_cli.runtime import ImapConnection, Network, mail_connections
-from triage_cli.sources import ImapLogin, ImapSource, imap, imap_day, quoted
+from triage_cli.sources import ImapLogin, ImapSource, imap, imap_day, quoted_folder
 
 
 @pytest.fixture(scope="module")
@@ -378,9 +378,9 @@ def test_starttls_comes_before_the_login(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_names_of_folders_are_written_as_the_protocol_has_them() -> None:
-    assert quoted("INBOX") == '"INBOX"'
-    assert quoted('a "b" & \\c') == '"a \\"b\\" &- \\\\c"'
-    assert quoted("~peter/mail/台北/日本語") == '"~peter/mail/&U,BTFw-/&ZeVnLIqe-"'  # RFC 3501, section 5.1.3
+    assert quoted_folder("INBOX") == '"INBOX"'
+    assert quoted_folder('a "b" & \\c') == '"a \\"b\\" &- \\\\c"'
+    assert quoted_folder("~peter/mail/台北/日本語") == '"~peter/mail/&U,BTFw-/&ZeVnLIqe-"'  # RFC 3501, section 5.1.3
 
 
 def test_days_are_in_english() -> None:

@@ -16,7 +16,7 @@ from tests.support import labelled_languages
 from tests.support.cli import Cli
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
-from triage_cli.classifiers import Calibrated, Cascade, Model, Trainer, language_guard, words_of
+from triage_cli.classifiers import Calibrated, Cascade, LocalTrainer, Model, language_guard, words_of
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain import Calibration, Category, Labelled
@@ -148,7 +148,7 @@ def test_models_that_were_stored_before_still_load(default: Model) -> None:
 
 
 def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
-    trainer = Trainer(DEFAULT_CATEGORIES, default.to_bytes)
+    trainer = LocalTrainer(DEFAULT_CATEGORIES, default.to_bytes)
     texts = ["refund my invoice", "42", "Proszę anulować mój abonament", "the app crashes"]
     first, nothing, unread, last = trainer.answers(default.to_bytes(), texts)
     assert nothing == (None, None)

@@ -275,7 +275,7 @@ def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver)
 
 
 def test_a_request_that_is_shown_holds_no_secret(receiver: Receiver) -> None:
-    shown = webhook.as_text(target(receiver.url), outgoing())
+    shown = webhook.webhook_as_text(target(receiver.url), outgoing())
     assert shown.startswith(f"POST {receiver.url}\n")
     assert "webhook-signature: v1," in shown
     assert SECRET not in shown

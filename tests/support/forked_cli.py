@@ -170,7 +170,7 @@ def prepare() -> None:
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
     )
-    build = app.build
+    build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
     for command in commands.values():
         _convert(command)
@@ -178,7 +178,7 @@ def prepare() -> None:
     def built(name: str | None = None) -> Any:
         return build(name) if app.COMPLETION_VARIABLE in os.environ else commands[name]
 
-    app.build = built
+    app.typer_app = built
     gc.enable()
     gc.freeze()
     _use_large_pages()

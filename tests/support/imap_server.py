@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from tests.support.commands import until
 from tests.support.ports import number_of, reserve_port
-from triage_cli.sources import quoted
+from triage_cli.sources import quoted_folder
 
 USER, PASSWORD = "ann", "secret-canary"
 
@@ -27,15 +27,15 @@ class ImapServer(NamedTuple):
     def put(self, *mails: bytes, folder: str = "INBOX") -> None:
         """Put mails into a folder, which is made where it is not there."""
         with self._opened() as server:
-            server.create(quoted(folder))
+            server.create(quoted_folder(folder))
             for mail in mails:
-                status, answer = server.append(quoted(folder), "", imaplib.Time2Internaldate(0), mail)
+                status, answer = server.append(quoted_folder(folder), "", imaplib.Time2Internaldate(0), mail)
                 assert status == "OK", answer
 
     def remove(self, folder: str) -> None:
         """Remove a folder: one of the same name that is made later has another UIDVALIDITY."""
         with self._opened() as server:
-            assert server.delete(quoted(folder))[0] == "OK"
+            assert server.delete(quoted_folder(folder))[0] == "OK"
 
     def expunge(self, number: int) -> None:
         """Remove one mail of the inbox."""
@@ -47,7 +47,7 @@ class ImapServer(NamedTuple):
     def mark_deleted(self, number: int, folder: str) -> None:
         """Mark one mail of a folder as deleted; it stays there until somebody expunges it."""
         with self._opened() as server:
-            server.select(quoted(folder))
+            server.select(quoted_folder(folder))
             server.store(str(number), "+FLAGS", r"\Deleted")
 
     def unseen(self) -> int:

@@ -5,17 +5,17 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from triage_cli.stores import STEPS, statements
+from triage_cli.stores import STEPS, statements_of
+from triage_cli.stores import created_tables as tables
 from triage_cli.stores import sqlite_migrations as migrations
-from triage_cli.stores import sqlite_tables as tables
 
 FOLDER = Path(__file__).parents[1] / "golden" / "schema"
-TABLES = tables(statements(FOLDER / "sqlite-1.sql"))
+TABLES = tables(statements_of(FOLDER / "sqlite-1.sql"))
 
 
 def first_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:
     """Return the statements of the first release."""
-    return list(statements(FOLDER / f"{dialect}-1.sql"))
+    return list(statements_of(FOLDER / f"{dialect}-1.sql"))
 
 
 def second_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:

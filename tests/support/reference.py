@@ -39,7 +39,7 @@ def _contents() -> Iterator[str]:
 
 
 def _help(*words: str) -> str:
-    shown = CliRunner().invoke(app.build(), [*words, "--help"], terminal_width=80, prog_name="triage")
+    shown = CliRunner().invoke(app.typer_app(), [*words, "--help"], terminal_width=80, prog_name="triage")
     assert shown.exit_code == 0, shown.output
     return shown.output.partition(EVERYWHERE)[0].rstrip("\n") + "\n"
 

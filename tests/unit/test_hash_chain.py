@@ -107,6 +107,6 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
     forged = three._replace(seq=seq, prev=prev, hash=hash_chain.link(prev, seq, event, three.detail))
-    assert hash_chain.holds(forged, prev, None)
+    assert hash_chain.is_linked(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)

@@ -35,7 +35,7 @@ BEHIND = {
 
 
 def cut(text: str, *, reply: bool = False, subject: str | None = None) -> str | None:
-    return without(text, quotes_and_signatures.left_out(text, subject=subject, reply=reply))
+    return without(text, quotes_and_signatures.unwritten_parts(text, subject=subject, reply=reply))
 
 
 @pytest.mark.parametrize("behind", BEHIND.values(), ids=BEHIND)
@@ -123,7 +123,7 @@ def test_nothing_is_cut_down_to_nothing() -> None:
 
 
 def test_the_parts_are_those_of_the_text_as_it_is_stored() -> None:
-    spans = quotes_and_signatures.left_out(REPLY, subject=None, reply=True)
+    spans = quotes_and_signatures.unwritten_parts(REPLY, subject=None, reply=True)
     assert [REPLY[begin:end] for begin, end in spans] == [REPLY[REPLY.index("\nOn Mon") :]]
     stored = compact({"mail": Mail("1@x", spans).record()})
     assert left_out(stored) == tuple(spans)
@@ -158,5 +158,5 @@ def test_a_column_of_the_same_name_cuts_nothing(record: object) -> None:
 )
 def test_a_hostile_text_costs_little(text: str) -> None:
     began = time.process_time()
-    quotes_and_signatures.left_out(text, subject="Re: x", reply=True)
+    quotes_and_signatures.unwritten_parts(text, subject="Re: x", reply=True)
     assert time.process_time() - began < 4

@@ -158,9 +158,9 @@ def test_a_category_is_found_by_the_beginning_of_its_name_in_any_case() -> None:
     ],
 )
 def test_a_line_of_filters(line: str, expected: filters.Filters) -> None:
-    found = filters.parse(line, NAMES, every=True)
+    found = filters.parsed_filters(line, NAMES, every=True)
     assert found == expected
-    assert filters.parse(found.line, NAMES, every=True) == found
+    assert filters.parsed_filters(found.line, NAMES, every=True) == found
 
 
 @pytest.mark.parametrize(
@@ -175,5 +175,5 @@ def test_a_line_of_filters(line: str, expected: filters.Filters) -> None:
 )
 def test_a_line_that_is_no_filter(line: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        filters.parse(line, NAMES, every=False)
+        filters.parsed_filters(line, NAMES, every=False)
     assert message in caught.value.sentence()

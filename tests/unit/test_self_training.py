@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import labelled_tickets
-from triage_cli.classifiers import Trainer
+from triage_cli.classifiers import LocalTrainer
 from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
 
 CATEGORIES = tuple(Category(name) for name in labelled_tickets.WORDS)
@@ -13,12 +13,12 @@ TEXTS = [row.text for row in OTHERS]
 
 
 @pytest.fixture(scope="module")
-def trainer() -> Trainer:
-    return Trainer(CATEGORIES, bytes)
+def trainer() -> LocalTrainer:
+    return LocalTrainer(CATEGORIES, bytes)
 
 
 @pytest.mark.slow
-def test_they_teach_where_they_help(trainer: Trainer) -> None:
+def test_they_teach_where_they_help(trainer: LocalTrainer) -> None:
     more = trainer.weighed(ROWS, TEXTS)
     assert more.weight in (0.1, 0.3)
     assert set(more.texts) <= set(TEXTS)
@@ -28,14 +28,14 @@ def test_they_teach_where_they_help(trainer: Trainer) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_learned_without_a_label_is_no_labelled_text(trainer: Trainer) -> None:
+def test_what_is_learned_without_a_label_is_no_labelled_text(trainer: LocalTrainer) -> None:
     weights = trainer.fit(ROWS, Unlabelled(tuple(TEXTS), 0.3))
     assert trainer.number_learned(weights) == len(ROWS)
     assert not any(trainer.seen(weights, TEXTS))
 
 
 @pytest.mark.slow
-def test_where_labels_are_at_random_they_teach_nothing(trainer: Trainer) -> None:
+def test_where_labels_are_at_random_they_teach_nothing(trainer: LocalTrainer) -> None:
     names = [category.name for category in CATEGORIES]
     wrong = [row._replace(category=names[n * 7 % 5 % 3]) for n, row in enumerate(ROWS)]
     assert trainer.weighed(wrong, TEXTS) == NOTHING
@@ -46,6 +46,6 @@ def test_where_labels_are_at_random_they_teach_nothing(trainer: Trainer) -> None
     [([], TEXTS), (ROWS[:5], TEXTS), (ROWS, []), (ROWS, [row.text for row in ROWS]), (ROWS, ["", "?!"])],
 )
 def test_with_few_labels_or_no_other_texts_there_is_nothing_to_weigh(
-    trainer: Trainer, rows: list[Labelled], texts: list[str]
+    trainer: LocalTrainer, rows: list[Labelled], texts: list[str]
 ) -> None:
     assert trainer.weighed(rows, texts) == NOTHING

@@ -46,7 +46,7 @@ from triage_cli.classifiers.embedded.tokens import bare_word as bare_word
 from triage_cli.classifiers.embedded.tokens import ngrams_of as ngrams_of
 from triage_cli.classifiers.embedded.tokens import tokens_of as tokens_of
 from triage_cli.classifiers.embedded.tokens import words_of as words_of
-from triage_cli.classifiers.embedded.trainer import Trainer as Trainer
+from triage_cli.classifiers.embedded.trainer import LocalTrainer as LocalTrainer
 from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE
 from triage_cli.classifiers.embedded.word_table import showable_word as showable_word
 from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE as VECTORS_FILE

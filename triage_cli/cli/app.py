@@ -75,7 +75,7 @@ def run(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors go to stderr."""
     try:
         args = _with_help_options(args)
-        app = build(_typed_command(args))
+        app = typer_app(_typed_command(args))
         exit_code = app(args=list(args), prog_name="triage", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -100,11 +100,11 @@ def _as_triage_error(error: Exception, args: Sequence[str]) -> TriageError:
     if isinstance(error, typer.TyperException):
         from triage_cli.cli import usage_errors
 
-        return usage_errors.translated(error, f"triage {_typed_command(args) or ''}".rstrip())
+        return usage_errors.as_usage_error(error, f"triage {_typed_command(args) or ''}".rstrip())
     return as_triage_error(error)
 
 
-def build(name: str | None = None) -> typer.Typer:
+def typer_app(name: str | None = None) -> typer.Typer:
     """Return the typer app with one command, or with all commands."""
     app = typer.Typer(
         name="triage",

@@ -62,7 +62,9 @@ def check_written(
             raise UsageError(f"{output_path} is read and would be written", hint=f"name another with {option}")
 
 
-def tables(context: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
+def opened_tables(
+    context: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions
+) -> list[Table]:
     """Open each input as a table and print its column mapping; the limit is for all inputs together."""
     input_tables = []
     row_counts: Counter[str] = Counter()

@@ -220,7 +220,7 @@ def need_you(number: int) -> str:
     return f"{number:,} {'needs' if number == 1 else 'need'} you: triage review" if number else ""
 
 
-def cut(which: str, number: int) -> str:
+def cut_list(which: str, number: int) -> str:
     """Return the message that a list on a terminal shows only its first or its last rows."""
     return f"these are the {which} {number}: --limit N, or a pipe, shows more"
 

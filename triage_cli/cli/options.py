@@ -81,7 +81,7 @@ ROWS = "Rows"  # the heading of options for which rows are taken
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
-def priority(typed: str | None) -> str | None:
+def typed_priority(typed: str | None) -> str | None:
     """Return the priority that the value of `--priority` means."""
     known_priority = cell_values.priority(typed or "", {})
     if typed is not None and known_priority is None:
@@ -89,7 +89,7 @@ def priority(typed: str | None) -> str | None:
     return known_priority
 
 
-def moment(typed: str | None) -> str | None:
+def typed_moment(typed: str | None) -> str | None:
     """Return the time that an option such as `--since` names: a date, a time, a day's name or an age such as `7d`.
 
     A typed time without a zone is UTC, so that a command means the same on a terminal and in a cron job.
@@ -122,7 +122,7 @@ def single(option: str, typed: Sequence[str] | None) -> str | None:
     return typed[0] if typed else None
 
 
-def listed(typed: Sequence[str] | None) -> list[str]:
+def typed_values(typed: Sequence[str] | None) -> list[str]:
     """Return the values of a repeatable option; each comes in an option of its own, or several with commas."""
     return [value.strip() for values in typed or () for value in values.split(",")]
 
@@ -139,7 +139,7 @@ def past(age: str | None) -> str | None:
     """Return the time an option's age, such as `4h`, ago."""
     if age is not None and not AGE.fullmatch(age.strip()):
         raise UsageError(f'"{age}" is no age', hint="write 30m, 4h or 7d")
-    return moment(age)
+    return typed_moment(age)
 
 
 def seconds(typed: str) -> float:
@@ -153,7 +153,7 @@ def seconds(typed: str) -> float:
         raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
 
 
-def duration(typed: str | None) -> float | None:
+def typed_seconds(typed: str | None) -> float | None:
     """Return the seconds of an option's duration; None if none was typed."""
     return None if typed is None else seconds(typed)
 
@@ -183,7 +183,7 @@ def sort(typed: str | None) -> str:
 
 def stats_keys(typed: Sequence[str] | None) -> tuple[str, ...]:
     """Return the keys that `--by` names, for grouping counts."""
-    typed_keys = tuple(dict.fromkeys(listed(typed)))
+    typed_keys = tuple(dict.fromkeys(typed_values(typed)))
     unknown_keys = [key for key in typed_keys if key not in STATS_KEYS]
     if unknown_keys:
         raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")
@@ -192,7 +192,7 @@ def stats_keys(typed: Sequence[str] | None) -> tuple[str, ...]:
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:
     """Return the statuses that `--status` names."""
-    typed_statuses = listed(names)
+    typed_statuses = typed_values(names)
     unknown_statuses = [name for name in typed_statuses if name not in STATUSES]
     if unknown_statuses:
         words = {status_words(status): status for status in STATUSES}
@@ -297,5 +297,5 @@ class ClassifyOptions:
         classifiers = context.config.classifiers
         if self.classifier is not None and not context.is_remote and self.classifier not in classifiers:
             raise UsageError(f'no classifier "{self.classifier}"', hint=f"the config has {', '.join(classifiers)}")
-        max_wait, deadline = seconds(self.max_wait), duration(self.deadline)
+        max_wait, deadline = seconds(self.max_wait), typed_seconds(self.deadline)
         return ClassifyPlan(self.classifier, force, self.workers, self.max_cost, max_wait, deadline, batch)

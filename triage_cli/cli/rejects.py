@@ -14,7 +14,7 @@ from triage_cli.readers import Table
 from triage_cli.runtime import open_text
 
 
-def opened(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
+def opened_rejects(rejects_path: Path, *, append: bool = False) -> io.TextIOWrapper:
     """Open a file for rejected rows, empty unless `append`; a new one only its owner can read.
 
     Raises `UsageError` if it cannot be written.
@@ -50,7 +50,7 @@ class RejectWriter:
             raise UsageError(
                 "these files have different columns, and --rejects writes one table", hint="import them one by one"
             )
-        self._rejects_file = opened(rejects_path)
+        self._rejects_file = opened_rejects(rejects_path)
 
     def see(self, outcome: Outcome[Any], table: Table) -> None:
         """Process the outcome of a row; with --strict, raise at the first rejected row."""
@@ -106,7 +106,7 @@ class RejectedItems:
     """
 
     def __init__(self, rejects_path: Path | None) -> None:
-        self._rejects_file = None if rejects_path is None else opened(rejects_path, append=True)
+        self._rejects_file = None if rejects_path is None else opened_rejects(rejects_path, append=True)
 
     def add(self, rejected_item: object) -> None:
         """Write a rejected item and flush it, so that a kill does not lose it."""

@@ -46,7 +46,7 @@ def ids(context: CommandContext, names: Sequence[str] | None) -> tuple[tuple[str
     return tuple(ticket_ids), unknown_names
 
 
-def opened(stream: BinaryIO) -> tuple[str, Iterator[str]]:
+def opened_ids(stream: BinaryIO) -> tuple[str, Iterator[str]]:
     """Return the first line of ticket ids that is not blank, empty if there is none, and the lines after it."""
     input_lines = text_lines(stream)
     return next((name_line for name_line in input_lines if name_line.strip()), ""), input_lines
@@ -84,7 +84,7 @@ def malformed(line: int, json_problem: str) -> InputError:
 
 def names_in(stream: BinaryIO) -> Iterator[str]:
     """Read names of tickets from an input: one a line, the id column of a CSV, or JSON."""
-    first_line, input_lines = opened(stream)
+    first_line, input_lines = opened_ids(stream)
     if is_json(first_line):
         for line, _, name, json_problem in json_names(first_line, input_lines):
             if json_problem:

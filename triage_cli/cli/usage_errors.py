@@ -55,7 +55,7 @@ INVALID_VALUE_PROBLEMS = (
 )
 
 
-def translated(error: typer.TyperException, command: str) -> UsageError:
+def as_usage_error(error: typer.TyperException, command: str) -> UsageError:
     """Return a usage error in one sentence; `command` is the typed one, as in `triage list`."""
     help_command = f"{getattr(getattr(error, 'ctx', None), 'command_path', command)} --help"
     click_message = error.format_message().replace(": Value error, ", ": ").rstrip(".")

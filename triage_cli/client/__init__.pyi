@@ -1,7 +1,7 @@
 # What other folders import from this one.
 
 from triage_cli.client.address import Address as Address
-from triage_cli.client.address import checked as checked
+from triage_cli.client.address import checked_address as checked_address
 from triage_cli.client.http_connection import ConnectionLostError as ConnectionLostError
 from triage_cli.client.remote_triage import RemoteConsultation as RemoteConsultation
 from triage_cli.client.remote_triage import RemoteKeyRing as RemoteKeyRing

@@ -56,7 +56,7 @@ class Address(NamedTuple):
         return urlsplit(self.url).netloc
 
 
-def checked(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
+def checked_address(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
     """Return the remote's address. Raises `UsageError` if the key would be unencrypted, `RefusedError` without a key.
 
     Without an API key, `token_command` is run for one.

@@ -20,7 +20,7 @@ from triage_cli.domain import (
     UsageError,
     all_encodable,
     hide_secrets,
-    number,
+    json_number,
 )
 from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
 
@@ -300,7 +300,7 @@ def _refuse_constant(number: str) -> float:
 
 def _parsed_response(response_text: bytes) -> Any:
     try:
-        return json.loads(response_text, parse_constant=_refuse_constant, parse_float=number)
+        return json.loads(response_text, parse_constant=_refuse_constant, parse_float=json_number)
     except wire_format.ProtocolError:
         raise
     except (ValueError, RecursionError) as error:

@@ -62,7 +62,7 @@ def as_url_part(value: Any) -> str:
     return quote(as_query_part(value), safe="")
 
 
-def bounded(function: Callable[..., Any]) -> Callable[..., Any]:
+def null_safe(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a filter that leaves null unchanged, and whose result is bounded."""
 
     def filtered(value: Any, *args: Any, **options: Any) -> Any:
@@ -352,5 +352,5 @@ def _environment(finalize: Callable[[Any], str]) -> _Environment:
     environment = _Environment(undefined=jinja2.StrictUndefined, finalize=finalize, keep_trailing_newline=True)
     environment.globals.clear()
     environment.tests = {name: environment.tests[name] for name in TESTS}
-    environment.filters = {**{name: bounded(function) for name, function in FILTERS.items()}, "default": default}
+    environment.filters = {**{name: null_safe(function) for name, function in FILTERS.items()}, "default": default}
     return environment

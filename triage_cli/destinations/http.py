@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.config import AnswerTest, DestinationSpec, FindSpec, HttpSpec, OnceSpec, TemplateFailure, is_template
-from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_requests import HttpRequests, HttpSecrets, hidden_secrets
 from triage_cli.domain import (
@@ -224,7 +224,7 @@ def _passes(test: AnswerTest, status: int, content: Any, usual: range = range(10
     return actual is not None if not test.value else (type(actual), actual) == (type(test.value[0]), test.value[0])
 
 
-def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
+def http_as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
     """Return the requests of one delivery as `route --dry-run` prints them, with secrets hidden."""
     requests = HttpRequests(http, hidden_secrets(http))
     try:
@@ -233,4 +233,4 @@ def as_text(http: HttpSpec, outgoing: OutgoingDelivery) -> str:
         made = (*([find] if find else ()), *requests.undos(outgoing, kept), requests.delivery(outgoing, kept))
     except TemplateFailure as failure:
         return f"(nothing is sent: {failure})"
-    return "\n\n".join(map(shown, made))
+    return "\n\n".join(map(shown_request, made))

@@ -88,7 +88,7 @@ class HttpSender:
         return Outcome.failed(outgoing, error, Receipt(error.status, seconds))
 
 
-def shown(request: HttpRequest) -> str:
+def shown_request(request: HttpRequest) -> str:
     """Return an HTTP request as `route --dry-run` prints it."""
     headers = "".join(f"{name}: {value}\n" for name, value in request.headers.items())
     return f"{request.method} {request.url}\n{headers}\n{(request.body or b'').decode()}"

@@ -59,7 +59,7 @@ def _replied_to(ticket: Ticket) -> str | None:
     return message_id if is_id else None
 
 
-def mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
+def mail_mistakes(spec: MailSpec) -> Iterator[tuple[str, str]]:
     """Yield each invalid template of a mail: its key in the destination's configuration, and why it is invalid."""
     for key, source in _mail_templates(spec):
         try:
@@ -77,7 +77,7 @@ def bare_address(mailbox: str) -> str:
     return mailbox.rpartition("<")[2].rstrip(">")
 
 
-def as_text(mail: MailSpec, outgoing: OutgoingDelivery, now: datetime) -> str:
+def mail_as_text(mail: MailSpec, outgoing: OutgoingDelivery, now: datetime) -> str:
     """Return a mail as `route --dry-run` prints it."""
     try:
         message = MailMessages(mail).message(outgoing, now)

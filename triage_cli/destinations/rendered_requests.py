@@ -125,7 +125,7 @@ def _extra_addresses(spec: HttpSpec) -> Iterator[tuple[str, str]]:
         yield "undo.endpoint", spec.undo.endpoint
 
 
-def mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
+def request_mistakes(spec: HttpSpec) -> Iterator[tuple[str, str]]:
     """Yield each invalid template of an HTTP destination: its key in the configuration, and why it is invalid."""
     for key, address in _extra_addresses(spec):
         if spec.url and not address.startswith(("/", "../")) and _url_origin(address) != _url_origin(spec.url):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown
+from triage_cli.destinations.http_sender import GONE, WORKERS, HttpSender, Send, beginning_of, refusal, shown_request
 from triage_cli.destinations.payload import payload_line
 from triage_cli.domain import Outcome, OutgoingDelivery, Receipt, signature
 from triage_cli.runtime import USER_AGENT, Endpoint, HttpRequest, Network, Resolver, host_of
@@ -71,6 +71,6 @@ class WebhookDestination:
         raise error
 
 
-def as_text(target: WebhookTarget, outgoing: OutgoingDelivery) -> str:
+def webhook_as_text(target: WebhookTarget, outgoing: OutgoingDelivery) -> str:
     """Return the request as `route --dry-run` prints it; only the time and the signature differ at the attempt."""
-    return shown(webhook_request(target, outgoing, time.time()))
+    return shown_request(webhook_request(target, outgoing, time.time()))

@@ -137,7 +137,7 @@ from triage_cli.domain.evaluation.metrics import Scored as Scored
 from triage_cli.domain.evaluation.metrics import calibration_error as calibration_error
 from triage_cli.domain.evaluation.metrics import macro_f1 as macro_f1
 from triage_cli.domain.evaluation.metrics import scored as scored
-from triage_cli.domain.evaluation.metrics import share as share
+from triage_cli.domain.evaluation.metrics import share_right as share_right
 from triage_cli.domain.evaluation.near_duplicates import SKETCHES as SKETCHES
 from triage_cli.domain.evaluation.near_duplicates import copy_key as copy_key
 from triage_cli.domain.evaluation.near_duplicates import copy_keys as copy_keys
@@ -157,7 +157,7 @@ from triage_cli.domain.explanation import route_sentences as route_sentences
 from triage_cli.domain.explanation import shell_name as shell_name
 from triage_cli.domain.hash_chain import GENESIS as GENESIS
 from triage_cli.domain.hash_chain import canonical as canonical
-from triage_cli.domain.hash_chain import holds as holds
+from triage_cli.domain.hash_chain import is_linked as is_linked
 from triage_cli.domain.hash_chain import replaced_head as replaced_head
 from triage_cli.domain.history import History as History
 from triage_cli.domain.history import Why as Why
@@ -219,9 +219,9 @@ from triage_cli.domain.json_values import foreign as foreign
 from triage_cli.domain.json_values import from_json as from_json
 from triage_cli.domain.json_values import has_place as has_place
 from triage_cli.domain.json_values import is_too_deep as is_too_deep
+from triage_cli.domain.json_values import json_number as json_number
 from triage_cli.domain.json_values import label_text as label_text
 from triage_cli.domain.json_values import lookup as lookup
-from triage_cli.domain.json_values import number as number
 from triage_cli.domain.json_values import placed as placed
 from triage_cli.domain.json_values import storable_or_none as storable_or_none
 from triage_cli.domain.json_values import storable_text as storable_text

@@ -16,7 +16,7 @@ from triage_cli.domain.ids import is_forgotten, short
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
 from triage_cli.domain.tickets import Ticket, status_words
-from triage_cli.domain.times import readable
+from triage_cli.domain.times import readable_time
 
 EARLY_END_REASONS: dict[int, str] = {  # one for each of `EARLY_END`
     ExitCode.UNEXPECTED: "ended with an unexpected error",
@@ -43,7 +43,7 @@ def early_end(run: Run) -> str:
 
 def run_name(run: Run) -> str:
     """Return a run's command, id and begin, as a sentence names it."""
-    return f"triage {run.kind} (run {short(run.run_id)}, begun at {readable(run.started_at)})"
+    return f"triage {run.kind} (run {short(run.run_id)}, begun at {readable_time(run.started_at)})"
 
 
 def advice(run: Run, status: str, step: str) -> str:
@@ -117,7 +117,7 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
 def _due_delivery(delivery: Delivery) -> str:
     after = f" after {delivery.attempts} attempt{'' if delivery.attempts == 1 else 's'}" if delivery.attempts else ""
     due_at = datetime.fromtimestamp(delivery.due_at, UTC).isoformat()
-    return f"{delivery.destination}{after}, due at {readable(due_at)}"
+    return f"{delivery.destination}{after}, due at {readable_time(due_at)}"
 
 
 def _why_held(history: History, delivery: Delivery) -> str | None:
@@ -352,11 +352,11 @@ def explain(
     for event, detail in events:
         for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
             for sentence in answer_sentences({"outcome": "next"}, step, history):
-                yield f"{readable(event.timestamp)}  {sentence}"
+                yield f"{readable_time(event.timestamp)}  {sentence}"
         for sentence in _event_sentences(event, detail, history, answers, replies):
-            yield f"{readable(event.timestamp)}  {sentence}"
+            yield f"{readable_time(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
-        yield f"{readable(run.ended_at or run.started_at)}  {early_end(run)}"
+        yield f"{readable_time(run.ended_at or run.started_at)}  {early_end(run)}"
     yield from outdated_sentence(history)
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
     yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"

@@ -120,8 +120,8 @@ def recompute(
     for count, event in enumerate(trail, 1):
         if event.seq != count:
             raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
-        is_keyed = audit_key is not None and holds(event, prev, audit_key)
-        if not is_keyed and (keyed_before or not holds(event, prev, None)):
+        is_keyed = audit_key is not None and is_linked(event, prev, audit_key)
+        if not is_keyed and (keyed_before or not is_linked(event, prev, None)):
             hint = RESTORE if audit_key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
             raise CheckError(f"event {count} is not what was written there: it was changed, moved or put in", hint=hint)
         keyed_before = keyed_before or is_keyed
@@ -147,7 +147,7 @@ def missing_head_error(where: str, head: Head, but: str = "") -> CheckError:
 RESTORE = "compare with a backup: what was there before has been altered"
 
 
-def holds(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
+def is_linked(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
     unescaped: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
     hashed_texts = (*unescaped, event.actor, event.detail)

@@ -21,7 +21,7 @@ _ESCAPES = re.compile(r"\\u[dD][89abAB]\w{2}\\u[dD][c-fC-F]\w{2}|\\(u[dD][89a-fA
 _DIGITS = sys.int_info.default_max_str_digits
 
 
-def number(text: str) -> float | str:
+def json_number(text: str) -> float | str:
     """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
     value = float(text)
     return value if math.isfinite(value) else text
@@ -33,7 +33,7 @@ def integer(text: str) -> int | str:
 
 
 # All values that are read can be written as JSON again; NaN and Infinity become None.
-_JSON_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": number, "parse_int": integer}
+_JSON_READING: Mapping[str, Any] = {"parse_constant": lambda _: None, "parse_float": json_number, "parse_int": integer}
 DECODER = json.JSONDecoder(**_JSON_READING)
 from_json = DECODER.decode
 

@@ -38,7 +38,7 @@ def to_seconds(moment: str) -> float:
     return (parsed_time if parsed_time.tzinfo else parsed_time.replace(tzinfo=UTC)).timestamp()
 
 
-def readable(moment: str) -> str:
+def readable_time(moment: str) -> str:
     """Return a time of ISO 8601 in UTC to the second, as sentences have it."""
     return f"{moment[:19].replace('T', ' ')}Z"
 

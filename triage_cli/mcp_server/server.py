@@ -140,7 +140,7 @@ def _error_line(text: str) -> str:
     return one_line(text, LONGEST_ERROR) or ""
 
 
-def serve(server: AgentServer, watch: Callable[[Callable[[], None]], None], *, verbose: bool) -> None:
+def serve_agents(server: AgentServer, watch: Callable[[Callable[[], None]], None], *, verbose: bool) -> None:
     """Serve until stdin ends, or until what was given to `watch` is called; a call at work is waited for shortly.
 
     The protocol runs in a thread of its own, since a read from stdin cannot be interrupted.

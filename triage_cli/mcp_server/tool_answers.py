@@ -102,7 +102,7 @@ class TicketFields(BaseModel):
     suspicious: list[str] = Field(description="what in its text seems to address a machine")
 
 
-def ticket_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
+def trusted_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
     """Return the fields of a tool's answer that triage itself sets."""
     answer_fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
     return answer_fields | {"verdict": ticket.verdict == 1, "suspicious": suspicion.found(ticket.text)}
@@ -124,7 +124,7 @@ class TicketSummary(TicketFields):
     def of(cls, ticket: Ticket, suspicion: Suspicion) -> "TicketSummary":
         """Return the summary of a ticket for a tool's answer."""
         quoted_summary = QuotedSummary(**quoted_fields(ticket), excerpt=one_line(ticket.body, EXCERPT_LENGTH))
-        return cls(**ticket_fields(ticket, suspicion), untrusted=quoted_summary)
+        return cls(**trusted_fields(ticket, suspicion), untrusted=quoted_summary)
 
 
 class TicketPage(BaseModel):
@@ -202,7 +202,7 @@ class TicketAnswer(TicketFields):
         ticket, page_end = history.ticket, offset + PAGE_LENGTH
         description = ticket.description or ""
         return cls(
-            **ticket_fields(ticket, suspicion),
+            **trusted_fields(ticket, suspicion),
             description_length=len(description),
             next_offset=page_end if page_end < len(description) else None,
             cost_usd=ticket.cost_usd,

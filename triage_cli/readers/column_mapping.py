@@ -51,7 +51,7 @@ class MatchedColumns(NamedTuple):
     numbers: Mapping[str, str] = {}
 
 
-def shown(header: str) -> str:
+def shown_header(header: str) -> str:
     """Return a column's name for a message; the name may be any text."""
     text = header.strip() or "(no name)"
     return text if len(text) <= _SHOWN_LENGTH else f"{text[:_SHOWN_LENGTH]}…"
@@ -59,7 +59,7 @@ def shown(header: str) -> str:
 
 def listing(headers: Sequence[str], most: int = _MOST_SHOWN) -> str:
     """Return the names of at most so many columns for a message."""
-    return ", ".join([*map(shown, headers[:most]), *["…"] * (len(headers) > most)])
+    return ", ".join([*map(shown_header, headers[:most]), *["…"] * (len(headers) > most)])
 
 
 def compact(header: str) -> str:
@@ -244,6 +244,6 @@ def unused_columns(matched: MatchedColumns, columns: Sequence[str], our_columns:
 
 def mapping_summary(matched: MatchedColumns, columns: Sequence[str], *how_read: str) -> str:
     """Return the column of each field, the helpdesk and how the input is read, in a sentence."""
-    field_columns = ", ".join(f"{field} ← {shown(columns[index])}" for field, index in matched.fields.items())
+    field_columns = ", ".join(f"{field} ← {shown_header(columns[index])}" for field, index in matched.fields.items())
     helpdesk_export = (f"{matched.helpdesk} export",) if matched.helpdesk else ()
     return "; ".join(filter(None, (field_columns, ", ".join(helpdesk_export + how_read))))

@@ -34,10 +34,10 @@ def is_html(html: str) -> bool:
 
 def plain(html: str) -> str:
     """Return the text of what is HTML; other text unchanged."""
-    return text_of(html).strip() if is_html(html) else html
+    return text_of_html(html).strip() if is_html(html) else html
 
 
-def text_of(html: str) -> str:
+def text_of_html(html: str) -> str:
     """Return the text of an HTML document or fragment: what a reader sees, or all of it if that is nothing."""
     return _html_text(html, all_of_it=False) or _html_text(html, all_of_it=True)
 

@@ -102,7 +102,7 @@ def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
         (each for name in ("references", "in-reply-to") for each in _message_ids(headers, name) if each != own_id),
         None,
     )
-    left_out_spans = quotes_and_signatures.left_out(text or "", subject=subject, reply=thread_id is not None)
+    left_out_spans = quotes_and_signatures.unwritten_parts(text or "", subject=subject, reply=thread_id is not None)
     header_extra = {
         "from": _header_text(headers, "from"),
         "to": _header_text(headers, "to"),
@@ -188,7 +188,7 @@ def _part_text(part: MailPart, content_type: str) -> str:
     if len(encoded) > 8 * LONGEST:  # most of HTML is markup
         raise UnreadableMailError("its text is over 1 MB")
     text = decoded(encoded, part.get_content_charset()).replace("\r\n", "\n").replace("\r", "\n")
-    text = mail_html.text_of(text) if content_type == "text/html" else text
+    text = mail_html.text_of_html(text) if content_type == "text/html" else text
     return "\n".join(map(str.rstrip, text.split("\n"))).strip("\n")
 
 

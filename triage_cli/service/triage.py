@@ -62,7 +62,7 @@ from triage_cli.service.runs import (
 from triage_cli.service.services import Services
 
 
-def dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
+def new_dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
     delivered = deliver_due(delivery_run, count(), stay=0.0)
     for outcome in last_outcome_per_ticket(delivery_run.context.store, delivered, lambda _: ()):
@@ -376,7 +376,7 @@ class LocalTriage:
             stored_chunks = intake.chunks(self._until_stopped(drafts), judged)
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
-                for outcome in dead_letters(delivery_run) if routes else ():
+                for outcome in new_dead_letters(delivery_run) if routes else ():
                     recorder.add([outcome])
                     yield outcome
                 pipeline = Pipeline(decision_recorder, delivery_run if routes else None)

@@ -4,7 +4,7 @@ from triage_cli.sources.http import HttpSource as HttpSource
 from triage_cli.sources.imap import ImapLogin as ImapLogin
 from triage_cli.sources.imap import ImapSource as ImapSource
 from triage_cli.sources.imap import imap_day as imap_day
-from triage_cli.sources.imap import quoted as quoted
+from triage_cli.sources.imap import quoted_folder as quoted_folder
 from triage_cli.sources.items import ItemReader as ItemReader
 from triage_cli.sources.pagination import Page as Page
 from triage_cli.sources.pagination import PageRequests as PageRequests

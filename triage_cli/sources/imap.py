@@ -153,7 +153,7 @@ class ImapSource:
             ) from error
 
     def _open_folder(self, server: ImapConnection) -> "_OpenFolder":
-        status, select_data = server.select(quoted(self._login.folder), readonly=True)
+        status, select_data = server.select(quoted_folder(self._login.folder), readonly=True)
         if status != "OK":
             if _TEMPORARY_REFUSAL.search(answer := self._without_password(ImapError(select_data[0]))):
                 raise ImapError(answer)
@@ -235,7 +235,7 @@ class _MailSize(NamedTuple):
     size: int
 
 
-def quoted(folder: str) -> str:
+def quoted_folder(folder: str) -> str:
     """Return a folder's name as a quoted string in modified UTF-7 (RFC 3501, sections 4.3 and 5.1.3)."""
 
     def as_utf7(non_ascii: re.Match[str]) -> str:

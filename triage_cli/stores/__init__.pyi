@@ -21,7 +21,7 @@ from triage_cli.stores.inflow import SqlInflow as SqlInflow
 from triage_cli.stores.model_registry import SqlModelRegistry as SqlModelRegistry
 from triage_cli.stores.postgres import queries as queries
 from triage_cli.stores.postgres.copy_from_sqlite import Copied as Copied
-from triage_cli.stores.postgres.copy_from_sqlite import copy as copy
+from triage_cli.stores.postgres.copy_from_sqlite import copy_database as copy_database
 from triage_cli.stores.postgres.dialect import DialectConnection as DialectConnection
 from triage_cli.stores.postgres.dialect import adapt as adapt
 from triage_cli.stores.postgres.dialect import storable as storable
@@ -48,8 +48,9 @@ from triage_cli.stores.sqlite.queries import UNCLAIMED_TICKET as UNCLAIMED_TICKE
 from triage_cli.stores.sqlite.restore import KeptDatabases as KeptDatabases
 from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
-from triage_cli.stores.sqlite.restore import kept_databases as kept_databases
-from triage_cli.stores.sqlite.schema import statements as statements
+from triage_cli.stores.sqlite.restore import kept_beside as kept_beside
+from triage_cli.stores.sqlite.schema import created_tables as created_tables
+from triage_cli.stores.sqlite.schema import statements_of as statements_of
 from triage_cli.stores.sqlite.store import SqliteStore as SqliteStore
 from triage_cli.stores.tickets import TICKETS_PER_PAGE as TICKETS_PER_PAGE
 
@@ -62,4 +63,3 @@ postgres_schema = triage_cli.stores.postgres.schema
 postgres_tables = triage_cli.stores.postgres.schema.tables
 sqlite_migrations = triage_cli.stores.sqlite.migrations
 sqlite_schema = triage_cli.stores.sqlite.schema
-sqlite_tables = triage_cli.stores.sqlite.schema.tables

@@ -86,11 +86,11 @@ class SqliteTrail:
 
     def strays(self) -> Iterator[str]:
         """Yield a sentence for each thing in the tables that no event explains."""
-        from triage_cli.stores.sqlite.schema import statements
+        from triage_cli.stores.sqlite.schema import statements_of
 
         triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
         present_triggers = {_on_one_line(row[0]).casefold() for row in triggers}
-        guards = (_on_one_line(each) for each in statements() if each.startswith("create trigger"))
+        guards = (_on_one_line(each) for each in statements_of() if each.startswith("create trigger"))
         if not present_triggers.issuperset(guards):
             yield "the triggers that keep the log append-only are gone"
         for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:

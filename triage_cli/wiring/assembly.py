@@ -19,7 +19,7 @@ from triage_cli.wiring import (
     sources,
     stores,
 )
-from triage_cli.wiring.classifiers import Caller, ClassifierPool, Classifiers, only_loads
+from triage_cli.wiring.classifiers import Asker, ClassifierPool, Classifiers, only_loads
 from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
@@ -57,10 +57,10 @@ def services(
     rate_limiters: dict[str, RateLimiter] = {}
 
     def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return Classifiers.of(config, store, Caller(actor, run_id, rate_limiters, warn=warn), tell).open(plan)
+        return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn), tell).open(plan)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
-        return Classifiers.of(config, store, Caller(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)
+        return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)
 
     routing_map = destinations.routing_map(config, store, guarded=guarded)
     return Services(
@@ -94,7 +94,7 @@ def remote(config: Config, key: str, *, token_command: str = "", insecure: bool)
 
     Without a key, `token_command` is run for a token.
     """
-    from triage_cli.client import RemoteTriage, checked
+    from triage_cli.client import RemoteTriage, checked_address
 
-    remote_address = checked(config.remote or "", key, token_command=token_command, insecure=insecure)
+    remote_address = checked_address(config.remote or "", key, token_command=token_command, insecure=insecure)
     return RemoteTriage(remote_address, Network(config.offline))

@@ -9,7 +9,7 @@ from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
-from triage_cli.wiring.classifiers import Caller, Classifiers, encoder_of, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of, paid_steps
 from triage_cli.wiring.learned_models import find_error_bounds, suited, unsuited, with_copies
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
@@ -33,9 +33,9 @@ def asks_provider(config: Config, classifier_name: str) -> bool:
 
 def _ask_test_question(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
     spec = config.classifiers[classifier_name]
-    plan, caller = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Caller("doctor", ids.new_id(), {})
-    llm = Classifiers(config, store, caller).llm(spec, plan) if spec.type not in ("local", "cascade") else None
-    classifier = llm or Classifiers.of(config, store, caller).open(plan)
+    plan, asker = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Asker("doctor", ids.new_id(), {})
+    llm = Classifiers(config, store, asker).llm(spec, plan) if spec.type not in ("local", "cascade") else None
+    classifier = llm or Classifiers.of(config, store, asker).open(plan)
     category = config.categories[0].name
     question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")
     test_ticket = question._replace(subject=f"A question about {category}", description=None)
@@ -102,5 +102,5 @@ def promised_errors(config: Config) -> Iterator[tuple[str, float, dict[str, Erro
 
 def _fingerprint(config: Config, store: Store, classifier_name: str) -> str:
     """Return the fingerprint of what a classifier asks now."""
-    caller = Caller("doctor", ids.new_id(), {})
-    return Classifiers(config, store, caller).open(ClassifyPlan(classifier_name)).fingerprint
+    asker = Asker("doctor", ids.new_id(), {})
+    return Classifiers(config, store, asker).open(ClassifyPlan(classifier_name)).fingerprint

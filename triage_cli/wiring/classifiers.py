@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from triage_cli.runtime import RateLimiter
 
 
-class Caller(NamedTuple):
-    """Who asks, and in which run. `rate_limiters` holds the rate limiter of each provider, shared by all callers.
+class Asker(NamedTuple):
+    """Who asks, and in which run. `rate_limiters` holds the rate limiter of each provider, shared by all askers.
 
-    With `waits`, the embedded model answers in the caller's own thread. With `warn`, thresholds that were found for
+    With `waits`, the embedded model answers in the thread that asks. With `warn`, thresholds that were found for
     `max_error` are recorded, and it gets messages about what changed, and about a cascade's step that is unavailable.
     """
 
@@ -41,17 +41,17 @@ class Caller(NamedTuple):
 
 
 class Classifiers(NamedTuple):
-    """Opens the classifiers of a configuration for a caller. `tell` gets notes about models and slow steps."""
+    """Opens the classifiers of a configuration for an asker. `tell` gets notes about models and slow steps."""
 
     config: Config
     store: Store
-    caller: Caller
+    asker: Asker
     tell: Callable[[str], None] | None = None
 
     @classmethod
-    def of(cls, config: Config, store: Store, caller: Caller, tell: Callable[[str], None] | None = None) -> Self:
+    def of(cls, config: Config, store: Store, asker: Asker, tell: Callable[[str], None] | None = None) -> Self:
         """Return what opens classifiers whose categories have their first names in the store."""
-        return cls(with_first_names(config, store), store, caller, tell)
+        return cls(with_first_names(config, store), store, asker, tell)
 
     def open(self, plan: ClassifyPlan) -> Classifier:
         """Open the classifier of a plan, or the default one; the embedded model is trained if it is not stored."""
@@ -95,15 +95,15 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import build
         from triage_cli.runtime import RateLimiter
 
-        limiters = self.caller.rate_limiters
+        limiters = self.asker.rate_limiters
         if spec.name not in limiters:
             limiters[spec.name] = RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
         return build(
             spec._replace(workers=plan.workers or spec.workers),
             self.config.categories,
             env=os.environ,
-            actor=self.caller.actor,
-            run_id=self.caller.run_id,
+            actor=self.asker.actor,
+            run_id=self.asker.run_id,
             max_wait=plan.max_wait,
             network=Network(self.config.offline),
             shared_rate_limiter=limiters[spec.name],
@@ -150,7 +150,7 @@ class Classifiers(NamedTuple):
             else self.open(plan._replace(classifier=name, batch=False))
             for name in names
         ]
-        return Cascade(spec.name, steps, spec.audit_rate, self.caller.warn or self.tell) if len(steps) > 1 else steps[0]
+        return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell) if len(steps) > 1 else steps[0]
 
     def _with_thresholds(self, spec: ClassifierSpec, classifier: Classifier) -> Classifier:
         """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
@@ -165,13 +165,13 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import Bounded
 
         category_bounds = find_error_bounds(self.config, self.store, classifier.fingerprint, spec.max_error, tell)
-        if self.caller.warn is not None:
+        if self.asker.warn is not None:
 
             def event(data: Mapping[str, object]) -> Event:
-                return Event(EventAction.BOUNDED, None, self.caller.run_id, self.caller.actor, times.now(), data)
+                return Event(EventAction.BOUNDED, None, self.asker.run_id, self.asker.actor, times.now(), data)
 
             record_error_bounds(
-                open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.caller.warn
+                open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.asker.warn
             )
         return Bounded(classifier, thresholds_of(category_bounds))
 
@@ -205,7 +205,7 @@ class Classifiers(NamedTuple):
             stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
             return {k: a for k, a in stored.items() if a.category is None or a.category in category_names}
 
-        return CachedClassifier(inner, recall, self.caller.actor, self.caller.run_id)
+        return CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
 
     def _embedded(self, spec: ClassifierSpec) -> Classifier:
         from triage_cli.classifiers import embedded_classifier, fitted_model
@@ -228,11 +228,11 @@ class Classifiers(NamedTuple):
             spec.name,
             model or self.built_in(encoder),
             spec.min_confidence,
-            actor=self.caller.actor,
-            run_id=self.caller.run_id,
+            actor=self.asker.actor,
+            run_id=self.asker.run_id,
             categories=self.config.categories,
             version=origin if model and origin else "",
-            overlaps=not self.caller.waits,
+            overlaps=not self.asker.waits,
             encoder=encoder,
         )
 
@@ -309,7 +309,7 @@ class ClassifierPool:
                 basis = self._basis()
                 opened = None if pooled is None or pooled.basis != basis else pooled.classifier
                 if opened is None:
-                    classifiers = Classifiers.of(self._config, self._store, Caller("", "", {}, waits=True), self._tell)
+                    classifiers = Classifiers.of(self._config, self._store, Asker("", "", {}, waits=True), self._tell)
                     opened = classifiers.open(ClassifyPlan(name))
                 pooled = self._pool[name] = _PooledClassifier(opened, basis, time.monotonic() + BASIS_CHECK_SECONDS)
             return pooled.classifier

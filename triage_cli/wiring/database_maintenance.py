@@ -61,9 +61,9 @@ def restorable(config: Config, file: Path) -> str:
 
 def kept_databases(config: Config) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before the present one."""
-    from triage_cli.stores import kept_databases
+    from triage_cli.stores import kept_beside
 
-    return () if config.remote or is_postgres(config.database) else kept_databases(config.database)
+    return () if config.remote or is_postgres(config.database) else kept_beside(config.database)
 
 
 def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:
@@ -132,6 +132,6 @@ def copy_to(config: Config, url: str) -> "Copied":
     if not is_postgres(url):
         raise UsageError("a database is copied to PostgreSQL", hint="give postgresql://user@host/name")
     postgres_store = open_postgres(url, audit_key(os.environ), Network(config.offline), make=True)
-    from triage_cli.stores import copy
+    from triage_cli.stores import copy_database
 
-    return copy(sqlite_store, postgres_store)
+    return copy_database(sqlite_store, postgres_store)

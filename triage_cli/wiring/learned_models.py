@@ -129,7 +129,7 @@ def find_error_bounds(
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint)
-    learned = has_learned(config, store, [answer.text for answer in graded_answers], tell)
+    learned = learned_before(config, store, [answer.text for answer in graded_answers], tell)
     calibration = registry.calibration(fingerprint)
     if calibration is not None:
         curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
@@ -138,7 +138,7 @@ def find_error_bounds(
     return bounds(unlearned, [category.name for category in config.categories], max_error)
 
 
-def has_learned(
+def learned_before(
     config: Config, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
 ) -> list[bool]:
     """Return for each text whether the embedded model in use was trained on it, be it in another spelling.

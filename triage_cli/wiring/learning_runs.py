@@ -7,8 +7,8 @@ from triage_cli.config import Config
 from triage_cli.domain import ClassifyPlan
 from triage_cli.ports import Classifier
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
-from triage_cli.wiring.classifiers import Caller, Classifiers, encoder_of
-from triage_cli.wiring.learned_models import has_learned
+from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of
+from triage_cli.wiring.learned_models import learned_before
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
@@ -27,25 +27,25 @@ def training_run(
 
     `began` gets the run, `warn` what the new version no longer promises.
     """
-    from triage_cli.classifiers import Trainer
+    from triage_cli.classifiers import LocalTrainer
     from triage_cli.service import Looked, SecondLook, TrainingRun
 
     store = open_store(config)
 
     def look(context: RunContext) -> Looked:
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
-        classifiers = Classifiers.of(config, store, Caller(actor, context.run.run_id, {}, warn=warn), tell)
+        classifiers = Classifiers.of(config, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
         labels = frozenset(category.name for category in config.categories)
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()
 
-    classifiers = Classifiers.of(config, store, Caller("", "", {}), tell)
+    classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     categories = classifiers.config.categories
     specs_with_encoder = (spec for spec in config.classifiers.values() if spec.encoder is not None)
     encoder = next(map(encoder_of, specs_with_encoder), None)  # one learned model: one encoder stands beside it
-    trainer = Trainer(categories, lambda: classifiers.built_in(encoder).to_bytes(), encoder)
+    trainer = LocalTrainer(categories, lambda: classifiers.built_in(encoder).to_bytes(), encoder)
     return TrainingRun(
         store,
         open_model_registry(store),
@@ -65,10 +65,10 @@ def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable
     store = open_store(config)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
-        return Classifiers.of(config, store, Caller(actor, run_id, {}), tell).open(plan)
+        return Classifiers.of(config, store, Asker(actor, run_id, {}), tell).open(plan)
 
     def learned(texts: Sequence[str]) -> list[bool]:
-        return has_learned(config, store, texts, tell)
+        return learned_before(config, store, texts, tell)
 
     registry = open_model_registry(store)
     return EvaluationRun(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)

@@ -17,17 +17,17 @@ from triage_cli.service import (
     recorded_run,
     unasked_budget,
 )
-from triage_cli.wiring.classifiers import Caller, Classifiers, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import estimate_cost
 from triage_cli.wiring.destinations import routing_map
-from triage_cli.wiring.learned_models import has_learned
+from triage_cli.wiring.learned_models import learned_before
 from triage_cli.wiring.stores import open_model_registry, open_store
 
 # Presets, and parts of a name, of destinations that page somebody.
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
 
 
-class AskingCaller(NamedTuple):
+class PlanAsker(NamedTuple):
     """Who asks for a plan about tickets without a stored answer, by which command, and how much that may cost in USD.
 
     `began` gets the run.
@@ -45,7 +45,7 @@ def plan(
     selection: Selection,
     stop: StopControl,
     tell: Callable[[str], None],
-    ask: AskingCaller | None = None,
+    ask: PlanAsker | None = None,
 ) -> Plan:
     """Compare a new configuration with the present one on the database of the present one.
 
@@ -53,14 +53,14 @@ def plan(
     """
     store = open_store(config, read_only=ask is None)
     if ask is None:
-        plan_comparison = _plan_comparison(config, new_config, store, Caller("plan", "", {}), tell, may_ask=False)
+        plan_comparison = _plan_comparison(config, new_config, store, Asker("plan", "", {}), tell, may_ask=False)
         compared = plan_comparison.compare(selection, unasked_budget(stop))
     else:
         with recorded_run(store, "plan", ask.actor, ask.command_line, stop) as recorder:
             ask.began(recorder)
             budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
-            caller = Caller(ask.actor, recorder.context.run.run_id, {})
-            plan_comparison = _plan_comparison(config, new_config, store, caller, tell, may_ask=True)
+            asker = Asker(ask.actor, recorder.context.run.run_id, {})
+            plan_comparison = _plan_comparison(config, new_config, store, asker, tell, may_ask=True)
             trials = TrialRecorder(open_model_registry(store), recorder.context)
             try:
                 compared = plan_comparison.compare(selection, budget, trials)
@@ -74,29 +74,29 @@ def plan(
 
 
 def _plan_comparison(
-    config: Config, new_config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool
+    config: Config, new_config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
 ) -> PlanComparison:
     new_names = category_renames.current_names(new_config.categories)
     present_names = category_renames.current_names(config.categories)
     names = NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names)
     return PlanComparison(
         store,
-        _configuration_side(config, store, caller, tell, may_ask=False),
-        _configuration_side(new_config, store, caller, tell, may_ask=may_ask),
+        _configuration_side(config, store, asker, tell, may_ask=False),
+        _configuration_side(new_config, store, asker, tell, may_ask=may_ask),
         names,
         frozenset(
             name for each in (config, new_config) for name, spec in each.destinations.items() if pages_somebody(spec)
         ),
-        lambda texts: has_learned(config, store, texts),
+        lambda texts: learned_before(config, store, texts),
     )
 
 
 def _configuration_side(
-    config: Config, store: Store, caller: Caller, tell: Callable[[str], None], *, may_ask: bool
+    config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
 ) -> ConfigurationSide:
     """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
     postponing = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
-    classifier = Classifiers.of(config, store, caller, tell).open(postponing)
+    classifier = Classifiers.of(config, store, asker, tell).open(postponing)
     return ConfigurationSide(
         classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
     )

@@ -18,7 +18,7 @@ from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTri
 from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
-from triage_cli.api.routes.queries import moment
+from triage_cli.api.routes.queries import query_time
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
 from triage_cli.api.schemas import bulk, classification, routing, ticket_selection
 from triage_cli.api.server_log import error_log
@@ -208,7 +208,7 @@ def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) 
     """Return the tickets that a bulk request selects, also by names. Raises `NotFoundError` or `AmbiguousError`."""
     names = selection_in.ids
     ticket_ids = None if names is None else tuple(dict.fromkeys(triage.resolve(name) for name in names))
-    since = None if selection_in.since is None else moment(selection_in.since)
+    since = None if selection_in.since is None else query_time(selection_in.since)
     plain_conditions = selection_in.model_dump(include={"customer_id", "priority", "classifier", "search", "limit"})
     return Selection(
         ids=ticket_ids,

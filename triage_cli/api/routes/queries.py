@@ -53,7 +53,7 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
 def _query_selection(query: ticket_selection.TicketConditions) -> Selection:
     """Return the selection of a query: the tickets that meet all its conditions."""
     conditions = {name: getattr(query, name) for name in ticket_selection.TicketConditions.model_fields}
-    conditions |= {"since": moment(query.since), "until": moment(query.until)}
+    conditions |= {"since": query_time(query.since), "until": query_time(query.until)}
     repeated = {field: tuple(conditions.pop(name)) for field, name in REPEATED.items() if name in conditions}
     return Selection(**conditions | repeated | {"statuses": frozenset(query.status)})
 
@@ -91,7 +91,9 @@ def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()
 def _event_page(
     request: Request, triage: Triage, query: administration.EventQueryIn, ticket_id: str | None
 ) -> Response:
-    event_query = EventQuery(ticket_id, tuple(query.action), query.actor, moment(query.since), moment(query.until))
+    event_query = EventQuery(
+        ticket_id, tuple(query.action), query.actor, query_time(query.since), query_time(query.until)
+    )
     if query.after is None:
         return reply([event_record(e) for e in triage.events(event_query._replace(limit=query.limit))])
     found_events = list(islice(triage.events(event_query._replace(after=query.after)), query.limit + 1))
@@ -134,7 +136,7 @@ def _with_next_page_link(answer: Response, request: Request, after: str | None) 
     return answer
 
 
-def moment(at: datetime | None) -> str | None:
+def query_time(at: datetime | None) -> str | None:
     """Return a time of a query in the form that the store compares."""
     if at is None:
         return None

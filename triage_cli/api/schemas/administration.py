@@ -13,7 +13,7 @@ from triage_cli.api.schemas.shared_fields import (
     QueryParameters,
     RequestBody,
     ShortText,
-    repeated,
+    repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
 from triage_cli.domain import Role, StatsKey
@@ -44,7 +44,7 @@ class Head(BaseModel):
 class EventQueryIn(QueryParameters):
     """A selection of events: all conditions must hold."""
 
-    action: list[ShortText] = repeated("created", "what happened")
+    action: list[ShortText] = repeatable("created", "what happened")
     actor: ShortText | None = Field(None, description="who did it", examples=["zendesk-bot"])
     since: Moment | None = Field(
         None, description="recorded at this time or later; a day means its beginning in UTC", examples=[EXAMPLE_SINCE]
@@ -183,7 +183,7 @@ class StatsGroup(BaseModel):
 class StatsQueryIn(TicketConditions):
     """The tickets to count, and the keys of groups."""
 
-    by: list[StatsKey] = repeated("category", "the keys of a group")
+    by: list[StatsKey] = repeatable("category", "the keys of a group")
 
 
 class RunQuery(QueryParameters):

@@ -29,7 +29,7 @@ Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
-def repeated(example: str, description: str = "") -> Any:
+def repeatable(example: str, description: str = "") -> Any:
     """Return the field of a query parameter that may be repeated."""
     text = f"{description}; may be repeated" if description else "may be repeated"
     return Field(default_factory=list, description=text, examples=[[example]])

@@ -11,7 +11,7 @@ from triage_cli.api.schemas.shared_fields import (
     QueryParameters,
     RequestBody,
     ShortText,
-    repeated,
+    repeatable,
     whole_number,
 )
 from triage_cli.domain import SORTS, Priority, Status
@@ -35,9 +35,9 @@ SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
 class TicketConditions(QueryParameters):
     """A selection of tickets: all conditions must hold."""
 
-    status: list[Status] = repeated("new")
-    category: list[ShortText] = repeated("Billing")
-    suggestion: list[ShortText] = repeated("Billing", "the guess of a classifier that was not sure")
+    status: list[Status] = repeatable("new")
+    category: list[ShortText] = repeatable("Billing")
+    suggestion: list[ShortText] = repeatable("Billing", "the guess of a classifier that was not sure")
     customer_id: ShortText | None = Field(None, description="tickets of this customer", examples=["C-9"])
     priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
     classifier: ShortText | None = Field(None, description="tickets that this classifier answered", examples=["local"])
@@ -47,8 +47,8 @@ class TicketConditions(QueryParameters):
     until: Moment | None = Field(
         None, description="stored at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
     )
-    source: list[ShortText] = repeated("shop")
-    destination: list[ShortText] = repeated("billing", "a destination that the ticket has a delivery to")
+    source: list[ShortText] = repeatable("shop")
+    destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
     verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
     min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
     max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])

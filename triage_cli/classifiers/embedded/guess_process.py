@@ -89,7 +89,7 @@ class GuessProcess:
         return json.loads(message)
 
 
-def serve(texts: IO[bytes], guesses: IO[bytes]) -> None:
+def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     """Guess about the texts that come in by a pipe, until nothing more comes."""
     if not (settings := _read_message(texts)):
         return
@@ -124,6 +124,6 @@ def _enlarge_pipe(pipe: IO[bytes] | None) -> None:
 
 if __name__ == "__main__":
     try:
-        serve(sys.stdin.buffer, sys.stdout.buffer)
+        serve_guesses(sys.stdin.buffer, sys.stdout.buffer)
     except BrokenPipeError:  # its parent has ended
         os._exit(1)

@@ -133,7 +133,7 @@ def surest_guesses(scores: Floats) -> Integers:
 LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 
 
-class Trainer:
+class LocalTrainer:
     """Implements `ports.Trainer` with the embedded model, for one list of categories."""
 
     def __init__(

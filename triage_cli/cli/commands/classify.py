@@ -68,7 +68,7 @@ def classify(
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     named_ids, missing = ticket_id_input.ids(context, ids)
     limited_ids = named_ids[:limit] if named_ids is not None else None
-    selection = Selection(ids=limited_ids, since=options.moment(since), limit=limit)
+    selection = Selection(ids=limited_ids, since=options.typed_moment(since), limit=limit)
     if dry_run:
         context.only_here("classify --dry-run")
         return _preview_cost(context, selection, classify_plan, printer, as_text=printing.as_text)

@@ -63,14 +63,14 @@ class TypedTicket:
         subject, description = ((text or "").strip() or None for text in (self.subject, self.description))
         if not subject and not description:
             raise UsageError("the ticket has no text", hint="give --subject or --description")
-        created_at = options.moment(self.created_at)
+        created_at = options.typed_moment(self.created_at)
         return TicketDraft(
             row=0,
             line=0,
             subject=subject,
             description=description,
             customer_id=self.customer_id or None,
-            priority=options.priority(self.priority or None),
+            priority=options.typed_priority(self.priority or None),
             created_at=created_at.replace(".000Z", "Z") if created_at else None,
             external_id=self.external_id or None,
             source=source,
@@ -115,13 +115,13 @@ def create(
     create_summary = CreateSummary()
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            tables = input_tables.tables(context, opened_inputs, read_options)
+            tables = input_tables.opened_tables(context, opened_inputs, read_options)
             return preview_tables(context, printer, tables, input_options)
         context.load_config()  # its mistakes are told before anything is read
         input_streams = opened_inputs
         if not input_options.same_tickets:
             input_streams = input_tables.looked_through(context, opened_inputs, read_options, pipes=True)
-        tables = input_tables.tables(context, input_streams, read_options)
+        tables = input_tables.opened_tables(context, input_streams, read_options)
         input_tables.check_written(
             context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )

@@ -45,7 +45,7 @@ def create(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    _show_created_key(context, printer, _key_ring(context).create(name, role, options.duration(expires)))
+    _show_created_key(context, printer, _key_ring(context).create(name, role, options.typed_seconds(expires)))
 
 
 @remote_command
@@ -80,7 +80,7 @@ def rotate(
     """
     printer = printing.printer()
     printer.check_columns(CreatedKey._fields)
-    created_key = _key_ring(context).rotate(name, options.seconds(overlap), options.duration(expires))
+    created_key = _key_ring(context).rotate(name, options.seconds(overlap), options.typed_seconds(expires))
     _show_created_key(context, printer, created_key)
 
 

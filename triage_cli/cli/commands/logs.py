@@ -46,7 +46,7 @@ def logs(
     triage logs --action classified,verdict --since 1d -o csv
     """
     printer = printing.printer()
-    event_actions = tuple(options.listed(action))
+    event_actions = tuple(options.typed_values(action))
     for event_action in event_actions:
         options.check_known("action", event_action, tuple(EventAction))
     if follow and until is not None:
@@ -55,7 +55,9 @@ def logs(
     if is_cut:
         limit = EVENTS_ON_TERMINAL if follow else EVENTS_ON_TERMINAL + 1
     ticket_id = context.look().resolve(name) if name is not None else None
-    event_query = EventQuery(ticket_id, event_actions, actor, options.moment(since), options.moment(until), limit)
+    event_query = EventQuery(
+        ticket_id, event_actions, actor, options.typed_moment(since), options.typed_moment(until), limit
+    )
     if follow:
         _follow_log(context, event_query, printer)
         return
@@ -64,7 +66,7 @@ def logs(
     if is_cut:
         last_events = list(events)
         if len(last_events) > EVENTS_ON_TERMINAL:
-            context.say(messages.cut("last", EVENTS_ON_TERMINAL))
+            context.say(messages.cut_list("last", EVENTS_ON_TERMINAL))
         events, limit = iter(last_events[-EVENTS_ON_TERMINAL:]), EVENTS_ON_TERMINAL
     event_table = partial(_event_table, context)
     printer.many(printer.unless_closed(events), event_record, EVENT_KEYS, event_table, "seq", rows=limit)

@@ -16,7 +16,7 @@ from triage_cli.config import Config, load_config
 from triage_cli.domain import CheckError, ExitCode, Move, Plan, Selection, UsageError
 from triage_cli.runtime import StopControl
 from triage_cli.service import FlipLimit
-from triage_cli.wiring import AskingCaller
+from triage_cli.wiring import PlanAsker
 from triage_cli.wiring import planned_moves as compare
 
 PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "destinations", "matrix", "accuracy")
@@ -60,7 +60,7 @@ def plan(
     stop_control = StopControl()
     context.stopper.watch(stop_control.stop)
     context.require_database()
-    selection = Selection(written_since=options.moment(since))
+    selection = Selection(written_since=options.typed_moment(since))
     with elapsed_line("comparing", shown=context.guides):
         compared_plan = compare(context.config, new_config, selection, stop_control, context.say, asking_caller)
     if stop_control.stopping:
@@ -102,14 +102,14 @@ def _load_new_config(context: CommandContext, new: Path) -> Config:
 
 def _asking_caller(
     context: CommandContext, new_config: Config, max_cost: float | None, *, ask: bool
-) -> AskingCaller | None:
+) -> PlanAsker | None:
     if not ask and max_cost is not None:
         raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
     if not ask:
         return None
     if max_cost is None and new_config.per_day is None:
         raise UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-    return AskingCaller(*context.signature, max_cost, context.runs.append)
+    return PlanAsker(*context.signature, max_cost, context.runs.append)
 
 
 def _plan_summary(compared_plan: Plan, since: str) -> str:

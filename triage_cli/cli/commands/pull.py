@@ -93,12 +93,12 @@ def pull(
     source_names = list(dict.fromkeys(names or config.sources))
     for name in source_names:
         wiring.sources.check_source(config, name)
-    pulled_since = options.moment(since)
+    pulled_since = options.typed_moment(since)
     if rejects and len({config.sources[name].type == "imap" for name in source_names}) > 1:
         raise UsageError(
             "--rejects writes mails or items, and these sources give both", hint="name the sources of one kind"
         )
-    pull_plan = PullPlan(pulled_since, limit, full, options.duration(deadline))
+    pull_plan = PullPlan(pulled_since, limit, full, options.typed_seconds(deadline))
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     pull_run = _PullRun(context, source_names, pull_plan)
     if dry_run:

@@ -89,7 +89,7 @@ def reclassify(
     reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     categories = (category,) if category is not None else ()
-    filters = Selection(statuses=options.statuses(status), categories=categories, since=options.moment(since))
+    filters = Selection(statuses=options.statuses(status), categories=categories, since=options.typed_moment(since))
     if ids and filters != Selection():
         raise UsageError("ids go with no filter", hint="leave one of them out")
     named_ids, missing = ticket_id_input.ids(context, ids)

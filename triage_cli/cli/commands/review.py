@@ -50,7 +50,9 @@ def review(
         )
     category_names = [each.name for each in context.triage.categories()]
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
-    review_filters = filters.checked(one_priority, category or (), status or (), searched, category_names, every=every)
+    review_filters = filters.checked_filters(
+        one_priority, category or (), status or (), searched, category_names, every=every
+    )
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
     learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
     review_session = ReviewSession(context.triage, category_names, learn_verdicts)

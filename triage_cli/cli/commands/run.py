@@ -226,13 +226,13 @@ def run(
     )
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
-            tables = input_tables.tables(context, opened_inputs, read_options)
+            tables = input_tables.opened_tables(context, opened_inputs, read_options)
             tables = [earlier_answers.checked(table) for table in tables]
             return preview_tables(context, printer, tables, input_options)
         input_streams = opened_inputs
         if not input_options.same_tickets:
             input_streams = input_tables.looked_through(context, opened_inputs, read_options)
-        tables = input_tables.tables(context, input_streams, read_options)
+        tables = input_tables.opened_tables(context, input_streams, read_options)
         check_columns(printer, tables)
         tables = [earlier_answers.checked(table) for table in tables]
         input_tables.check_written(

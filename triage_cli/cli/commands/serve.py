@@ -152,10 +152,10 @@ def mcp(
         import mcp.server  # noqa: F401 - only to tell what is missing
     except ImportError as error:
         raise UsageError("the MCP server is not installed", hint=with_extra("mcp")) from error
-    from triage_cli.mcp_server import AgentServer, serve
+    from triage_cli.mcp_server import AgentServer, serve_agents
 
     agent_server = AgentServer(context.triage, context.consultation, max_cost=max_cost, allow_writes=allow_writes)
     if terminal.is_terminal(sys.stdin):
         context.say("this speaks MCP over stdin and stdout, so an agent's host is to start it; Ctrl-C ends it")
-    serve(agent_server, context.stopper.watch, verbose=bool(context.global_options.verbose))
+    serve_agents(agent_server, context.stopper.watch, verbose=bool(context.global_options.verbose))
     return 0

@@ -36,7 +36,7 @@ def stats(
     triage stats --by day,classifier -o csv
     """
     if since is not None or until is not None or by is not None:
-        stored_selection = Selection(since=options.moment(since), until=options.moment(until))
+        stored_selection = Selection(since=options.typed_moment(since), until=options.typed_moment(until))
         stats_query = StatsQuery(stored_selection, options.stats_keys(by))
         _print_groups(context, stats_query, printing.printer())
         return

@@ -85,11 +85,11 @@ class TicketFilters:
             statuses=options.statuses(self.status),
             categories=tuple(self.category or ()),
             customer_id=options.single("--customer-id", self.customer_id),
-            priority=options.priority(options.single("--priority", self.priority)),
+            priority=options.typed_priority(options.single("--priority", self.priority)),
             classifier=classifier,
-            since=options.moment(self.since),
+            since=options.typed_moment(self.since),
             search=searched_text,
-            until=options.earliest(options.moment(self.until), options.past(self.older_than)),
+            until=options.earliest(options.typed_moment(self.until), options.past(self.older_than)),
             sources=tuple(self.source or ()),
             destinations=tuple(self.destination or ()),
             verdict=self.verdict,
@@ -139,7 +139,7 @@ def list_tickets(
     listed_tickets = islice(chain(first_ticket, found_tickets), LISTED_ON_TERMINAL if is_cut else None)
     printer.many(listed_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
     if is_cut and any(found_tickets):
-        context.say(messages.cut("first", LISTED_ON_TERMINAL))
+        context.say(messages.cut_list("first", LISTED_ON_TERMINAL))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 

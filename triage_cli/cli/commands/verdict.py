@@ -16,7 +16,7 @@ from triage_cli.cli import input_tables, messages, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
-from triage_cli.cli.rejects import opened
+from triage_cli.cli.rejects import opened_rejects
 from triage_cli.domain import (
     TICKET_KEYS,
     Action,
@@ -61,7 +61,7 @@ class VerdictRow(NamedTuple):
 
 def read_verdicts(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
     """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
-    first_line, lines = ticket_id_input.opened(stream)
+    first_line, lines = ticket_id_input.opened_ids(stream)
     if not first_line:
         return
     if ticket_id_input.is_json(first_line):
@@ -96,7 +96,7 @@ def read_cleared_names(stream: BinaryIO) -> Iterator[VerdictRow]:
 
     Raises `InputError` if the first line of JSON is malformed; a later one is rejected.
     """
-    first_line, lines = ticket_id_input.opened(stream)
+    first_line, lines = ticket_id_input.opened_ids(stream)
     if not ticket_id_input.is_json(first_line):
         for row, name in enumerate(ticket_id_input.plain_names(first_line, lines)):
             yield VerdictRow(f"record {row + 1}", {"ticket_id": name}, VerdictDraft(row, name, None))
@@ -283,7 +283,7 @@ class RejectedVerdicts:
     """Reports rejected verdicts with place, ticket and reason, and writes them as CSV or JSON Lines if asked to."""
 
     def __init__(self, path: Path | None) -> None:
-        self._rejects_file = opened(path) if path is not None else None
+        self._rejects_file = opened_rejects(path) if path is not None else None
         self._reject_columns: list[str] = []
 
     def add(self, verdict_row: VerdictRow, error: TriageError) -> None:

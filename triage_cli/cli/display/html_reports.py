@@ -19,7 +19,7 @@ MOST_REPORT_MOVES = 1000  # that the report of a plan shows
 TEMPLATE_FOLDER = Path(__file__).parent  # of the reports
 
 
-class Curve(NamedTuple):
+class ChartCurve(NamedTuple):
     """The curve of one classifier in a chart of the HTML report."""
 
     name: str
@@ -33,7 +33,7 @@ class Chart(NamedTuple):
     `across` and `up` are the labels of the axes.
     """
 
-    curves: Sequence[Curve]
+    curves: Sequence[ChartCurve]
     top: float
     across: str
     up: str
@@ -73,9 +73,11 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: 
     )
 
 
-def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[Curve]:
+def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[ChartCurve]:
     named_points = enumerate(zip((s.classifier for s in scored), points, strict=True))
-    return [Curve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named_points]
+    return [
+        ChartCurve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named_points
+    ]
 
 
 def plan_page(plan: Plan, name: str, since: str) -> str:

@@ -385,7 +385,7 @@ class ReviewApp(TicketBrowser):
             self._close_prompt()
         elif self._prompt_key == key_bindings.FILTER:
             try:
-                typed_filters = filters.parse(typed, self.session.category_names, every=self.view.every)
+                typed_filters = filters.parsed_filters(typed, self.session.category_names, every=self.view.every)
             except TriageError as error:
                 self.tell(messages.sentence(error))
                 return

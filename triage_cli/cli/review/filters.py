@@ -49,7 +49,7 @@ class View(NamedTuple):
         return selection._replace(suggestions=categories, statuses=frozenset({"needs_review"}))
 
 
-def parse(line: str, category_names: Sequence[str], *, every: bool) -> Filters:
+def parsed_filters(line: str, category_names: Sequence[str], *, every: bool) -> Filters:
     """Return the filters of a typed line, such as `priority:urgent category:Billing refund`. Raises `UsageError`."""
     try:
         typed_filters = shlex.split(line)
@@ -67,10 +67,10 @@ def parse(line: str, category_names: Sequence[str], *, every: bool) -> Filters:
         raise UsageError("a ticket has one priority", hint="leave out the others")
     priority = filter_values["priority"][0] if filter_values["priority"] else None
     categories, statuses, search = filter_values["category"], filter_values["status"], " ".join(search_words)
-    return checked(priority, categories, statuses, search, category_names, every=every)
+    return checked_filters(priority, categories, statuses, search, category_names, every=every)
 
 
-def checked(
+def checked_filters(
     priority: str | None,
     categories: Sequence[str],
     statuses: Sequence[str],
@@ -87,4 +87,4 @@ def checked(
         if name.casefold() not in categories_by_folded:
             raise UsageError(f'no category "{name}"', hint=f"the categories are {', '.join(category_names)}")
     existing = tuple(dict.fromkeys(categories_by_folded[name.casefold()] for name in categories))
-    return Filters(options.priority(priority), existing, options.statuses(statuses), search or None)
+    return Filters(options.typed_priority(priority), existing, options.statuses(statuses), search or None)

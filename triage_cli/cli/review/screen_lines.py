@@ -58,7 +58,7 @@ def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> 
         yield from _wrapped_lines(f"{category}, decided by a person{removed}", width, PERSON)
     elif category:
         unsure = "" if ticket.category else "?"
-        guess_text = f"{category}{unsure}  {bar(ticket.confidence)}{removed}"
+        guess_text = f"{category}{unsure}  {confidence_bar(ticket.confidence)}{removed}"
         yield from _wrapped_lines(guess_text, width, DIM) if removed else [[Segment(cut(guess_text, width), GUESS)]]
     else:
         yield from _wrapped_lines(f"no guess: {ticket.error or ticket.reason or 'the machine abstained'}", width, ALERT)
@@ -76,7 +76,7 @@ def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], wi
         yield from _wrapped_lines(as_typed(more_suggestions), width, DIM)
 
 
-def bar(share: float | None) -> str:
+def confidence_bar(share: float | None) -> str:
     """Return a confidence as a bar of a screen line, with its number."""
     if share is None:
         return ""

@@ -137,7 +137,7 @@ def _missing_answers(number: int, wrong: int, max_error: float, risk: float) -> 
     return too_few + 1 - number
 
 
-def percent(share: float) -> str:
+def in_percent(share: float) -> str:
     """Return a share as a percentage, for a sentence."""
     return f"{100 * share:.4g}%"
 
@@ -174,7 +174,7 @@ def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, h
 def _promise(bound: StoredBound) -> str:
     """Return what a threshold promises, for a sentence."""
     return (
-        f" (from there on at most {percent(bound.max_error)} of its {bound.category} is wrong, with {1 - RISK:.0%} "
+        f" (from there on at most {in_percent(bound.max_error)} of its {bound.category} is wrong, with {1 - RISK:.0%} "
         f"confidence: {bound.wrong:,} of {bound.labelled:,} labelled tickets were)"
     )
 
@@ -183,7 +183,7 @@ def _unproven(bound: StoredBound | None) -> str:
     if bound is None:
         return "labelled tickets did not prove its max_error then"
     return (
-        f"labelled tickets do not prove that at most {percent(bound.max_error)} of its {bound.category} is wrong: "
+        f"labelled tickets do not prove that at most {in_percent(bound.max_error)} of its {bound.category} is wrong: "
         f"at least {bound.missing:,} more are missing, all of them right"
     )
 
@@ -194,7 +194,7 @@ def bounds_summary(max_error: float, bounds: Iterable[ErrorBound]) -> str:
     sure_from = [f"{b.category} from {b.threshold:.2f}" for b in known_bounds if b.threshold is not None]
     all_sure = len(sure_from) == len(known_bounds)
     return (
-        f"at most {percent(max_error)} wrong: sure of {', '.join(sure_from) or 'nothing'}"
+        f"at most {in_percent(max_error)} wrong: sure of {', '.join(sure_from) or 'nothing'}"
         f"{'' if all_sure else f'; more labelled tickets are needed at least for {needs(known_bounds)}'}"
     )
 
@@ -215,7 +215,7 @@ def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> 
                 if bound.fingerprint != was.fingerprint
                 else f"{bound.wrong:,} of {bound.labelled:,} labelled tickets are wrong"
             )
-            promise = f"that at most {percent(bound.max_error)} of its {bound.category} is wrong"
+            promise = f"that at most {in_percent(bound.max_error)} of its {bound.category} is wrong"
             yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; nothing of it is sure now"
     if shortage := needs(now):
         yield f"{now[0].classifier} needs at least so many more labelled tickets to be sure: {shortage}"

@@ -32,7 +32,7 @@ class Bin(NamedTuple):
     right: float
 
 
-def share(graded_tickets: Sequence[Graded]) -> float:
+def share_right(graded_tickets: Sequence[Graded]) -> float:
     """Return the accuracy, the share of right guesses; 0 if there are no tickets."""
     return sum(graded.right for graded in graded_tickets) / len(graded_tickets) if graded_tickets else 0.0
 
@@ -151,7 +151,7 @@ def scored(
     """Return all metrics of one classifier; tickets whose label is no category count as `outside`."""
     inside = [graded for graded in graded_tickets if graded.truth in names]
     outside = [graded for graded in graded_tickets if graded.truth not in names]
-    accuracy, majority_accuracy = share(inside), majority(inside)
+    accuracy, majority_accuracy = share_right(inside), majority(inside)
     held_back = sum(not graded.sure for graded in outside)
     return Scored(
         classifier,

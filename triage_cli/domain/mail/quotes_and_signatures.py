@@ -173,7 +173,7 @@ def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
     )
 
 
-def left_out(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
+def unwritten_parts(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
     """Return the parts of a mail's text that its sender did not write for it; none if nothing else would be left.
 
     Quotes are only looked for in a reply (by its headers or its subject): what a first mail forwards is its topic.

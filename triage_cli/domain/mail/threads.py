@@ -29,7 +29,7 @@ def apart(chunks: Iterable[Sequence[TicketDraft | Rejected]]) -> Iterator[Sequen
         yield chunk[begin:] if begin else chunk
 
 
-def joined(known_ticket: Ticket, item: Identified) -> Ticket | None:
+def with_mail(known_ticket: Ticket, item: Identified) -> Ticket | None:
     """Return a ticket with one more mail of its thread, or None if it has that mail already.
 
     The ticket's text stays that of the first mail. If the first mail comes after a reply to it, it replaces the reply

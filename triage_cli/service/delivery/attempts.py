@@ -289,7 +289,7 @@ class UnfinishedTicket:
         return True
 
 
-def error_of(failures: Sequence[Failure]) -> TriageError | None:
+def joint_error(failures: Sequence[Failure]) -> TriageError | None:
     """Return one error for failures of a ticket: one that concerns more than this ticket, else all in one."""
     errors_by_sentence = {failure.error.sentence(): failure.error for failure in failures}
     errors = [
@@ -313,7 +313,7 @@ def standing_error(outcome: Outcome[Routed], earlier: Sequence[Failure] = ()) ->
     unsettled_deliveries = {"", *(d.delivery_id for d in deliveries if d.state in ("pending", "dead"))}
     failures = dead_letters(ticket, deliveries) if outcome.action == Action.UNDELIVERABLE else ()
     failures = (*failures, *(f for f in (*earlier, *outcome.value.failures) if f.delivery_id in unsettled_deliveries))
-    return error_of(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
+    return joint_error(list({failure.delivery_id: failure for failure in failures}.values())) or outcome.error
 
 
 def dead_letters(ticket: Ticket, deliveries: Sequence[Delivery]) -> tuple[Failure, ...]:

@@ -31,7 +31,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Destination, Store
 from triage_cli.service.decisions.verdicts import is_imported
-from triage_cli.service.delivery.attempts import dead_letters, due_later, error_of
+from triage_cli.service.delivery.attempts import dead_letters, due_later, joint_error
 from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
 
@@ -246,10 +246,10 @@ class RoutingDecider:
 def _unchanged_outcome(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
     """Return the outcome of a ticket whose deliveries stay as they are; its error tells what failed before."""
     if status == "undeliverable":
-        error = error_of(dead_letters(ticket, deliveries))
+        error = joint_error(dead_letters(ticket, deliveries))
         return Outcome(None, Action.UNDELIVERABLE, Routed(ticket, deliveries), error, ticket)
     if status != "routing":
         return Outcome(None, Action.UNCHANGED, Routed(ticket, deliveries), None, ticket)
     failures = due_later(deliveries)
     still_routing = Routed(ticket, deliveries, failures=failures)
-    return Outcome(None, Action.ROUTING, still_routing, error_of(failures), ticket)
+    return Outcome(None, Action.ROUTING, still_routing, joint_error(failures), ticket)

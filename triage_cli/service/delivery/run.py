@@ -30,7 +30,7 @@ from triage_cli.service.delivery.attempts import (
     RetryPolicy,
     UnfinishedTicket,
     due_later,
-    error_of,
+    joint_error,
     standing_error,
     with_offline_error,
 )
@@ -315,7 +315,7 @@ def last_outcome_per_ticket(
             row, earlier, error = later_tickets[ticket.ticket_id]
             undelivered = Routed(ticket, deliveries.get(ticket.ticket_id, ()))
             outcome = Outcome(row, Action(ticket.status), undelivered, error, ticket)
-            failed_before = error_of(due_later(undelivered.deliveries))
+            failed_before = joint_error(due_later(undelivered.deliveries))
             yield outcome._replace(error=standing_error(outcome, earlier) or failed_before)
 
 

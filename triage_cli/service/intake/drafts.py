@@ -153,7 +153,7 @@ class DraftDecider:
     ) -> DecidedDraft:
         """Decide an imported mail whose thread has a ticket: it joins that ticket."""
         try:
-            ticket = threads.joined(known_ticket, identified_draft)
+            ticket = threads.with_mail(known_ticket, identified_draft)
         except RowError as error:
             return Action.REJECTED, None, None, error
         if ticket is None:

@@ -17,7 +17,7 @@ from triage_cli.domain import (
     compact,
     macro_f1,
     paired_interval,
-    share,
+    share_right,
     times,
     wilson,
 )
@@ -179,7 +179,7 @@ def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
     graded = [answer.graded for answer in held_out_answers]
     interval = wilson(sum(row.right for row in graded), len(graded))
     log_loss = sum(answer.loss for answer in held_out_answers) / len(held_out_answers)
-    return Figures(len(held_out_answers), share(graded), interval, macro_f1(graded), log_loss)
+    return Figures(len(held_out_answers), share_right(graded), interval, macro_f1(graded), log_loss)
 
 
 TRAINING_TRIES = 5  # if others become active meanwhile

@@ -24,7 +24,7 @@ class Copied(NamedTuple):
     changed: int
 
 
-def copy(source: SqliteStore, target: PostgresStore) -> Copied:
+def copy_database(source: SqliteStore, target: PostgresStore) -> Copied:
     """Copy a database, all or nothing. Raises `StoreError` if the target has rows, `CheckError` if the log is broken.
 
     The write lock of the source is held meanwhile, so that no later change is left behind.

@@ -11,9 +11,9 @@ TRIGGERS = ("events_never_change", "events_never_go", "events_never_go_at_once")
 
 def statements() -> list[str]:
     """Return the statements that build the newest version."""
-    return list(schema.statements(Path(__file__).with_name("schema.sql")))
+    return list(schema.statements_of(Path(__file__).with_name("schema.sql")))
 
 
 def tables() -> list[str]:
     """Return the names of the tables that both dialects have, in the order of their creation."""
-    return schema.tables(schema.statements())
+    return schema.created_tables(schema.statements_of())

@@ -49,7 +49,7 @@ class SelfClosingConnection(sqlite3.Connection):
             self.close()
 
 
-class Connection:
+class OpenedFile:
     """A thread's connection and the identity of its file; closed when the thread ends.
 
     Without `__del__`, it would stay open until the garbage collector looks for cycles.
@@ -63,11 +63,11 @@ class Connection:
         self.db.close()
 
 
-def opened(path: str) -> Connection:
+def opened(path: str) -> OpenedFile:
     """Open a database as `connect` does, together with the identity of its file."""
     file_before = file_id(path)
     for _ in range(OPEN_TRIES):
-        connection = Connection(connect(path), file_id(path))
+        connection = OpenedFile(connect(path), file_id(path))
         if connection.file == file_before:  # else the file was just created, or replaced while it was opened
             break
         file_before = connection.file

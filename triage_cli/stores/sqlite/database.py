@@ -13,8 +13,8 @@ from triage_cli.domain import NoDatabaseError, StoreUnavailableError, Ticket, en
 from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
-    Connection,
     FileId,
+    OpenedFile,
     check_version,
     connect,
     connect_read_only,
@@ -58,7 +58,7 @@ class SqliteDatabase:
 
     def read_at_once(self, sql: str, bound_values: Values = ()) -> list[Any] | None:
         """Return the rows of a query, or None if the file is locked: in WAL mode a read waits for no other writer."""
-        connection: Connection | None = getattr(self._local, "at_once", None)
+        connection: OpenedFile | None = getattr(self._local, "at_once", None)
         if connection is None:
             if not self.is_there():
                 return None
@@ -148,7 +148,7 @@ class SqliteDatabase:
 
     def _check_still_frozen(self) -> None:
         """Raise `StoreUnavailableError` if another program has changed a file that is read without locks."""
-        connection: Connection | None = getattr(self._local, "db", None)
+        connection: OpenedFile | None = getattr(self._local, "db", None)
         if connection and connection.db.frozen and connection.db.frozen != frozen_state(self.path):
             raise StoreUnavailableError(
                 f"another program has changed {self.path} while it was read", hint="run the same command again"
@@ -174,7 +174,7 @@ class SqliteDatabase:
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection. The first use opens the file, and creates it with `make`."""
-        connection: Connection | None = getattr(self._local, "db", None)
+        connection: OpenedFile | None = getattr(self._local, "db", None)
         if connection is None:
             self._check_same_file()  # before `opened`, which would create a new file
             if not self._make and not self.is_there():
@@ -197,9 +197,9 @@ class ReadOnlyDatabase(SqliteDatabase):
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, which refuses to write."""
-        connection: Connection | None = getattr(self._local, "db", None)
+        connection: OpenedFile | None = getattr(self._local, "db", None)
         if connection is None:
-            connection = self._local.db = Connection(connect_read_only(self.path), file_id(self.path))
+            connection = self._local.db = OpenedFile(connect_read_only(self.path), file_id(self.path))
             self._file = self._file or connection.file
         return connection.db
 

@@ -252,7 +252,7 @@ ARRIVED_DELIVERIES = """select t.identity, d.* from deliveries d
     and t.identity in (select value from json_each(?)) order by coalesce(d.done_at, d.at)"""
 
 
-def kept_databases(path: str) -> Sequence[Path]:
+def kept_beside(path: str) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before, the oldest first."""
     kept_name = re.compile(rf"{re.escape(Path(path).name)}\.before-\w+Z(-\d+)?")
     return sorted(file for file in Path(path).parent.iterdir() if kept_name.fullmatch(file.name))
@@ -263,7 +263,7 @@ class KeptDatabases:
 
     def __init__(self, path: str, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._connections: dict[Path, sqlite3.Connection | None] = dict.fromkeys(kept_databases(path))
+        self._connections: dict[Path, sqlite3.Connection | None] = dict.fromkeys(kept_beside(path))
 
     def delivered(self, identities: Sequence[str]) -> Mapping[str, Sequence[Delivery]]:
         """Return the deliveries of tickets that arrived before a restore, by the identities, oldest first."""
