@@ -27,7 +27,7 @@ from tests.support.typed_terminal import Typist
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain import Run, Selection, ids, times
-from triage_cli.stores import VERSION, SqliteStore, audit_log, backup, head_file, restore
+from triage_cli.stores import VERSION, SqliteStore, audit_log, head_file, restore
 from triage_cli.stores import store as sqlite_store
 
 
@@ -393,7 +393,7 @@ def at_stake(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, Path]
     return request.param, tmp_path / "t"
 
 
-WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, audit_log, backup, head_file, sqlite_store)}
+WATCHED = {sys.modules[m.__name__].__file__ for m in (restore, audit_log, head_file, sqlite_store)}
 
 
 def restored(folder: Path, kill_at: int | None = None) -> int:

@@ -32,7 +32,6 @@ from triage_cli.stores.runs import DAY as DAY
 from triage_cli.stores.runs import SPENT_OF_DAY as SPENT_OF_DAY
 from triage_cli.stores.runs import SPENT_ON_PARCEL as SPENT_ON_PARCEL
 from triage_cli.stores.sql_store import SqlStore as SqlStore
-from triage_cli.stores.sqlite import backup as backup
 from triage_cli.stores.sqlite import connection as connection
 from triage_cli.stores.sqlite import errors as errors
 from triage_cli.stores.sqlite import head_file as head_file
