@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO
 
+from triage_cli.destinations.attempts import attempted
 from triage_cli.destinations.payload import payload_line
 from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
 from triage_cli.runtime import bridge, children, kill_group, resource_exhaustion
@@ -63,17 +64,11 @@ class CommandDestination:
             return await asyncio.get_running_loop().run_in_executor(command_threads, self._run_for, outgoing)
 
         try:
-            for arrived in bridge().map(chunks, run_for, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._command_outcome(outgoing, command_result) for outgoing, command_result in arrived]
+            yield from attempted(
+                chunks, run_for, WORKERS, lambda error: DeliveryError(f"cannot run it: {type(error).__name__}")
+            )
         finally:
             command_threads.shutdown(wait=False)
-
-    @staticmethod
-    def _command_outcome(outgoing: OutgoingDelivery, command_result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
-        if isinstance(command_result, Outcome):
-            return command_result
-        error = DeliveryError(f"cannot run it: {type(command_result).__name__}")
-        return Outcome.failed(outgoing, error)
 
     def _run_for(self, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         run_began = time.perf_counter()

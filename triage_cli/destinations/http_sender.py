@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
+from triage_cli.destinations.attempts import attempted
 from triage_cli.domain import NOT_ATTEMPTED, Action, DeliveryError, Outcome, OutgoingDelivery, Receipt, storable_text
 from triage_cli.runtime import (
     READ,
@@ -68,24 +69,18 @@ class HttpSender:
             except NOT_ATTEMPTED as problem:
                 return Outcome.failed(outgoing, problem)
             except DeliveryError as error:
-                return self._failed(outgoing, error, time.perf_counter() - began)
+                return Outcome.failed(outgoing, error, Receipt(error.status, time.perf_counter() - began))
             seconds = time.perf_counter() - began
             return Outcome(0, Action.DELIVERED, receipt._replace(seconds=seconds), None, outgoing)
 
         try:
-            for arrived in bridge().map(chunks, attempt_and_time, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [
-                    result if isinstance(result, Outcome) else self._failed(outgoing, result, 0.0)
-                    for outgoing, result in arrived
-                ]
+            yield from attempted(chunks, attempt_and_time, WORKERS, self._unexpected)
         finally:
             # Closing connections is not waited for: an abandoned generator may be closed in the thread of the loop.
             asyncio.run_coroutine_threadsafe(connections.aclose(), bridge().loop)
 
-    def _failed(self, outgoing: OutgoingDelivery, error: Exception, seconds: float) -> Outcome[Receipt]:
-        if not isinstance(error, DeliveryError):
-            error = DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
-        return Outcome.failed(outgoing, error, Receipt(error.status, seconds))
+    def _unexpected(self, error: Exception) -> DeliveryError:
+        return DeliveryError(f"{self._endpoint.name}: {type(error).__name__}")
 
 
 def shown_request(request: HttpRequest) -> str:

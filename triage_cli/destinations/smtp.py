@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from triage_cli.config import DestinationSpec, MailSpec, TemplateFailure
+from triage_cli.destinations.attempts import attempted
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain import (
@@ -128,10 +129,12 @@ class MailDestination:
                 timer.cancel()
 
         try:
-            for arrived in bridge().map(chunks, mail_one, workers=WORKERS, stopping=lambda: False, tick=0.0):
-                yield [self._mail_outcome(outgoing, mail_result) for outgoing, mail_result in arrived]
+            yield from attempted(chunks, mail_one, WORKERS, self._unexpected)
         finally:
             threads.shutdown(wait=False)
+
+    def _unexpected(self, error: Exception) -> DeliveryError:
+        return DeliveryError(f"{self.name}: {type(error).__name__}", doubtful=True)
 
     def _mail_one(self, connection: SmtpConnection, outgoing: OutgoingDelivery) -> Outcome[Receipt]:
         mail_began = time.perf_counter()
@@ -208,9 +211,3 @@ class MailDestination:
         answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
         answer = hide_secrets(answer, self._login.password_forms if self._login else ())
         return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]
-
-    def _mail_outcome(self, outgoing: OutgoingDelivery, mail_result: Outcome[Receipt] | Exception) -> Outcome[Receipt]:
-        if isinstance(mail_result, Outcome):
-            return mail_result
-        error = DeliveryError(f"{self.name}: {type(mail_result).__name__}", doubtful=True)
-        return Outcome.failed(outgoing, error)
