@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from triage_cli.domain import (
     CHUNK,
@@ -38,6 +38,7 @@ from triage_cli.ports import ModelRegistry, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service.answers import EarlierSteps
 
+T = TypeVar("T")
 # The request that a server answers, which events and deliveries name; threads that begin for it inherit it.
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 # Seconds between two renewals of the lease.
@@ -161,12 +162,16 @@ class RunRecorder:
             if outcome.error is not None and not is_due_later:
                 self.exit_codes.add(outcome.error.exit_code)
 
+    def counted(self, chunks: Iterable[Sequence[Outcome[T]]]) -> Iterator[Outcome[T]]:
+        """Count the outcomes of the run as `add` does, a chunk at a time, and yield them."""
+        for outcomes in chunks:
+            self.add(outcomes)
+            yield from outcomes
+
     @property
     def exit_code(self) -> int:
         """Return the run's exit code so far."""
-        if self.exit_code_given is not None:
-            return self.exit_code_given
-        return gravest(self.exit_codes)
+        return gravest(self.exit_codes) if self.exit_code_given is None else self.exit_code_given
 
     def exited(self, code: int) -> None:
         """Record the exit code of the command, if it differs from the run's."""

@@ -258,9 +258,7 @@ class LocalTriage:
         """Store drafts; one outcome each, in order. `judged` is called once the guard has passed all of them."""
         with self._recorded_run("create", part) as recorder:
             intake = self._intake(recorder.context.run.run_id, same_tickets=same_tickets)
-            for outcomes in self._store_drafts(intake, self._until_stopped(drafts), judged):
-                recorder.add(outcomes)
-                yield from outcomes
+            yield from recorder.counted(self._store_drafts(intake, self._until_stopped(drafts), judged))
 
     def _store_drafts(
         self, intake: Intake, drafts: Iterator[TicketDraft | Rejected], judged: Callable[[], None]
@@ -297,9 +295,7 @@ class LocalTriage:
         with self._recorded_run("pull") as recorder:
             corrections, filed_items = self._services.corrections(tell), self._services.filed_items(tell)
             source_pull = SourcePull(recorder.context, source, plan, corrections, filed_items, tell, keep)
-            for outcomes in source_pull.chunks():
-                recorder.add(outcomes)
-                yield from outcomes
+            yield from recorder.counted(source_pull.chunks())
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
         """Classify the selected tickets, or all that are new or failed."""
@@ -327,9 +323,7 @@ class LocalTriage:
             self._recorded_run("route") as recorder,
             closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivery_run,
         ):
-            for outcome in routed(delivery_run, selection, plan):
-                recorder.add([outcome])
-                yield outcome
+            yield from recorder.counted([outcome] for outcome in routed(delivery_run, selection, plan))
 
     def preview_routes(self, selection: Selection, plan: RoutePlan) -> Iterator[RoutePreview]:
         """Yield where `route` would send each ticket now, in its order; nothing is claimed, stored or sent."""
@@ -348,11 +342,9 @@ class LocalTriage:
     def decide_routes(self, selection: Selection) -> Iterator[Outcome[Routed]]:
         """Decide where tickets go, and leave the deliveries to the next `route`, so that nothing is waited for."""
         with self._recorded_run("route") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
-            ticket_claimer = TicketClaimer(recorder.context)
-            for chunk in ticket_claimer.chunks(selection, TO_ROUTE):
-                outcomes = delivery_run.decide_routes([t for t in chunk if not ticket_claimer.lost(t)])
-                recorder.add(outcomes)
-                yield from outcomes
+            claimer = TicketClaimer(recorder.context)
+            claimed = ([t for t in chunk if not claimer.lost(t)] for chunk in claimer.chunks(selection, TO_ROUTE))
+            yield from recorder.counted(map(delivery_run.decide_routes, claimed))
 
     def _delivery_run(self, recorder: RunRecorder, *, retry_dead: bool = False) -> DeliveryRun:
         return DeliveryRun(recorder.context, self._services.routing_map, retry_dead=retry_dead)
@@ -376,13 +368,10 @@ class LocalTriage:
             stored_chunks = intake.chunks(self._until_stopped(drafts), judged)
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
-                for outcome in new_dead_letters(delivery_run) if routes else ():
-                    recorder.add([outcome])
-                    yield outcome
+                if routes:
+                    yield from recorder.counted([outcome] for outcome in new_dead_letters(delivery_run))
                 pipeline = Pipeline(decision_recorder, delivery_run if routes else None)
-                for outcomes in pipeline.process(stored_chunks):
-                    recorder.add(outcomes)
-                    yield from outcomes
+                yield from recorder.counted(pipeline.process(stored_chunks))
             for error in pipeline.stopped:
                 raise error
             self._stop_control.check_deadline(done=not (self._interrupted or pipeline.interrupted))
@@ -390,9 +379,7 @@ class LocalTriage:
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
-            for outcome in forget(recorder.context, customer_id):
-                recorder.add([outcome])
-                yield outcome
+            yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
@@ -405,11 +392,9 @@ class LocalTriage:
                 batch_collector = self._services.batches(classify_plan, decision_recorder, proposals=True)
             reclassify_run = ReclassifyRun(decision_recorder, plan, self._services.hysteresis, batch_collector)
             selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
-            for collected_outcomes in batch_collector.collect() if batch_collector else ():
-                recorder.add(collected_outcomes)
-            for outcomes in reclassify_run.flips(selection, delivery_run.send_on):
+            for outcomes in batch_collector.collect() if batch_collector else ():
                 recorder.add(outcomes)
-                yield from outcomes
+            yield from recorder.counted(reclassify_run.flips(selection, delivery_run.send_on))
             if batch_collector is not None:
                 batch_collector.raise_trouble()
             self._stop_control.check_deadline(done=reclassify_run.completed)
@@ -417,18 +402,15 @@ class LocalTriage:
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
         """Set categories by hand, or clear them; one outcome each, in order. A single verdict has no run."""
         drafts = iter(verdicts)
-        first_two = list(islice(drafts, 2))
-        if len(first_two) < 2:
+        first = list(islice(drafts, 2))
+        if len(first) < 2:
             self._apply_renames(None)
-            yield from chain.from_iterable(
-                VerdictRecorder(self._store, self._verdicts, self._actor, None).record(first_two)
-            )
+            verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, None)
+            yield from chain.from_iterable(verdict_recorder.record(first))
             return
         with self._recorded_run("verdict") as recorder:
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
-            for outcomes in verdict_recorder.record(self._until_stopped(chain(first_two, drafts))):
-                recorder.add(outcomes)
-                yield from outcomes
+            yield from recorder.counted(verdict_recorder.record(self._until_stopped(chain(first, drafts))))
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
@@ -444,9 +426,8 @@ class LocalTriage:
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._current_names)
         labels = frozenset((*self._current_names, *(c.name for c in self._services.categories)))
-        to_review = islice(
-            ticket_lookup.review_queue(self._store, selection, labels, self._services.ranked), selection.limit
-        )
+        waiting = ticket_lookup.review_queue(self._store, selection, labels, self._services.ranked)
+        to_review = islice(waiting, selection.limit)
         return (category_renames.with_current_names(ticket, self._current_names) for ticket in to_review)
 
     def resolve(self, name: str) -> str:
@@ -479,6 +460,5 @@ class LocalTriage:
     def stats(self) -> Stats:
         """Return the counts of the whole store."""
         stats = self._store.stats()
-        return stats._replace(
-            by_category=category_renames.counts_in_current_names(stats.by_category, self._current_names)
-        )
+        by_category = category_renames.counts_in_current_names(stats.by_category, self._current_names)
+        return stats._replace(by_category=by_category)

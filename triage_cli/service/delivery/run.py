@@ -225,22 +225,17 @@ class DeliveryRun:
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
-        existing_deliveries = self._store.deliveries.of([t.ticket_id for t in tickets])
+        existing = self._store.deliveries.of([t.ticket_id for t in tickets])
+        answers = self._routing_map.answers(self._store, tickets)
         outcomes: list[Outcome[Routed]] = []
         changes: list[Change] = []
-        answers = self._routing_map.answers(self._store, tickets)
-        for ticket_before in tickets:
-            deliveries, answer = (
-                existing_deliveries.get(ticket_before.ticket_id, ()),
-                answers.get(ticket_before.decision_id or ""),
-            )
-            outcome, change = self._decider.decide(
-                ticket_before, deliveries, at, again=again, holder=holder, answer=answer
-            )
+        for ticket in tickets:
+            deliveries, answer = existing.get(ticket.ticket_id, ()), answers.get(ticket.decision_id or "")
+            outcome, change = self._decider.decide(ticket, deliveries, at, again=again, holder=holder, answer=answer)
             outcomes.append(outcome)
             if change is not None:
                 changes.append(change)
-        refused_changes = {
+        refused = {
             change.event.ticket_id: conflict
             for change, conflict in zip(changes, self.context.save(changes), strict=True)
             if conflict is not None
@@ -248,10 +243,10 @@ class DeliveryRun:
         to_send = [
             outgoing
             for change in changes
-            if change.event.ticket_id not in refused_changes
-            for outgoing in self._decider.to_send(change, existing_deliveries.get(change.event.ticket_id or "", ()))
+            if change.event.ticket_id not in refused
+            for outgoing in self._decider.to_send(change, existing.get(change.event.ticket_id or "", ()))
         ]
-        return [_or_held(outcome, refused_changes.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
+        return [_or_held(outcome, refused.get(outcome.ticket.ticket_id)) for outcome in outcomes], to_send
 
 
 def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Routed]:
@@ -264,25 +259,23 @@ def _or_held(outcome: Outcome[Routed], conflict: Conflict | None) -> Outcome[Rou
 def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
     """Route the selected tickets, then deliver what is due, for as long as `plan.stay`; rows count from 0."""
     statuses = TO_ROUTE | {"undeliverable", "routing"} if plan.retry_dead else TO_ROUTE
-    rows_by_ticket: dict[str, int] = {}
+    rows: dict[str, int] = {}  # by ticket
     row_numbers = count()
 
     def claimed() -> Iterator[Sequence[Ticket]]:
         for chunk in TicketClaimer(delivery_run.context).chunks(selection, statuses):
-            rows_by_ticket.update((ticket.ticket_id, next(row_numbers)) for ticket in chunk)
+            rows.update((ticket.ticket_id, next(row_numbers)) for ticket in chunk)
             yield chunk
 
     if not plan.stay:
         delivery_run.wait_for_nothing()
-    routed_outcomes = chain.from_iterable(delivery_run.route(claimed(), again=plan.again))
-    numbered_outcomes: Iterator[Outcome[Routed]] = (
-        o._replace(row=rows_by_ticket.pop(o.ticket.ticket_id)) for o in routed_outcomes
-    )
+    outcomes = chain.from_iterable(delivery_run.route(claimed(), again=plan.again))
+    numbered = (outcome._replace(row=rows.pop(outcome.ticket.ticket_id)) for outcome in outcomes)
 
     def deliver_later(later: Sequence[str]) -> Iterator[Outcome[Routed]]:
         return deliver_due(delivery_run, row_numbers, plan.stay, None if selection.ids is None else later)
 
-    return last_outcome_per_ticket(delivery_run.context.store, numbered_outcomes, deliver_later)
+    return last_outcome_per_ticket(delivery_run.context.store, numbered, deliver_later)
 
 
 def last_outcome_per_ticket(
