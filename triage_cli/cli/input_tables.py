@@ -46,31 +46,27 @@ def _open_input(input_name: str) -> BinaryIO | MailFolder:
         raise InputError(f"cannot read {input_name}: {error.strerror}", hint=hint) from error
 
 
-def check_written(
-    context: CommandContext, output_path: Path | None, option: str, inputs: Iterable[int | str] = ()
-) -> None:
+def check_written(context: CommandContext, path: Path | None, option: str, inputs: Iterable[int | str] = ()) -> None:
     """Raise `UsageError` if an output file is stdout, is also an input, or is one of triage's own files (a queue)."""
-    if output_path == Path("-"):
+    if path == Path("-"):
         raise UsageError("- names no file to write", hint=f"name one with {option}")
-    if output_path is not None and is_own(output_path, context.config):
-        problem = f"{output_path} is a file of triage's own and would be overwritten"
+    if path is not None and is_own(path, context.config):
+        problem = f"{path} is a file of triage's own and would be overwritten"
         raise UsageError(problem, hint=f"name another with {option}")
-    if output_path is None or not os.path.isfile(output_path):  # noqa: PTH113 - Path's raises where a folder is closed to us
+    if path is None or not os.path.isfile(path):  # noqa: PTH113 - Path's raises where a folder is closed to us
         return
     for input_file in inputs:
-        if os.path.exists(input_file) and os.path.samestat(output_path.stat(), os.stat(input_file)):  # noqa: PTH110, PTH116 - or a number
-            raise UsageError(f"{output_path} is read and would be written", hint=f"name another with {option}")
+        if os.path.exists(input_file) and os.path.samestat(path.stat(), os.stat(input_file)):  # noqa: PTH110, PTH116 - or a number
+            raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
 
 
-def opened_tables(
-    context: CommandContext, named_inputs: Sequence[NamedInput], read_options: ReadOptions
-) -> list[Table]:
+def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
     """Open each input as a table and print its column mapping; the limit is for all inputs together."""
     input_tables = []
     row_counts: Counter[str] = Counter()
-    for input_name, stream in named_inputs:
+    for input_name, stream in inputs:
         input_table = open_table(stream, input_name, read_options)
-        prefix = f"{input_name}: " if len(named_inputs) > 1 else ""
+        prefix = f"{input_name}: " if len(inputs) > 1 else ""
         if input_table.taken:
             unused = f"; extra ← {listing(input_table.unused, MOST_UNUSED)}" if input_table.unused else ""
             context.say(f"{prefix}{input_table.taken}{unused}")

@@ -154,11 +154,9 @@ class Upload(Generic[T]):
 class _UploadChunk:
     """Some rows of an upload, until all their outcomes have arrived; `judged` once the remote's guard has passed it."""
 
-    def __init__(
-        self, connection: Connection, rows: Sequence[TicketDraft | Rejected], draft_lines: Sequence[str]
-    ) -> None:
+    def __init__(self, connection: Connection, rows: Sequence[TicketDraft | Rejected], lines: Sequence[str]) -> None:
         self._connection = connection
-        self._draft_lines = draft_lines
+        self._draft_lines = lines
         self._request_options: dict[str, Any] = {}
         self._response_stream: ResponseStream | None = None
         self._rejected = deque(upload_row for upload_row in rows if isinstance(upload_row, Rejected))

@@ -212,15 +212,13 @@ class ReclassifyRun:
         at, changes, proposals = times.now(), [], []
         for outcome in outcomes:
             steps = steps_within(outcome.value, self._labels)
-            ticket_before, unsaved_steps = self._recorder.without_saved_steps(outcome.ticket, steps)
-            ticket = released_with_cost(ticket_before, unsaved_steps)
-            last_answer = steps[-1] if steps else None
-            proposal = self._flip_decision(
-                asked_rows.pop(ticket_before.ticket_id), ticket, last_answer, str(outcome.error or "")
-            )
+            before, unsaved_steps = self._recorder.without_saved_steps(outcome.ticket, steps)
+            ticket = released_with_cost(before, unsaved_steps)
+            answer = steps[-1] if steps else None
+            proposal = self._flip_decision(asked_rows.pop(before.ticket_id), ticket, answer, str(outcome.error or ""))
             proposals.append(proposal)
-            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, flip_data(proposal, last_answer), at)
-            changes.append(Change(event, ticket, ticket_before.revision, unsaved_steps))
+            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, flip_data(proposal, answer), at)
+            changes.append(Change(event, ticket, before.revision, unsaved_steps))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
         late_changes = [

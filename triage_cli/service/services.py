@@ -66,13 +66,9 @@ class Services(NamedTuple):
         recorder.check = self.check()
         return recorder
 
-    def batches(
-        self, plan: ClassifyPlan, decision_recorder: DecisionRecorder, *, proposals: bool = False
-    ) -> BatchCollector:
+    def batches(self, plan: ClassifyPlan, recorder: DecisionRecorder, *, proposals: bool = False) -> BatchCollector:
         """Return a run's batch work. Raises `UsageError` if no batches can be opened."""
         if (batcher := self.batcher) is None:
             raise UsageError("nothing here can ask in batches", hint="leave out --batch")
-        actor, run_id = decision_recorder.context.actor, decision_recorder.context.run.run_id
-        return open_batch_collector(
-            lambda name: batcher(name, plan, actor, run_id), decision_recorder, proposals=proposals
-        )
+        actor, run_id = recorder.context.actor, recorder.context.run.run_id
+        return open_batch_collector(lambda name: batcher(name, plan, actor, run_id), recorder, proposals=proposals)

@@ -86,13 +86,11 @@ class SqlBatches:
         items_query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
         return [BatchItem(*row) for row in self._database.read(items_query, batch_values)]
 
-    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+    def joinable(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
         """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
         joinable_requests: dict[str, tuple[str, int, set[str]]] = {}
-        for answer_key, batch_id, request_number, ticket_id in self._database.read(
-            JOINABLE_REQUESTS, {"keys": compact(list(answer_keys))}
-        ):
-            joinable_requests.setdefault(answer_key, (batch_id, request_number, set()))[2].add(ticket_id)
+        for key, batch_id, number, ticket_id in self._database.read(JOINABLE_REQUESTS, {"keys": compact(list(keys))}):
+            joinable_requests.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
         return joinable_requests
 
     def provider_ids(self) -> frozenset[str]:

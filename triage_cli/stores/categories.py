@@ -98,10 +98,8 @@ class CategoryMemory:
 
     def last(self) -> tuple[tuple[str, ...], str | None, str] | None:
         """Return the names of the categories, the path of the configuration file and its machine, or None."""
-        category_rows = self._database.read("select categories, path, host from classified_by")
-        return (
-            (tuple(from_json(category_rows[0][0])), category_rows[0][1], category_rows[0][2]) if category_rows else None
-        )
+        rows = self._database.read("select categories, path, host from classified_by")
+        return (tuple(from_json(rows[0][0])), rows[0][1], rows[0][2]) if rows else None
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Record the categories of the latest classification, replacing the earlier ones."""

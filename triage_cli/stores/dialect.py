@@ -81,7 +81,7 @@ class Dialect(ABC):
         """Write answers, deliveries, attempts or items of batches."""
 
     @abstractmethod
-    def add_events(self, db: Any, rows: Sequence[tuple[Any, ...]], head: Head, key_mark: str | None) -> None:
+    def add_events(self, db: Any, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
         """Append rows to the audit log; set its head and the mark of its key."""
 
     def finish_tickets(self, db: Any, new: Sequence[Ticket], changed: Sequence[Change]) -> None:

@@ -287,11 +287,9 @@ class SqlRuns:
         runs = self._selected(HOLDER_OF_TICKET, {"ticket": ticket_id})
         return next((run for run in runs if run.exit_code is None), None)
 
-    def _selected(self, run_condition: str, bound_values: Values, run_limit: str = "") -> Iterator[Run]:
+    def _selected(self, condition: str, bound_values: Values, limit: str = "") -> Iterator[Run]:
         own_place, clock_now, columns = place(), self._database.clock(), ", ".join(_RUN_COLUMNS)
-        runs_query = (
-            f"select {columns}, lease_until, place, process from runs {run_condition} order by run_id desc{run_limit}"
-        )
+        runs_query = f"select {columns}, lease_until, place, process from runs {condition} order by run_id desc{limit}"
         for *run_values, lease_until, run_place, process_start in self._database.read(runs_query, bound_values):
             run = Run(*run_values)
             is_alive = (

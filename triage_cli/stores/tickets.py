@@ -121,13 +121,11 @@ class Tickets:
         new_ids = {forgotten(t.identity): t.ticket_id for t in new_tickets}
         return {new_ids[t.identity]: Conflict(t) for t in self._by_identity(db, list(new_ids))}
 
-    def identity_taken(self, db: Db, new_tickets: Sequence[Ticket]) -> dict[str, Conflict]:
+    def identity_taken(self, db: Db, tickets: Sequence[Ticket]) -> dict[str, Conflict]:
         """Return conflicts for new tickets whose identity another ticket has."""
-        stored = {t.identity: t for t in self._by_identity(db, [t.identity for t in new_tickets])}
+        stored = {t.identity: t for t in self._by_identity(db, [t.identity for t in tickets])}
         return {
-            t.ticket_id: Conflict(stored[t.identity])
-            for t in new_tickets
-            if stored[t.identity].ticket_id != t.ticket_id
+            t.ticket_id: Conflict(stored[t.identity]) for t in tickets if stored[t.identity].ticket_id != t.ticket_id
         }
 
     @staticmethod

@@ -55,13 +55,11 @@ def logs(
     if is_cut:
         limit = EVENTS_ON_TERMINAL if follow else EVENTS_ON_TERMINAL + 1
     ticket_id = context.look().resolve(name) if name is not None else None
-    event_query = EventQuery(
-        ticket_id, event_actions, actor, options.typed_moment(since), options.typed_moment(until), limit
-    )
+    query = EventQuery(ticket_id, event_actions, actor, options.typed_moment(since), options.typed_moment(until), limit)
     if follow:
-        _follow_log(context, event_query, printer)
+        _follow_log(context, query, printer)
         return
-    stored_events = context.look().events(event_query)
+    stored_events = context.look().events(query)
     events = counted_line(context, "reading", context.stopper.interruptible(stored_events))
     if is_cut:
         last_events = list(events)

@@ -48,14 +48,12 @@ def review(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    category_names = [each.name for each in context.triage.categories()]
+    names = [each.name for each in context.triage.categories()]
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
-    review_filters = filters.checked_filters(
-        one_priority, category or (), status or (), searched, category_names, every=every
-    )
+    review_filters = filters.checked_filters(one_priority, category or (), status or (), searched, names, every=every)
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
     learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
-    review_session = ReviewSession(context.triage, category_names, learn_verdicts)
+    review_session = ReviewSession(context.triage, names, learn_verdicts)
     run_review = _run_plain_review if _needs_plain_review() else _run_full_screen
     review_code = run_review(context, review_session, review_view)
     if review_session.verdicts_given:

@@ -106,16 +106,14 @@ class EarlierAnswers:
         )
 
 
-def print_rows(
-    printer: Printer, tables: Sequence[Table], run_outcomes: Callable[[Table], Iterator[RunOutcome]]
-) -> None:
+def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Table], Iterator[RunOutcome]]) -> None:
     """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
 
     def run_rows(table: Table) -> Iterator[RunRow]:
-        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in run_outcomes(table))
+        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in outcomes(table))
 
     if printer.format == "table" and not printer.chosen:
-        all_outcomes = (outcome for table in tables for outcome in run_outcomes(table))
+        all_outcomes = (outcome for table in tables for outcome in outcomes(table))
         printer.many(all_outcomes, _ticket_record, TICKET_KEYS, TICKETS_TABLE)
         return
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):

@@ -63,9 +63,7 @@ class BatchCollector:
         for error in self._errors_by_classifier.values():
             raise error
 
-    def classified(
-        self, selection: Selection, classify_run: ClassifyRun, recorder: RunRecorder
-    ) -> Iterator[Outcome[Decided]]:
+    def classified(self, selection: Selection, run: ClassifyRun, recorder: RunRecorder) -> Iterator[Outcome[Decided]]:
         """Collect all ended batches, whatever is selected, then put the selected tickets into batches."""
         selected = selection.ids and set(selection.ids)
         row = 0
@@ -74,7 +72,7 @@ class BatchCollector:
             selected_outcomes = [o for o in outcomes if selected is None or o.ticket.ticket_id in selected]
             yield from (o._replace(row=row + n) for n, o in enumerate(selected_outcomes))
             row += len(selected_outcomes)
-        yield from classify_run.decided(selection, self.submit, row)
+        yield from run.decided(selection, self.submit, row)
 
     def collect(self) -> Iterator[list[Outcome[Decided]]]:
         """Settle the batches that have ended; tickets without an answer return to their earlier status."""

@@ -126,27 +126,21 @@ class VerdictRecorder:
                     outcomes[resolved.draft.row] = _unsaved_verdict(resolved, last_outcome.value, last_outcome.error)
             yield [outcomes[draft.row] for draft in chunk]
 
-    def _resolve(self, verdict_draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
+    def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
         """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
-        category = (
-            None if verdict_draft.category is None else self._verdicts.category_names.match(verdict_draft.category)
-        )
-        if verdict_draft.category is not None and category is None:
-            error = self._verdicts.category_names.unknown(verdict_draft.category, f"{verdict_draft.name}: ")
-        elif verdict_draft.category is None and verdict_draft.note:
-            error = RowError(
-                f"{verdict_draft.name}: a verdict that is taken back keeps no note", hint="leave the note out"
-            )
+        category = None if draft.category is None else self._verdicts.category_names.match(draft.category)
+        if draft.category is not None and category is None:
+            error = self._verdicts.category_names.unknown(draft.category, f"{draft.name}: ")
+        elif draft.category is None and draft.note:
+            error = RowError(f"{draft.name}: a verdict that is taken back keeps no note", hint="leave the note out")
         else:
             # Storable: else the same note of a verdict would be another one.
-            note = None if verdict_draft.note is None else storable_text(verdict_draft.note)
+            note = None if draft.note is None else storable_text(draft.note)
             try:
-                return _ResolvedVerdict(
-                    verdict_draft._replace(note=note), self._ticket_of_verdict(verdict_draft), category
-                )
+                return _ResolvedVerdict(draft._replace(note=note), self._ticket_of_verdict(draft), category)
             except (NotFoundError, AmbiguousError) as no_ticket:
                 error = RowError(no_ticket.message, hint=no_ticket.hint)
-        outcomes[verdict_draft.row] = Outcome(verdict_draft.row, Action.REJECTED, None, error, verdict_draft)
+        outcomes[draft.row] = Outcome(draft.row, Action.REJECTED, None, error, draft)
         return None
 
     def _ticket_of_verdict(self, verdict_draft: VerdictDraft) -> Ticket:
@@ -159,64 +153,51 @@ class VerdictRecorder:
                 return ticket
         return ticket_lookup.ticket_named(self._store, verdict_draft.name)
 
-    def _save_verdicts(
-        self, unsaved_verdicts: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]
-    ) -> None:
+    def _save_verdicts(self, verdicts: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
         """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""
         for _ in range(VERDICT_SAVES):
             changes = []
-            for resolved in list(unsaved_verdicts.values()):
+            for resolved in list(verdicts.values()):
                 error = _verdict_refusal(resolved)
                 change = None if error else self._verdict_change(resolved)
                 if change is None:
-                    del unsaved_verdicts[resolved.ticket.ticket_id]
+                    del verdicts[resolved.ticket.ticket_id]
                     outcomes[resolved.draft.row] = _unsaved_verdict(resolved, resolved.ticket, error)
                 else:
                     changes.append(change)
             for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
                 ticket_id = change.event.ticket_id or ""
-                resolved = unsaved_verdicts[ticket_id]
+                resolved = verdicts[ticket_id]
                 if conflict is None:
                     draft, action = resolved.draft, Action.VERDICT if resolved.category else Action.CLEARED
                     outcomes[draft.row] = Outcome(draft.row, action, change.ticket, None, draft)
-                    del unsaved_verdicts[ticket_id]
+                    del verdicts[ticket_id]
                 elif conflict.ticket is not None:
-                    unsaved_verdicts[ticket_id] = resolved._replace(ticket=conflict.ticket)
-            if not unsaved_verdicts:
+                    verdicts[ticket_id] = resolved._replace(ticket=conflict.ticket)
+            if not verdicts:
                 return
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same command again later"
         )
 
     def _verdict_change(self, resolved: "_ResolvedVerdict") -> Change | None:
-        verdict_draft, ticket_before, category = resolved
+        verdict_draft, before, category = resolved
         at, run_id = times.now(), self._lease.run_id if self._lease else None
         adds: tuple[Classification, ...] = ()
         if category is None:
-            if not ticket_before.verdict:
+            if not before.verdict:
                 return None
-            ticket = without_verdict(ticket_before, self._store.history(ticket_before.ticket_id), self._verdicts)
+            ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts)
         else:
-            if (
-                ticket_before.verdict
-                and ticket_before.category == category
-                and verdict_draft.note in (None, ticket_before.reason or "")
-            ):
+            if before.verdict and before.category == category and verdict_draft.note in (None, before.reason or ""):
                 return None
-            ticket, answer = self._verdicts.with_verdict(
-                ticket_before, category, verdict_draft.note or None, at, run_id
-            )
+            ticket, answer = self._verdicts.with_verdict(before, category, verdict_draft.note or None, at, run_id)
             adds = (answer,)
-        ticket = ticket._replace(revision=ticket_before.revision + 1, run_id=None)
+        ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.
-        verdict_data = {
-            "category": category,
-            "was": ticket_before.category,
-            "status": ticket.status,
-            "decision": ticket.decision_id,
-        }
-        event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(verdict_data))
-        return Change(event, ticket, ticket_before.revision, adds)
+        data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
+        event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(data))
+        return Change(event, ticket, before.revision, adds)
 
 
 class _ResolvedVerdict(NamedTuple):

@@ -162,32 +162,27 @@ class AttemptRecorder:
         outcomes_by_ticket: dict[str, list[Outcome[Receipt]]] = {}
         for outcome in unsaved.values():
             outcomes_by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
-        for ticket_id, ticket_before in tickets.items():
+        for ticket_id, before in tickets.items():
             outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             first_at = self._first_attempts(ticket_id, outcomes)
             attempted = [policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in outcomes]
-            if ids.is_forgotten(ticket_before.identity):
+            if ids.is_forgotten(before.identity):
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
-            status = routing.status_of(deliveries, ticket_before.category)
-            if ticket_before.status not in ("routing", "routed", "undeliverable"):
-                status = ticket_before.status  # its category or text has changed since the attempt
-            elif not ids.is_forgotten(ticket_before.identity) and any(
+            status = routing.status_of(deliveries, before.category)
+            if before.status not in ("routing", "routed", "undeliverable"):
+                status = before.status  # its category or text has changed since the attempt
+            elif not ids.is_forgotten(before.identity) and any(
                 _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
             ):
                 status = "classified"  # the latest decision assumed that this delivery would not arrive
-            ticket = ticket_before._replace(status=status, revision=ticket_before.revision + 1)
+            ticket = before._replace(status=status, revision=before.revision + 1)
             for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
                 is_last = delivery is attempted[-1][0]
                 event = self._attempt_event(delivery, attempt, outcome, at)
                 changes.append(
-                    Change(
-                        event,
-                        ticket if is_last else None,
-                        ticket_before.revision if is_last else 0,
-                        (delivery, attempt),
-                    )
+                    Change(event, ticket if is_last else None, before.revision if is_last else 0, (delivery, attempt))
                 )
                 results.append(AttemptResult(ticket, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
         return changes, results

@@ -279,19 +279,17 @@ def routed(delivery_run: DeliveryRun, selection: Selection, plan: RoutePlan) -> 
 
 
 def last_outcome_per_ticket(
-    store: Store,
-    outcomes: Iterable[Outcome[Routed]],
-    deliver_later: Callable[[Sequence[str]], Iterable[Outcome[Routed]]],
+    store: Store, outcomes: Iterable[Outcome[Routed]], deliver: Callable[[Sequence[str]], Iterable[Outcome[Routed]]]
 ) -> Iterator[Outcome[Routed]]:
     """Yield one outcome per ticket; of a ticket with pending deliveries, the last one, at the end.
 
-    `deliver_later` attempts those deliveries. It is called once, with the ids of their tickets.
+    `deliver` attempts those deliveries. It is called once, with the ids of their tickets.
     """
     later_tickets: dict[str, tuple[int | None, tuple[Failure, ...], TriageError | None]] = {}
 
     def outcomes_then_later() -> Iterator[Outcome[Routed]]:
         yield from outcomes
-        yield from deliver_later(tuple(later_tickets))
+        yield from deliver(tuple(later_tickets))
 
     for outcome in outcomes_then_later():
         ticket_id = outcome.ticket.ticket_id

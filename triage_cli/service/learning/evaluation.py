@@ -103,12 +103,10 @@ def learned_answers(graded_row: GradedRow) -> list[Classification]:
     return [step for step in graded_row.steps if graded_row.learned and is_embedded(step)]
 
 
-def labelled_answers(
-    graded_row: GradedRow, labelled_rows: Sequence[Labelled], labels: Collection[str]
-) -> list[LabelledAnswer]:
+def labelled_answers(graded_row: GradedRow, rows: Sequence[Labelled], labels: Collection[str]) -> list[LabelledAnswer]:
     """Return the graded answers, each with the label; one that is no category makes each answer wrong."""
     label = graded_row.label if graded_row.label in labels else ""
-    text = labelled_rows[graded_row.row].text
+    text = rows[graded_row.row].text
     return [LabelledAnswer(step, label, text) for step in gradable_answers(graded_row)]
 
 

@@ -121,7 +121,7 @@ def shared_settings(trainer: Trainer, labelled_rows: Sequence[Labelled], unlabel
 
 def compared(
     trainer: Trainer,
-    labelled_rows: Sequence[Labelled],
+    rows: Sequence[Labelled],
     unlabelled: Unlabelled,
     settings: Settings,
     in_use: InUse,
@@ -141,25 +141,22 @@ def compared(
     before: dict[int, HeldOutAnswer] = {}
     after: dict[int, HeldOutAnswer] = {}
     comparable = set(in_use.comparable)
-    known = [row for n, row in enumerate(labelled_rows) if in_use.known[n] and n in comparable]
+    known = [row for n, row in enumerate(rows) if in_use.known[n] and n in comparable]
     earlier = trainer.settings(known, unlabelled) if known and settings else ()
-    folds = list(splits(labelled_rows))
+    folds = list(splits(rows))
     for done, (rest, held_out) in enumerate(folds):
         unknown = [n for n in held_out if n in comparable and not in_use.known[n]]
         learned = [n for n in held_out if n in comparable and in_use.known[n]]
         if not unknown and not learned:
             continue
         trained(done / len(folds))
-        before |= _held_out_answers(trainer, in_use.weights, labelled_rows, unknown)
+        before |= _held_out_answers(trainer, in_use.weights, rows, unknown)
         if learned:
-            retrained = trainer.fit([labelled_rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
-            before |= _held_out_answers(trainer, retrained, labelled_rows, learned)
+            retrained = trainer.fit([rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
+            before |= _held_out_answers(trainer, retrained, rows, learned)
         trained((done + 0.5) / len(folds))
         after |= _held_out_answers(
-            trainer,
-            trainer.fit([labelled_rows[n] for n in rest], unlabelled, settings),
-            labelled_rows,
-            [*unknown, *learned],
+            trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned]
         )
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], in_use.whole)
 

@@ -26,9 +26,7 @@ class TrainingData(NamedTuple):
     file_rows: Sequence[Labelled] = ()
 
 
-def gather_training_data(
-    file_rows: Sequence[Labelled], verdicts: Iterable[Labelled], category_names: CategoryNames
-) -> TrainingData:
+def gather_training_data(rows: Sequence[Labelled], verdicts: Iterable[Labelled], names: CategoryNames) -> TrainingData:
     """Return the training data: the rows of a file, and verdicts, which overrule them.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
@@ -36,29 +34,25 @@ def gather_training_data(
     rows_by_text: dict[str, Labelled] = {}
     skipped: Counter[str] = Counter()
     overruled: dict[str, str] = {}
-    if file_rows and not any(category_names.match(labelled.category) for labelled in file_rows):
-        raise category_names.none_of(labelled.category for labelled in file_rows)
-    for labelled in (*file_rows, *verdicts):
-        category = category_names.match(labelled.category)
+    if rows and not any(names.match(labelled.category) for labelled in rows):
+        raise names.none_of(labelled.category for labelled in rows)
+    for labelled in (*rows, *verdicts):
+        category = names.match(labelled.category)
         if category is None:
             skipped[labelled.category] += 1
             continue
         if labelled.text in rows_by_text and rows_by_text[labelled.text].category != category:
             overruled[labelled.text] = rows_by_text[labelled.text].category
         rows_by_text[labelled.text] = labelled._replace(category=category)
-    return TrainingData(list(rows_by_text.values()), skipped, overruled, file_rows)
+    return TrainingData(list(rows_by_text.values()), skipped, overruled, rows)
 
 
-def too_few(labelled_rows: Sequence[Labelled]) -> str:
+def too_few(rows: Sequence[Labelled]) -> str:
     """Return why there is too little to train on; empty if there is enough."""
-    if len(labelled_rows) < LEAST_LABELLED:
-        return (
-            f"too few labelled tickets ({len(labelled_rows)}): learning begins with {LEAST_LABELLED}, of two categories"
-        )
-    if len({labelled.category for labelled in labelled_rows}) < 2:
-        return (
-            f"all {len(labelled_rows)} labelled tickets are {labelled_rows[0].category}: learning needs two categories"
-        )
+    if len(rows) < LEAST_LABELLED:
+        return f"too few labelled tickets ({len(rows)}): learning begins with {LEAST_LABELLED}, of two categories"
+    if len({labelled.category for labelled in rows}) < 2:
+        return f"all {len(rows)} labelled tickets are {rows[0].category}: learning needs two categories"
     return ""
 
 

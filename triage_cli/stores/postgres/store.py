@@ -145,18 +145,16 @@ class PostgresDialect(Dialect):
         """Write answers, deliveries, attempts or items of batches."""
         queries.write_records(db, record_type, rows)
 
-    def add_events(
-        self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: Head, key_mark: str | None
-    ) -> None:
+    def add_events(self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
         """Append rows to the audit log; set its head, also the one that is kept apart, and the mark of its key."""
         if len(rows) < queries.ROWS_FOR_COPY:
             json_events = queries.json_rows(queries.EVENT_COLUMNS, rows)
-            heads = (head.events, head.head, head.events, head.head, key_mark)
+            heads = (head.events, head.head, head.events, head.head, mark)
             db.execute(queries.APPEND_EVENTS, (json_events, *heads))
             return
         db.copy("events", queries.EVENT_COLUMNS, rows)
         db.execute(queries.KEEP_HEAD, (head.events, head.head))
-        db.execute(SET_HEAD, (head.events, head.head, key_mark))
+        db.execute(SET_HEAD, (head.events, head.head, mark))
 
 
 class PostgresStore(SqlStore):

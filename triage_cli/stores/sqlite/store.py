@@ -132,12 +132,10 @@ class SqliteDialect(Dialect):
         """Write answers, deliveries, attempts or items of batches."""
         write_all(db, queries.INSERT_RECORD[record_type], rows)
 
-    def add_events(
-        self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, key_mark: str | None
-    ) -> None:
+    def add_events(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
         """Append rows to the audit log; set its head and the mark of its key."""
         write_all(db, queries.INSERT_EVENT, rows)
-        db.execute(SET_HEAD, (head.events, head.head, key_mark))
+        db.execute(SET_HEAD, (head.events, head.head, mark))
 
     def finish_tickets(self, db: sqlite3.Connection, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
         """Write the decisions of new tickets, and changed tickets.
