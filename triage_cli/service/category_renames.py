@@ -132,12 +132,10 @@ def in_current_names(selection: Selection, categories: Sequence[Category], new_n
 def as_stored(selection: Selection, new_names: Mapping[str, str]) -> Selection:
     """Return a selection of present names that finds tickets under their former names too."""
 
-    def with_former_names(category_names: Collection[str]) -> tuple[str, ...]:
-        return tuple(sorted({*category_names, *(old for old, new in new_names.items() if new in category_names)}))
+    def stored(names: Collection[str]) -> tuple[str, ...]:
+        return tuple(sorted({*names, *(old for old, new in new_names.items() if new in names)}))
 
-    return selection._replace(
-        categories=with_former_names(selection.categories), suggestions=with_former_names(selection.suggestions)
-    )
+    return selection._replace(categories=stored(selection.categories), suggestions=stored(selection.suggestions))
 
 
 def with_current_names(ticket: Ticket, new_names: Mapping[str, str]) -> Ticket:

@@ -33,13 +33,12 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
         at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
         deliveries = store.deliveries.of(ticket_ids)
         store.erase(ticket_ids)
-        kept_elsewhere = {
-            t.ticket_id: [d for d in deliveries.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk
-        }
+        # Which destinations keep the text.
+        kept = {t.ticket_id: [d for d in deliveries.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk}
         erasures = [
             Change(
                 context.event(EventAction.FORGOTTEN, t.ticket_id, {}, at),
-                erased_ticket(t, [d.destination for d in kept_elsewhere[t.ticket_id]]),
+                erased_ticket(t, [d.destination for d in kept[t.ticket_id]]),
                 t.revision,
             )
             for t in chunk
@@ -49,9 +48,7 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
             store.erase(sorted(late_texts))
         for change, conflict in zip(erasures, conflicts, strict=True):
             if conflict is None and change.ticket is not None:
-                yield Outcome(
-                    row, Action.FORGOTTEN, Routed(change.ticket, tuple(kept_elsewhere[change.ticket.ticket_id]))
-                )
+                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(kept[change.ticket.ticket_id])))
                 row += 1
     unerased = sum(1 for _ in store.find(selection))
     store.scrub()

@@ -29,11 +29,9 @@ from triage_cli.service.delivery.routing import RoutingMap
 def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
     """Return the explanation of how a ticket was decided."""
     category_names = [category.name for category in categories]
-    due_destinations = _due_destinations(history, categories, routing_map)
-    near_rules = (
-        routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due_destinations is None else ()
-    )
-    why_lines = explain(history, category_names, due_destinations, routing_map.offline, near_rules)
+    due = _due_destinations(history, categories, routing_map)
+    near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
+    why_lines = explain(history, category_names, due, routing_map.offline, near)
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
@@ -47,32 +45,29 @@ def route_preview(
     """Return where a ticket would be sent now, by which rule, and why."""
     ticket = history.ticket
     rule = _matching_rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
-    new_destinations: tuple[str, ...] = ()
-    due_destinations: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    due: tuple[str, ...] = ()
     if rule is not None:
         needed, kept = _needed_deliveries(history, rule, categories, routing_map, plan)
-        new_destinations = tuple(delivery.destination for delivery in needed.new)
-        due_destinations = tuple(d.destination for d in kept if _is_tried_now(d, ticket, plan))
-    why_sentences = tuple(route_sentences(history.ticket, rule, new_destinations, routing_map.offline))
-    rule_destinations = rule.to if rule else ()
+        new = tuple(delivery.destination for delivery in needed.new)
+        due = tuple(d.destination for d in kept if _is_tried_now(d, ticket, plan))
     return RoutePreview(
         ticket_id=ticket.ticket_id,
         status=ticket.status,
         category=ticket.category,
         rule=rule and rule.name,
-        destinations=rule_destinations,
-        new=new_destinations,
-        why=why_sentences,
-        due=due_destinations,
+        destinations=rule.to if rule else (),
+        new=new,
+        why=tuple(route_sentences(ticket, rule, new, routing_map.offline)),
+        due=due,
     )
 
 
 def _is_tried_now(delivery: Delivery, ticket: Ticket, plan: RoutePlan) -> bool:
     if delivery.category != ticket.category:
         return False
-    return (delivery.state == "pending" and delivery.due_at <= time.time()) or (
-        delivery.state == "dead" and plan.retry_dead
-    )
+    is_due = delivery.state == "pending" and delivery.due_at <= time.time()
+    return is_due or (delivery.state == "dead" and plan.retry_dead)
 
 
 def _due_destinations(

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from itertools import islice
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from triage_cli.domain import Answer, Category, Suspicion, Ticket, UsageError, chunked
@@ -58,10 +58,8 @@ class AttackTries:
 
     def __init__(self, categories: Sequence[Category]) -> None:
         self._labels = [category.name for category in categories]
-        self._shipped_attacks = json.loads(
-            files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8")
-        )
-        self._honest_tickets = list(_honest_tickets(categories, self._shipped_attacks["tickets"]))
+        self._shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
+        self._honest_tickets = list(_honest_tickets(categories, self._shipped["tickets"]))
         self._right = 0
         self.ended: list[tuple[_AttackTry, Answer | None]] = []
 
@@ -70,22 +68,20 @@ class AttackTries:
 
         Raises `UsageError` if it answers no honest ticket rightly, and any error that ends a run.
         """
-        rightly_answered = []
-        for ended in _ask_about(classifier, [text for _, text in self._honest_tickets], budget):
-            rightly_answered += [
-                self._honest_tickets[n] for n, answer in ended if _guess(answer) == self._honest_tickets[n][0]
-            ]
-            self._right = len(rightly_answered)
+        honest, right = self._honest_tickets, []
+        for ended in _ask_about(classifier, [text for _, text in honest], budget):
+            right += [honest[n] for n, answer in ended if _guess(answer) == honest[n][0]]
+            self._right = len(right)
             yield len(ended)
         if budget.stopping:
             return
-        if not rightly_answered or len(self._labels) < 2:
+        if not right or len(self._labels) < 2:
             raise UsageError(
                 f'classifier "{classifier.name}" answers no honest ticket correctly, so no attack can be measured',
                 hint="give the categories examples",
             )
-        rightly_answered.sort(key=self._honest_tickets.index)  # answers come in any order
-        attack_tries = list(_attack_tries(self._shipped_attacks["attacks"], rightly_answered, self._labels))
+        right.sort(key=honest.index)  # answers come in any order
+        attack_tries = list(_attack_tries(self._shipped["attacks"], right, self._labels))
         for ended in _ask_about(classifier, [attack.text for attack in attack_tries], budget):
             self.ended += [(attack_tries[n], answer) for n, answer in ended]
             yield len(ended)
@@ -147,13 +143,8 @@ def _ask_about(
     """Yield (number of the text, answer) as answers arrive; the answer is None if it failed."""
     tickets = [Ticket.of_text(text, ticket_id=str(n), source="attack") for n, text in enumerate(texts)]
 
-    def chunks() -> Iterator[Sequence[Ticket]]:
-        for chunk in chunked(tickets, max(1, classifier.chunk_size)):
-            if budget.stopping:
-                return
-            yield chunk
-
-    for arrived in answers(classifier, chunks(), budget):
+    chunks = takewhile(lambda _: not budget.stopping, chunked(tickets, max(1, classifier.chunk_size)))
+    for arrived in answers(classifier, chunks, budget):
         yield [(int(o.ticket.ticket_id), None if o.error is not None else o.value) for o in arrived.final]
 
 

@@ -1,8 +1,9 @@
 """Runs an evaluation: asks a classifier about labelled rows, scores it, fits calibrations, stores paid answers."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple
 
 from triage_cli.domain import (
@@ -82,12 +83,12 @@ def learned_tickets(graded_rows: Sequence[GradedRow], labels: Collection[str]) -
     return LearnedTickets(number_learned, len(others), right) if number_learned else None
 
 
-def graded_row_of(outcome: Outcome[Answer], labels: Mapping[str, str]) -> GradedRow:
-    """Return the graded row of a classifier's answer; `labels` are by ticket id."""
-    ticket, answer = outcome.ticket, outcome.value
+def graded_row_of(outcome: Outcome[Answer], rows: Sequence[Labelled], was_learned: Sequence[bool]) -> GradedRow:
+    """Return the graded row of a classifier's answer; its ticket has the row's number as its id."""
+    row, answer = int(outcome.ticket.ticket_id), outcome.value
     steps = answer.steps if answer else ()
-    is_sure = bool(answer and answer.sure)
-    return GradedRow(int(ticket.ticket_id), labels[ticket.ticket_id], steps, is_sure, outcome.error)
+    learned = was_learned[row] and any(map(is_embedded, steps))
+    return GradedRow(row, rows[row].category, steps, bool(answer and answer.sure), outcome.error, learned)
 
 
 def gradable_answers(graded_row: GradedRow) -> Iterator[Classification]:
@@ -229,53 +230,38 @@ class EvaluationRun:
         with self._classifier_run(plan) as (recorder, classifier):
             started_at = time.monotonic()
             rows: list[GradedRow] = []
-            was_learned = self._learned([row.text for row in labelled_rows])
             stopped: TriageError | None = None
             try:
                 for chunk in self._ask(classifier, labelled_rows, recorder):
-                    rows += [
-                        graded_row._replace(
-                            learned=was_learned[graded_row.row] and any(map(is_embedded, graded_row.steps))
-                        )
-                        for graded_row in chunk
-                    ]
+                    rows += chunk
             except BudgetError as error:
                 stopped = error
                 recorder.exit_codes.add(error.exit_code)
             seconds = time.monotonic() - started_at
             if fit:
                 self._registry.keep_graded(
-                    (
-                        labelled_answer
-                        for graded_row in rows
-                        for labelled_answer in labelled_answers(graded_row, labelled_rows, self._labels)
-                    ),
-                    (answer for graded_row in rows for answer in learned_answers(graded_row)),
+                    (answer for row in rows for answer in labelled_answers(row, labelled_rows, self._labels)),
+                    (answer for row in rows for answer in learned_answers(row)),
                 )
             calibrations = tuple(self._fit(rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
-            first_error = next((graded_row.error for graded_row in rows if graded_row.error), None)
+            first_error = next((row.error for row in rows if row.error), None)
             mistakes = surest_mistakes(rows, labelled_rows)
             return Evaluated(figures, calibrations, stopped, mistakes, learned_tickets(rows, self._labels), first_error)
 
     def _ask(
         self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
     ) -> Iterator[list[GradedRow]]:
-        labels = {str(n): row.category for n, row in enumerate(labelled_rows)}
+        was_learned = self._learned([row.text for row in labelled_rows])
         tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(labelled_rows))
 
-        def chunks() -> Iterator[Sequence[Ticket]]:
-            for chunk in chunked(tickets, classifier.chunk_size):
-                if self.stop_control.stopping:
-                    return
-                yield chunk
-
+        chunks = takewhile(lambda _: not self.stop_control.stopping, chunked(tickets, classifier.chunk_size))
         trials = TrialRecorder(self._registry, recorder.context)
-        for arrived in answers(classifier, chunks(), recorder.context.budget, trials.save_steps):
+        for arrived in answers(classifier, chunks, recorder.context.budget, trials.save_steps):
             trials.save(arrived.final)
             recorder.counts["asked"] += len(arrived.final)
-            yield [graded_row_of(outcome, labels) for outcome in arrived.final]
+            yield [graded_row_of(outcome, labelled_rows, was_learned) for outcome in arrived.final]
 
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float
@@ -302,14 +288,12 @@ class EvaluationRun:
 
         What a model has learned tells nothing.
         """
-        calibration_pairs: dict[tuple[str, str], list[calibration.CalibrationPair]] = {}
-        for graded_row in graded_rows:
-            for step in gradable_answers(graded_row):
-                step_key = (step.fingerprint, step.classifier)
-                calibration_pairs.setdefault(step_key, []).append(
-                    (step.raw_confidence or 0.0, step.category == graded_row.label)
-                )
-        for (fingerprint, name), pairs in calibration_pairs.items():
+        pairs_by_step: dict[tuple[str, str], list[calibration.CalibrationPair]] = {}
+        for row in graded_rows:
+            for step in gradable_answers(row):
+                pair = step.raw_confidence or 0.0, step.category == row.label
+                pairs_by_step.setdefault((step.fingerprint, step.classifier), []).append(pair)
+        for (fingerprint, name), pairs in pairs_by_step.items():
             if len(pairs) < calibration.LEAST:
                 continue
             curve = calibration.fit(pairs)

@@ -6,6 +6,7 @@ it is and is not written, so that a repetition does only what is left.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from triage_cli.domain import CHUNK, Action, Answer, Decided, Outcome, Selection, Ticket, bounded
@@ -56,13 +57,8 @@ class SecondLook:
         context, classifier = recorder.context, recorder.classifier
         selection = Selection(statuses=UNDELIVERED, classifier=classifier.name, verdict=False)
 
-        def chunks() -> Iterator[Sequence[Ticket]]:
-            for chunk in bounded(context.store.find(selection)):
-                if context.stop.stopping:
-                    return
-                yield chunk
-
-        for arrived in answers(classifier, chunks(), context.budget):
+        chunks = takewhile(lambda _: not context.stop.stopping, bounded(context.store.find(selection)))
+        for arrived in answers(classifier, chunks, context.budget):
             context.heartbeat()
             yield len(arrived.final), self._decide_again(recorder, arrived.final)
 
@@ -76,10 +72,9 @@ class SecondLook:
         unsettled = Selection(ids=tuple(unsettled_ids), statuses=UNDELIVERED, verdict=False)
         claimed = {ticket.ticket_id: ticket for ticket in recorder.context.claim(unsettled, CHUNK)}
         yield from ("held" for ticket_id in unsettled_ids if ticket_id not in claimed)
-        unchanged = [
-            i for i in unsettled_ids if i in claimed and claimed[i].decision_id == differing[i].ticket.decision_id
-        ]
-        current = [_about_claimed(claimed[ticket_id], differing[ticket_id]) for ticket_id in unchanged]
+        held = [claimed[ticket_id] for ticket_id in unsettled_ids if ticket_id in claimed]
+        unchanged = [t for t in held if t.decision_id == differing[t.ticket_id].ticket.decision_id]
+        current = [_about_claimed(ticket, differing[ticket.ticket_id]) for ticket in unchanged]
         for before, after in zip(current, recorder.save(current), strict=True):
             yield _look_result(before.ticket, after)
 
