@@ -17,14 +17,14 @@ from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zende
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
 from tests.support.vendors.server import Answer, Call, Fault, Vendor, leaves
-from tests.support.vendors.trackers import GitHub, Jira, Linear
+from tests.support.vendors.trackers import GitHub, GitHubIssue, Jira, Linear
 from triage_cli.config import FILTERS, DestinationSpec, HttpSpec, load_config, load_preset, preset_names
 from triage_cli.domain import Delivery, DeliveryError, Outcome, OutgoingDelivery, Receipt, Ticket, encodable
 from triage_cli.ports import Destination
 from triage_cli.service import known_field_categories
 from triage_cli.wiring import open_destination
 
-LABELS = ("zendesk", "freshdesk", "servicenow", "zammad")
+LABELS = ("zendesk", "freshdesk", "servicenow", "zammad", "github-label")
 CHATS = tuple(name for name, sample in SAMPLES.items() if "url_env" in sample.keys)
 # What can be asked for twice and is there once: by a key of the vendor, by `once`, or since adding is idempotent.
 REPEATABLE = tuple(name for name in SAMPLES if name not in CHATS)
@@ -102,7 +102,9 @@ def test_presets_that_set_a_field_of_a_ticket_are_known() -> None:
     for name in preset_names():
         spec, body = DestinationSpec("out", "http", http=HttpSpec(name)), repr(load_preset(name).value.get("body"))
         assert spec.may_write(labels=False) == ("custom_fields" in body), name
-        assert spec.may_write(labels=True) == spec.writes_labels == (name in ("zendesk", "zammad")), name
+        assert spec.may_write(labels=True) == spec.writes_labels == (name in ("zendesk", "zammad", "github-label")), (
+            name
+        )
     kinds = ("http", "webhook", "command", "mail", "file")
     for labels in (False, True):
         may_write = [kind for kind in kinds if DestinationSpec("out", kind).may_write(labels=labels)]
@@ -250,13 +252,15 @@ def test_what_was_taken_and_not_answered_is_not_made_twice(
         second = send(1, attempts=1, doubtful=1)
         assert second.error is None, vendor.refusals
         assert send(2).error is None, "another ticket is no repetition"
-        assert made(vendor) == (1 if preset in ("zendesk", "freshdesk", "zammad") else 2)
+        assert made(vendor) == (1 if preset in ("zendesk", "freshdesk", "zammad", "github-label") else 2)
 
 
 def made(vendor: Vendor) -> int:
     """Return how many things a vendor has of ours."""
     if isinstance(vendor, PagerDuty | Opsgenie):
         return len(vendor.alerts)
+    if isinstance(vendor, GitHubIssue):
+        return vendor.labels["41"].count("triage_billing")
     if isinstance(vendor, Jira | GitHub | Linear):
         return len(vendor.issues)
     if isinstance(vendor, Zendesk | Zammad):
@@ -284,7 +288,7 @@ def test_what_people_have_set_stays_and_a_correction_takes_back_only_our_own(
         assert labels(vendor) == before | kept | {"technical"}
 
 
-@pytest.mark.parametrize("preset", ["zendesk", "zammad"])
+@pytest.mark.parametrize("preset", ["zendesk", "zammad", "github-label"])
 def test_a_page_in_place_of_an_answer_does_not_show_that_a_tag_is_taken_back(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,6 +342,8 @@ def labels(vendor: Vendor) -> set[str]:
     """Return what stands on the ticket, our own without the prefix."""
     if isinstance(vendor, Zendesk | Zammad):
         found = vendor.tags["41"]
+    elif isinstance(vendor, GitHubIssue):
+        found = vendor.labels["41"]
     elif isinstance(vendor, Freshdesk):
         fields = vendor.tickets["41"]["custom_fields"]
         found = [*vendor.tickets["41"]["tags"], fields["cf_plan"], (fields["cf_triage"] or "none").lower()]
@@ -405,6 +411,24 @@ def test_github_tells_a_limit_from_a_key_that_may_not(tmp_path: Path, monkeypatc
         )
         monkeypatch.setattr(vendor, "answer", lambda _: Answer(403, next(answers)))
         assert [refused(send(n)).final for n in (1, 2)] == [False, True]
+
+
+def test_a_label_on_an_issue_that_nobody_may_know_is_refused_for_good_and_switches_nothing_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending("github-label", tmp_path, monkeypatch) as (vendor, send):
+        monkeypatch.setattr(vendor, "answer", lambda _: Answer(410, {"message": "This issue was deleted"}))
+        error = refused(send(1))
+        assert (error.final, error.gone) == (True, False)
+        long = "A name of a category that is longer than any label of GitHub may be, in all"
+        monkeypatch.undo()
+    with sending("github-label", tmp_path, monkeypatch) as (vendor, send):
+        assert send(1, category=long).error is None, vendor.refusals
+        assert isinstance(vendor, GitHubIssue)
+        assert max(map(len, vendor.labels["41"])) == 50
+        accepted = outgoing(1, category=long)[0]._replace(state="accepted")
+        assert send(2, earlier=[accepted], replaces=accepted.delivery_id).error is None, vendor.refusals
+        assert vendor.labels["41"] == ["vip", "triage_billing"]
 
 
 def test_a_search_of_github_that_ran_out_of_time_does_not_show_that_nothing_arrived(

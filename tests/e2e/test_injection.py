@@ -26,7 +26,6 @@ from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers import interpretation, prompt
 from triage_cli.cli import Printer, cells, safe_text, table_layout, ticket_tables
 from triage_cli.config import load_config
-from triage_cli.destinations import run_command
 from triage_cli.domain import (
     Category,
     ClassifyPlan,
@@ -40,6 +39,7 @@ from triage_cli.domain import (
     explain,
     serialization,
 )
+from triage_cli.runtime import run_command
 from triage_cli.service import AttackResult, AttackTries
 
 ESCAPES = "\x1b[31m\x1b]52;c;cm0gLXJm\x07\x9b2J\x1b]8;;http://evil.example\x1b\\x\x1b]8;;\x1b\\"
@@ -182,7 +182,7 @@ def a_command_that_floods_is_read_to_a_bound(tmp_path: Path) -> None:
     (tmp_path / "flood.sh").write_text("yes out | head -c 30000000; yes err | head -c 30000000 >&2; exit 3\n")
     status, output = run_command(["sh", str(tmp_path / "flood.sh")], b"x" * 500_000, 60, os.environ)
     assert status == 3
-    assert output.startswith("err")
+    assert output.startswith(b"err")
     assert len(output) <= 500
 
 

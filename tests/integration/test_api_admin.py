@@ -12,6 +12,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.world import World
+from triage_cli.api import RequestLimits
 from triage_cli.domain import ROLES, ApiKey, NotFoundError, UsageError, api_keys, times
 from triage_cli.service import KeyRing, time_after
 from triage_cli.wiring import open_api_access
@@ -175,3 +176,41 @@ def test_what_is_no_name_of_a_key_is_refused_in_the_same_words_there(server: Api
     assert (refused.returncode, refused.stdout) == (2, "")
     remote = cli("--remote", server.url, *create, TRIAGE_API_KEY=server.keys["admin"])
     assert (remote.returncode, remote.stdout, remote.stderr) == (2, "", refused.stderr)
+
+
+SERVER_KEY = "canary-server-key-of-32-characters-or-more"
+
+
+def test_a_server_key_is_an_admin_s_and_is_stored_nowhere(tmp_path: Path) -> None:
+    env = {"TRIAGE_SERVER_KEY": f" {SERVER_KEY}\n"}
+    with running_server(tmp_path, env=env, limits=RequestLimits(600, failed_keys=100_000)) as server:
+        own = {"X-API-Key": SERVER_KEY}
+        for _ in range(40):  # the event loop lets it in too, once this process has permits
+            answer = httpx.get(f"{server.url}/stats", headers=own)
+            assert answer.status_code == 200
+            assert answer.headers["ratelimit-policy"].startswith('"minute";q=600')
+        made = httpx.post(f"{server.url}/keys", headers=own, json={"name": "ada", "role": "agent"})
+        assert made.status_code == 201
+        assert opens(server, made.json()["key"]) == 200
+        names = [key["name"] for key in httpx.get(f"{server.url}/keys", headers=own).json()]
+        assert sorted(names) == sorted([*ROLES, "ada"])
+        bearer = {"authorization": f"Bearer {SERVER_KEY}"}
+        (event,) = httpx.get(f"{server.url}/logs?limit=1", headers=bearer).json()
+        assert (event["action"], event["actor"]) == ("key_created", "TRIAGE_SERVER_KEY")
+        for wrong in (SERVER_KEY[:-1], f"{SERVER_KEY}x", SERVER_KEY.upper(), ""):
+            assert opens(server, wrong) == 401
+        taken = {"name": "TRIAGE_SERVER_KEY", "role": "reader"}
+        assert httpx.post(f"{server.url}/keys", headers=own, json=taken).status_code == 422
+        key = {**own, "idempotency-key": "k"}
+        first, again = (httpx.post(f"{server.url}/tickets", headers=key, json={"subject": "a"}) for _ in range(2))
+        assert first.json() == again.json()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and b"canary" in path.read_bytes()] == []
+
+
+@pytest.mark.parametrize("key", ["x" * 31, "ä" * 32, "two words, thirty-two characters"])
+def test_a_server_key_that_could_be_guessed_or_not_sent_starts_no_server(cli: Cli, key: str) -> None:
+    done = cli("serve", "--port", "0", "--workers", "2", TRIAGE_SERVER_KEY=key)
+    assert done.returncode == 2
+    assert "TRIAGE_SERVER_KEY opens everything, so it must have 32 characters or more, of ASCII" in done.stderr
+    assert "take what openssl rand -hex 32 prints, or unset it" in done.stderr
+    assert key not in done.stderr

@@ -16,12 +16,14 @@ import uvicorn.server
 from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api import (
+    OtherCallers,
     RequestLimits,
     Server,
     ServerState,
     create_app,
     incoming_webhooks,
     open_socket,
+    server_key_digest,
     token_verification,
     uvicorn_config,
 )
@@ -84,9 +86,10 @@ def running_server(
     gate = wiring.stores.open_api_access(services.store)
     verify = partial(wiring.database_maintenance.verify, loaded)
     limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)
-    webhooks, verify_token = incoming_webhooks(loaded, env or {}), token_verification(loaded)
+    webhooks = incoming_webhooks(loaded, env or {})
+    others = OtherCallers(token_verification(loaded), server_key_digest(env or {}))
     estimate = partial(wiring.cost_estimate.estimate_cost, loaded)
-    served = ServerState(services, gate, verify, estimate, limits, webhooks, verify_token, loaded.cors_origins)
+    served = ServerState(services, gate, verify, estimate, limits, webhooks, others, loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)

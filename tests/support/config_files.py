@@ -8,13 +8,19 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 
 def whole_example() -> str:
     """Return the example with what is commented out in it, since it needs another machine or its own rights."""
-    keys = "encoder:|remote:|pager:|tap:|  type: command|  run:|  final_exit:|  format:|  stream:|  fields:"
+    keys = (
+        "encoder:|remote:|pager:|tap:|vault:|  type: |  run:|  final_exit:|  format:|  stream:|  fields:"
+        "|  url: https://odd|  auth:|    bearer_command:|    env:"
+    )
     commented = rf"(?m)^( *)# ({keys})"
     return re.sub(commented, r"\1\2", EXAMPLE.read_text(encoding="utf-8"))
 
 
 # The file, and how what is told of it begins, behind `config.yaml:`.
 HTTP = '{type: http, url: "https://d.example"'
+OAUTH2 = "token_url: https://t.example/token, client_id_env: ID, client_secret_env: SECRET"
+MAIL = "type: mail, host: h.example, from: a@b.example, to: c@d.example"
+IMAP = "type: imap, host: h.example"
 MISTAKES: list[tuple[str | bytes, str]] = [
     # a value of another kind where a mapping belongs
     (
@@ -204,7 +210,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     (
         "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, user_env: U}}",
-        "1: destinations.a: needs both user_env and password_env, or neither",
+        "1: destinations.a: needs both user_env and password_env (or auth), or neither",
     ),
     (
         "destinations: {a: {type: mail, host: h, from: a@b, to: c@d, password: sk-1}}",
@@ -229,6 +235,84 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     ("destinations: {a: {type: file, path: x, max_attempts: 0}}", "1: destinations.a.max_attempts: must be a"),
     ("destinations: {'https://x': {type: file, path: x}}", "1: destinations.https://x: give the destination a"),
+    # access tokens
+    *(
+        (
+            f"destinations:\n  d:\n    type: http\n    url: https://d.example\n    auth: {auth}",
+            f"5: destinations.d.auth{told}",
+        )
+        for auth, told in (
+            (
+                f"{{bearer: T, oauth2: {{{OAUTH2}}}}}",
+                ": takes one of basic: [USER, PASSWORD], bearer: VARIABLE, header:",
+            ),
+            ("{oauth2: }", ".oauth2: must be a mapping (key: value), not nothing"),
+            ("{oauth2: {client_id_env: ID, client_secret_env: S}}", ".oauth2: token_url is missing"),
+            ("{oauth2: {token_url: https://t.example, client_secret_env: S}}", ".oauth2: client_id_env is missing"),
+            ("{oauth2: {token_url: https://t.example, client_id_env: S}}", ".oauth2: client_secret_env is missing"),
+            (
+                "{oauth2: {token_url: http://t.example, client_id_env: I, client_secret_env: S}}",
+                ".oauth2.token_url: must begin with https://, since http:// is for this machine alone",
+            ),
+            (
+                "{oauth2: {token_url: 'https://t.example/{{ tenant }}', client_id_env: I, client_secret_env: S}}",
+                ".oauth2.token_url: holds a template, which it cannot",
+            ),
+            (
+                "{oauth2: {token_url: https://t.example, client_id_env: I, client_secret_env: sk-1-2}}",
+                ".oauth2.client_secret_env: takes the name of an environment variable, never the secret itself",
+            ),
+            (
+                f"{{oauth2: {{{OAUTH2}, client_secret: s3cr3t}}}}",
+                ".oauth2.client_secret: secrets do not belong in this file; put it into the environment and name the",
+            ),
+            (f"{{oauth2: {{{OAUTH2}, scopes: a}}}}", '.oauth2.scopes: unknown key; did you mean "scope"?'),
+            (f"{{oauth2: {{{OAUTH2}, scope: [a, b]}}}}", ".oauth2.scope: must be text, not a list"),
+            (f"{{oauth2: {{{OAUTH2}, send: header}}}}", '.oauth2.send: "header" is none of body or basic'),
+            (f"{{oauth2: {{{OAUTH2}, params: [a]}}}}", ".oauth2.params: must be a mapping (key: value), not a list"),
+            (f"{{oauth2: {{{OAUTH2}, params: {{scope: a}}}}}}", ".oauth2.params.scope: stands beside params: scope"),
+            (
+                f"{{oauth2: {{{OAUTH2}, params: {{client_secret: s3cr3t}}}}}}",
+                ".oauth2.params.client_secret: stands beside params: client_secret_env",
+            ),
+            (
+                f"{{oauth2: {{{OAUTH2}, params: {{refresh_token: s3cr3t}}}}}}",
+                ".oauth2.params.refresh_token: is a secret, or needs one; a command that keeps it prints the token",
+            ),
+            (
+                f"{{oauth2: {{{OAUTH2}}}, env: T}}",
+                ": env means nothing to oauth2, which has client_id_env and client_secret_env",
+            ),
+            (f"{{oauth2: {{{OAUTH2}}}, prefix: T}}", ": prefix means nothing to oauth2"),
+            ("{bearer_command: ./token.sh}", ".bearer_command: must be a list, since no shell is used"),
+            ("{bearer_command: []}", ".bearer_command: needs at least 1"),
+            ("{bearer_command: [a], prefix: T}", ": prefix means nothing to bearer_command"),
+            ("{bearer_command: [a], env: sk-1-2}", ".env: takes the name of an environment variable, never the secret"),
+            ("{header: X-Key, env: [A, B]}", ": a header takes one variable as env"),
+        )
+    ),
+    (f"sources:\n  s: {{{IMAP}, user_env: U}}", "2: sources.s: needs one of password_env and auth, for the login"),
+    (
+        f"sources:\n  s: {{{IMAP}, user_env: U, password_env: P, auth: {{bearer_command: [a]}}}}",
+        "2: sources.s: needs one of password_env and auth, for the login",
+    ),
+    (f"sources:\n  s: {{{IMAP}, auth: {{bearer_command: [a]}}}}", "2: sources.s: user_env is missing"),
+    (
+        f"sources: {{s: {{{IMAP}, user_env: U, auth: {{basic: [A, B]}}}}}}",
+        "1: sources.s.auth: basic is for requests over HTTP; a mail server takes oauth2 or bearer_command here, and",
+    ),
+    (
+        f"destinations: {{d: {{{MAIL}, user_env: U, auth: {{bearer: T}}}}}}",
+        "1: destinations.d.auth: bearer is for requests over HTTP; a mail server takes oauth2 or bearer_command here",
+    ),
+    (
+        f"destinations:\n  d: {{{MAIL}, auth: {{bearer_command: [a]}}}}",
+        "2: destinations.d: needs both user_env and password_env (or auth), or neither",
+    ),
+    (
+        f"destinations:\n  d: {{{MAIL}, user_env: U, password_env: P, auth: {{bearer_command: [a]}}}}",
+        "2: destinations.d: password_env and auth exclude each other; remove one",
+    ),
     # webhooks
     (
         "webhooks: {a: {type: standard, secret_env: A, fields: {subject: 0.title}}}",

@@ -22,8 +22,8 @@ class Kind(NamedTuple):
 
     `items` is where the list stands in an answer. `begin` makes the vendor's tickets, each with the label of a person,
     and `labels` reads those of one. `expected` are the labels after triage has given these categories in turn.
-    `correct` is what an agent does there, None where no source can read it. `destination` is one of a user's own; else
-    the preset of the same name labels. `answer` is what a list answers beside its pages.
+    `correct` is what an agent does there, None where no source can read it. `destination` has the keys of one; without
+    them the preset of the same name labels. `answer` is what a list answers beside its pages.
     """
 
     items: str
@@ -125,7 +125,7 @@ def on_issue(endpoint: str, label: str, **keys: Any) -> Mapping[str, Any]:
 
 OURS = "triage_{{ category | slug }}"
 TICKET = "{{ ticket.external_id }}"
-JIRA_ISSUE, GITHUB_LABELS = f"/rest/api/2/issue/{TICKET}", f"/issues/{TICKET}/labels"
+JIRA_ISSUE = f"/rest/api/2/issue/{TICKET}"
 
 
 KINDS: Mapping[str, Kind] = {
@@ -163,7 +163,7 @@ KINDS: Mapping[str, Kind] = {
         "", "title", labelled, of_issue, with_tag, label_in_tracker,
         lambda vendor, number: {"labels": [{"name": label} for label in of_issue(vendor, number)]},
         {"verdict": "labels"},
-        on_issue(GITHUB_LABELS, OURS, body={"labels": ["LABEL"]}, undo={"endpoint": f"{GITHUB_LABELS}/WAS"}),
+        {"preset": "github-label"},
     ),
 }  # fmt: skip
 

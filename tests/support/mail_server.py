@@ -4,6 +4,7 @@ import asyncio
 import socket
 import ssl
 import threading
+from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from email import message_from_bytes
@@ -103,6 +104,39 @@ class MailStub:
             return answer
         self.got.append(received)
         return "250 OK"
+
+
+class TokenMailStub(MailStub):
+    """Takes mail of whom XOAUTH2 lets in: `accepts` judges a header `Bearer TOKEN`; then a refusal may hang up."""
+
+    def __init__(self, accepts: Callable[[str], bool], *, hangs_up: bool = False) -> None:
+        self.logins: list[str] = []  # users, or what was refused of them
+        self._accepts = accepts
+        self._hangs_up = hangs_up
+        super().__init__(login=("", ""))
+
+    async def auth_XOAUTH2(self, server: SMTP, args: list[str]) -> AuthResult:  # noqa: N802 - so aiosmtpd calls it
+        """Take `user=…^Aauth=Bearer …^A^A`, at once or as the answer to an empty challenge."""
+        if len(args) == 2:
+            sent = b64decode(args[1], validate=True)
+        else:
+            answered = await server.challenge_auth("")
+            assert isinstance(answered, bytes)
+            sent = answered
+        user, auth, *rest = sent.decode().split("\x01")
+        assert (user[:5], auth[:5], rest) == ("user=", "auth=", ["", ""])
+        if self._accepts(auth[5:]):
+            self.logins.append(user[5:])
+            return AuthResult(success=True)
+        self.logins.append(f"refused {user[5:]}")
+        answer = await server.challenge_auth('{"status":"401","schemes":"bearer","scope":"https://mail.example/"}')
+        assert answer == b"", "an empty answer is due to the reason of a refusal"
+        if self._hangs_up:
+            await server.push(f"535 5.7.8 {auth} is not accepted")
+            assert server.transport is not None
+            server.transport.close()
+            return AuthResult(success=False, handled=True)
+        return AuthResult(success=False, handled=False, message=f"535 5.7.8 {auth} is not accepted")
 
 
 @contextmanager

@@ -16,6 +16,9 @@ BEYOND = (
     "database: holds a password", "needs both user_env and password_env", "needs timestamp_header or timestamp_in",
     "a time that is not signed", "timestamp_header is given too", "blanks and commas stand",
     "each event of a list counts", "needs a body that sets", "needs a field that stands", "absent needs field",
+    "takes one of basic", "means nothing to oauth2", "means nothing to bearer_command", "a header takes one variable",
+    "holds a template, which", "stands beside params", "is a secret, or needs one", "is for requests over HTTP",
+    "needs one of password_env and auth", "must begin with https://, since", "password_env and auth exclude",
 )  # fmt: skip
 
 

@@ -2,6 +2,8 @@
 
 from triage_cli.api.auth import Authenticator as Authenticator
 from triage_cli.api.auth import FailedKeys as FailedKeys
+from triage_cli.api.auth import OtherCallers as OtherCallers
+from triage_cli.api.auth import server_key_digest as server_key_digest
 from triage_cli.api.factory import ENDPOINT_THREADS as ENDPOINT_THREADS
 from triage_cli.api.factory import app as app
 from triage_cli.api.factory import create_app as create_app

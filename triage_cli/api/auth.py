@@ -4,14 +4,14 @@ import hmac
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
 from triage_cli.api.docs_page import DOCS_FILES
 from triage_cli.api.server_log import error_log
-from triage_cli.domain import ApiKey, RateLimitedError, UnauthenticatedError, api_keys, times
+from triage_cli.domain import ApiKey, ConfigError, RateLimitedError, UnauthenticatedError, api_keys, times
 from triage_cli.ports import ApiAccessStore
 
 TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
@@ -28,6 +28,9 @@ class Caller(NamedTuple):
     caller_id: str  # by which limits and idempotency keys go; it stays the same when a key is rotated
     name: str  # as the audit log records it
     role: str  # reader, agent or admin
+
+
+SERVER_KEY_CALLER = Caller(api_keys.SERVER_KEY, api_keys.SERVER_KEY, "admin")
 
 
 def is_open(path: str) -> bool:
@@ -52,14 +55,48 @@ def credential_of(headers: Headers) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+# The least characters of a server's own key, so that nobody guesses it.
+SHORTEST_SERVER_KEY = 32
+
+
+def server_key_digest(env: Mapping[str, str]) -> bytes | None:
+    """Return the hash of the key that a server is started with; None without one.
+
+    Raises `ConfigError` if it is short enough to be guessed, or cannot be sent in a header.
+    """
+    key = env.get(api_keys.SERVER_KEY, "").strip()
+    if not key:
+        return None
+    if len(key) < SHORTEST_SERVER_KEY or not api_keys.is_credential(key):
+        least = f"{SHORTEST_SERVER_KEY} characters or more, of ASCII and without blanks"
+        raise ConfigError(
+            f"{api_keys.SERVER_KEY} opens everything, so it must have {least}",
+            hint="take what openssl rand -hex 32 prints, or unset it",
+        )
+    return api_keys.digest(key)
+
+
+class OtherCallers(NamedTuple):
+    """How callers without a stored key are known: by an identity provider's tokens, and by the server's own key.
+
+    `server_key` is the hash of the key that the server was started with.
+    """
+
+    verify_token: Callable[[str], Caller] | None = None
+    server_key: bytes | None = None
+
+
+NO_OTHER_CALLERS = OtherCallers()
+
+
 class Authenticator:
-    """Authenticates callers by our keys; `verify_token`, if given, by the tokens of an identity provider."""
+    """Authenticates callers by stored keys, and the others as it is told."""
 
     def __init__(
-        self, api_access: ApiAccessStore, per_minute: int | None, verify_token: Callable[[str], Caller] | None = None
+        self, api_access: ApiAccessStore, per_minute: int | None, others: OtherCallers = NO_OTHER_CALLERS
     ) -> None:
         self._api_access = api_access
-        self._verify_token = verify_token
+        self._verify_token, self._server_key = others
         self._permits = RequestPermits(api_access, per_minute)
         self._touched_keys: dict[str, float] = {}
 
@@ -78,6 +115,8 @@ class Authenticator:
 
         The event loop can call it, which saves most requests a turn of another thread.
         """
+        if self._is_server_key(credential):
+            return SERVER_KEY_CALLER if self._permits.take_at_once(SERVER_KEY_CALLER.caller_id, headers) else None
         key_id = api_keys.key_id_of(credential)
         key = self._api_access.key_at_once(key_id) if key_id else None
         if key is None or not _is_key_right(key, credential) or _is_key_expired(key) or self._is_touch_due(key):
@@ -89,6 +128,8 @@ class Authenticator:
     def _authenticated(self, credential: str) -> Caller:
         if not credential:
             raise UnauthenticatedError("this takes a key", hint="send it as X-API-Key, or as a bearer token")
+        if self._is_server_key(credential):
+            return SERVER_KEY_CALLER
         if self._verify_token and not credential.startswith(api_keys.PREFIX):
             return self._verify_token(credential)
         key_id = api_keys.key_id_of(credential)
@@ -102,6 +143,9 @@ class Authenticator:
             self._touched_keys[key.key_id] = time.monotonic()
             self._api_access.touch(key.key_id)
         return Caller(key.name, key.name, key.role)
+
+    def _is_server_key(self, credential: str) -> bool:
+        return self._server_key is not None and hmac.compare_digest(self._server_key, api_keys.digest(credential))
 
     def _is_touch_due(self, key: ApiKey) -> bool:
         return time.monotonic() - self._touched_keys.get(key.key_id, -TOUCH_SECONDS) >= TOUCH_SECONDS

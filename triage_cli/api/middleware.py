@@ -35,7 +35,7 @@ class AccessMiddleware:
         self._root_path = root_path
         self._server_state = server_state
         limits = server_state.limits
-        self._authenticator = Authenticator(server_state.api_access, limits.per_minute, server_state.verify_token)
+        self._authenticator = Authenticator(server_state.api_access, limits.per_minute, server_state.other_callers)
         self._failed_keys = FailedKeys(limits.failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 from weakref import WeakSet
 
 from triage_cli import wiring
-from triage_cli.api.auth import Caller
+from triage_cli.api.auth import NO_OTHER_CALLERS, Caller, OtherCallers, server_key_digest
 from triage_cli.api.background import BackgroundWorker
 from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
@@ -41,7 +41,7 @@ class ServerState:
         estimate_cost: Callable[[ClassifyPlan, Iterable[Ticket]], CostEstimate],
         limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
         webhooks: Mapping[str, IncomingWebhook] | None = None,
-        verify_token: Callable[[str], Caller] | None = None,
+        other_callers: OtherCallers = NO_OTHER_CALLERS,
         cors_origins: Sequence[str] = (),
     ) -> None:
         self.services = services._replace(served=True)
@@ -50,7 +50,7 @@ class ServerState:
         self.webhooks = webhooks or {}
         self.verify_audit_log = verify_audit_log
         self.estimate_cost = estimate_cost
-        self.verify_token = verify_token
+        self.other_callers = other_callers
         self.cors_origins = cors_origins
         self.metrics = Metrics()
         self.stream_slots = StreamSlots()
@@ -102,7 +102,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         estimate_cost=partial(wiring.cost_estimate.estimate_cost, config),
         limits=RequestLimits(config.requests_per_minute),
         webhooks=incoming_webhooks(config, env),
-        verify_token=token_verification(config),
+        other_callers=OtherCallers(token_verification(config), server_key_digest(env)),
         cors_origins=config.cors_origins,
     )
     if not services.store.is_there():

@@ -25,7 +25,7 @@ Exit codes: 0 done, 1 unexpected, 2 usage, 3 some failed, rejected or
 unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
 8 check failed, 130 and 143 interrupted.
 Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
-TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_AUDIT_KEY.
+TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_SERVER_KEY, TRIAGE_AUDIT_KEY.
 """
 # The commands of the help under their headings; summaries are short enough for 80 columns.
 HEADINGS = {

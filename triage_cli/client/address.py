@@ -5,7 +5,7 @@ import subprocess
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from triage_cli.domain import RefusedError, UsageError
+from triage_cli.domain import RefusedError, UsageError, is_credential
 from triage_cli.runtime import is_loopback
 
 VARIABLE = "TRIAGE_TOKEN_COMMAND"
@@ -36,11 +36,6 @@ def printed_token(token_command: str) -> str:
     if not is_credential(token):
         raise RefusedError(f"{VARIABLE} printed no valid token", hint="run it by itself")
     return token
-
-
-def is_credential(text: str) -> bool:
-    """Return whether a token or key can be sent as a credential in a header: printable ASCII without blanks."""
-    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 class Address(NamedTuple):

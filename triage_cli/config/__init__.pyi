@@ -72,6 +72,8 @@ from triage_cli.config.template_language import delivery_names as delivery_names
 from triage_cli.config.template_language import is_template as is_template
 from triage_cli.config.template_language import leaves as leaves
 from triage_cli.config.template_settings import no_address as no_address
+from triage_cli.config.token_auth import OAuth2Spec as OAuth2Spec
+from triage_cli.config.token_auth import TokenSpec as TokenSpec
 from triage_cli.config.validators import variable as variable
 from triage_cli.config.webhooks import HookSpec as HookSpec
 from triage_cli.config.yaml_document import ConfigNode as ConfigNode

@@ -3,11 +3,11 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from triage_cli.config.classifiers import KEY_VARIABLES, ClassifierSpec
 from triage_cli.config.database_address import is_postgres
-from triage_cli.config.destinations import DestinationSpec
+from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
@@ -54,12 +54,20 @@ class Config(NamedTuple):
             # Left out if it is not given, so that older maps keep their hash.
             [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
             [
-                {k: v for k, v in spec._asdict().items() if (k, v) != ("on_change", "ignore")}
+                {k: v for k, v in _as_hashed(spec).items() if (k, v) != ("on_change", "ignore")}
                 for _, spec in sorted(self.destinations.items())
             ],
         ]
         text = json.dumps(hashed, sort_keys=True, ensure_ascii=False, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _as_hashed(spec: DestinationSpec) -> dict[str, Any]:
+    """Return the values of a destination for the hash; a mail without a token has those that it had before tokens."""
+    hashed = spec._asdict()
+    if spec.mail is not None and spec.mail.auth is None:
+        hashed["mail"] = spec.mail[: MailSpec._fields.index("auth")]
+    return hashed
 
 
 def raise_template_mistakes(config: Config, section: str, mistakes: Mapping[str, Iterable[tuple[str, str]]]) -> None:

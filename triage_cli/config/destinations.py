@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from triage_cli.config.http_auth import mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
 from triage_cli.config.key_tables import Field, Schema, accepts, named_schema, record, record_schema
+from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import (
     command,
     named_entries,
@@ -46,7 +48,10 @@ rule: {{ rule }}
 
 
 class MailSpec(NamedTuple):
-    """The mail of a destination of type `mail`, and the mail server; `subject` and `text` are templates."""
+    """The mail of a destination of type `mail`, and the mail server; `subject` and `text` are templates.
+
+    One logs in as `user_env` with a password, or with a token (`auth`).
+    """
 
     host: str
     sender: str
@@ -57,14 +62,19 @@ class MailSpec(NamedTuple):
     password_env: str | None = None
     subject: str = MAIL_SUBJECT
     text: str = MAIL_TEXT
+    auth: TokenSpec | None = None
 
 
 def read_mail(name: str, setting: ConfigNode) -> dict[str, Any]:
     """Return the values of a `DestinationSpec` of type `mail`; mistakes are in the setting's diagnostics."""
     values = record(setting, MAIL, f"destinations.{name}", instead="user_env and password_env")
     limits = {key: values.pop(key) for key in LIMITS if key in values}
-    if ("user_env" in values) != ("password_env" in values):
-        setting.wrong("needs both user_env and password_env, or neither")
+    values["auth"] = mail_token(setting, values.get("auth"))
+    keys = setting.entries().keys()
+    if {"password_env", "auth"} <= keys:
+        setting.wrong("password_env and auth exclude each other; remove one")
+    elif ("user_env" in keys) != bool({"password_env", "auth"} & keys):
+        setting.wrong("needs both user_env and password_env (or auth), or neither")
     values.pop("type", None)
     sender, host, port = values.pop("from", ""), values.get("host", ""), values.get("port")
     usual_tls = "implicit" if port == SUBMISSIONS else "none" if is_loopback(host) else "starttls"
@@ -82,6 +92,7 @@ MAIL: Mapping[str, Field] = {
     "tls": Field(one_of("implicit", "starttls", "none")),
     "user_env": Field(variable),
     "password_env": Field(variable),
+    "auth": Field(read_auth),
     "from": Field(_mailbox, needed=True),
     "to": Field(several(_mailbox, least=1, most=100), needed=True),
     "subject": Field(text),
@@ -93,7 +104,7 @@ MAIL: Mapping[str, Field] = {
 # The presets that set a field of a helpdesk's ticket.
 FIELD_PRESETS = frozenset({"freshdesk"})
 # The presets whose labels stand in the helpdesk's list of a ticket's tags.
-LABEL_PRESETS = frozenset({"zendesk", "zammad"})
+LABEL_PRESETS = frozenset({"zendesk", "zammad", "github-label"})
 
 
 class DestinationSpec(NamedTuple):
@@ -143,6 +154,7 @@ class DestinationSpec(NamedTuple):
         if self.mail:
             login_variables = (("user_env", self.mail.user_env), ("password_env", self.mail.password_env))
             yield from ((key, name) for key, name in login_variables if name)
+            yield from (("auth", name) for name in (self.mail.auth.env if self.mail.auth else ()))
 
 
 DESTINATION_TYPES = ("webhook", "http", "mail", "command", "file")

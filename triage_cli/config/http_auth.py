@@ -1,4 +1,4 @@
-"""The authentication of requests in config.yaml: one header, whose value is made from secrets."""
+"""The authentication of requests in config.yaml: one header, whose value is made from secrets, or a token."""
 
 import re
 from base64 import b64encode
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
+from triage_cli.config.token_auth import TokenSpec, read_bearer_command, read_oauth2, token_auth
 from triage_cli.config.validators import header, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
@@ -60,19 +61,38 @@ def _bearer_variable(setting: ConfigNode) -> tuple[str, ...]:
 
 
 @accepts(lambda: record_schema(AUTH))
-def read_auth(setting: ConfigNode) -> AuthSpec:
-    """Read `auth`: one of basic, bearer and header, with the variables of its secrets."""
+def read_auth(setting: ConfigNode) -> AuthSpec | TokenSpec:
+    """Read `auth`: one of its kinds, with the variables of its secrets."""
     values = record(setting, AUTH, setting.path, instead="basic, bearer or env")
     entries = setting.value if isinstance(setting.value, Mapping) else {}
-    kinds = [key for key in ("basic", "bearer", "header") if key in entries]
+    kinds = [key for key in ("basic", "bearer", "header", "oauth2", "bearer_command") if key in entries]
     if len(kinds) != 1:
-        raise ConfigValueError("takes one of basic: [USER, PASSWORD], bearer: VARIABLE, and header: NAME with env")
-    if kinds[0] != "header" and {"env", "prefix"} & entries.keys():
+        raise ConfigValueError(
+            "takes one of basic: [USER, PASSWORD], bearer: VARIABLE, header: NAME with env, oauth2 and bearer_command"
+        )
+    if kinds[0] in ("basic", "bearer") and {"env", "prefix"} & entries.keys():
         raise ConfigValueError(f"env and prefix mean nothing to {kinds[0]}")
+    if kinds[0] in ("oauth2", "bearer_command"):
+        if "prefix" in entries:
+            raise ConfigValueError(f"prefix means nothing to {kinds[0]}")
+        return token_auth(setting, values)
     if kinds[0] == "header":
-        env = (values["env"],) if "env" in values else ()
+        env = values.get("env", ())
+        if len(env) > 1:
+            raise ConfigValueError("a header takes one variable as env")
         return AuthSpec("header", env, values.get("header", ""), values.get("prefix", ""))
     return AuthSpec("basic" if kinds[0] == "basic" else "bearer", values.get(kinds[0], ()))
+
+
+def mail_token(setting: ConfigNode, auth: AuthSpec | TokenSpec | None) -> TokenSpec | None:
+    """Return the token of a mail server's `auth`, with which one logs in by XOAUTH2; report any other kind."""
+    if isinstance(auth, AuthSpec):
+        setting.entries()["auth"].wrong(
+            f"{auth.kind} is for requests over HTTP; a mail server takes oauth2 or bearer_command here, "
+            "and a password in password_env"
+        )
+        return None
+    return auth
 
 
 def auth_header_value(auth: AuthSpec, secrets: Sequence[str]) -> str:
@@ -89,6 +109,8 @@ AUTH: Mapping[str, Field] = {
     "basic": Field(several(variable, least=1, most=2)),
     "bearer": Field(_bearer_variable),
     "header": Field(_auth_header),
-    "env": Field(variable),
+    "oauth2": Field(read_oauth2),
+    "bearer_command": Field(read_bearer_command),
+    "env": Field(several(variable)),
     "prefix": Field(_auth_prefix),
 }

@@ -15,6 +15,7 @@ from triage_cli.config.template_settings import (
     template_text,
     template_tree,
 )
+from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import number, one_of, plain_value, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 
@@ -99,7 +100,7 @@ class HttpSpec(NamedTuple):
     endpoint: str = ""
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
-    auth: AuthSpec | None = None
+    auth: AuthSpec | TokenSpec | None = None
     key_env: str | None = None
     body: Any = None
     form: Mapping[str, str] = {}
@@ -155,7 +156,7 @@ def _check_http_keys(setting: ConfigNode, values: Mapping[str, Any]) -> None:
     if "endpoint" in keys and "?" in (values.get("url") or ""):
         setting.wrong("url ends with a query, so that no endpoint can follow; move it into query")
     auth = values.get("auth")
-    if auth is not None and not auth.env and "key_env" not in keys:
+    if isinstance(auth, AuthSpec) and not auth.env and "key_env" not in keys:
         setting.wrong("auth needs env, the variable that holds what goes into the header")
     find = values.get("find")
     if find is not None and find.absent:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.destinations import mail_host
-from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
+from triage_cli.config.http_auth import AuthSpec, mail_token, read_auth, settable_header
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.template_settings import address, endpoint, named_templates, no_address, template_tree
+from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import (
     SCALAR,
     command,
@@ -74,14 +75,15 @@ class CursorSpec(NamedTuple):
 
 
 class ImapSpec(NamedTuple):
-    """The folder of a mail server: its connection, and the variables with the login."""
+    """The folder of a mail server: its connection, the user, and a password or a token (`auth`) of the login."""
 
     host: str
     user_env: str
-    password_env: str
+    password_env: str | None = None
     port: int = 993  # the port of IMAP with TLS from the start (RFC 8314)
     tls: Literal["implicit", "starttls", "none"] = "implicit"
     folder: str = "INBOX"
+    auth: TokenSpec | None = None
 
 
 class SourceSpec(NamedTuple):
@@ -101,7 +103,7 @@ class SourceSpec(NamedTuple):
     method: str = "GET"
     query: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}
-    auth: AuthSpec | None = None
+    auth: AuthSpec | TokenSpec | None = None
     body: Any = None
     items: str = ""
     absent: Literal["", "empty"] = ""
@@ -130,9 +132,11 @@ class SourceSpec(NamedTuple):
 
     def variables(self) -> Iterator[tuple[str, str]]:
         """Yield the variables with the source's secrets, each with the key that names it."""
-        yield from (("auth", name) for name in (self.auth.env if self.auth else ()))
+        auth = self.imap.auth if self.imap else self.auth
+        yield from (("auth", name) for name in (auth.env if auth else ()))
         if self.imap:
-            yield from (("user_env", self.imap.user_env), ("password_env", self.imap.password_env))
+            yield "user_env", self.imap.user_env
+            yield from (("password_env", name) for name in [self.imap.password_env] if name)
 
 
 @accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
@@ -174,7 +178,7 @@ def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
         setting.refuse_command()
     values.pop("format", None)
     if values.get("type") == "imap":
-        return _imap_source(name, values)
+        return _imap_source(name, values, setting)
     field_entries = entries.get("fields")
     if field_entries and isinstance(field_entries.value, dict) and "external_id" not in field_entries.value:
         field_entries.wrong("external_id is missing; without it a repeated ticket is not recognised")
@@ -186,13 +190,16 @@ def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
     return SourceSpec(name, **{"type": "", **spec_values})
 
 
-def _imap_source(name: str, values: dict[str, Any]) -> SourceSpec:
+def _imap_source(name: str, values: dict[str, Any], setting: ConfigNode) -> SourceSpec:
     """Return a source of type `imap`; a missing key was reported."""
+    values["auth"] = mail_token(setting, values.get("auth"))
+    if len({"password_env", "auth"} & setting.entries().keys()) != 1:
+        setting.wrong("needs one of password_env and auth, for the login")
     shared_values = {key: values.pop(key) for key in ("type", "on_update") if key in values}
     values.setdefault("tls", "starttls" if values.get("port") == STARTTLS_PORT else "implicit")
     if values["tls"] != "implicit":
         values.setdefault("port", STARTTLS_PORT)
-    required = {"host": "", "user_env": "", "password_env": ""}
+    required = {"host": "", "user_env": ""}
     return SourceSpec(name, **shared_values, imap=ImapSpec(**{**required, **values}))
 
 
@@ -285,7 +292,7 @@ SOURCE: Mapping[str, Field] = {
     "method": Field(one_of("GET", "POST"), HTTP),
     "query": Field(named_templates(), HTTP),
     "headers": Field(named_templates(settable_header), HTTP),
-    "auth": Field(read_auth, HTTP),
+    "auth": Field(read_auth, HTTP + IMAP),
     "body": Field(template_tree, HTTP),
     "items": Field(text, HTTP),
     "absent": Field(one_of("empty"), HTTP),
@@ -300,7 +307,7 @@ SOURCE: Mapping[str, Field] = {
     "port": Field(number(1, 65535, whole=True), IMAP),
     "tls": Field(one_of("implicit", "starttls", "none"), IMAP),
     "user_env": Field(variable, IMAP, needed=True),
-    "password_env": Field(variable, IMAP, needed=True),
+    "password_env": Field(variable, IMAP),
     "folder": Field(text, IMAP),
     "where": Field(_item_conditions, ITEMS),
     "fields": Field(ticket_fields, ITEMS, needed=True),

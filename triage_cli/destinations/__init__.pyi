@@ -1,7 +1,6 @@
 # What other folders import from this one.
 
 from triage_cli.destinations.command import CommandDestination as CommandDestination
-from triage_cli.destinations.command import run_command as run_command
 from triage_cli.destinations.file import FileDestination as FileDestination
 from triage_cli.destinations.http import HttpDestination as HttpDestination
 from triage_cli.destinations.http import http_as_text as http_as_text

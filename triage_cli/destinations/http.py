@@ -49,7 +49,7 @@ class HttpDestination:
         self._has_ticket_address = any(map(is_template, (http.url or "", http.endpoint)))
         host = "" if secrets.url else host_of(http.url or "")
         endpoint = Endpoint(spec.name, host, spec.timeout, spec.timeout, guarded)
-        self._sender = HttpSender(endpoint, network)
+        self._sender = HttpSender(endpoint, network, tokens=secrets.tokens)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
         """Send the configured requests concurrently, as `HttpSender.deliver` does."""
@@ -178,7 +178,7 @@ class HttpDestination:
         error.answer = self._beginning_of(answer)
         if error.answer:
             error.hint = error.hint or "triage why shows its answer"
-        if answer.status in UNAUTHORIZED and error.final and self._http.auth:
+        if answer.status in UNAUTHORIZED and error.final and self._http.auth and self._http.auth.env:
             variables = " and ".join(self._http.auth.env)
             hold = "hold" if " " in variables else "holds"
             error.hint = f"check what {variables} {hold}, then triage route --retry-dead"

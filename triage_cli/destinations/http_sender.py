@@ -9,6 +9,7 @@ from triage_cli.destinations.attempts import attempted
 from triage_cli.domain import NOT_ATTEMPTED, Action, DeliveryError, Outcome, OutgoingDelivery, Receipt, storable_text
 from triage_cli.runtime import (
     READ,
+    AccessTokens,
     Endpoint,
     HttpAnswer,
     HttpConnections,
@@ -38,11 +39,22 @@ def _all_attempts() -> asyncio.Semaphore:
 
 
 class HttpSender:
-    """Makes attempts at deliveries concurrently, over reused connections; each failure becomes a `DeliveryError`."""
+    """Makes attempts at deliveries concurrently, over reused connections; each failure becomes a `DeliveryError`.
 
-    def __init__(self, endpoint: Endpoint, network: Network, *, resolver: Resolver | None = None) -> None:
+    With `tokens`, requests are sent with an access token.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        network: Network,
+        *,
+        resolver: Resolver | None = None,
+        tokens: AccessTokens | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._network = network
+        self._tokens = tokens
         self._resolver = resolver or network.resolve
 
     def deliver(
@@ -58,8 +70,13 @@ class HttpSender:
     def _delivered(
         self, connections: HttpConnections, chunks: Iterable[Sequence[OutgoingDelivery]], attempt: Attempt
     ) -> Iterator[Sequence[Outcome[Receipt]]]:
-        async def send(request: HttpRequest) -> HttpAnswer:
+        async def send_as_it_is(request: HttpRequest) -> HttpAnswer:
             return await exchange(connections, self._endpoint, request, self._resolver)
+
+        async def send(request: HttpRequest) -> HttpAnswer:
+            if self._tokens is None:
+                return await send_as_it_is(request)
+            return await self._tokens.authorized(send_as_it_is, request, self._endpoint.name)
 
         async def attempt_and_time(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
             began = time.perf_counter()

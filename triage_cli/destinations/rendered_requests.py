@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from triage_cli.config import (
     FORBIDDEN_IN_HEADERS,
+    AuthSpec,
     HttpSpec,
     Template,
     TemplateFailure,
@@ -27,7 +28,7 @@ from triage_cli.config import (
 )
 from triage_cli.destinations.payload import template_values
 from triage_cli.domain import HIDDEN, ConfigError, Delivery, OutgoingDelivery, compact, from_json, hide_secrets
-from triage_cli.runtime import USER_AGENT, HttpRequest
+from triage_cli.runtime import USER_AGENT, AccessTokens, HttpRequest
 
 # Shorter parts of a secret address, and shorter user names, are not hidden.
 SHORTEST_HIDDEN = 8
@@ -39,18 +40,23 @@ EXAMINED = 4_000_000
 
 
 class HttpSecrets(NamedTuple):
-    """The secrets of an HTTP destination: the address, the authentication header, and the key for the body."""
+    """The secrets of an HTTP destination: the address, the authentication header, and the key for the body.
+
+    With `tokens` there is no such header here: the sender adds one with an access token.
+    """
 
     url: str | None = None
     auth: tuple[str, str] | None = None
     key: str | None = None
     values: tuple[str, ...] = ()
+    tokens: AccessTokens | None = None
 
     def hidden_in(self, text: str) -> str:
         """Return a text with the secrets hidden, in whatever spelling: an answer may repeat its request."""
         parts = [self.key or "", *(value for value in self.values if len(value) >= SHORTEST_HIDDEN)]
         if self.auth:
             parts += [self.auth[1], self.auth[1].rpartition(" ")[2]]
+        parts += self.tokens.secrets if self.tokens else ()
         if self.url:
             _, _, path, query, _ = urlsplit(self.url)
             url_parts = [part for part in re.split(r"[/?&=]", f"{path}?{query}") if len(part) >= SHORTEST_HIDDEN]
@@ -59,7 +65,10 @@ class HttpSecrets(NamedTuple):
 
 
 def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets:
-    """Read an HTTP destination's secrets. Raises `ConfigError` for a variable that is not set or unusable."""
+    """Read an HTTP destination's secrets, without tokens.
+
+    Raises `ConfigError` for a variable that is not set or unusable.
+    """
 
     def secret_in(variable: str) -> str:
         return secret(f'destination "{name}"', variable, env)
@@ -68,19 +77,21 @@ def secrets_of(name: str, spec: HttpSpec, env: Mapping[str, str]) -> HttpSecrets
     if url and (objection := "holds a template" if is_template(url) else no_address(url)):
         raise ConfigError(f'destination "{name}": the address in {spec.url_env} {objection}', hint="export it again")
     key = secret_in(spec.key_env) if spec.key_env else None
-    variables = () if spec.auth is None else spec.auth.env or ((spec.key_env,) if spec.key_env else ())
-    auth = [secret_in(variable) for variable in variables]
-    auth_header = (spec.auth.header, auth_header_value(spec.auth, auth)) if spec.auth else None
-    return HttpSecrets(url, auth_header, key, tuple(auth))
+    if not isinstance(spec.auth, AuthSpec):
+        return HttpSecrets(url, None, key)
+    auth = [secret_in(variable) for variable in spec.auth.env or ((spec.key_env,) if spec.key_env else ())]
+    return HttpSecrets(url, (spec.auth.header, auth_header_value(spec.auth, auth)), key, tuple(auth))
 
 
 def hidden_secrets(spec: HttpSpec) -> HttpSecrets:
     """Return the placeholders that replace the secrets when a request is shown."""
     url = f"${spec.url_env}" if spec.url_env else None
     hidden_auth = None
-    if spec.auth:
+    if isinstance(spec.auth, AuthSpec):
         scheme = {"basic": "Basic ", "bearer": "Bearer ", "header": spec.auth.prefix}[spec.auth.kind]
         hidden_auth = (spec.auth.header, f"{scheme}{HIDDEN}")
+    elif spec.auth:
+        hidden_auth = ("authorization", f"Bearer {HIDDEN}")
     return HttpSecrets(url, hidden_auth, HIDDEN if spec.key_env else None)
 
 

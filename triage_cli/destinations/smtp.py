@@ -16,18 +16,19 @@ from triage_cli.destinations.attempts import attempted
 from triage_cli.destinations.payload import not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain import (
+    NOT_ATTEMPTED,
     Action,
     ConfigError,
     DeliveryError,
     Outcome,
     OutgoingDelivery,
-    PrivateAddressError,
     Receipt,
     causes,
     encodable,
     hide_secrets,
 )
 from triage_cli.runtime import (
+    AccessTokens,
     MailConnectionLost,
     MailError,
     MailRefusal,
@@ -39,6 +40,7 @@ from triage_cli.runtime import (
     checked,
     reason,
     resource_exhaustion,
+    sent_forms,
 )
 
 # How many mails are sent at once: mail servers refuse clients with more connections.
@@ -54,31 +56,38 @@ ACCEPTED_RECIPIENT = frozenset({COMPLETED, 251})
 
 
 class SmtpLogin(NamedTuple):
-    """The name and password that a mail server asks for."""
+    """The name that a mail server asks for, and a password or `tokens`."""
 
     user: str
-    password: str
+    password: str = ""
+    tokens: AccessTokens | None = None
 
     @property
-    def password_forms(self) -> Iterator[str]:
-        """Yield the forms of the password in SMTP: encoded for the login (RFC 4616 and others), and plain."""
+    def secret_forms(self) -> Iterator[str]:
+        """Yield the forms of password or tokens in SMTP: encoded for the login (RFC 4616 and others), and plain."""
+        if self.tokens:
+            yield from sent_forms(self.user, self.tokens.secrets)
+            return
         credentials = (f"\0{self.user}\0{self.password}", self.password)
         yield from (b64encode(each.encode()).decode() for each in credentials)
         yield self.password
 
 
-def login_of(name: str, spec: MailSpec, env: Mapping[str, str]) -> SmtpLogin | None:
-    """Return the login to the mail server. Raises `ConfigError` for a variable that is not set or cannot be sent."""
-    if spec.user_env is None or spec.password_env is None:
+def login_of(name: str, spec: MailSpec, env: Mapping[str, str], tokens: AccessTokens | None = None) -> SmtpLogin | None:
+    """Return the login to the mail server, with `tokens` if they take the place of a password.
+
+    Raises `ConfigError` for a variable that is not set or cannot be sent.
+    """
+    if spec.user_env is None:
         return None
-    for variable in (spec.user_env, spec.password_env):
+    for variable in filter(None, (spec.user_env, spec.password_env)):
         if not env.get(variable):
             raise ConfigError(
                 f'destination "{name}" needs the variable {variable}, which is not set', hint=f"export {variable}"
             )
         if not env[variable].isascii() or HEADER_CONTROLS.search(env[variable]):
             raise ConfigError(f'destination "{name}": {variable} holds a character that no login over SMTP can carry')
-    return SmtpLogin(env[spec.user_env], env[spec.password_env])
+    return SmtpLogin(env[spec.user_env], env[spec.password_env] if spec.password_env else "", tokens)
 
 
 class MailDestination:
@@ -117,6 +126,11 @@ class MailDestination:
         threads = ThreadPoolExecutor(WORKERS, "mail")
 
         async def mail_one(outgoing: OutgoingDelivery) -> Outcome[Receipt]:
+            if self._login and self._login.tokens:  # the wait for a token is none for the mail server
+                try:
+                    await self._login.tokens.token()
+                except NOT_ATTEMPTED as problem:
+                    return Outcome.failed(outgoing, problem)
             loop = asyncio.get_running_loop()
             connection = server.connection()
             timer = loop.call_later(self._timeout, connection.expire)
@@ -142,8 +156,8 @@ class MailDestination:
             self._hand_over(connection, self._messages.message(outgoing, datetime.now(UTC)))
         except TemplateFailure as failure:
             error = not_renderable(self.name, failure)
-        except PrivateAddressError as private_server:
-            return Outcome.failed(outgoing, private_server)
+        except NOT_ATTEMPTED as problem:
+            return Outcome.failed(outgoing, problem)
         except DeliveryError as failure:
             error = failure
         except MailRefusal as refusal:
@@ -160,10 +174,7 @@ class MailDestination:
 
     def _hand_over(self, connection: SmtpConnection, message: EmailMessage) -> None:
         mail, mail_bytes = self._mail, message.as_bytes()
-        host, shown = mail.host, f"{self.name}: {mail.host}"
-        connection.open(checked(host, mail.port, self._resolver, shown) if self._guarded else host)
-        if self._login:
-            connection.login(*self._login)
+        self._open(connection)
         size = [f"size={len(mail_bytes)}"] if connection.has_extn("size") else []
         smtp_code, text = connection.mail(bare_address(mail.sender), size)
         if smtp_code != COMPLETED:
@@ -176,6 +187,26 @@ class MailDestination:
             raise self._refusal(data_code, answer)
         with suppress(OSError):
             connection.putcmd("quit")
+
+    def _open(self, connection: SmtpConnection) -> None:
+        """Connect and log in; if a token is refused, once again with a new one, since some servers hang up then."""
+        host, shown = self._mail.host, f"{self.name}: {self._mail.host}"
+        address = checked(host, self._mail.port, self._resolver, shown) if self._guarded else host
+        connection.open(address)
+        if self._login is None:
+            return
+        if self._login.tokens is None:
+            connection.login(self._login.user, self._login.password)
+            return
+        token = self._login.tokens.waited_for()
+        if connection.log_in_by_token(self._login.user, token):
+            return
+        token = self._login.tokens.waited_for(refused=token)
+        connection.open(address)
+        if not connection.log_in_by_token(self._login.user, token):
+            raise self._login.tokens.refused_again(
+                f"{self.name} refuses a new token of {self._login.tokens.client}, too"
+            )
 
     def _refused_recipients(self, replies: Mapping[str, tuple[int, bytes]]) -> DeliveryError:
         """Return the error for refused recipients. Then nobody gets the mail, so that nobody gets it twice."""
@@ -200,7 +231,7 @@ class MailDestination:
         elif isinstance(failure, MailError):
             return DeliveryError(
                 f"{self.name} cannot be used at {mail_server}: {self._excerpt(str(failure)).rstrip('.')}",
-                hint="see tls, user_env and password_env in the config",
+                hint="see tls, user_env and what stands beside it in the config",
             )
         else:
             why = f"{self.name} cannot be reached at {mail_server}: {reason(failure)}"
@@ -209,5 +240,5 @@ class MailDestination:
     def _excerpt(self, text: bytes | str) -> str:
         """Return the beginning of a mail server's answer, on one line and without the login."""
         answer = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
-        answer = hide_secrets(answer, self._login.password_forms if self._login else ())
+        answer = hide_secrets(answer, self._login.secret_forms if self._login else ())
         return HEADER_CONTROLS.sub(" ", encodable(answer)).strip()[:KEPT]

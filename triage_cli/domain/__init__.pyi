@@ -14,6 +14,7 @@ from triage_cli.domain.api_keys import ApiKey as ApiKey
 from triage_cli.domain.api_keys import CreatedKey as CreatedKey
 from triage_cli.domain.api_keys import Role as Role
 from triage_cli.domain.api_keys import StoredResponse as StoredResponse
+from triage_cli.domain.api_keys import is_credential as is_credential
 from triage_cli.domain.batches import Batch as Batch
 from triage_cli.domain.batches import BatchItem as BatchItem
 from triage_cli.domain.batches import BatchLook as BatchLook
@@ -85,6 +86,7 @@ from triage_cli.domain.errors import NoEndpointError as NoEndpointError
 from triage_cli.domain.errors import NoRouteError as NoRouteError
 from triage_cli.domain.errors import NotClassifiedError as NotClassifiedError
 from triage_cli.domain.errors import NotFoundError as NotFoundError
+from triage_cli.domain.errors import NoTokenError as NoTokenError
 from triage_cli.domain.errors import OfflineError as OfflineError
 from triage_cli.domain.errors import OverloadedError as OverloadedError
 from triage_cli.domain.errors import PrivateAddressError as PrivateAddressError
@@ -98,6 +100,7 @@ from triage_cli.domain.errors import StoreRefusedError as StoreRefusedError
 from triage_cli.domain.errors import StoreUnavailableError as StoreUnavailableError
 from triage_cli.domain.errors import TakenOverError as TakenOverError
 from triage_cli.domain.errors import TemporaryError as TemporaryError
+from triage_cli.domain.errors import TokenRefusedError as TokenRefusedError
 from triage_cli.domain.errors import TooLargeError as TooLargeError
 from triage_cli.domain.errors import TriageError as TriageError
 from triage_cli.domain.errors import UnauthenticatedError as UnauthenticatedError

@@ -8,6 +8,8 @@ Role = Literal["metrics", "reader", "agent", "admin"]  # each includes the ones 
 ROLES: tuple[str, ...] = get_args(Role)
 # A key has a prefix for secret scanners, an id, 256 random bits and a checksum.
 PREFIX = "trg_"
+# The variable with a key of an administrator that a server is started with; its callers have this name.
+SERVER_KEY = "TRIAGE_SERVER_KEY"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_LENGTH, _CHECKSUM_LENGTH = 43, 6  # 62 ** 43 is just over 2 ** 256
 _KEY_FORMAT = re.compile(
@@ -70,6 +72,11 @@ def key_id_of(text: str) -> str | None:
     """Return the id of an API key; None if the checksum is wrong, so that a typo costs no query."""
     key = _KEY_FORMAT.fullmatch(text)
     return key[1] if key and _checksum(text[:-_CHECKSUM_LENGTH]) == key[2] else None
+
+
+def is_credential(text: str) -> bool:
+    """Return whether a key or token can be sent as a credential in a header: printable ASCII without blanks."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def digest(text: str) -> bytes:

@@ -174,8 +174,20 @@ class ExhaustedError(UnavailableError, code="exhausted"):
     retry_after = 1.0  # seconds to wait
 
 
-# The errors of deliveries that were not attempted: nothing was sent, and they stay pending.
-NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError)
+class NoTokenError(UnavailableError):
+    """An access token cannot be had for now; `retry_after` is the wait that its server asked for, in seconds."""
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class TokenRefusedError(RefusedError):
+    """The server of an access token gives none for these credentials, or a new token is refused where it is used."""
+
+
+# The errors of deliveries that were not attempted: nothing was accepted, and they stay pending.
+NOT_ATTEMPTED = (ExhaustedError, PrivateAddressError, NoTokenError, TokenRefusedError)
 
 
 class UnknownOutcomeError(UnavailableError):

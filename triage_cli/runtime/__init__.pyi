@@ -1,5 +1,10 @@
 # What other folders import from this one.
 
+from triage_cli.runtime.access_tokens import AccessTokens as AccessTokens
+from triage_cli.runtime.access_tokens import ClientCredentials as ClientCredentials
+from triage_cli.runtime.access_tokens import TokenCommand as TokenCommand
+from triage_cli.runtime.access_tokens import client_tokens as client_tokens
+from triage_cli.runtime.access_tokens import printed_tokens as printed_tokens
 from triage_cli.runtime.async_bridge import AsyncBridge as AsyncBridge
 from triage_cli.runtime.async_bridge import bridge as bridge
 from triage_cli.runtime.budget import TOLERANCE as TOLERANCE
@@ -8,6 +13,7 @@ from triage_cli.runtime.budget import BudgetLimits as BudgetLimits
 from triage_cli.runtime.budget import Grant as Grant
 from triage_cli.runtime.budget import number_that_fits as number_that_fits
 from triage_cli.runtime.build import build_commit as build_commit
+from triage_cli.runtime.child_command import run_command as run_command
 from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
 from triage_cli.runtime.circuit_breaker import Circuit as Circuit
@@ -45,6 +51,7 @@ from triage_cli.runtime.mail_connections import MailError as MailError
 from triage_cli.runtime.mail_connections import MailRefusal as MailRefusal
 from triage_cli.runtime.mail_connections import MailServer as MailServer
 from triage_cli.runtime.mail_connections import SmtpConnection as SmtpConnection
+from triage_cli.runtime.mail_connections import sent_forms as sent_forms
 from triage_cli.runtime.network import Network as Network
 from triage_cli.runtime.network import is_local as is_local
 from triage_cli.runtime.network import is_loopback as is_loopback

@@ -7,10 +7,10 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 import httpx
@@ -195,12 +195,20 @@ class Exchange(Protocol):
     def __call__(self, request: HttpRequest) -> HttpAnswer: ...  # noqa: D102 - as the class says
 
 
+# Makes an HTTP request by a function that makes one, and adds something to it.
+Wrapped = Callable[[Callable[[HttpRequest], Awaitable[HttpAnswer]], HttpRequest], Coroutine[Any, Any, HttpAnswer]]
+
+
 @contextmanager
-def open_exchange(endpoint: Endpoint, network: Network) -> Iterator[Exchange]:
+def open_exchange(endpoint: Endpoint, network: Network, wrapped: Wrapped | None = None) -> Iterator[Exchange]:
     """Open a connection for HTTP requests that are made one after another. Raises `UsageError` when offline."""
     connections = HttpConnections(network, endpoint.name)
+
+    def send(request: HttpRequest) -> Coroutine[Any, Any, HttpAnswer]:
+        return exchange(connections, endpoint, request, network.resolve)
+
     try:
-        yield lambda request: bridge().run(exchange(connections, endpoint, request, network.resolve))
+        yield lambda request: bridge().run(wrapped(send, request) if wrapped else send(request))
     finally:
         bridge().run(connections.aclose())
 

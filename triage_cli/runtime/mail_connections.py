@@ -9,6 +9,8 @@ import smtplib
 import socket
 import ssl
 import time
+from base64 import b64encode
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 
@@ -21,10 +23,35 @@ MailError = smtplib.SMTPException
 # Our name in EHLO (RFC 5321, 4.1.3): an address reveals less about this machine than its name, and needs no look-up.
 OWN_NAME = "[127.0.0.1]"
 
+# From which code on an SMTP server refuses for good.
+PERMANENT = 500
+# The most characters of an SMTP command, without its line break; a longer login answers a challenge (RFC 4954, 4).
+LONGEST_COMMAND = 510
+
 ImapError = imaplib.IMAP4.error
 # The most bytes of what a server answers to one command, each line counted with what it takes in memory.
 MOST_IMAP_BYTES = 64 << 20
 _LINE_COST = 200
+
+
+# The name by which a mail server offers a login with an access token.
+XOAUTH2 = "XOAUTH2"
+
+
+def xoauth2(user: str, token: str) -> str:
+    """Return what logs a user in by XOAUTH2, with an access token in place of a password.
+
+    Google and Microsoft describe it: https://developers.google.com/workspace/gmail/imap/xoauth2-protocol and
+    https://learn.microsoft.com/exchange/client-developer/legacy-protocols (OAuth for IMAP, POP and SMTP).
+    """
+    return f"user={user}\x01auth=Bearer {token}\x01\x01"
+
+
+def sent_forms(user: str, tokens: Iterable[str]) -> Iterator[str]:
+    """Yield access tokens as a login by XOAUTH2 sends them, and as they are: no message may show either."""
+    for token in tokens:
+        yield b64encode(xoauth2(user, token).encode()).decode()
+        yield token
 
 
 class MailServer(NamedTuple):
@@ -59,7 +86,11 @@ class SmtpConnection(smtplib.SMTP):
         """Connect to an address of the mail server and encrypt the connection as configured.
 
         Raises `OSError`, which includes `smtplib.SMTPException`; it never falls back to an unencrypted connection.
+        One that was open is closed, and nothing that its server said is remembered.
         """
+        self.close()
+        self.ehlo_resp = self.helo_resp = None
+        self.esmtp_features = {}
         code, text = self.connect(address, self._server.port)
         if code != 220:
             raise smtplib.SMTPConnectError(code, text)
@@ -77,6 +108,27 @@ class SmtpConnection(smtplib.SMTP):
         if self._server.tls == "implicit" and self._server.context:
             return self._server.context.wrap_socket(sock, server_hostname=self._host)
         return sock
+
+    def log_in_by_token(self, user: str, token: str) -> bool:
+        """Log in by XOAUTH2; return whether the server takes the token.
+
+        Raises `MailError` if it offers no such login, or refuses it for now.
+        """
+        if XOAUTH2 not in self.esmtp_features.get("auth", "").upper().split():
+            raise smtplib.SMTPNotSupportedError(f"it offers no login by {XOAUTH2}")
+        login = xoauth2(user, token)
+        answers = iter([login])
+        is_short = len(f"AUTH {XOAUTH2} ") + 4 * -(-len(login) // 3) <= LONGEST_COMMAND
+        try:
+            # To the challenge by which a token is refused, an empty answer is due.
+            self.auth(XOAUTH2, lambda _challenge=None: next(answers, ""), initial_response_ok=is_short)
+        except smtplib.SMTPAuthenticationError as refusal:
+            if refusal.smtp_code < PERMANENT:
+                raise
+            return False
+        except ValueError as error:  # a challenge that is no Base64
+            raise smtplib.SMTPException("its challenge cannot be read") from error
+        return True
 
     def hand_over(self, mail: bytes) -> tuple[int, bytes | str]:
         """Send a mail to the accepted recipients; return the server's code and text."""
@@ -121,6 +173,17 @@ class ImapConnection(imaplib.IMAP4):
         if self._server.tls == "implicit" and self._server.context:
             return self._server.context.wrap_socket(connected, server_hostname=self._server.host)
         return connected
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Return whether the server offers a login by XOAUTH2."""
+        return f"AUTH={XOAUTH2}" in self.capabilities
+
+    def log_in_by_token(self, user: str, token: str) -> None:
+        """Log in by XOAUTH2. Raises `ImapError` if the server does not take the token."""
+        answers = iter([xoauth2(user, token).encode()])
+        # To the challenge by which a token is refused, an empty answer is due.
+        self.authenticate(XOAUTH2, lambda _challenge: next(answers, b""))
 
     def uid(self, command: str, *args: str) -> tuple[str, list[Any]]:
         """Run a command with UIDs; it has the whole of `MOST_IMAP_BYTES` for its answer."""

@@ -8,7 +8,9 @@ from triage_cli.domain import ApiKey, Change, CreatedKey, Event, EventAction, Us
 from triage_cli.ports import ApiAccessStore, Store
 
 KEY_NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
-RESERVED_NAME = "oidc"  # callers with a token are `oidc:…`; a key of this name could share their idempotency keys
+# Callers with a token are `oidc:…`; a key of this name, or of that of the server's own key, could share their
+# idempotency keys.
+RESERVED_NAMES = frozenset({"oidc", api_keys.SERVER_KEY})
 
 
 def time_after(seconds: float) -> str:
@@ -39,7 +41,7 @@ class KeyRing:
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
         """Create a key, which expires after `seconds`. Raises `UsageError` if the name is taken or not valid."""
-        if not KEY_NAME.fullmatch(name) or name == RESERVED_NAME:
+        if not KEY_NAME.fullmatch(name) or name in RESERVED_NAMES:
             hint = "take one that says who uses it: letters, digits, blanks inside, and . _ @ + -, 80 at most"
             raise UsageError("this cannot be the name of a key", hint=hint)
         new_key = api_keys.new_key()

@@ -12,6 +12,7 @@ from triage_cli.config import SourceSpec, TemplateFailure
 from triage_cli.domain import (
     DeliveryError,
     InputError,
+    NoTokenError,
     PullPlan,
     RefusedError,
     Rejected,
@@ -72,10 +73,10 @@ class RetriedRequests:
             asked_wait: float | None = None
             try:
                 answer = exchange(request._replace(until=self.until))
-            except DeliveryError as error:
-                if error.final:
+            except (DeliveryError, NoTokenError) as error:
+                if isinstance(error, DeliveryError) and error.final:
                     raise UsageError(error.message, hint=error.hint) from error
-                reason = error.message
+                reason, asked_wait = error.message, error.retry_after
             else:
                 is_usable = 200 <= answer.status < 300 and answer.complete
                 if is_usable and not (self.has_answered and answer.is_page):

@@ -11,7 +11,7 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from triage_cli.domain import (
 from triage_cli.ports import Pause
 from triage_cli.readers import LONGEST_MAIL as LONGEST
 from triage_cli.readers import RawMail, mail_drafts
-from triage_cli.runtime import ImapConnection, ImapError, reason
+from triage_cli.runtime import AccessTokens, ImapConnection, ImapError, reason, sent_forms
 
 # The most mails of one page, and about how many bytes they may have together.
 PAGE_MAILS, PAGE_BYTES = 100, 8 << 20
@@ -46,15 +46,18 @@ Connect = Callable[[float | None], ImapConnection]
 
 
 class ImapLogin(NamedTuple):
-    """The login to the mail server, and the folder that is read."""
+    """The login to the mail server, with a password or with `tokens`, and the folder that is read."""
 
     user: str
     password: str
     folder: str
+    tokens: AccessTokens | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Return what a server's message must not show: the password, and the forms in which a login sends it."""
+        """Return what a server's message must not show: password or tokens, also as a login sends them."""
+        if self.tokens:
+            return tuple(sent_forms(self.user, self.tokens.secrets))
         credentials = (self.password, f"\0{self.user}\0{self.password}")
         return (self.password, *(b64encode(each.encode()).decode() for each in credentials))
 
@@ -76,30 +79,36 @@ class ImapSource:
         server cannot be reached or the connection breaks.
         """
         del pause  # a mail server does not say when to come again
-        with self._imap_connection(plan.deadline) as server:
+        with self._logged_in(plan.deadline) as server:
             yield from self._mail_pages(server, position, plan)
 
     def describe_folder(self) -> str:
         """Log in, open the folder and return its state. Raises the same errors as `pages`."""
-        with self._imap_connection() as server:
-            self._log_in(server)
+        with self._logged_in() as server:
             mails = self._open_folder(server).mails
         return f"reads {self._login.folder} of {self._host} as {self._login.user}: {mails:,} mails"
 
     @contextmanager
-    def _imap_connection(self, seconds: float | None = None) -> Iterator[ImapConnection]:
+    def _logged_in(self, seconds: float | None = None) -> Iterator[ImapConnection]:
         until = None if seconds is None else time.monotonic() + seconds
         hint = "see host, port and tls in the config, or try again later"
         try:
-            server = self._connect(until)
-            hint = "what came before is stored; the same command goes on from there"
-            try:
+            with ExitStack() as opened:
+                server = self._connect(until)
+                opened.callback(_hang_up, server)
+                hint = "what came before is stored; the same command goes on from there"
+                if self._login.tokens is None:
+                    self._log_in(server)
+                elif refused := self._refused_token(server, self._login.tokens.waited_for(until=until)):
+                    token = self._login.tokens.waited_for(refused, until)
+                    server = self._connect(until)  # some servers hang up after a login that they refuse
+                    opened.callback(_hang_up, server)
+                    if self._refused_token(server, token):
+                        raise self._login.tokens.refused_again(
+                            f"{self.name}: the mail server {self._host} refuses a new token of "
+                            f"{self._login.tokens.client} for the user {self._login.user}, too"
+                        )
                 yield server
-            finally:
-                with suppress(OSError, ImapError):
-                    server.logout()
-                with suppress(OSError):  # it is closed already, unless the logout failed
-                    server.shutdown()
         except (OSError, ImapError) as error:
             why = reason(error) if isinstance(error, OSError) else self._without_password(error)
             if until is not None and time.monotonic() >= until:
@@ -115,7 +124,6 @@ class ImapSource:
         return " ".join(hide_secrets(error_text, self._login.secrets).split())[:SHOWN_CHARACTERS]
 
     def _mail_pages(self, server: ImapConnection, position: str | None, plan: PullPlan) -> Iterator[SourcePage]:
-        self._log_in(server)
         validity, _ = self._open_folder(server)
         stored = json.loads(position) if position else {}
         last_uid = stored.get("uid", 0) if stored.get("validity") == validity else 0
@@ -135,7 +143,7 @@ class ImapSource:
             yield SourcePage(page, position, last_uid / uids[-1], goes_on=saves)
 
     def _log_in(self, server: ImapConnection) -> None:
-        user, password, _ = self._login
+        user, password = self._login.user, self._login.password
         try:
             if user.isascii() and password.isascii():
                 server.login(user, password)
@@ -151,6 +159,27 @@ class ImapSource:
             raise RefusedError(
                 why, hint="check the variables that user_env and password_env name; many servers want an app password"
             ) from error
+
+    def _refused_token(self, server: ImapConnection, token: str) -> str:
+        """Log in with a token; return it if the server refuses it, else an empty text."""
+        if not server.takes_tokens:
+            raise UsageError(
+                f"{self.name}: the mail server {self._host} offers no login by XOAUTH2",
+                hint="give password_env instead of auth",
+            )
+        try:
+            server.log_in_by_token(self._login.user, token)
+        except ImapConnection.abort:
+            raise
+        except ImapError as error:
+            answer = self._without_password(error)
+            if _TEMPORARY_REFUSAL.search(answer):
+                raise UnavailableError(
+                    f"{self.name}: the mail server {self._host} refuses the user {self._login.user}: {answer}",
+                    hint="try later",
+                ) from error
+            return token
+        return ""
 
     def _open_folder(self, server: ImapConnection) -> "_OpenFolder":
         status, select_data = server.select(quoted_folder(self._login.folder), readonly=True)
@@ -219,6 +248,13 @@ class ImapSource:
         if status != "OK":
             raise ImapError(f"UID {command} is answered by {status}")
         return [each for each in answer if each is not None]
+
+
+def _hang_up(server: ImapConnection) -> None:
+    with suppress(OSError, ImapError):
+        server.logout()
+    with suppress(OSError):  # it is closed already, unless the logout failed
+        server.shutdown()
 
 
 class _OpenFolder(NamedTuple):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from triage_cli.config import Config, DestinationSpec, unset
+from triage_cli.config import Config, DestinationSpec, OAuth2Spec, unset
 from triage_cli.domain import (
     URGENCY,
     ConfigError,
@@ -186,6 +186,7 @@ def try_destination(config: Config, receiver: str) -> str:
     limits = ", but waits offline" if config.offline else f" (not asked: triage doctor --send {receiver})"
     if _is_private(spec):
         limits += "; triage serve sends nothing to a private address without allow_private"
+    limits = f"{_token_note(config, spec)}{limits}"
     if spec.mail is not None:
         encryption = {"implicit": "by TLS", "starttls": "by STARTTLS", "none": "unencrypted"}[spec.mail.tls]
         login = f", as {spec.mail.user_env}" if spec.mail.user_env else ""
@@ -197,6 +198,18 @@ def try_destination(config: Config, receiver: str) -> str:
         return f"sends {spec.http.method} to {to}{limits}"
     signed = f", signed by {' and '.join(spec.secret_env)}" if spec.secret_env else ", not signed"
     return f"posts to {host_of(spec.url or '')}{signed}{limits}"
+
+
+def _token_note(config: Config, spec: DestinationSpec) -> str:
+    """Get an access token from the token server of a destination that has one, and say so; raises if there is none."""
+    auth = spec.http.auth if spec.http else spec.mail.auth if spec.mail else None
+    if not isinstance(auth, OAuth2Spec) or config.offline:
+        return ""
+    from triage_cli.wiring.access_tokens import open_tokens
+
+    tokens = open_tokens(config, f'destination "{spec.name}"', auth, os.environ)
+    tokens.waited_for()
+    return f", with a token of {tokens.client}"
 
 
 def checked_program(program: str) -> str:

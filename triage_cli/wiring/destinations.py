@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from triage_cli.config import (
+    AuthSpec,
     Config,
     DestinationSpec,
     HttpSpec,
+    TokenSpec,
     check_signing_secrets,
     raise_template_mistakes,
     without_secrets,
@@ -22,6 +24,7 @@ from triage_cli.wiring.learned_models import promised_thresholds
 
 if TYPE_CHECKING:
     from triage_cli.destinations import WebhookTarget
+    from triage_cli.runtime import AccessTokens
 
 
 # The types whose deliveries go over the network.
@@ -65,12 +68,15 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
 
         check_templates(config, [receiver])
         secrets = secrets_of(receiver, spec.http, os.environ)
+        if spec.http.auth is not None and not isinstance(spec.http.auth, AuthSpec):
+            secrets = secrets._replace(tokens=_tokens(config, receiver, spec.http.auth, guarded=guarded))
         return HttpDestination(spec, spec.http, secrets, network, guarded=guarded)
     if spec.mail is not None:
         from triage_cli.destinations import MailDestination, login_of
 
         check_templates(config, [receiver])
-        login = login_of(receiver, spec.mail, os.environ)
+        tokens = _tokens(config, receiver, spec.mail.auth, guarded=guarded) if spec.mail.auth else None
+        login = login_of(receiver, spec.mail, os.environ, tokens)
         return MailDestination(spec, spec.mail, login, network, guarded=guarded)
     if spec.type == "command":
         from triage_cli.destinations import CommandDestination
@@ -86,6 +92,12 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
             final_exit=spec.final_exit,
         )
     raise ConfigError(f'destination "{receiver}" has no type that is known', hint="triage config check names the types")
+
+
+def _tokens(config: Config, receiver: str, auth: TokenSpec, *, guarded: bool) -> "AccessTokens":
+    from triage_cli.wiring.access_tokens import open_tokens
+
+    return open_tokens(config, f'destination "{receiver}"', auth, os.environ, guarded=guarded)
 
 
 def field_setters(config: Config, receivers: Collection[str], *, labels: bool) -> Collection[str]:

@@ -43,21 +43,26 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
         return SingerSource(spec, without_secrets(config, os.environ), tell)
     if spec.imap is not None:
         return _imap_source(config, spec, spec.imap)
-    from triage_cli.config import auth_header_value
+    from triage_cli.config import AuthSpec, auth_header_value
     from triage_cli.config import secret as secret_of
     from triage_cli.destinations import HttpSecrets
     from triage_cli.runtime import Endpoint, host_of, open_exchange
     from triage_cli.sources import HttpSource, PageRequests
+    from triage_cli.wiring.access_tokens import open_tokens
 
     check_source_templates(config, [source_name])
-    auth = spec.auth
     owner = f'source "{source_name}"'
-    secret_values = [secret_of(owner, variable, os.environ) for variable in (auth.env if auth else ())]
-    header = (auth.header, auth_header_value(auth, secret_values)) if auth else None
+    secrets, wrapped = HttpSecrets(), None
+    if isinstance(spec.auth, AuthSpec):
+        secret_values = [secret_of(owner, variable, os.environ) for variable in spec.auth.env]
+        header = (spec.auth.header, auth_header_value(spec.auth, secret_values))
+        secrets = HttpSecrets(auth=header, values=tuple(secret_values))
+    elif spec.auth is not None:
+        tokens = open_tokens(config, owner, spec.auth, os.environ)
+        secrets, wrapped = HttpSecrets(tokens=tokens), partial(tokens.authorized, name=owner)
     endpoint = Endpoint(owner, host_of(spec.url), spec.timeout, spec.timeout)
-    open_source_exchange = partial(open_exchange, endpoint, Network(config.offline))
-    hide = HttpSecrets(auth=header, values=tuple(secret_values)).hidden_in
-    return HttpSource(spec, PageRequests(spec, header), open_source_exchange, tell, hide)
+    open_source_exchange = partial(open_exchange, endpoint, Network(config.offline), wrapped)
+    return HttpSource(spec, PageRequests(spec, secrets.auth), open_source_exchange, tell, secrets.hidden_in)
 
 
 def try_source(config: Config, source_name: str, tell: Callable[[str], None]) -> str:
@@ -97,13 +102,19 @@ def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSou
     from triage_cli.sources import ImapLogin, ImapSource
 
     owner = f'source "{spec.name}"'
-    user, password = (secret(owner, variable, os.environ) for variable in (server.user_env, server.password_env))
+    user = secret(owner, server.user_env, os.environ)
+    password = secret(owner, server.password_env, os.environ) if server.password_env else ""
+    tokens = None
+    if server.auth is not None:
+        from triage_cli.wiring.access_tokens import open_tokens
+
+        tokens = open_tokens(config, owner, server.auth, os.environ)
     network = Network(config.offline)
 
     def connect(until: float | None) -> "ImapConnection":
         return network.imap(owner, server.host, server.port, tls=server.tls, timeout=spec.timeout, until=until)
 
-    login = ImapLogin(user, password, server.folder)
+    login = ImapLogin(user, password, server.folder, tokens)
     return ImapSource(spec.name, server.host, login, connect, keeps_category=spec.on_update == "keep")
 
 

@@ -7,7 +7,7 @@ from tests.support.vendors.chat import Discord, Slack, Teams
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.server import Vendor
-from tests.support.vendors.trackers import GitHub, Jira, Linear
+from tests.support.vendors.trackers import GitHub, GitHubIssue, Jira, Linear
 
 
 class Sample(NamedTuple):
@@ -37,6 +37,7 @@ SAMPLES: Mapping[str, Sample] = {
         {"OUT_USER": "me@example.com", "OUT_KEY": "jira-secret"},
     ),
     "github": Sample(GitHub, "url: URL, auth: {bearer: OUT_KEY}", {"OUT_KEY": "github-secret"}),
+    "github-label": Sample(GitHubIssue, "url: URL, auth: {bearer: OUT_KEY}", {"OUT_KEY": "github-secret"}),
     "linear": Sample(Linear, f"url: URL, key_env: OUT_KEY, team: {Linear.team}", {"OUT_KEY": "linear-secret"}),
     "zendesk": Sample(
         Zendesk, "url: URL, auth: {basic: [OUT_USER, OUT_KEY]}",

@@ -141,7 +141,12 @@ class GitHub(Vendor):
                 return Answer(404, {"message": "Label does not exist"})
             labels.remove(call.path[6])
         else:
-            need(call.method == "POST" and call.body["labels"], 422, {"message": "Validation Failed"})
+            names = call.body.get("labels") if isinstance(call.body, dict) else None
+            need(
+                call.method == "POST" and isinstance(names, list) and names and all(is_text(n, 1, 50) for n in names),
+                422, {"message": "Validation Failed"},
+            )  # fmt: skip
+            self.accepted.append(call.body)
             labels += [label for label in call.body["labels"] if label not in labels]
         return Answer(200, [{"name": label} for label in labels])
 
@@ -160,6 +165,14 @@ class GitHub(Vendor):
         assert query
         found = [n for n, issue in enumerate(self.issues, 1) if query[1] in (issue.get("body") or "")]
         return Answer(200, {"total_count": len(found), "items": [self._issue(n) for n in found]})
+
+
+class GitHubIssue(GitHub):
+    """Its issue 41, which somebody has labelled; of others nobody may know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels = {"41": ["vip"]}
 
 
 class Linear(Vendor):

@@ -16,7 +16,7 @@ from triage_cli.cli import messages, terminal
 from triage_cli.cli.command import local_command, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import UsageError
+from triage_cli.domain import UsageError, api_keys
 from triage_cli.runtime import is_loopback, take_all_files, with_extra
 
 if TYPE_CHECKING:  # an annotation is no reason to import FastAPI
@@ -63,11 +63,12 @@ def serve(
         import uvicorn  # noqa: F401
     except ImportError as error:
         raise UsageError("the server is not installed", hint=with_extra("server")) from error
-    from triage_cli.api import SOCKET_FD_ENV, written_log
+    from triage_cli.api import SOCKET_FD_ENV, server_key_digest, written_log
     from triage_cli.api import server as api_server
 
     if root_path and not ROOT_PATH.fullmatch(root_path):
         raise UsageError(f'--root-path "{root_path}" is no path', hint="it begins with a slash and ends without one")
+    server_key_digest(os.environ)  # so that a wrong one ends this process, and not each worker
     wiring.destinations.check_templates(context.config)
     take_all_files()
     gc.set_threshold(5_000, 10, 10)  # a server runs for long, and requests leave cycles behind
@@ -124,7 +125,8 @@ def _warn_at_start(context: CommandContext) -> None:
         for warning in wiring.destination_diagnostics.destination_warnings(context.config, name):
             _tell(context, f"warning: {warning}")
     store = wiring.stores.open_store(context.config)
-    if context.config.oidc is None and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
+    has_other_callers = context.config.oidc is not None or bool(os.environ.get(api_keys.SERVER_KEY))
+    if not has_other_callers and not (store.is_there() and wiring.stores.open_api_access(store).keys()):
         _tell(context, "note: there is no key yet; triage keys create NAME --role agent makes one")
     store.close()
 
