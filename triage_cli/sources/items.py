@@ -19,7 +19,7 @@ from triage_cli.domain import (
     whole,
     writable_text,
 )
-from triage_cli.readers import is_nothing, json_cell, moment, priority
+from triage_cli.readers import json_cell, moment, priority, text_or_none
 
 # The longest text of an item, and the longest JSON of what is kept beside it, in characters.
 LONGEST_ITEM = 1 << 20
@@ -154,9 +154,10 @@ def _has_field(item: object, path: str) -> bool:
 
 def _stated_text(value: object) -> str | None:
     """Return the text of an item's value; None for null, an empty text or another placeholder for nothing."""
+    if value is None:
+        return None
     # Some programs write the id 12 as 12.0 in one answer and as 12 in the next one.
-    stated = json_cell(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
-    return None if is_nothing(stated) else stated
+    return text_or_none(json_cell(int(value) if isinstance(value, float) and value.is_integer() else value))
 
 
 def _text_objection(subject: str | None, description: str | None) -> str:
