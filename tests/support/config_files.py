@@ -55,6 +55,30 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "routes: [{when: {extra.amount: [low, '<= 1_000.5']}, to: a}]\ndestinations: {a: {type: file, path: a}}",
         '1: routes[0].when.extra.amount[1]: compares no numbers: only the text "<= 1_000.5" itself would match',
     ),
+    # kept mappings
+    ("imports: {s: {map: {subject: Title}}}", "1: imports.s: columns is missing"),
+    ("imports: {s: {columns: []}}", "1: imports.s.columns: needs at least 1"),
+    ("imports: {s: {columns: Title}}", "1: imports.s.columns: must be a list, not text"),
+    ("imports: {s: {columns: [[a]]}}", "1: imports.s.columns[0]: must be the name of a column, not a list"),
+    ("imports: {s: {columns: ['']}}", "1: imports.s.columns[0]: is empty"),
+    (
+        "imports:\n  s:\n    columns: [a]\n    map: {title: a}",
+        "4: imports.s.map.title: unknown key; known are subject, description,",
+    ),
+    (
+        "imports: {s: {columns: [a], map: {subject: {a: b}}}}",
+        "1: imports.s.map.subject: must be the name of a column, not",
+    ),
+    ("imports: {s: {columns: [a], source: 'a b'}}", "1: imports.s.source: must be a name of letters, digits, dots and"),
+    ("imports: {s: {columns: [a], html: sometimes}}", "1: imports.s.html: must be true or false, not text"),
+    ("imports: {s: {columns: [a], format: xlsx}}", '1: imports.s.format: "xlsx" is none of csv, tsv, json or jsonl'),
+    (
+        "imports: {s: {columns: [a], delimiter: ab}}",
+        '1: imports.s.delimiter: must be one character, such as ";", or tab',
+    ),
+    ("imports: {s: {columns: [a], encoding: utf-9}}", '1: imports.s.encoding: "utf-9" is no encoding; try utf-8'),
+    ("imports: {s: {column: [a]}}", '1: imports.s.column: unknown key; did you mean "columns"?'),
+    ("imports: [a]", "1: imports: must be a mapping (key: value), not a list"),
     # the file as a whole; what is expected stands behind "config.yaml:"
     (
         "server: {cors_origins: [https://desk.example.com/]}",

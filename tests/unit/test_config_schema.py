@@ -15,6 +15,7 @@ BEYOND = (
     "holds U+", "holds a character that is no text", "api_key_env is missing", "a.path: ", "is not a valid URL",
     "database: holds a password", "needs both user_env and password_env", "needs timestamp_header or timestamp_in",
     "a time that is not signed", "timestamp_header is given too", "blanks and commas stand",
+    "is no encoding", "must be one character",
     "each event of a list counts", "needs a body that sets", "needs a field that stands", "absent needs field",
     "takes one of basic", "means nothing to oauth2", "means nothing to bearer_command", "a header takes one variable",
     "holds a template, which", "stands beside params", "is a secret, or needs one", "is for requests over HTTP",

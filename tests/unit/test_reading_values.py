@@ -5,8 +5,17 @@ import json
 
 import pytest
 
-from triage_cli.domain import TicketDraft
-from triage_cli.readers import ReadOptions, match_columns, moment, open_table, priority, recognised_helpdesk
+from tests.support.read_tables import opened, read, texts
+from triage_cli.domain import TICKET_KEYS, TicketDraft, ids
+from triage_cli.readers import (
+    ReadOptions,
+    mail_html,
+    match_columns,
+    moment,
+    open_table,
+    priority,
+    recognised_helpdesk,
+)
 
 NUMBERS = {"1": "urgent", "5": "low"}
 
@@ -349,7 +358,7 @@ def test_a_bare_number_has_the_meaning_of_its_helpdesk(desk: str, meanings: dict
 
 
 MARKUP = "<div dir='ltr'><p>I was <b>charged</b> twice &amp; want it back</p><style>p {color: red}</style></div>"
-HTML_NOTE = "most descriptions hold HTML; --html stores what a reader sees of it"
+HTML_REMARK = "HTML of description as text"
 
 
 HTML_ROWS = [(1, "<b> in the editor", MARKUP), (2, "", "no tags: 1 < 2"), (3, "", "<br>hours?")]
@@ -363,17 +372,61 @@ HTML_TABLE = "".join(f'{n},{subject},"{description}"\n' for n, subject, descript
         json.dumps([dict(zip(("id", "subject", "description"), row, strict=True)) for row in HTML_ROWS]),
     ],
 )
-def test_html_is_read_as_text_where_that_is_asked_for_and_told_where_not(written: str) -> None:
-    table = open_table(io.BytesIO(written.encode()), "export", ReadOptions(html=True))
-    texts = [(row.subject, row.description) for row in table.rows if isinstance(row, TicketDraft)]
-    assert texts == [
-        ("<b> in the editor", "I was charged twice & want it back"), (None, "no tags: 1 < 2"), (None, "hours?")
-    ]  # fmt: skip
-    assert HTML_NOTE not in table.notes
-    table = open_table(io.BytesIO(written.encode()), "export", ReadOptions())
-    assert HTML_NOTE in table.notes
-    first = next(table.rows)
-    assert isinstance(first, TicketDraft)
-    assert first.description == MARKUP
-    table = open_table(io.BytesIO(written.replace("<br>hours", "hours").encode()), "export", ReadOptions())
-    assert HTML_NOTE not in table.notes
+def test_html_is_read_as_text_where_a_column_is_mostly_html_or_that_is_asked_for(written: str) -> None:
+    as_text = [("<b> in the editor", "I was charged twice & want it back"), (None, "no tags: 1 < 2"), (None, "hours?")]
+    as_it_is = [(subject or None, description) for _, subject, description in HTML_ROWS]
+    a_third = written.replace("<br>hours", "hours")
+    for table_text, html, taken in (
+        (written, None, as_text), (written, True, as_text), (written, False, as_it_is), (a_third, True, as_text)
+    ):  # fmt: skip
+        table = opened(table_text, "export", html=html)
+        assert texts(list(table.rows)) == taken
+        assert (HTML_REMARK in table.taken) == (taken == as_text)
+    (kept,) = [row for row in read(a_third, "export") if row.row == 0]
+    assert isinstance(kept, TicketDraft)
+    assert kept.description == MARKUP
+
+
+def test_each_column_is_decided_by_itself() -> None:
+    rows = "A &amp; B,a < b\n<b>Refund</b>,plain\nplain,1 &lt; 2\n"
+    table = opened(f"subject,description\n{rows}")
+    assert texts(list(table.rows)) == [("A & B", "a < b"), ("Refund", "plain"), ("plain", "1 &lt; 2")]
+    assert "HTML of subject as text" in table.taken
+    both = opened(f"subject,description\n{rows}", html=True)
+    assert texts(list(both.rows))[2] == ("plain", "1 < 2")
+    assert "HTML of subject and description as text" in both.taken
+
+
+@pytest.mark.parametrize(
+    ("text", "is_html"),
+    [
+        ("<p>Hello</p>", True), ("Hello<br>I cannot log in", True), ("late &amp; broken", True),
+        ("<html>\n<body>\nwrapped\nlines\nof a mail\n</body>\n</html>", True),
+        ("<div>one\n<div>two\n</div></div>", True),
+        ("how do I write <b> in bold?", False), ("1 < 2 & 3 > 2", False), ("a <name@example.com> wrote", False),
+        ("# Steps\n<!-- say what you did -->\n1. log in\n2. see <kbd>error</kbd>\n3. &lt;br&gt;", False),
+        ("one\n\ntwo <b>bold</b>\nthree", False), ("", False),
+    ],
+)  # fmt: skip
+def test_text_is_html_if_its_tags_make_its_lines(text: str, is_html: bool) -> None:
+    assert mail_html.is_written_as_html(text) is is_html
+
+
+def test_an_export_of_ours_is_read_as_it_was_stored() -> None:
+    record = dict.fromkeys(TICKET_KEYS) | {"ticket_id": ids.new_id(), "description": "<p>kept</p>"}
+    (row,) = read(json.dumps([record]), "t.json")
+    assert isinstance(row, TicketDraft)
+    assert row.description == "<p>kept</p>"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("<p>Hello</p><p>there</p>", "Hello\n\nthere", True), ("<b>Hello</b>", "<i>Hello</i>", True),
+        ("&lt;b&gt; is gone", "<b> is gone", True), ("<p>Hello</p>", "Hello!", False), ("<p>Hello</p>", None, False),
+        (None, None, True), ("plain", "plain", True), ("plain", "other", False), ("a  b", "a b", False),
+        ("<p>a\n\nb</p>", "a b", True), ("<p>a</p>", "<p>b</p>", False),
+    ],
+)  # fmt: skip
+def test_texts_are_the_same_but_for_tags(one: str | None, other: str | None, is_same: bool) -> None:
+    assert mail_html.is_same_text(one, other) is mail_html.is_same_text(other, one) is is_same

@@ -153,6 +153,12 @@ class CommandContext:
         if not self.makes and not self.has_database:
             raise NoDatabaseError(self._database)
 
+    def make_database(self) -> None:
+        """Let this use of the command create a missing database. Raises `StoreError` where it cannot be made."""
+        self.makes = True
+        if not self.has_database:
+            wiring.stores.check_database_place(self.config)
+
     def lend_database(self, *, instead: bool = False) -> None:
         """If there is no database, or instead of it, use an empty one that is deleted when the command ends."""
         if instead or not self.has_database:

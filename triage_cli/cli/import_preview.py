@@ -8,6 +8,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer
+from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import TICKET_KEYS, Action, Category, ExitCode, TicketDraft
 from triage_cli.readers import Table
@@ -20,6 +21,8 @@ def preview_tables(
     context: CommandContext, printer: Printer, tables: Sequence[Table], input_options: options.InputOptions
 ) -> int:
     """Show the first three tickets of each table as `create` would store them, and every row that it would reject."""
+    if not context.is_remote and context.has_database:
+        ReadingMemory(context, tables).tell()
     rejections = RejectWriter(None, input_options.max_rejects, strict=input_options.strict)
     rejections.begin(tables)
     preview_drafts: list[TicketDraft] = []

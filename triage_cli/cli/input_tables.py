@@ -1,9 +1,11 @@
 """Opens the inputs of a command (files, folders, stdin) as tables, and refuses an output file that is an input."""
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -11,11 +13,13 @@ from typing import BinaryIO
 
 from triage_cli import wiring
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
-from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError
+from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError
 from triage_cli.readers import LONGEST_CELL as LONGEST
 from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
+from triage_cli.service import CategoryNames
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
 MOST_UNUSED = 12  # columns without a field that are named
@@ -63,6 +67,8 @@ def check_written(context: CommandContext, path: Path | None, option: str, input
 def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
     """Open each input as a table and print its column mapping; the limit is for all inputs together."""
     input_tables = []
+    label_notes = _LabelNotes(context)
+    read_options = with_kept_mappings(context, read_options)
     row_counts: Counter[str] = Counter()
     for input_name, stream in inputs:
         input_table = open_table(stream, input_name, read_options)
@@ -70,12 +76,48 @@ def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_op
         if input_table.taken:
             unused = f"; extra ← {listing(input_table.unused, MOST_UNUSED)}" if input_table.unused else ""
             context.say(f"{prefix}{input_table.taken}{unused}")
-        for note in input_table.notes:
+        for note in (*input_table.notes, *label_notes(input_table)):
             context.say(f"{prefix}note: {note}")
         if read_options.limit is not None:
             input_table = input_table._replace(rows=_limited(input_table.rows, read_options.limit, row_counts))
         input_tables.append(input_table)
     return input_tables
+
+
+def with_kept_mappings(context: CommandContext, read_options: ReadOptions) -> ReadOptions:
+    """Return the options with the kept mappings of the configuration here, also where a remote stores the tickets."""
+    return read_options._replace(kept=tuple(context.config.imports.values()))
+
+
+class _LabelNotes:
+    """Tells of a column of labels that is not read: where most of its values are names of categories."""
+
+    def __init__(self, context: CommandContext) -> None:
+        self._context = context
+
+    def __call__(self, input_table: Table) -> Iterator[str]:
+        """Yield a note with the option that reads the labels of a table, if it has such a column."""
+        if (
+            "verdict" in input_table.fields
+            or self._context.quiet
+            or not (input_table.unused and input_table.first_rows)
+        ):
+            return
+        column = input_table.label_column(self._category_names.match)
+        if column is not None and column.isprintable():
+            option = shlex.quote(f"verdict={column.strip()}")
+            yield f"most of {listing([column])} are names of categories; --map {option} takes them as verdicts"
+
+    @cached_property
+    def _category_names(self) -> CategoryNames:
+        """Return the categories of the configuration, or of the remote, whose errors are told where it stores."""
+        categories: Sequence[Category] = ()
+        if not self._context.is_remote:
+            categories = self._context.config.categories
+        else:
+            with suppress(TriageError):
+                categories = self._context.triage.categories()
+        return CategoryNames(categories)
 
 
 def _limited(
@@ -95,6 +137,7 @@ def looked_through(
     With `pipes`, a piped input is copied to a temporary file for the check; else its rows are checked when stored.
     """
     checked_inputs: list[NamedInput] = []
+    read_options = with_kept_mappings(context, read_options)
     has_known_ids = not context.is_remote and not wiring.stores.is_empty(context.config)
     for input_name, source in named_inputs:
         if isinstance(source, MailFolder):
@@ -105,7 +148,11 @@ def looked_through(
             position = stream.tell()
             input_table = open_table(stream, input_name, read_options)
             if not input_table.trusts_ids:
-                context.local.check(input_table.rows)
+                try:
+                    context.local.check(input_table.rows)
+                except InputError:
+                    ReadingMemory(context, [input_table]).tell()  # which may be why
+                    raise
             stream.seek(position)
         checked_inputs.append((input_name, stream))
     return checked_inputs

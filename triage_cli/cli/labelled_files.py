@@ -1,5 +1,6 @@
 """Reads labelled files, for `learn`, `eval` and `suspects`: the column of the label, and rows as texts with a label."""
 
+import shlex
 from io import BytesIO
 from typing import Annotated
 
@@ -8,10 +9,9 @@ import typer
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain import Labelled, Rejected, UsageError
-from triage_cli.readers import MailFolder, ReadOptions, Table, UnknownColumnError, open_table
-from triage_cli.service import TrainingData
+from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
+from triage_cli.service import CategoryNames, TrainingData
 
-LABEL_COLUMNS = ("label", "category")
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
 Label = Annotated[
     str | None, typer.Option("--label", metavar="COLUMN", help="The column of the label; label or category without it.")
@@ -37,7 +37,7 @@ def read(context: CommandContext, name: str, label: str | None, *, needed: bool 
         if isinstance(stream, MailFolder):
             raise UsageError(f"{file_name} is a folder of mails, which have no label", hint="name a table with labels")
         file_bytes = stream.read()
-    labelled_table = _labelled_table(file_bytes, file_name, label)
+    labelled_table = _labelled_table(context, file_bytes, file_name, label)
     context.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
@@ -73,13 +73,24 @@ def note_skipped(context: CommandContext, material: TrainingData) -> None:
         context.say(f"note: {skipped_labels}: {labels}")
 
 
-def _labelled_table(file_bytes: bytes, file_name: str, label: str | None) -> Table:
+def _labelled_table(context: CommandContext, file_bytes: bytes, file_name: str, label: str | None) -> Table:
     """Return the table of a labelled file, whose label column is read as verdicts."""
-    label_columns = LABEL_COLUMNS if label is None else (label,)
-    for label_column in label_columns:
+    read_options = input_tables.with_kept_mappings(context, ReadOptions())
+    if label is None and read_options.kept:
+        kept_table = open_table(BytesIO(file_bytes), file_name, read_options)
+        if "verdict" in kept_table.fields:
+            return kept_table
+    for label_column in LABEL_HEADERS if label is None else (label,):
         try:
-            return open_table(BytesIO(file_bytes), file_name, ReadOptions({"verdict": label_column}))
+            return open_table(BytesIO(file_bytes), file_name, read_options._replace(mapping={"verdict": label_column}))
         except UnknownColumnError as error:
             problem = error
+    category_of = CategoryNames(context.config.categories).match
+    found = open_table(BytesIO(file_bytes), file_name, read_options).label_column(category_of)
     hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
-    raise UsageError(f"{file_name} has no column {' or '.join(label_columns)} for the label", hint=hint) from problem
+    if found:
+        hint = f"most of {found} are names of categories: --label {shlex.quote(found)}"
+    raise UsageError(
+        f"{file_name} has no column {' or '.join(LABEL_HEADERS if label is None else (label,))} for the label",
+        hint=hint,
+    ) from problem

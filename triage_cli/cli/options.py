@@ -239,7 +239,13 @@ class InputOptions:
     no_header: Annotated[
         bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")
     ] = False
-    html: Annotated[bool, typer.Option("--html", help="Descriptions with HTML are stored as text.")] = False
+    html: Annotated[
+        bool | None,
+        typer.Option(
+            "--html/--no-html",
+            help="Descriptions with HTML are stored as text, or as they are; without it, as text where most are HTML.",
+        ),
+    ] = None
     limit: Annotated[
         int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N rows.", rich_help_panel=ROWS)
     ] = None

@@ -33,7 +33,9 @@ from triage_cli.domain import (
     Head,
     History,
     LoggedEvent,
+    NotFoundError,
     Outcome,
+    Reading,
     ReclassifyPlan,
     RefusedError,
     Rejected,
@@ -253,6 +255,17 @@ class RemoteTriage:
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get at the remote."""
         return tuple(self.converted_rows(partial(wire_format.named, Category), self.connection.get("/categories")[0]))
+
+    def last_reading(self, header: str) -> Reading | None:
+        """Return how a file with this header was read the last time into the remote, None if there was none."""
+        try:
+            return self.converted_to(Reading, self.connection.get(f"/readings/{header}")[0])
+        except NotFoundError:
+            return None
+
+    def keep_reading(self, header: str, reading: Reading) -> None:
+        """Record at the remote how a file with this header was read."""
+        self.connection.request("POST", f"/readings/{header}", reading._asdict())
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the remote's bulk commands and requests, the latest first: the last RUNS at most."""

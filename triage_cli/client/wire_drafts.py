@@ -13,6 +13,7 @@ from triage_cli.domain import InputPart, TicketDraft, compact, is_too_deep, mail
 # The media type of drafts as the command line has read them; a table would lose some of their fields.
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
+MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is or as text
 TEXT_TYPES = (str, type(None))
 
 
@@ -52,6 +53,7 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
     draft_record: dict[str, Any] = {k: v for k, v in zip(DRAFT_KEYS, draft, strict=False) if v is not None}
     optional: dict[str, Any] = {"extra": draft.extra, "verdict": draft.verdict, "seen": seen}
     optional |= {"record": draft.record, "silent": draft.silent, "exported": draft.exported}
+    optional["other_contents"] = draft.other_contents
     draft_record |= {key: value for key, value in optional.items() if value}
     if draft.origin in ("typed", "mail"):
         draft_record[draft.origin] = True
@@ -78,6 +80,9 @@ def draft_of(draft_record: Any) -> TicketDraft:
     exported = draft_record.get("exported")
     if exported is not None and not _is_source_and_id(exported):
         raise ProtocolError("a draft has no proper source and id of its export")
+    other_contents = draft_record.get("other_contents", [])
+    if not isinstance(other_contents, list) or not all(isinstance(content, str) for content in other_contents):
+        raise ProtocolError("a draft has no proper hashes of its other contents")
     return TicketDraft(
         **numbers,
         **texts,
@@ -86,6 +91,7 @@ def draft_of(draft_record: Any) -> TicketDraft:
         silent=tuple(silent),
         origin="typed" if typed else "mail" if mail else "row",
         exported=tuple(exported) if exported else None,
+        other_contents=tuple(other_contents[:MOST_OTHER_CONTENTS]),
     )
 
 

@@ -39,6 +39,8 @@ from triage_cli.config.presets import preset_names as preset_names
 from triage_cli.config.routes import COLUMN as COLUMN
 from triage_cli.config.routes import ROUTE as ROUTE
 from triage_cli.config.routes import WHEN as WHEN
+from triage_cli.config.saved_imports import SavedImport as SavedImport
+from triage_cli.config.saved_imports import with_import as with_import
 from triage_cli.config.secrets import check_signing_secrets as check_signing_secrets
 from triage_cli.config.secrets import secret as secret
 from triage_cli.config.secrets import secret_variables as secret_variables
@@ -74,6 +76,7 @@ from triage_cli.config.template_language import leaves as leaves
 from triage_cli.config.template_settings import no_address as no_address
 from triage_cli.config.token_auth import OAuth2Spec as OAuth2Spec
 from triage_cli.config.token_auth import TokenSpec as TokenSpec
+from triage_cli.config.validators import no_name as no_name
 from triage_cli.config.validators import variable as variable
 from triage_cli.config.webhooks import HookSpec as HookSpec
 from triage_cli.config.yaml_document import ConfigNode as ConfigNode

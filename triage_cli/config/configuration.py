@@ -11,7 +11,7 @@ from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import Category, ConfigError, Rule
+from triage_cli.domain import Category, ConfigError, KeptMapping, Rule
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
@@ -44,6 +44,7 @@ class Config(NamedTuple):
     oidc: OidcSpec | None = None
     spikes_to: str | None = None  # the destination of spikes
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
+    imports: Mapping[str, KeptMapping] = {}
 
     def routing_hash(self) -> str:
         """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""

@@ -106,6 +106,7 @@ def load_config(
         oidc=server.get("oidc"),
         spikes_to=sections.values.get("spikes"),
         cors_origins=server.get("cors_origins", ()),
+        imports=sections.values.get("imports", {}),
     )
 
 

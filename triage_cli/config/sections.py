@@ -8,6 +8,7 @@ from triage_cli.config.categories import DEFAULT_CATEGORIES, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
 from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
+from triage_cli.config.imports import read_imports
 from triage_cli.config.key_tables import DIALECT, Field, accepts, or_null, record, record_schema, schema_of, suggestion
 from triage_cli.config.routes import RouteReader, later, routes_schema
 from triage_cli.config.sources import read_sources
@@ -170,6 +171,7 @@ TOP_KEYS: Mapping[str, Field] = {
     "server": Field(_server),
     "webhooks": Field(read_webhooks),
     "sources": Field(read_sources),
+    "imports": Field(read_imports),
     "spikes": Field(_spikes),
     "remote": Field(url),
     "offline": Field(truth),

@@ -1,6 +1,7 @@
 """The configuration as lines of key, value and origin."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from triage_cli.config.categories import CATEGORY
@@ -9,9 +10,10 @@ from triage_cli.config.configuration import Config
 from triage_cli.config.database_address import without_password
 from triage_cli.config.destinations import DESTINATION, DestinationSpec
 from triage_cli.config.http_destination import LIMITS
+from triage_cli.config.imports import IMPORT
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain import Category, Rule
+from triage_cli.domain import Category, KeptMapping, Rule
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
@@ -48,6 +50,7 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
             for key, value in source._asdict().items()
             if value and key != "name"
         )
+    yield from chain.from_iterable(map(_import_settings, config.imports.values()))
     if config.spikes_to is not None:
         yield "spikes.to", config.spikes_to
     yield "remote", config.remote
@@ -63,6 +66,14 @@ def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[t
     if destination.mail:
         mail_values = {"from" if key == "sender" else key: value for key, value in destination.mail._asdict().items()}
         yield from ((f"destinations.{name}.{key}", _json_value(value)) for key, value in mail_values.items())
+
+
+def _import_settings(kept: KeptMapping) -> Iterator[tuple[str, object]]:
+    section, plain_keys = f"imports.{kept.name}", IMPORT.keys() - {"columns", "map"}
+    yield f"{section}.columns", list(kept.columns)
+    yield from ((f"{section}.map.{field}", column) for field, column in kept.mapping.items())
+    given_values = {key: value for key, value in kept._asdict().items() if value is not None}
+    yield from ((f"{section}.{key}", value) for key, value in given_values.items() if key in plain_keys)
 
 
 def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:

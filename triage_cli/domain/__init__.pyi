@@ -231,6 +231,13 @@ from triage_cli.domain.json_values import storable_text as storable_text
 from triage_cli.domain.json_values import to_json as to_json
 from triage_cli.domain.json_values import without_lone_surrogates as without_lone_surrogates
 from triage_cli.domain.json_values import writable_text as writable_text
+from triage_cli.domain.kept_mappings import IMPORT_FIELDS as IMPORT_FIELDS
+from triage_cli.domain.kept_mappings import LONGEST_COLUMN as LONGEST_COLUMN
+from triage_cli.domain.kept_mappings import TABLE_FORMATS as TABLE_FORMATS
+from triage_cli.domain.kept_mappings import KeptMapping as KeptMapping
+from triage_cli.domain.kept_mappings import Reading as Reading
+from triage_cli.domain.kept_mappings import delimiter_named as delimiter_named
+from triage_cli.domain.kept_mappings import header_key as header_key
 from triage_cli.domain.mail import parts as parts
 from triage_cli.domain.mail import quotes_and_signatures as quotes_and_signatures
 from triage_cli.domain.mail import threads as threads

@@ -22,13 +22,15 @@ _MOST_AHEAD = 86_400
 class Identified(NamedTuple):
     """A draft with the hash of its text and the identity by which the store recognises it.
 
-    With `counts_occurrences`, equal drafts of one input are told apart by their occurrence number.
+    With `counts_occurrences`, equal drafts of one input are told apart by their occurrence number. `other_identities`
+    are those under which it may be stored with its HTML read in other ways.
     """
 
     draft: TicketDraft
     content: str
     identity: str
     counts_occurrences: bool
+    other_identities: tuple[str, ...] = ()
 
 
 def identify(draft: TicketDraft) -> Identified:
@@ -41,8 +43,11 @@ def identify(draft: TicketDraft) -> Identified:
         content = ids.content_hash(draft.subject, draft.description)
     if draft.external_id:
         return Identified(draft, content, ids.external_identity(draft.source, draft.external_id), False)
-    identity = ids.content_identity(draft.source, content, draft.customer_id, draft.created_at)
-    return Identified(draft, content, identity, True)
+
+    def identity_of(hashed: str) -> str:
+        return ids.content_identity(draft.source, hashed, draft.customer_id, draft.created_at)
+
+    return Identified(draft, content, identity_of(content), True, tuple(map(identity_of, draft.other_contents)))
 
 
 def created_at(draft: TicketDraft, at: str) -> str | None:

@@ -92,6 +92,7 @@ class TicketDraft(NamedTuple):
     a later verdict than this one. A row that triage exported has the ticket id as `external_id`, and in `exported` the
     source and the external id, for a store that does not know the ticket. `delivery_ids` are what looks like ids of
     deliveries in an item of a source. `labels` are a source's list in which a verdict may stand (None: it is no list).
+    `other_contents` are the hashes of its text with HTML read in other ways.
     """
 
     row: int = 0
@@ -116,6 +117,7 @@ class TicketDraft(NamedTuple):
     exported: tuple[str, str] | None = None
     delivery_ids: Sequence[str] = ()
     labels: Sequence[str] | None = None
+    other_contents: Sequence[str] = ()
 
     @property
     def place(self) -> str:

@@ -29,6 +29,7 @@ from triage_cli.domain import (
     OutgoingDelivery,
     PeriodCounts,
     QuestionSpec,
+    Reading,
     Renamed,
     Run,
     Selection,
@@ -184,6 +185,16 @@ class Categories(Protocol):
         """A store renames a category in all tables, with `destination` also the destination, and counts the changes."""
 
 
+class Readings(Protocol):
+    """Port of how files were read the last time, by the key of their header."""
+
+    def last(self, header: str) -> Reading | None:
+        """A store returns how a file with this header was read the last time, None if there was none."""
+
+    def keep(self, header: str, reading: Reading) -> None:
+        """A store records how a file with this header was read, in place of the time before."""
+
+
 class AuditLog(Protocol):
     """Port of the audit log of a store, which `Store.save` and the other writes append to."""
 
@@ -216,6 +227,10 @@ class Store(Protocol):
     @property
     def categories(self) -> Categories:
         """A store has the names of its categories."""
+
+    @property
+    def readings(self) -> Readings:
+        """A store has the readings of files."""
 
     @property
     def log(self) -> AuditLog:

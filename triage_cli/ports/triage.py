@@ -16,6 +16,7 @@ from triage_cli.domain import (
     History,
     LoggedEvent,
     Outcome,
+    Reading,
     ReclassifyPlan,
     Rejected,
     Routed,
@@ -80,6 +81,12 @@ class Triage(Protocol):
 
     def categories(self) -> tuple[Category, ...]:
         """A `Triage` knows the categories that a ticket may get."""
+
+    def last_reading(self, header: str) -> Reading | None:
+        """A `Triage` knows how a file with this header was read the last time, None if there was none."""
+
+    def keep_reading(self, header: str, reading: Reading) -> None:
+        """A `Triage` records how a file with this header was read."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """A `Triage` lists the runs of bulk commands, the latest first."""

@@ -25,6 +25,7 @@ from triage_cli.readers.mail_files import RawMail as RawMail
 from triage_cli.readers.mail_message import mail_draft as mail_draft
 from triage_cli.readers.mail_message import mail_drafts as mail_drafts
 from triage_cli.readers.mail_message import rewritten_mail as rewritten_mail
+from triage_cli.readers.table import LABEL_HEADERS as LABEL_HEADERS
 from triage_cli.readers.table import ReadOptions as ReadOptions
 from triage_cli.readers.table import Table as Table
 from triage_cli.readers.table import unique_column_names as unique_column_names

@@ -7,13 +7,12 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.domain import UsageError
+from triage_cli.domain import IMPORT_FIELDS, UsageError
 from triage_cli.readers.cell_values import plain
 from triage_cli.readers.dates import moment
 from triage_cli.readers.helpdesks import recognised_helpdesk
 from triage_cli.readers.table import triage_columns
 
-FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
 _MOST_SHOWN = 30  # columns in a message, so that a wrong file does not fill a screen
 _SHOWN_LENGTH = 40  # characters of each
 _MOST_OFFERED = 6  # columns that could be the id, in a note
@@ -103,7 +102,7 @@ def match_columns(
         if field not in mapped and index not in used:
             fields[field] = index
             used.add(index)
-    ordered = {field: fields[field] for field in FIELDS if field in fields}
+    ordered = {field: fields[field] for field in IMPORT_FIELDS if field in fields}
     return MatchedColumns(ordered, helpdesk.name, helpdesk.numbers) if helpdesk else MatchedColumns(ordered)
 
 
@@ -122,11 +121,11 @@ def _helpdesk_columns(
 
 
 def _mapped_column(field: str, mapped_header: str, headers: Sequence[str]) -> int | None:
-    if field not in FIELDS:
-        similar_names = difflib.get_close_matches(field, FIELDS, 1, 0.5)
+    if field not in IMPORT_FIELDS:
+        similar_names = difflib.get_close_matches(field, IMPORT_FIELDS, 1, 0.5)
         raise UsageError(
             f'--map: there is no field "{field}"',
-            hint=f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(FIELDS)}",
+            hint=f"did you mean {similar_names[0]}?" if similar_names else f"the fields are {', '.join(IMPORT_FIELDS)}",
         )
     if not mapped_header.strip():
         return None
@@ -240,6 +239,12 @@ def unused_columns(matched: MatchedColumns, columns: Sequence[str], our_columns:
     used_indexes = {*matched.fields.values()}
     unused = (name for index, name in enumerate(columns) if index not in used_indexes and name not in our_columns)
     return tuple(dict.fromkeys(name for name in unused if name.strip()))
+
+
+def html_remarks(html_fields: AbstractSet[str]) -> list[str]:
+    """Return how the mapping says that fields are read as the text of their HTML."""
+    fields = " and ".join(field for field in IMPORT_FIELDS if field in html_fields)
+    return [f"HTML of {fields} as text"] if fields else []
 
 
 def mapping_summary(matched: MatchedColumns, columns: Sequence[str], *how_read: str) -> str:

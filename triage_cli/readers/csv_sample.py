@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import UsageError
+from triage_cli.domain import UsageError, delimiter_named
 from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, TSV_ESCAPES, Escapes, csv_rows, has_escapes
 from triage_cli.readers.decoding import lines_of
 from triage_cli.readers.table import triage_columns
 
-_SAMPLE_ROWS = 200  # rows by which delimiter and header are found
+SAMPLE_ROWS = 200  # rows by which delimiter and header are found
 _COMMON_DELIMITERS = (",", ";", "\t", "|")
-_NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
 SEP_LINE = re.compile(r'^"?sep=(.)"?\s*$', re.IGNORECASE)
 
 
@@ -34,8 +33,8 @@ def delimiter_of(delimiter_option: str | None) -> str | None:
     """Return the given delimiter, None if there is none. Raises `UsageError` for an invalid one."""
     if delimiter_option is None:
         return None
-    delimiter = _NAMED_DELIMITERS.get(delimiter_option.lower(), delimiter_option)
-    if len(delimiter) != 1 or delimiter in '"\r\n\0':
+    delimiter = delimiter_named(delimiter_option)
+    if delimiter is None:
         raise UsageError(f'"{delimiter_option}" cannot delimit cells', hint="give one character, such as ';', or tab")
     return delimiter
 
@@ -78,7 +77,7 @@ def _sample_rows(lines: Iterable[str], delimiter: str) -> list[tuple[int, list[s
     for cells in reader:
         if any(map(str.strip, cells)):
             rows.append((line, cells))
-            if len(rows) == _SAMPLE_ROWS:
+            if len(rows) == SAMPLE_ROWS:
                 break
         line = reader.line_num + 1
     return rows

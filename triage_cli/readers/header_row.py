@@ -36,7 +36,7 @@ _NO_HEADER_NOTE = (
     "or name the columns with --map"
 )
 _MOST_COLUMNS = 4096  # columns at most, because every row is checked under all of them
-_SEARCHED_ROWS = 10  # rows that are searched for a header
+SEARCHED_ROWS = 10  # rows that are searched for a header
 
 
 class HeaderRow(NamedTuple):
@@ -68,7 +68,7 @@ def find_header(sample: CsvSample, name: str, mapping: Mapping[str, str], *, hea
     # A longer first row may be a note, or the names of groups of columns.
     mapped_headers = {*map(compact, mapping.values())} & {*map(compact, first_row)} - {""}
     has_groups = not (has_title or mapped_headers or looks_like_data(first_row))
-    for number, row in enumerate(rows[1:_SEARCHED_ROWS] if has_title or has_groups else (), start=1):
+    for number, row in enumerate(rows[1:SEARCHED_ROWS] if has_title or has_groups else (), start=1):
         if len(row) <= _MOST_COLUMNS and known_headers(row) > 1 and not (has_groups and looks_like_data(row)):
             lower_columns = match_columns(row, mapping, empty_indexes=empty_columns(rows[number + 1 :], len(row)))
             if has_text(lower_columns.fields):

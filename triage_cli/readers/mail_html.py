@@ -1,4 +1,4 @@
-"""Converts the HTML of a mail to text: blocks become lines, and quoted lines begin with `>`.
+"""Converts the HTML of a mail or a helpdesk to text: blocks become lines, and quoted lines begin with `>`.
 
 libxml2 parses it as events, without building a tree. So the time depends only on the length of a mail, even if its
 tags are nested a hundred thousand deep.
@@ -18,11 +18,14 @@ _BLOCK_TAGS = frozenset(_BLOCK_WORDS.split())
 _INLINE_TAGS = frozenset(_INLINE_WORDS.split())
 _PARAGRAPH_TAGS = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "ul", "ol"))
 _UNSEEN_TAGS = frozenset(("head", "script", "style", "template", "title"))
-_MARKUP = re.compile(
-    rf"</?(?:{'|'.join(sorted(_BLOCK_TAGS | _UNSEEN_TAGS | _INLINE_TAGS))})(?:\s[^<>]*)?/?>|<!(?:--|doctype)"
-    r"|&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[\da-f]{1,5});",
-    re.IGNORECASE,
-)
+_ANY_TAG = "|".join(sorted(_BLOCK_TAGS | _UNSEEN_TAGS | _INLINE_TAGS))
+_LINE_TAG = "|".join(sorted(_BLOCK_TAGS | {"body", "html"}))
+_ENTITY = r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{1,6}|#x[\da-f]{1,5});"
+_MARKUP = re.compile(rf"</?(?:{_ANY_TAG})(?:\s[^<>]*)?/?>|<!(?:--|doctype)|{_ENTITY}", re.IGNORECASE)
+# What a text written as HTML begins with, or holds: a lone <b> may be what a text is about.
+_HTML_START = re.compile(rf"\s*<(?:!doctype\s|(?:{_LINE_TAG}|head|style)(?:\s[^<>]*)?/?>)", re.IGNORECASE)
+_WRITTEN_MARKUP = re.compile(rf"</(?:{_ANY_TAG})\s*>|<(?:br|hr|img)(?:\s[^<>]*)?/?>|{_ENTITY}", re.IGNORECASE)
+_LINE_MARKUP = re.compile(rf"</?(?:{_LINE_TAG})(?:\s[^<>]*)?/?>", re.IGNORECASE)
 _HIDDEN_STYLE = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 _BLANKS = re.compile(r"[ \t\r\n\f]+")
 
@@ -30,6 +33,27 @@ _BLANKS = re.compile(r"[ \t\r\n\f]+")
 def is_html(html: str) -> bool:
     """Return whether a text holds HTML. Some helpdesks give HTML and plain text in the same field."""
     return _MARKUP.search(html) is not None
+
+
+def is_written_as_html(text: str) -> bool:
+    """Return whether a text is HTML as a whole, so that nothing is lost by reading it so: tags make its lines.
+
+    Markdown and plain text with a few tags or entities have line ends of their own, which HTML would not keep.
+    """
+    if _HTML_START.match(text):
+        return True
+    return _WRITTEN_MARKUP.search(text) is not None and text.count("\n") <= len(_LINE_MARKUP.findall(text))
+
+
+def is_same_text(one: str | None, other: str | None) -> bool:
+    """Return whether two texts are the same but for tags, and the blanks between words, whichever of them is HTML."""
+    if one == other or not one or not other:
+        return one == other
+    if not (is_html(one) or is_html(other)):
+        return False
+    one_words, other_words = plain(one).split(), plain(other).split()
+    # The text of HTML may look like HTML itself, as `&lt;b&gt;` does, so each is compared as it is, too.
+    return one_words in (other.split(), other_words) or other_words == one.split()
 
 
 def plain(html: str) -> str:

@@ -1,6 +1,7 @@
 """Maps rows to drafts of tickets, as a row mapping says, or rejects them with a reason."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from triage_cli.domain import (
     RowError,
     TicketDraft,
     foreign,
+    ids,
     is_too_deep,
     parts,
     place_of,
@@ -67,7 +69,7 @@ class RowMapping(NamedTuple):
     header: tuple[str, ...] | None = None  # rows equal to it are repeated headers
     our_columns: frozenset[str] = frozenset()  # columns of our own export, which the store has already
     id_key: str = ""  # the JSON key of the id, which must not be a list or an object
-    html: bool = False  # whether descriptions with HTML are converted to text
+    html: frozenset[str] = frozenset()  # the fields whose HTML is converted to text
     numbered: bool = False  # whether several records may share a line, so that each has a number
 
 
@@ -145,8 +147,14 @@ class _RowMapper:
             text_or_none(row_cells[self._subject_index]),
             text_or_none(row_cells[self._description_index]),
         )
-        if self._row_mapping.html and description:
-            description = mail_html.plain(description) or None
+        external_id = text_or_none(plain_id(row_cells[self._external_index]))
+        other_contents: tuple[str, ...] = ()
+        if _may_be_html(subject) or _may_be_html(description):
+            written = subject, description
+            subject, description = self._as_text("subject", subject), self._as_text("description", description)
+            if not (subject or description):  # such as pictures alone, which are a ticket, too
+                subject, description = written
+            other_contents = _other_contents(written, (subject, description), known_by_id=external_id is not None)
         problem = problem or self._non_ticket_reason(record.cells, subject or description, row == 0)
         if problem or not (subject or description):
             return self._rejected_row(record, row, problem)
@@ -167,7 +175,7 @@ class _RowMapper:
             customer_id=text_or_none(plain_id(row_cells[self._customer_index])),
             priority=row_priority,
             created_at=created_at,
-            external_id=text_or_none(plain_id(row_cells[self._external_index])),
+            external_id=external_id,
             source=self._row_mapping.source,
             extra=extra or _NO_EXTRA,
             verdict=text_or_none(row_cells[self._verdict_index]),
@@ -176,7 +184,11 @@ class _RowMapper:
             size=self._draft_size(record),
             record=row + 1 if self._row_mapping.numbered else 0,
             exported=self._ids_of_export(row_cells) if self._exported else None,
+            other_contents=other_contents,
         )
+
+    def _as_text(self, field: str, text: str | None) -> str | None:
+        return (mail_html.plain(text) or None) if text and field in self._row_mapping.html else text
 
     def _ids_of_export(self, row_cells: Sequence[str]) -> tuple[str, str] | None:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
@@ -230,6 +242,26 @@ class _RowMapper:
         if record.item is None:
             return sum(map(len, record.cells or ())) + _SIZE_OF_CELL * self._column_count
         return len(self._raw()) + _SIZE_OF_CELL * len(record.item)
+
+
+def _may_be_html(text: str | None) -> bool:
+    return text is not None and ("<" in text or "&" in text)
+
+
+def _other_contents(
+    written: tuple[str | None, str | None], taken: tuple[str | None, str | None], *, known_by_id: bool
+) -> tuple[str, ...]:
+    """Return the hashes of the texts that imports take which read the HTML of subject or description otherwise.
+
+    A row with an id is known by that, so only the text as it was written is hashed for it, which costs little.
+    """
+    others = {written}
+    if not known_by_id:
+        subjects, descriptions = ({text, text and (mail_html.plain(text) or None)} for text in written)
+        others = {(subject, description) for subject in subjects for description in descriptions}
+    with suppress(UnicodeEncodeError):  # half of a character, in JSON
+        return tuple(sorted(ids.content_hash(*other) for other in others - {taken}))
+    return ()
 
 
 def _cached_cell_reader(read_cell: Callable[[str], str | None]) -> _CellReader:

@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain import ADDED_PREFIX, TICKET_KEYS, Rejected, TicketDraft, added_keys
+from triage_cli.domain import ADDED_PREFIX, TICKET_KEYS, KeptMapping, Rejected, TicketDraft, added_keys
+
+LABEL_HEADERS = ("label", "category")
 
 
 class ReadOptions(NamedTuple):
     """What the caller specifies about an input instead of having it detected.
 
     `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
-    With `html`, descriptions with HTML are converted to text. `prefix` begins the names of the columns that `run` adds.
+    With `html`, descriptions with HTML are read as text; None: texts of columns that are mostly HTML. `prefix` begins
+    the names of the columns that `run` adds. Of the `kept` mappings, the one that fits the input is used, as `kept_as`.
     """
 
     mapping: Mapping[str, str] = {}
@@ -21,8 +24,10 @@ class ReadOptions(NamedTuple):
     delimiter: str | None = None
     header: bool = True
     limit: int | None = None
-    html: bool = False
+    html: bool | None = None
     prefix: str = ADDED_PREFIX
+    kept: tuple[KeptMapping, ...] = ()
+    kept_as: str = ""
 
 
 class Table(NamedTuple):
@@ -31,6 +36,8 @@ class Table(NamedTuple):
     JSON has no delimiter. `headed` if there is a header row. `remarks` returns sentences that are known only after the
     rows were read: about repaired bytes and unread dates. `trusts_ids` if an id never names another ticket than before,
     so that texts need not be compared. `added` are the columns that `run` adds, `unused` those without a field.
+    `first_rows` are rows of its beginning. `fields` are the columns by field, and `read_as` are the options with what
+    was kept and decided.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +52,23 @@ class Table(NamedTuple):
     trusts_ids: bool = False
     added: tuple[str, ...] = added_keys()
     unused: tuple[str, ...] = ()
+    first_rows: Sequence[Sequence[str]] = ()
+    fields: Mapping[str, str] = {}
+    read_as: ReadOptions = ReadOptions()
+
+    def label_column(self, category_of: Callable[[str], str | None]) -> str | None:
+        """Return the column without a field whose first values are most often names of categories, if most are.
+
+        One name alone is a label only under a usual header: other columns may hold the same word in each row.
+        """
+        best: tuple[float, str] = (0.5, "")
+        for name in self.unused:
+            index = self.columns.index(name)
+            labels = [label for row in self.first_rows if len(row) > index and (label := row[index].strip())]
+            named = [category for label in labels if (category := category_of(label)) is not None]
+            if len({*named}) > 1 or (named and name.strip().casefold() in LABEL_HEADERS):
+                best = max(best, (len(named) / len(labels), name), key=lambda pair: pair[0])
+        return best[1] or None
 
     def earlier_indexes(self) -> list[int]:
         """Return the indexes of the columns that an earlier `run` added, the ticket's id first; empty without them."""

@@ -3,24 +3,26 @@
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from io import BytesIO
 from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain import InputError, UsageError, added_keys
+from triage_cli.domain import TABLE_FORMATS, TICKET_KEYS, InputError, UsageError, added_keys
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (
     MatchedColumns,
     has_text,
+    html_remarks,
     mapping_summary,
     match_columns,
     no_id_note,
     unused_columns,
 )
 from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, CsvRecords, EscapedRecords
-from triage_cli.readers.csv_sample import SEP_LINE, CsvSample, delimiter_of, take_csv_sample
+from triage_cli.readers.csv_sample import SAMPLE_ROWS, SEP_LINE, CsvSample, delimiter_of, take_csv_sample
 from triage_cli.readers.dates import date_orders, is_ambiguous_date, unread_date_reason
 from triage_cli.readers.decoding import (
     LONGEST,
@@ -32,8 +34,16 @@ from triage_cli.readers.decoding import (
     wide_encoding,
     wrong_encoding,
 )
-from triage_cli.readers.header_row import AfterHeader, check_column_count, empty_columns, find_header, no_text_column
+from triage_cli.readers.header_row import (
+    SEARCHED_ROWS,
+    AfterHeader,
+    check_column_count,
+    empty_columns,
+    find_header,
+    no_text_column,
+)
 from triage_cli.readers.json_reader import JsonLayout, JsonRecords, json_cell, layout_of, nested_keys
+from triage_cli.readers.kept_choice import with_kept_mapping
 from triage_cli.readers.mail_files import MAIL_FORMATS, MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
@@ -41,7 +51,6 @@ from triage_cli.readers.row_mapping import RowMapping, UnreadCells, UnreadFields
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
 
 HEAD_SIZE = 1 << 18  # bytes that are examined before the first ticket
-TABLE_FORMATS = ("csv", "tsv", "json", "jsonl")
 ALL_FORMATS = (*TABLE_FORMATS, *MAIL_FORMATS)
 _MAGIC_BYTES = (
     (b"PK\x03\x04", "a ZIP or Excel workbook", "save the sheet as CSV"),
@@ -126,6 +135,9 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     head = read_head(stream, HEAD_SIZE)
     if mails := mail_format(head, name, options.format):
         return _mail_table(mails(stream, head), name, options)
+    if options.kept:
+        refuse_non_tables(head, name)
+        options = with_kept_mapping(options, partial(_header_rows, head, name), name)
     delimiter = delimiter_of(options.delimiter)
     decoder = decoder_for(head, options.encoding)
     refuse_non_tables(head, name)
@@ -137,6 +149,24 @@ def open_table(stream: BinaryIO | MailFolder, name: str, options: ReadOptions = 
     tsv_delimiter = "\t" if table_format == "tsv" and options.format else None
     has_bom = head.startswith(codecs.BOM_UTF8)
     return _csv_table(table, take_csv_sample(head_text, delimiter or tsv_delimiter, whole=table.whole, has_bom=has_bom))
+
+
+def _header_rows(head: bytes, name: str, options: ReadOptions) -> list[Sequence[str]]:
+    """Return the rows at the beginning of an input that may be its header; none if it cannot be read so."""
+    try:
+        delimiter = delimiter_of(options.delimiter)
+        decoder = decoder_for(head, options.encoding)
+        table = _TableInput(BytesIO(), name, head, decoder, None, options, len(head) < HEAD_SIZE)
+        head_text = _head_text(table)
+        table_format = format_of(head_text, name, options.format)
+        if table_format in ("json", "jsonl"):
+            _, layout = _json_input(table, by_line=table_format == "jsonl")
+            return [list(dict.fromkeys(key for item in layout.sample for key in item))]
+        delimiter = delimiter or ("\t" if table_format == "tsv" and options.format else None)
+        sample = take_csv_sample(head_text, delimiter, whole=table.whole, has_bom=head.startswith(codecs.BOM_UTF8))
+        return [*sample.rows[:SEARCHED_ROWS]]
+    except (InputError, UsageError):
+        return []
 
 
 def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
@@ -160,6 +190,8 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
     day_first, unread = table.day_order(matched, columns, sample.rows[header.before :], csv_records)
+    our_columns = triage_columns(columns, options.prefix)
+    html_fields = _html_fields(options.html, matched, sample.rows[header.before :], our_columns)
     mapping = RowMapping(
         matched.fields,
         tuple(unique_column_names(columns)),
@@ -167,28 +199,35 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
         matched.numbers,
         day_first,
         columns if header.before else None,
-        triage_columns(columns, options.prefix),
-        html=options.html,
+        our_columns,
+        html=html_fields,
     )
-    html_note = _html_note(mapping, sample.rows[header.before :])
-    details = [decoder.described, "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"]
+    delimiter = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
+    details = [*kept_remarks(options), decoder.described, delimiter]
+    details += ["backslash escapes"] * (sample.escapes == MYSQL_ESCAPES) + html_remarks(html_fields)
     records = AfterHeader(csv_records(table.blocks()), sample.skip + header.before)
     empty = "" if sample.rows[header.before :] or not table.whole else "the input has a header and no rows"
     return Table(
         columns,
-        mapping_summary(
-            matched, columns, *details, *(["backslash escapes"] if sample.escapes == MYSQL_ESCAPES else [])
-        ),
+        mapping_summary(matched, columns, *details),
         mapping.source,
         islice(without_totals(row_drafts(records, mapping, unread), sample.delimiter), options.limit),
         sample.delimiter,
-        tuple(filter(None, (header.note, no_id_note(matched, columns, options.mapping), html_note, empty))),
+        tuple(filter(None, (header.note, no_id_note(matched, columns, options.mapping), empty))),
         table.name,
         header.before > 0,
         _later_remarks(decoder, unread),
         added=added_keys(options.prefix),
-        unused=unused_columns(matched, columns, mapping.our_columns),
+        unused=unused_columns(matched, columns, our_columns),
+        first_rows=sample.rows[header.before :],
+        fields={field: columns[index] for field, index in matched.fields.items()} if header.before else {},
+        read_as=options._replace(html=True if html_fields else options.html),
     )
+
+
+def kept_remarks(options: ReadOptions) -> list[str]:
+    """Return how the mapping says by which kept mapping an input is read."""
+    return [f"imports.{options.kept_as}"] if options.kept_as else []
 
 
 def _json_input(table: _TableInput, *, by_line: bool) -> tuple[_TableInput, JsonLayout]:
@@ -223,29 +262,34 @@ def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
     day_first, unread = table.day_order(matched, columns, rows, json_records)
     empty_list = "" if layout.sample else "the input has no items"
     id_index = None if options.mapping.get("external_id") else matched.fields.get("external_id")
+    our_columns = triage_columns(columns, options.prefix)
+    html_fields = _html_fields(options.html, matched, rows, our_columns)
+    details = [*kept_remarks(options), "JSON Lines" if layout.by_line else "JSON", *html_remarks(html_fields)]
     mapping = RowMapping(
         matched.fields,
         columns,
         options.source or matched.helpdesk or "import",
         matched.numbers,
         day_first,
-        our_columns=triage_columns(columns, options.prefix),
-        html=options.html,
+        our_columns=our_columns,
+        html=html_fields,
         id_key="" if id_index is None else columns[id_index],
         numbered=not layout.by_line,
     )
-    html_note = _html_note(mapping, rows)
     return Table(
         columns,
-        mapping_summary(matched, columns, "JSON Lines" if layout.by_line else "JSON"),
+        mapping_summary(matched, columns, *details),
         mapping.source,
         islice(row_drafts(json_records(table.blocks()), mapping, unread), options.limit),
         "",
-        tuple(filter(None, (no_id_note(matched, columns, options.mapping), html_note, empty_list))),
+        tuple(filter(None, (no_id_note(matched, columns, options.mapping), empty_list))),
         table.name,
         remarks=_later_remarks(table.decoder, unread),
         added=added_keys(options.prefix),
-        unused=unused_columns(matched, columns, mapping.our_columns),
+        unused=unused_columns(matched, columns, our_columns),
+        first_rows=rows[:SAMPLE_ROWS],
+        fields={field: columns[index] for field, index in matched.fields.items()},
+        read_as=options._replace(html=True if html_fields else options.html),
     )
 
 
@@ -268,15 +312,24 @@ def _head_text(table: _TableInput) -> str:
     return head_text
 
 
-def _html_note(mapping: RowMapping, rows: Sequence[Sequence[str]]) -> str:
-    """Return a note if most descriptions hold HTML that is stored as it is; an export of ours is read as it was."""
-    index = mapping.fields.get("description")
-    if index is None or mapping.html or mapping.our_columns:
-        return ""
-    descriptions = [row[index] for row in rows if len(row) > index and row[index].strip()]
-    if sum(map(mail_html.is_html, descriptions)) * 2 <= len(descriptions):
-        return ""
-    return "most descriptions hold HTML; --html stores what a reader sees of it"
+def _html_fields(
+    html: bool | None, matched: MatchedColumns, rows: Sequence[Sequence[str]], our_columns: AbstractSet[str]
+) -> frozenset[str]:
+    """Return the fields whose HTML is read as text: those that are mostly HTML, and the description if that is asked.
+
+    An export of ours is read as it was stored.
+    """
+    if html is False or (html is None and {*TICKET_KEYS} <= our_columns):
+        return frozenset()
+    fields = {field for field in ("subject", "description") if _is_mostly_html(matched.fields.get(field), rows)}
+    return frozenset(fields | ({"description"} & matched.fields.keys() if html else set()))
+
+
+def _is_mostly_html(column: int | None, rows: Sequence[Sequence[str]]) -> bool:
+    if column is None:
+        return False
+    texts = [text for row in rows if len(row) > column and (text := row[column].strip())]
+    return sum(map(mail_html.is_written_as_html, texts)) * 2 > len(texts)
 
 
 def read_head(stream: BinaryIO, size: int, head: bytes = b"") -> bytes:

@@ -21,6 +21,7 @@ from triage_cli.domain import (
     OtherTicketsGuard,
     Outcome,
     PullPlan,
+    Reading,
     ReclassifyPlan,
     Rejected,
     Routed,
@@ -415,6 +416,14 @@ class LocalTriage:
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
         return self._services.categories
+
+    def last_reading(self, header: str) -> Reading | None:
+        """Return how a file with this header was read the last time, None if there was none."""
+        return self._store.readings.last(header)
+
+    def keep_reading(self, header: str, reading: Reading) -> None:
+        """Record how a file with this header was read."""
+        self._store.readings.keep(header, reading)
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the bulk commands, the latest first."""

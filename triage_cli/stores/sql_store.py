@@ -34,6 +34,7 @@ from triage_cli.stores.deliveries import SqlDeliveries
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.erasure import erase_texts
 from triage_cli.stores.events import SqlAuditLog
+from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
 
@@ -65,6 +66,7 @@ class SqlStore:
         self.deliveries = SqlDeliveries(database, dialect, self.runs)
         self.batches = SqlBatches(database, dialect, self.runs, self.log)
         self.categories = SqlCategories(database, dialect, self.log)
+        self.readings = SqlReadings(database)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 

@@ -22,15 +22,17 @@ def training_run(
     tell: Callable[[str], None],
     began: Began = lambda _: None,
     warn: Callable[[str], None] | None = None,
+    *,
+    make: bool = False,
 ) -> "TrainingRun":
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
 
-    `began` gets the run, `warn` what the new version no longer promises.
+    `began` gets the run, `warn` what the new version no longer promises. With `make`, a missing database is created.
     """
     from triage_cli.classifiers import LocalTrainer
     from triage_cli.service import Looked, SecondLook, TrainingRun
 
-    store = open_store(config)
+    store = open_store(config, make=make)
 
     def look(context: RunContext) -> Looked:
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
@@ -58,11 +60,13 @@ def training_run(
     )
 
 
-def evaluation_run(config: Config, actor: str, command_line: str, tell: Callable[[str], None]) -> "EvaluationRun":
-    """Return what evaluates the classifiers of the configuration."""
+def evaluation_run(
+    config: Config, actor: str, command_line: str, tell: Callable[[str], None], *, make: bool = False
+) -> "EvaluationRun":
+    """Return what evaluates the classifiers of the configuration. With `make`, a missing database is created."""
     from triage_cli.service import EvaluationRun
 
-    store = open_store(config)
+    store = open_store(config, make=make)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
         return Classifiers.of(config, store, Asker(actor, run_id, {}), tell).open(plan)

@@ -10,17 +10,18 @@ from functools import partial
 from itertools import islice
 from typing import Annotated, Any
 
-from fastapi import Depends, Query, Request
+from fastapi import Depends, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from triage_cli.api import problems
 from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, json_only, new_router
-from triage_cli.api.idempotency import BulkRequestLock, key_header
+from triage_cli.api.idempotency import BulkRequestLock, key_header, reply
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import query_time
 from triage_cli.api.routes.uploaded_body import drafts_of_body, drafts_within_limit, receive_body
-from triage_cli.api.schemas import bulk, classification, routing, ticket_selection
+from triage_cli.api.schemas import administration, bulk, classification, routing, ticket_selection
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_drafts, wire_format
@@ -28,7 +29,9 @@ from triage_cli.domain import (
     Action,
     Category,
     ClassifyPlan,
+    NotFoundError,
     Outcome,
+    Reading,
     ReclassifyPlan,
     Rejected,
     RoutePlan,
@@ -38,10 +41,12 @@ from triage_cli.domain import (
     UnavailableError,
     VerdictDraft,
     compact,
+    header_key,
 )
 from triage_cli.ports import Triage
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
 
+EXAMPLE_HEADER = header_key(("No", "Title"))
 # What an endpoint tells FastAPI that answers by JSON lines.
 ANSWERED_BY_LINES: dict[str, Any] = {
     "status_code": 200,
@@ -84,6 +89,9 @@ def _raise_if_stopping(server_state: ServerState) -> None:
 
 
 router = new_router("bulk")
+HeaderKey = Annotated[
+    str, Path(pattern="^[0-9a-f]{64}$", description="the hash of a file's columns", examples=[EXAMPLE_HEADER])
+]
 JSON_BODY_ONLY = [Depends(json_only)]  # what a bulk endpoint tells FastAPI that reads JSON alone
 
 
@@ -139,6 +147,21 @@ async def batch(
 
     response = NdjsonResponse(server_state.stream_slots, make_lines, triage.stop, request_lock.renew)
     return response
+
+
+@router.get("/readings/{header}", response_model=administration.Reading)
+def last_reading(header: HeaderKey, triage: CurrentTriage) -> Response:
+    """Return how a file with these columns was read the last time by the command line."""
+    if (reading := triage.last_reading(header)) is None:
+        raise NotFoundError("no file with this header was read here", hint="store one with triage create --remote URL")
+    return reply(reading._asdict())
+
+
+@router.post("/readings/{header}", response_model=administration.Reading, dependencies=JSON_BODY_ONLY)
+def keep_reading(header: HeaderKey, body: administration.ReadingIn, triage: CurrentTriage) -> Response:
+    """Record how a file with these columns was read, so that one which is read otherwise is noticed."""
+    triage.keep_reading(header, Reading(body.source, body.columns.model_dump(exclude_none=True)))
+    return reply(body.model_dump(exclude_none=True))
 
 
 @router.post("/classify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)

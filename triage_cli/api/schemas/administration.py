@@ -16,8 +16,10 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain import Role, StatsKey
+from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, Role, StatsKey
 
+ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
+EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
 HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlacesByHead = Annotated[
     dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
@@ -103,6 +105,34 @@ class KeyIn(RequestBody):
     )
     role: Role = Field(description=ROLE_TEXT)
     expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
+
+
+class ReadColumns(RequestBody):
+    """The column of each field of a ticket; null if it was read from none."""
+
+    subject: ColumnName | None = Field(None, description="what it is about", examples=["Title"])
+    description: ColumnName | None = Field(None, description="its text", examples=["Body"])
+    customer_id: ColumnName | None = Field(None, description="the customer", examples=["Customer"])
+    priority: ColumnName | None = Field(None, description="how urgent it is", examples=["Priority"])
+    created_at: ColumnName | None = Field(None, description="when it was written", examples=["Created"])
+    external_id: ColumnName | None = Field(None, description="its id in the source", examples=["No"])
+    verdict: ColumnName | None = Field(None, description="a person's category", examples=["Team"])
+
+
+class ReadingIn(RequestBody):
+    """How a file was read."""
+
+    source: Annotated[str, StringConstraints(max_length=MAX_SOURCE)] = Field(
+        description="where its ids come from", examples=["shop"]
+    )
+    columns: ReadColumns = Field(description="the columns of fields", examples=[EXAMPLE_COLUMNS])
+
+
+class Reading(BaseModel):
+    """How a file was read the last time."""
+
+    source: str = Field(description="where its ids come from")
+    columns: dict[str, str] = Field(description="the column of each field that has one", examples=[EXAMPLE_COLUMNS])
 
 
 class RotateIn(RequestBody):

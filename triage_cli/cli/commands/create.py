@@ -15,7 +15,9 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.import_preview import preview_tables, print_preview
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
+from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.cli.saved_imports import ImportSaver
 from triage_cli.domain import (
     TICKET_KEYS,
     Action,
@@ -83,6 +85,14 @@ class TypedTicket:
 def create(
     context: CommandContext,
     files: options.Files = None,
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Keep in the configuration, under imports, how FILE is read: later ones with its columns are read so.",
+            rich_help_panel=options.InputOptions.heading,
+        ),
+    ] = None,
     *,
     typed: TypedTicket,
     input_options: options.InputOptions,
@@ -92,7 +102,7 @@ def create(
 
     \b
     triage create --subject "Refund?" --description "Charged twice in May"
-    triage create export.csv --map description="Issue body" --rejects bad.csv
+    triage create export.csv --map description="Issue body" --save shop
     triage create support.mbox
     """
     read_options = input_options.read_options()
@@ -101,7 +111,8 @@ def create(
     if typed != TypedTicket():
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
-        if input_options != options.InputOptions(source=input_options.source, dry_run=input_options.dry_run):
+        other_options = options.InputOptions(source=input_options.source, dry_run=input_options.dry_run)
+        if input_options != other_options or save is not None:
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.with_piped_text(context).draft(read_options.source or "import")
         if input_options.dry_run:
@@ -111,31 +122,51 @@ def create(
         return _create_typed(context, printer, draft)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
+    import_saver = ImportSaver(context, save)
+    import_saver.check(files, input_options)
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
-    create_summary = CreateSummary()
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
             tables = input_tables.opened_tables(context, opened_inputs, read_options)
+            import_saver.prepare(tables[0], read_options)
             return preview_tables(context, printer, tables, input_options)
-        context.load_config()  # its mistakes are told before anything is read
-        input_streams = opened_inputs
-        if not input_options.same_tickets:
-            input_streams = input_tables.looked_through(context, opened_inputs, read_options, pipes=True)
-        tables = input_tables.opened_tables(context, input_streams, read_options)
-        input_tables.check_written(
-            context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
-        )
-        rejections.begin(tables)
-        try:
-            shows_progress, to_create = context.shows_progress(printer.format), partial(total_of, input_streams)
-            create_bar = ProgressBar(context, "creating", shows_progress, to_create)
-            create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
-            printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
-        finally:
-            rejections.close()
-            for remark in messages.remarks(tables):
-                context.say(remark)
-            create_summary.say(context)
+        return _create_many(context, printer, opened_inputs, input_options, import_saver, rejections)
+
+
+def _create_many(
+    context: CommandContext,
+    printer: Printer,
+    opened_inputs: Sequence[input_tables.NamedInput],
+    input_options: options.InputOptions,
+    import_saver: ImportSaver,
+    rejections: RejectWriter,
+) -> int:
+    context.load_config()  # its mistakes are told before anything is read
+    read_options, input_streams = input_options.read_options(), opened_inputs
+    create_summary = CreateSummary()
+    if not input_options.same_tickets:
+        input_streams = input_tables.looked_through(context, opened_inputs, read_options, pipes=True)
+    tables = input_tables.opened_tables(context, input_streams, read_options)
+    import_saver.prepare(tables[0], read_options)
+    input_tables.check_written(
+        context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
+    )
+    reading_memory = ReadingMemory(context, tables)
+    reading_memory.tell()
+    rejections.begin(tables)
+    try:
+        shows_progress, to_create = context.shows_progress(printer.format), partial(total_of, input_streams)
+        create_bar = ProgressBar(context, "creating", shows_progress, to_create)
+        create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
+        printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+    finally:
+        rejections.close()
+        for remark in messages.remarks(tables):
+            context.say(remark)
+        create_summary.say(context)
+    reading_memory.keep()
+    if not context.stopper.code:
+        import_saver.write()
     _say_next_step(context, create_summary.statuses, rejections.next_step)
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 

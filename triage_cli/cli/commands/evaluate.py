@@ -19,6 +19,7 @@ from triage_cli.domain import (
     ClassifyPlan,
     ExitCode,
     Scored,
+    StoreError,
     TriageError,
     UsageError,
     bounds_summary,
@@ -74,7 +75,7 @@ def evaluate(
     triage eval --adversarial --classifier gpt
     """
     names = list(dict.fromkeys(classifier or [context.config.classifier]))
-    _choose_database(context, names, calibrate=calibrate)
+    _choose_database(context, names, calibrate=calibrate, makes=not adversarial)
     if adversarial:
         _refuse_label_options({
             "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
@@ -118,7 +119,9 @@ def evaluate(
 
 def _evaluation_run(context: CommandContext) -> EvaluationRun:
     """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    evaluation_run = wiring.learning_runs.evaluation_run(context.config, *context.signature, context.say)
+    evaluation_run = wiring.learning_runs.evaluation_run(
+        context.config, *context.signature, context.say, make=context.makes
+    )
     context.stopper.watch(evaluation_run.stop_control.stop)
     evaluation_run.began = context.runs.append
     return evaluation_run
@@ -134,10 +137,19 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> No
                 context.say(f"{name}: {bounds_summary(max_error, bounds.values())}")
 
 
-def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool) -> None:
-    """Evaluate without a missing database, unless paid answers or a calibration must be stored."""
+def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool, makes: bool) -> None:
+    """Let an evaluation that `makes` a missing database do so; else do without, unless answers must be stored."""
     specs = [context.config.classifiers[name] for name in evaluated_names if name in context.config.classifiers]
-    if calibrate or any(spec.type != "local" for spec in specs):
+    must_store = calibrate or any(spec.type != "local" for spec in specs)
+    if makes:
+        try:
+            context.make_database()
+        except StoreError:  # a place that may not be written, such as another user's
+            if must_store:
+                raise
+        else:
+            return
+    if must_store:
         context.require_database()
     context.look()
     context.lend_database()

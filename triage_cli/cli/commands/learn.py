@@ -44,9 +44,11 @@ def learn(
     labelled_files.check(file, label)
     printer = printing.printer(quiet=context.quiet)
     printer.check_columns(LEARN_COLUMNS)
+    if file:
+        context.make_database()  # a first model may be there before the first ticket
     context.require_database()
     training_run = wiring.learning_runs.training_run(
-        context.config, *context.signature, context.say, context.runs.append, messages.say
+        context.config, *context.signature, context.say, context.runs.append, messages.say, make=context.makes
     )
     unmeasured: list[str] = []
     if rollback:

@@ -17,6 +17,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.import_preview import preview_tables
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
+from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import (
     ADDED_PREFIX,
@@ -236,6 +237,8 @@ def run(
         input_tables.check_written(
             context, input_options.rejects, "--rejects", (stream.fileno() for _, stream in opened_inputs)
         )
+        reading_memory = ReadingMemory(context, tables)
+        reading_memory.tell()
         summary.rejections.begin(tables)
         try:
             shows_progress, rows_to_run = context.shows_progress(printer.format), partial(total_of, input_streams)
@@ -250,6 +253,7 @@ def run(
             counted_statuses = messages.counted(summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             context.say(f"{counted_rows}; {counted_statuses}")
             context.say(summary.changed_texts.note())
+        reading_memory.keep()
         context.say(summaries.waiting_offline(context, context.triage.stats))
     if summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
         context.say(f"note: {messages.plural(summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest")

@@ -33,6 +33,7 @@ from triage_cli.domain import (
     woken,
 )
 from triage_cli.ports import Store
+from triage_cli.readers import mail_html
 from triage_cli.runtime import OccurrenceCounter
 from triage_cli.service.category_renames import CategoryNames
 from triage_cli.service.decisions.verdicts import IMPORTED, Verdicts, is_imported
@@ -374,7 +375,22 @@ class Intake:
         repeats = {
             i.draft.row: i.identity for i, n in zip(imported, before, strict=True) if n and not i.counts_occurrences
         }
-        return imported, repeats
+        return self._as_stored_otherwise(imported, seen_identities), repeats
+
+    def _as_stored_otherwise(self, imported: list[Identified], seen_identities: OccurrenceCounter) -> list[Identified]:
+        """Return the drafts; one without an id has its ticket's identity if that has its HTML read the other way."""
+        others = [(i, other) for i in imported for other in i.other_identities]
+        if not others:
+            return imported
+        counted = seen_identities.count([f"html {other}" for _, other in others])
+        numbered = [f"{other}.{max(n, i.draft.seen) + 1}" for (i, other), n in zip(others, counted, strict=True)]
+        known = dict(self._store.known([*(i.identity for i, _ in others), *numbered]))
+        known |= self._forgotten([identity for identity in numbered if identity not in known])
+        identities: dict[int, str] = {}
+        for (identified, _), identity in zip(others, numbered, strict=True):
+            if identity in known and identified.identity not in known:
+                identities.setdefault(identified.draft.row, identity)
+        return [i._replace(identity=identities.get(i.draft.row, i.identity)) for i in imported]
 
     def _decide_all(
         self, imported: Sequence[Identified], import_chunk: "_ImportChunk", in_flight: Mapping[str, Ticket]
@@ -387,9 +403,10 @@ class Intake:
         last_verdicts = self._imported_verdicts(imported, known)
         at = times.now()
         guard = None if import_chunk.signatures else self._guard  # callers that come together are no input
-        for identified in imported:
-            row = identified.draft.row
-            stored, repeated = known.get(identified.identity), row in import_chunk.repeats
+        for imported_draft in imported:
+            row = imported_draft.draft.row
+            stored, repeated = known.get(imported_draft.identity), row in import_chunk.repeats
+            identified = imported_draft if stored is None else _without_other_tags(imported_draft, stored)
             signature = import_chunk.signatures.get(row, self._signature)
             if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
                 decided = self._draft_decider.join_thread(identified, stored, at, signature)
@@ -450,6 +467,21 @@ class _ImportChunk(NamedTuple):
     changed: dict[str, Ticket]
     signatures: dict[int, Signature]
     rewritten: set[int]
+
+
+def _without_other_tags(identified: Identified, known_ticket: Ticket) -> Identified:
+    """Return a draft with the text of its ticket, if that is the same but for tags of HTML: it changes nothing."""
+    draft, content = identified.draft, known_ticket.content_hash
+    if identified.content == content or draft.origin == "mail" or ids.is_forgotten(known_ticket.identity):
+        return identified
+    is_same = content in draft.other_contents or (
+        mail_html.is_same_text(draft.subject, known_ticket.subject)
+        and mail_html.is_same_text(draft.description, known_ticket.description)
+    )
+    if not is_same:
+        return identified
+    draft = draft._replace(subject=known_ticket.subject, description=known_ticket.description)
+    return identified._replace(draft=draft, content=content)
 
 
 def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, identified: Identified) -> None:

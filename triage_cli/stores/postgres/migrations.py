@@ -116,6 +116,11 @@ STEPS: dict[int, tuple[str, ...]] = {
         'alter table deliveries add column content_hash text collate "C" default null',
         data_migrations.KNOW_SENT_TEXTS,
     ),
+    14: (
+        """create table readings (
+            header text collate "C" primary key, source text collate "C" not null, columns text collate "C" not null,
+            at text collate "C" not null)""",
+    ),
 }
 
 

@@ -309,6 +309,12 @@ create table source_cursors (
     source text collate "C" primary key, position text collate "C" not null, saved_at text collate "C" not null
 );
 
+-- How files were read the last time, by a hash of their columns: the column of each field, as JSON.
+create table readings (
+    header text collate "C" primary key, source text collate "C" not null, columns text collate "C" not null,
+    at text collate "C" not null
+);
+
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 

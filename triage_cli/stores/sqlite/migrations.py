@@ -104,6 +104,10 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table deliveries add column content_hash text default null",
         data_migrations.KNOW_SENT_TEXTS,
     ),
+    "fourteenth": (
+        """create table readings (
+            header text primary key, source text not null, columns text not null, at text not null)""",
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 

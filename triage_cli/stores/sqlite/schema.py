@@ -22,6 +22,7 @@ MIGRATION_NAMES = (
     "eleventh",
     "twelfth",
     "thirteenth",
+    "fourteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

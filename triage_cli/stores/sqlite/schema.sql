@@ -254,6 +254,11 @@ create table source_cursors (
     source text primary key, position text not null, saved_at text not null
 );
 
+-- How files were read the last time, by a hash of their columns: the column of each field, as JSON.
+create table readings (
+    header text primary key, source text not null, columns text not null, at text not null
+);
+
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 

@@ -1,0 +1,64 @@
+"""How files were read the last time: on both sides of the wire, and in both stores."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.api_server import running_server
+from tests.support.online import ONLINE
+from tests.support.world import World
+from triage_cli.client import Address, RemoteTriage
+from triage_cli.domain import Reading, RefusedError, header_key
+from triage_cli.ports import Triage
+
+HEADER, OTHER = header_key(["No", "Title"]), header_key(["No"])
+FIRST = Reading("shop", {"external_id": "No", "subject": "Title"})
+SECOND = Reading("import", {"subject": "Title"})
+
+
+@pytest.fixture(params=["local", "remote"])
+def make(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterator[Callable[..., Triage]]:
+    if request.param == "local":
+        yield lambda _role="agent": world.triage()
+        return
+    with ExitStack() as stack:
+        running = stack.enter_context(running_server(tmp_path, services=world.triage()._services))
+
+        def remote(role: str = "agent") -> Triage:
+            triage = RemoteTriage(Address(running.url, running.keys[role]), ONLINE)
+            stack.callback(triage.close)
+            return triage
+
+        yield remote
+
+
+def test_the_last_reading_of_a_header_is_known(make: Callable[..., Triage]) -> None:
+    assert make().last_reading(HEADER) is None
+    for reading in (FIRST, SECOND, SECOND):
+        make().keep_reading(HEADER, reading)
+        assert make().last_reading(HEADER) == reading
+    assert make().last_reading(OTHER) is None
+
+
+def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
+    with running_server(tmp_path, services=world.triage()._services) as running:
+        reader = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
+        assert reader.last_reading(HEADER) is None
+        with pytest.raises(RefusedError):
+            reader.keep_reading(HEADER, FIRST)
+        reader.close()
+        send = {"headers": {"authorization": f"Bearer {running.keys['agent']}"}, "timeout": 30}
+        wrong = [{"source": "x"}, {"source": "x" * 81, "columns": {}}, {"source": "x", "columns": {"title": "a"}},
+                 {"source": "x", "columns": {"subject": "a" * 201}}]  # fmt: skip
+        for body in wrong:
+            assert httpx.post(f"{running.url}/readings/{HEADER}", json=body, **send).status_code == 422  # type: ignore[arg-type]
+        assert httpx.get(f"{running.url}/readings/short", **send).status_code == 422  # type: ignore[arg-type]
+
+
+def test_the_order_of_columns_and_blanks_around_them_say_nothing() -> None:
+    assert header_key([" Title", "No "]) == HEADER != OTHER
+    assert FIRST.options_unlike(SECOND) == [("--map", "external_id=No"), ("--source", "shop")]
+    assert SECOND.options_unlike(FIRST) == [("--map", "external_id="), ("--source", "import")]
