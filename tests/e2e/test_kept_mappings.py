@@ -57,6 +57,7 @@ def test_the_entry_with_most_columns_is_taken_and_a_tie_is_refused(keeping: Cli)
     config.write_text(KEPT + "  gold: {columns: [No, Title, Plan], source: gold}\n")
     assert "imports.gold" in taken(keeping)
     config.write_text(KEPT + "  gold: {columns: [No, Plan], source: gold}\n")
+    assert "same columns" not in keeping("config", "check").stderr
     done = keeping("run", stdin=EXPORT)
     assert (done.returncode, keeping.db.exists()) == (2, False)
     assert "imports.shop and imports.gold fit stdin equally well, each by 2 of its columns" in done.stderr
@@ -172,6 +173,18 @@ def test_an_import_that_is_refused_keeps_nothing(cli: Cli) -> None:
     others = "No;Title;Mail text;Plan\n1;opening;when are you there;a\n2;address;where are you now;b\n"
     done = cli("create", "--save", "a", stdin=others)
     assert (done.returncode, (cli.folder / "config.yaml").exists()) == (2, False)
+
+
+def test_two_entries_for_the_same_columns_are_told_before_a_file_comes(keeping: Cli) -> None:
+    config = keeping.folder / "config.yaml"
+    config.write_text("imports: {a: {columns: [No, Title], map: {subject: Title}}}\n")
+    done = keeping("create", "--source", "b", "--save", "b", stdin="No,Title\n1,x\n")
+    assert (done.returncode, keeping.db.exists()) == (2, False)
+    assert "imports.a is for files with the same columns" in done.stderr
+    config.write_text("imports: {a: {columns: [No, Title]}, b: {columns: [Title, No]}}\n")
+    checked = keeping("config", "check")
+    assert checked.returncode == 0
+    assert "warning: imports.a and imports.b have the same columns, so none of them can be chosen" in checked.stderr
 
 
 # -- a file that is read otherwise than last time

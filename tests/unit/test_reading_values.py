@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import pytest
 
@@ -410,6 +411,17 @@ def test_each_column_is_decided_by_itself() -> None:
 )  # fmt: skip
 def test_text_is_html_if_its_tags_make_its_lines(text: str, is_html: bool) -> None:
     assert mail_html.is_written_as_html(text) is is_html
+
+
+@pytest.mark.parametrize(
+    "html", ["<div>" * 40_000, "<p>x\n" * 40_000, "<b>" + "<!--" * 50_000, "&amp;" * 40_000 + "<br "]
+)
+def test_hostile_html_in_a_table_costs_little(html: str) -> None:
+    began = time.process_time()
+    rows = read(json.dumps([{"subject": "x", "description": html}] * 2), "t.json")
+    assert [row for row in rows if isinstance(row, TicketDraft)] == rows
+    assert mail_html.is_same_text(html, "x" + html) is False
+    assert time.process_time() - began < 4
 
 
 def test_an_export_of_ours_is_read_as_it_was_stored() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import InputOptions
 from triage_cli.config import SavedImport, no_name, with_import
-from triage_cli.domain import KeptMapping, UsageError
+from triage_cli.domain import KeptMapping, UsageError, is_for_same_files
 from triage_cli.readers import ReadOptions, Table
 
 
@@ -45,6 +45,12 @@ class ImportSaver:
             return
         unread = {field: "" for field, column in how.mapping.items() if not column.strip()}
         columns = tuple(dict.fromkeys(table.fields.values()))
+        for other in config.imports.values():
+            if other.name != self._name and is_for_same_files(other.columns, columns):
+                raise UsageError(
+                    f"imports.{other.name} is for files with the same columns, so none would be chosen of the two",
+                    hint="change that one in the configuration",
+                )
         file_options = how.source, how.html, how.format, how.delimiter, how.encoding
         kept = KeptMapping(self._name, columns, {**table.fields, **unread}, *file_options)
         self._saved_import = with_import(config.path, Path.cwd(), kept)

@@ -238,6 +238,7 @@ from triage_cli.domain.kept_mappings import KeptMapping as KeptMapping
 from triage_cli.domain.kept_mappings import Reading as Reading
 from triage_cli.domain.kept_mappings import delimiter_named as delimiter_named
 from triage_cli.domain.kept_mappings import header_key as header_key
+from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_files
 from triage_cli.domain.mail import parts as parts
 from triage_cli.domain.mail import quotes_and_signatures as quotes_and_signatures
 from triage_cli.domain.mail import threads as threads

@@ -28,6 +28,11 @@ class KeptMapping(NamedTuple):
     encoding: str | None = None
 
 
+def is_for_same_files(columns: Iterable[str], other_columns: Iterable[str]) -> bool:
+    """Return whether two kept mappings with these columns always fit equally well."""
+    return {column.strip() for column in columns} == {column.strip() for column in other_columns}
+
+
 class Reading(NamedTuple):
     """How a file was read: the source of its ids, and the column of each field that has one."""
 

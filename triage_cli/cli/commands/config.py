@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, schema, shown, unset, without_password
-from triage_cli.domain import ConfigError, Selection, TriageError, routing_rules
+from triage_cli.domain import ConfigError, Selection, TriageError, is_for_same_files, routing_rules
 from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
@@ -93,6 +94,9 @@ def configuration_warnings(config: Config) -> Iterator[str]:
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
         yield from wiring.destinations.same_place_warnings(config, name)
+    for kept, other in combinations(config.imports.values(), 2):
+        if is_for_same_files(kept.columns, other.columns):
+            yield f"imports.{kept.name} and imports.{other.name} have the same columns, so none of them can be chosen"
     for name, webhook in config.webhooks.items():
         yield from unset(f"webhooks.{name}", (("secret_env", each) for each in webhook.secret_env), os.environ)
     for name in config.destinations:
