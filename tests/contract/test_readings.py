@@ -61,4 +61,6 @@ def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
 def test_the_order_of_columns_and_blanks_around_them_say_nothing() -> None:
     assert header_key([" Title", "No "]) == HEADER != OTHER
     assert FIRST.options_unlike(SECOND) == [("--map", "external_id=No"), ("--source", "shop")]
+    labelled = FIRST._replace(columns={**FIRST.columns, "verdict": "Team"})
+    assert (FIRST.options_unlike(labelled), labelled.options_unlike(FIRST)) == ([], [("--map", "verdict=Team")])
     assert SECOND.options_unlike(FIRST) == [("--map", "external_id="), ("--source", "import")]

@@ -27,8 +27,7 @@ class ReadingMemory:
             last = self._last_reading(header)
             if last == reading:
                 del self._readings[header]
-            elif last is not None:
-                unlike = last.options_unlike(reading)
+            elif last is not None and (unlike := last.options_unlike(reading)):
                 options = " ".join(f"{option} {shlex.quote(value)}" for option, value in unlike)
                 is_identity = any(value.startswith("external_id=") or option == "--source" for option, value in unlike)
                 effect = "come twice" if is_identity else "be changed"

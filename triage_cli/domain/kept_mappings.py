@@ -40,8 +40,12 @@ class Reading(NamedTuple):
     columns: Mapping[str, str] = {}
 
     def options_unlike(self, other: "Reading") -> list[tuple[str, str]]:
-        """Return the options, each with its value, that would read a file as here where the other reading differs."""
-        fields = [field for field in IMPORT_FIELDS if self.columns.get(field) != other.columns.get(field)]
+        """Return the options, each with its value, that would read a file as here where the other reading differs.
+
+        A field that only the other one has does no harm to known tickets, unless it is their text or their id.
+        """
+        read_here = self.columns.keys() | {"subject", "description", "external_id"}
+        fields = [f for f in IMPORT_FIELDS if f in read_here and self.columns.get(f) != other.columns.get(f)]
         options = [("--map", f"{field}={self.columns.get(field, '')}") for field in fields]
         return [*options, ("--source", self.source)] if self.source != other.source else options
 
