@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import ApiServer, running_server
+from tests.support.clock import CLOCK
 from tests.support.node_tools import NodeTools, node_tools
 from tests.support.online import AUTHORITIES
 
@@ -119,7 +120,9 @@ def test_spectral_has_nothing_to_say(node: NodeTools) -> None:
 def test_openapi_generators_python_client_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:
     made = generated(generator, "python", tmp_path)
     command: list[str | Path] = [generator, PROGRAMS / "openapi_generator_python.py", server.url, server.keys["agent"]]
-    check_answers(subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(made)}))
+    check_answers(
+        subprocess.run(command, capture_output=True, text=True, check=False, env=CLOCK | {"PYTHONPATH": str(made)})
+    )
 
 
 def test_openapi_generators_go_client_compiles_and_works(generator: Path, server: ApiServer, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.clock import CLOCK
 from tests.support.commands import PATIENCE, is_whole, listens, rows, until
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
@@ -256,7 +257,7 @@ def test_a_run_that_works_has_no_end_yet_and_a_killed_one_is_told_as_such(cli: C
 def environment(cli: Cli, given: dict[str, str]) -> dict[str, str]:
     """What a scheduler would set, but for where the program and its configuration are here."""
     bare = {k: v for k, v in cli.env.items() if k in ("HOME", "XDG_DATA_HOME", "PYTHONWARNINGS")}
-    return bare | given | {
+    return CLOCK | bare | given | {
         "PATH": f"{Path(sys.executable).parent}:{given.get('PATH', os.defpath)}",
         "TRIAGE_CONFIG": str(cli.folder / "config.yaml"),
     }  # fmt: skip

@@ -15,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.support.clock import CLOCK
 from triage_cli.config import preset_names
 from triage_cli.runtime import build
 
@@ -162,7 +163,7 @@ def test_the_wheel_is_installed_and_works(wheel: Path, tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install", "-q"]
     done = subprocess.run([*pip, "--no-deps", "--no-index", str(wheel)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": f"{site}:{here}"}
+    env = CLOCK | {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": f"{site}:{here}"}
 
     def run(*command: str | Path, text: str = "") -> str:
         done = subprocess.run(command, input=text, capture_output=True, text=True, env=env, cwd=tmp_path, check=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.support.clock import CLOCK
 from tests.support.commands import PATIENCE, STARTED
 from tests.support.forked_cli import AT_START, forked
 
@@ -21,7 +22,7 @@ class Cli:
         self.processes: list[subprocess.Popen[bytes]] = []  # that were started and may still run
         self.fresh = False  # each command in an interpreter of its own
         self.db = folder / "data" / "triage" / "triage.db"
-        self.env = {
+        self.env = CLOCK | {
             "HOME": str(folder),
             "PATH": os.environ["PATH"],
             "USER": USER,

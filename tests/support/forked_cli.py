@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tests.support import caught_connections as caught
+from tests.support.clock import CLOCK
 from tests.support.forked_process import ForkedProcess, ask
 
 # What few commands need, and takes long to import: it is imported for all of them when the first is called.
@@ -116,7 +117,8 @@ def started() -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.forked_cli"], stdin=listener.fileno(), cwd=ROOT, umask=0o022,
             start_new_session=True,  # a command has no terminal but the one that a test gives it
-            env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning"},
+            env=CLOCK
+            | {"PATH": os.environ["PATH"], "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning"},
         )  # fmt: skip
     atexit.register(process.wait, 30)
     atexit.register(process.terminate)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.clock import CLOCK
+
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 WRITES = os.environ.get("TRIAGE_GOLDEN") == "write"
@@ -65,7 +67,7 @@ def normalised(text: str) -> str:
 def environment(folder: Path, programs: Path) -> dict[str, str]:
     """Return the environment of a reader whose home and working folder is `folder`."""
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {"PATH": path, "HOME": str(folder), "COLUMNS": "110", "USER": "ada", "LOGNAME": "ada"}
+    return CLOCK | {"PATH": path, "HOME": str(folder), "COLUMNS": "110", "USER": "ada", "LOGNAME": "ada"}
 
 
 def printed_anew(page: Path, folder: Path, env: Mapping[str, str], places: Mapping[str, str]) -> str:

@@ -64,7 +64,7 @@ def test_what_is_found(text: str, masked: str, kind: str) -> None:
     "text",
     [
         "Order 4711-0815 of 2026-11-24 did not arrive",
-        "Invoice 20261124001, 129.90 EUR, due 05.12.2026",
+        "Invoice 20261124001, 129.90 EUR, due 05.11.2026",
         "My password is not working and the token is expired",
         "Version 10.0.19045.3803 at 10:30:00",
         "card 4111 1111 1111 1112 fails the checksum",
