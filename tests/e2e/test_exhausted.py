@@ -18,6 +18,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import running_llm_server
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
+from triage_cli.cli import as_triage_error
 from triage_cli.destinations import FileDestination
 from triage_cli.domain import (
     ClassifyPlan,
@@ -192,9 +193,9 @@ def test_other_errors_are_none_of_it() -> None:
 
 
 def test_a_library_that_fails_without_an_error_of_its_own_lacks_memory_if_there_is_none() -> None:
-    script = """
+    script = f"""
 import resource
-from triage_cli.cli.command import as_triage_error
+from {as_triage_error.__module__} import as_triage_error
 error = SystemError("error return without exception set")
 print(as_triage_error(error).code)
 resource.setrlimit(resource.RLIMIT_AS, (300 << 20, 300 << 20))

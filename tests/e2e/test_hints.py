@@ -14,11 +14,13 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.remotes import RemoteCli
+from tests.support.rooms import PACKAGE, room_of
 from tests.support.typed_terminal import Typist
 from tests.support.watched_terminal import STREAMS, lasting_text, watched
-from triage_cli.cli import app, typed_commands
+from triage_cli.api import openapi
+from triage_cli.cli import app, help_text, typed_commands
+from triage_cli.mcp_server import tool_answers
 
-PACKAGE = Path(app.__file__).parents[1]
 TICKETS = "id,subject\nT-1,refund my invoice please\nT-2,the app crashes with an error\nT-3,qqqq\n"
 DATABASE = "my demo.db"
 TYPED = "triage --db 'my demo.db' "
@@ -26,7 +28,7 @@ NAMED = re.compile(rf"(?<![\w./-])triage (?=(?:{'|'.join(app.COMMANDS)}|--help)(
 # These are no step for whoever reads them: they run elsewhere, or for as long as somebody wants them.
 FOR_NOBODY = ("serve", "mcp")
 # What help pages, the API's description and an agent's instructions say to somebody else.
-ELSEWHERE = ("api/openapi.py", "cli/help_text.py", "mcp_server/tool_answers.py")
+ELSEWHERE = tuple(map(room_of, (openapi, help_text, tool_answers)))
 
 
 def _texts() -> Iterator[tuple[str, str]]:

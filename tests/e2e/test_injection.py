@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from tests.support.commands import on_terminal, rows, until
 from tests.support.examples import examples
 from tests.support.http_stub import HttpStub, a_parcel, opened, sent
 from tests.support.llm_server import Asked, Script, Step, chat, failing, good, running_llm_server, verdict
+from tests.support.rooms import shipped_attacks
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers import interpretation, prompt
@@ -406,7 +406,7 @@ def test_the_look_takes_time_by_length_only(text: str) -> None:
 def honest(ticket: Ticket) -> tuple[str, float]:
     """Sort the shipped honest tickets by their first line, whatever follows."""
     first = (ticket.description or "").split("\n")[0]
-    shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text())["tickets"]
+    shipped = shipped_attacks()["tickets"]
     return next((t["label"] for t in shipped if t["text"] == first), "General"), 0.9
 
 

@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import typer
 
-import triage_cli
 from tests.support import llm_server
 from tests.support.api_server import ApiServer, running_server
 from tests.support.billing_server import USD, Till, billed, configuration
@@ -22,22 +21,25 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
 from tests.support.mcp_client import ToolFailedError, connected
+from tests.support.rooms import PACKAGE, room_of
 from tests.support.world import a_budget
 from triage_cli import wiring
 from triage_cli.classifiers import (
     AnthropicBatchApi,
     AnthropicProvider,
+    BudgetReserver,
     DecisionProvider,
+    LLMClassifier,
     OpenAIBatchApi,
     OpenAIProvider,
 )
 from triage_cli.classifiers import provider as llm_provider
-from triage_cli.cli import typer_app
+from triage_cli.cli import CommandContext, typer_app
 from triage_cli.config import MODELS, Price, load_config
 from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
 from triage_cli.runtime import TOLERANCE
-from triage_cli.service import LocalConsultation, LocalTriage
+from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -280,30 +282,24 @@ def calls(name: str) -> dict[str, list[str]]:
 
 @cache
 def _calls() -> list[tuple[str, str, str]]:
-    root = Path(triage_cli.__file__).parent
     return [
-        (str(path.relative_to(root)), ast.unparse(node.func), ", ".join(map(ast.unparse, node.args)))
-        for path in sorted(root.rglob("*.py"))
+        (str(path.relative_to(PACKAGE)), ast.unparse(node.func), ", ".join(map(ast.unparse, node.args)))
+        for path in sorted(PACKAGE.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute)
     ]
 
 
 def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
-    assert set(calls("Budget")) == {"service/runs.py", "service/insight/plan_comparison.py"}, (
-        "a plan's is of nothing asked"
-    )
-    assert set(calls("Budget.free")) == {"service/runs.py", "wiring/classifier_diagnostics.py"}
+    plan = room_of(PlanComparison)
+    assert set(calls("Budget")) == {room_of(RunRecorder), plan}, "a plan's is of nothing asked"
+    diagnostics = room_of(wiring.classifier_diagnostics)
+    assert set(calls("Budget.free")) == {room_of(RunRecorder), diagnostics}
     opened = calls(".open_budget")
-    assert set(opened) == {
-        "service/consultation.py",
-        "service/learning/evaluation.py",
-        "service/services.py",
-        "wiring/classifier_diagnostics.py",
-        "wiring/plan.py",
-    }
+    openers = (LocalConsultation, EvaluationRun, Services, wiring.planned_moves)
+    assert set(opened) == {*map(room_of, openers), diagnostics}
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.
-    free = {"cli/context.py", "classifiers/llm/costs.py"}
+    free = {room_of(CommandContext), room_of(BudgetReserver)}
     question_spec = set(calls(".ask")) - free
-    assert question_spec == {"classifiers/llm/classifier.py"}, "a provider is asked by whoever sets money aside alone"
+    assert question_spec == {room_of(LLMClassifier)}, "a provider is asked by whoever sets money aside alone"

@@ -13,23 +13,24 @@ from typing import Any
 import pytest
 import typer
 
-import triage_cli
 from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
+from tests.support.rooms import PACKAGE, room_of
+from triage_cli.api import Server
 from triage_cli.cli import app
 from triage_cli.domain import UsageError
-from triage_cli.runtime import Network
+from triage_cli.runtime import MailServer, Network
 
-PACKAGE = Path(triage_cli.__file__).parent
-NETWORK = PACKAGE / "runtime" / "network.py"
+NETWORK = PACKAGE / room_of(Network)
 # The part of it that speaks SMTP; a mail server is got from the network module alone.
-MAIL_CONNECTIONS = PACKAGE / "runtime" / "mail_connections.py"
+MAIL_CONNECTIONS = PACKAGE / room_of(MailServer)
 
 # -- in the source: what makes a connection, by its full name; a name that ends with a dot is a whole module
 
 HTTPX = ("Client", "AsyncClient", "HTTPTransport", "AsyncHTTPTransport", "request", "stream", "get", "post", "put",
          "patch", "delete", "head", "options")  # fmt: skip
 VENDORS = ("Client", "AsyncClient", "DefaultHttpxClient", "DefaultAsyncHttpxClient", "DefaultAioHttpClient")
+RUNTIME = ("triage_cli.runtime", MailServer.__module__)  # as others import it, and as its own folder does
 OPENS = frozenset(
     {f"{module}.{name}" for module in ("httpx", "httpx2") for name in HTTPX}
     | {f"openai.{name}" for name in (*VENDORS, "OpenAI", "AsyncOpenAI", "AzureOpenAI", "AsyncAzureOpenAI")}
@@ -38,7 +39,7 @@ OPENS = frozenset(
                                      "gethostbyaddr", "getnameinfo", "getfqdn")}
     | {"psycopg.connect", "psycopg.Connection.connect", "psycopg.AsyncConnection.connect"}
     | {"asyncio.open_connection", "asyncio.open_unix_connection"}
-    | {f"triage_cli.runtime.mail_connections.{name}" for name in ("MailServer", "SmtpConnection")}
+    | {f"{module}.{name}" for module in RUNTIME for name in ("MailServer", "SmtpConnection")}
 )  # fmt: skip
 MODULES = (
     "smtplib", "imaplib", "poplib", "nntplib", "ftplib", "telnetlib", "http.client", "urllib.request", "xmlrpc.client",
@@ -47,7 +48,7 @@ MODULES = (
 POOLS = ("ConnectionPool", "AsyncConnectionPool", "NullConnectionPool", "AsyncNullConnectionPool")
 METHODS = frozenset({"create_connection", "create_datagram_endpoint", "sock_connect", "connect_ex", "sendto"})
 # A server's own socket: it listens, and connects to nothing.
-LISTENS = {("api/server.py", "socket.socket"), ("api/server.py", "socket.getaddrinfo")}
+LISTENS = {(room_of(Server), "socket.socket"), (room_of(Server), "socket.getaddrinfo")}
 
 
 class Finder(ast.NodeVisitor):
@@ -138,7 +139,7 @@ def test_nothing_but_the_network_module_makes_a_connection() -> None:
         "from psycopg_pool import ConnectionPool\nConnectionPool(x)", "import psycopg_pool as p\np.ConnectionPool(x)",
         "import smtplib", "from smtplib import SMTP_SSL", "import imaplib as i", "from urllib.request import urlopen",
         "from urllib import request", "import urllib.request", "import http.client", "from http import client",
-        "from triage_cli.runtime.mail_connections import MailServer\nMailServer(h, 25, 'none', None, 1.0).connection()",
+        *(f"from {module} import MailServer\nMailServer(h, 25, 'none', None, 1.0).connection()" for module in RUNTIME),
         "import asyncio\nasyncio.open_connection(h, 1)", "async def f(loop): await loop.create_connection(p, h, 1)",
         "class C:\n    import requests",
     ],

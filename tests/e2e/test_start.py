@@ -8,16 +8,18 @@ import sys
 import pytest
 
 from tests.support.cli import Cli
+from triage_cli.cli import app
+from triage_cli.stores import sqlite_schema
 
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy",
     "psycopg", "psycopg_pool", "chardet", "fastapi", "starlette", "uvicorn",
-    "asyncio", "multiprocessing", "unittest", "pydantic", "textual", "mcp", "triage_cli.stores.sqlite.schema",
+    "asyncio", "multiprocessing", "unittest", "pydantic", "textual", "mcp", sqlite_schema.__name__,
 )  # fmt: skip
 RUN = """
 import json, sys
 sys.argv = ["triage", *sys.argv[1:]]
-from triage_cli.cli.app import main
+from triage_cli.__main__ import main
 try:
     main()
 finally:
@@ -77,11 +79,11 @@ def test_a_new_database_needs_no_fitting_for_the_default_categories(cli: Cli) ->
     assert "scipy" in imported(cli, "classify", "--dry-run")
 
 
-ON_WINDOWS = """
+ON_WINDOWS = f"""
 import sys
 sys.platform = "win32"
 # What is not there on Windows, and what stands behind the command line: none of it is asked for.
-for module in ("fcntl", "termios", "tty", "pwd", "grp", "resource", "typer", "sqlite3", "triage_cli.cli.app"):
+for module in ("fcntl", "termios", "tty", "pwd", "grp", "resource", "typer", "sqlite3", "{app.__name__}"):
     sys.modules[module] = None
 from triage_cli.__main__ import main
 main()

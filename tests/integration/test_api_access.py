@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.api_server import UNENCRYPTED, ApiServer, make_key, running_server
 from tests.support.commands import PATIENCE, rows
+from tests.support.rooms import module_of
 from triage_cli.api import RequestLimits, TimeoutProtocol, create_app
 from triage_cli.domain import api_keys
 from triage_cli.service import KeyRing
@@ -375,7 +376,7 @@ def test_permits_are_never_given_twice(server: ApiServer) -> None:
 
 def test_a_clock_that_is_set_back_shuts_no_key_out(server: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
     gate, moment = server.served.api_access, 1e9 + 3600
-    monkeypatch.setattr("triage_cli.stores.api_access.time", SimpleNamespace(time=lambda: moment))
+    monkeypatch.setattr(module_of(type(gate)), "time", SimpleNamespace(time=lambda: moment))
     assert [gate.permits("back", 50, 100, 100) for _ in range(2)] == [0.0, 0.0]
     moment = 1e9
     assert [gate.permits("back", 50, 100, 100) for _ in range(3)] == [0.0, 0.0, 30.0]

@@ -43,7 +43,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.service import Callers, erased_ticket
-from triage_cli.stores import Db, SqliteStore
+from triage_cli.stores import Db, SqliteStore, connection
 
 # One canary for each place where a person's words may come to lie.
 WORDS = (
@@ -299,7 +299,7 @@ def test_what_is_still_owed_is_sent_no_more(world: World) -> None:
 
 def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its write-ahead log would still hold the words; once it has left, the same command finishes."""
-    monkeypatch.setattr("triage_cli.stores.sqlite.connection.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     world = World(SqliteStore(str(tmp_path / "t.db")))
     list(world.triage().create(drafts(1)))
     with closing(sqlite3.connect(world.store.path, isolation_level=None)) as reader:
@@ -318,10 +318,10 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
     for place in ("erase", "save", "scrub"):
         code = (
             "import os, sys\n"
-            "from triage_cli.stores.sqlite.store import SqliteStore\n"
+            "from triage_cli.stores import SqliteStore\n"
             f"SqliteStore.{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
             "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
-            "from triage_cli.cli.app import main\nmain()\n"
+            "from triage_cli.__main__ import main\nmain()\n"
         )
         done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
         assert done.returncode == -9

@@ -166,9 +166,7 @@ def test_few_texts_need_none(guesser: Guesser) -> None:
 def test_it_ends_with_a_program_that_is_killed(default: Model) -> None:
     script = (
         "import sys, time\n"
-        "from triage_cli.classifiers.embedded.guess_process import GuessProcess\n"
-        "from triage_cli.classifiers.embedded.guesses import Guesser\n"
-        "from triage_cli.classifiers.embedded.fitted_model import Model\n"
+        "from triage_cli.classifiers import Guesser, GuessProcess, Model\n"
         "process = GuessProcess(Guesser(Model.from_bytes(sys.stdin.buffer.read()), 'f', 0.6))\n"
         "print(process._process.pid, flush=True)\n"
         "time.sleep(600)\n"

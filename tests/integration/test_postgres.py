@@ -972,7 +972,7 @@ def test_a_password_is_masked_wherever_it_stands() -> None:
 def test_without_the_package_it_is_said_what_installs_it(tmp_path: Path) -> None:
     script = (
         "import sys; sys.modules['psycopg'] = None; sys.argv[1:] = ['list', '--db', 'postgresql://h/t']\n"
-        "from triage_cli.cli.app import main; main()"
+        "from triage_cli.__main__ import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 2

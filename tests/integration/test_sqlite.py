@@ -41,8 +41,7 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 OPENS = """
 import os, sys
-from triage_cli.stores.sqlite import schema
-from triage_cli.stores.sqlite.store import SqliteStore
+from triage_cli.stores import SqliteStore, sqlite_schema
 gate, opened = os.pipe()
 children = []
 for _ in range(20):

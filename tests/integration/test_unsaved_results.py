@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import PATIENCE, until
 from tests.support.fake_destination import FakeDestination
+from tests.support.rooms import module_of
 from tests.support.stored_tickets import POSTED, sql
 from tests.support.world import World
 from triage_cli.domain import (
@@ -25,7 +26,7 @@ from triage_cli.domain import (
     Selection,
     UnavailableError,
 )
-from triage_cli.service import Callers
+from triage_cli.service import Callers, recorded_run
 
 
 def process(singles: Callers, subject: str = "Refund?") -> Outcome[Routed]:
@@ -205,7 +206,7 @@ def test_a_lease_that_cannot_be_renewed_ends_no_attempt(
         raise UnavailableError("the database cannot be reached")
 
     outlet.hangs = True
-    monkeypatch.setattr("triage_cli.service.runs.RENEW", 0.0)
+    monkeypatch.setattr(module_of(recorded_run), "RENEW", 0.0)
     monkeypatch.setattr(world.store.runs, "renew", failing)
     with ThreadPoolExecutor(1) as callers:
         first = callers.submit(process, singles)

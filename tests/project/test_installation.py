@@ -47,7 +47,7 @@ def test_no_hint_leads_to_a_name_on_an_index() -> None:
 
 def without(module: str, *args: str) -> str:
     """Return what a command says where a package is missing."""
-    script = f"import sys; sys.modules[{module!r}] = None\nfrom triage_cli.cli.app import main; main()"
+    script = f"import sys; sys.modules[{module!r}] = None\nfrom triage_cli.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", script, *args], capture_output=True, text=True, check=False, cwd="/")
     assert (done.returncode, done.stdout) == (2, "")
     return done.stderr

@@ -98,7 +98,9 @@ def test_the_wheel_holds_the_package_and_nothing_that_runs_by_itself(wheel: Path
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if name.endswith((".pth", ".so", ".pyc", ".pkl", ".exe", ".sh"))]
     assert {name.split("/")[0] for name in names} == {"triage_cli", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
-    assert {"triage_cli/service/learning/attacks.json", "triage_cli/py.typed"} <= set(names)
+    data = {str(path.relative_to(ROOT)) for kind in ("*.json", "*.typed") for path in (ROOT / "triage_cli").rglob(kind)}
+    assert len(data) > 2
+    assert data <= set(names)
     for kind in ("destinations", "sources", "api"):
         folder = f"triage_cli/{kind}/presets/"
         presets = {f"{folder}{name}.yaml" for name in preset_names(ROOT / folder)}

@@ -2,21 +2,19 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[2] / "triage_cli"
+from tests.support.rooms import PACKAGE, room_of
+from triage_cli.api import problems
+from triage_cli.classifiers import OpenAIBatchApi
+from triage_cli.domain import Event, event_record, explain, hash_chain
+from triage_cli.stores import PostgresStore
+
 # Who may look into an event: what writes and reads it, what proves it, and what prints it.
-READERS = {
-    "domain/events.py",
-    "domain/hash_chain.py",
-    "domain/explanation.py",
-    "domain/serialization.py",
-    "stores/postgres/store.py",
-}
+READERS = {room_of(thing) for thing in (Event, hash_chain, explain, event_record, PostgresStore)}
 # Attributes of the same name that belong to others' records.
-OTHERS = {"api/problems.py": "error.detail", "classifiers/llm/batch/openai.py": "openai_batch.errors.data"}
+OTHERS = {room_of(problems): "error.detail", room_of(OpenAIBatchApi): "openai_batch.errors.data"}
 
 
 def looks(source: str) -> Iterator[str]:

@@ -33,9 +33,9 @@ from tests.support.forked_process import ForkedProcess, ask
 
 # What few commands need, and takes long to import: it is imported for all of them when the first is called.
 LATER = {
-    "serve": ("triage_cli.api.factory", "triage_cli.api.server"),
-    "mcp": ("triage_cli.mcp_server.server",),
-    "review": ("triage_cli.cli.review.app",),
+    "serve": ("triage_cli.api", ("create_app", "Server")),
+    "mcp": ("triage_cli.mcp_server", ("AgentServer",)),
+    "review": ("triage_cli.cli", ("ReviewApp",)),
 }
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
@@ -212,8 +212,9 @@ def _started(asked: socket.socket) -> int:
     _, numbers, _, _ = socket.recv_fds(asked, 1, 3)
     args, cwd, env = json.loads(b"".join(iter(lambda: asked.recv(65536), b"")))
     for name in LATER.keys() & args:
-        for module in LATER[name]:
-            importlib.import_module(module)
+        folder, wanted = LATER[name]
+        for each in wanted:
+            getattr(importlib.import_module(folder), each)
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.rooms import module_of
 from triage_cli.cli import Printer, column_selection
 from triage_cli.domain import TICKET_KEYS, TicketDraft, UsageError
 from triage_cli.readers import ReadOptions, open_table
@@ -95,7 +96,7 @@ def test_each_format_prints_the_columns_chosen() -> None:
 @pytest.mark.parametrize("output", ["json", "jsonl"])
 def test_a_record_is_out_before_the_next_message(monkeypatch: pytest.MonkeyPatch, output: Any) -> None:
     """Where stdout and stderr are one file, their order must not depend on how long a command takes."""
-    monkeypatch.setattr("triage_cli.cli.output.FLUSH_SECONDS", float("inf"))
+    monkeypatch.setattr(module_of(Printer), "FLUSH_SECONDS", float("inf"))
     written = io.BytesIO()
     with redirect_stdout(io.TextIOWrapper(written)):
         Printer(output).one(RECORD, lambda _: "", KNOWN)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
+from tests.support.rooms import shipped_attacks
 from tests.support.world import a_budget
 from triage_cli.classifiers import (
     MAX_CHARACTERS,
@@ -199,9 +199,9 @@ def test_many_examples_of_one_category_do_not_swallow_the_others() -> None:
 @pytest.mark.slow
 def test_equal_inputs_give_equal_bytes(default: Model) -> None:
     script = """import sys
-from triage_cli.classifiers.embedded.fit import fit
+from triage_cli.classifiers import fit_model
 from triage_cli.config import DEFAULT_CATEGORIES
-sys.stdout.buffer.write(fit(DEFAULT_CATEGORIES).to_bytes())"""
+sys.stdout.buffer.write(fit_model(DEFAULT_CATEGORIES).to_bytes())"""
     env = os.environ | {"PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, env=env)
     assert done.stdout == default.to_bytes()
@@ -369,13 +369,12 @@ def test_answering_imports_neither_scikit_learn_nor_scipy(default: Model, tmp_pa
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from triage_cli.classifiers.embedded import classifier as local, fitted_model as fitted\n"
+        "from triage_cli.classifiers import LocalClassifier, Model\n"
         "from triage_cli.config import DEFAULT_CATEGORIES as c\n"
-        "from triage_cli.runtime.stop import StopControl\n"
-        "from triage_cli.runtime.budget import Budget\n"
-        "from triage_cli.domain.tickets import Ticket\n"
-        f"model = fitted.Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
-        "asked = local.LocalClassifier('l', model, .6, actor='a', run_id=None, categories=c)\n"
+        "from triage_cli.runtime import Budget, StopControl\n"
+        "from triage_cli.domain import Ticket\n"
+        f"model = Model.from_bytes(Path({str(weights)!r}).read_bytes())\n"
+        "asked = LocalClassifier('l', model, .6, actor='a', run_id=None, categories=c)\n"
         "ticket = Ticket('t', '', '', None, '', None, 'my refund', None, None, 2, None, '')\n"
         "*_, chunk = asked.classify([[ticket]], Budget.free(StopControl()))\n"
         "print(chunk[0].value.steps[0].category)\n"
@@ -413,7 +412,7 @@ def test_no_text_is_passed_over_in_which_something_would_be_found(text: str) -> 
 
 @pytest.mark.parametrize("labels", [("Billing", "Technical", "General"), ("Card arrival", "")])
 def test_no_shipped_attack_is_passed_over(labels: tuple[str, ...]) -> None:
-    shipped = json.loads(files("triage_cli.service.learning").joinpath("attacks.json").read_text("utf-8"))
+    shipped = shipped_attacks()
     for attack in shipped["attacks"]:
         for target in labels:
             passes_over(labels, f"{shipped['tickets'][0]['text']}\n{attack['text'].format(target=target)}")

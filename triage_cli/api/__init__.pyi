@@ -33,6 +33,7 @@ from . import background as background
 from . import factory as factory
 from . import idempotency as idempotency
 from . import ndjson as ndjson
+from . import openapi as openapi
 from . import problems as problems
 from . import server as server
 from . import server_log as server_log

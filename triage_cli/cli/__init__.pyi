@@ -2,6 +2,7 @@
 
 from triage_cli.cli.app import COMMANDS as COMMANDS
 from triage_cli.cli.app import typer_app as typer_app
+from triage_cli.cli.command import as_triage_error as as_triage_error
 from triage_cli.cli.commands import runs as runs
 from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
 from triage_cli.cli.context import CommandContext as CommandContext
