@@ -19,6 +19,11 @@ fast:
 test *words:
     {{python}} -m pytest -n auto {{words}}
 
+# Everything with a clock that is 60 and 400 days ahead; takes the package faketime and twice the time of `just test`
+calendar *words:
+    NO_FAKE_STAT=1 faketime --disable-shm --exclude-monotonic -f +60d {{python}} -m pytest -n auto {{words}}
+    NO_FAKE_STAT=1 faketime --disable-shm --exclude-monotonic -f +400d {{python}} -m pytest -n auto {{words}}
+
 # Linters, formatter, layers of imports
 lint:
     {{python}} -m ruff check .

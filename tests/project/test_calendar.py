@@ -35,7 +35,9 @@ def dates(module: str) -> Iterator[tuple[int, datetime]]:
                     for day in re.findall(pattern, text):
                         with suppress(ValueError):  # 2026-13-01
                             yield node.lineno, datetime.strptime(day, form).replace(tzinfo=UTC)
-            case ast.Call(ast.Name("datetime" | "date"), [ast.Constant(y), ast.Constant(m), ast.Constant(d), *_]):
+            case ast.Call(
+                ast.Name("datetime" | "date"), [ast.Constant(int(y)), ast.Constant(int(m)), ast.Constant(int(d)), *_]
+            ):
                 yield node.lineno, datetime(y, m, d, tzinfo=UTC)
 
 

@@ -7,7 +7,10 @@ import yaml
 
 from tests.support.pages import ROOT
 
-RECIPES = {"setup", "fast", "test", "lint", "types", "docs", "golden", "clients", "lock", "bench", "pictures", "model"}
+RECIPES = {
+    "setup", "fast", "test", "calendar", "lint", "types", "docs", "golden", "clients", "lock", "bench", "pictures",
+    "model",
+}  # fmt: skip
 JUSTFILE = (ROOT / "Justfile").read_text(encoding="utf-8")
 
 
