@@ -67,6 +67,7 @@ def nothing(_folder: Path) -> AbstractContextManager[Mapping[str, str]]:
 
 SERVICES: Mapping[str, Callable[[Path], AbstractContextManager[Mapping[str, str]]]] = {
     "docs/howto/server.md": api,
+    "docs/reference/http.md": api,
     "docs/howto/pull.md": helpdesk,
     "docs/howto/language-models.md": provider,
 }

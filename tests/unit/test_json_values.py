@@ -15,6 +15,8 @@ from triage_cli.domain import compact, has_place, lookup, without_lone_surrogate
         ("a.1.value", "y"),
         ("a.7.value", "y"),
         ("a.9.value", None),
+        ("a.-1.value", "y"),
+        ("a.-3.value", None),
         ("b.key", None),
         ("c", None),
     ],

@@ -98,11 +98,16 @@ def all_encodable(json_value: Any) -> Any:
     return [all_encodable(each) for each in json_value] if isinstance(json_value, list | tuple) else json_value
 
 
+# A place in a list: from its beginning, or with a minus from its end.
+INDEX = re.compile(r"-?\d{1,5}", re.ASCII)
+
+
 def lookup(value: Any, path: str) -> Any:
     """Return the value at a dotted path, None if there is none.
 
-    In a list, a number is an index. If it is out of range or no number, it selects the object with that `id`, as in
-    `custom_fields.360012.value`. A key may hold dots itself, as `System.Title` of Azure DevOps.
+    In a list, a number is an index, and one below 0 counts from the end. If it is out of range or no number, it
+    selects the object with that `id`, as in `custom_fields.360012.value`. A key may hold dots itself, as
+    `System.Title` of Azure DevOps.
     """
     if isinstance(value, dict) and "." not in path:  # as most are, and a pull looks up ten an item
         return value.get(path)
@@ -113,7 +118,7 @@ def lookup(value: Any, path: str) -> Any:
             if key not in value:
                 key, path_keys = _with_dots(value, key, path_keys)
             value = value.get(key)
-        elif isinstance(value, list) and key.isdecimal() and len(key) < 6 and int(key) < len(value):
+        elif isinstance(value, list) and INDEX.fullmatch(key) and -len(value) <= int(key) < len(value):
             value = value[int(key)]
         elif isinstance(value, list):
             value = next((each for each in value if isinstance(each, Mapping) and str(each.get("id")) == key), None)
