@@ -49,7 +49,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     (
         "routes: [{when: {extra.amount: '>100'}, to: a}]\ndestinations: {a: {type: file, path: a}}",
-        '1: routes[0].when.extra.amount: compares no numbers: only the text ">100" itself would match; list the values',
+        '1: routes[0].when.extra.amount: compares no numbers: only the text ">100" itself would match; write {over: 10',
     ),
     (
         "routes: [{when: {extra.amount: [low, '<= 1_000.5']}, to: a}]\ndestinations: {a: {type: file, path: a}}",
@@ -355,7 +355,8 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "1: webhooks.a.fields.external_id[1]: is a number to YAML",
     ),
     # routes
-    ("routes: x", "1: routes: must be a mapping (category: destination) or a list of rules, not text"),
+    ("routes: x.yaml", "1: routes: cannot read "),
+    ("routes: 5", "1: routes: must be a mapping (category: destination) or a list of rules, not a number"),
     ("routes: {biling: https://x}", '1: routes.biling: no category "biling"; did you mean "Billing"?'),
     (
         "destinations:\n  billing: {type: file, path: x}\nroutes:\n- to: billing\n- to: billing\n- to: biling",

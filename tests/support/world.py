@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
     Action,
+    AdditionRule,
     Answer,
     Category,
     Classification,
@@ -86,14 +87,17 @@ class World:
         self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
         self.promised: Callable[[str, str, float], float] = never_promised
+        self.additions: tuple[AdditionRule, ...] = ()
+        self.tell: Callable[[str], None] = lambda _: None  # gets notes about additions
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
         from triage_cli.classifiers import most_representative
 
         routing_map = RoutingMap(
-            self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised
-        )
+            self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised,
+            additions=self.additions, tell=self.tell,
+        )  # fmt: skip
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
             instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,

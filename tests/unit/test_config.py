@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
 from tests.support.examples import examples
+from tests.support.rule_mistakes import RULE_MISTAKES
 from triage_cli.config import (
     BUDGET,
     CATEGORY,
@@ -87,6 +88,81 @@ def problems(home: Path, text: str | bytes, **flags: Any) -> tuple[str, ...]:
 def bare(config: Config) -> Config:
     """Return the config without its origin."""
     return config._replace(path=None, origins={})
+
+
+# A routing map in a file of its own
+
+BOXES = "destinations: {a: {type: file, path: a}, b: {type: file, path: b}}\n"
+
+
+def with_routes(home: Path, routing_map: str, text: str = f"{BOXES}routes: routes.yaml", **flags: Any) -> Config:
+    """Load a configuration that names routes.yaml."""
+    (home.parent / "cwd" / "routes.yaml").write_text(routing_map)
+    return load(home, text, **flags)
+
+
+@pytest.mark.parametrize(
+    "routes",
+    [
+        "Billing: a\nGeneral: [b, https://x.example]\n",
+        "routes: {Billing: a, General: [b, https://x.example]}\n",
+        (
+            "- {name: Billing, when: {category: Billing}, to: a}\n"
+            "- {name: General, when: {category: General}, to: [b, https://x.example]}\n"
+        ),
+    ],
+)
+def test_a_file_of_its_own_has_the_same_routes(home: Path, routes: str) -> None:
+    config = with_routes(home, routes)
+    assert config.routes == (
+        Rule("routes.Billing", ("a",), {"category": ("Billing",)}),
+        Rule("routes.General", ("b", "https://x.example"), {"category": ("General",)}),
+    )
+    assert config.routes_path == home.parent / "cwd" / "routes.yaml"
+    assert {key: origin for key, _, origin in shown(config)}["routes.Billing.to"] == "routes.yaml:1"
+    inline = BOXES + "routes: {Billing: a, General: [b, https://x.example]}"
+    assert load(home, inline).routing_hash() == config.routing_hash()
+
+
+def test_routes_of_a_flag_replace_those_of_the_configuration(home: Path) -> None:
+    config = with_routes(home, "Billing: b", f"{BOXES}routes: {{Billing: nobody}}", routes="routes.yaml")
+    assert [rule.to for rule in config.routes] == [("b",)]
+    with pytest.raises(ConfigError, match=r"^flag --routes: cannot read .*no.yaml: No such file or directory$"):
+        load(home, BOXES, routes="no.yaml")
+
+
+@pytest.mark.parametrize(
+    ("routes", "expected"),
+    [
+        ("Biling: a", 'routes.yaml:1: routes.Biling: no category "Biling"; did you mean "Billing"?'),
+        ("- to: a\n- to: c", 'routes.yaml:2: routes[1].to: no destination "c"'),
+        (
+            "routes: [{to: a}]\nother: 1",
+            "routes.yaml:2: other: unknown key; the file of a routing map has routes or escal",
+        ),
+        ("", "routes.yaml:1: routes: must be a mapping (category: destination) or a list of rules, not nothing"),
+        ("a: [", "routes.yaml:1: column 5: not valid YAML"),
+        ("routes: b", 'routes.yaml:1: routes.routes: no category "routes"'),
+    ],
+)
+def test_mistakes_in_a_routing_map_name_its_own_file_and_line(home: Path, routes: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_routes(home, routes)
+    assert [problem[: len(expected)] for problem in caught.value.problems] == [expected]
+    assert caught.value.message == "routes.yaml has 1 mistake"
+
+
+def test_mistakes_in_both_files_are_told_together(home: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        with_routes(home, "Biling: a", f"{BOXES}routes: routes.yaml\noffline: x")
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == ["config.yaml:3", "routes.yaml:1"]
+    assert caught.value.message == "the configuration has 2 mistakes"
+
+
+def test_no_destination_is_the_routing_map(home: Path) -> None:
+    with pytest.raises(ConfigError, match="1 mistake") as caught:
+        with_routes(home, "Billing: a", "destinations: {a: {type: file, path: routes.yaml}}\nroutes: routes.yaml")
+    assert "routes.yaml is the database, a file beside it, or the configuration" in caught.value.problems[0]
 
 
 # Defaults and precedence
@@ -422,7 +498,7 @@ def test_what_follows_a_changed_text_is_set_for_any_destination(home: Path, spec
 # Mistakes
 
 
-@pytest.mark.parametrize(("text", "expected"), MISTAKES)
+@pytest.mark.parametrize(("text", "expected"), [*MISTAKES, *RULE_MISTAKES])
 def test_a_mistake_is_said_with_its_line(home: Path, text: str | bytes, expected: str) -> None:
     """And the secret that somebody wrote is not repeated."""
     found = problems(home, text)

@@ -25,7 +25,8 @@ NAMED = ("destinations", "sources", "classifiers", "webhooks")
 NEEDED = {
     "classifier": ["classifiers"],
     "classifiers": ["classifiers"],
-    "routes": ["categories"],
+    "routes": ["categories", "calendars"],
+    "escalations": ["categories", "calendars"],
     "spikes": ["destinations"],
 }
 Place = tuple[str | int, ...]
@@ -63,12 +64,12 @@ def sections(name: str) -> Iterator[tuple[Place, Any, dict[str, Any]]]:
     if name in NAMED:
         for entry_name, entry in section.items():
             yield (name, entry_name), entry, {name: {entry_name: entry}, **needed}
-    elif name == "routes":
+    elif name in ("routes", "escalations"):
         queue = {"type": "file", "path": "queue.jsonl"}
         for rule in section:
             named = [rule["to"]] if isinstance(rule["to"], str) else rule["to"]
             destinations = {destination: queue for destination in named if "://" not in destination}
-            yield ("routes", 0), rule, {"routes": [rule], "destinations": destinations, **needed}
+            yield (name, 0), rule, {name: [rule], "destinations": destinations, **needed}
     else:
         yield (name,), section, {name: section, **needed}
 

@@ -9,7 +9,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
-from triage_cli.domain import Delivery, Rule, Ticket, ids, outdated, routing, routing_rules, with_changes
+from triage_cli.domain import (
+    Bounds,
+    Condition,
+    Delivery,
+    Match,
+    Rule,
+    Ticket,
+    Words,
+    ids,
+    outdated,
+    routing,
+    routing_rules,
+    with_changes,
+)
+
+# The extra of a mail whose text is left out from the fourth character on.
+QUOTED = '{"mail":{"message_id":"<1@a>","left_out":[[3,11]]}}'
 
 
 def a_ticket(**fields: Any) -> Ticket:
@@ -41,6 +57,38 @@ def a_ticket(**fields: Any) -> Ticket:
         ({"extra.vip": ("true",)}, None, {"extra": '{"vip":true}'}, True),
         ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":["new","vip"]}'}, True),
         ({"extra.tags": ("vip",)}, None, {"extra": '{"tags":[null,"new"]}'}, False),
+        ({"text": Words(("outage",))}, None, {"subject": "OUTAGE!"}, True),
+        ({"text": Words(("outage",))}, None, {"description": "two outages"}, False),
+        ({"text": Words(("x", "cannot log in"))}, None, {"description": "We Cannot\n log  in"}, True),
+        ({"subject": Words(("text",))}, None, {}, False),
+        ({"subject": Words(("straße",))}, None, {"subject": "STRASSE 5"}, True),
+        ({"text": Words(("障害",))}, None, {"description": "重大障害発生"}, True),
+        ({"text": Words(("outage",))}, None, {"description": "系统outage了"}, True),
+        ({"text": Words(("out",))}, None, {"description": "out_of_office"}, False),
+        ({"text": Words(("c++",))}, None, {"description": "our C++code"}, True),
+        ({"text": Words(("café",))}, None, {"description": "cafe\u0301"}, True),
+        ({"text": Words(("outage",))}, None, {"description": "out\u200bage"}, True),
+        ({"text": Words(("outage",))}, None, {"subject": None, "description": None}, False),
+        ({"text": Words(("outage",))}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
+        ({"subject": Match(r"INC-\d+")}, None, {"subject": "see INC-77"}, True),
+        ({"subject": Match(r"INC-\d+")}, None, {"subject": "inc-77", "description": "INC-77"}, False),
+        ({"text": Match(r"(?i)inc-\d+")}, None, {"description": "INC-77"}, True),
+        ({"text": Match("outage")}, None, {"description": "Hi\n> outage", "extra": QUOTED}, False),
+        ({"extra.n": Bounds(over=100)}, None, {"extra": '{"n":"100.5"}'}, True),
+        ({"extra.n": Bounds(over=100)}, None, {"extra": '{"n":100}'}, False),
+        ({"extra.n": Bounds(at_least=100, under=200)}, None, {"extra": '{"n":100}'}, True),
+        ({"extra.n": Bounds(at_most=-1.5)}, None, {"extra": '{"n":" -1.5 "}'}, True),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"1,000"}'}, False),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"1e5"}'}, False),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":true}'}, False),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":"2026-11-30"}'}, False),
+        ({"extra.n": Bounds(under=0)}, None, {"extra": "{}"}, False),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": '{"n":["x",-1,5]}'}, True),
+        ({"extra.n": Bounds(over=0)}, None, {"extra": f'{{"n":1{"0" * 400}}}'}, True),
+        ({"extra.due": Bounds(under="2026-11-30T10:00:00+01:00")}, None, {"extra": '{"due":"2026-11-30"}'}, True),
+        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":"2026-11-30T00:00:01Z"}'}, True),
+        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":"soon"}'}, False),
+        ({"extra.due": Bounds(over="2026-11-30")}, None, {"extra": '{"due":5}'}, False),
         ({"verdict": (True,)}, None, {"verdict": 1}, True),
         ({"verdict": (True,)}, None, {}, False),
         ({"verdict": (False,)}, None, {}, True),
@@ -51,9 +99,22 @@ def a_ticket(**fields: Any) -> Ticket:
     ],
 )
 def test_a_rule_holds_when_all_its_conditions_do(
-    when: dict[str, tuple[str | bool, ...]], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
+    when: dict[str, Condition], min_confidence: float | None, fields: dict[str, Any], *, holds: bool
 ) -> None:
     assert routing_rules.holds(Rule("r", ("box",), when, min_confidence), a_ticket(**fields)) is holds
+
+
+def test_conditions_are_said_in_words() -> None:
+    when: dict[str, Condition] = {
+        "text": Words(("outage", "cannot log in")),
+        "subject": Match(r"INC-\d+"),
+        "extra.n": Bounds(over=1.5, at_most=9),
+        "verdict": (False,),
+    }
+    assert routing_rules.conditions(Rule("r", ("a",), when)) == (
+        'text has "outage" or "cannot log in", subject matches INC-\\d+, extra.n is over 1.5 and at most 9, '
+        "verdict is false"
+    )
 
 
 def test_the_first_rule_that_matches_wins() -> None:

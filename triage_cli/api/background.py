@@ -8,7 +8,7 @@ from typing import Any
 
 from triage_cli.api.server_log import error_log
 from triage_cli.domain import ClassifyPlan, ItemError, Outcome, RoutePlan, Selection, TriageError
-from triage_cli.service import TO_CLASSIFY, DestinationBreakers, LocalTriage, Services
+from triage_cli.service import TO_CLASSIFY, AdditionWatch, DestinationBreakers, LocalTriage, Services
 
 BACKGROUND_ACTOR = "serve"
 # Seconds between two checks for due deliveries; what became due since the last one may be in flight elsewhere.
@@ -27,6 +27,7 @@ class BackgroundWorker:
         self._circuits = services.routing_map.circuits or DestinationBreakers()
         self._services = services._replace(routing_map=services.routing_map._replace(circuits=self._circuits))
         self._webhook_steps = {source: chosen for source, chosen in steps.items() if chosen}
+        self._addition_watch = AdditionWatch(services.store, self._services.routing_map)
         self._webhook_queue: deque[tuple[str, str]] = deque()
         self._classify_thread = _BackgroundThread("flowing", self._process_queue)
         self._send_thread = _BackgroundThread("sending", self._send_due)
@@ -112,10 +113,11 @@ class BackgroundWorker:
         has_new_deliveries = self._has_new_deliveries
         if has_new_deliveries:  # else one that is decided at this moment would be overwritten
             self._has_new_deliveries = False
+        has_new_deliveries |= self._addition_watch.finds()
         unavailable_destinations = {*self._circuits.paused(), *self._services.routing_map.offline}
         due_at = self._services.store.deliveries.next_due(but=tuple(unavailable_destinations))
         is_early = due_at is not None and (due_at > time.time() - LOOK or time.monotonic() < self._send_after)
-        if due_at is None or (is_early and not has_new_deliveries):
+        if not has_new_deliveries and (due_at is None or is_early):
             return
         try:  # with limit 0 no ticket is routed; only due deliveries are sent
             triage = self._use_cases(BACKGROUND_ACTOR, "serve")

@@ -85,6 +85,7 @@ class CommandContext:
         self._config: Config | None = None
         self._services: Services | None = None
         self._local_triage: LocalTriage | None = None
+        self._routes: str | None = None  # the file of another routing map than the configuration's
         self.makes = makes  # whether the command creates a missing database
         self.quiet = bool(global_options.quiet)
         self.stopper = Stopper()
@@ -103,10 +104,22 @@ class CommandContext:
             self._config = self._read_config()
         return self._config
 
+    def use_routes(self, routes: str | None) -> None:
+        """Take the routing map from a file that was typed. Raises `UsageError` if the command works on a remote."""
+        if routes is not None:
+            self._routes, self._config = routes, None
+            self.only_here("--routes")
+
     def _read_config(self) -> Config:
         typed = self.global_options
         config = load_config(
-            config=typed.config, db=typed.db, remote=typed.remote, offline=typed.offline, env=os.environ, cwd=Path.cwd()
+            config=typed.config,
+            db=typed.db,
+            remote=typed.remote,
+            offline=typed.offline,
+            routes=self._routes,
+            env=os.environ,
+            cwd=Path.cwd(),
         )
         for note in config.notes:
             self.say(f"note: {note}")

@@ -10,7 +10,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer
 from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.domain import TICKET_KEYS, Action, Category, ExitCode, TicketDraft
+from triage_cli.domain import TICKET_KEYS, Action, Category, ExitCode, TicketDraft, draft_with_fields
 from triage_cli.readers import Table
 from triage_cli.service import CategoryNames, import_dry_run
 
@@ -53,7 +53,9 @@ def _categories(context: CommandContext) -> Sequence[Category]:
 
 def print_preview(context: CommandContext, printer: Printer, drafts: Sequence[TicketDraft]) -> int:
     """Print drafts as `create` would store them."""
-    printer.many(drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
+    fields = {} if context.is_remote else context.config.fields
+    shown_drafts = [draft_with_fields(draft, fields) for draft in drafts]
+    printer.many(shown_drafts, draft_record, TICKET_KEYS, TICKETS_TABLE)
     context.say("nothing was stored (--dry-run)")
     return ExitCode.OK
 

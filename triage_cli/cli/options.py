@@ -40,6 +40,10 @@ Ids = Annotated[
         help="External ids, ticket ids or their last 6 or more characters; - reads them from stdin.",
     ),
 ]
+Routes = Annotated[
+    str | None,
+    typer.Option("--routes", metavar="FILE", help="The routing map, instead of the configuration's."),
+]
 Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.")]
 Since = Annotated[
     str | None,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of, suggestion
-from triage_cli.config.routes import MOST_ERROR
+from triage_cli.config.rule_conditions import MOST_ERROR
 from triage_cli.config.validators import (
     absolute,
     named_entries,

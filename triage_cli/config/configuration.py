@@ -11,10 +11,13 @@ from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import Category, ConfigError, KeptMapping, Rule
+from triage_cli.domain import Calendar, Category, ConfigError, KeptMapping, Rule
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
+
+# Keys of a rule, with their defaults, that rules did not have at first.
+LATER_DEFAULTS = (("max_error", None),)
 
 AnyPath = str | os.PathLike[str]
 
@@ -45,6 +48,11 @@ class Config(NamedTuple):
     spikes_to: str | None = None  # the destination of spikes
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
     imports: Mapping[str, KeptMapping] = {}
+    routes_path: Path | None = None  # of the routing map, if it has a file of its own
+    calendars: Mapping[str, Calendar] = {}
+    before: tuple[Rule, ...] = ()  # rules that send before the classification
+    escalations: tuple[Rule, ...] = ()
+    fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
 
     def routing_hash(self) -> str:
         """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""
@@ -53,7 +61,7 @@ class Config(NamedTuple):
 
         hashed = [
             # Left out if it is not given, so that older maps keep their hash.
-            [{k: v for k, v in rule._asdict().items() if k != "max_error" or v is not None} for rule in self.routes],
+            [{k: v for k, v in rule._asdict().items() if (k, v) not in LATER_DEFAULTS} for rule in self.routes],
             [
                 {k: v for k, v in _as_hashed(spec).items() if (k, v) != ("on_change", "ignore")}
                 for _, spec in sorted(self.destinations.items())
@@ -89,16 +97,16 @@ def mistakes_error(label: str, problems: Sequence[str], hint: str = "") -> Confi
     return ConfigError(f"{label} has {count}", hint=hint, problems=tuple(problems))
 
 
-def own_files(database: str, config: AnyPath | None) -> tuple[AnyPath, ...]:
-    """Return the paths of the configuration and of the database's files, existing or not."""
+def own_files(database: str, *config_files: AnyPath | None) -> tuple[AnyPath, ...]:
+    """Return the paths of the configuration's and of the database's files, existing or not."""
     database_files = () if is_postgres(database) else tuple(f"{database}{suffix}" for suffix in DATABASE_SUFFIXES)
-    return (*database_files, config) if config else database_files
+    return (*database_files, *(file for file in config_files if file))
 
 
 def is_own(path: AnyPath, config: Config) -> bool:
     """Return whether a path is that of the configuration, the database or a destination."""
     queue_files = (spec.path for spec in config.destinations.values() if spec.path is not None)
-    return is_among(path, (*own_files(config.database, config.path), *queue_files))
+    return is_among(path, (*own_files(config.database, config.path, config.routes_path), *queue_files))
 
 
 def is_among(path: AnyPath, files: Iterable[AnyPath]) -> bool:

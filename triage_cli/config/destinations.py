@@ -105,6 +105,8 @@ MAIL: Mapping[str, Field] = {
 FIELD_PRESETS = frozenset({"freshdesk"})
 # The presets whose labels stand in the helpdesk's list of a ticket's tags.
 LABEL_PRESETS = frozenset({"zendesk", "zammad", "github-label"})
+# The presets that write a category back to the ticket that it is about.
+WRITE_BACK_PRESETS = FIELD_PRESETS | LABEL_PRESETS | {"servicenow"}
 
 
 class DestinationSpec(NamedTuple):
@@ -134,6 +136,11 @@ class DestinationSpec(NamedTuple):
     def writes_labels(self) -> bool:
         """Return whether the destination is known to label a helpdesk's ticket with the category."""
         return self.http is not None and self.http.preset in LABEL_PRESETS
+
+    @property
+    def writes_back(self) -> bool:
+        """Return whether the destination is known to write the category to a helpdesk's ticket."""
+        return self.names_field or (self.http is not None and self.http.preset in WRITE_BACK_PRESETS)
 
     def may_write(self, *, labels: bool) -> bool:
         """Return whether the destination may set a field of a helpdesk's ticket to the category, or label it.

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from triage_cli.config.categories import DEFAULT_CATEGORIES
-from triage_cli.config.classifiers import KEY_VARIABLES, LOCAL
+from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
 from triage_cli.config.database_address import is_postgres, no_database
 from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.routes import default_routes
-from triage_cli.config.sections import TOP_KEYS, Sections, read_sections
+from triage_cli.config.sections import TOP_KEYS, read_sections
 from triage_cli.config.validators import absolute, no_url
 from triage_cli.config.yaml_document import (
     MAX_BYTES,
@@ -30,7 +29,6 @@ from triage_cli.runtime import distrust
 OFFLINE_VALUES: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
 )
-NO_SECTIONS = Sections({}, DEFAULT_CATEGORIES, {"local": LOCAL}, "local", {}, None)
 
 
 class ConfigFile(NamedTuple):
@@ -48,21 +46,20 @@ def load_config(
     db: str | None = None,
     remote: str | None = None,
     offline: bool | None = None,
+    routes: str | None = None,
     env: Mapping[str, str],
     cwd: Path,
 ) -> Config:
-    """Load the configuration from flags, environment, file and defaults.
+    """Load the configuration from flags, environment, file and defaults; `routes` is the file of a routing map.
 
     Raises one `ConfigError` with every mistake in the file, the environment and the flags.
     """
     home = home_folder(env)
     config_file, notes = find_config_file(config, env, cwd, home)
     diagnostics = config_file.diagnostics if config_file else Diagnostics()
-    sections = (
-        read_sections(ConfigNode(config_file.root, "", diagnostics))
-        if config_file and config_file.root
-        else NO_SECTIONS
-    )
+    root = config_file.root if config_file and config_file.root else Node({}, 1)
+    routes_flag = None if routes is None else (typed_path(routes, "flag --routes", cwd, home), routes)
+    sections = read_sections(ConfigNode(root, "", diagnostics), routes_flag)
     precedence = _SettingPrecedence(sections.values, diagnostics, env)
     database = precedence.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
@@ -77,23 +74,24 @@ def load_config(
     if not database and given_remote is None:
         raise no_home()
     is_offline = precedence.offline(offline)
-    _check_own_files(diagnostics, sections.destinations, own_files(database, config_file.path if config_file else None))
+    config_path = config_file.path if config_file else None
+    _check_own_files(diagnostics, sections.destinations, own_files(database, config_path, sections.routes_path))
     _raise_mistakes(config_file, diagnostics)
-    destinations, routes = sections.destinations, sections.routes
-    if routes is None:
+    destinations, rules = sections.destinations, sections.routes
+    if rules is None:
         config_folder = config_file.path.parent if config_file else cwd
         queue_folder = (config_folder if is_postgres(database) else Path(database).parent) / "queues"
         destinations = {**default_destinations(sections.categories, queue_folder), **destinations}
-        routes = default_routes(sections.categories)
+        rules = default_routes(sections.categories)
     server = sections.values.get("server", {})
     return Config(
-        path=config_file.path if config_file else None,
+        path=config_path,
         database=database,
         categories=sections.categories,
         classifier=sections.classifier,
         classifiers=sections.classifiers,
         destinations=destinations,
-        routes=routes,
+        routes=rules,
         per_day=sections.values.get("budget"),
         remote=given_remote,
         offline=is_offline,
@@ -107,6 +105,11 @@ def load_config(
         spikes_to=sections.values.get("spikes"),
         cors_origins=server.get("cors_origins", ()),
         imports=sections.values.get("imports", {}),
+        routes_path=sections.routes_path,
+        before=sections.before,
+        escalations=sections.escalations,
+        calendars=sections.values.get("calendars", {}),
+        fields=sections.values.get("fields", {}),
     )
 
 
@@ -119,10 +122,10 @@ def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) ->
     """Raise one `ConfigError` with all mistakes of the configuration."""
     if not (problems := diagnostics.problems):
         return
-    is_in_file = config_file and any(problem.startswith(f"{diagnostics.label}:") for problem in problems)
-    if len(problems) == 1 and not is_in_file:
+    mistaken_files = diagnostics.mistaken_files
+    if len(problems) == 1 and not mistaken_files:
         raise ConfigError(problems[0])
-    mistaken_place = diagnostics.label if is_in_file else "the configuration"
+    mistaken_place = mistaken_files[0] if len(mistaken_files) == 1 else "the configuration"
     top_keys = config_file.root.value if config_file and config_file.root else ()
     is_foreign_file = 2 * sum(key in TOP_KEYS for key in top_keys) < len(top_keys)
     hint = "if the file is not triage's, name another with --config" if is_foreign_file else ""

@@ -1,20 +1,13 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
-from triage_cli.config.validators import label, number, one_of, several, share, text, truth, unless, url
+from triage_cli.config.rule_conditions import BEFORE_WHEN, ESCALATION_WHEN, WHEN, read_conditions, when_schema
+from triage_cli.config.validators import label, one_of, several, text, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
-from triage_cli.domain import EXTRA, PRIORITIES, Category, Rule
-
-# The largest share of wrong answers that can be promised.
-MOST_ERROR = 0.5
-# What looks like a comparison of numbers, as > 100; a rule compares whole texts.
-COMPARISON = re.compile(r"\s*(?:[<>=!]=|[<>≤≥])\s*[-+]?[0-9][0-9.,_]*\s*")
-COLUMN_TEXT: Schema = {"type": "string", "pattern": r"\S", "not": {"pattern": f"^{COMPARISON.pattern}$"}}
+from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Rule
 
 
 def later(schema: Callable[[], Schema]) -> Check:
@@ -23,18 +16,18 @@ def later(schema: Callable[[], Schema]) -> Check:
 
 
 def routes_schema() -> Schema:
-    """Return the schema of a routing map in its two forms."""
+    """Return the schema of a routing map in its two forms, or of the name of its file."""
     short = {"type": "object", "additionalProperties": _to_schema()}
-    return {"anyOf": [short, {"type": "array", "items": record_schema(ROUTE)}]}
+    return {"anyOf": [schema_of(text), short, {"type": "array", "items": record_schema(ROUTE)}]}
+
+
+def escalations_schema() -> Schema:
+    """Return the schema of the escalations."""
+    return {"type": "array", "items": record_schema(ESCALATION)}
 
 
 def _to_schema() -> Schema:
     return schema_of(several(_route_target, least=1))
-
-
-def _when_schema() -> Schema:
-    conditions = {key: field for key, field in WHEN.items() if key != COLUMN}
-    return record_schema(conditions) | {"patternProperties": {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}}
 
 
 @accepts({"anyOf": [schema_of(url), {**schema_of(text), "not": {"pattern": "://"}}]})
@@ -43,34 +36,16 @@ def _route_target(setting: ConfigNode) -> str:
     return text(setting)
 
 
-def _comparison_objection(column: str) -> str:
-    if not COMPARISON.fullmatch(column):
-        return ""
-    return f'compares no numbers: only the text "{column}" itself would match; list the values that are meant'
-
-
-@accepts(schema_of(truth))
-def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
-    return (truth(setting),)
-
-
 ROUTE: Mapping[str, Field] = {
     "name": Field(label),
-    "when": Field(later(_when_schema)),
+    "when": Field(later(when_schema)),
     "to": Field(later(_to_schema), needed=True),
+    "before": Field(one_of("classify")),
 }
-# The placeholder for any column of `extra`.
-COLUMN = f"{EXTRA}COLUMN"
-WHEN: Mapping[str, Field] = {
-    "category": Field(several(text, least=1)),
-    "priority": Field(several(one_of(*PRIORITIES), least=1)),
-    "customer_id": Field(several(text, least=1)),
-    "external_id": Field(several(text, least=1)),
-    "source": Field(several(text, least=1)),
-    COLUMN: Field(several(unless(COLUMN_TEXT, _comparison_objection), least=1)),
-    "verdict": Field(_verdict_condition),
-    "min_confidence": Field(number(0, 1)),
-    "max_error": Field(share(MOST_ERROR)),
+ESCALATION: Mapping[str, Field] = {
+    "name": Field(label),
+    "when": Field(later(lambda: when_schema(ESCALATION_WHEN)), needed=True),
+    "to": Field(later(_to_schema), needed=True),
 }
 COMPARED_CONDITIONS = ("min_confidence", "max_error")
 
@@ -78,8 +53,15 @@ COMPARED_CONDITIONS = ("min_confidence", "max_error")
 class RouteReader:
     """Reads the routing map; an address in it becomes a destination."""
 
-    def __init__(self, categories: tuple[Category, ...], destinations: dict[str, DestinationSpec]) -> None:
+    def __init__(
+        self,
+        categories: tuple[Category, ...],
+        destinations: dict[str, DestinationSpec],
+        calendars: Mapping[str, Calendar],
+    ) -> None:
         self.destinations = destinations
+        self.calendars = calendars
+        self.before: list[Rule] = []  # the rules of the map that send before the classification
         self.names = [category.name for category in categories]
         self.current_names = {old: category.name for category in categories for old in category.was}
 
@@ -116,32 +98,68 @@ class RouteReader:
                 inner.wrong(f'another rule is named "{rule.name.removeprefix("routes.")}"')
             elif rule is not None:
                 rules[rule.name] = rule
+        self.before = [rule for setting in setting.items() if (rule := self._before(setting, rules))]
+        names = {rule.name for rule in self.before}
+        return tuple(rule for rule in rules.values() if rule.name not in names)
+
+    def _before(self, setting: ConfigNode, rules: Mapping[str, Rule]) -> Rule | None:
+        """Return a rule that sends before the classification; None if it does not. Its mistakes are reported."""
+        if not isinstance(setting.value, dict) or "before" not in setting.value:
+            return None
+        rule = rules.get(_rule_name(setting, "routes"))
+        if rule is not None:
+            compared = {key: getattr(rule, key) for key in COMPARED_CONDITIONS if getattr(rule, key) is not None}
+            for key in (*rule.when, *compared):
+                if key not in BEFORE_WHEN and not key.startswith(EXTRA):
+                    setting.wrong(f"looks at {key}, which is not known before: classify; leave one of them out")
+            self._check_no_labels(setting, rule)
+        return rule
+
+    def _check_no_labels(self, setting: ConfigNode, rule: Rule) -> None:
+        """Record a mistake if a rule beside the map leads to a destination that labels by the category."""
+        for name in rule.to:
+            if self.destinations[name].writes_back:
+                setting.wrong(
+                    f"{name} labels a helpdesk's ticket with its category, and only the routing map gives one"
+                )
+
+    def escalations(self, setting: ConfigNode) -> tuple[Rule, ...]:
+        """Return the escalations; adds their addresses to `destinations`."""
+        rules: dict[str, Rule] = {}
+        for inner in setting.items():
+            rule = inner.read(lambda each: self._rule(each, "escalations", ESCALATION, ESCALATION_WHEN))
+            if rule is not None and rule.name in rules:
+                inner.wrong(f'another escalation is named "{rule.name.removeprefix("escalations.")}"')
+            elif rule is not None:
+                self._check_no_labels(inner, rule)
+                rules[rule.name] = rule
         return tuple(rules.values())
 
-    def _rule(self, setting: ConfigNode) -> Rule:
-        name_entry = setting.entries().get("name")
-        rule_name = f"routes.{name_entry.value}" if name_entry and isinstance(name_entry.value, str) else setting.path
-        values = record(setting, ROUTE, rule_name)
+    def _rule(
+        self,
+        setting: ConfigNode,
+        section: str = "routes",
+        keys: Mapping[str, Field] = ROUTE,
+        when: Mapping[str, Field] = WHEN,
+    ) -> Rule:
+        rule_name = _rule_name(setting, section)
+        values = record(setting, keys, rule_name)
         receivers = values["to"].read(self._receivers, ()) if "to" in values else ()
-        conditions = self._conditions(values["when"], rule_name) if "when" in values else {}
+        conditions = read_conditions(values["when"], rule_name, when) if "when" in values else {}
         if "category" in conditions:
             conditions["category"] = tuple(self._category(setting, name) for name in conditions["category"])
+        if "hours" in conditions:
+            name, outside = conditions["hours"]
+            conditions["hours"] = Hours(self._calendar(setting, "hours", name), outside)
+        if "age" in conditions:
+            over, name = conditions["age"]
+            conditions["age"] = Age(over, None if name is None else self._calendar(setting, "age", name))
         return Rule(
             rule_name,
             receivers,
             {key: value for key, value in conditions.items() if key not in COMPARED_CONDITIONS},
             **{key: conditions.get(key) for key in COMPARED_CONDITIONS},
         )
-
-    @staticmethod
-    def _conditions(setting: ConfigNode, name: str) -> dict[str, Any]:
-        """Read the conditions of a rule, in the order of the table, so that equal rules have equal hashes."""
-        extra_columns = [
-            key for key in (setting.value if isinstance(setting.value, dict) else ()) if key.startswith(EXTRA)
-        ]
-        table = {**WHEN, **{key: WHEN[COLUMN] for key in sorted(extra_columns) if key != EXTRA}}
-        values = record(setting, table, f"{name}.when")
-        return {key: values[key] for key in table if key in values}
 
     def _category(self, setting: ConfigNode, name: str) -> str:
         """Return the current name of a category that a rule names."""
@@ -150,6 +168,13 @@ class RouteReader:
             inner = setting.entries()["when"].entries()["category"]
             inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
         return current_name
+
+    def _calendar(self, setting: ConfigNode, key: str, name: str) -> Calendar:
+        """Return the calendar that a condition of a rule names."""
+        if name not in self.calendars:
+            inner = setting.entries()["when"].entries()[key]
+            inner.wrong(f'no calendar "{name}"{suggestion(name, self.calendars)}')
+        return self.calendars.get(name, Calendar(name, "UTC", ()))
 
     def _receivers(self, setting: ConfigNode) -> tuple[str, ...]:
         return tuple(dict.fromkeys(several(self._receiver, least=1)(setting)))
@@ -162,6 +187,12 @@ class RouteReader:
             raise ConfigValueError(f'no destination "{receiver}"{suggestion(receiver, self.destinations)}')
         self.destinations[receiver] = unnamed_webhook(receiver, setting)
         return receiver
+
+
+def _rule_name(setting: ConfigNode, section: str) -> str:
+    """Return the name that logs have for a rule: the one that it is given, else its place."""
+    name_entry = setting.entries().get("name")
+    return f"{section}.{name_entry.value}" if name_entry and isinstance(name_entry.value, str) else setting.path
 
 
 def default_routes(categories: Iterable[Category]) -> tuple[Rule, ...]:

@@ -1,20 +1,24 @@
 """The keys of config.yaml, their checks, the references between sections, and what `server` holds."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from triage_cli.config.calendars import read_calendars
 from triage_cli.config.categories import DEFAULT_CATEGORIES, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
 from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
+from triage_cli.config.fields import read_fields
 from triage_cli.config.imports import read_imports
 from triage_cli.config.key_tables import DIALECT, Field, accepts, or_null, record, record_schema, schema_of, suggestion
-from triage_cli.config.routes import RouteReader, later, routes_schema
+from triage_cli.config.routes import RouteReader, escalations_schema, later, routes_schema
+from triage_cli.config.routes_file import open_routes
 from triage_cli.config.sources import read_sources
-from triage_cli.config.validators import number, one_of, optional, several, text, truth, url
+from triage_cli.config.validators import number, one_of, optional, path, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
-from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
 from triage_cli.domain import ROLES, Category, Rule
 from triage_cli.runtime import is_loopback
 
@@ -84,10 +88,16 @@ class Sections(NamedTuple):
     classifier: str
     destinations: Mapping[str, DestinationSpec]
     routes: tuple[Rule, ...] | None
+    routes_path: Path | None
+    before: tuple[Rule, ...]
+    escalations: tuple[Rule, ...]
 
 
-def read_sections(root: ConfigNode) -> Sections:
-    """Check all sections of the file; mistakes go to its diagnostics."""
+def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None) -> Sections:
+    """Check all sections of the file; mistakes go to its diagnostics.
+
+    `routes_flag` is the path of a routing map that replaces the file's own, and how it was typed.
+    """
     unset = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
     set_root = ConfigNode(
         root.node._replace(value={k: v for k, v in root.value.items() if k not in unset}), "", root.diagnostics
@@ -97,16 +107,56 @@ def read_sections(root: ConfigNode) -> Sections:
     categories = values.get("categories", DEFAULT_CATEGORIES)
     classifiers = {"local": LOCAL} | values.get("classifiers", {})
     destinations = dict(values.get("destinations", {}))
-    routes = None
-    if "routes" in values:
-        routes = values["routes"].read(lambda setting: RouteReader(categories, destinations).read(setting), ())
+    map_setting, more_escalations, routes_path = _routing_map(root.diagnostics, values.get("routes"), routes_flag)
+    reader = RouteReader(categories, destinations, values.get("calendars", {}))
+    routes = None if map_setting is None else map_setting.read(reader.read, ())
+    escalations = _escalations(reader, values.get("escalations"), more_escalations)
     spikes_to = values.get("spikes")
     if spikes_to is not None and spikes_to not in destinations:
         setting = set_root.entries()["spikes"].entries()["to"]
         setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
     return Sections(
-        values, categories, classifiers, _default_classifier(set_root, values, classifiers), destinations, routes
+        values,
+        categories,
+        classifiers,
+        _default_classifier(set_root, values, classifiers),
+        destinations,
+        routes,
+        routes_path,
+        tuple(reader.before),
+        escalations,
     )
+
+
+def _routing_map(
+    diagnostics: Diagnostics, setting: ConfigNode | None, flag: tuple[Path, str] | None
+) -> tuple[ConfigNode | None, ConfigNode | None, Path | None]:
+    """Return the routing map and the escalations of the file that the flag or the setting names, and its path.
+
+    If there is no such file, return the setting.
+    """
+    if flag is not None:
+        try:
+            return (*open_routes(*flag, diagnostics), flag[0])
+        except ConfigValueError as mistake:
+            diagnostics.misplaced("flag --routes", str(mistake))
+            return None, None, flag[0]
+    if setting is None or not isinstance(setting.value, str):
+        return setting, None, None
+    routes_path: Path | None = setting.read(path)
+    if routes_path is None:
+        return None, None, None
+    named_path = routes_path
+    return (*setting.read(lambda named: open_routes(named_path, named.value, diagnostics), (None, None)), routes_path)
+
+
+def _escalations(reader: RouteReader, here: ConfigNode | None, there: ConfigNode | None) -> tuple[Rule, ...]:
+    """Return the escalations, which stand in the configuration or in the file of the routing map."""
+    if here is not None and there is not None:
+        there.wrong("stand in the configuration as well; keep them in one of the files")
+    setting = here if there is None else there
+    escalations: tuple[Rule, ...] = () if setting is None else setting.read(reader.escalations, ())
+    return escalations
 
 
 def schema() -> dict[str, Any]:
@@ -168,6 +218,9 @@ TOP_KEYS: Mapping[str, Field] = {
     "budget": Field(_budget),
     "destinations": Field(read_destinations),
     "routes": Field(later(routes_schema)),
+    "escalations": Field(later(escalations_schema)),
+    "calendars": Field(read_calendars),
+    "fields": Field(read_fields),
     "server": Field(_server),
     "webhooks": Field(read_webhooks),
     "sources": Field(read_sources),

@@ -13,7 +13,7 @@ from triage_cli.config.http_destination import LIMITS
 from triage_cli.config.imports import IMPORT
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain import Category, KeptMapping, Rule
+from triage_cli.domain import DAY_NAMES, Age, Calendar, Category, Condition, Hours, KeptMapping, Rule, Words
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
@@ -32,8 +32,9 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "budget.per_day", config.per_day
     for name, destination in config.destinations.items():
         yield from _destination_settings(name, destination)
-    for rule in config.routes:
+    for rule in (*config.routes, *config.before, *config.escalations):
         yield from _rule_settings(rule)
+    yield from _reading_settings(config)
     yield "server.requests_per_minute", config.requests_per_minute
     if config.cors_origins:
         yield "server.cors_origins", _json_value(config.cors_origins)
@@ -57,6 +58,13 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "offline", config.offline
 
 
+def _reading_settings(config: Config) -> Iterator[tuple[str, object]]:
+    """Yield the settings of what rules read: hours and fields."""
+    for name, calendar in config.calendars.items():
+        yield from ((f"calendars.{name}.{key}", value) for key, value in _calendar_settings(calendar))
+    yield from ((f"fields.{name}", pattern) for name, pattern in config.fields.items())
+
+
 def _destination_settings(name: str, destination: DestinationSpec) -> Iterator[tuple[str, object]]:
     has_own_table = destination.http or destination.mail
     yield from _record_settings(f"destinations.{name}", destination, LIMITS if has_own_table else DESTINATION)
@@ -77,10 +85,33 @@ def _import_settings(kept: KeptMapping) -> Iterator[tuple[str, object]]:
 
 
 def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
-    yield from ((f"{rule.name}.when.{key}", list(values)) for key, values in rule.when.items())
+    yield from ((f"{rule.name}.when.{key}", _shown_condition(values)) for key, values in rule.when.items())
     compared_conditions = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
     yield from ((f"{rule.name}.when.{key}", value) for key, value in compared_conditions if value is not None)
     yield f"{rule.name}.to", list(rule.to)
+
+
+def _calendar_settings(calendar: Calendar) -> Iterator[tuple[str, object]]:
+    yield "zone", calendar.zone
+    yield "days", [DAY_NAMES[day] for day in calendar.days]
+    yield "hours", [f"{_clock(begin)}-{_clock(end)}" for begin, end in calendar.spans]
+    yield "closed", list(calendar.closed)
+
+
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def _shown_condition(condition: Condition) -> object:
+    """Return a condition as it stands in the configuration."""
+    if isinstance(condition, Words):
+        return list(condition.words)
+    if isinstance(condition, Age):
+        calendar = {"in": condition.calendar.name} if condition.calendar else {}
+        return {"over": f"{condition.over:g}s", **calendar}
+    if isinstance(condition, Hours):
+        return {"outside": condition.calendar.name} if condition.outside else condition.calendar.name
+    return _json_value(condition)
 
 
 def _record_settings(

@@ -51,6 +51,20 @@ class Diagnostics:
         self.variables: set[str] = set()
         self.origins: dict[str, str] = {}
         self._problems: list[tuple[int, str]] = []
+        self._other_files: list[Diagnostics] = []
+
+    def of_other_file(self, label: str, folder: Path) -> "Diagnostics":
+        """Return the diagnostics of a file that this one names; its mistakes are told behind the others."""
+        other = Diagnostics(label, folder, self.home)
+        other.variables, other.origins = self.variables, self.origins
+        self._other_files.append(other)
+        return other
+
+    @property
+    def mistaken_files(self) -> list[str]:
+        """Return the labels of the files that have mistakes."""
+        labels = [self.label, *(other.label for other in self._other_files)]
+        return [label for label in labels if any(problem.startswith(f"{label}:") for problem in self.problems)]
 
     def wrong(self, line: int, path: str, text: str) -> None:
         """Record a mistake in a line of the file."""
@@ -64,7 +78,8 @@ class Diagnostics:
     @property
     def problems(self) -> tuple[str, ...]:
         """Every mistake once, in the order of the lines."""
-        return tuple(dict.fromkeys(text for _, text in sorted(self._problems, key=lambda problem: problem[0])))
+        own = (text for _, text in sorted(self._problems, key=lambda problem: problem[0]))
+        return tuple(dict.fromkeys([*own, *(text for other in self._other_files for text in other.problems)]))
 
 
 class ConfigNode(NamedTuple):

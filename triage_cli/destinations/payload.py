@@ -3,24 +3,37 @@
 from collections.abc import Mapping
 from typing import Any
 
-from triage_cli.domain import DeliveryError, OutgoingDelivery, compact, ticket_record, writable_text
+from triage_cli.domain import (
+    DeliveryError,
+    OutgoingDelivery,
+    Ticket,
+    compact,
+    ticket_record,
+    undecided,
+    writable_text,
+)
 
 SCHEMA_VERSION = 1
 
 
 def payload(outgoing: OutgoingDelivery) -> dict[str, Any]:
     """Return the payload of a delivery: its id, why it is sent, and the ticket."""
-    delivery, ticket = outgoing.delivery, outgoing.ticket
+    delivery, ticket = outgoing.delivery, shown_ticket(outgoing)
     return {
         "schema_version": SCHEMA_VERSION,
         "delivery_id": delivery.delivery_id,
         "replaces": delivery.replaces,
         "attempt": delivery.attempts + 1,
-        "category": delivery.category,
+        "category": delivery.category or ticket.category,
         "confidence": ticket.confidence,
         "rule": delivery.rule,
         "ticket": ticket_record(ticket),
     }
+
+
+def shown_ticket(outgoing: OutgoingDelivery) -> Ticket:
+    """Return the ticket of a delivery as its receiver gets it: undecided, if the delivery precedes the decision."""
+    return undecided(outgoing.ticket) if outgoing.delivery.precedes_decision else outgoing.ticket
 
 
 def payload_line(outgoing: OutgoingDelivery) -> bytes:
@@ -35,9 +48,9 @@ def not_renderable(receiver: str, failure: ValueError) -> DeliveryError:
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
     """Return the values of the names that `config.delivery_names` lists, and `others`."""
-    delivery, ticket = outgoing.delivery, outgoing.ticket
+    delivery, ticket = outgoing.delivery, shown_ticket(outgoing)
     return {
-        "category": delivery.category,
+        "category": delivery.category or ticket.category,
         "suggestion": ticket.suggestion,
         "confidence": ticket.confidence,
         "rule": delivery.rule,

@@ -1,5 +1,13 @@
 # What other folders import from this one.
 
+from triage_cli.domain.additions import AdditionKind as AdditionKind
+from triage_cli.domain.additions import AdditionQuery as AdditionQuery
+from triage_cli.domain.additions import AdditionRule as AdditionRule
+from triage_cli.domain.additions import FirstSeen as FirstSeen
+from triage_cli.domain.additions import added_deliveries as added_deliveries
+from triage_cli.domain.additions import first_id_of as first_id_of
+from triage_cli.domain.additions import of_decisions as of_decisions
+from triage_cli.domain.additions import undecided as undecided
 from triage_cli.domain.agent_suggestions import MOST_AGENTS as MOST_AGENTS
 from triage_cli.domain.agent_suggestions import AgentSuggestion as AgentSuggestion
 from triage_cli.domain.agent_suggestions import AgentSuggestionDraft as AgentSuggestionDraft
@@ -20,6 +28,13 @@ from triage_cli.domain.batches import BatchItem as BatchItem
 from triage_cli.domain.batches import BatchLook as BatchLook
 from triage_cli.domain.batches import BatchRequest as BatchRequest
 from triage_cli.domain.batches import BatchResult as BatchResult
+from triage_cli.domain.calendars import DAY_MINUTES as DAY_MINUTES
+from triage_cli.domain.calendars import DAY_NAMES as DAY_NAMES
+from triage_cli.domain.calendars import LONGEST_COUNT as LONGEST_COUNT
+from triage_cli.domain.calendars import Age as Age
+from triage_cli.domain.calendars import Calendar as Calendar
+from triage_cli.domain.calendars import Hours as Hours
+from triage_cli.domain.calendars import zone_of as zone_of
 from triage_cli.domain.changes import Change as Change
 from triage_cli.domain.changes import Conflict as Conflict
 from triage_cli.domain.changes import Spent as Spent
@@ -158,6 +173,7 @@ from triage_cli.domain.explanation import EARLY_END_REASONS as EARLY_END_REASONS
 from triage_cli.domain.explanation import explain as explain
 from triage_cli.domain.explanation import route_sentences as route_sentences
 from triage_cli.domain.explanation import shell_name as shell_name
+from triage_cli.domain.extracted_fields import draft_with_fields as draft_with_fields
 from triage_cli.domain.hash_chain import GENESIS as GENESIS
 from triage_cli.domain.hash_chain import canonical as canonical
 from triage_cli.domain.hash_chain import is_linked as is_linked
@@ -257,8 +273,13 @@ from triage_cli.domain.outcomes import in_order as in_order
 from triage_cli.domain.routing import SETTLED as SETTLED
 from triage_cli.domain.routing import RoutingDecision as RoutingDecision
 from triage_cli.domain.routing import woken as woken
+from triage_cli.domain.routing_rules import ESCALATED as ESCALATED
 from triage_cli.domain.routing_rules import EXTRA as EXTRA
 from triage_cli.domain.routing_rules import Rule as Rule
+from triage_cli.domain.rule_conditions import Bounds as Bounds
+from triage_cli.domain.rule_conditions import Condition as Condition
+from triage_cli.domain.rule_conditions import Match as Match
+from triage_cli.domain.rule_conditions import Words as Words
 from triage_cli.domain.runs import LEASE_SECONDS as LEASE_SECONDS
 from triage_cli.domain.runs import TAKEN_UP_BY as TAKEN_UP_BY
 from triage_cli.domain.runs import WHOLE as WHOLE
@@ -325,9 +346,11 @@ from . import api_keys as api_keys
 from . import chunks as chunks
 from . import dedup as dedup
 from . import errors as errors
+from . import extracted_fields as extracted_fields
 from . import hash_chain as hash_chain
 from . import ids as ids
 from . import json_values as json_values
+from . import linear_patterns as linear_patterns
 from . import routing as routing
 from . import routing_rules as routing_rules
 from . import serialization as serialization

@@ -26,7 +26,8 @@ class Delivery(NamedTuple):
     without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
     response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error. `paced`
     are the attempts that a rate limit refused until a time that it named: these use up no step of the schedule.
-    `content_hash` is that of the text that was sent last, or is to be sent (None: not known, or forgotten).
+    `content_hash` is that of the text that was sent last, or is to be sent (None: not known, or forgotten). `addition`
+    is the key of the rule that added the delivery beside those of the ticket's decisions; it has no category then.
     """
 
     delivery_id: str
@@ -52,6 +53,12 @@ class Delivery(NamedTuple):
     refusal: str | None = None  # one of `Refusal`
     paced: int = 0
     content_hash: str | None = None
+    addition: str = ""
+
+    @property
+    def precedes_decision(self) -> bool:
+        """Return whether the delivery was added by a rule before the classification, so that it has no category."""
+        return self.addition.startswith("before:")
 
     @property
     def advice(self) -> str:

@@ -16,6 +16,7 @@ class EventAction(StrEnum):
     VERDICT = "verdict"  # a person decided a ticket's category, or took the verdict back
     SUGGESTED = "suggested"  # an agent suggested a category
     ROUTED = "routed"  # the destinations of a ticket's rule were chosen
+    ADDED = "added"  # deliveries were added by a rule before the classification, or by an escalation
     UNROUTABLE = "unroutable"  # no rule matched a ticket
     DELIVERED = "delivered"  # a destination accepted a ticket
     DELIVERY_FAILED = "delivery_failed"  # an attempt failed, and another one is due

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from triage_cli.domain.additions import of_decisions
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.errors import KILLED, ExitCode
@@ -109,7 +110,7 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
         return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
-    if status == "routed" and outdated(history.deliveries, history.ticket):
+    if status == "routed" and outdated(of_decisions(history.deliveries), history.ticket):
         step = f"nothing; triage route {_name(history)} --again sends the present text, on_change: again by itself"
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 
@@ -266,9 +267,15 @@ def routing_sentence(detail: Mapping[str, Any], history: History) -> str:
     return f"rule {rule} sent it to {to}{instead}{waits}{again} (map {detail.get('config')})"
 
 
+def addition_sentence(detail: Mapping[str, Any]) -> str:
+    """Return where a ticket was sent beside its decisions, from the detail of the event."""
+    when = "before any classification" if detail.get("by") == "before" else "because it had waited"
+    return f"rule {detail.get('rule')} sent it to {comma_list(detail.get('to'))} as well, {when}"
+
+
 def outdated_sentence(history: History) -> Iterator[str]:
     """Explain that destinations keep an earlier text, if there are any."""
-    if names := outdated(history.deliveries, history.ticket):
+    if names := outdated(of_decisions(history.deliveries), history.ticket):
         has = "has" if len(names) == 1 else "have"
         yield f"Its text changed after it was sent: {comma_list(names)} {has} an earlier one."
 
@@ -428,8 +435,8 @@ def _event_sentences(
         case EventAction.VERDICT | EventAction.SUGGESTED:
             sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
-        case EventAction.ROUTED:
-            yield routing_sentence(detail, history)
+        case EventAction.ROUTED | EventAction.ADDED:
+            yield routing_sentence(detail, history) if event.action == EventAction.ROUTED else addition_sentence(detail)
         case EventAction.UNROUTABLE:
             yield f"no rule of the routing map matches {detail.get('category')} (map {detail.get('config')})"
         case EventAction.DELIVERED | EventAction.DELIVERY_FAILED | EventAction.DEAD_LETTER:

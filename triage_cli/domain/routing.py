@@ -93,6 +93,20 @@ def needed_deliveries(  # noqa: PLR0913 - what a decision is made on, each by it
     return RoutingDecision(tuple(new), superseded)
 
 
+def judged_at(ticket: Ticket, deliveries: Iterable[Delivery], at: str) -> str:
+    """Return the time at which hours are judged for a ticket that is routed `at` now.
+
+    It is when the ticket was first routed with its present category and text, so that a ticket that was sent to those
+    who were there then is not sent to others as well because a field changes at night.
+    """
+    same = (
+        d.at
+        for d in deliveries
+        if d.category == ticket.category and d.content_hash == ticket.content_hash and d.state != "superseded"
+    )
+    return min(same, default=at)
+
+
 def decided(before: Ticket, rule: Rule, status: str) -> Ticket:
     """Return a ticket after the routing decision for a rule."""
     return before._replace(

@@ -1,27 +1,32 @@
 """Routing rules: their conditions, and which of them a ticket matches. They are read before any ticket is."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from triage_cli.domain.calendars import Age, Hours
 from triage_cli.domain.evaluation.error_bounds import NEVER
 from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.rule_conditions import Bounds, Condition, Match, Words
 from triage_cli.domain.tickets import Ticket
 
 # The prefix of a rule's condition on a column of a ticket's `extra`.
 EXTRA = "extra."
+# The statuses in which a ticket may wait to be escalated.
+ESCALATED = ("new", "failed", "needs_review", "routing", "unroutable", "undeliverable")
 
 
 class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
     `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
-    accepted values. Without conditions, a rule matches every ticket. `max_error` is the share of wrong answers that
-    the ticket's answer must be promised to stay below.
+    accepted values, `text` or `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in
+    which the ticket is routed; an escalation has `status` and `age`, too. Without conditions, a rule matches every
+    ticket. `max_error` is the share of wrong answers that the ticket's answer must be promised to stay below.
     """
 
     name: str
     to: tuple[str, ...]
-    when: Mapping[str, tuple[str | bool, ...]] = {}
+    when: Mapping[str, Condition] = {}
     min_confidence: float | None = None
     max_error: float | None = None
 
@@ -49,17 +54,20 @@ def _never_promised(_max_error: float) -> float:
     return NEVER
 
 
-def match(rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> Rule | None:
+def match(
+    rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = _never_promised, at: str = ""
+) -> Rule | None:
     """Return the first routing rule whose conditions all hold.
 
-    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`.
+    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`. `at` is when the ticket is
+    routed, which conditions on hours look at.
     """
-    return next((rule for rule in rules if holds(rule, ticket, promised)), None)
+    return next((rule for rule in rules if holds(rule, ticket, promised, at)), None)
 
 
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _never_promised) -> bool:
+def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _never_promised, at: str = "") -> bool:
     """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
-    if not all(_meets(ticket, name, accepted) for name, accepted in rule.when.items()):
+    if not all(_meets(ticket, name, accepted, at) for name, accepted in rule.when.items()):
         return False
     if not rule.compares or ticket.verdict:
         return True
@@ -67,12 +75,20 @@ def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _neve
     return ticket.confidence is not None and ticket.confidence >= least_confidence
 
 
-def _meets(ticket: Ticket, name: str, accepted: Collection[str | bool]) -> bool:
+def _meets(ticket: Ticket, name: str, accepted: Condition, at: str) -> bool:
     """Return whether a ticket meets one condition of a rule. For a list in `extra`, one of its values is enough."""
+    if isinstance(accepted, Words | Match):
+        return accepted.holds(ticket.text if name == "text" else ticket.subject or "")
+    if isinstance(accepted, Hours):
+        return accepted.holds(at)
+    if isinstance(accepted, Age):
+        return accepted.holds(ticket.stored_at, at)
     if not name.startswith(EXTRA):
         return getattr(ticket, name) in accepted
     column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
     values = column_value if isinstance(column_value, list) else [column_value]
+    if isinstance(accepted, Bounds):
+        return any(map(accepted.holds, values))
     return any((each if isinstance(each, str) else compact(each)) in accepted for each in values if each is not None)
 
 
@@ -89,13 +105,16 @@ def reach(rules: Iterable[Rule], category: str) -> Reach:
 
 def conditions(rule: Rule) -> str:
     """Return the conditions of a rule in words, without the one on the category."""
-    condition_clauses = [
-        f"{name} is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in values)}"
-        for name, values in rule.when.items()
-        if name != "category"
-    ]
+    condition_clauses = [f"{name} {_in_words(values)}" for name, values in rule.when.items() if name != "category"]
     if rule.min_confidence is not None:
         condition_clauses.append(f"confidence is at least {rule.min_confidence:g}")
     if rule.max_error is not None:
         condition_clauses.append(f"its error is promised to be at most {rule.max_error:.2%}")
     return ", ".join(condition_clauses)
+
+
+def _in_words(condition: Condition) -> str:
+    """Return a condition as the end of a clause that begins with the field's name."""
+    if isinstance(condition, Words | Match | Bounds | Hours | Age):
+        return str(condition)
+    return f"is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in condition)}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from triage_cli.domain import (
+    AdditionQuery,
     ApiKey,
     Attempt,
     Batch,
@@ -15,6 +16,7 @@ from triage_cli.domain import (
     Delivery,
     Event,
     EventQuery,
+    FirstSeen,
     Gauges,
     GradedAnswer,
     Head,
@@ -129,6 +131,16 @@ class Deliveries(Protocol):
         """A store records that a destination is switched off, or on again."""
 
 
+class Additions(Protocol):
+    """Port of the rules that add deliveries, and of the tickets that they have yet to look at."""
+
+    def first_seen(self, rules: Mapping[str, str]) -> Mapping[str, FirstSeen]:
+        """A store keeps when rules were first seen, by their keys; `rules` are their names."""
+
+    def candidates(self, query: AdditionQuery) -> Iterator[Ticket]:
+        """A store yields the tickets that a rule has yet to look at."""
+
+
 class Answers(Protocol):
     """Port of the answers of classifiers and people in a store, and of the questions that they answer."""
 
@@ -217,6 +229,10 @@ class Store(Protocol):
         """A store has the deliveries of its tickets."""
 
     @property
+    def additions(self) -> Additions:
+        """A store has the rules that add deliveries."""
+
+    @property
     def answers(self) -> Answers:
         """A store has the answers about its tickets."""
 
@@ -249,6 +265,9 @@ class Store(Protocol):
 
         `cursor` is the position of a source after these changes; it is stored if none of them is refused.
         """
+
+    def add_deliveries(self, changes: Sequence[Change]) -> list[Change]:
+        """A store writes deliveries that are made once, with their events; it returns the changes that were new."""
 
     def cursor(self, source: str) -> SourceCursor | None:
         """A store knows how far a source has been read; None if nothing was pulled from it yet."""

@@ -24,6 +24,8 @@ from triage_cli.service.decisions.flips import judge as judge
 from triage_cli.service.decisions.recorder import DecisionRecorder as DecisionRecorder
 from triage_cli.service.delivery import queue as queue
 from triage_cli.service.delivery import run as run
+from triage_cli.service.delivery.additions import AdditionWatch as AdditionWatch
+from triage_cli.service.delivery.additions import planned_escalations as planned_escalations
 from triage_cli.service.delivery.attempts import AttemptRecorder as AttemptRecorder
 from triage_cli.service.delivery.attempts import RetryPolicy as RetryPolicy
 from triage_cli.service.delivery.queue import POLL_SECONDS as POLL_SECONDS

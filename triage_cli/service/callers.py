@@ -141,7 +141,7 @@ class SharedRun:
         self._services = services
         self._store = services.store
         self._labels = frozenset(category.name for category in services.categories)
-        self._intake = Intake(services.store, ACTOR, Verdicts(services.categories, ACTOR), None)
+        self._intake = Intake(services.store, ACTOR, Verdicts(services.categories, ACTOR), None, services.fields)
         self._signatures: dict[str, Signature] = {}  # of the callers whose tickets are taken through steps, by ticket
         self._recorders: dict[tuple[Classifier, bool], DecisionRecorder] = {}
         self._category_check, self._category_check_until = Unchecked(), 0.0

@@ -16,6 +16,7 @@ from triage_cli.domain import (
     compact,
     explain,
     from_json,
+    of_decisions,
     route_sentences,
     routing,
     routing_rules,
@@ -85,7 +86,8 @@ def _due_destinations(
 
 def _matching_rule(history: History, routing_map: RoutingMap) -> Rule | None:
     answers = {answer.classification_id: answer for answer in history.classifications}
-    return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""))
+    judged_at = routing.judged_at(history.ticket, history.deliveries, times.now())
+    return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""), judged_at)
 
 
 def _needed_deliveries(
@@ -94,7 +96,7 @@ def _needed_deliveries(
     """Return the deliveries that a ticket would get now, and those that it has and would keep."""
     current_names = category_renames.current_names(categories)
     destinations = category_renames.renamed_destinations(current_names, routing_map.rules)
-    existing = [_with_new_names(d, current_names, destinations) for d in history.deliveries]
+    existing = [_with_new_names(d, current_names, destinations) for d in of_decisions(history.deliveries)]
     needed = routing.needed_deliveries(
         history.ticket,
         rule,

@@ -35,6 +35,7 @@ class Services(NamedTuple):
     field_setters: FieldSetters = lambda receivers, **_: receivers
     # Makes what finds the deliveries of which only the databases know that restores have replaced.
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
+    fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
     served: bool = False  # in a server, whose runs are marked so
     nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE  # how near a destination files to what a source lists
 

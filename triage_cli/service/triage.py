@@ -37,6 +37,7 @@ from triage_cli.domain import (
     TriageError,
     VerdictDraft,
     Why,
+    of_decisions,
     outdated,
     times,
 )
@@ -104,6 +105,8 @@ class Pipeline:
 
         def to_classify() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
+                if self._delivery_run is not None:
+                    self._delivery_run.add_for_stored(_written(outcomes))
                 claimed = self._hold_unclassified(outcomes, being_classified)
                 being_classified.update((ticket_id, []) for ticket_id in claimed)
                 for outcome in outcomes:
@@ -177,6 +180,11 @@ class Pipeline:
             yield passed_on
 
 
+def _written(outcomes: Sequence[Outcome[Ticket]]) -> Iterator[Ticket]:
+    """Yield the tickets that an import has stored or changed."""
+    return (o.value for o in outcomes if o.value and o.action in (Action.CREATED, Action.UPDATED))
+
+
 def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
     """Return the outcome of a row whose ticket is not routed."""
     routed = Routed(outcome.value) if outcome.value else None
@@ -187,7 +195,7 @@ def _still_outdated(before: Outcome[Ticket], delivered: Routed | None) -> tuple[
     """Return the destinations that keep an earlier text after the delivery; None if the row changed no sent text."""
     if before.outdated is None or delivered is None:
         return before.outdated
-    return outdated(delivered.deliveries, delivered.ticket)
+    return outdated(of_decisions(delivered.deliveries), delivered.ticket)
 
 
 T = TypeVar("T")
@@ -276,7 +284,7 @@ class LocalTriage:
 
     def _intake(self, run_id: str, *, same_tickets: bool, hold: bool = False) -> Intake:
         guard = None if same_tickets else self._other_tickets_guard
-        return Intake(self._store, self._actor, self._verdicts, run_id, hold=hold, guard=guard)
+        return Intake(self._store, self._actor, self._verdicts, run_id, self._services.fields, hold=hold, guard=guard)
 
     def _until_stopped(self, drafts: Iterable[T]) -> Iterator[T]:
         for draft in drafts:
@@ -295,7 +303,9 @@ class LocalTriage:
         """
         with self._recorded_run("pull") as recorder:
             corrections, filed_items = self._services.corrections(tell), self._services.filed_items(tell)
-            source_pull = SourcePull(recorder.context, source, plan, corrections, filed_items, tell, keep)
+            source_pull = SourcePull(
+                recorder.context, source, self._services.fields, plan, corrections, filed_items, tell, keep
+            )
             yield from recorder.counted(source_pull.chunks())
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
@@ -324,6 +334,8 @@ class LocalTriage:
             self._recorded_run("route") as recorder,
             closing(self._delivery_run(recorder, retry_dead=plan.retry_dead)) as delivery_run,
         ):
+            if selection.ids is None:
+                delivery_run.add_pending()
             yield from recorder.counted([outcome] for outcome in routed(delivery_run, selection, plan))
 
     def preview_routes(self, selection: Selection, plan: RoutePlan) -> Iterator[RoutePreview]:
@@ -370,6 +382,7 @@ class LocalTriage:
             decision_recorder = self._services.recorder_with_budget(recorder.context, plan)
             with closing(self._delivery_run(recorder)) as delivery_run:
                 if routes:
+                    delivery_run.add_pending()
                     yield from recorder.counted([outcome] for outcome in new_dead_letters(delivery_run))
                 pipeline = Pipeline(decision_recorder, delivery_run if routes else None)
                 yield from recorder.counted(pipeline.process(stored_chunks))

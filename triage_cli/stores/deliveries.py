@@ -32,10 +32,11 @@ ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id
 LET_DELIVERIES_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
     doubtful = case when :attempted = 1 then 1 else doubtful end
     where run_id = :run and state = 'pending' and delivery_id in (select value from json_each(:ids))"""
-# True while a delivery still matches its ticket; if the category or text changed, it waits for the next decision.
+# True while a delivery still matches its ticket; if the category or text changed, it waits for the next decision. What
+# was added beside the decision waits for none.
 # A scalar subquery, because PostgreSQL turns `exists` into a join that reads all tickets.
-DELIVERY_STANDS = """(select tickets.category = deliveries.category
-    and tickets.status in ('routing', 'routed', 'undeliverable')
+DELIVERY_STANDS = """(select (deliveries.addition <> '' and tickets.status not in ('forgotten', 'withdrawn'))
+    or (tickets.category = deliveries.category and tickets.status in ('routing', 'routed', 'undeliverable'))
     from tickets where tickets.ticket_id = deliveries.ticket_id)"""
 # The first sendable delivery of each destination, so that few rows are read, however many are pending.
 NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination

@@ -50,6 +50,10 @@ class SqlAuditLog:
         seq, head = self._database.read("select seq, hash from chain")[0]
         return Head(head, seq)
 
+    def lock(self, db: Db) -> None:
+        """Let no other writer append events until the end of the transaction."""
+        db.execute(self._dialect.chain_end).fetchone()
+
     def append(self, db: Db, changes: Sequence[Change]) -> None:
         """Append the events of changes, in an open transaction."""
         seq, last_hash, key_mark = db.execute(self._dialect.chain_end).fetchone() or (0, hash_chain.GENESIS, None)

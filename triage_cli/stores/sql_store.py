@@ -9,6 +9,7 @@ from triage_cli.domain import (
     Classification,
     Conflict,
     Delivery,
+    EventAction,
     EventQuery,
     Gauges,
     History,
@@ -21,12 +22,15 @@ from triage_cli.domain import (
     Ticket,
     accepted,
     canonical,
+    compact,
     now,
     refusals,
 )
 from triage_cli.stores import where_clauses
+from triage_cli.stores.additions import CHANGED_TICKET, SqlAdditions
 from triage_cli.stores.answers import SqlAnswers
 from triage_cli.stores.batches import SqlBatches
+from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.categories import SqlCategories
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, write_one
@@ -38,6 +42,7 @@ from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
 
+KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"
 RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
 PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
     do update set position = excluded.position, saved_at = excluded.saved_at"""
@@ -67,6 +72,7 @@ class SqlStore:
         self.batches = SqlBatches(database, dialect, self.runs, self.log)
         self.categories = SqlCategories(database, dialect, self.log)
         self.readings = SqlReadings(database)
+        self.additions = SqlAdditions(database)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 
@@ -121,10 +127,29 @@ class SqlStore:
             self.runs.pass_claims(db, kept)
             self.log.append(db, kept)
             dialect.finish_tickets(db, new, accepted(changed, conflicts))
+            imported = [change for change in kept if change.event.action == EventAction.UPDATED and change.ticket]
+            write_all(db, CHANGED_TICKET, [(change.event.ticket_id, change.event.at) for change in imported])
             counts.count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         return conflicts
+
+    def add_deliveries(self, changes: Sequence[Change]) -> list[Change]:
+        """Write deliveries that are made once, with their events; return the changes that were not written before.
+
+        Two programs that add the same ones wait for each other, as writers of the audit log do.
+        """
+
+        def add(db: Db) -> list[Change]:
+            self.log.lock(db)
+            added_ids = [added.delivery_id for change in changes for added in change.adds if type(added) is Delivery]
+            known = {row[0] for row in db.execute(KNOWN_DELIVERIES, (compact(added_ids),)).fetchall()}
+            new = [c for c in changes if not any(type(a) is Delivery and a.delivery_id in known for a in c.adds)]
+            if new:
+                self._write(db, new, None, None)
+            return new
+
+        return self.database.write(add) if changes else []
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
         """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""

@@ -62,7 +62,7 @@ def services(
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)
 
-    routing_map = destinations.routing_map(config, store, guarded=guarded)
+    routing_map = destinations.routing_map(config, store, guarded=guarded, tell=tell or (lambda _: None))
     return Services(
         store=store,
         categories=config.categories,
@@ -79,6 +79,7 @@ def services(
         field_setters=partial(destinations.field_setters, config),
         lost_deliveries=partial(database_maintenance.delivered_before_restores, config),
         nearness=partial(destinations.nearness, config),
+        fields=config.fields,
     )
 
 

@@ -1,7 +1,7 @@
 """Creates the destinations of the configuration and the routing map over them, and tells where they file."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from triage_cli.config import (
     raise_template_mistakes,
     without_secrets,
 )
-from triage_cli.domain import ConfigError, Nearness
+from triage_cli.domain import AdditionKind, AdditionRule, ConfigError, Nearness
 from triage_cli.ports import Destination, Store
 from triage_cli.runtime import Network
 from triage_cli.service import RoutingMap
@@ -146,8 +146,13 @@ def target(spec: DestinationSpec, env: Mapping[str, str]) -> "WebhookTarget":
     return WebhookTarget(spec.name, spec.url or "", secrets, spec.timeout, spec.max_attempts, spec.retry_schedule)
 
 
-def routing_map(config: Config, store: Store, *, guarded: bool = False) -> RoutingMap:
-    """Return the routing map; with `guarded`, webhooks reach no private address unless their destination allows it."""
+def routing_map(
+    config: Config, store: Store, *, guarded: bool = False, tell: Callable[[str], None] = lambda _: None
+) -> RoutingMap:
+    """Return the routing map, of which `tell` gets notes.
+
+    With `guarded`, webhooks reach no private address unless their destination allows it.
+    """
 
     @cache
     def destination(receiver: str) -> Destination:
@@ -163,7 +168,15 @@ def routing_map(config: Config, store: Store, *, guarded: bool = False) -> Routi
         field_guards=frozenset(name for name, http in http_specs.items() if http.guards_field),
         renewed=renewed_destinations(config),
         promised=promised_thresholds(config, store),
+        additions=addition_rules(config),
+        tell=tell,
     )
+
+
+def addition_rules(config: Config) -> tuple[AdditionRule, ...]:
+    """Return the rules that add deliveries beside those of the routing map."""
+    before = (AdditionRule(AdditionKind.BEFORE, rule) for rule in config.before)
+    return (*before, *(AdditionRule(AdditionKind.ESCALATION, rule) for rule in config.escalations))
 
 
 DEFAULT_PORTS = {"https": 443, "http": 80}

@@ -14,6 +14,7 @@ from triage_cli.service import (
     PlanComparison,
     TrialRecorder,
     category_renames,
+    planned_escalations,
     recorded_run,
     unasked_budget,
 )
@@ -66,6 +67,8 @@ def plan(
                 compared = plan_comparison.compare(selection, budget, trials)
             finally:
                 recorder.counts["asked"] = trials.saved
+    escalations = planned_escalations(store, routing_map(new_config, store))
+    compared = compared._replace(escalations=tuple(escalations.items()))
     if not compared.unasked:
         return compared
     sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)

@@ -1,8 +1,8 @@
 """`triage check`: compares waiting tickets and deliveries with limits, for a monitor."""
 
-import time
-from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, NamedTuple, Self
 
 import typer
 
@@ -11,7 +11,8 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
-from triage_cli.domain import ExitCode, Selection, Stats, UsageError, times
+from triage_cli.domain import LONGEST_COUNT, Calendar, ExitCode, Selection, Stats, UsageError, times
+from triage_cli.ports import Triage
 
 # Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
 UNPROCESSED = frozenset({"new", "failed"})
@@ -60,17 +61,30 @@ def check(
     ] = None,
     unroutable: Annotated[int | None, _limit_option("unroutable", "tickets that match no rule")] = None,
     review: Annotated[int | None, _limit_option("review", "tickets that wait for a person")] = None,
+    review_age: Annotated[
+        str | None,
+        typer.Option("--max-review-age", metavar="AGE", help="No ticket that waits for a person is older."),
+    ] = None,
+    calendar: Annotated[
+        str | None,
+        typer.Option("--in", metavar="CALENDAR", help="Ages count only the open hours of this calendar."),
+    ] = None,
 ) -> int:
     """Compare the numbers of waiting tickets with limits, for a monitor: one line, exit code 8 if a limit is exceeded.
 
     \b
     triage check --max-age 1h --max-delivery-age 1d --max-undeliverable 0
+    triage check --max-review-age 4h --in office
     """
     status_limits = dict(zip(LIMIT_LABELS, (undeliverable, unroutable, review), strict=True))
-    if all(limit is None for limit in (age, delivery_age, pending, *status_limits.values())):
+    age_limits = {"age": age, "delivery": delivery_age, "review": review_age}
+    ages = {name: _Age.read(context, limit, calendar) for name, limit in age_limits.items() if limit is not None}
+    if not ages and all(limit is None for limit in (pending, *status_limits.values())):
         raise UsageError("nothing to check", hint="give a limit: triage check --max-age 1h --max-undeliverable 0")
+    if calendar is not None and not ages:
+        raise UsageError("--in counts the hours of an age, and none is given", hint="add --max-review-age 4h")
     context.require_database()
-    findings = list(_limit_findings(context, age, delivery_age, pending, status_limits))
+    findings = list(_limit_findings(context, ages, pending, status_limits))
     exceeded = [finding.text for finding in findings if not finding.is_kept]
     if exceeded or not context.quiet:
         check_line = f"exceeded: {'; '.join(exceeded)}" if exceeded else f"ok: {'; '.join(f.text for f in findings)}"
@@ -80,31 +94,58 @@ def check(
     return ExitCode.CHECK_FAILED if exceeded else ExitCode.OK
 
 
+class _Age(NamedTuple):
+    """The longest time that something may wait, in all hours or in those of a calendar."""
+
+    typed: str
+    seconds: float
+    calendar: Calendar | None
+
+    @classmethod
+    def read(cls, context: CommandContext, typed: str, calendar: str | None) -> Self:
+        """Return an age as typed. Raises `UsageError`."""
+        calendars = context.config.calendars
+        if calendar is not None and calendar not in calendars:
+            known = f"the config has {', '.join(calendars)}" if calendars else "calendars: {office: ...} makes one"
+            raise UsageError(f'no calendar "{calendar}"', hint=known)
+        options.past(typed)  # says what is no age
+        most = LONGEST_COUNT.total_seconds()
+        return cls(typed, min(options.seconds(typed), most), calendars[calendar] if calendar else None)
+
+    def __str__(self) -> str:
+        return f"{self.typed} in {self.calendar.name}" if self.calendar else self.typed
+
+    def began(self, ended_ago: float = 0.0) -> str:
+        """Return when what is so old now, or was so many seconds ago, began to wait."""
+        until = datetime.now(UTC) - timedelta(seconds=ended_ago)
+        if self.calendar is None:
+            return times.timestamp(until - timedelta(seconds=self.seconds))
+        return times.timestamp(self.calendar.moment_before(until, self.seconds))
+
+
 def _limit_findings(
-    context: CommandContext,
-    age: str | None,
-    delivery_age: str | None,
-    pending: int | None,
-    status_limits: dict[str, int | None],
+    context: CommandContext, ages: Mapping[str, _Age], pending: int | None, status_limits: dict[str, int | None]
 ) -> Iterator[Finding]:
     """Yield what the check finds about each given limit."""
     triage = context.triage
-    if age is not None:
-        late_selection = Selection(statuses=UNPROCESSED, until=options.past(age), sort="ticket_id", limit=1)
-        oldest_late = next(iter(triage.find(late_selection)), None)
-        name = "" if oldest_late is None else safe_text.safe(oldest_late.external_id or oldest_late.ticket_id)
-        age_finding = f"ticket {name} is not classified" if oldest_late else "no ticket is new or failed"
-        yield Finding(f"{age_finding} after {age}", oldest_late is None)
+    if age := ages.get("age"):
+        name = _oldest(triage, UNPROCESSED, age)
+        age_finding = f"ticket {name} is not classified" if name else "no ticket is new or failed"
+        yield Finding(f"{age_finding} after {age}", not name)
+    if age := ages.get("review"):
+        name = _oldest(triage, frozenset({"needs_review"}), age)
+        review_finding = f"ticket {name} waits for a person" if name else "no ticket waits for a person"
+        yield Finding(f"{review_finding} after {age}", not name, "triage review" if name else "")
     stats = triage.stats()
-    if age is not None:
+    if age := ages.get("age"):
         yield from _late_batch_findings(stats, age)
-    if delivery_age is not None:
+    if age := ages.get("delivery"):
         # This also finds a delivery that is never tried: for a private address, a missing secret or a switched off
         # network.
-        oldest_delivery, latest_allowed = stats.oldest_pending_delivery, options.past(delivery_age) or ""
+        oldest_delivery, latest_allowed = stats.oldest_pending_delivery, age.began()
         late_at = oldest_delivery if oldest_delivery and oldest_delivery <= latest_allowed else None
         of = f"a delivery of {safe_text.safe(late_at)} is still" if late_at else "no delivery is"
-        yield Finding(f"{of} pending after {delivery_age}", late_at is None)
+        yield Finding(f"{of} pending after {age}", late_at is None)
     if pending is not None:
         waiting = sum(states.get("pending", 0) for states in stats.deliveries.values())
         yield Finding(f"{messages.plural(waiting, 'deliveries')} pending (limit {pending:,})", waiting <= pending)
@@ -114,9 +155,16 @@ def _limit_findings(
             yield Finding(f"{waiting:,} {LIMIT_LABELS[status]} (limit {most_tickets:,})", waiting <= most_tickets, hint)
 
 
-def _late_batch_findings(stats: Stats, age: str) -> Iterator[Finding]:
+def _oldest(triage: Triage, statuses: frozenset[str], age: _Age) -> str:
+    """Return the name of the oldest ticket with a status that is older than an age; empty if there is none."""
+    late_selection = Selection(statuses=statuses, until=age.began(), sort="ticket_id", limit=1)
+    oldest_late = next(iter(triage.find(late_selection)), None)
+    return "" if oldest_late is None else safe_text.safe(oldest_late.external_id or oldest_late.ticket_id)
+
+
+def _late_batch_findings(stats: Stats, age: _Age) -> Iterator[Finding]:
     """Yield the batches that were not collected: a provider takes up to a day, and `age` has passed since."""
-    latest_allowed = time.time() - DAY - options.seconds(age)
+    latest_allowed = times.to_seconds(age.began(DAY))
     for name, waits in stats.waiting.items():
         if times.to_seconds(waits["since"]) <= latest_allowed:
             wait = messages.plural(waits["tickets"], "tickets wait", "ticket waits")

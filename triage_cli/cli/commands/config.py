@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages
+from triage_cli.cli import messages, options
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
@@ -104,7 +104,7 @@ def configuration_warnings(config: Config) -> Iterator[str]:
 
 
 @local_command
-def check(context: CommandContext, *, printing: PrintOptions) -> None:
+def check(context: CommandContext, routes: options.Routes = None, *, printing: PrintOptions) -> None:
     """Check the configuration, and show which categories reach which destinations.
 
     All mistakes are reported at once, with line and path. A category is covered if each of its tickets matches a rule.
@@ -113,6 +113,7 @@ def check(context: CommandContext, *, printing: PrintOptions) -> None:
     triage config check
     triage config check --config new.yaml -o json
     """
+    context.use_routes(routes)
     config = context.config
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
@@ -131,6 +132,7 @@ def check(context: CommandContext, *, printing: PrintOptions) -> None:
             "a last route without a condition takes the rest"
         )
     used_destinations = {name for reach in category_reaches for name in reach.destinations} | {config.spikes_to}
+    used_destinations.update(name for rule in (*config.before, *config.escalations) for name in rule.to)
     if unused_destinations := [name for name in config.destinations if name not in used_destinations]:
         messages.say(f"warning: no category reaches {', '.join(unused_destinations)}; name it in routes, or remove it")
     for warning in configuration_warnings(config):

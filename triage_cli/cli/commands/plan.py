@@ -30,7 +30,12 @@ PlanFormat = Annotated[
 @command
 def plan(
     context: CommandContext,
-    new: Annotated[Path, typer.Argument(metavar="NEW.yaml", help="The new configuration.")],
+    new: Annotated[
+        str | None, typer.Argument(metavar="[NEW.yaml]", help="The new configuration; with --routes, else the present.")
+    ] = None,
+    routes: Annotated[
+        str | None, typer.Option(metavar="FILE", help="The new routing map, instead of the new configuration's.")
+    ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
     max_moved: Annotated[
         str | None, typer.Option(metavar="N|N%", help="Exit with code 8 if more tickets would move.")
@@ -50,12 +55,13 @@ def plan(
     \b
     triage plan new.yaml
     triage plan new.yaml --since 7d --max-moved 5% -q
+    triage plan --routes new-routes.yaml
     triage plan new.yaml -o html > plan.html
     """
     plan_format: Format | None = "table" if output == "html" else output
     printer, most_moves = Printer(plan_format, columns), FlipLimit.read(max_moved, "--max-moved")
     printer.check_columns(PLAN_KEYS if printer.format in ("table", "json") else Move._fields)
-    new_config = _load_new_config(context, new)
+    new_config = _load_new_config(context, new, routes)
     asking_caller = _asking_caller(context, new_config, max_cost, ask=ask)
     stop_control = StopControl()
     context.stopper.watch(stop_control.stop)
@@ -69,15 +75,18 @@ def plan(
     if output == "html":
         from triage_cli.cli.display.html_reports import plan_page
 
-        printer.write(plan_page(compared_plan, new.name, since))
+        printer.write(plan_page(compared_plan, Path(new or routes or "").name, since))
     elif printer.format in ("table", "json"):
         plan_record: dict[str, Any] = compared_plan._asdict() | {
             "share": round(compared_plan.share, 4),
             "accuracy": compared_plan.accuracy._asdict(),
             "destinations": [volume._asdict() for volume in compared_plan.destinations],
+            "escalations": dict(compared_plan.escalations),
             "moves": [move._asdict() for move in compared_plan.moves],
         }
         plan_keys = (*PLAN_KEYS, "moves") if printer.format == "json" and not printer.chosen else PLAN_KEYS
+        if compared_plan.escalations:
+            plan_keys = (*plan_keys, "escalations")
         printer.one({key: plan_record[key] for key in plan_keys}, plan_table, PLAN_KEYS)
     else:
         printer.many(compared_plan.moves, Move._asdict, Move._fields, plan_table)
@@ -90,12 +99,19 @@ def plan(
     return ExitCode.OK
 
 
-def _load_new_config(context: CommandContext, new: Path) -> Config:
-    """Load the new configuration of a plan, for the present database and network."""
+def _load_new_config(context: CommandContext, new: str | None, routes: str | None) -> Config:
+    """Load the new configuration of a plan, for the present database and network. Raises `UsageError`."""
     present_config = context.config
+    if new is None and routes is None:
+        raise UsageError("no new configuration is given", hint="triage plan NEW.yaml, or triage plan --routes FILE")
     offline = present_config.offline or None
     new_config = load_config(
-        config=str(new), db=present_config.database, offline=offline, env=os.environ, cwd=Path.cwd()
+        config=new or context.global_options.config,
+        db=present_config.database,
+        offline=offline,
+        routes=routes,
+        env=os.environ,
+        cwd=Path.cwd(),
     )
     return new_config._replace(remote=None)
 
@@ -122,6 +138,8 @@ def _plan_summary(compared_plan: Plan, since: str) -> str:
         cost = "an unknown sum" if compared_plan.cost_usd is None else f"about {compared_plan.cost_usd:,.2f} USD"
         unasked = f"{compared_plan.unasked:,} have no stored answer"
         plan_summary += f"; {unasked} and are counted as they are: --ask costs {cost}"
+    for name, number in compared_plan.escalations:
+        plan_summary += f"; {name} would be about {messages.plural(number, 'stored tickets')} now, were it not new"
     if compared_plan.older:
         older_tickets = messages.plural(compared_plan.older, "older ones were", "older one was")
         plan_summary += f"; {older_tickets} passed over (--since)"

@@ -25,6 +25,8 @@ from triage_cli.domain import (
     TriageError,
     gravest,
     outcome_record,
+    routing,
+    times,
 )
 
 # `triage route` waits for attempts that fall due within so many seconds.
@@ -49,6 +51,7 @@ def route(
         bool, typer.Option("--no-wait", help="Do not wait for attempts that are due within 15 s.")
     ] = False,
     limit: options.Limit = None,
+    routes: options.Routes = None,
     *,
     printing: TicketPrintOptions,
 ) -> int:
@@ -58,6 +61,7 @@ def route(
     triage route --dry-run
     triage route -q
     """
+    context.use_routes(routes)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     if not context.is_remote:
         wiring.destinations.check_templates(context.config)
@@ -162,7 +166,9 @@ def _requests(
     warned_names: set[str] = set()
     for ticket in context.look().find(selection):
         answer = routing_map.answers(context.store, [ticket]).get(ticket.decision_id or "")
-        rule = routing_map.match(ticket, answer) if ticket.category else None
+        deliveries = context.store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
+        judged_at = routing.judged_at(ticket, deliveries, times.now())
+        rule = routing_map.match(ticket, answer, judged_at) if ticket.category else None
         if rule is None:
             unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
             messages.say(f"{ticket.ticket_id}: {unrouted_reason}")

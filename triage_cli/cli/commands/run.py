@@ -204,6 +204,7 @@ def run(
             rich_help_panel=TicketPrintOptions.heading,
         ),
     ] = ADDED_PREFIX,
+    routes: options.Routes = None,
 ) -> int:
     """Store, classify and route in one pass: the one-liner for pipes.
 
@@ -212,6 +213,7 @@ def run(
     triage run tickets.csv -o csv > done.csv
     cat export.csv | triage run -q
     """
+    context.use_routes(routes)
     classify_plan = classify_options.plan(context)
     if not COLUMN_PREFIX.fullmatch(prefix):
         raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")

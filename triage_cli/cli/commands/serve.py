@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from triage_cli import wiring
-from triage_cli.cli import messages, terminal
+from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import local_command, remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.typed_commands import as_typed
@@ -44,6 +44,7 @@ def serve(
         float,
         typer.Option(min=0, max=3600, metavar="SECONDS", help="How long it still serves requests after a signal."),
     ] = 0.0,
+    routes: options.Routes = None,
 ) -> int:
     """Serve the HTTP API until a signal comes, and send the deliveries that fall due meanwhile.
 
@@ -51,6 +52,7 @@ def serve(
     triage keys create ada --role agent
     triage serve                         http://127.0.0.1:8000/docs describes it
     """
+    context.use_routes(routes)
     if ssl_keyfile and not ssl_certfile:
         raise UsageError("--ssl-keyfile is given without --ssl-certfile", hint="give both")
     if not (ssl_certfile or behind_proxy or is_loopback(host)):

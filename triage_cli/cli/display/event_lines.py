@@ -104,6 +104,11 @@ def _routed_line(detail: EventDetail) -> str:
     return f"{detail.get('category')} -> {destinations} ({detail.get('rule')})"
 
 
+def _added_line(detail: EventDetail) -> str:
+    destinations = ", ".join(map(str, detail.get("to") or ()))
+    return f"also -> {destinations} ({detail.get('rule')})"
+
+
 def _delivery_line(detail: EventDetail) -> str:
     response = "" if detail.get("response") is None else f", answer {detail['response']}"
     return f"{detail.get('destination')}, attempt {detail.get('attempt')}{response}"
@@ -124,6 +129,7 @@ SUMMARIES: Mapping[str, Callable[[EventDetail], str]] = {
     EventAction.VERDICT: _verdict_line,
     EventAction.SUGGESTED: _suggested_line,
     EventAction.ROUTED: _routed_line,
+    EventAction.ADDED: _added_line,
     EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERY_EVENTS, _delivery_line),
 }

@@ -49,7 +49,8 @@ class Plan(NamedTuple):
 
     `older` tickets were written before those that are compared. `unasked` tickets have no stored answer of the new
     classifier, and are counted as if it left them as they are. To ask about them is estimated to cost `cost_usd` (None
-    without a price). `matrix` counts the moves by old and new category.
+    without a price). `matrix` counts the moves by old and new category. `escalations` are the new configuration's, each
+    with how many stored tickets it would be about now, were it not new.
     """
 
     tickets: int
@@ -61,6 +62,7 @@ class Plan(NamedTuple):
     matrix: tuple[tuple[str | None, str | None, int], ...]
     accuracy: PlanAccuracy
     moves: tuple[Move, ...]
+    escalations: tuple[tuple[str, int], ...] = ()
 
     @property
     def share(self) -> float:

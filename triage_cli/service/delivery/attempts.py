@@ -170,6 +170,13 @@ class AttemptRecorder:
             if ids.is_forgotten(before.identity):
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
+            if all(delivery.addition for delivery, _ in attempted):  # nothing of the ticket depends on them
+                for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
+                    changes.append(
+                        Change(self._attempt_event(delivery, attempt, outcome, at), adds=(delivery, attempt))
+                    )
+                    results.append(AttemptResult(before, deliveries, outcome.error, delivery.delivery_id, (attempt,)))
+                continue
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # its category or text has changed since the attempt
@@ -228,6 +235,11 @@ class AttemptResult(NamedTuple):
     error: TriageError | None
     delivery_id: str
     attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def is_addition(self) -> bool:
+        """Return whether the delivery was added beside those of the ticket's decision."""
+        return any(d.addition for d in self.deliveries if d.delivery_id == self.delivery_id)
 
     @property
     def failures(self) -> tuple[Failure, ...]:

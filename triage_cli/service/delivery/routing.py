@@ -8,6 +8,7 @@ from typing import NamedTuple
 from triage_cli.domain import (
     NEVER,
     Action,
+    AdditionRule,
     Change,
     Classification,
     Delivery,
@@ -23,6 +24,7 @@ from triage_cli.domain import (
     as_sent,
     earlier_deliveries,
     ids,
+    of_decisions,
     outdated,
     routing,
     routing_rules,
@@ -49,6 +51,7 @@ class RoutingMap(NamedTuple):
     `field_guards` are those of them that do not overwrite what a person has set in a field. `renewed` are the
     destinations that get a ticket again when its text changes after they have accepted it. `promised` maps
     (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
+    `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them.
     """
 
     rules: tuple[Rule, ...]
@@ -60,14 +63,19 @@ class RoutingMap(NamedTuple):
     field_guards: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
     promised: Callable[[str, str, float], float] = never_promised
+    additions: tuple[AdditionRule, ...] = ()
+    tell: Callable[[str], None] = lambda _: None
 
-    def match(self, ticket: Ticket, answer: Classification | None) -> Rule | None:
-        """Return the first rule of the map that matches a ticket; `answer` is the one that decided it."""
+    def match(self, ticket: Ticket, answer: Classification | None, at: str) -> Rule | None:
+        """Return the first rule of the map that matches a ticket; `answer` is the one that decided it.
+
+        `at` is the time at which hours are judged.
+        """
 
         def promised_threshold(max_error: float) -> float:
             return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
 
-        return routing_rules.match(self.rules, ticket, promised_threshold)
+        return routing_rules.match(self.rules, ticket, promised_threshold, at)
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
@@ -169,13 +177,13 @@ class RoutingDecider:
             return Outcome(
                 None, Action(ticket_before.status), Routed(ticket_before, deliveries), error, ticket_before
             ), None
-        rule = self._routing_map.match(ticket_before, answer)
+        rule = self._routing_map.match(ticket_before, answer, routing.judged_at(ticket_before, deliveries, at))
         if rule is None:
             return self._unroutable(ticket_before, deliveries, at)
         needed_deliveries = routing.needed_deliveries(
             ticket_before,
             rule,
-            deliveries,
+            of_decisions(deliveries),
             again=again,
             renewed=self._routing_map.renewed,
             config_hash=self._routing_map.config_hash,
@@ -202,7 +210,7 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
             routing_data["offline"] = waits_for_network
-        if keep_earlier_text := outdated(deliveries_after, ticket_before):
+        if keep_earlier_text := outdated(of_decisions(deliveries_after), ticket_before):
             routing_data["outdated"] = list(keep_earlier_text)
         if revived:
             routing_data["retried"] = [d.destination for d in revived]
@@ -228,7 +236,7 @@ class RoutingDecider:
             f"{ids.short(ticket_before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
-        superseded = supersede(deliveries, at)
+        superseded = supersede(of_decisions(deliveries), at)
         if ticket_before.status == "unroutable" and not superseded:
             return Outcome(None, Action.UNROUTABLE, Routed(ticket_before, deliveries), error, ticket_before), None
         ticket = ticket_before._replace(status="unroutable", revision=ticket_before.revision + 1, run_id=None)

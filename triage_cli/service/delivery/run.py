@@ -24,6 +24,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import Store
+from triage_cli.service.delivery.additions import Additions
 from triage_cli.service.delivery.attempts import (
     AttemptRecorder,
     AttemptResult,
@@ -40,6 +41,8 @@ from triage_cli.service.runs import TO_ROUTE, RunContext, TicketClaimer
 
 # Seconds between two queries for due deliveries while others are being attempted.
 DUE_QUERY_SECONDS = 1.0
+# Seconds for which first attempts at additions are waited for.
+LONGEST_ADDITION_WAIT = 20.0
 
 
 class DeliveryRun:
@@ -51,6 +54,10 @@ class DeliveryRun:
         self._routing_map = routing_map
         self._decider = RoutingDecider(context, routing_map, retry_dead=retry_dead)
         self._attempt_recorder = AttemptRecorder(context)
+        self._additions = Additions(context, routing_map)
+        self._added_ids: set[str] = set()  # additions whose first attempt is waited for
+        self._finished_meanwhile: list[Outcome[Routed]] = []  # tickets that were finished while it was
+        self._failed_additions: dict[str, None] = {}  # why additions were not accepted
         # When deliveries that rate limits refuse for a short while are due, in seconds since 1970.
         self.limits_end_at = 0.0
         self._unfinished_tickets: dict[str, UnfinishedTicket] = {}
@@ -68,6 +75,10 @@ class DeliveryRun:
     def close(self) -> None:
         """Close the destinations of the run; attempts in flight are cancelled, and due again once the run has ended."""
         self._dispatcher.close()
+        for sentence in self._failed_additions:
+            self._routing_map.tell(f"warning: a delivery beside the routing map was not accepted: {sentence}")
+        self._failed_additions.clear()
+        self._additions.tell()
 
     def take_note_of_switched_off(self) -> None:
         """Send nothing more to destinations that were switched off meanwhile, and again to those switched on."""
@@ -97,8 +108,26 @@ class DeliveryRun:
             yield self.begin(chunk, again=again) + self.finished()
             while self._dispatcher.full:
                 yield self.finished()
-        while self._dispatcher.open:
+        while self._dispatcher.open or self._finished_meanwhile:
             yield self.finished()
+
+    def add_for_stored(self, tickets: Iterable[Ticket]) -> None:
+        """Send what rules before the classification add for tickets that were just stored or changed."""
+        self._send_additions(self._additions.of_stored(tickets))
+
+    def add_pending(self) -> None:
+        """Send what rules before the classification and escalations add now, for all tickets."""
+        for added in self._additions.pending():
+            self._send_additions(added)
+
+    def _send_additions(self, added: Sequence[OutgoingDelivery]) -> None:
+        """Send additions, and wait for their first attempts for a while: a classification may take minutes."""
+        for outgoing in added:
+            self._dispatcher.put(self._with_earlier(outgoing.delivery.destination, [outgoing]))
+        self._added_ids.update(outgoing.delivery.delivery_id for outgoing in added)
+        wait_until = self.context.stop.clock() + LONGEST_ADDITION_WAIT
+        while self._added_ids and self.context.stop.clock() < wait_until:
+            self._finished_meanwhile = self.finished()
 
     def begin(self, tickets: Sequence[Ticket], *, again: bool = False) -> list[Outcome[Routed]]:
         """Decide where tickets go, and begin to send; return the outcomes of those that are not sent anywhere now."""
@@ -157,7 +186,7 @@ class DeliveryRun:
             yield [
                 result
                 for queue_results in self._collect()
-                for result in (*self._record(queue_results), *self._parked_results(queue_results))
+                for result in self._owed((*self._record(queue_results), *self._parked_results(queue_results)))
             ]
 
     def _with_earlier(self, destination_name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
@@ -177,6 +206,9 @@ class DeliveryRun:
         if self.context.stop.stopping:
             self._dispatcher.stop()
         collected = self._dispatcher.collect()
+        if self._added_ids:
+            attempted = chain.from_iterable((*(o.outgoing for o in each.outcomes), *each.parked) for each in collected)
+            self._added_ids.difference_update(outgoing.delivery.delivery_id for outgoing in attempted)
         for queue_results in collected:
             if parked_ids := [outgoing.delivery.delivery_id for outgoing in queue_results.parked]:
                 because = queue_results.parked_because
@@ -194,6 +226,14 @@ class DeliveryRun:
                 self.limits_end_at = max(self.limits_end_at, *short, 0.0)
         return results
 
+    def _owed(self, results: Iterable[AttemptResult]) -> Iterator[AttemptResult]:
+        """Yield the results of deliveries that decisions owe; of the others, only failures are told."""
+        for result in results:
+            if not result.is_addition:
+                yield result
+            elif result.error is not None:
+                self._failed_additions[result.error.sentence()] = None
+
     @staticmethod
     def _parked_results(results: QueueResults) -> list[AttemptResult]:
         """Return the results of parked deliveries, if an error is the reason."""
@@ -206,14 +246,17 @@ class DeliveryRun:
 
     def finished(self) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
-        finished = []
+        finished, self._finished_meanwhile = self._finished_meanwhile, []
         for queue_results in self._collect():
             ended: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
-            ended = [(result.ticket.ticket_id, result, result.failures) for result in self._record(queue_results)]
+            ended = [
+                (result.ticket.ticket_id, result, result.failures) for result in self._owed(self._record(queue_results))
+            ]
             because = queue_results.parked_because
             ended += [
                 (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
                 for o in queue_results.parked
+                if not o.delivery.addition
             ]
             for ticket_id, result, failures in ended:
                 unfinished = self._unfinished_tickets.get(ticket_id)
@@ -225,6 +268,7 @@ class DeliveryRun:
         self, tickets: Sequence[Ticket], *, again: bool, holder: str | None
     ) -> tuple[list[Outcome[Routed]], list[OutgoingDelivery]]:
         at = times.now()
+        self._additions.before_routing(tickets)
         existing = self._store.deliveries.of([t.ticket_id for t in tickets])
         answers = self._routing_map.answers(self._store, tickets)
         outcomes: list[Outcome[Routed]] = []

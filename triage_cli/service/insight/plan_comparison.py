@@ -162,7 +162,7 @@ class PlanComparison:
     def _destinations(routing_map: RoutingMap, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
         if ticket.category is None:
             return (PERSON,)
-        rule = routing_map.match(ticket, answer)
+        rule = routing_map.match(ticket, answer, ticket.stored_at)
         return (NOWHERE,) if rule is None else rule.to
 
     def _count_move(self, ticket: Ticket, new_ticket: Ticket, old_to: tuple[str, ...], new_to: tuple[str, ...]) -> None:

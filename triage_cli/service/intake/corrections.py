@@ -19,6 +19,7 @@ from triage_cli.domain import (
     from_json,
     is_filed_by,
     label_text,
+    of_decisions,
     tags_of,
     to_seconds,
 )
@@ -132,7 +133,7 @@ class Corrections:
             overruled = False
             if category and ticket:
                 answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(pulled_draft)
-                known_deliveries = (*lost_before, *deliveries.get(ticket.ticket_id, ()))
+                known_deliveries = (*lost_before, *of_decisions(deliveries.get(ticket.ticket_id, ())))
                 field_values, refused_at = (
                     self._field_values(known_deliveries, answers, labels=pulled_draft.draft.labels is not None),
                     refusal_seen_at(known_deliveries),
@@ -165,7 +166,9 @@ class Corrections:
 
         def as_known(item: Identified) -> Identified:
             ticket = changed.get(item.identity)
-            written = self._written_categories(deliveries.get(ticket.ticket_id, ())) if ticket else frozenset()
+            written = (
+                self._written_categories(of_decisions(deliveries.get(ticket.ticket_id, ()))) if ticket else frozenset()
+            )
             if ticket is None or not written:
                 return item
             draft = with_known_labels(item.draft, from_json(ticket.extra), lambda text: self._named(text) in written)

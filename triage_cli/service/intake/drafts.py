@@ -25,8 +25,10 @@ from triage_cli.domain import (
     UnavailableError,
     bounded,
     dedup,
+    extracted_fields,
     ids,
     mail_of,
+    of_decisions,
     outdated,
     threads,
     times,
@@ -94,14 +96,22 @@ EVENT_ACTIONS = {Action.CREATED: EventAction.CREATED, Action.UPDATED: EventActio
 class DraftDecider:
     """Decides drafts; the run `holder` holds new tickets.
 
+    `fields` maps names of columns to patterns that find them in texts.
     `keeps_category` is None unless the drafts are of a pulled source: whether a ticket keeps its category when its text
     changes.
     """
 
     def __init__(
-        self, verdicts: Verdicts, run_id: str | None, *, holder: str | None = None, keeps_category: bool | None = None
+        self,
+        verdicts: Verdicts,
+        run_id: str | None,
+        fields: Mapping[str, str],
+        *,
+        holder: str | None = None,
+        keeps_category: bool | None = None,
     ) -> None:
         self._verdicts = verdicts
+        self._fields = fields
         self._run_id = run_id
         self._holder = holder
         self._is_pulled = keeps_category is not None
@@ -128,6 +138,7 @@ class DraftDecider:
         is_single_draft = draft.origin != "row" and identified_draft.counts_occurrences
         if known_ticket is None or is_single_draft:
             ticket = dedup.new_ticket(identified_draft, ids.new_id(), at, self._holder)
+            ticket = self._with_fields(ticket, draft)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
@@ -143,11 +154,17 @@ class DraftDecider:
         updated = dedup.updated_ticket(known_ticket, identified_draft, keeps_category=bool(self._keeps_category))
         if updated is None and verdict is None:
             return Action.UNCHANGED, known_ticket, None, None
+        if updated is not None and updated.content_hash != known_ticket.content_hash:
+            updated = self._with_fields(updated, draft)
         ticket = woken(known_ticket, updated or known_ticket._replace(revision=known_ticket.revision + 1))
         import_data = {"source": draft.source, "line": draft.line, "fields": dedup.changed_fields(known_ticket, ticket)}
         return self._import_change(
             ticket, known_ticket.revision, import_data, at, signature, verdict, last_verdict, draft.overruled
         )
+
+    def _with_fields(self, ticket: Ticket, draft: TicketDraft) -> Ticket:
+        """Return a ticket that gets its text from a draft, with the fields in it."""
+        return extracted_fields.with_fields(ticket, draft, self._fields) if self._fields else ticket
 
     def join_thread(
         self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature
@@ -201,6 +218,7 @@ IMPORT_TRIES = 5
 class Intake:
     """Stores drafts for one actor. With `hold`, the run `run_id` holds the new tickets.
 
+    `fields` maps names of columns to patterns that find them in the texts that are stored.
     `guard` stops an import of other tickets, and continues the counts of the earlier parts of an input; without one,
     known ids get whatever text comes. `pulled` is for drafts of a pulled source.
     """
@@ -211,6 +229,7 @@ class Intake:
         actor: str,
         verdicts: Verdicts,
         run_id: str | None,
+        fields: Mapping[str, str],
         *,
         hold: bool = False,
         guard: OtherTicketsGuard | None = None,
@@ -218,7 +237,11 @@ class Intake:
     ) -> None:
         self._store = store
         self._draft_decider = DraftDecider(
-            verdicts, run_id, holder=run_id if hold else None, keeps_category=pulled.keeps_category if pulled else None
+            verdicts,
+            run_id,
+            fields,
+            holder=run_id if hold else None,
+            keeps_category=pulled.keeps_category if pulled else None,
         )
         self._signature = Signature(actor, request_id.get())
         self._guard = guard
@@ -358,7 +381,7 @@ class Intake:
         changed = {row: o.value for row in import_chunk.rewritten if (o := import_chunk.outcomes[row]).value}
         deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()]) if changed else {}
         for row, ticket in changed.items():
-            if names := outdated(deliveries.get(ticket.ticket_id, ()), ticket):
+            if names := outdated(of_decisions(deliveries.get(ticket.ticket_id, ())), ticket):
                 import_chunk.outcomes[row] = import_chunk.outcomes[row]._replace(outdated=names)
 
     def _identify(

@@ -1,6 +1,6 @@
 """The pull of a source: imports its pages, and stores with each page the cursor up to which it was read."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from triage_cli.domain import (
     Action,
@@ -28,7 +28,7 @@ HEARTBEAT_SECONDS = 5.0
 
 
 class SourcePull:
-    """One pull of one source within a run.
+    """One pull of one source within a run; `fields` maps names of columns to patterns that find them in its texts.
 
     `tell` gets notes. `keep` gets each rejected item, before the position behind it is stored.
     """
@@ -37,6 +37,7 @@ class SourcePull:
         self,
         context: RunContext,
         source: Source,
+        fields: Mapping[str, str],
         plan: PullPlan,
         corrections: Corrections,
         filed_items: FiledItems,
@@ -45,7 +46,7 @@ class SourcePull:
     ) -> None:
         pulled = PulledFrom(corrections, filed_items, source.keeps_category, keep)
         verdicts = Verdicts(corrections.categories, source.name)
-        self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, pulled=pulled)
+        self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, fields, pulled=pulled)
         self._context = context
         self._stop = context.stop
         self._source = source

@@ -121,6 +121,16 @@ STEPS: dict[int, tuple[str, ...]] = {
             header text collate "C" primary key, source text collate "C" not null, columns text collate "C" not null,
             at text collate "C" not null)""",
     ),
+    15: (
+        """alter table deliveries add column addition text collate "C" not null default ''""",
+        "create index deliveries_dead on deliveries (ticket_id) where state = 'dead'",
+        "create index deliveries_added on deliveries (addition, ticket_id) where addition <> ''",
+        """create table added_rules (
+            addition text collate "C" primary key, rule text collate "C" not null,
+            first_at text collate "C" not null)""",
+        'create table changed_tickets (ticket_id text collate "C" primary key, at text collate "C" not null)',
+        "create index changed_tickets_at on changed_tickets (at)",
+    ),
 }
 
 

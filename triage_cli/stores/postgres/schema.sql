@@ -104,7 +104,8 @@ create table askings (
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
 -- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
 -- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named. content_hash:
--- of the text that was sent last, or is to be sent.
+-- of the text that was sent last, or is to be sent. addition: the key of the rule that added a delivery beside those of
+-- the ticket's decision.
 create table deliveries (
     delivery_id text collate "C" primary key,
     ticket_id text collate "C" not null references tickets (ticket_id), classification_id text collate "C",
@@ -114,7 +115,8 @@ create table deliveries (
     run_id text collate "C", at text collate "C" not null, done_at text collate "C",
     revision bigint not null default 0, targets text collate "C" default null,
     doubtful bigint not null default 0, kept text collate "C" default null, refusal text collate "C" default null,
-    paced bigint not null default 0, content_hash text collate "C" default null
+    paced bigint not null default 0, content_hash text collate "C" default null,
+    addition text collate "C" not null default ''
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
@@ -122,6 +124,10 @@ create index deliveries_due on deliveries (destination, due_at) where state = 'p
 create index deliveries_pending on deliveries (at) where state = 'pending';
 
 create index deliveries_of on deliveries (ticket_id);
+
+create index deliveries_dead on deliveries (ticket_id) where state = 'dead';
+
+create index deliveries_added on deliveries (addition, ticket_id) where addition <> '';
 
 -- answer: the beginning of a refusal.
 create table attempts (
@@ -314,6 +320,18 @@ create table readings (
     header text collate "C" primary key, source text collate "C" not null, columns text collate "C" not null,
     at text collate "C" not null
 );
+
+-- Rules that add deliveries, by their keys, and when each was first seen; tickets that an import changed, and when it did
+-- so last.
+create table added_rules (
+    addition text collate "C" primary key, rule text collate "C" not null, first_at text collate "C" not null
+);
+
+create table changed_tickets (
+    ticket_id text collate "C" primary key, at text collate "C" not null
+);
+
+create index changed_tickets_at on changed_tickets (at);
 
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';

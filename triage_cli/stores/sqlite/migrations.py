@@ -108,6 +108,14 @@ STEPS: dict[str, tuple[str, ...]] = {
         """create table readings (
             header text primary key, source text not null, columns text not null, at text not null)""",
     ),
+    "fifteenth": (
+        "alter table deliveries add column addition text not null default ''",
+        "create index deliveries_dead on deliveries (ticket_id) where state = 'dead'",
+        "create index deliveries_added on deliveries (addition, ticket_id) where addition <> ''",
+        "create table added_rules (addition text primary key, rule text not null, first_at text not null)",
+        "create table changed_tickets (ticket_id text primary key, at text not null)",
+        "create index changed_tickets_at on changed_tickets (at)",
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 

@@ -23,6 +23,7 @@ MIGRATION_NAMES = (
     "twelfth",
     "thirteenth",
     "fourteenth",
+    "fifteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

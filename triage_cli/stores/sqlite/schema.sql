@@ -82,7 +82,8 @@ create table askings (
 -- revision: the place of a delivery in its ticket's history. targets: the destinations of the decision. doubtful: it may
 -- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
 -- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named. content_hash:
--- of the text that was sent last, or is to be sent.
+-- of the text that was sent last, or is to be sent. addition: the key of the rule that added a delivery beside those of
+-- the ticket's decision.
 create table deliveries (
     delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
     classification_id text, category text not null, destination text not null, rule text not null,
@@ -90,7 +91,7 @@ create table deliveries (
     due_at real not null, last_status integer, last_error text, run_id text, at text not null, done_at text,
     revision integer not null default 0, targets text default null, doubtful integer not null default 0,
     kept text default null, refusal text default null, paced integer not null default 0,
-    content_hash text default null
+    content_hash text default null, addition text not null default ''
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';
@@ -98,6 +99,10 @@ create index deliveries_due on deliveries (destination, due_at) where state = 'p
 create index deliveries_pending on deliveries (at) where state = 'pending';
 
 create index deliveries_of on deliveries (ticket_id);
+
+create index deliveries_dead on deliveries (ticket_id) where state = 'dead';
+
+create index deliveries_added on deliveries (addition, ticket_id) where addition <> '';
 
 -- answer: the beginning of a refusal.
 create table attempts (
@@ -258,6 +263,18 @@ create table source_cursors (
 create table readings (
     header text primary key, source text not null, columns text not null, at text not null
 );
+
+-- Rules that add deliveries, by their keys, and when each was first seen; tickets that an import changed, and when it did
+-- so last.
+create table added_rules (
+    addition text primary key, rule text not null, first_at text not null
+);
+
+create table changed_tickets (
+    ticket_id text primary key, at text not null
+);
+
+create index changed_tickets_at on changed_tickets (at);
 
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
