@@ -82,6 +82,7 @@ from triage_cli.runtime.ssrf_guard import is_public as is_public
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
 
+from . import access_tokens as access_tokens
 from . import async_bridge as async_bridge
 from . import build as build
 from . import mail_connections as mail_connections
