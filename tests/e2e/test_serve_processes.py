@@ -19,6 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
+from tests.support.http_stub import HttpStub, Reply
+from tests.support.token_server import ENV, token_server
 from triage_cli.api import WorkerProcesses, open_socket, worker_processes
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
@@ -272,3 +274,35 @@ def gateway(folder: Path, ports: list[int]) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_key_of_the_environment_opens_every_process_and_no_log_or_file_has_it_or_a_token(fitted: Cli) -> None:
+    key = "canary-server-key-0123456789abcdef"
+    with token_server() as tokens, closing(HttpStub()) as stub:
+        stub.answer = lambda got: Reply(
+            201 if tokens.accepts(got.headers["authorization"]) else 401, got.headers["authorization"]
+        )
+        destination = f"{{type: http, url: '{stub.root}', auth: {tokens.oauth2()}, allow_private: true}}"
+        (fitted.folder / "config.yaml").write_text(f"destinations: {{desk: {destination}}}\nroutes: [{{to: desk}}]\n")
+        fitted.env |= {**ENV, "TRIAGE_SERVER_KEY": key}
+        with serve_command(fitted, "--workers", "2") as (_, url, log):
+            assert "there is no key yet" not in log()
+            for number in range(12):  # each over a connection of its own: either process may take it
+                if number % 4 == 0:
+                    tokens.expire()
+                body = {"subject": f"I was charged twice, {number}"}
+                made = httpx.post(f"{url}/tickets?do=classify,route", headers={"X-API-Key": key}, json=body)
+                assert (made.status_code, made.json()["deliveries"][0]["state"]) == (201, "accepted"), made.text
+            tokens.replies = [Reply(401, '{"error": "invalid_client"}')] * 9
+            tokens.expire()
+            held = httpx.post(
+                f"{url}/tickets?do=classify,route", headers={"X-API-Key": key}, json={"subject": "I was charged twice"}
+            )
+            assert held.json()["problem"]["code"] == "refused"
+            assert httpx.get(f"{url}/keys", headers={"Authorization": f"Bearer {key}"}).json() == []
+        texts = [log(), held.text, *(path.read_bytes().decode("latin-1") for path in files_of(fitted))]
+        assert [canary for canary in (key, *tokens.canaries) if any(canary in text for text in texts)] == []
+
+
+def files_of(cli: Cli) -> list[Path]:
+    return [path for path in cli.folder.rglob("*") if path.is_file()]

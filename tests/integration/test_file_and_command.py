@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import PATIENCE, until
 from tests.support.use_cases import ALL, a_draft, classify, create, dids, held, now, ready, route, to_file
 from tests.support.world import World
 from triage_cli.destinations import CommandDestination
-from triage_cli.domain import Rule
+from triage_cli.domain import NoTokenError, Rule
+from triage_cli.runtime import AccessTokens, TokenCommand, access_tokens, began, printed_tokens
 
 
 def test_a_file_gets_every_delivery_once(world: World, tmp_path: Path) -> None:
@@ -133,3 +135,27 @@ def test_a_command_that_takes_too_long_or_is_not_there_is_a_failed_attempt(world
     errors = [a.error or "" for a in world.store.history(ticket.ticket_id).attempts]
     assert "took longer than 0.2 s" in errors[0]
     assert "cannot run" in errors[1]
+
+
+def test_a_command_that_prints_no_token_in_time_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_tokens, "SECONDS", 0.5)
+    script = tmp_path / "token.sh"
+    script.write_text(f"sleep 300 & echo $! > {tmp_path}/child; wait\n")
+    tokens = printed_tokens(TokenCommand(("sh", str(script)), (("PATH", os.environ["PATH"]),)))
+    with pytest.raises(NoTokenError, match=r"sh printed no token within 0.5 s"):
+        tokens.waited_for()
+    child = int((tmp_path / "child").read_text())
+    until(lambda: not began(child), "the end of what it started")
+    script.write_text(f"echo {'x' * 5000}; yes | head -c 3000000\n")
+    monkeypatch.setattr(access_tokens, "SECONDS", PATIENCE)
+    until(lambda: is_had(tokens), "the pause before it is run again has passed")
+    assert tokens.waited_for() == "x" * 5000
+
+
+def is_had(tokens: AccessTokens) -> bool:
+    try:
+        return bool(tokens.waited_for())
+    except NoTokenError:
+        return False
