@@ -188,7 +188,7 @@ class _RowMapper:
         )
 
     def _as_text(self, field: str, text: str | None) -> str | None:
-        return (mail_html.plain(text) or None) if text and field in self._row_mapping.html else text
+        return _plain_text(text) if text and field in self._row_mapping.html else text
 
     def _ids_of_export(self, row_cells: Sequence[str]) -> tuple[str, str] | None:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
@@ -244,6 +244,11 @@ class _RowMapper:
         return len(self._raw()) + _SIZE_OF_CELL * len(record.item)
 
 
+@lru_cache(2)  # a row's subject and description, which are read in both ways
+def _plain_text(text: str) -> str | None:
+    return mail_html.plain(text) or None
+
+
 def _may_be_html(text: str | None) -> bool:
     return text is not None and ("<" in text or "&" in text)
 
@@ -257,7 +262,7 @@ def _other_contents(
     """
     others = {written}
     if not known_by_id:
-        subjects, descriptions = ({text, text and (mail_html.plain(text) or None)} for text in written)
+        subjects, descriptions = ({text, text and _plain_text(text)} for text in written)
         others = {(subject, description) for subject in subjects for description in descriptions}
     with suppress(UnicodeEncodeError):  # half of a character, in JSON
         return tuple(sorted(ids.content_hash(*other) for other in others - {taken}))
