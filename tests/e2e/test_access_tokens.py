@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.http_stub import Got, HttpStub, Reply
-from tests.support.token_server import ENV, TokenServer, token_server
+from tests.support.token_server import ENV, TokenServer, classified, deliveries, token_server
 
 PAGE = 20  # items of a page of the list
 
@@ -50,18 +50,6 @@ routes: [{{to: graph}}]
 """)
     (cli.folder / "config.yaml").chmod(0o600)
     cli.env |= ENV
-
-
-def classified(cli: Cli, number: int) -> None:
-    rows = "".join(f"T-{n},I was charged twice for invoice {n}\n" for n in range(number))
-    assert cli("create", "-", "-q", stdin=f"id,subject\n{rows}").returncode == 0
-    rows = "".join(f"T-{n},Billing\n" for n in range(number))
-    assert cli("verdict", "-", "-q", stdin=f"ticket_id,category\n{rows}").returncode == 0
-
-
-def deliveries(cli: Cli) -> Counter[tuple[str, int]]:
-    with closing(sqlite3.connect(cli.db)) as db:
-        return Counter(db.execute("select state, attempts from deliveries"))
 
 
 def test_a_token_that_expires_amid_500_deliveries_loses_and_doubles_none_and_is_had_once(

@@ -16,7 +16,7 @@ from tests.support.dovecot_server import DOVECOT, Dovecot, running_dovecot
 from tests.support.http_stub import Got, HttpStub, Reply
 from tests.support.mail_server import TokenMailStub, scripted
 from tests.support.mails import mail
-from tests.support.token_server import ENV, TokenServer, token_server
+from tests.support.token_server import ENV, TokenServer, classified, deliveries, token_server
 
 USER = "ann@example.com"
 
@@ -38,18 +38,6 @@ routes: [{{to: desk}}]
 """)
     (cli.folder / "config.yaml").chmod(0o600)
     cli.env |= {**ENV, "MAIL_USER": USER}
-
-
-def classified(cli: Cli, number: int) -> None:
-    rows = "".join(f"T-{n},I was charged twice for invoice {n}\n" for n in range(number))
-    assert cli("create", "-", "-q", stdin=f"id,subject\n{rows}").returncode == 0
-    rows = "".join(f"T-{n},Billing\n" for n in range(number))
-    assert cli("verdict", "-", "-q", stdin=f"ticket_id,category\n{rows}").returncode == 0
-
-
-def deliveries(cli: Cli) -> Counter[tuple[str, int]]:
-    with closing(sqlite3.connect(cli.db)) as db:
-        return Counter(db.execute("select state, attempts from deliveries"))
 
 
 def nothing_shows(cli: Cli, tokens: TokenServer, *outputs: str) -> bool:

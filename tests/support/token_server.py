@@ -3,11 +3,14 @@
 import base64
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
+from tests.support.cli import Cli
+from tests.support.commands import rows
 from tests.support.http_stub import Got, HttpStub, Reply
 
 CLIENT_ID, CLIENT_SECRET = "canary-client-1", "canary:secret/2 +é~"
@@ -90,6 +93,19 @@ def _credentials(got: Got, form: dict[str, str]) -> tuple[str, str]:
         user, _, password = base64.b64decode(header.removeprefix("Basic ")).decode().partition(":")
         return unquote(user), unquote(password)
     return form.get("client_id", ""), form.get("client_secret", "")
+
+
+def classified(cli: Cli, number: int) -> None:
+    """Store so many tickets that a person has given a category."""
+    tickets = "".join(f"T-{n},I was charged twice for invoice {n}\n" for n in range(number))
+    assert cli("create", "-", "-q", stdin=f"id,subject\n{tickets}").returncode == 0
+    verdicts = "".join(f"T-{n},Billing\n" for n in range(number))
+    assert cli("verdict", "-", "-q", stdin=f"ticket_id,category\n{verdicts}").returncode == 0
+
+
+def deliveries(cli: Cli) -> Counter[tuple[str, int]]:
+    """Count deliveries by their state and the number of attempts."""
+    return Counter(rows(cli.db, "select state, attempts from deliveries"))
 
 
 @contextmanager
