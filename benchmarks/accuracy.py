@@ -8,7 +8,8 @@ With --learn N the model also learns N tickets a category from train.csv, with -
 error, in ten bins; beside it stands what a perfectly calibrated model with these confidences has on as many tickets, by
 chance. --untaught also tests on the rows of train.csv that were not learned, so that chance counts less.
 --limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
-last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead.
+last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead,
+--letters their long letters.
 """
 
 import argparse
@@ -27,12 +28,12 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from triage_cli.classifiers import Encoder, Floats, LocalClassifier
 from triage_cli.classifiers import fit_model as fit
-from triage_cli.config import DEFAULT_CATEGORIES
+from triage_cli.config import DEFAULT_CATEGORIES, STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD
 from triage_cli.domain import Category, Classification, Graded, Ticket, calibration_error, macro_f1
 from triage_cli.runtime import Budget, StopControl
 
 NONE_OF_THESE = frozenset({"oos", "NO_NODES_DETECTED"})
-THRESHOLD = 0.6
+LETTERS = Path(__file__).parent.parent / "tests" / "support" / "long_letters.txt"
 CHANCES = 30  # draws of right and wrong answers
 HEADER = (
     "set", "labels", "n", "accuracy", "macro-F1", "majority", "ECE", "perfect", "coverage", "right if sure", "abstains",
@@ -78,11 +79,13 @@ class CountingEncoder(Encoder):
 def answers(
     categories: Sequence[Category], lesson: Labelled, texts: Sequence[str], encoder: Encoder | None = None
 ) -> list[Classification]:
+    is_cautious = categories is not DEFAULT_CATEGORIES and not lesson
+    threshold = UNTAUGHT_THRESHOLD if is_cautious else STANDARD_THRESHOLD
     tickets = [
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     classifier = LocalClassifier(
-        "local", fit(categories, lesson, encoder), THRESHOLD, actor="benchmark", run_id=None, categories=categories,
+        "local", fit(categories, lesson, encoder), threshold, actor="benchmark", run_id=None, categories=categories,
         encoder=encoder,
     )  # fmt: skip
     return [
@@ -136,7 +139,7 @@ def measured(
 def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[str]) -> list[float]:
     pairs = list(zip(test, given, strict=True))
     scope = [
-        Graded(label, answer.category, answer.confidence, (answer.confidence or 0) >= THRESHOLD)
+        Graded(label, answer.category, answer.confidence, answer.is_sure)
         for (_, label), answer in pairs
         if label in names
     ]
@@ -147,7 +150,7 @@ def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[
         fmean(row.right for row in scope), macro_f1(scope), max(met.values()) / len(scope),
         calibration_error(scope) or 0.0, perfect_error(scope), len(sure) / len(scope),
         fmean(sure) if sure else float("nan"),
-        fmean((answer.confidence or 0) < THRESHOLD for answer in outside) if outside else float("nan"),
+        fmean(not answer.is_sure for answer in outside) if outside else float("nan"),
     ]  # fmt: skip
 
 
@@ -169,8 +172,23 @@ def languages() -> None:
     for name, tickets in TICKETS.items():
         given = answers(DEFAULT_CATEGORIES, [], [text for text, _ in tickets])
         right = [answer.category == label for answer, (_, label) in zip(given, tickets, strict=True)]
-        sure = [ok for ok, answer in zip(right, given, strict=True) if (answer.confidence or 0) >= THRESHOLD]
+        sure = [ok for ok, answer in zip(right, given, strict=True) if answer.is_sure]
         print(line(name, *map(str, (len(tickets), sum(right), len(sure), sum(sure)))))
+
+
+def letters() -> None:
+    """Print how right and how sure the built-in examples alone are of a hundred long letters."""
+    label, rows = "", []
+    for text in LETTERS.read_text(encoding="utf-8").splitlines():
+        if text.startswith("["):
+            label = text.strip("[]")
+        elif text and not text.startswith("#"):
+            rows.append((text, label))
+    given = answers(DEFAULT_CATEGORIES, [], [text for text, _ in rows])
+    found = figures_of(rows, given, [category.name for category in DEFAULT_CATEGORIES])
+    print(line(*HEADER))
+    print(line(*["---"] * len(HEADER)))
+    print(line("long letters", "3", str(len(rows)), *(f"{figure:.3f}" for figure in found)))
 
 
 def line(*cells: str) -> str:
@@ -179,7 +197,7 @@ def line(*cells: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Accuracy of the embedded classifier on labelled sets.")
-    parser.add_argument("data", type=Path, help="a folder of sets")
+    parser.add_argument("data", type=Path, nargs="?", help="a folder of sets")
     parser.add_argument("sets", nargs="*", help="names of sets; all by default")
     parser.add_argument("--learn", type=int, default=0, metavar="N", help="labelled tickets a category to learn from")
     parser.add_argument("--label", type=int, default=0, metavar="N", help="labelled tickets, as they come")
@@ -189,7 +207,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="test tickets of a set")
     parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="a sentence encoder beside the model")
     parser.add_argument("--languages", action="store_true", help="the simple tickets in four languages")
+    parser.add_argument("--letters", action="store_true", help="the long letters of the tests")
     asked = parser.parse_args()
+    if asked.letters:
+        return letters()
     if asked.languages:
         return languages()
     folders = sorted(path.parent for path in asked.data.glob("*/categories.yaml"))

@@ -17,11 +17,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from statistics import fmean
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -30,6 +30,7 @@ from triage_cli.config import DEFAULT_CATEGORIES
 
 BATCH = 24  # verdicts before each learning
 TEST = 1_000  # rows of test.csv
+STANDARD = {"local": {"type": "local", "min_confidence": 0.6}}  # a threshold of the order's own measurements
 Choose = Callable[["Shop", int], list[str]]
 
 
@@ -86,13 +87,16 @@ def at_random(shop: Shop, number: int) -> list[str]:
     return shop.chance.sample(sorted(shop.left), min(number, len(shop.left)))
 
 
-def opened(data: Path, folder: Path, seed: int, number: int) -> dict[str, str]:
+def opened(
+    data: Path, folder: Path, seed: int, number: int, classifiers: Mapping[str, Mapping[str, Any]] = STANDARD
+) -> dict[str, str]:
     """Make a shop in a folder; return the labels of its tickets."""
     categories = categories_of(data)
     names = {category.name for category in categories}
+    config: dict[str, Any] = {"classifiers": classifiers}
     if categories is not DEFAULT_CATEGORIES:
-        listed = [{"name": category.name, "description": category.description} for category in categories]
-        (folder / "config.yaml").write_text(json.dumps({"categories": listed}), encoding="utf-8")
+        config["categories"] = [{"name": category.name, "description": category.description} for category in categories]
+    (folder / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
     rows = {part: [row for row in read(data / f"{part}.csv") if row[1] in names] for part in ("train", "test")}
     train = Random(seed).sample(rows["train"], min(number, len(rows["train"])))
     _write(folder / "tickets.csv", ("id", "description"), [(f"T-{n}", text) for n, (text, _) in enumerate(train)])

@@ -1,77 +1,92 @@
 """Whether `max_error` keeps its promise, on labelled sets: folders with train.csv, test.csv and categories.yaml.
 
-Call it as: python benchmarks/promises.py DATA_DIR [SET…]
+Call it as: python benchmarks/promises.py DATA_DIR [SET…] [--draws N] [--labels N]
 
-The embedded model learns from a third of each set. The other two thirds are divided by chance, DRAWS times: the labels
-of one half choose the thresholds, and the other half tells how many of the answers that pass are wrong.
+In each draw the embedded model learns so many tickets of a set, as many others are the labels that choose the
+thresholds, and up to 3,000 further ones tell how many of the answers that pass are wrong: of all together, and by
+`{each: …}` of each category. A promise is broken where the error on these is significantly above it.
 """
 
+import argparse
 import sys
-from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from statistics import fmean
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.accuracy import categories_of, read
+from benchmarks.accuracy import NONE_OF_THESE, categories_of, read
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.classifiers import likeliest_labels
-from triage_cli.domain import GradedAnswer, bounds
+from triage_cli.domain import RISK, GradedAnswer, MaxError, bounds, confidence_intervals, thresholds_of
 
 SETS = ("it_service", "cfpb_complaints", "bitext_category", "banking77")
-DRAWS, LEARNED, ERRORS = 20, 3, (0.05, 0.10)
+TESTED = 3_000  # tickets of a draw that judge the promise
+PROMISES = tuple(MaxError(share, each) for each in (False, True) for share in (0.05, 0.10))
 
 
-def answers_of(folder: Path) -> tuple[list[str], list[GradedAnswer]]:
-    """Return the names of the categories, and answers about texts that the model has not learned."""
+class Drawn(NamedTuple):
+    """What one draw tells of a promise: the share of tickets that pass, their error, and whether that is broken."""
+
+    coverage: float
+    error: float
+    broken: bool
+
+
+def draws(folder: Path, number: int, labels: int) -> Iterator[tuple[Sequence[GradedAnswer], Sequence[GradedAnswer]]]:
+    """Yield the answers that choose the thresholds, and those that judge them."""
     categories = categories_of(folder)
-    rows = read(folder / "train.csv") + read(folder / "test.csv")
-    Random(0).shuffle(rows)
-    learned, fresh = rows[: len(rows) // LEARNED], rows[len(rows) // LEARNED :]
-    found = likeliest_labels(fit(categories, learned), [text for text, _ in fresh])
-    answers = [
-        GradedAnswer(guess, confidence or 0.0, label)
-        for (_, label), (guess, confidence) in zip(fresh, found, strict=True)
-        if guess
-    ]
-    return [category.name for category in categories], answers
+    rows = [row for part in ("train", "test") for row in read(folder / f"{part}.csv") if row[1] not in NONE_OF_THESE]
+    for seed in range(number):
+        drawn = Random(seed).sample(rows, min(len(rows), 2 * labels + TESTED))
+        found = likeliest_labels(fit(categories, drawn[:labels]), [text for text, _ in drawn[labels:]])
+        answers = [
+            GradedAnswer(guess or "", confidence or 0.0, label)
+            for (_, label), (guess, confidence) in zip(drawn[labels:], found, strict=True)
+        ]
+        yield answers[:labels], answers[labels:]
 
 
-def measure(folder: Path, max_error: float, names: list[str], answers: list[GradedAnswer]) -> None:
-    kept, coverages, errors, missing = 0, [], [], []
-    promised, broken = 0, 0
-    for seed in range(DRAWS):
-        drawn = answers[:]
-        Random(seed).shuffle(drawn)
-        labels, test = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
-        found = bounds(labels, names, max_error)
-        passed = [a for a in test if (t := found[a.category].threshold) is not None and a.confidence >= t]
-        wrong = sum(a.category != a.label for a in passed)
-        errors.append(wrong / len(passed) if passed else 0.0)
-        kept += errors[-1] <= max_error
-        coverages.append(len(passed) / len(test))
-        missing.append(sum(bound.threshold is None for bound in found.values()))
-        of_category = Counter(a.category for a in passed)
-        wrong_of = Counter(a.category for a in passed if a.category != a.label)
-        promised += len(of_category)
-        broken += sum(wrong_of[name] > max_error * n for name, n in of_category.items())
-    print(
-        f"{folder.name:16} {max_error:4.0%} labels {len(answers) // 2:6,}  kept in {kept:2}/{DRAWS} draws  "
-        f"error {fmean(errors):6.2%} (worst {max(errors):6.2%})  coverage {fmean(coverages):6.1%}  "
-        f"categories without a promise {fmean(missing):5.1f} of {len(names)}  "
-        f"categories above it on the test half {broken}/{promised} ({broken / max(1, promised):.1%})"
-    )
+def judged(
+    labels: Sequence[GradedAnswer], tested: Sequence[GradedAnswer], names: Sequence[str], promise: MaxError
+) -> Drawn:
+    thresholds = thresholds_of(bounds(labels, names, promise), names)
+    passed = [a for a in tested if a.category in thresholds and a.confidence >= thresholds[a.category]]
+    wrong = sum(a.category != a.label for a in passed)
+    is_broken = confidence_intervals.at_least(wrong, len(passed), promise.share) < RISK
+    return Drawn(len(passed) / len(tested), wrong / len(passed) if passed else 0.0, is_broken)
 
 
-def main(data: str, *names: str) -> None:
-    for name in names or SETS:
-        categories, answers = answers_of(Path(data, name))
-        right = sum(a.category == a.label for a in answers) / len(answers)
-        print(f"{name}: {len(answers):,} answers, {right:.1%} right without a threshold")
-        for max_error in ERRORS:
-            measure(Path(data, name), max_error, categories, answers)
+def measure(folder: Path, number: int, labels: int) -> None:
+    names = [category.name for category in categories_of(folder)]
+    rights: list[float] = []
+    found: dict[MaxError, list[Drawn]] = {promise: [] for promise in PROMISES}
+    for proving, tested in draws(folder, number, labels):
+        rights.append(fmean(a.category == a.label for a in tested))
+        for promise in PROMISES:
+            found[promise].append(judged(proving, tested, names, promise))
+    print(f"{folder.name}: {len(names)} categories, {labels} learned and {labels} labels, {fmean(rights):.1%} right")
+    for promise, results in found.items():
+        kept = sum(not each.broken for each in results)
+        print(
+            f"  {promise.configured}: kept in {kept} of {number} draws, error {fmean(r.error for r in results):.1%} "
+            f"(worst {max(r.error for r in results):.1%}), coverage {fmean(r.coverage for r in results):.1%}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Whether max_error keeps its promise.")
+    parser.add_argument("data", type=Path, help="a folder of sets")
+    parser.add_argument("sets", nargs="*", default=SETS, help="names of sets")
+    parser.add_argument("--draws", type=int, default=40, metavar="N")
+    parser.add_argument("--labels", type=int, default=600, metavar="N")
+    asked = parser.parse_args()
+    for name in asked.sets:
+        measure(asked.data / name, asked.draws, asked.labels)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -13,10 +13,21 @@ from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.classifiers import Bounded, Model
-from triage_cli.domain import NEVER, ClassifyPlan, RoutePlan, Rule, Selection, Ticket, TicketDraft, VerdictDraft
+from triage_cli.domain import (
+    NEVER,
+    ClassifyPlan,
+    MaxError,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.stores import SqlModelRegistry
 
-CONFIG = "classifiers: {local: {type: local, max_error: 5%}}\n"
+CONFIG = "classifiers: {local: {type: local, max_error: {each: 5%}}}\n"
+ONE_PROMISE = "classifiers: {local: {type: local, max_error: 5%}}\n"
 BILLING = "Please refund the invoice, I was charged twice"
 
 
@@ -26,8 +37,8 @@ def labelled(billing: int, technical: int = 0, label: str = "Billing") -> str:
     return "subject,rest,label\n" + "\n".join(lines) + "\n"
 
 
-def promising(cli: Cli, text: str) -> str:
-    (cli.folder / "config.yaml").write_text(CONFIG)
+def promising(cli: Cli, text: str, config: str = CONFIG) -> str:
+    (cli.folder / "config.yaml").write_text(config)
     (cli.folder / "labelled.csv").write_text(text)
     done = cli("eval", "labelled.csv", "--calibrate", "-o", "table")
     assert done.returncode == 0, done.stderr
@@ -39,7 +50,10 @@ def test_without_labels_nothing_is_sure_and_the_missing_ones_are_counted(fitted:
     (fitted.folder / "config.yaml").write_text(CONFIG)
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
     done = fitted("classify", "X-1")
-    assert "local needs at least so many more labelled tickets to be sure: Billing (59), Technical (59)" in done.stderr
+    assert (
+        "local is not sure yet: more labelled tickets are needed at least for Billing (59), Technical (59)"
+        in done.stderr
+    )
     shown = json.loads(fitted("show", "X-1", "-o", "json").stdout)
     assert (shown["status"], shown["suggestion"]) == ("needs_review", "Billing")
     assert shown["classifications"][-1]["threshold"] == NEVER
@@ -52,12 +66,12 @@ def test_without_labels_nothing_is_sure_and_the_missing_ones_are_counted(fitted:
     assert (
         "sure of nothing; more labelled tickets are needed at least for Billing (59)" in checks["promise local"]["said"]
     )
-    assert "needs at least" not in fitted("classify", "X-1", "--force").stderr, "told once"
+    assert "not sure yet" not in fitted("classify", "X-1", "--force").stderr, "told once"
 
 
 def test_labels_of_a_file_promise_an_error_and_why_tells_it(fitted: Cli) -> None:
     output = promising(fitted, labelled(billing=100, technical=20))
-    assert "local: at most 5% wrong: sure of Billing from 0." in output
+    assert "local: at most 5% wrong of each category: sure of Billing from 0." in output
     assert "more labelled tickets are needed at least for Technical (39), General (59)" in output
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
     fitted("create", "-q", "--subject", "The login page shows an error and crashes", "--external-id", "X-2")
@@ -70,6 +84,50 @@ def test_labels_of_a_file_promise_an_error_and_why_tells_it(fitted: Cli) -> None
         "(from there on at most 5% of its Billing is wrong, with 95% confidence: 0 of 100 labelled tickets were)"
         in (fitted("why", "X-1").stdout)
     )
+
+
+def test_one_promise_over_all_needs_few_labels_of_each_category(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(ONE_PROMISE)
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    assert "local is not sure yet: at least " in fitted("classify").stderr
+    unproven = "labelled tickets do not prove that at most 5% of what it is sure of is wrong: at least "
+    assert unproven in fitted("why", "X-1").stdout
+    output = promising(fitted, labelled(billing=45, technical=45), ONE_PROMISE)
+    assert "local: at most 5% wrong of all that it is sure of: sure from 0." in output
+    assert "(0 of 90 labelled tickets were wrong)" in output
+    assert fitted("classify", "X-1", "--force").returncode == 0
+    assert rows(fitted.db, "select status from tickets") == [("classified",)]
+    promise = "from there on at most 5% of what it is sure of is wrong, with 95% confidence: 0 of 90 labelled tickets"
+    assert promise in fitted("why", "X-1").stdout
+    checks = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
+    assert checks["promise local"]["works"] is True
+
+
+def test_until_it_is_proven_over_all_each_category_has_its_own_promise(fitted: Cli) -> None:
+    text = (
+        labelled(billing=100) + labelled(billing=0, technical=100).replace(",Technical", ",General").split("\n", 1)[1]
+    )
+    output = promising(fitted, text, ONE_PROMISE)
+    assert "at most 5% wrong of all that it is sure of: at least " in output
+    assert "until then by category: sure of Billing from 0." in output
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    fitted("create", "-q", "--subject", "The login page shows an error and crashes", "--external-id", "X-2")
+    fitted("classify", "-q")
+    found = rows(fitted.db, "select external_id, status from tickets order by external_id")
+    assert found == [("X-1", "classified"), ("X-2", "needs_review")]
+
+
+def test_where_a_release_before_read_it_for_each_category_it_is_told_once(fitted: Cli) -> None:
+    promising(fitted, labelled(billing=100))
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    fitted("classify", "-q")
+    (fitted.folder / "config.yaml").write_text(ONE_PROMISE)
+    changed = "max_error: 5% of local is one promise now, over all that it is sure of; {each: 5%} promises it of each"
+    assert changed in fitted("doctor", "-o", "jsonl").stdout
+    assert changed in fitted("config", "check").stderr
+    assert changed in fitted("classify", "X-1", "--force").stderr
+    assert changed not in fitted("classify", "X-1", "--force").stderr
+    assert changed not in fitted("config", "check").stderr
 
 
 def test_tickets_that_wait_follow_once_labels_prove_it(fitted: Cli) -> None:
@@ -98,7 +156,7 @@ def test_a_promise_that_no_longer_holds_is_withdrawn_aloud(fitted: Cli) -> None:
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
     fitted("classify", "-q")
     (event,) = map(json.loads, fitted("logs", "--action", "bounded").stdout.splitlines())
-    assert event["detail"]["max_error"] == 0.05
+    assert event["detail"]["max_error"] == {"each": 0.05}
     assert event["detail"]["thresholds"]["Technical"] is None
     promising(fitted, labelled(billing=100, label="General"))
     done = fitted("classify", "X-1", "--force", "-q")
@@ -277,12 +335,12 @@ def test_what_is_sure_only_by_its_bound_is_held_for_suspicious_text_too(world: W
 
 def test_a_rule_takes_what_keeps_its_promised_error_and_verdicts(world: World) -> None:
     world.classifier = FakeClassifier(lambda t: ("Billing", float(t.text)))
-    world.promised = lambda fingerprint, category, max_error: (
-        0.8 if (fingerprint, category, max_error) == ("fake-1", "Billing", 0.02) else NEVER
+    world.promised = lambda fingerprint, category, rule: (
+        0.8 if (fingerprint, category, rule.name) == ("fake-1", "Billing", "sure") else NEVER
     )
     world.rules = (
-        Rule("strict", ("strict",), max_error=0.01),
-        Rule("sure", ("sure",), max_error=0.02),
+        Rule("strict", ("strict",), max_error=MaxError(0.01)),
+        Rule("sure", ("sure",), max_error=MaxError(0.02)),
         Rule("rest", ("rest",)),
     )
     world.destinations.update({name: FakeDestination(name) for name in ("strict", "sure", "rest")})

@@ -86,7 +86,7 @@ class World:
         self.categories: tuple[Category, ...] = CATEGORIES
         self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
-        self.promised: Callable[[str, str, float], float] = never_promised
+        self.promised: Callable[[str, str, Rule], float] = never_promised
         self.additions: tuple[AdditionRule, ...] = ()
         self.tell: Callable[[str], None] = lambda _: None  # gets notes about additions
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}

@@ -43,7 +43,7 @@ from triage_cli.config import (
     shown,
     without_password,
 )
-from triage_cli.domain import ConfigError, Rule
+from triage_cli.domain import ConfigError, MaxError, Rule
 
 TABLES: Mapping[str, Mapping[str, Field]] = {
     "top": TOP_KEYS,
@@ -346,7 +346,9 @@ classifiers:
     specs = config.classifiers
     assert config.classifier == "gpt"
     assert list(specs) == ["local", "gpt", "claude", "own", "both"]
-    assert specs["gpt"] == ClassifierSpec("gpt", "openai", model="m", api_key_env="OPENAI_API_KEY", price=Price(1, 2))
+    assert specs["gpt"] == ClassifierSpec(
+        "gpt", "openai", min_confidence=0.6, model="m", api_key_env="OPENAI_API_KEY", price=Price(1, 2)
+    )
     assert specs["claude"].api_key_env == "ANTHROPIC_API_KEY"
     assert specs["own"].api_key_env is None
     assert specs["both"].steps == ("local", "gpt")
@@ -396,8 +398,35 @@ destinations: {a: {type: file, path: a.jsonl}}
 routes: [{when: {max_error: 0.5 %}, to: a}, {to: a}]
 """,
     )
-    assert [spec.max_error for spec in config.classifiers.values()] == [0.02, 0.05]
-    assert [rule.max_error for rule in config.routes] == [0.005, None]
+    assert [spec.max_error for spec in config.classifiers.values()] == [MaxError(0.02), MaxError(0.05)]
+    assert [rule.max_error for rule in config.routes] == [MaxError(0.005), None]
+
+
+def test_a_promise_for_each_category_is_shown_as_it_is_written(home: Path) -> None:
+    config = load(
+        home,
+        """
+classifiers: {local: {type: local, max_error: {each: 2%}}}
+destinations: {a: {type: file, path: a.jsonl}}
+routes: [{when: {max_error: {each: 1%}}, to: a}, {to: a}]
+""",
+    )
+    assert config.classifiers["local"].max_error == MaxError(0.02, each=True)
+    values = {key: value for key, value, _ in shown(config)}
+    assert values["classifiers.local.max_error"] == {"each": 0.02}
+    assert values["routes[0].when.max_error"] == {"each": 0.01}
+
+
+@pytest.mark.parametrize("given", ["{}", "{all: 2%}", "{each: 2%, all: 2%}", "{each: 60%}"])
+def test_a_promise_for_each_category_that_is_none_is_told(home: Path, given: str) -> None:
+    with pytest.raises(ConfigError):
+        load(home, f"classifiers: {{local: {{type: local, max_error: {given}}}}}")
+
+
+def test_a_classifier_without_a_threshold_has_the_standard_one_but_for_the_embedded_model(home: Path) -> None:
+    config = load(home, "classifiers: {gpt: {type: openai, model: m}, local: {type: local}}")
+    assert [spec.min_confidence for spec in config.classifiers.values()] == [None, 0.6]
+    assert {spec.threshold for spec in config.classifiers.values()} == {0.6}
 
 
 @pytest.mark.parametrize("given", ["0", "0%", "60%", "-1%", "two", "true", "[1]"])

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from triage_cli.classifiers import (
     LABELLED_TEMPERATURE,
+    NEAR,
     TEMPERATURES,
+    Distance,
     Floats,
     Integers,
     ScoreCalibration,
@@ -46,6 +48,29 @@ def test_a_curve_leaves_probabilities_and_their_order(
     for before, after in zip(plain, curved, strict=True):
         assert (np.diff(after[np.lexsort((after, before))]) >= -1e-6).all()
     assert curved.argmax(axis=1).tolist() == plain.argmax(axis=1).tolist(), "the curve changes no answer"
+
+
+@given(SCORES, st.floats(-4, 4))
+def test_a_text_far_from_what_was_taught_loses_confidence_and_keeps_its_answer(
+    scores: list[list[float]], shift: float
+) -> None:
+    array = np.array(scores, np.float32)
+    near = ScoreCalibration(0.6).chances(array)
+    far = ScoreCalibration(0.6).chances(array, np.full(len(array), shift, np.float32))
+    assert far.argmax(axis=1).tolist() == near.argmax(axis=1).tolist()
+    change = far.max(axis=1) - near.max(axis=1)
+    assert (change * np.sign(shift) >= -1e-3).all()
+
+
+def test_long_texts_and_texts_without_small_words_are_far() -> None:
+    words, small = np.array([8, 12, 120, 120]), np.array([4, 6, 60, 0])
+    assert NEAR.shifts(words, small) is None
+    by_length = Distance(length=0.5).shifts(words, small)
+    by_code = Distance(code=0.06).shifts(words, small)
+    assert by_length is not None
+    assert by_code is not None
+    assert by_length.tolist() == pytest.approx([0, 0, -0.5 * np.log(10), -0.5 * np.log(10)])
+    assert by_code.tolist() == pytest.approx([0, 0, 0, -0.06 * 30])
 
 
 def test_without_a_curve_the_temperature_alone_counts() -> None:

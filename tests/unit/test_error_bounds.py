@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
-from triage_cli.domain import GradedAnswer, bound, bounds, confidence_intervals, needed
+from triage_cli.domain import (
+    OVERALL,
+    RISK,
+    GradedAnswer,
+    MaxError,
+    bound,
+    bounds,
+    confidence_intervals,
+    needed,
+    overall_bound,
+    thresholds_of,
+)
 
 quick = settings(examples(50, 200), derandomize=True)
 trials = st.integers(1, 200_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -64,10 +75,69 @@ def test_wrong_answers_at_the_top_promise_nothing_and_say_how_many_are_missing()
 
 def test_answers_count_for_the_category_that_they_name() -> None:
     answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.9, "Billing")] * 60
-    found = bounds(answers, ["Billing", "Technical", "General"], 0.05)
+    found = bounds(answers, ["Billing", "Technical", "General"], MaxError(0.05, each=True))
+    assert OVERALL not in found
     assert found["Billing"].threshold == 0.9
     assert (found["Technical"].threshold, found["Technical"].wrong) == (None, 60)
     assert found["General"].labelled == 0
+
+
+def test_one_promise_over_all_stands_alone_once_it_is_proven() -> None:
+    names = ["Billing", "Technical", "General"]
+    few_of_each = [GradedAnswer(name, 0.9, name) for name in names for _ in range(25)]
+    found = bounds(few_of_each, names, MaxError(0.05))
+    assert list(found) == [OVERALL]
+    assert thresholds_of(found, names) == dict.fromkeys(names, 0.9)
+    assert thresholds_of(bounds(few_of_each, names, MaxError(0.05, each=True)), names) == {}
+
+
+def test_until_one_promise_is_proven_each_category_has_its_own() -> None:
+    names = ["Billing", "Technical"]
+    answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.95, "Billing")] * 60
+    found = bounds(answers, names, MaxError(0.05))
+    assert (found[OVERALL].threshold, found["Billing"].threshold) == (None, 0.9)
+    assert thresholds_of(found, names) == {"Billing": 0.9}
+
+
+def test_the_loosest_threshold_before_the_first_failure_is_taken() -> None:
+    right, wrong = [(0.99, True)] * 200, [(0.5, False)] * 100
+    assert overall_bound(right + [(0.7, True)] * 200 + wrong, 0.05).threshold == 0.7
+    # Right answers below the wrong ones do not count: the sequence has ended before.
+    answers = [(0.99, True)] * 400 + [(0.5, False)] * 40 + [(0.4, True)] * 880
+    assert confidence_intervals.at_most(40, len(answers), 0.05) < RISK
+    assert overall_bound(answers, 0.05).threshold == 0.99
+
+
+def test_a_wrong_answer_among_the_surest_does_not_end_the_sequence() -> None:
+    answers = [(1.0, False)] + [(1 - n / 1_000, True) for n in range(1, 400)]
+    found = overall_bound(answers, 0.05)
+    assert (found.threshold, found.labelled, found.wrong) == (answers[-1][0], 400, 1)
+
+
+@pytest.mark.parametrize("max_error", [0.05, 0.1])
+def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_how_many(max_error: float) -> None:
+    least = needed(max_error)
+    assert overall_bound([], max_error).missing == least
+    assert overall_bound([(0.9, True)] * least, max_error).threshold == 0.9
+    found = overall_bound([(0.9, True)] * (least - 1), max_error)
+    assert (found.threshold, found.missing) == (None, 1)
+
+
+@pytest.mark.slow
+def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
+    """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
+    random = Random(7)
+    broken = promised = 0
+    for _ in range(400):
+        confidences = [random.random() ** 0.3 for _ in range(400)]
+        found = overall_bound([(c, random.random() < c) for c in confidences], 0.1)
+        if found.threshold is None:
+            continue
+        promised += 1
+        above = [c for c in (random.random() ** 0.3 for _ in range(4000)) if c >= found.threshold]
+        broken += sum(1 - c for c in above) / len(above) > 0.1
+    assert promised > 200
+    assert broken <= 0.05 * 400
 
 
 @pytest.mark.slow

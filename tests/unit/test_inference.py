@@ -68,9 +68,10 @@ def slowly(model: Model, text: str) -> tuple[Floats, list[str]]:
     per_vector = SHORTENED / max(float(np.linalg.norm(vector)), 1e-6)
     per_term = 1 / np.sqrt(rarity) if rarity else 0.0
     of_words = {w: vector_scores[w] * per_vector + term_scores[w] * per_term for w in counts}
-    scores = (sum(of_words.values()) + model.bias) / model.calibration.temperature
-    chances = np.exp(scores - scores.max())
-    chances /= chances.sum()
+    scores = (sum(of_words.values()) + model.bias).astype(np.float32)
+    # The built-in model does not ask for the number of small words.
+    shifts = model.distance.shifts(np.array([len(counts)]), np.array([0]))
+    chances = model.calibration.chances(scores[None], shifts)[0]
     second, best = np.argsort(chances)[-2:]
     lead = {word: score[best] - score[second] for word, score in of_words.items()}
     ranked = sorted((w for w in lead if lead[w] > 0 and showable_word(w)), key=lambda w: -lead[w])

@@ -32,7 +32,9 @@ from triage_cli.classifiers.embedded.inference import inference_steps as inferen
 from triage_cli.classifiers.embedded.logistic_regression import Design as Design
 from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
 from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms
+from triage_cli.classifiers.embedded.score_calibration import NEAR as NEAR
 from triage_cli.classifiers.embedded.score_calibration import TEMPERATURES as TEMPERATURES
+from triage_cli.classifiers.embedded.score_calibration import Distance as Distance
 from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration as ScoreCalibration
 from triage_cli.classifiers.embedded.score_calibration import best_temperature as best_temperature
 from triage_cli.classifiers.embedded.score_calibration import fitted_calibration as fitted_calibration
@@ -52,6 +54,7 @@ from triage_cli.classifiers.embedded.word_table import showable_word as showable
 from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE as VECTORS_FILE
 from triage_cli.classifiers.embedded.word_vectors import Lexicon as Lexicon
 from triage_cli.classifiers.embedded.word_vectors import word_parts as word_parts
+from triage_cli.classifiers.examples import are_built_in as are_built_in
 from triage_cli.classifiers.examples import examples_of as examples_of
 from triage_cli.classifiers.llm import costs as costs
 from triage_cli.classifiers.llm import interpretation as interpretation

@@ -8,10 +8,12 @@ from typing import Any
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import duration, number, one_of, several, share, text, truth, unless
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain import ESCALATED, EXTRA, PRIORITIES, Bounds, Match, Words
+from triage_cli.domain import ESCALATED, EXTRA, PRIORITIES, Bounds, Match, MaxError, Words
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
+PROMISED_SHARE = share(MOST_ERROR)
+OF_EACH: Mapping[str, Field] = {"each": Field(PROMISED_SHARE, needed=True)}
 # What looks like a comparison of numbers, as > 100; a listed value is compared as a whole text.
 COMPARISON = re.compile(r"\s*([<>=!]=|[<>≤≥])\s*([-+]?[0-9][0-9.,_]*)\s*")
 COLUMN_TEXT: Schema = {"type": "string", "pattern": r"\S", "not": {"pattern": f"^{COMPARISON.pattern}$"}}
@@ -107,6 +109,15 @@ def _column_condition(setting: ConfigNode) -> tuple[str, ...] | Bounds:
     return listed
 
 
+@accepts(lambda: {"anyOf": [schema_of(PROMISED_SHARE), record_schema(OF_EACH)]})
+def promised_error(setting: ConfigNode) -> MaxError | None:
+    """Accept the share of wrong answers that is promised: of all, or `{each: …}` of each category."""
+    if not isinstance(setting.value, dict):
+        return MaxError(PROMISED_SHARE(setting))
+    values = record(setting, OF_EACH, setting.path)
+    return MaxError(values["each"], each=True) if "each" in values else None
+
+
 @accepts(schema_of(truth))
 def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
     return (truth(setting),)
@@ -144,7 +155,7 @@ WHEN: Mapping[str, Field] = {
     COLUMN: Field(_column_condition),
     "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),
-    "max_error": Field(share(MOST_ERROR)),
+    "max_error": Field(promised_error),
     "text": Field(_text_condition),
     "subject": Field(_text_condition),
     "hours": Field(_hours_condition),

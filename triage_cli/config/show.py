@@ -13,7 +13,7 @@ from triage_cli.config.http_destination import LIMITS
 from triage_cli.config.imports import IMPORT
 from triage_cli.config.key_tables import Field
 from triage_cli.config.webhooks import WEBHOOK, HookSpec
-from triage_cli.domain import DAY_NAMES, Age, Calendar, Category, Condition, Hours, KeptMapping, Rule, Words
+from triage_cli.domain import DAY_NAMES, Age, Calendar, Category, Condition, Hours, KeptMapping, MaxError, Rule, Words
 
 
 def shown(config: Config) -> Iterator[tuple[str, object, str]]:
@@ -86,7 +86,8 @@ def _import_settings(kept: KeptMapping) -> Iterator[tuple[str, object]]:
 
 def _rule_settings(rule: Rule) -> Iterator[tuple[str, object]]:
     yield from ((f"{rule.name}.when.{key}", _shown_condition(values)) for key, values in rule.when.items())
-    compared_conditions = (("min_confidence", rule.min_confidence), ("max_error", rule.max_error))
+    promised = rule.max_error.configured if rule.max_error else None
+    compared_conditions = (("min_confidence", rule.min_confidence), ("max_error", promised))
     yield from ((f"{rule.name}.when.{key}", value) for key, value in compared_conditions if value is not None)
     yield f"{rule.name}.to", list(rule.to)
 
@@ -122,7 +123,9 @@ def _record_settings(
     for key, value in record._asdict().items():
         if key == "name" or key not in table or (table[key].types and type_name not in table[key].types):
             continue
-        if isinstance(value, Price):
+        if isinstance(value, MaxError):
+            yield f"{section}.{key}", value.configured
+        elif isinstance(value, Price):
             yield from ((f"{section}.{key}.{inner}", price) for inner, price in value._asdict().items())
         elif isinstance(value, Mapping):
             yield from ((f"{section}.{key}.{inner}", list(paths)) for inner, paths in value.items())

@@ -26,7 +26,7 @@ categories:                     # description and examples are what every classi
 
 classifier: local               # the default, one of those below
 classifiers:
-  local: {type: local, min_confidence: 0.6}       # below this, a person is asked
+  local: {type: local}                            # asks a person where it is not sure; min_confidence says how sure
   # gpt: {type: openai, model: gpt-6-luna}        # its key stands in the environment: OPENAI_API_KEY
   # both: {type: cascade, steps: [local, gpt]}    # gpt is asked when local is unsure
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.calendars import Age, Hours
-from triage_cli.domain.evaluation.error_bounds import NEVER
+from triage_cli.domain.evaluation.error_bounds import NEVER, MaxError, in_percent
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.rule_conditions import Bounds, Condition, Match, Words
 from triage_cli.domain.tickets import Ticket
@@ -21,14 +21,14 @@ class Rule(NamedTuple):
     `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
     accepted values, `text` or `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in
     which the ticket is routed; an escalation has `status` and `age`, too. Without conditions, a rule matches every
-    ticket. `max_error` is the share of wrong answers that the ticket's answer must be promised to stay below.
+    ticket. `max_error` is the share of wrong answers that is promised of what the rule takes.
     """
 
     name: str
     to: tuple[str, ...]
     when: Mapping[str, Condition] = {}
     min_confidence: float | None = None
-    max_error: float | None = None
+    max_error: MaxError | None = None
 
     @property
     def compares(self) -> bool:
@@ -49,29 +49,29 @@ class Reach(NamedTuple):
         return tuple(dict.fromkeys(name for rule in self.rules for name in rule.to))
 
 
-def _never_promised(_max_error: float) -> float:
+def _never_promised(_rule: Rule) -> float:
     """Return a threshold that no answer reaches, where a rule's `max_error` is promised of none."""
     return NEVER
 
 
 def match(
-    rules: Iterable[Rule], ticket: Ticket, promised: Callable[[float], float] = _never_promised, at: str = ""
+    rules: Iterable[Rule], ticket: Ticket, promised: Callable[[Rule], float] = _never_promised, at: str = ""
 ) -> Rule | None:
     """Return the first routing rule whose conditions all hold.
 
-    `promised` returns the confidence from which on the ticket's answer keeps a `max_error`. `at` is when the ticket is
-    routed, which conditions on hours look at.
+    `promised` returns the confidence from which on the ticket's answer keeps the `max_error` of a rule. `at` is when
+    the ticket is routed, which conditions on hours look at.
     """
     return next((rule for rule in rules if holds(rule, ticket, promised, at)), None)
 
 
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[float], float] = _never_promised, at: str = "") -> bool:
+def holds(rule: Rule, ticket: Ticket, promised: Callable[[Rule], float] = _never_promised, at: str = "") -> bool:
     """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
     if not all(_meets(ticket, name, accepted, at) for name, accepted in rule.when.items()):
         return False
     if not rule.compares or ticket.verdict:
         return True
-    least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule.max_error))
+    least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule))
     return ticket.confidence is not None and ticket.confidence >= least_confidence
 
 
@@ -109,7 +109,8 @@ def conditions(rule: Rule) -> str:
     if rule.min_confidence is not None:
         condition_clauses.append(f"confidence is at least {rule.min_confidence:g}")
     if rule.max_error is not None:
-        condition_clauses.append(f"its error is promised to be at most {rule.max_error:.2%}")
+        of_each = "of each category " if rule.max_error.each else ""
+        condition_clauses.append(f"the error {of_each}is promised to be at most {in_percent(rule.max_error.share)}")
     return ", ".join(condition_clauses)
 
 

@@ -3,14 +3,33 @@
 import json
 from collections.abc import Iterator
 
-from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import Calibration, ClassifyPlan, ErrorBound, Ticket, UnavailableError, ids
+from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.domain import (
+    Calibration,
+    ClassifyPlan,
+    ErrorBound,
+    MaxError,
+    Ticket,
+    UnavailableError,
+    ids,
+    in_percent,
+)
 from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
 from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of, paid_steps
-from triage_cli.wiring.learned_models import find_error_bounds, suited, unsuited, with_copies
+from triage_cli.wiring.learned_models import (
+    caution,
+    changed_reading,
+    find_error_bounds,
+    is_cautious,
+    stored_bounds,
+    suited,
+    threshold_in_use,
+    unsuited,
+    with_copies,
+)
 from triage_cli.wiring.stores import open_model_registry, open_store, with_first_names
 
 
@@ -90,14 +109,53 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
             yield (name, calibration_in_force or newest_calibrations[name], calibration_in_force is not None)
 
 
-def promised_errors(config: Config) -> Iterator[tuple[str, float, dict[str, ErrorBound]]]:
-    """Yield each classifier with a `max_error`, that error, and the bound of each category."""
+def promised_errors(config: Config) -> Iterator[tuple[str, MaxError, dict[str, ErrorBound]]]:
+    """Yield each classifier with a `max_error`, that promise, and its bounds."""
     store = open_store(config)
     named_config = with_first_names(config, store)
     for classifier_name, spec in config.classifiers.items():
         if spec.max_error is not None:
             fingerprint = _fingerprint(named_config, store, classifier_name)
             yield classifier_name, spec.max_error, find_error_bounds(named_config, store, fingerprint, spec.max_error)
+
+
+def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
+    """Yield what a person may not expect: the name of what it is about, and a message.
+
+    It is about categories without a threshold that nobody has taught, and promises that once were for each category.
+    """
+    store = open_store(config) if has_database else None
+    for name, spec in config.classifiers.items():
+        is_left_open = is_alone(config, name) and is_cautious(config, spec)
+        if is_left_open and (store is None or threshold_in_use(config, store, spec) == UNTAUGHT_THRESHOLD):
+            yield f"threshold {name}", caution()
+        if store is not None and spec.max_error is not None:
+            stored = stored_bounds(open_model_registry(store), name, spec.max_error)
+            if reading := changed_reading(spec, stored):
+                yield f"promise {name}", reading
+    for rule in config.routes:
+        if rule.max_error and not rule.max_error.each and len(rule.when.get("category", config.categories)) > 1:
+            share = in_percent(rule.max_error.share)
+            one_promise = f"max_error: {share} is one promise over all categories that the rule takes"
+            yield rule.name, f"{one_promise}; {{each: {share}}} promises it of each, as an earlier release did"
+
+
+def answers_untaught(config: Config) -> bool:
+    """Return whether the default classifier answers by a person's own categories, neither taught nor evaluated."""
+    spec = config.classifiers[config.classifier]
+    return is_cautious(config, spec) and threshold_in_use(config, open_store(config), spec) == UNTAUGHT_THRESHOLD
+
+
+def is_alone(config: Config, name: str) -> bool:
+    """Return whether a classifier is used by itself, and not only as a step of a cascade."""
+    return name == config.classifier or not any(name in spec.steps for spec in config.classifiers.values())
+
+
+def own_threshold(config: Config, spec: ClassifierSpec) -> float | None:
+    """Return the threshold of a classifier; None if labels set it (`max_error`)."""
+    if spec.max_error is not None:
+        return None
+    return threshold_in_use(config, open_store(config), spec) if spec.type == "local" else spec.min_confidence
 
 
 def _fingerprint(config: Config, store: Store, classifier_name: str) -> str:

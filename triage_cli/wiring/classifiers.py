@@ -7,15 +7,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import Classification, ClassifyPlan, ConfigError, Event, EventAction, UsageError, times
+from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.domain import (
+    Classification,
+    ClassifyPlan,
+    ConfigError,
+    Event,
+    EventAction,
+    UsageError,
+    thresholds_of,
+    times,
+)
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
+    category_names,
+    caution,
     find_error_bounds,
     record_error_bounds,
     suited,
-    thresholds_of,
+    threshold_in_use,
     unsuited,
     version_name_of,
 )
@@ -67,7 +78,9 @@ class Classifiers(NamedTuple):
             )
         if spec.type == "cascade":
             return self._cascade(spec, plan)
-        return self._with_thresholds(spec, self._embedded(spec) if spec.type == "local" else self._paid(spec, plan))
+        if spec.type == "local":
+            return self._with_thresholds(spec, self._embedded(spec))
+        return self._with_thresholds(spec, self._paid(spec, plan))
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
@@ -119,7 +132,7 @@ class Classifiers(NamedTuple):
         categories = self.config.categories
         model = fitted_model.default_model(categories) if encoder is None else None
         if model is None:
-            model_key = fitted_model.fingerprint(categories) + (f" {encoder.fingerprint}" if encoder else "")
+            model_key = self._built_in_key(encoder)
             weights = self.store.model(model_key)
             if weights is None:
                 from triage_cli.classifiers import embedded_fit as fit
@@ -130,6 +143,12 @@ class Classifiers(NamedTuple):
             model = fitted_model.Model.from_bytes(weights)
         # Its labels are in the order of the categories, and may be their former names.
         return model._replace(labels=tuple(c.name for c in categories))
+
+    def _built_in_key(self, encoder: "Encoder | None") -> str:
+        """Return the key under which the embedded model of the categories alone is stored."""
+        from triage_cli.classifiers import fitted_model
+
+        return fitted_model.fingerprint(self.config.categories) + (f" {encoder.fingerprint}" if encoder else "")
 
     def _note(self, sentence: str) -> None:
         if self.tell is not None:
@@ -145,9 +164,12 @@ class Classifiers(NamedTuple):
             raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
         paid = paid_steps(self.config, spec)
         steps = [
-            self._with_thresholds(specs[name], self._paid(specs[name], plan, has_next=name != paid[-1]))
-            if name in paid
-            else self.open(plan._replace(classifier=name, batch=False))
+            self._with_thresholds(
+                specs[name],
+                self._paid(specs[name], plan, has_next=name != paid[-1])
+                if name in paid
+                else self._embedded(specs[name], is_step=True),
+            )
             for name in names
         ]
         return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell) if len(steps) > 1 else steps[0]
@@ -173,7 +195,7 @@ class Classifiers(NamedTuple):
             record_error_bounds(
                 open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.asker.warn
             )
-        return Bounded(classifier, thresholds_of(category_bounds))
+        return Bounded(classifier, thresholds_of(category_bounds, category_names(self.config)))
 
     def _calibrated(
         self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
@@ -207,12 +229,12 @@ class Classifiers(NamedTuple):
 
         return CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
 
-    def _embedded(self, spec: ClassifierSpec) -> Classifier:
+    def _embedded(self, spec: ClassifierSpec, *, is_step: bool = False) -> Classifier:
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
         encoder = encoder_of(spec)
         version = open_model_registry(self.store).active()
-        model = origin = None
+        model, origin = None, ""
         if version is not None:
             model = suited(version, self.config, self.store, self.tell, encoder)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
@@ -224,14 +246,23 @@ class Classifiers(NamedTuple):
                     "next: triage learn with all the labels that it learned from"
                 )
                 encoder = None
+        threshold = spec.threshold
+        if not is_step:
+            encoder_name = encoder.fingerprint if encoder else ""
+            threshold = threshold_in_use(self.config, self.store, spec, taught=model is not None, encoder=encoder_name)
+        if model is None:
+            is_first = self.store.model(self._built_in_key(encoder)) is None
+            origin, model = "", self.built_in(encoder)
+            if is_first and threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None:
+                self._note(caution())
         return embedded_classifier.LocalClassifier(
             spec.name,
-            model or self.built_in(encoder),
-            spec.min_confidence,
+            model,
+            threshold,
             actor=self.asker.actor,
             run_id=self.asker.run_id,
             categories=self.config.categories,
-            version=origin if model and origin else "",
+            version=origin,
             overlaps=not self.asker.waits,
             encoder=encoder,
         )

@@ -6,8 +6,23 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from triage_cli.config import ClassifierSpec, Config
-from triage_cli.domain import NEVER, Curve, ErrorBound, Event, ModelVersion, StoredBound, bound_changes, bounds, times
+from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.domain import (
+    NEVER,
+    OVERALL,
+    Curve,
+    ErrorBound,
+    Event,
+    MaxError,
+    ModelVersion,
+    Rule,
+    StoredBound,
+    bound_changes,
+    bounds,
+    in_percent,
+    thresholds_of,
+    times,
+)
 from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
@@ -121,11 +136,17 @@ def unsuited(version: ModelVersion) -> str:
 
 
 def find_error_bounds(
-    config: Config, store: Store, fingerprint: str, max_error: float, tell: Callable[[str], None] | None = None
+    config: Config,
+    store: Store,
+    fingerprint: str,
+    max_error: MaxError,
+    tell: Callable[[str], None] | None = None,
+    among: Sequence[str] = (),
 ) -> dict[str, ErrorBound]:
-    """Return the bound of each category for a question, from the answers to it about labelled texts.
+    """Return the bounds of a question (`bounds`), from the answers to it about labelled texts.
 
     Texts from which the embedded model has learned do not count. `tell` gets a message if not all are recognised.
+    `among` are the categories that the promise is about, if it is not about all.
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint)
@@ -135,7 +156,12 @@ def find_error_bounds(
         curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
         graded_answers = [a._replace(confidence=round(curve(a.confidence), 4)) for a in graded_answers]
     unlearned = (answer for answer, seen in zip(graded_answers, learned, strict=True) if not seen)
-    return bounds(unlearned, [category.name for category in config.categories], max_error)
+    return bounds(unlearned, among or category_names(config), max_error)
+
+
+def category_names(config: Config) -> list[str]:
+    """Return the names of the configured categories."""
+    return [category.name for category in config.categories]
 
 
 def learned_before(
@@ -157,19 +183,69 @@ def learned_before(
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 
-def thresholds_of(error_bounds: Mapping[str, ErrorBound]) -> dict[str, float]:
-    """Return the thresholds of the categories for which the error can be promised."""
-    return {name: bound.threshold for name, bound in error_bounds.items() if bound.threshold is not None}
+def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rule], float]:
+    """Return a function from (fingerprint, category, rule) to the confidence that a rule with a `max_error` asks for.
 
-
-def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, float], float]:
-    """Return a function from (fingerprint, category, max_error) to the confidence that a routing rule asks for."""
+    The promise is about the rule's categories; labels of a file have none of the other columns that a rule may name.
+    """
 
     @cache
-    def thresholds_for(fingerprint: str, max_error: float) -> Mapping[str, float]:
-        return thresholds_of(find_error_bounds(config, store, fingerprint, max_error))
+    def thresholds_for(fingerprint: str, max_error: MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
+        return thresholds_of(find_error_bounds(config, store, fingerprint, max_error, among=names), names)
 
-    return lambda fingerprint, category, max_error: thresholds_for(fingerprint, max_error).get(category, NEVER)
+    def promised(fingerprint: str, category: str, rule: Rule) -> float:
+        names = tuple(str(name) for name in rule.when.get("category", category_names(config)))
+        return (
+            NEVER if rule.max_error is None else thresholds_for(fingerprint, rule.max_error, names).get(category, NEVER)
+        )
+
+    return promised
+
+
+def is_cautious(config: Config, spec: ClassifierSpec) -> bool:
+    """Return whether an embedded classifier has `UNTAUGHT_THRESHOLD` until a person's own categories are taught.
+
+    Or until they are evaluated. The model of the default categories was evaluated by those who made it.
+    """
+    from triage_cli.classifiers import are_built_in
+
+    is_left_open = spec.type == "local" and spec.min_confidence is None and spec.max_error is None
+    return is_left_open and not are_built_in(config.categories)
+
+
+def caution() -> str:
+    """Return the message about categories that were neither taught nor evaluated."""
+    return (
+        f"these categories were neither taught nor evaluated, so an answer is sure from {UNTAUGHT_THRESHOLD:.2f} on, "
+        f"later from {STANDARD_THRESHOLD:.2f}; min_confidence in the config sets another threshold "
+        "(docs/howto/first-week.md)"
+    )
+
+
+def threshold_in_use(
+    config: Config, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, encoder: str = ""
+) -> float:
+    """Return the confidence from which on an embedded classifier, if it is no step of a cascade, is sure now.
+
+    `taught` says whether a learned version answers, if that is known; `encoder` is the fingerprint of the one in use.
+    """
+    if not is_cautious(config, spec) or (is_taught(config, store) if taught is None else taught):
+        return spec.threshold
+    from triage_cli.classifiers import embedded_classifier, fitted_model
+
+    question = embedded_classifier.question_fingerprint(fitted_model.fingerprint(config.categories), encoder)
+    is_evaluated = open_model_registry(store).calibration(question) is not None
+    return STANDARD_THRESHOLD if is_evaluated else UNTAUGHT_THRESHOLD
+
+
+def is_taught(config: Config, store: Store) -> bool:
+    """Return whether the learned version in use has the configuration's categories, by their names alone."""
+    version = open_model_registry(store).active()
+    if version is None:
+        return False
+    present_names = {name: c.name for c in config.categories for name in (c.name, c.root, *c.was)}
+    learned_names = [present_names.get(name, "") for name in json.loads(version.categories)]
+    return sorted(learned_names) == sorted(category_names(config))
 
 
 def needed_confidence(config: Config, store: Store, category: str) -> dict[str, float | None]:
@@ -181,11 +257,18 @@ def needed_confidence(config: Config, store: Store, category: str) -> dict[str, 
     stored_thresholds = {
         (b.classifier, b.max_error, b.category): b.threshold for b in open_model_registry(store).error_bounds()
     }
+
+    def promised(name: str, max_error: MaxError) -> float | None:
+        together = None if max_error.each else stored_thresholds.get((name, max_error.share, OVERALL))
+        return together or stored_thresholds.get((name, max_error.share, category))
+
     steps = [config.classifiers[name] for name in spec.steps or (spec.name,)]
     return {
-        step.name: step.min_confidence
-        if step.max_error is None
-        else stored_thresholds.get((step.name, step.max_error, category))
+        step.name: promised(step.name, step.max_error)
+        if step.max_error is not None
+        else step.threshold
+        if spec.steps
+        else threshold_in_use(config, store, step)
         for step in steps
     }
 
@@ -199,7 +282,11 @@ def record_error_bounds(
     warn: Callable[[str], None],
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
-    bounds_before = [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (spec.name, spec.max_error)]
+    if spec.max_error is None:
+        return
+    bounds_before = stored_bounds(registry, spec.name, spec.max_error)
+    if reading := changed_reading(spec, bounds_before):
+        warn(reading)
     bounds_by_category, at = {bound.category: bound for bound in bounds_before}, times.now()
     present_bounds = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
     changed_bounds = [
@@ -210,7 +297,25 @@ def record_error_bounds(
     if not changed_bounds:
         return
     thresholds = {bound.category: bound.threshold for bound in changed_bounds}
-    bounded_data = {"classifier": spec.name, "max_error": spec.max_error, "thresholds": thresholds}
+    bounded_data = {"classifier": spec.name, "max_error": spec.max_error.configured, "thresholds": thresholds}
     registry.keep_error_bounds(changed_bounds, event(bounded_data))
     for message in bound_changes(changed_bounds, bounds_before):
         warn(message)
+
+
+def stored_bounds(registry: ModelRegistry, name: str, max_error: MaxError) -> list[StoredBound]:
+    """Return the bounds that were found last for a classifier's promise."""
+    return [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (name, max_error.share)]
+
+
+def changed_reading(spec: ClassifierSpec, bounds_before: Sequence[StoredBound]) -> str:
+    """Return a message if an earlier release has read a `max_error` as a promise for each category; else nothing."""
+    if spec.max_error is None or spec.max_error.each or not bounds_before:
+        return ""
+    if any(bound.category == OVERALL for bound in bounds_before):
+        return ""
+    share = in_percent(spec.max_error.share)
+    return (
+        f"max_error: {share} of {spec.name} is one promise now, over all that it is sure of; "
+        f"{{each: {share}}} promises it of each category, as before"
+    )

@@ -34,6 +34,12 @@ from triage_cli.domain import (
 from triage_cli.runtime import Budget
 
 
+def question_fingerprint(model_name: str, encoder: str = "") -> str:
+    """Return the fingerprint of what a model is asked, by its name and the fingerprint of the encoder beside it."""
+    with_encoder = f"\0{encoder}" if encoder else ""
+    return sha256(f"{METHOD}\0{model_name}{with_encoder}".encode()).hexdigest()
+
+
 class LocalClassifier:
     """Implements `ports.Classifier` with a fitted model; every answer is the best guess, sure or not."""
 
@@ -46,13 +52,11 @@ class LocalClassifier:
         if model.fingerprint != fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        # A trained model keeps its fingerprint if categories get other names and descriptions.
-        model_name = model.learned or model.fingerprint
-        beside = model.beside if encoder is not None else None
         if not knows_encoder(model, encoder.fingerprint if encoder else ""):
             raise TriageError("the fitted model is for another encoder", hint="fit it again")
-        with_encoder = f"\0{beside.encoder}" if beside else ""
-        self.fingerprint = sha256(f"{METHOD}\0{model_name}{with_encoder}".encode()).hexdigest()
+        beside = model.beside if encoder is not None else None
+        # A trained model keeps its fingerprint if categories get other names and descriptions.
+        self.fingerprint = question_fingerprint(model.learned or model.fingerprint, beside.encoder if beside else "")
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence

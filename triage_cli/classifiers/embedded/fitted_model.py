@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.score_calibration import ScoreCalibration
+from triage_cli.classifiers.embedded.score_calibration import NEAR, Distance, ScoreCalibration
 from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain import Category, TriageError, copy_keys, keys_of_originals
 from triage_cli.runtime import AGAIN
@@ -21,7 +21,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 VECTORS_NAME = "minilm-words-256"  # the name of the word vectors, for the record
-METHOD = "3"  # to be increased when the same categories would give another fitted model
+METHOD = "3"  # to be increased when the same categories and labels would give another fitted model
+WORDING_METHOD = "4"  # the same for a model without labelled texts
 DEFAULT_MODEL = Path(__file__).with_name("default_model.npz")
 
 
@@ -37,7 +38,8 @@ class Model(NamedTuple):
     this one is unsure: its `vectors` go on with the dimensions of the encoder whose fingerprint is `encoder`.
     `method` is the `METHOD` that it was fitted by; only a model of the present one can answer. `copies` are the hashes
     (`copy_numbers`) by which copies of the labelled texts in another spelling are recognised, ascending; None in a
-    model of an earlier release, and in one within another.
+    model of an earlier release, and in one within another. `distance` says how much less a text is worth that is far
+    from what a model without labelled texts was taught.
     """
 
     labels: tuple[str, ...]
@@ -58,6 +60,7 @@ class Model(NamedTuple):
     encoder: str = ""
     method: str = METHOD
     copies: NDArray[np.uint32] | None = None
+    distance: Distance = NEAR
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
@@ -69,7 +72,7 @@ class Model(NamedTuple):
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
-            seen=self.seen, taught=self.taught,
+            seen=self.seen, taught=self.taught, distance=np.array(self.distance),
             english=np.bool_(self.english), other=_nested_bytes(self.other), beside=_nested_bytes(self.beside),
             **copies,
         )  # fmt: skip
@@ -89,7 +92,7 @@ class Model(NamedTuple):
                     arrays["taught"] if added else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
                     _nested_model(arrays, "other"), _nested_model(arrays, "beside"), encoder, method,
-                    arrays.get("copies"),
+                    arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -126,7 +129,7 @@ def _nested_model(arrays: Mapping[str, NDArray[Any]], name: str) -> Model | None
 def fingerprint(categories: Sequence[Category]) -> str:
     """Return the hash of categories, examples and method, which identifies a model without labelled texts."""
     with_first_names = [c._replace(name=c.root or c.name) for c in categories]
-    return sha256(f"local\0{METHOD}\0{described_categories(with_first_names)}".encode()).hexdigest()
+    return sha256(f"local\0{WORDING_METHOD}\0{described_categories(with_first_names)}".encode()).hexdigest()
 
 
 def described_categories(categories: Sequence[Category]) -> str:

@@ -15,7 +15,7 @@ from triage_cli.classifiers.embedded.tokens import (
     MAX_WORDS,
     length_scales,
 )
-from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague
+from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain import Suspicion
 
@@ -80,7 +80,9 @@ class Predictor:
         scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None]
         if encoded is not None:
             scores += encoded @ self.encoder_weights
-        label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32))
+        mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
+        shifts = self.model.distance.shifts(word_counts, small_words_of(mark_sums))
+        label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32), shifts)
         best, runner_up = best_two_labels(label_chances)
         word_indexes = np.arange(len(word_numbers))
 
@@ -93,7 +95,6 @@ class Predictor:
         leanings = np.add.reduceat(self.word_table.leanings[word_numbers], text_starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.word_table.traces[word_numbers], text_starts)[:, None]
         doubtful = ((traces & self.required_traces) == self.required_traces).any(axis=1) | (word_counts == MAX_WORDS)
-        mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
         is_foreign = are_foreign(leanings, word_counts) & ~is_readable(mark_sums, word_counts)
         vague = is_vague(mark_sums) & (len(self.model.labels) > 1)
         strongest_words = self._strongest_words(word_numbers, text_indexes, advantages, len(texts))

@@ -21,6 +21,35 @@ LEAST_REMAINDER = np.float32(1e-12)  # bounds what the labels behind the best on
 BEST_LABEL_LEAD = 1e-6  # how far the best label stays above the second one at least; float32 rounds less than that
 
 
+USUAL_WORDS = 12  # distinct words of a text, from which on it is longer than an example or a description
+USUAL_SMALL_WORDS = 0.3  # share of small words (the, with, please) below which a text is no prose: code, logs, keywords
+PROSE_WORDS = 10  # distinct words of a text from which on that share is known
+
+
+class Distance(NamedTuple):
+    """What a text that is far from all that was taught loses of its log-odds.
+
+    `length` for each e-fold of `USUAL_WORDS`, since most of a long letter is about something else; `code` for each
+    small word in a text of a hundred words that is missing, since descriptions are prose.
+    """
+
+    length: float = 0.0
+    code: float = 0.0
+
+    def shifts(self, word_counts: Integers, small_words: Integers) -> Floats | None:
+        """Return what is added to the log-odds of texts with so many distinct words, so many of them small ones."""
+        if self == NEAR:
+            return None
+        missing_share = np.maximum(USUAL_SMALL_WORDS - small_words / word_counts, 0)
+        missing_share *= np.minimum(word_counts / PROSE_WORDS, 1) ** 2
+        excess_length = np.log(np.maximum(word_counts / USUAL_WORDS, 1))
+        shifts: Floats = (-self.length * excess_length - 100 * self.code * missing_share).astype(np.float32)
+        return shifts
+
+
+NEAR = Distance()
+
+
 class ScoreCalibration(NamedTuple):
     """A temperature of the scores, and a sigmoid curve over the logit of the best label's probability (Platt 1999).
 
@@ -32,10 +61,13 @@ class ScoreCalibration(NamedTuple):
     slope: float = 1.0
     offset: float = 0.0
 
-    def chances(self, scores: Floats) -> Floats:
-        """Return scores (texts, labels) as calibrated probabilities; the order of a text's labels does not change."""
+    def chances(self, scores: Floats, shifts: Floats | None = None) -> Floats:
+        """Return scores (texts, labels) as calibrated probabilities; the order of a text's labels does not change.
+
+        `shifts` are added to the log-odds of each text's best label.
+        """
         chances = softmax(scores, self.temperature)
-        if (self.slope, self.offset) == (1.0, 0.0) or scores.shape[1] == 1:
+        if (shifts is None and (self.slope, self.offset) == (1.0, 0.0)) or scores.shape[1] == 1:
             return chances
         text_rows, best_labels = np.arange(len(chances)), chances.argmax(axis=1)
         best_chances = chances[text_rows, best_labels]
@@ -43,7 +75,10 @@ class ScoreCalibration(NamedTuple):
         chances[text_rows, best_labels] = 0
         other_chances = chances.sum(axis=1)
         second_share = chances.max(axis=1) / other_chances  # its share of what the best label leaves
-        curved = 1 / (1 + np.exp(-self.slope * logit(best_chances) - self.offset))
+        log_odds = self.slope * logit(best_chances) + self.offset
+        if shifts is not None:
+            log_odds += shifts
+        curved = 1 / (1 + np.exp(-log_odds))
         # Above the second label's.
         curved_best = np.maximum(curved, second_share / (1 + second_share) + BEST_LABEL_LEAD).astype(np.float32)
         chances *= ((1 - curved_best) / other_chances)[:, None]

@@ -66,6 +66,7 @@ class SelfTrainingSet(TrainingSet):
         self.labelled_texts = labelled_texts
         self.other_material = (more,)
         self._unlabelled = np.arange(len(labelled_texts), len(labelled_texts) + len(more.texts))
+        self._guesses_held_out = False
         self.weigh(more.weight)
 
     @cached_property
@@ -74,6 +75,7 @@ class SelfTrainingSet(TrainingSet):
 
     def weigh(self, weight: float) -> None:
         """Set the weight of the texts without a label."""
+        self._weight = weight
         self.text_weights[self.wording_count + self._unlabelled] = weight
 
     def weights(
@@ -81,19 +83,31 @@ class SelfTrainingSet(TrainingSet):
     ) -> Floats:
         """Return the weights fitted to the wording, these labelled texts, and the surest guesses about the others."""
         weights = super().weights(choice, rows, start, tolerance)
-        unlabelled_rows = self.wording_count + self._unlabelled
+        held_out = np.setdiff1d(np.arange(len(self.labelled_texts)), rows) if self._guesses_held_out else rows[:0]
+        unlabelled = np.concatenate([self._unlabelled, held_out])
+        unlabelled_rows, held_out_rows = self.wording_count + unlabelled, self.wording_count + held_out
+        true_labels, true_weights = self.labels[held_out_rows], self.text_weights[held_out_rows]
+        self.text_weights[held_out_rows] = self._weight
         for _ in range(GUESS_ROUNDS):
             scores = self.design.take(unlabelled_rows).scores(weights)
             self.labels[unlabelled_rows] = scores.argmax(axis=1)
             weights = super().weights(
-                choice, np.concatenate([rows, self._unlabelled[surest_guesses(scores)]]), weights, tolerance
+                choice, np.concatenate([rows, unlabelled[surest_guesses(scores)]]), weights, tolerance
             )
+        self.labels[held_out_rows], self.text_weights[held_out_rows] = true_labels, true_weights
         return weights
 
     def choose_hyperparameters(self) -> Choice:
-        """Return the hyperparameters that are best for the labelled texts alone, calibrated with the others too."""
+        """Return the hyperparameters that are best for the labelled texts alone, calibrated with the others too.
+
+        The tickets that will be asked about are among those that were guessed, so that the model believes its own
+        guesses about them. What it says of held-out texts is worth as much only if it has guessed these as well.
+        """
         choice = self._labelled_set.cross_validated_choice()
-        return choice._replace(calibration=fitted_calibration(self.held_out(choice), self.prior_temperature))
+        self._guesses_held_out = True
+        held_out_scores = self.held_out(choice)
+        self._guesses_held_out = False
+        return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior_temperature))
 
     def best_weight(self) -> float:
         """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""

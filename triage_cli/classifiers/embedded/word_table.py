@@ -53,6 +53,12 @@ def _is_keyboard_noise(word: str) -> bool:
     return len(word) > 2 and ((len(word) > 3 and word in _KEYBOARD) or len(set(word)) < min(3, len(word) - 1))
 
 
+def small_words_of(mark_sums: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how many words of texts, by the sums of their words' marks, are known and no content."""
+    small_words: NDArray[np.int64] = mark_sums % CONTENT - mark_sums // CONTENT % (TAUGHT // CONTENT)
+    return small_words
+
+
 def is_vague(mark_sums: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return which texts, by the sums of their words' marks, say too little for a confidence."""
     has_no_content = mark_sums // CONTENT % (TAUGHT // CONTENT) == 0

@@ -144,7 +144,7 @@ class LLMClassifier:
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the model with the threshold that it would have now."""
-        return answer.at_threshold(self.spec.min_confidence)
+        return answer.at_threshold(self.spec.threshold)
 
     def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
@@ -182,7 +182,7 @@ class LLMClassifier:
             classifier=spec.name,
             actor=self._actor,
             fingerprint=self.fingerprint,
-            threshold=spec.min_confidence,
+            threshold=spec.threshold,
             probabilities=json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
             answer_key=ids.answer_key(self.fingerprint, ticket.text),
             at=times.now(),

@@ -96,7 +96,8 @@ def classify(
             next_steps.append("triage route")
         if classify_counts["waiting"] and batch:
             next_steps.append("triage classify --batch, again later, collects the answers")
-        if needs_you := messages.need_you(classify_counts["needs_review"]):
+        classified_or_waiting = classify_counts["classified"] + classify_counts["needs_review"]
+        if needs_you := summaries.waiting_line(context, classify_counts["needs_review"], classified_or_waiting):
             next_steps.append(needs_you)
         context.say("next: " + "; ".join(next_steps) if next_steps else "")
     return gravest(classify_codes)

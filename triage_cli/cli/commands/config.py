@@ -140,6 +140,8 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
     try:
         for warning in _gone_category_warnings(context):
             messages.say(f"warning: {warning}")
+        for _, meaning in wiring.classifier_diagnostics.meanings(config, has_database=context.has_database):
+            context.say(f"note: {meaning}")
     except TriageError as store_error:
         messages.say(f"warning: categories of stored tickets were not looked at: {store_error.message}")
 

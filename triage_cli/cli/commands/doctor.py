@@ -13,7 +13,7 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
-from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, bounds_summary
+from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, bounds_summary, shortage
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -151,10 +151,12 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
                 hint = f"triage eval FILE --classifier {name} --calibrate"
                 finding = f"{fitted_to}; model, prompt or categories changed since, so it is retired"
                 yield _doctor_record(f"calibration {name}", finding, hint, works=False)
+        for what, meaning in wiring.classifier_diagnostics.meanings(context.config, has_database=context.has_database):
+            yield _doctor_record(what, meaning)
         for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
-            is_kept = all(bound.threshold is not None for bound in bounds.values())
+            is_kept = not shortage(bounds.values())
             hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
-            finding = bounds_summary(max_error, bounds.values())
+            finding = bounds_summary(max_error, bounds)
             yield _doctor_record(f"promise {name}", finding, hint, works=is_kept or None)
     except TriageError as model_error:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)

@@ -98,7 +98,7 @@ def evaluate(
     evaluations: list[Evaluated] = []
     for plan in evaluation_plans:
         spec = context.config.classifiers[plan.classifier or ""]
-        own_threshold = spec.min_confidence if spec.max_error is None else None
+        own_threshold = wiring.classifier_diagnostics.own_threshold(context.config, spec)
         with elapsed_line(f"asking {plan.classifier}", shown=context.guides):
             evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own_threshold, fit=calibrate))
         if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
@@ -134,7 +134,7 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> No
     if any(classifier_specs[name].max_error is not None for name in names_with_steps):
         for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
             if name in names_with_steps:
-                context.say(f"{name}: {bounds_summary(max_error, bounds.values())}")
+                context.say(f"{name}: {bounds_summary(max_error, bounds)}")
 
 
 def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool, makes: bool) -> None:

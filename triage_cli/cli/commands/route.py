@@ -99,7 +99,7 @@ def route(
         for status in ("classified",) if offline_note else ("classified", "routing"):
             context.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
     if context.guides:
-        context.say(summaries.step_after_routing(route_counts))
+        context.say(summaries.step_after_routing(route_counts, messages.need_you(route_counts["needs_review"])))
     return gravest(route_codes)
 
 

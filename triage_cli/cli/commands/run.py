@@ -260,8 +260,11 @@ def run(
     if summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
         context.say(f"note: {messages.plural(summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest")
     if context.guides:
+        statuses = summary.ticket_statuses
         step_after_run = summaries.step_after_routing(
-            summary.ticket_statuses, summaries.routed_to_line(summary.routed_places)
+            statuses,
+            summaries.waiting_line(context, statuses["needs_review"], statuses.total()),
+            summaries.routed_to_line(summary.routed_places),
         )
         context.say(messages.joined(step_after_run, summary.rejections.next_step))
     return summary.exit_code

@@ -1,17 +1,19 @@
-"""Thresholds that keep a promise: at most a given share of a category's sure answers is wrong.
+"""Thresholds that keep a promise: at most a given share of the sure answers is wrong, of all or of each category.
 
 Each candidate threshold is a hypothesis, "the error above it is larger than promised", which the labelled answers may
 reject: Learn then Test (Angelopoulos, Bates, Candes, Jordan & Lei 2021, arXiv:2110.01052), with exact binomial p-values
-as in RCPS (Bates et al. 2021, arXiv:2101.02703). The risk is divided by the number of candidates (Bonferroni), so that
-the promise holds for whichever of them is taken.
+as in RCPS (Bates et al. 2021, arXiv:2101.02703). One promise over all is tested in a fixed sequence from strict to
+loose: as long as every hypothesis before was rejected, the next one is tested at the same risk. For one category, which
+has few labels, the risk is divided by the number of candidates (Bonferroni), so that the promise holds for whichever
+of them is taken.
 
 Candidates are chosen by how many labelled answers reach them, never by how many of these are right. So the answers
 remain independent of the choice.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -19,9 +21,25 @@ from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bound
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
-SHRINK = 1.5  # each candidate is reached by so many times fewer answers than the one before
+SHRINK = 1.5  # each candidate of a category is reached by so many times fewer answers than the one before
+# Of all categories together: the share of the labelled answers that reach the first, strictest candidate, and how many
+# times more reach each next one. With a smaller share a wrong answer or two among the surest would end the sequence.
+FIRST, LOOSER = 0.3, 1.1
 # A threshold that no confidence reaches, for categories whose promise is not proven.
 NEVER = 2.0
+OVERALL = ""  # in place of a category's name: all of them together
+
+
+class MaxError(NamedTuple):
+    """A promise: at most this share of the sure answers is wrong, of all together, or with `each` of each category."""
+
+    share: float
+    each: bool = False
+
+    @property
+    def configured(self) -> float | dict[str, float]:
+        """Return the promise as the configuration has it."""
+        return {"each": self.share} if self.each else self.share
 
 
 class GradedAnswer(NamedTuple):
@@ -45,7 +63,7 @@ class LabelledAnswer(NamedTuple):
 
 
 class ErrorBound(NamedTuple):
-    """What is promised of one category: at or above `threshold`, at most `max_error` of the answers are wrong.
+    """What is promised of one category, or `OVERALL`: from `threshold` on at most `max_error` of the answers are wrong.
 
     `threshold` is None if nothing can be promised. `labelled` answers reach the threshold, or the candidate that came
     closest; `wrong` of them are wrong, and `upper` is the upper bound of their error. `missing` is how many further
@@ -85,12 +103,58 @@ def needed(max_error: float, risk: float = RISK) -> int:
     return math.ceil(math.log(risk) / math.log1p(-max_error))
 
 
-def bounds(answers: Iterable[GradedAnswer], categories: Iterable[str], max_error: float) -> dict[str, ErrorBound]:
-    """Return the bound of each category, from answers that name it and their labels."""
-    graded: Mapping[str, list[tuple[float, bool]]] = defaultdict(list)
+def bounds(answers: Iterable[GradedAnswer], categories: Iterable[str], max_error: MaxError) -> dict[str, ErrorBound]:
+    """Return the bounds by which answers are sure, by category, from answers that name one of these and their labels.
+
+    The bound of all together is `OVERALL`. It stands alone where it is proven; else those of each category hold.
+    """
+    graded: dict[str, list[tuple[float, bool]]] = {name: [] for name in categories}
     for answer in answers:
-        graded[answer.category].append((answer.confidence, answer.category == answer.label))
-    return {name: bound(name, graded.get(name, ()), max_error) for name in categories}
+        if answer.category in graded:
+            graded[answer.category].append((answer.confidence, answer.category == answer.label))
+    together: dict[str, ErrorBound] = {}
+    if not max_error.each:
+        together[OVERALL] = overall_bound([pair for pairs in graded.values() for pair in pairs], max_error.share)
+        if together[OVERALL].threshold is not None:
+            return together
+    return together | {name: bound(name, pairs, max_error.share) for name, pairs in graded.items()}
+
+
+def thresholds_of(bounds: Mapping[str, ErrorBound], categories: Iterable[str]) -> dict[str, float]:
+    """Return the confidence from which on answers of each category are sure; those without one are missing."""
+    together = bounds.get(OVERALL)
+    if together is not None and together.threshold is not None:
+        return dict.fromkeys(categories, together.threshold)
+    return {name: bounds[name].threshold or 0.0 for name in categories if bounds[name].threshold is not None}
+
+
+def overall_bound(answers: Sequence[tuple[float, bool]], max_error: float) -> ErrorBound:
+    """Return the bound of all categories together from (confidence, right) of the labelled answers.
+
+    The candidates are tested from strict to loose until one does not pass; the last that passed is the threshold.
+    """
+    surest_first = sorted(answers, reverse=True)
+    passed: ErrorBound | None = None
+    for threshold, number in _from_strict_to_loose([confidence for confidence, _ in surest_first], max_error):
+        tested = _tested(OVERALL, surest_first, max_error, threshold, number, RISK)
+        if tested.threshold is None:
+            return passed or tested
+        passed = tested
+    return passed or _tested(OVERALL, surest_first, max_error, NEVER, len(answers), RISK)
+
+
+def _from_strict_to_loose(confidences: Sequence[float], max_error: float) -> Iterator[tuple[float, int]]:
+    """Yield candidate thresholds with the number of answers that reach them, the highest threshold first.
+
+    At least as many reach the first one as can prove the promise, and all the last one.
+    """
+    ascending, reached_by = confidences[::-1], 0
+    size = max(needed(max_error), math.ceil(FIRST * len(confidences)))
+    while reached_by < size <= len(confidences):
+        threshold = confidences[size - 1]
+        reached_by = len(confidences) - bisect_left(ascending, threshold)
+        yield threshold, reached_by
+        size = min(math.ceil(max(size * LOOSER, reached_by + 1)), len(confidences))
 
 
 def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float) -> ErrorBound:
@@ -103,13 +167,28 @@ def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float
     risk = RISK / max(1, len(candidates))
     unproven = []
     for threshold, number in candidates or [(NEVER, len(surest_first))]:
-        wrong = sum(not right for _, right in surest_first[:number])
-        upper = upper_bound(wrong, number, risk)
-        if at_most(wrong, number, max_error) <= risk:
-            return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
-        missing = _missing_answers(number, wrong, max_error, risk)
-        unproven.append(ErrorBound(category, max_error, None, number, wrong, upper, missing))
+        tested = _tested(category, surest_first, max_error, threshold, number, risk)
+        if tested.threshold is not None:
+            return tested
+        unproven.append(tested)
     return min(unproven, key=attrgetter("missing"))
+
+
+def _tested(
+    category: str,
+    surest_first: Sequence[tuple[float, bool]],
+    max_error: float,
+    threshold: float,
+    number: int,
+    risk: float,
+) -> ErrorBound:
+    """Return the bound by a candidate that so many of the labelled answers reach; unproven if it does not pass."""
+    wrong = sum(not right for _, right in surest_first[:number])
+    upper = upper_bound(wrong, number, risk)
+    if at_most(wrong, number, max_error) <= risk:
+        return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)
+    missing = _missing_answers(number, wrong, max_error, risk)
+    return ErrorBound(category, max_error, None, number, wrong, upper, missing)
 
 
 def _candidate_thresholds(confidences: Sequence[float], max_error: float) -> list[tuple[float, int]]:
@@ -150,8 +229,9 @@ def shares_apart(low: float, high: float) -> tuple[str, str]:
 
 def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBound | None:
     """Return the bound by which an answer was judged, if that still is the present one."""
-    category_bounds = (bound for bound in bounds if bound.category == answer.category)
-    return next((b for b in category_bounds if b.holds_for(answer.fingerprint, answer.threshold)), None)
+    its_bounds = [bound for bound in bounds if bound.category in (OVERALL, answer.category)]
+    its_bounds.sort(key=attrgetter("category"))  # that of all together first
+    return next((b for b in its_bounds if b.holds_for(answer.fingerprint, answer.threshold)), None)
 
 
 def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool) -> str:
@@ -174,48 +254,68 @@ def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, h
 def _promise(bound: StoredBound) -> str:
     """Return what a threshold promises, for a sentence."""
     return (
-        f" (from there on at most {in_percent(bound.max_error)} of its {bound.category} is wrong, with {1 - RISK:.0%} "
-        f"confidence: {bound.wrong:,} of {bound.labelled:,} labelled tickets were)"
+        f" (from there on at most {in_percent(bound.max_error)} of {what_is_promised(bound)} is wrong, with "
+        f"{1 - RISK:.0%} confidence: {bound.wrong:,} of {bound.labelled:,} labelled tickets were)"
     )
+
+
+def what_is_promised(bound: ErrorBound | StoredBound) -> str:
+    """Return what a bound is about, for a sentence."""
+    return f"its {bound.category}" if bound.category != OVERALL else "what it is sure of"
 
 
 def _unproven(bound: StoredBound | None) -> str:
     if bound is None:
         return "labelled tickets did not prove its max_error then"
+    promise = f"at most {in_percent(bound.max_error)} of {what_is_promised(bound)} is wrong"
     return (
-        f"labelled tickets do not prove that at most {in_percent(bound.max_error)} of its {bound.category} is wrong: "
-        f"at least {bound.missing:,} more are missing, all of them right"
+        f"labelled tickets do not prove that {promise}: at least {bound.missing:,} more are missing, all of them right"
     )
 
 
-def bounds_summary(max_error: float, bounds: Iterable[ErrorBound]) -> str:
-    """Return which categories keep a promised error from which confidence on, and what the others need."""
-    known_bounds = list(bounds)
-    sure_from = [f"{b.category} from {b.threshold:.2f}" for b in known_bounds if b.threshold is not None]
-    all_sure = len(sure_from) == len(known_bounds)
+def bounds_summary(max_error: MaxError, bounds: Mapping[str, ErrorBound]) -> str:
+    """Return from which confidence on a promised error is kept, over all or by category, and what is missing."""
+    share, together = in_percent(max_error.share), bounds.get(OVERALL)
+    if together is not None and together.threshold is not None:
+        wrong = f"{together.wrong:,} of {together.labelled:,} labelled tickets were wrong"
+        return f"at most {share} wrong of all that it is sure of: sure from {together.threshold:.2f} ({wrong})"
+    of_each = [bound for bound in bounds.values() if bound.category != OVERALL]
+    sure_from = ", ".join(f"{b.category} from {b.threshold:.2f}" for b in of_each if b.threshold is not None)
+    if together is not None:
+        by_category = f"; until then by category: sure of {sure_from}" if sure_from else ", sure of nothing until then"
+        return f"at most {share} wrong of all that it is sure of: {shortage(bounds.values())}{by_category}"
+    needed_more = shortage(of_each)
     return (
-        f"at most {in_percent(max_error)} wrong: sure of {', '.join(sure_from) or 'nothing'}"
-        f"{'' if all_sure else f'; more labelled tickets are needed at least for {needs(known_bounds)}'}"
+        f"at most {share} wrong of each category: sure of {sure_from or 'nothing'}{needed_more and f'; {needed_more}'}"
     )
 
 
-def needs(bounds: Iterable[ErrorBound | StoredBound]) -> str:
-    """Return how many more labelled tickets each category without a promise needs at least."""
-    return ", ".join(f"{b.category} ({b.missing:,})" for b in bounds if b.threshold is None)
+def shortage(bounds: Iterable[ErrorBound | StoredBound]) -> str:
+    """Return how many more labelled tickets a promise needs at least, over all or for each category; else nothing."""
+    unproven = {bound.category: bound.missing for bound in bounds if bound.threshold is None}
+    if OVERALL in unproven:
+        return f"at least {unproven[OVERALL]:,} more labelled tickets are needed, all of them right"
+    by_category = ", ".join(f"{name} ({missing:,})" for name, missing in unproven.items())
+    return by_category and f"more labelled tickets are needed at least for {by_category}"
 
 
 def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
     """Yield the messages about bounds that changed: first the promises that no longer hold."""
     bounds_before = {bound.category: bound for bound in before}
+    together_before = bounds_before.get(OVERALL)
     for bound in now:
         was = bounds_before.get(bound.category)
-        if bound.threshold is None and was is not None and was.threshold is not None:
+        is_dormant = (
+            was is not together_before and together_before is not None and together_before.threshold is not None
+        )
+        if bound.threshold is None and was is not None and was.threshold is not None and not is_dormant:
             why = (
                 "its model, prompt or categories changed"
                 if bound.fingerprint != was.fingerprint
                 else f"{bound.wrong:,} of {bound.labelled:,} labelled tickets are wrong"
             )
-            promise = f"that at most {in_percent(bound.max_error)} of its {bound.category} is wrong"
-            yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; nothing of it is sure now"
-    if shortage := needs(now):
-        yield f"{now[0].classifier} needs at least so many more labelled tickets to be sure: {shortage}"
+            promise = f"that at most {in_percent(bound.max_error)} of {what_is_promised(bound)} is wrong"
+            then = "nothing of it is sure now" if bound.category != OVERALL else "each category needs its own proof now"
+            yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; {then}"
+    if needed_more := shortage(now):
+        yield f"{now[0].classifier} is not sure yet: {needed_more}"

@@ -38,7 +38,7 @@ from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
 
 
-def never_promised(_fingerprint: str, _category: str, _max_error: float) -> float:
+def never_promised(_fingerprint: str, _category: str, _rule: Rule) -> float:
     """Return a promised threshold that no answer reaches."""
     return NEVER
 
@@ -50,7 +50,7 @@ class RoutingMap(NamedTuple):
     `history_dependent` are the destinations whose requests depend on earlier deliveries of the same ticket;
     `field_guards` are those of them that do not overwrite what a person has set in a field. `renewed` are the
     destinations that get a ticket again when its text changes after they have accepted it. `promised` maps
-    (fingerprint, category, max_error) to the confidence from which on answers to that question keep the error.
+    (fingerprint, category, rule) to the confidence from which on answers to that question keep the rule's `max_error`.
     `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them.
     """
 
@@ -62,7 +62,7 @@ class RoutingMap(NamedTuple):
     history_dependent: frozenset[str] = frozenset()
     field_guards: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
-    promised: Callable[[str, str, float], float] = never_promised
+    promised: Callable[[str, str, Rule], float] = never_promised
     additions: tuple[AdditionRule, ...] = ()
     tell: Callable[[str], None] = lambda _: None
 
@@ -72,8 +72,8 @@ class RoutingMap(NamedTuple):
         `at` is the time at which hours are judged.
         """
 
-        def promised_threshold(max_error: float) -> float:
-            return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", max_error)
+        def promised_threshold(rule: Rule) -> float:
+            return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", rule)
 
         return routing_rules.match(self.rules, ticket, promised_threshold, at)
 
