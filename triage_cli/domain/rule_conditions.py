@@ -95,8 +95,10 @@ def _shown(bound: float | str) -> str:
 def _as_number(value: object) -> float | None:
     if isinstance(value, str):
         return float(value) if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]+)?", value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
     try:
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+        return float(value)
     except OverflowError:  # JSON has whole numbers of any length
         return math.inf if value > 0 else -math.inf
 
