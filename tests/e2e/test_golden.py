@@ -93,6 +93,8 @@ COMMANDS = {
     "audit-verify-json": "audit verify -o json -q",
     "error-audit": f"audit verify --expect-head {'0' * 63}1",
     "forget": "forget --customer-id C-3 -o json",
+    "undo-csv": "undo last -o csv",
+    "error-undo": "undo",
 }
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{4}([0-9a-f]{8})")

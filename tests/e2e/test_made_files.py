@@ -66,6 +66,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "db backup": [("backup.db", "")],
     "db restore": [("backup.db --yes", "")],
     "db copy": [("postgresql://nobody@127.0.0.1:9/x?connect_timeout=2", "")],
+    "undo": [("last --dry-run", ""), ("last --yes", "")],
     "forget": [("--customer-id C-3 --dry-run", ""), ("--customer-id C-3 --yes", "")],
     "serve": [("--port 0", "")],
     "mcp": [("", ""), ("--allow-writes", "")],
@@ -76,7 +77,7 @@ FILE_MAKERS = {"learn": {0}, "eval": {0, 1}}  # those of the cases that read a f
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0},
     "verdict": {0, 1}, "review": {0}, "learn": {1}, "keys revoke": {0}, "keys rotate": {0},
-    "db migrate": {0}, "db backup": {0}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
+    "db migrate": {0}, "db backup": {0}, "undo": {1}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}
 PULL = f"""sources:

@@ -74,6 +74,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "logs": [("logs", "")],
     "audit verify": [("audit verify", "")],
     "audit head": [("audit head", "")],
+    "undo": [("undo last --dry-run", ""), ("undo last --yes", "")],
     "forget": [("forget --customer-id C-3 --yes", "")],
     "stats": [("stats", "")],
     "config init": [("config init other.yaml", "")],
@@ -175,6 +176,7 @@ REQUESTS: dict[str, Any] = {
     "POST /keys/{name}/rotate": None,
     "DELETE /keys/{name}": None,
     "POST /forget": {"customer_id": "nobody"},
+    "POST /imports/{run}/undo": {"dry_run": True},
     "POST /audit/verify": None,
 }
 
@@ -186,7 +188,7 @@ def requested(server: ApiServer) -> list[str]:
         paths = client.get("/openapi.json").json()["paths"]
         for words, body in REQUESTS.items():
             method, _, path = words.partition(" ")
-            path = path.format(ticket_id="0", source="desk", name="tester")
+            path = path.format(ticket_id="0", source="desk", name="tester", run="last")
             query = {"do": "classify,route"} if "batch" in path else {}
             table = {"content": body, "headers": {"content-type": "text/csv"}}
             client.request(method, path, params=query, **(table if isinstance(body, str) else {"json": body}))

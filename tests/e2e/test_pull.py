@@ -84,18 +84,18 @@ def test_the_next_step_is_one_for_the_tickets_that_came(fitted: Cli, desk: Helpd
         return watched(fitted, "pull").shown.partition("rejected\n")[2]
 
     configure(fitted, {"shop": desk.source()})
-    assert next_step() == "next: triage classify\n"
+    assert next_step() == "next: triage classify; triage undo takes this back\n"
     assert fitted("classify", "-q").returncode == 0
     assert fitted("route", "-q").returncode == 0
     desk.change(4, tags=["later"])
     assert next_step() == "next: triage route\n"
     assert next_step() == ""
     given = watched(fitted, "create", "-", given=b"id,subject,team\n1,refund,Billing\n").shown
-    assert given.endswith("next: triage classify\n")
+    assert given.endswith("next: triage classify; triage undo takes this back\n")
     decided = watched(
         fitted, "create", "-", "--map", "verdict=team", given=b"id,subject,team\n2,refund,Billing\n"
     ).shown
-    assert decided.endswith("next: triage route\n")
+    assert decided.endswith("next: triage route; triage undo takes this back\n")
 
 
 def test_what_changed_is_updated_and_another_text_is_asked_about_again(cli: Cli, desk: Helpdesk) -> None:

@@ -82,7 +82,9 @@ def test_a_hint_for_rejected_rows_is_printed_once_and_the_next_step_keeps_them(f
     output = shown(fitted, "create", "same.csv", columns=200)
     assert output.count("is already in this input") == 2
     assert output.count("if this column holds no ids") == 1
-    assert output.endswith("next: triage classify; 3 rejected: --rejects FILE keeps such rows")
+    assert output.endswith(
+        "next: triage classify; 3 rejected: --rejects FILE keeps such rows; triage undo takes this back"
+    )
     assert shown(fitted, "run", "same.csv", columns=200).endswith("3 rejected: --rejects FILE keeps such rows")
     kept = shown(fitted, "create", "same.csv", "--rejects", "bad.csv", columns=200)
     assert "--rejects" not in kept
@@ -129,7 +131,7 @@ def test_nothing_of_a_history_is_cut_on_a_narrow_terminal(hostile: Cli, columns:
 
 def test_runs_are_lines_of_key_and_value_on_a_narrow_terminal(three: Cli) -> None:
     lines = shown(three, "runs", columns=40).splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["started_at", "kind", "seconds", "exit_code"]
+    assert [line.split()[0] for line in lines[:4]] == ["id", "started_at", "kind", "seconds"]
     assert "3 created, 3 routed" in " ".join(" ".join(lines).split())
     assert shown(three, "runs", columns=100).splitlines()[0].split()[:2] == ["started_at", "kind"]
 

@@ -65,7 +65,9 @@ def test_create_of_nothing_or_of_a_bare_text_says_how_a_ticket_is_typed(cli: Cli
 def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:
     (fitted.folder / "t.csv").write_text(TICKETS)
     seen = on_terminal(fitted.folder, fitted.env, "create", "t.csv")
-    assert seen.text.endswith("3 created, 0 updated, 0 unchanged, 0 rejected\nnext: triage classify\n")
+    assert seen.text.endswith(
+        "3 created, 0 updated, 0 unchanged, 0 rejected\nnext: triage classify; triage undo takes this back\n"
+    )
     assert "Refund please" in seen.text
     assert '"ticket_id"' not in seen.text
     seen = on_terminal(fitted.folder, fitted.env, "classify")

@@ -88,6 +88,7 @@ JOBS = {
     "logs": Job("logs"),
     "runs": Job("runs"),
     "stats": Job("stats"),
+    "undo": Job("undo last --yes", formats=("json", "csv")),
     "forget": Job("forget --customer-id C-1 --yes"),
     "doctor": Job("doctor"),
     "learn": Job("learn few.csv", "new", formats=("csv",)),
@@ -267,7 +268,9 @@ def test_what_is_told_under_a_bar_is_told_as_it_is_elsewhere(desk: Desk) -> None
     )  # fmt: skip
     assert (came.code, alone.code) == (3, 3)
     assert alone.stderr.count(b"rejected: line") == len(TEXTS)
-    next_step = f"next: triage classify; {len(TEXTS)} rejected: --rejects FILE keeps such rows\n"
+    next_step = (
+        f"next: triage classify; {len(TEXTS)} rejected: --rejects FILE keeps such rows; triage undo takes this back\n"
+    )
     expected = alone.stderr.decode() + next_step
     assert lasting_text(came.shown).split() == expected.split(), "a long line is wrapped at words"
 

@@ -315,11 +315,11 @@ def test_a_reader_that_keeps_an_old_state_open_is_told(tmp_path: Path, monkeypat
 def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
     text = "id,subject,customer_id\n" + "".join(f"{n},CANARY {n},C-1\n" for n in range(50))
     assert cli("create", "-q", stdin=text).returncode == 0
-    for place in ("erase", "save", "scrub"):
+    for place in ("SqliteStore.save", "sys.modules[SqlStore.__module__].erase_texts", "SqliteStore.scrub"):
         code = (
             "import os, sys\n"
-            "from triage_cli.stores import SqliteStore\n"
-            f"SqliteStore.{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
+            "from triage_cli.stores import SqliteStore, SqlStore\n"
+            f"{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
             "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
             "from triage_cli.__main__ import main\nmain()\n"
         )

@@ -36,6 +36,7 @@ COMMANDS = {
     "why": "tickets:why",
     "logs": "logs:logs",
     "audit": "audit:GROUP",
+    "undo": "undo:undo",
     "forget": "forget:forget",
     "stats": "stats:stats",
     "config": "config:GROUP",

@@ -35,6 +35,7 @@ HEADINGS = {
         "pull": "Store what is new in the sources of the configuration",
         "classify": "Give tickets a category",
         "route": "Send tickets to their destinations",
+        "undo": "Take back an import: the wrong file, the wrong mapping",
     },
     "What is there, and why": {
         "list": "List tickets, newest first",

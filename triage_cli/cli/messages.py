@@ -232,6 +232,11 @@ def after_storing(statuses: Collection[str]) -> str:
     return "next: triage route" if "classified" in statuses else ""
 
 
+def way_back(counts: Mapping[str, int]) -> str:
+    """Return the message about how an import with these counts is taken back; empty if it made no ticket."""
+    return "triage undo takes this back" if counts.get("created") else ""
+
+
 def counted(counts: Mapping[str, int], always: Iterable[str], labels: Mapping[str, str] | None = None) -> str:
     """Return counts for a message, as `12 created, 0 updated`: those in `always`, and others that are not 0."""
     labelled_counts = {name: (counts.get(name, 0), (labels or {}).get(name, name)) for name in (*always, *counts)}

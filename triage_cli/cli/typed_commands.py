@@ -19,7 +19,7 @@ NEXT = "Next: "  # as the last sentence of `why` begins
 # The commands that a message may ask for: those that work on a remote, and those that do so on its machine only.
 REMOTE_COMMANDS = (
     "audit", "check", "classify", "create", "forget", "keys", "list", "logs", "reclassify", "review", "route", "run",
-    "runs", "show", "stats", "verdict", "why", "--help",
+    "runs", "show", "stats", "undo", "verdict", "why", "--help",
 )  # fmt: skip
 LOCAL_COMMANDS = ("config", "db", "doctor", "drift", "eval", "learn", "plan", "pull", "spikes", "suspects")
 # A named run, as in `triage classify (run 1234ABCD, …)`, is not for typing.

@@ -3,6 +3,7 @@
 `RemoteTriage` has the connection; consultation, API keys and the verification of the audit log are over the same one.
 """
 
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -58,6 +59,7 @@ from triage_cli.domain import (
     chunked,
     encodable,
     ids,
+    unknown_run,
     unknown_ticket,
 )
 from triage_cli.runtime import Network
@@ -69,6 +71,7 @@ IDS = 100  # ids in the address of one request to the remote
 VERDICTS = 500  # verdicts per request to the remote
 REVIEW_LIMIT = 1000  # tickets that one review fetches from the remote
 RUNS = 1000  # runs that a remote lists
+RUN_NAME = re.compile("[0-9A-Za-z-]{1,80}")
 
 
 class RemoteTriage:
@@ -76,6 +79,7 @@ class RemoteTriage:
 
     def __init__(self, address: Address, network: Network) -> None:
         self.connection = Connection(address, network)
+        self._import_id = ids.new_id()  # of what this command uploads
 
     def close(self) -> None:
         """Close the connection to the remote."""
@@ -99,8 +103,8 @@ class RemoteTriage:
         remaining = iter(drafts)
         for first in remaining:
             if not _is_typed(first):
-                upload = Upload(self.connection, UploadPlan(_guard_params(same_tickets), wire_format.ticket_in))
-                yield from upload.send(chain([first], remaining))
+                plan = UploadPlan(_guard_params(same_tickets), wire_format.ticket_in, self._import_id)
+                yield from Upload(self.connection, plan).send(chain([first], remaining))
                 return
             yield self._send_typed(first)
 
@@ -119,7 +123,7 @@ class RemoteTriage:
         """Upload drafts, which the remote creates, classifies and routes in one pass."""
         plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
         upload_params = {"do": "classify,route", **_guard_params(same_tickets), **plan_params}
-        upload_plan = UploadPlan(upload_params, wire_format.routed_in, plan.max_cost, plan.deadline)
+        upload_plan = UploadPlan(upload_params, wire_format.routed_in, self._import_id, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
@@ -149,6 +153,15 @@ class RemoteTriage:
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """Have the remote erase the text of a customer's tickets."""
         return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
+
+    def imported(self, name: str) -> tuple[Run, ...]:
+        """Return the runs of an import at the remote; `last` is that of this key."""
+        response = self.connection.get(_import_path(name))[0]
+        return tuple(self.converted_rows(wire_format.run_of, response))
+
+    def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
+        """Have the remote take an import back."""
+        return self._remote_outcomes(f"{_import_path(name)}/undo", {"dry_run": dry_run}, wire_format.routed_in)
 
     def _remote_outcomes(
         self, path: str, body: Mapping[str, Any], value: Callable[[wire_format.Record], T]
@@ -297,6 +310,13 @@ class RemoteTriage:
     def converted_rows(self, make: Callable[[Any], T], records: Any) -> list[T]:
         """Convert a list of the remote's records. Raises as `converted`."""
         return self.converted(lambda wire_records: [make(one) for one in wire_format.rows_of(wire_records)], records)
+
+
+def _import_path(run_name: str) -> str:
+    """Return the path of the import with this run. Raises `NotFoundError` for a name that no run can have."""
+    if not RUN_NAME.fullmatch(run_name):
+        raise unknown_run(run_name)
+    return f"/imports/{run_name}"
 
 
 def _guard_params(same_tickets: bool) -> dict[str, Any]:

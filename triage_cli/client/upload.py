@@ -29,10 +29,14 @@ PATH = "/tickets/batch"
 
 
 class UploadPlan(NamedTuple, Generic[T]):
-    """The options of an upload: query parameters, the conversion of outcomes, and its limits in USD and seconds."""
+    """The options of an upload: query parameters, the conversion of outcomes, and its limits in USD and seconds.
+
+    `import_id` is what all its requests belong to.
+    """
 
     params: Mapping[str, Any]
     value: Callable[[wire_format.Record], T]
+    import_id: str
     max_cost: float | None = None
     deadline: float | None = None
 
@@ -99,7 +103,7 @@ class Upload(Generic[T]):
             chunk_params["deadline"] = max(0.0, self._began + self._plan.deadline - time.monotonic())
         upload_chunk = self._packed.popleft()
         self._in_flight.append(upload_chunk)
-        upload_chunk.send(wire_drafts.first_line(self._met, self._rows), chunk_params)
+        upload_chunk.send(wire_drafts.first_line(self._met, self._rows, self._plan.import_id), chunk_params)
         self._rows += upload_chunk.rows
 
     def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:

@@ -1,6 +1,7 @@
 """Converts drafts to the lines that a command line uploads, and back.
 
-An input is uploaded in parts. The first line of a part says what the earlier ones did (`before`); in the answer a line
+An input is uploaded in parts. The first line of a part says what the earlier ones did (`before`), and which import it
+belongs to (`import`); in the answer a line
 `{"met": …}` comes as soon as the guard against other tickets has passed the whole part, so that the next one may come.
 """
 
@@ -8,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.client.wire_format import ProtocolError
-from triage_cli.domain import InputPart, TicketDraft, compact, is_too_deep, mail_of
+from triage_cli.domain import InputPart, TicketDraft, compact, ids, is_too_deep, mail_of
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
@@ -17,15 +18,18 @@ MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is 
 TEXT_TYPES = (str, type(None))
 
 
-def first_line(met: Sequence[int], rows: int) -> str:
-    """Return the first line of a part: the counts of the guard, and how many rows came before."""
-    return compact({"before": [*met, rows]})
+def first_line(met: Sequence[int], rows: int, import_id: str) -> str:
+    """Return the first line of a part: the counts of the guard, how many rows came before, and the id of the import."""
+    return compact({"before": [*met, rows], "import": import_id})
 
 
 def part_of(first_record: Mapping[str, Any]) -> InputPart:
     """Return what the first line of a part says. Raises `ProtocolError`."""
     met, others, rows = _counts(first_record.get("before", [0, 0, 0]), 3)
-    return InputPart(met, others, rows)
+    import_id = first_record.get("import", "")
+    if not isinstance(import_id, str) or (import_id and not ids.is_ticket_id(import_id)):
+        raise ProtocolError("the id of an import is not what was agreed on")
+    return InputPart(met, others, rows, import_id=import_id)
 
 
 def judged_line(met: Sequence[int]) -> str:

@@ -126,6 +126,7 @@ from triage_cli.domain.errors import WebPageError as WebPageError
 from triage_cli.domain.errors import causes as causes
 from triage_cli.domain.errors import codes as codes
 from triage_cli.domain.errors import gravest as gravest
+from triage_cli.domain.errors import unknown_run as unknown_run
 from triage_cli.domain.errors import unknown_ticket as unknown_ticket
 from triage_cli.domain.evaluation import calibration as calibration
 from triage_cli.domain.evaluation import confidence_intervals as confidence_intervals
@@ -287,6 +288,8 @@ from triage_cli.domain.rule_conditions import Bounds as Bounds
 from triage_cli.domain.rule_conditions import Condition as Condition
 from triage_cli.domain.rule_conditions import Match as Match
 from triage_cli.domain.rule_conditions import Words as Words
+from triage_cli.domain.runs import IMPORT_KINDS as IMPORT_KINDS
+from triage_cli.domain.runs import LAST_IMPORT as LAST_IMPORT
 from triage_cli.domain.runs import LEASE_SECONDS as LEASE_SECONDS
 from triage_cli.domain.runs import TAKEN_UP_BY as TAKEN_UP_BY
 from triage_cli.domain.runs import WHOLE as WHOLE
@@ -294,6 +297,7 @@ from triage_cli.domain.runs import Held as Held
 from triage_cli.domain.runs import InputPart as InputPart
 from triage_cli.domain.runs import Lease as Lease
 from triage_cli.domain.runs import Run as Run
+from triage_cli.domain.runs import Trace as Trace
 from triage_cli.domain.runs import rounded_usd as rounded_usd
 from triage_cli.domain.serialization import ADDED_PREFIX as ADDED_PREFIX
 from triage_cli.domain.serialization import EVENT_KEYS as EVENT_KEYS
@@ -317,6 +321,7 @@ from triage_cli.domain.source_pages import SourceCursor as SourceCursor
 from triage_cli.domain.source_pages import SourcePage as SourcePage
 from triage_cli.domain.source_pages import delivery_ids_in as delivery_ids_in
 from triage_cli.domain.source_pages import is_filed_by as is_filed_by
+from triage_cli.domain.tickets import ERASED as ERASED
 from triage_cli.domain.tickets import MAX_SOURCE as MAX_SOURCE
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
 from triage_cli.domain.tickets import SORTS as SORTS

@@ -9,7 +9,8 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.events import Decision, Event, EventAction
 from triage_cli.domain.tickets import Ticket
 
-_REWRITING_ACTIONS = frozenset({EventAction.UPDATED, EventAction.FORGOTTEN})
+_ERASING_ACTIONS = frozenset({EventAction.FORGOTTEN, EventAction.WITHDRAWN})
+_REWRITING_ACTIONS = _ERASING_ACTIONS | {EventAction.UPDATED}
 
 
 class Spent(NamedTuple):
@@ -45,6 +46,11 @@ class Change(NamedTuple):
     def rewrites(self) -> bool:
         """Return whether the change rewrites the ticket's text; else only its fields from `status` on are written."""
         return self.event.action in _REWRITING_ACTIONS
+
+    @property
+    def erases(self) -> bool:
+        """Return whether the change erases the ticket's text: what other tables hold of it goes with it."""
+        return self.event.action in _ERASING_ACTIONS
 
 
 class Conflict(NamedTuple):

@@ -111,7 +111,7 @@ class NoDatabaseError(StoreError):
 
 
 class NotFoundError(TriageError, code="not_found", exit_code=ExitCode.NOT_FOUND, http_status=404):
-    """No ticket has this name."""
+    """No ticket, run or key has this name."""
 
 
 SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
@@ -122,6 +122,12 @@ def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
     hint = hint or "triage list shows the ids; the last 6 characters of a ticket_id are enough"
     return NotFoundError(f'no ticket "{shown}"', hint=hint)
+
+
+def unknown_run(name: str) -> NotFoundError:
+    """Return the error about a name that no run has."""
+    shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
+    return NotFoundError(f'no run "{shown}"', hint="triage runs lists them with their ids")
 
 
 class AmbiguousError(UsageError, code="ambiguous", http_status=409):

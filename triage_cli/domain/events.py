@@ -42,6 +42,7 @@ class EventAction(StrEnum):
     SPIKES = "spikes"  # spikes were found
     RENAMED = "renamed"  # a category has another name
     FORGOTTEN = "forgotten"  # a ticket's text was erased
+    WITHDRAWN = "withdrawn"  # a ticket was taken back with the import that had made it
     RESTORED = "restored"  # a backup replaced the database
     KEY_CREATED = "key_created"
     KEY_ROTATED = "key_rotated"

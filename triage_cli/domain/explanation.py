@@ -13,10 +13,10 @@ from triage_cli.domain.errors import KILLED, ExitCode
 from triage_cli.domain.evaluation.error_bounds import threshold_clause
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
-from triage_cli.domain.ids import is_forgotten, short
+from triage_cli.domain.ids import short
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
-from triage_cli.domain.tickets import Ticket, status_words
+from triage_cli.domain.tickets import ERASED, Ticket, status_words
 from triage_cli.domain.times import readable_time
 
 EARLY_END_REASONS: dict[int, str] = {  # one for each of `EARLY_END`
@@ -71,8 +71,8 @@ NEXT_BY_STATUS = {
 def next_step(history: History, gone: str | None, owed: Sequence[str] | None, near: Sequence[Rule] = ()) -> str:
     """Return the next step of a ticket. `gone` is its category if that is none any more; the rest: see `explain`."""
     ticket, deliveries = history.ticket, history.deliveries
-    if is_forgotten(ticket.identity):
-        return "nothing; its text was forgotten, and nothing more is sent."
+    if ticket.is_erased:
+        return f"nothing; {ERASED[ticket.status]}, and nothing more is sent."
     times = "once" if ticket.failures == 1 else f"{ticket.failures} times"
     failed = f" (it failed {times}: {ticket.error})" if ticket.failures else ""
     pending_deliveries = [d for d in deliveries if d.state == "pending"]
@@ -315,8 +315,8 @@ def offline_clause(history: History, offline: Collection[str]) -> str:
 
 def route_sentences(ticket: Ticket, rule: Rule | None, new: Sequence[str], offline: Collection[str]) -> Iterator[str]:
     """Explain where a ticket would be sent now, by the rule that matches; `new` are the destinations not yet served."""
-    if ticket.status == "forgotten":
-        yield "Its text was forgotten, so it is never sent."
+    if ticket.is_erased:
+        yield f"{ERASED[ticket.status].capitalize()}, so it is never sent."
     elif ticket.category is None:
         yield f"It has no category yet ({ticket.status}), so no rule is looked up: a category must be decided first."
     elif rule is None:
@@ -443,8 +443,11 @@ def _event_sentences(
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
             yield delivery_sentence(event.action, detail, reply)
         case _:
-            forgotten = "its text was forgotten, and what was said about it"
-            yield f"{event.actor}: {forgotten if event.action == EventAction.FORGOTTEN else event.action}"
+            erased: Mapping[str, str] = {
+                EventAction.FORGOTTEN: "its text was forgotten, and what was said about it",
+                EventAction.WITHDRAWN: "its import was taken back, and its text erased",
+            }
+            yield f"{event.actor}: {erased.get(event.action, event.action)}"
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:

@@ -40,6 +40,13 @@ class Action(StrEnum):
     UNDELIVERABLE = "undeliverable"  # a delivery used up its attempts
     FORGOTTEN = "forgotten"  # the text of the item's ticket was erased
 
+    # A ticket of an import that is taken back
+    WITHDRAWN = "withdrawn"  # the import had made it, and it was taken back
+    DECIDED = "decided"  # it stays, since a person gave it a category
+    REWRITTEN = "rewritten"  # it stays, since a later import changed it
+    ASKED = "asked"  # it stays, since a provider's batch is asked about it
+    CHANGED = "changed"  # the import had not made it, but changed it; it stays as it is
+
     # The item was not processed
     HELD = "held"  # a verdict owns the ticket, or another run holds it
     LOCKED = "locked"  # `reclassify` skipped it, since a verdict owns the ticket

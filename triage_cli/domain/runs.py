@@ -12,6 +12,11 @@ TAKEN_UP_BY: dict[str, tuple[str, ...]] = {
 }
 
 
+# The kinds of runs that import tickets. What a server stores for single requests is none of them.
+IMPORT_KINDS = ("create", "run", "pull")
+LAST_IMPORT = "last"  # names the last import of an actor
+
+
 class Lease(NamedTuple):
     """A run's hold on its tickets, for `LEASE_SECONDS` of the store's clock.
 
@@ -34,7 +39,8 @@ class Held(NamedTuple):
 class Run(NamedTuple):
     """One run of a bulk command; `command_line` holds no secrets; `pid` is 0 if there is no process to check.
 
-    `served` is 1 if a server began it, for a request or in the background.
+    `served` is 1 if a server began it, for a request or in the background. `import_id` is the same for all runs of one
+    import: those of several files or sources, or of the requests of one upload.
     """
 
     run_id: str
@@ -52,6 +58,7 @@ class Run(NamedTuple):
     summary: str | None = None
     parcel: str = ""  # identifies the request that began it, if it may be repeated
     served: int = 0
+    import_id: str = ""
 
 
 def rounded_usd(amount: float) -> float:
@@ -59,11 +66,19 @@ def rounded_usd(amount: float) -> float:
     return round(amount, 12)
 
 
+class Trace(NamedTuple):
+    """A ticket that an import `made`, or else changed."""
+
+    ticket_id: str
+    made: bool
+
+
 class InputPart(NamedTuple):
     """What the earlier parts of an input did, if it comes in several requests.
 
     `met` is the number of known ids, `others` of those that would have got the text of another ticket, `rows` of all
-    rows; `spent` is USD. `parcel` identifies the request, so that a repetition is recognised.
+    rows; `spent` is USD. `parcel` identifies the request, so that a repetition is recognised. `import_id` is what the
+    client calls the whole import; only runs of one actor belong together by it.
     """
 
     met: int = 0
@@ -71,6 +86,7 @@ class InputPart(NamedTuple):
     rows: int = 0
     spent: float = 0.0
     parcel: str = ""
+    import_id: str = ""
 
 
 WHOLE = InputPart()

@@ -14,9 +14,11 @@ from triage_cli.domain.mail import parts
 
 Status = Literal[
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
-    "forgotten",
+    "forgotten", "withdrawn",
 ]  # fmt: skip
 STATUSES: tuple[Status, ...] = get_args(Status)
+# Tickets of these statuses have no text any more, and nothing is decided or sent about them; and why that is.
+ERASED: Mapping[str, str] = {"forgotten": "its text was forgotten", "withdrawn": "its import was taken back"}
 Priority = Literal["low", "normal", "high", "urgent"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 MAX_SOURCE = 80  # characters of a source's name
@@ -231,6 +233,11 @@ class Ticket(NamedTuple):
         return _subject_and_body(self.subject, self.body)
 
     @property
+    def is_erased(self) -> bool:
+        """Return whether the ticket's text was erased."""
+        return self.status in ERASED
+
+    @property
     def shown_hash(self) -> str:
         """Return the hash of what a person decides by: the text, and a verdict that holds."""
         from triage_cli.domain import ids  # imports hashlib, which most commands need not
@@ -254,6 +261,7 @@ class Selection(NamedTuple):
     """A selection of tickets, by ids or conditions; `after` continues behind the last ticket of an earlier page.
 
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
+    Without ids and statuses, withdrawn tickets are left out.
     `suggestions` are guesses of classifiers that were not sure.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
     delivery to. `since` and `until` are times at which a ticket was stored; `written_since` is one at which it was

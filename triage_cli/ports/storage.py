@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from triage_cli.domain import (
+    Action,
     AdditionQuery,
     ApiKey,
     Attempt,
@@ -43,6 +44,7 @@ from triage_cli.domain import (
     StoredBound,
     StoredResponse,
     Ticket,
+    Trace,
 )
 
 
@@ -184,6 +186,25 @@ class Batches(Protocol):
         """A store returns the options that the last batch with this question left out, or None."""
 
 
+class Imports(Protocol):
+    """Port of what imports did: their runs, and the tickets that these made or changed."""
+
+    def named(self, name: str) -> list[Run]:
+        """A store returns the runs with this id, or with this ending of 6 or more characters, the latest first."""
+
+    def last(self, actor: str) -> Run | None:
+        """A store returns the last run by which an actor imported something."""
+
+    def runs_of(self, run: Run) -> tuple[Run, ...]:
+        """A store returns all runs of the import that a run is a part of, the oldest first."""
+
+    def traces(self, run_ids: Sequence[str]) -> Iterator[list[Trace]]:
+        """A store yields pages of the tickets that these runs made or changed, each ticket once."""
+
+    def touched(self, ticket_ids: Sequence[str], run_ids: Sequence[str]) -> Mapping[str, Action]:
+        """A store returns why tickets that these runs made stay, by id; the others were not touched since."""
+
+
 class Categories(Protocol):
     """Port of the names of categories in a store."""
 
@@ -247,6 +268,10 @@ class Store(Protocol):
     @property
     def readings(self) -> Readings:
         """A store has the readings of files."""
+
+    @property
+    def imports(self) -> Imports:
+        """A store knows what its imports did."""
 
     @property
     def log(self) -> AuditLog:

@@ -79,6 +79,20 @@ class Triage(Protocol):
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         """A `Triage` erases the text of a customer's tickets; `routed_to` of each says where its text was sent."""
 
+    def imported(self, name: str) -> tuple[Run, ...]:
+        """A `Triage` returns the runs of an import, the oldest first.
+
+        `name` is the id of one of them, its ending of 6 or more characters, or `last`: the last one of this actor.
+        Raises `NotFoundError`, `AmbiguousError`, or `UsageError` for a run that imports nothing or is still at work.
+        """
+
+    def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
+        """A `Triage` takes back an import; one outcome for each ticket that it made or changed.
+
+        Those that it made and nobody touched since are `withdrawn` (in a dry run they would be), with `routed_to` where
+        their text was sent, or perhaps sent. The others stay, and `action` says why. Raises as `imported`.
+        """
+
     def categories(self) -> tuple[Category, ...]:
         """A `Triage` knows the categories that a ticket may get."""
 

@@ -1,6 +1,7 @@
 """Consultation on this machine: answers that decide nothing, and agents' suggestions, over its store."""
 
 from triage_cli.domain import (
+    ERASED,
     MOST_AGENTS,
     AgentSuggestion,
     AgentSuggestionDraft,
@@ -126,8 +127,8 @@ class LocalConsultation:
         """Record an agent's suggestion. The ticket is not written, so that no run at work on it is disturbed."""
         category, history = self._matched_category(draft.category), self._history(draft.name)
         ticket = history.ticket
-        if ticket.status == "forgotten":
-            raise RowError(f"{ids.short(ticket.ticket_id)}: its text was forgotten", hint="leave it out")
+        if ticket.is_erased:
+            raise RowError(f"{ids.short(ticket.ticket_id)}: {ERASED[ticket.status]}", hint="leave it out")
         draft = draft._replace(note=storable_or_none(draft.note))
         in_force = suggestions_in_force(ticket, history.classifications)
         for earlier in in_force:
@@ -150,7 +151,7 @@ class LocalConsultation:
             data=with_request(suggestion_data),
         )
         self._store.save([Change(event, adds=(suggestion_answer,))])
-        if any(t.status == "forgotten" for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
+        if any(t.is_erased for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
             self._store.erase([ticket.ticket_id])
         return suggestion_of(suggestion_answer)
 

@@ -6,7 +6,7 @@ from triage_cli.domain import (
     CHUNK,
     Action,
     Change,
-    Classification,
+    Delivery,
     EventAction,
     Outcome,
     Routed,
@@ -14,7 +14,6 @@ from triage_cli.domain import (
     Ticket,
     UnavailableError,
     ids,
-    is_agents,
     times,
 )
 from triage_cli.service.runs import RunContext
@@ -30,25 +29,18 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
     """
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
-        at, ticket_ids = times.now(), [ticket.ticket_id for ticket in chunk]
-        deliveries = store.deliveries.of(ticket_ids)
-        store.erase(ticket_ids)
-        # Which destinations keep the text.
-        kept = {t.ticket_id: [d for d in deliveries.get(t.ticket_id, ()) if d.arrived or d.in_flight] for t in chunk}
-        erasures = [
-            Change(
-                context.event(EventAction.FORGOTTEN, t.ticket_id, {}, at),
-                erased_ticket(t, [d.destination for d in kept[t.ticket_id]]),
-                t.revision,
-            )
-            for t in chunk
-        ]
-        conflicts = context.save(erasures)
-        if late_texts := {answer.ticket_id for answer in store.answers.about(ticket_ids, ("",)) if _has_text(answer)}:
-            store.erase(sorted(late_texts))
-        for change, conflict in zip(erasures, conflicts, strict=True):
+        at = times.now()
+        deliveries = store.deliveries.of([ticket.ticket_id for ticket in chunk])
+        erasures = []
+        for ticket in chunk:
+            ticket_deliveries = deliveries.get(ticket.ticket_id, ())
+            erased = erased_ticket(ticket, [d.destination for d in sent(ticket_deliveries)])
+            event = context.event(EventAction.FORGOTTEN, ticket.ticket_id, {}, at)
+            erasures.append(Change(event, erased, ticket.revision, cancelled(ticket_deliveries, at)))
+        for change, conflict in zip(erasures, context.save(erasures), strict=True):
             if conflict is None and change.ticket is not None:
-                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, tuple(kept[change.ticket.ticket_id])))
+                kept_elsewhere = sent(deliveries.get(change.ticket.ticket_id, ()))
+                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, kept_elsewhere))
                 row += 1
     unerased = sum(1 for _ in store.find(selection))
     store.scrub()
@@ -59,9 +51,16 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
         )
 
 
-def _has_text(answer: Classification) -> bool:
-    """Return whether an answer is an agent's suggestion that was stored after the answers were erased."""
-    return is_agents(answer) and bool(answer.answer_key)
+def sent(deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
+    """Return the deliveries whose destinations have, or may have, the text of their ticket."""
+    return tuple(d for d in deliveries if d.arrived or d.in_flight)
+
+
+def cancelled(deliveries: Sequence[Delivery], at: str) -> tuple[Delivery, ...]:
+    """Return the deliveries of an erased ticket that end with it: without its text there is nothing to send."""
+    return tuple(
+        d._replace(state="superseded", done_at=at, run_id=None) for d in deliveries if d.state in ("pending", "dead")
+    )
 
 
 def erased_ticket(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:

@@ -45,7 +45,7 @@ def route_preview(
 ) -> RoutePreview:
     """Return where a ticket would be sent now, by which rule, and why."""
     ticket = history.ticket
-    rule = _matching_rule(history, routing_map) if ticket.category and ticket.status != "forgotten" else None
+    rule = _matching_rule(history, routing_map) if ticket.category and not ticket.is_erased else None
     new: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
     if rule is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from triage_cli.domain import (
     CHUNK,
+    IMPORT_KINDS,
     NAMED,
     WHOLE,
     Answer,
@@ -199,10 +200,13 @@ def recorded_run(
     """Begin a run, and end it however the block ends; a run that was killed is ended when its lease expires.
 
     What `part` has spent before counts against the cost limit of the command. A run that a server begins is `served`.
+    One that imports belongs to the import that `part` names, or begins one.
     """
+    run_id = ids.new_id()
     new_run = Run(
-        ids.new_id(), kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served)
-    )
+        run_id, kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served),
+        import_id=(part.import_id or run_id) if kind in IMPORT_KINDS else "",
+    )  # fmt: skip
     recorder = RunRecorder(RunContext(store, store.runs.begin(new_run), stop))
     failure_to_end: AbstractContextManager[None] = nullcontext()
     try:

@@ -62,6 +62,7 @@ from triage_cli.service.runs import (
     request_id,
 )
 from triage_cli.service.services import Services
+from triage_cli.service.withdrawal import ImportUndo, import_named
 
 
 def new_dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
@@ -215,6 +216,7 @@ class LocalTriage:
         self._interrupted = False  # a stop left some of the input unread
         self._recorder: RunRecorder | None = None  # of the last run
         self._input_part = WHOLE  # of the input of the last run
+        self._import_id = ""  # of the imports of this command, which are one
         self._other_tickets_guard = OtherTicketsGuard()
 
     def stop(self) -> None:
@@ -244,11 +246,12 @@ class LocalTriage:
     @contextmanager
     def _recorded_run(self, kind: str, part: InputPart = WHOLE) -> Iterator[RunRecorder]:
         """Begin a run; category renames are carried out first."""
-        self._input_part = part
+        self._input_part = part = part._replace(import_id=part.import_id or self._import_id)
         self._other_tickets_guard = OtherTicketsGuard(part.met, part.others, part.rows)
         stop, served = self._stop_control, self._services.served
         with recorded_run(self._store, kind, self._actor, self._command_line, stop, part, served=served) as recorder:
             self._recorder = recorder
+            self._import_id = recorder.context.run.import_id or self._import_id
             self._apply_renames(recorder.context.run.run_id)
             yield recorder
 
@@ -394,6 +397,21 @@ class LocalTriage:
         """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
             yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
+
+    def imported(self, name: str) -> tuple[Run, ...]:
+        """Return the runs of an import, as `ports.Triage` does."""
+        return import_named(self._store, name, self._actor)
+
+    def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
+        """Take an import back, as `ports.Triage` does."""
+        runs = self.imported(name)
+        if dry_run:
+            yield from ImportUndo(self._store, runs).outcomes()
+            return
+        with self._recorded_run("undo") as recorder:
+            for outcome in ImportUndo(self._store, runs, recorder.context).outcomes():
+                recorder.add([outcome])
+                yield outcome
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""

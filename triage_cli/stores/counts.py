@@ -88,9 +88,12 @@ class Counts:
             db.execute(statement)
 
     def tickets(self, key: str) -> dict[str, int]:
-        """Return the numbers of tickets by status, category, classifier or day; the highest first."""
-        query = f"""select {key}, cast(sum(number) as bigint) from ticket_counts where {key} <> '' group by 1
-            having sum(number) > 0 order by 2 desc, 1"""
+        """Return the numbers of tickets by status, category, classifier or day; the highest first.
+
+        Withdrawn tickets are not counted.
+        """
+        query = f"""select {key}, cast(sum(number) as bigint) from ticket_counts
+            where {key} <> '' and status <> 'withdrawn' group by 1 having sum(number) > 0 order by 2 desc, 1"""
         return dict(self._database.read(query))
 
     def gauges(self) -> Gauges:

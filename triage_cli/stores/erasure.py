@@ -1,7 +1,7 @@
-"""Erasing the text of forgotten tickets from all tables."""
+"""Erasing the text of forgotten and withdrawn tickets from all tables."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from triage_cli.domain import compact, now
 from triage_cli.stores.database import Db
@@ -32,27 +32,34 @@ ERASE_TEXTS = (
 # Stored responses of the HTTP API may hold whole tickets.
 ERASE_STORED_RESPONSES = "delete from idempotency where answer like ?"
 # Command lines may name tickets by their external ids. Runs of requests name none.
-FORGOTTEN_EXTERNAL_IDS = """select external_id from tickets where external_id is not null
-    and ticket_id in (select value from json_each(:ids))"""
+EXTERNAL_IDS = """select ticket_id, external_id from tickets where external_id is not null
+    and ticket_id in (select value from json_each(?))"""
 COMMAND_LINES = "select distinct words from runs where served = 0"
 
 
-def _without_external_ids(command_line: str, external_ids: set[str]) -> str:
+def external_ids_of(db: Db, ticket_ids: Sequence[str]) -> Mapping[str, str]:
+    """Return the external ids of tickets that have one, by their ids, in an open transaction."""
+    return dict(db.execute(EXTERNAL_IDS, (compact(list(ticket_ids)),)).fetchall())
+
+
+def _without_external_ids(command_line: str, external_ids: Collection[str]) -> str:
     """Return a command line with these names replaced by an ellipsis."""
     arguments = shlex.split(command_line)
-    if external_ids.isdisjoint(arguments):
+    if not any(argument in external_ids for argument in arguments):
         return command_line
     return " ".join("…" if argument in external_ids else shlex.quote(argument) for argument in arguments)
 
 
-def erase_texts(db: Db, ticket_ids: Sequence[str]) -> None:
-    """Erase the text of tickets from all tables but `tickets`, in an open transaction."""
+def erase_texts(db: Db, ticket_ids: Sequence[str], external_ids: Collection[str] = ()) -> None:
+    """Erase the text of tickets from all tables but `tickets`, in an open transaction.
+
+    `external_ids` are those that the tickets had.
+    """
     values = {"ids": compact(list(ticket_ids)), "at": now()}
     for statement in ERASE_TEXTS:
         db.execute(statement, values)
     for ticket_id in ticket_ids:
         db.execute(ERASE_STORED_RESPONSES, (f"%{ticket_id}%",))
-    external_ids = {row[0] for row in db.execute(FORGOTTEN_EXTERNAL_IDS, values).fetchall()}
-    for (command_line,) in db.execute(COMMAND_LINES).fetchall():
+    for (command_line,) in db.execute(COMMAND_LINES).fetchall() if external_ids else ():
         if (erased := _without_external_ids(command_line, external_ids)) != command_line:
             db.execute("update runs set words = ? where words = ?", (erased, command_line))

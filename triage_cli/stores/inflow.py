@@ -10,7 +10,7 @@ from triage_cli.stores.sql_store import SqlStore
 
 # As the index has it.
 WRITTEN_AT = "coalesce(created_at, stored_at)"
-WRITTEN_IN_PERIOD = f"{WRITTEN_AT} >= :since and {WRITTEN_AT} < :until and status <> 'forgotten'"
+WRITTEN_IN_PERIOD = f"{WRITTEN_AT} >= :since and {WRITTEN_AT} < :until and status not in ('forgotten', 'withdrawn')"
 WRITTEN_TICKETS = f"""select ticket_id, {WRITTEN_AT}, coalesce(category, suggestion), customer_id,
     subject, description, extra from tickets where {WRITTEN_IN_PERIOD} order by {WRITTEN_AT}, ticket_id"""
 _SPIKE_COLUMNS = ", ".join(SentSpike._fields)

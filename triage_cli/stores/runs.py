@@ -272,7 +272,7 @@ class SqlRuns:
 
     def latest(self, limit: int | None) -> Iterator[Run]:
         """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
-        return self._selected("", {}, "" if limit is None else f" limit {int(limit)}")
+        return self.selected("", {}, "" if limit is None else f" limit {int(limit)}")
 
     def ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:
         """Return the latest run that should have taken up a ticket since its last event, and ended before."""
@@ -280,14 +280,15 @@ class SqlRuns:
             return None
         last_event, kinds = events[-1], compact(TAKEN_UP_BY[ticket.status])
         run_values = {"kinds": kinds, "run": last_event.run_id or "", "since": last_event.timestamp}
-        return next((run for run in self._selected(ENDED_EARLY_RUNS, run_values) if run.exit_code is not None), None)
+        return next((run for run in self.selected(ENDED_EARLY_RUNS, run_values) if run.exit_code is not None), None)
 
     def holder(self, ticket_id: str) -> Run | None:
         """Return the live run that holds a ticket."""
-        runs = self._selected(HOLDER_OF_TICKET, {"ticket": ticket_id})
+        runs = self.selected(HOLDER_OF_TICKET, {"ticket": ticket_id})
         return next((run for run in runs if run.exit_code is None), None)
 
-    def _selected(self, condition: str, bound_values: Values, limit: str = "") -> Iterator[Run]:
+    def selected(self, condition: str, bound_values: Values, limit: str = "") -> Iterator[Run]:
+        """Yield the runs of a condition, the latest first."""
         own_place, clock_now, columns = place(), self._database.clock(), ", ".join(_RUN_COLUMNS)
         runs_query = f"select {columns}, lease_until, place, process from runs {condition} order by run_id desc{limit}"
         for *run_values, lease_until, run_place, process_start in self._database.read(runs_query, bound_values):

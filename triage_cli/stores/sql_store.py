@@ -36,8 +36,9 @@ from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, write_one
 from triage_cli.stores.deliveries import SqlDeliveries
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.erasure import erase_texts
+from triage_cli.stores.erasure import erase_texts, external_ids_of
 from triage_cli.stores.events import SqlAuditLog
+from triage_cli.stores.imports import SqlImports
 from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
@@ -73,6 +74,7 @@ class SqlStore:
         self.categories = SqlCategories(database, dialect, self.log)
         self.readings = SqlReadings(database)
         self.additions = SqlAdditions(database)
+        self.imports = SqlImports(database, self.runs)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 
@@ -109,6 +111,8 @@ class SqlStore:
         dialect, tickets, counts = self._dialect, self._tickets, self._counts
         if lease is not None:
             self.runs.renew_lease(db, lease)
+        erasing = [change.ticket.ticket_id for change in changes if change.ticket and change.erases]
+        external_ids = external_ids_of(db, erasing) if erasing else {}
         deliveries_before = counts.deliveries_before(db, changes)
         changed = [change for change in changes if change.ticket and change.expected_revision]
         tickets_before, moved_on = dialect.check_changed(db, changed)
@@ -132,6 +136,9 @@ class SqlStore:
             counts.count(db, kept, tickets_before, deliveries_before)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
+        if erased := [ticket_id for ticket_id in erasing if ticket_id not in conflicts]:
+            # Under the lock on the chain, so that whatever is stored about them later is stored by one who sees this.
+            erase_texts(db, erased, {external_ids[i] for i in erased if i in external_ids})
         return conflicts
 
     def add_deliveries(self, changes: Sequence[Change]) -> list[Change]:

@@ -58,11 +58,8 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.ids is not None:
         conditions.append("ticket_id in (select value from json_each(:ids))")
         values["ids"] = compact(list(selection.ids))
-    if selection.statuses:
-        # Sorted literals, so that SQLite recognises its partial indexes.
-        statuses = sorted(set(STATUSES) & selection.statuses)
-        equality = f"status = '{statuses[0]}'"
-        conditions.append(equality if len(statuses) == 1 else f"status in ({', '.join(map(repr, statuses))})")
+    if selection.statuses or selection.ids is None:
+        conditions.append(_status_condition(selection.statuses))
     for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
@@ -85,6 +82,17 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         conditions.append(f"({SEARCH_CONDITION})")
         values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
     return conditions, values
+
+
+def _status_condition(statuses: frozenset[str]) -> str:
+    """Return the condition for statuses; without any, what was taken back with its import is in no selection."""
+    if not statuses:
+        return "status <> 'withdrawn'"
+    # Sorted literals, so that SQLite recognises its partial indexes.
+    selected_statuses = sorted(set(STATUSES) & statuses)
+    if len(selected_statuses) == 1:
+        return f"status = '{selected_statuses[0]}'"
+    return f"status in ({', '.join(map(repr, selected_statuses))})"
 
 
 def where_claimable(selection: Selection) -> tuple[list[str], dict[str, Any]]:

@@ -88,6 +88,12 @@ class ForgetIn(RequestBody):
     )
 
 
+class UndoIn(RequestBody):
+    """How an import is taken back."""
+
+    dry_run: bool = Field(False, description="take nothing back, and answer what would be")
+
+
 # As service.api_keys.NAME has it, which refuses all else: this is for readers of the description.
 KEY_NAME_PATTERN = r"^[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?$"
 LONGEST_LIFETIME = 100 * 366 * 86_400

@@ -167,7 +167,7 @@ def _create_many(
     reading_memory.keep()
     if not context.stopper.code:
         import_saver.write()
-    _say_next_step(context, create_summary.statuses, rejections.next_step)
+    _say_next_step(context, create_summary.statuses, rejections.next_step, messages.way_back(create_summary.actions))
     return ExitCode.PARTIAL if rejections.too_many else ExitCode.OK
 
 
@@ -192,19 +192,19 @@ class CreateSummary:
 
     def __init__(self) -> None:
         self.statuses: set[str] = set()
-        self._actions: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
         self._changed_texts = messages.ChangedTexts()
 
     def add(self, outcome: Outcome[Ticket]) -> None:
         """Count a row, or a typed ticket."""
-        self._actions[outcome.action] += 1
+        self.actions[outcome.action] += 1
         self._changed_texts.add(outcome.outdated)
         if outcome.value is not None and outcome.action != Action.UNCHANGED:
             self.statuses.add(outcome.value.status)
 
     def say(self, context: CommandContext) -> None:
         """Write the summary."""
-        context.say(messages.counted(self._actions, summaries.CREATE_ACTIONS))
+        context.say(messages.counted(self.actions, summaries.CREATE_ACTIONS))
         context.say(self._changed_texts.note())
 
 
@@ -221,6 +221,6 @@ def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft)
     return ExitCode.OK
 
 
-def _say_next_step(context: CommandContext, created_statuses: Collection[str], rejects_step: str = "") -> None:
+def _say_next_step(context: CommandContext, created_statuses: Collection[str], *further_steps: str) -> None:
     if context.guides:
-        context.say(messages.joined(messages.after_storing(created_statuses), rejects_step))
+        context.say(messages.joined(messages.after_storing(created_statuses), *further_steps))

@@ -19,6 +19,7 @@ from triage_cli.cli.progress import ProgressBar, ProgressTotal
 from triage_cli.cli.rejects import RejectedItems
 from triage_cli.domain import (
     PRECEDENCE,
+    STATUSES,
     TICKET_KEYS,
     Action,
     ExitCode,
@@ -110,7 +111,7 @@ def pull(
         with closing(rejected):
             printer.many(pull_run.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
     if context.guides:
-        context.say(messages.after_storing(pull_run.statuses))
+        context.say(messages.joined(messages.after_storing(pull_run.statuses), messages.way_back(pull_run.actions)))
     return pull_run.code(errors_are_json=printing.output in messages.JSON_FORMATS)
 
 
@@ -124,6 +125,7 @@ class _PullRun:
         self._exit_codes = {ExitCode.OK}
         self._source_errors: list[TriageError] = []
         self.statuses: set[str] = set()  # of the tickets that were created or updated
+        self.actions: Counter[str] = Counter()  # of the items of all sources
 
     def code(self, *, errors_are_json: bool) -> int:
         """Return the exit code of the pull. Raises the gravest error that ended a source, unless it is printed already.
@@ -146,6 +148,7 @@ class _PullRun:
                 pulled_outcomes = self._context.local.pull(watched_source, self._plan, messages.say, rejected.add)
                 for outcome in pull_bar.over(pulled_outcomes):
                     pull_counts[outcome.action] += 1
+                    self.actions[outcome.action] += 1
                     if outcome.error is not None:
                         self._exit_codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
@@ -184,7 +187,10 @@ class _PullRun:
     def _first_pull_note(self, name: str) -> str:
         """Return a note about a source of which nothing is stored, because a helpdesk's tickets are often older."""
         cursor = self._context.config.sources[name].cursor
-        if self._plan.since or not cursor.field or any(self._context.store.find(Selection(sources=(name,), limit=1))):
+        if self._plan.since or not cursor.field:
+            return ""
+        of_source = Selection(sources=(name,), statuses=frozenset(STATUSES), limit=1)  # withdrawn ones too
+        if any(self._context.store.find(of_source)):
             return ""
         cursor_start = cursor.start
         how_far = f"{cursor_start / DAY:g} days back" if isinstance(cursor_start, float) else f"back to {cursor_start}"

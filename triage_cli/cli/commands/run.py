@@ -266,7 +266,8 @@ def run(
             summaries.waiting_line(context, statuses["needs_review"], statuses.total()),
             summaries.routed_to_line(summary.routed_places),
         )
-        context.say(messages.joined(step_after_run, summary.rejections.next_step))
+        way_back = messages.way_back(summary.row_actions)
+        context.say(messages.joined(step_after_run, summary.rejections.next_step, way_back))
     return summary.exit_code
 
 

@@ -11,10 +11,10 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import KILLED, RUN_KEYS, NotFoundError, run_record
+from triage_cli.domain import KILLED, RUN_KEYS, NotFoundError, ids, run_record
 
 RUN_KINDS = (
-    "create", "pull", "classify", "route", "run", "reclassify", "plan", "verdict", "learn", "eval", "forget",
+    "create", "pull", "classify", "route", "run", "undo", "reclassify", "plan", "verdict", "learn", "eval", "forget",
     "doctor", "serve", "classify_text",
 )  # fmt: skip
 # What a table of runs has in place of the counts, which a run stores at its end, by exit code.
@@ -26,7 +26,7 @@ SPARE_RUN_COLUMNS = (
     "seconds",
 )  # on narrow terminals; the words of a command begin with its kind
 RUN_ROOM = {"counts": 18, "words": 26}  # columns that what a run did, and its command line, make use of
-RUN_COLUMNS = ("started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
+RUN_COLUMNS = ("id", "started_at", "kind", "seconds", "exit_code", "cost_usd", "counts", "actor", "words")
 
 
 @remote_command
@@ -62,7 +62,7 @@ def runs(
 
 def _run_table(run_records: Sequence[Any]) -> object:
     draw_runs = drawn_by("tables.plain", columns=RUN_COLUMNS, spare=SPARE_RUN_COLUMNS, room=RUN_ROOM)
-    return draw_runs([run | {"counts": _run_counts(run)} for run in run_records])
+    return draw_runs([run | {"id": ids.short(run["run_id"]), "counts": _run_counts(run)} for run in run_records])
 
 
 def _run_counts(run_record: Any) -> str:

@@ -30,6 +30,7 @@ STATUS_COLOURS = {
     "dead": "red",
     "superseded": "dim",
     "forgotten": "dim",
+    "withdrawn": "dim",
 }
 BAR_WIDTH = 8
 BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"  # the end of a bar: blocks of 0 to 8 eighths of a column

@@ -9,13 +9,13 @@ from rich.console import Group, RenderableType
 from triage_cli.cli import local_time
 from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_second
 from triage_cli.cli.display.table_layout import StackingTable
-from triage_cli.domain import EventAction, shares_apart, status_words
+from triage_cli.domain import EventAction, shares_apart, short, status_words
 
 EventDetail = Mapping[str, Any]  # the data of an event
 DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
 # Events of what people do: the line of such an event ends with their name.
 EVENTS_OF_PEOPLE = (
-    EventAction.VERDICT, EventAction.FORGOTTEN, EventAction.KEY_CREATED, EventAction.KEY_ROTATED,
+    EventAction.VERDICT, EventAction.FORGOTTEN, EventAction.WITHDRAWN, EventAction.KEY_CREATED, EventAction.KEY_ROTATED,
     EventAction.KEY_REVOKED, EventAction.RESTORED,
 )  # fmt: skip
 
@@ -130,6 +130,7 @@ SUMMARIES: Mapping[str, Callable[[EventDetail], str]] = {
     EventAction.SUGGESTED: _suggested_line,
     EventAction.ROUTED: _routed_line,
     EventAction.ADDED: _added_line,
+    EventAction.WITHDRAWN: lambda detail: f"with the import {short(str(detail.get('import')))}",
     EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERY_EVENTS, _delivery_line),
 }

@@ -65,7 +65,7 @@ class ReviewSession:
             decided_ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket.shown_hash))
         except RowError as refused:
             ticket_now = self.read_again(ticket)
-            if ticket_now.status == "forgotten" or ticket_now.shown_hash == ticket.shown_hash:
+            if ticket_now.is_erased or ticket_now.shown_hash == ticket.shown_hash:
                 raise
             raise _changed_since_shown(ticket, ticket_now) from refused
         self.steps.append(ReviewStep(ticket, category, decided_ticket))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from triage_cli.domain import (
+    ERASED,
     Action,
     Answer,
     Batch,
@@ -23,7 +24,6 @@ from triage_cli.domain import (
     UnknownOutcomeError,
     chunked,
     decision_data,
-    ids,
     times,
 )
 from triage_cli.ports import Batcher
@@ -157,8 +157,8 @@ class BatchCollector:
         outcomes: list[Outcome[Decided]] = []
         while batch_items := context.run.store.batches.items(batch.batch_id, list(results)):
             tickets = context.tickets(batch_items)
-            # A forgotten ticket has no text to judge an answer by: of several with one request, another one has it.
-            batch_items.sort(key=lambda item: ids.is_forgotten(tickets[item.ticket_id].identity))
+            # An erased ticket has no text to judge an answer by: of several with one request, another one has it.
+            batch_items.sort(key=lambda item: tickets[item.ticket_id].is_erased)
             changes = [
                 self._answer_change(
                     batch, batcher, item, tickets[item.ticket_id], results[item.number], answers_by_request
@@ -187,9 +187,9 @@ class BatchCollector:
         if item.number not in answers_by_request:
             answers_by_request[item.number] = batcher.answer(ticket, item, batch, batch_result)
         outcome = copied_answer(answers_by_request[item.number], ticket)
-        if ids.is_forgotten(ticket.identity):
+        if ticket.is_erased:
             cost = costs(outcome.value.steps if outcome.value else ())
-            return batch_context.returned(batch, item, ticket, "its text was forgotten", cost)
+            return batch_context.returned(batch, item, ticket, ERASED[ticket.status], cost)
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
         change = batch_context.decision_recorder.change(ticket._replace(status=item.was), outcome, times.now())

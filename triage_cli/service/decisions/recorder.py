@@ -293,9 +293,7 @@ def late(change: Change) -> Change:
 
 def without_forgotten_text(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
     """Return changes; those that were refused because their ticket was forgotten are stripped of text."""
-    was_forgotten = [
-        no is not None and no.ticket is not None and ids.is_forgotten(no.ticket.identity) for no in conflicts
-    ]
+    was_forgotten = [no is not None and no.ticket is not None and no.ticket.is_erased for no in conflicts]
     return [_without_answer_text(c) if forgotten else c for c, forgotten in zip(changes, was_forgotten, strict=True)]
 
 

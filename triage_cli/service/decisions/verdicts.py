@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    ERASED,
     SETTLED,
     Action,
     AmbiguousError,
@@ -213,8 +214,9 @@ class _ResolvedVerdict(NamedTuple):
 def _verdict_refusal(resolved: _ResolvedVerdict) -> RowError | None:
     """Return why a ticket takes no verdict, or not this one."""
     draft, ticket, _ = resolved
-    if ticket.status == "forgotten":
-        return RowError(f"{draft.name}: its text was forgotten, so there is nothing to decide", hint="leave it out")
+    if ticket.is_erased:
+        why = ERASED[ticket.status]
+        return RowError(f"{draft.name}: {why}, so there is nothing to decide", hint="leave it out")
     if draft.shown not in (None, ticket.shown_hash):
         return ChangedError(f"{draft.name}: it has changed since it was shown", hint="read it again")
     return None

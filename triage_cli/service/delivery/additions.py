@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from triage_cli.domain import (
+    ERASED,
     AdditionKind,
     AdditionQuery,
     AdditionRule,
@@ -29,8 +30,6 @@ from triage_cli.service.runs import RunContext
 ESCALATION_SECONDS, OVERLAP = 15.0, 60.0
 # Deliveries that are added in one transaction.
 CHUNK = 100
-# Statuses of tickets without a text, which no rule is about.
-TEXTLESS = ("forgotten", "withdrawn")
 
 
 def pending_additions(
@@ -78,7 +77,7 @@ class Additions:
         if added.kind == AdditionKind.ESCALATION:
             older = sum(by_status.get(status, 0) for status in added.statuses)
         else:
-            older = sum(number for status, number in by_status.items() if status not in TEXTLESS)
+            older = sum(number for status, number in by_status.items() if status not in ERASED)
         if older:
             tickets = "1 ticket that is older" if older == 1 else f"{older:,} tickets that are older"
             self._routing_map.tell(f"note: {added.rule.name} is new, and passes over {tickets}")

@@ -23,7 +23,6 @@ from triage_cli.domain import (
     Ticket,
     TriageError,
     UnavailableError,
-    ids,
     routing,
     times,
     to_seconds,
@@ -167,7 +166,7 @@ class AttemptRecorder:
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             first_at = self._first_attempts(ticket_id, outcomes)
             attempted = [policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in outcomes]
-            if ids.is_forgotten(before.identity):
+            if before.is_erased:
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
             if all(delivery.addition for delivery, _ in attempted):  # nothing of the ticket depends on them
@@ -180,9 +179,7 @@ class AttemptRecorder:
             status = routing.status_of(deliveries, before.category)
             if before.status not in ("routing", "routed", "undeliverable"):
                 status = before.status  # its category or text has changed since the attempt
-            elif not ids.is_forgotten(before.identity) and any(
-                _arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted
-            ):
+            elif not before.is_erased and any(_arrived_after_all(d, stored[d.delivery_id]) for d, _ in attempted):
                 status = "classified"  # the latest decision assumed that this delivery would not arrive
             ticket = before._replace(status=status, revision=before.revision + 1)
             for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
@@ -248,7 +245,7 @@ class AttemptResult(NamedTuple):
 
 
 def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
-    """Return attempts without the destination's answers, which may repeat the text of a forgotten ticket."""
+    """Return attempts without the destination's answers, which may repeat the text of a ticket that was erased."""
     return [
         (
             d._replace(last_error=None, kept=None, refusal=None, content_hash=None),

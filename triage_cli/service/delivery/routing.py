@@ -165,7 +165,7 @@ class RoutingDecider:
         `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that
         decided the ticket, where a rule depends on it.
         """
-        if ticket_before.status == "forgotten":
+        if ticket_before.is_erased:
             return Outcome(None, Action.UNCHANGED, Routed(ticket_before, deliveries), None, ticket_before), None
         if ticket_before.category is None:
             error = NotClassifiedError(

@@ -52,7 +52,8 @@ def with_ticket_identities(store: Store, identified_drafts: list[Identified]) ->
     named_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
     if not named_ids:
         return identified_drafts
-    identities_by_id = {t.ticket_id: t.identity for t in store.find(Selection(ids=tuple(named_ids)))}
+    named_tickets = store.find(Selection(ids=tuple(named_ids)))
+    identities_by_id = {t.ticket_id: t.identity for t in named_tickets if t.status != "withdrawn"}
     return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
 
 

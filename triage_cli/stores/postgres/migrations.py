@@ -16,6 +16,17 @@ STATUSES_OF_THIRD = (
     "new", "classified", "needs_review", "failed", "waiting", "routing", "routed", "unroutable", "undeliverable",
     "forgotten",
 )  # fmt: skip
+STATUSES_OF_SIXTEENTH = (*STATUSES_OF_THIRD, "withdrawn")
+
+
+def _allowing(statuses: Iterable[str]) -> tuple[str, str]:
+    """Return the statements after which a ticket may have these statuses."""
+    return (
+        "alter table tickets drop constraint tickets_status_check",
+        f"alter table tickets add check (status in ({', '.join(map(repr, statuses))}))",
+    )
+
+
 # The statements by the version that they lead to. `sqlite/migrations.py` has the same for SQLite.
 STEPS: dict[int, tuple[str, ...]] = {
     2: (
@@ -25,8 +36,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         "create index runs_paid on runs (started_at, spent, reserved) where spent + reserved <> 0",
     ),
     3: (
-        "alter table tickets drop constraint tickets_status_check",
-        f"alter table tickets add check (status in ({', '.join(map(repr, STATUSES_OF_THIRD))}))",
+        *_allowing(STATUSES_OF_THIRD),
         """create table last_head (
             one bigint primary key check (one = 1), seq bigint not null, hash text collate "C" not null)""",
         "insert into last_head select 1, seq, hash from chain",
@@ -130,6 +140,11 @@ STEPS: dict[int, tuple[str, ...]] = {
             first_at text collate "C" not null)""",
         'create table changed_tickets (ticket_id text collate "C" primary key, at text collate "C" not null)',
         "create index changed_tickets_at on changed_tickets (at)",
+    ),
+    16: (
+        *_allowing(STATUSES_OF_SIXTEENTH),
+        """alter table runs add column import_id text collate "C" not null default ''""",
+        "create index runs_of_import on runs (import_id) where import_id <> ''",
     ),
 }
 

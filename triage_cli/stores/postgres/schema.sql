@@ -5,7 +5,8 @@
 -- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
 -- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
 -- process. process: when that process began, since its number may be another one's later. parcel: the request that began
--- the run, where it may come again. served: 1 if a server began the run. max_cost: unused.
+-- the run, where it may come again. served: 1 if a server began the run. import_id: the same for all runs of
+-- one import. max_cost: unused.
 create table runs (
     run_id text collate "C" primary key, kind text collate "C" not null, actor text collate "C" not null,
     words text collate "C" not null, started_at text collate "C" not null, host text collate "C" not null,
@@ -14,7 +15,8 @@ create table runs (
     exit_code bigint, summary text collate "C", lease_until double precision not null default 0,
     inherited double precision not null default 0, settled double precision not null default 0,
     place text collate "C" not null default '', parcel text collate "C" not null default '',
-    process text collate "C" not null default '', served bigint not null default 0
+    process text collate "C" not null default '', served bigint not null default 0,
+    import_id text collate "C" not null default ''
 );
 
 create index runs_alive on runs (lease_until) where ended_at is null;
@@ -22,6 +24,8 @@ create index runs_alive on runs (lease_until) where ended_at is null;
 create index runs_reserving on runs (lease_until, reserved) where reserved <> 0;
 
 create index runs_of_parcel on runs (parcel) where parcel <> '';
+
+create index runs_of_import on runs (import_id) where import_id <> '';
 
 -- verdict: 1 where a person gave the category. revision: grows with each change, which is refused where it was decided
 -- on an older one.
@@ -33,7 +37,7 @@ create table tickets (
     stored_at text collate "C" not null, extra text collate "C" not null,
     status text collate "C" not null default 'new' check (status in (
         'new', 'classified', 'needs_review', 'failed', 'waiting', 'routing', 'routed', 'unroutable', 'undeliverable',
-        'forgotten')),
+        'forgotten', 'withdrawn')),
     category text collate "C", suggestion text collate "C", confidence double precision,
     confidence_source text collate "C", classifier text collate "C", reason text collate "C",
     verdict bigint not null default 0, routed_to text collate "C", cost_usd double precision not null default 0,

@@ -11,8 +11,11 @@ from sqlite_utils import Database, Migrations
 from triage_cli.stores import data_migrations
 from triage_cli.stores.sqlite.schema import MIGRATION_SET
 
-STATUSES_OF_FIRST = "'routing', 'routed', 'unroutable', 'undeliverable')"
-STATUSES_OF_THIRD = "'routing', 'routed', 'unroutable', 'undeliverable', 'forgotten')"
+# The ends of the list of statuses that a ticket may have: before a step that adds one, and after it.
+MORE_STATUSES = {
+    "third": ("'undeliverable')", "'undeliverable', 'forgotten')"),
+    "sixteenth": ("'forgotten')", "'forgotten', 'withdrawn')"),
+}
 # The statements by the name of the version that they lead to.
 STEPS: dict[str, tuple[str, ...]] = {
     "second": (
@@ -116,14 +119,18 @@ STEPS: dict[str, tuple[str, ...]] = {
         "create table changed_tickets (ticket_id text primary key, at text not null)",
         "create index changed_tickets_at on changed_tickets (at)",
     ),
+    "sixteenth": (
+        "alter table runs add column import_id text not null default ''",
+        "create index runs_of_import on runs (import_id) where import_id <> ''",
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 
 
 def carry_out(step: str, execute: Callable[[str], sqlite3.Cursor]) -> None:
     """Bring a database of the version before a step forward."""
-    if step == "third":
-        allow_forgotten(execute)
+    if step in MORE_STATUSES:
+        allow_status(execute, *MORE_STATUSES[step])
     for statement in STEPS[step]:
         execute(statement)
 
@@ -132,8 +139,8 @@ for _step in STEPS:
     migrations(name=_step)(lambda db, step=_step: carry_out(step, db.execute))
 
 
-def allow_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:
-    """Allow the status `forgotten`, which the first version did not have.
+def allow_status(execute: Callable[[str], sqlite3.Cursor], before: str, after: str) -> None:
+    """Allow one more status of a ticket: the list that ended with `before` ends with `after`.
 
     SQLite cannot change a check, so the table is built again. Foreign keys must be off; they refer to the name, which
     stays.
@@ -143,7 +150,7 @@ def allow_forgotten(execute: Callable[[str], sqlite3.Cursor]) -> None:
     indexes_and_triggers = execute(f"{schema_of_tickets} in ('index', 'trigger')").fetchall()
     execute("pragma legacy_alter_table = on")  # else views and foreign keys follow the old table
     execute("alter table tickets rename to tickets_before")
-    execute(create_table.replace(STATUSES_OF_FIRST, STATUSES_OF_THIRD))
+    execute(create_table.replace(before, after))
     execute("insert into tickets select * from tickets_before")
     execute("drop table tickets_before")
     execute("pragma legacy_alter_table = off")

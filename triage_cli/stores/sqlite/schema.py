@@ -24,6 +24,7 @@ MIGRATION_NAMES = (
     "thirteenth",
     "fourteenth",
     "fifteenth",
+    "sixteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -5,14 +5,15 @@
 -- Bulk commands. inherited: what a run took over from a killed one of the same command; it bounds the run, but stands on
 -- that one's account. settled: of what is spent, what other runs booked there. place: the machine on which pid names a
 -- process. process: when that process began, since its number may be another one's later. parcel: the request that began
--- the run, where it may come again. served: 1 if a server began the run. max_cost: unused.
+-- the run, where it may come again. served: 1 if a server began the run. import_id: the same for all runs of
+-- one import. max_cost: unused.
 create table runs (
     run_id text primary key, kind text not null, actor text not null, words text not null,
     started_at text not null, host text not null, pid integer not null, max_cost real, spent real not null,
     reserved real not null, ended_at text, counts text not null, exit_code integer, summary text,
     lease_until real not null default 0, inherited real not null default 0, settled real not null default 0,
     place text not null default '', parcel text not null default '', process text not null default '',
-    served integer not null default 0
+    served integer not null default 0, import_id text not null default ''
 );
 
 create index runs_alive on runs (lease_until) where ended_at is null;
@@ -20,6 +21,8 @@ create index runs_alive on runs (lease_until) where ended_at is null;
 create index runs_reserving on runs (lease_until, reserved) where reserved <> 0;
 
 create index runs_of_parcel on runs (parcel) where parcel <> '';
+
+create index runs_of_import on runs (import_id) where import_id <> '';
 
 -- verdict: 1 where a person gave the category. revision: grows with each change, which is refused where it was decided
 -- on an older one.
@@ -29,7 +32,7 @@ create table tickets (
     urgency integer not null, created_at text, stored_at text not null, extra text not null,
     status text not null default 'new' check (status in (
         'new', 'classified', 'needs_review', 'failed', 'waiting', 'routing', 'routed', 'unroutable', 'undeliverable',
-        'forgotten')),
+        'forgotten', 'withdrawn')),
     category text, suggestion text, confidence real, confidence_source text, classifier text, reason text,
     verdict integer not null default 0, routed_to text, cost_usd real not null default 0, error text,
     failures integer not null default 0,

@@ -1,0 +1,70 @@
+"""What imports did, as the audit log has it: which runs belong to one, and which tickets they made or changed.
+
+Only the columns of events are read here, not what they say: who made a ticket stands nowhere else, and an import of
+last year can be taken back too.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from triage_cli.domain import IMPORT_KINDS, Action, Run, Trace, compact
+from triage_cli.stores.database import Database
+from triage_cli.stores.runs import SqlRuns
+
+# What a run's id can end with.
+RUN_ENDING = re.compile("[0-9a-f-]{6,36}")
+RUNS_NAMED = "where run_id = :name or run_id like :ending"
+# Runs of one import, by whatever client; another actor may call its own import the same.
+RUNS_OF_IMPORT = "where run_id = :run or (import_id = :import_id and import_id <> '' and actor = :actor)"
+LAST_IMPORT = f"""where actor = :actor and kind in ({", ".join(map(repr, IMPORT_KINDS))})"""
+TRACES_PER_PAGE = 500
+# The first thing that the runs did to each ticket. A page begins behind the last one, so that the log is read once.
+TRACES = """select seq, ticket_id, action from events e where seq > :after
+    and run_id in (select value from json_each(:runs)) and action in ('created', 'updated') and not exists (
+        select 1 from events b where b.ticket_id = e.ticket_id and b.seq < e.seq
+        and b.run_id in (select value from json_each(:runs)) and b.action in ('created', 'updated'))
+    order by seq limit :limit"""
+OTHERS_EVENTS = """select ticket_id, max(case when action = 'verdict' then 1 else 0 end) from events
+    where ticket_id in (select value from json_each(:ids)) and (action = 'verdict'
+        or action = 'updated' and coalesce(run_id, '') not in (select value from json_each(:runs)))
+    group by ticket_id"""
+ASKED = """select ticket_id from batch_items where state = 'waiting'
+    and ticket_id in (select value from json_each(:ids))"""
+
+
+class SqlImports:
+    """Implements `ports.Imports` on the connections of a store."""
+
+    def __init__(self, database: Database, runs: SqlRuns) -> None:
+        self._database = database
+        self._runs = runs
+
+    def named(self, name: str) -> list[Run]:
+        """Return the runs with this id, or with this ending of 6 or more characters, the latest first."""
+        name = name.lower()
+        ending = f"%{name}" if RUN_ENDING.fullmatch(name) else ""
+        return list(self._runs.selected(RUNS_NAMED, {"name": name, "ending": ending}))
+
+    def last(self, actor: str) -> Run | None:
+        """Return the last run by which an actor imported something."""
+        return next(self._runs.selected(LAST_IMPORT, {"actor": actor}, " limit 1"), None)
+
+    def runs_of(self, run: Run) -> tuple[Run, ...]:
+        """Return all runs of the import that a run is a part of, the oldest first."""
+        values = {"run": run.run_id, "import_id": run.import_id, "actor": run.actor}
+        return tuple(reversed(list(self._runs.selected(RUNS_OF_IMPORT, values))))
+
+    def traces(self, run_ids: Sequence[str]) -> Iterator[list[Trace]]:
+        """Yield pages of the tickets that these runs made or changed, each ticket once."""
+        values = {"runs": compact(list(run_ids)), "after": 0, "limit": TRACES_PER_PAGE}
+        while rows := self._database.read(TRACES, values):
+            yield [Trace(ticket_id, made=action == "created") for _, ticket_id, action in rows]
+            values["after"] = rows[-1][0]
+
+    def touched(self, ticket_ids: Sequence[str], run_ids: Sequence[str]) -> Mapping[str, Action]:
+        """Return why tickets that these runs made stay, by id; the others were not touched since."""
+        values = {"ids": compact(list(ticket_ids)), "runs": compact(list(run_ids))}
+        reasons = {row[0]: Action.ASKED for row in self._database.read(ASKED, {"ids": values["ids"]})}
+        for ticket_id, is_decided in self._database.read(OTHERS_EVENTS, values):
+            reasons[ticket_id] = Action.DECIDED if is_decided else Action.REWRITTEN
+        return reasons
