@@ -9,6 +9,7 @@ from schemathesis import serializer
 
 # A text of blanks and control characters alone says nothing.
 BLANK = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
+LISTS: set[str] = set()  # the parameters that may be repeated
 SILENT = {"anyOf": [{"type": "null"}, {"type": "string", "not": {"pattern": f"[^{BLANK}]"}}]}
 
 
@@ -30,6 +31,8 @@ def before_load_schema(context: Any, schema: dict[str, Any]) -> None:
     for operations in schema["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", ()):
+                if parameter["schema"].get("type") == "array":
+                    LISTS.add(parameter["name"])
                 if parameter.get("allowEmptyValue"):
                     parameter["schema"] = {"anyOf": [parameter["schema"], {"const": ""}]}
             body = operation.get("requestBody", {})
@@ -46,3 +49,14 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
     for name in list(headers):
         if name.lower() == "idempotency-key" and re.fullmatch(r"[!-~]{1,255}", str(headers[name])):
             headers[name] = str(uuid.uuid4())
+
+
+@schemathesis.hook
+def filter_query(context: Any, query: Any) -> bool:
+    """Leave out what is wrong only until it stands in an address: a number in a list of texts is a text there.
+
+    Of an empty list or object nothing is left there.
+    """
+    del context
+    values = query.items() if isinstance(query, dict) else ()
+    return not any(value in ([], {}) or (name in LISTS and isinstance(value, int | float)) for name, value in values)
