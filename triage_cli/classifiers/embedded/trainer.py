@@ -100,12 +100,13 @@ class SelfTrainingSet(TrainingSet):
     def choose_hyperparameters(self) -> Choice:
         """Return the hyperparameters that are best for the labelled texts alone, calibrated with the others too.
 
-        The tickets that will be asked about are among those that were guessed, so that the model believes its own
-        guesses about them. What it says of held-out texts is worth as much only if it has guessed these as well.
+        Many tickets that will be asked about are among those that were guessed, and the model believes its own guesses.
+        So held-out texts count twice: as texts that it has guessed, and as new ones.
         """
         choice = self._labelled_set.cross_validated_choice()
-        self._guesses_held_out = True
         held_out_scores = self.held_out(choice)
+        self._guesses_held_out = True
+        held_out_scores += self.held_out(choice)
         self._guesses_held_out = False
         return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior_temperature))
 
