@@ -133,7 +133,7 @@ def test_runs_are_lines_of_key_and_value_on_a_narrow_terminal(three: Cli) -> Non
     lines = shown(three, "runs", columns=40).splitlines()
     assert [line.split()[0] for line in lines[:4]] == ["id", "started_at", "kind", "seconds"]
     assert "3 created, 3 routed" in " ".join(" ".join(lines).split())
-    assert shown(three, "runs", columns=100).splitlines()[0].split()[:2] == ["started_at", "kind"]
+    assert shown(three, "runs", columns=110).splitlines()[0].split()[:3] == ["id", "started_at", "kind"]
 
 
 @pytest.mark.parametrize("columns", [70, 80, 90])

@@ -63,7 +63,8 @@ CHANCE = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d([T ])\d\d:\d\d:\d\d(\.\d+)?Z?"), "<time>"),
     (re.compile(r"msg_[0-9a-f]{32}"), "<delivery>"),
-    (re.compile(r'"+request"+: "+<id>"+(, )?|request: <id>, '), ""),  # an event of the API names its request
+    # An event of the API names its request.
+    (re.compile(r'"+request"+: "+<id>"+, |(, )?"+request"+: "+<id>"+|request: <id>, '), ""),
     (re.compile(r"trg_\w+"), "<secret>"),
     (re.compile(r"/\S+/triage\.db"), "<database>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
