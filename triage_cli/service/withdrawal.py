@@ -118,11 +118,10 @@ class ImportUndo:
 
     def _withdrawn(self, made: Mapping[str, Ticket], context: RunContext) -> dict[str, Outcome[Routed]]:
         """Withdraw the tickets that nobody has touched; return the outcome of each that no other run holds."""
-        ended: dict[str, Outcome[Routed]] = {}
-        left = {t.ticket_id: t for t in context.claim(Selection(ids=tuple(made)), len(made))} if made else {}
-        for i, reason in self._touched({i: t for i, t in made.items() if i not in left}).items():
-            ended[i] = self._outcome(reason, made[i])
-        self._held += len(made) - len(left) - len(ended)
+        ended = {i: self._outcome(reason, made[i]) for i, reason in self._touched(made).items()}
+        untouched = tuple(i for i in made if i not in ended)  # what stays is not even claimed
+        left = {t.ticket_id: t for t in context.claim(Selection(ids=untouched), len(untouched))} if untouched else {}
+        self._held += len(untouched) - len(left)
         for _ in range(WITHDRAW_TRIES):
             for i, reason in self._touched(left).items():
                 ended[i] = self._outcome(reason, left.pop(i))
