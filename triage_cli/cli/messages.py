@@ -29,9 +29,10 @@ if TYPE_CHECKING:  # an annotation is no reason to import it for every error
 INDENT = 2  # columns before a message's further lines
 NARROWEST_TERMINAL = 40  # columns; on a narrower terminal, messages are not wrapped
 PREFIX_COLOURS = {
-    "error": terminal.RED, "failed": terminal.RED, "rejected": terminal.RED, "warning": terminal.YELLOW,
-    "note": terminal.YELLOW, "next": terminal.GREEN,
-}  # fmt: skip
+    **dict.fromkeys(("error", "failed", "rejected"), terminal.RED),
+    **dict.fromkeys(("warning", "note"), terminal.YELLOW),
+    "next": terminal.GREEN,
+}
 MESSAGE_PREFIX = re.compile(rf"({'|'.join(PREFIX_COLOURS)}):")
 # What counts of tickets are called.
 STATUS_LABELS = {"needs_review": "need review", "routing": "pending", "outdated": "not sent again"}

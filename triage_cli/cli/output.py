@@ -46,9 +46,14 @@ class Printer:
     """
 
     def __init__(
-        self, output: Format | None, columns: str | None = None, *, excel: bool = False, quiet: bool = False,
+        self,
+        output: Format | None,
+        columns: str | None = None,
+        *,
+        excel: bool = False,
+        quiet: bool = False,
         stop: Stop = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if excel and output not in (None, *DELIMITED_FORMATS):
             raise UsageError(f"--excel is CSV or TSV, not {output}", hint="leave one of them out")
         if columns is not None and output == "id":
@@ -130,9 +135,13 @@ class Printer:
             self.all_of([record], record_columns, draw_table, key)
 
     def of_named(
-        self, names: Sequence[str] | None, items: Iterable[T], record_of: Callable[[T], Record | None],
-        record_columns: Sequence[str], draw_table: Table,
-    ) -> None:  # fmt: skip
+        self,
+        names: Sequence[str] | None,
+        items: Iterable[T],
+        record_of: Callable[[T], Record | None],
+        record_columns: Sequence[str],
+        draw_table: Table,
+    ) -> None:
         """Write the record of one named ticket as `one` does, after all items; of several, or of all, as `many`."""
         if not names or len(names) > 1 or names[0] == "-":
             self.many(items, record_of, record_columns, draw_table)

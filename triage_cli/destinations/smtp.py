@@ -94,9 +94,15 @@ class MailDestination:
     """Sends deliveries by mail, a few at a time, each over an SMTP connection of its own."""
 
     def __init__(
-        self, spec: DestinationSpec, mail: MailSpec, login: SmtpLogin | None, network: Network, *,
-        guarded: bool = False, resolver: Resolver | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        spec: DestinationSpec,
+        mail: MailSpec,
+        login: SmtpLogin | None,
+        network: Network,
+        *,
+        guarded: bool = False,
+        resolver: Resolver | None = None,
+    ) -> None:
         self.name = spec.name
         self.workers = WORKERS
         self.max_attempts = spec.max_attempts

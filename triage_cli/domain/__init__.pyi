@@ -326,6 +326,7 @@ from triage_cli.domain.tickets import MAX_SOURCE as MAX_SOURCE
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
 from triage_cli.domain.tickets import SORTS as SORTS
 from triage_cli.domain.tickets import STATUSES as STATUSES
+from triage_cli.domain.tickets import UNDECIDED as UNDECIDED
 from triage_cli.domain.tickets import URGENCY as URGENCY
 from triage_cli.domain.tickets import Category as Category
 from triage_cli.domain.tickets import Priority as Priority

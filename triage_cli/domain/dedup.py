@@ -7,7 +7,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import compact, encodable, from_json
 from triage_cli.domain.mail import parts
-from triage_cli.domain.tickets import URGENCY, Ticket, TicketDraft
+from triage_cli.domain.tickets import UNDECIDED, URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 
 # Bytes of an external id or a customer's id; PostgreSQL cannot have more than 2,700 in an index.
@@ -139,10 +139,7 @@ def is_outdated(draft: TicketDraft, known_ticket: Ticket, at: str) -> bool:
 
 def reset(ticket: Ticket) -> Ticket:
     """Return a ticket whose text has changed, without its classification."""
-    return ticket._replace(
-        status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
-        reason=None, verdict=0, error=None, failures=0, decision_id=None,
-    )  # fmt: skip
+    return ticket._replace(**UNDECIDED, status="new", classifier=None, error=None, failures=0, decision_id=None)
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:

@@ -46,8 +46,12 @@ def _canonical_float(number: float) -> str:
 
 
 _CANONICAL_WRITERS: Mapping[type, Callable[[Any], str]] = {
-    str: quoted, float: _canonical_float, int: repr, bool: _encoded, type(None): lambda _: "null",
-}  # fmt: skip
+    str: quoted,
+    float: _canonical_float,
+    int: repr,
+    bool: _encoded,
+    type(None): lambda _: "null",
+}
 
 
 GENESIS = "0" * 64

@@ -290,6 +290,13 @@ class Selection(NamedTuple):
     written_since: str | None = None
 
 
+# What a ticket has without a decision on its category.
+UNDECIDED: Mapping[str, Any] = {
+    **dict.fromkeys(("category", "suggestion", "confidence", "confidence_source", "reason")),
+    "verdict": 0,
+}
+
+
 def text_of(subject: str | None, description: str | None, extra: str) -> str:
     """Return what a classifier reads of a stored ticket with these fields, as `Ticket.text` does."""
     return _subject_and_body(subject, parts.without(description, parts.left_out(extra)))

@@ -5,6 +5,7 @@ from typing import NamedTuple, cast
 
 from triage_cli.domain import (
     SETTLED,
+    UNDECIDED,
     Answer,
     Classification,
     Outcome,
@@ -96,16 +97,11 @@ def answered_ticket(
         if ticket_before.verdict:
             return ticket_before._replace(error=problem, revision=revision, run_id=None)
         return ticket_before._replace(
+            **UNDECIDED,
             status="needs_review" if failures >= FAILURES_TO_REVIEW else "failed",
-            category=None,
-            suggestion=None,
-            confidence=None,
-            confidence_source=None,
             failures=failures,
             classifier=last_answer.classifier if last_answer else ticket_before.classifier,
-            reason=None,
             error=problem,
-            verdict=0,
             decision_id=last_answer.classification_id if last_answer else None,
             revision=revision,
             run_id=None,

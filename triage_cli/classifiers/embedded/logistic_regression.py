@@ -113,9 +113,14 @@ def fit_weights(
 
 
 def _fit_merged(
-    design: Design, labels: Integers, counts: NDArray[np.float64], label_count: int, penalty: float,
-    start: Floats | None, tolerance: float,
-) -> Floats:  # fmt: skip
+    design: Design,
+    labels: Integers,
+    counts: NDArray[np.float64],
+    label_count: int,
+    penalty: float,
+    start: Floats | None,
+    tolerance: float,
+) -> Floats:
     present, label_indexes = np.unique(labels, return_inverse=True)
     width, present_count = design.vectors.shape[1] + design.terms.shape[1], len(present)
     weights = np.zeros((width + 1, label_count), np.float32)

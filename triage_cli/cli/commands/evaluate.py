@@ -77,10 +77,16 @@ def evaluate(
     names = list(dict.fromkeys(classifier or [context.config.classifier]))
     _choose_database(context, names, calibrate=calibrate, makes=not adversarial)
     if adversarial:
-        _refuse_label_options({
-            "FILE": file, "--label": label, "--min-accuracy": min_accuracy, "--report": report,
-            "--calibrate": calibrate, "--limit": limit,
-        })  # fmt: skip
+        _refuse_label_options(
+            {
+                "FILE": file,
+                "--label": label,
+                "--min-accuracy": min_accuracy,
+                "--report": report,
+                "--calibrate": calibrate,
+                "--limit": limit,
+            }
+        )
     evaluation_plans = [
         options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial) for name in names
     ]

@@ -14,10 +14,14 @@ from triage_cli.domain import EventAction, shares_apart, short, status_words
 EventDetail = Mapping[str, Any]  # the data of an event
 DELIVERY_EVENTS = (EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER)
 # Events of what people do: the line of such an event ends with their name.
+KEY_EVENTS = (EventAction.KEY_CREATED, EventAction.KEY_ROTATED, EventAction.KEY_REVOKED)
 EVENTS_OF_PEOPLE = (
-    EventAction.VERDICT, EventAction.FORGOTTEN, EventAction.WITHDRAWN, EventAction.KEY_CREATED, EventAction.KEY_ROTATED,
-    EventAction.KEY_REVOKED, EventAction.RESTORED,
-)  # fmt: skip
+    EventAction.VERDICT,
+    EventAction.FORGOTTEN,
+    EventAction.WITHDRAWN,
+    EventAction.RESTORED,
+    *KEY_EVENTS,
+)
 
 
 def events(

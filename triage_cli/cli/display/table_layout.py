@@ -19,9 +19,11 @@ from triage_cli.cli.terminal import has_colour, is_terminal
 COLUMN_GAP = 2  # between two columns of a table
 # The least width of a column before another column is left out of the table; larger for these columns.
 LEAST_WIDTHS: Mapping[str, int] = {
-    "subject": 24, "text": 24, "category": 24, "id": 36, "ticket_id": 36, "confidence": 13,
-    "coverage": 13, "recall": 13, "95 % interval": 16,
-}  # fmt: skip
+    **dict.fromkeys(("subject", "text", "category"), 24),
+    **dict.fromkeys(("id", "ticket_id"), 36),
+    **dict.fromkeys(("confidence", "coverage", "recall"), 13),
+    "95 % interval": 16,
+}
 LEAST_WIDTH = 12
 # If a table is still too wide, all columns are shortened further, except a ticket's name and status.
 WHOLE_COLUMNS = ("id", "ticket_id", "status")

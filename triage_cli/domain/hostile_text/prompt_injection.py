@@ -109,10 +109,7 @@ _LITERALS = frozenset().union(*(sign.vocabulary for sign in SIGNS))  # each is s
 # Each literal cut at its blanks, which stay in the pieces: if a text contains it, the text's words contain the pieces.
 _PIECES = {word: re.findall(r" ?[^ ]+ ?", word) for word in sorted(_LITERALS) if word.isascii()}
 # Each match of `_REQUEST` contains one of these.
-_REQUEST_WORDS = (
-    "classif", "categor", "label", "treat", "sort", "tag", "mark", "file", "count", "rout", "handle", "assign", "put",
-    "belong", "goes", "falls", "queue",
-)  # fmt: skip
+_REQUESTED = "classif categor label treat sort tag mark file count rout handle assign put belong goes falls queue"
 _BEFORE = 110  # characters before a category's name that are searched
 _MAX_OCCURRENCES = 20  # occurrences of a name that are checked in one text
 # What nobody types: tag characters outside of a flag, direction overrides, runs of invisible characters.
@@ -143,7 +140,11 @@ class Suspicion:
         pieces = dict.fromkeys(piece for pieces in _PIECES.values() for piece in pieces)
         bits = {piece: 1 << number for number, piece in enumerate(pieces, start=2)}
         longest_words = [max(label.split() or [""], key=len) for label in self._labels]
-        self._bits = [*bits.items(), *((word, 1) for word in longest_words), *((word, 2) for word in _REQUEST_WORDS)]
+        self._bits = [
+            *bits.items(),
+            *((word, 1) for word in longest_words),
+            *((word, 2) for word in _REQUESTED.split()),
+        ]
         # A pre-check: `found` can find something in an ASCII text only if the traces of its words, combined, have all
         # bits of one of these.
         self.required = [3, *(sum({bits[piece] for piece in pieces}) for pieces in _PIECES.values())]
