@@ -75,11 +75,9 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None, ne
         return f"nothing; {ERASED[ticket.status]}, and nothing more is sent."
     times = "once" if ticket.failures == 1 else f"{ticket.failures} times"
     failed = f" (it failed {times}: {ticket.error})" if ticket.failures else ""
-    pending_deliveries = [d for d in deliveries if d.state == "pending"]
-    due = f" ({', '.join(map(_due_delivery, pending_deliveries))})" if pending_deliveries else ""
-    held = "".join(
-        f". {d.destination} was not tried: {why}" for d in pending_deliveries if (why := _why_held(history, d))
-    )
+    pending = [d for d in deliveries if d.state == "pending"]
+    due = f" ({', '.join(map(_due_delivery, pending))})" if pending else ""
+    held = "".join(f". {d.destination} was not tried: {why}" for d in pending if (why := _why_held(history, d)))
     why = f"since {gone} is no category any more"
     if gone and not ticket.verdict:
         step = f"triage reclassify {_name(history)} --apply asks about it again, {why}"

@@ -147,19 +147,14 @@ class Budget:
         """Return the error for a call whose worst case passes a limit."""
         limit, per_day, _ = self.limits
         with self._lock:
-            is_own_limit = per_day is None or not self._fitting_limit([usd])
-        way_out = (
-            "raise --max-cost, or run it again" if is_own_limit else "raise budget.per_day, or run it again tomorrow"
-        )
-        passed_bound = (
-            f"limit of {_dollars(limit or 0)}" if is_own_limit else f"budget of {_dollars(per_day or 0)} a day"
-        )
+            is_own = per_day is None or not self._fitting_limit([usd])
+        way_out = "raise --max-cost, or run it again" if is_own else "raise budget.per_day, or run it again tomorrow"
+        bound = f"limit of {_dollars(limit or 0)}" if is_own else f"budget of {_dollars(per_day or 0)} a day"
         spent_clause = f"{_dollars(self.spent_by_command)} spent"
-        if not is_own_limit and self.spent_by_all is not None:
+        if not is_own and self.spent_by_all is not None:
             spent_clause = f"{_dollars(self.spent_by_all())} spent or set aside in the last 24 hours"
         return BudgetError(
-            f"the next call might pass the {passed_bound} ({spent_clause})",
-            hint=f"the other tickets stay new; {way_out}",
+            f"the next call might pass the {bound} ({spent_clause})", hint=f"the other tickets stay new; {way_out}"
         )
 
     @contextmanager

@@ -110,10 +110,8 @@ class RunContext:
         with self._naming_lost_answers(), self.budget.recording(self.lease) as lease:
             conflicts = self.store.save(changes, lease)
         if self.budget.unsaved_answers:
-            saved_changes = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
-            self.budget.saved(
-                a.classification_id for c in saved_changes for a in c.adds if isinstance(a, Classification)
-            )
+            saved = [change for change, conflict in zip(changes, conflicts, strict=True) if conflict is None]
+            self.budget.saved(a.classification_id for c in saved for a in c.adds if isinstance(a, Classification))
         return conflicts
 
     @contextmanager

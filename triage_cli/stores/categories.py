@@ -66,20 +66,15 @@ class SqlCategories:
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
-        rename_values = {
-            "old": what.old,
-            "new": what.new,
-            "listed_old": compact(what.old),
-            "listed_new": compact(what.new),
-        }
+        values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
 
         def rename(db: Db) -> Renamed:
             for statement in self._dialect.before_rename:
                 db.execute(statement)
-            moved_rows = (db.execute(statement, rename_values).rowcount for statement in RENAME_IN_TABLES[:2])
+            moved_rows = (db.execute(statement, values).rowcount for statement in RENAME_IN_TABLES[:2])
             moved_tickets = sum(max(0, rows) for rows in moved_rows)
             for statement in (*RENAME_IN_TABLES[2:], *(RENAME_DESTINATION if destination else ()), DROP_REVERTED):
-                db.execute(statement, {k: v for k, v in rename_values.items() if f":{k}" in statement})
+                db.execute(statement, {k: v for k, v in values.items() if f":{k}" in statement})
             carried_out = what._replace(moved=moved_tickets)
             db.execute(RECORD_RENAME, carried_out._asdict() | {"at": event.at})
             if moved_tickets:

@@ -91,12 +91,10 @@ def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()
 def _event_page(
     request: Request, triage: Triage, query: administration.EventQueryIn, ticket_id: str | None
 ) -> Response:
-    event_query = EventQuery(
-        ticket_id, tuple(query.action), query.actor, query_time(query.since), query_time(query.until)
-    )
+    wanted = EventQuery(ticket_id, tuple(query.action), query.actor, query_time(query.since), query_time(query.until))
     if query.after is None:
-        return reply([event_record(e) for e in triage.events(event_query._replace(limit=query.limit))])
-    found_events = list(islice(triage.events(event_query._replace(after=query.after)), query.limit + 1))
+        return reply([event_record(e) for e in triage.events(wanted._replace(limit=query.limit))])
+    found_events = list(islice(triage.events(wanted._replace(after=query.after)), query.limit + 1))
     page = found_events[: query.limit]
     answer = reply([event_record(e) for e in page])
     return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)

@@ -173,9 +173,7 @@ def _flip_table(flip_records: Sequence[Any]) -> object:
     from triage_cli.cli.display import cells
     from triage_cli.cli.display.table_layout import AutoWidthTable
 
-    flip_table = AutoWidthTable(FLIP_COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
+    table = AutoWidthTable(FLIP_COLUMNS, spare=("status", "applied", "old_reason", "new_reason"))
     for flip in flip_records:
-        flip_table.add_row(
-            *(cells.cell(short(flip[name]) if name == "ticket_id" else flip[name]) for name in FLIP_COLUMNS)
-        )
-    return flip_table
+        table.add_row(*(cells.cell(short(flip[name]) if name == "ticket_id" else flip[name]) for name in FLIP_COLUMNS))
+    return table

@@ -74,10 +74,8 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: 
 
 
 def _curves(scored: Sequence[Scored], points: Sequence[Sequence[tuple[float, float]]]) -> list[ChartCurve]:
-    named_points = enumerate(zip((s.classifier for s in scored), points, strict=True))
-    return [
-        ChartCurve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named_points
-    ]
+    named = enumerate(zip((s.classifier for s in scored), points, strict=True))
+    return [ChartCurve(name, CURVE_COLOURS[number % len(CURVE_COLOURS)], curve) for number, (name, curve) in named]
 
 
 def plan_page(plan: Plan, name: str, since: str) -> str:

@@ -135,9 +135,9 @@ AHEAD = 100
 class BatchSubmitter:
     """Gathers and sends the requests of one classifier; `trouble` is the error that keeps more from being gathered."""
 
-    def __init__(self, batch_context: BatchContext, batcher: Batcher, *, proposals: bool) -> None:
+    def __init__(self, context: BatchContext, batcher: Batcher, *, proposals: bool) -> None:
         self.trouble: TriageError | None = None
-        self._batch_context = batch_context
+        self._context = context
         self._batcher = batcher
         self._proposals = proposals
         self._batch: Batch | None = None
@@ -149,7 +149,7 @@ class BatchSubmitter:
         self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
         # USD set aside and not settled yet, the number of sums, and USD of it that no request needs yet.
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
-        if options := batch_context.run.store.batches.options(batcher.fingerprint):
+        if options := context.run.store.batches.options(batcher.fingerprint):
             batcher.remember(options)
 
     def add(self, postponed: Sequence[EarlierSteps]) -> Iterator[list[Outcome[Decided]]]:
@@ -157,7 +157,7 @@ class BatchSubmitter:
         yield [unasked(each.ticket, Action.WAITING) for each in postponed if each.ticket.status == "waiting"]
         postponed = [each for each in postponed if each.ticket.status != "waiting"]
         key_of = {ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed}
-        requests_by_key = dict(self._batch_context.run.store.batches.joinable(list(key_of.values())))
+        requests_by_key = dict(self._context.run.store.batches.joinable(list(key_of.values())))
         for place, (ticket, steps) in enumerate(postponed):
             self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
             answer_key = key_of[ticket.ticket_id]
@@ -193,7 +193,7 @@ class BatchSubmitter:
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
         """Return a ticket's request for a batch with room for it, with its money set aside; None if that fails."""
         batcher = self._batcher
-        while self.trouble is None and not self._batch_context.run.budget.stopping:
+        while self.trouble is None and not self._context.run.budget.stopping:
             batch = self._batch or self._new_batch()
             request = batcher.request(ticket, batch.batch_id, self._number)
             is_full = self._number == batcher.most_requests or self._size + len(request.line) > batcher.most_bytes
@@ -216,16 +216,16 @@ class BatchSubmitter:
         """
         if worst > self._free_usd:
             amounts = [worst - self._free_usd, *[worst] * (self._tickets_ahead - 1)]
-            granted = amounts[: self._batch_context.run.budget.set_aside(amounts)]
+            granted = amounts[: self._context.run.budget.set_aside(amounts)]
             if not granted:
-                raise self._batch_context.run.budget.exceeded(worst)
+                raise self._context.run.budget.exceeded(worst)
             self._set_aside_usd += sum(granted)
             self._free_usd += sum(granted)
             self._set_aside_count += len(granted)
         self._free_usd -= worst
 
     def _new_batch(self) -> Batch:
-        batcher, run_id = self._batcher, self._batch_context.run.lease.run_id
+        batcher, run_id = self._batcher, self._context.run.lease.run_id
         batch = self._batch = Batch(
             batch_id=ids.new_id(),
             classifier=batcher.name,
@@ -240,15 +240,14 @@ class BatchSubmitter:
         self._spool = spooled()
         self._size = self._number = 0
         opened_data = {"batch": batch.batch_id, "classifier": batcher.name}
-        self._batch_context.run.store.batches.open(
-            batch, self._batch_context.run.event(EventAction.BATCH_OPENED, None, opened_data)
-        )
+        event = self._context.run.event(EventAction.BATCH_OPENED, None, opened_data)
+        self._context.run.store.batches.open(batch, event)
         return batch
 
     def _waiting_change(self, ticket: Ticket, batch_item: BatchItem, steps: Sequence[Classification]) -> Change:
         submitted_data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         submitted_data |= {"sent": {self._batcher.address: texts_of(ticket)}}
-        event = self._batch_context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
+        event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
         status = ticket.status if self._proposals else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting_ticket, ticket.revision, (*steps, batch_item))
@@ -258,7 +257,7 @@ class BatchSubmitter:
         changes, requests = self._changes, self._requests
         self._changes, self._requests = [], {}
         held, sent_worst = [], 0.0
-        for change, accepted in zip(changes, self._batch_context.save(changes), strict=True):
+        for change, accepted in zip(changes, self._context.save(changes), strict=True):
             batch_item = change.adds[-1]
             if change.ticket is None or not isinstance(batch_item, BatchItem):
                 raise TypeError(change)
@@ -270,7 +269,7 @@ class BatchSubmitter:
             if is_of_this_batch and self._spool and (request := requests.pop(batch_item.number, None)):
                 self._spool.write(request.line)
                 sent_worst += request.worst
-        self._batch_context.run.budget.settle(self._set_aside_usd, sent_worst, self._set_aside_count)
+        self._context.run.budget.settle(self._set_aside_usd, sent_worst, self._set_aside_count)
         self._set_aside_usd, self._set_aside_count, self._free_usd = 0.0, 0, 0.0
         return held
 
@@ -285,7 +284,7 @@ class BatchSubmitter:
             if trouble is not None and not isinstance(trouble, UnknownOutcomeError):
                 return
         for chunk in chunked(sent):
-            tickets = list(self._batch_context.run.store.find(Selection(ids=tuple(chunk))))
+            tickets = list(self._context.run.store.find(Selection(ids=tuple(chunk))))
             yield [
                 Outcome(None, Action.WAITING, Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
@@ -293,7 +292,7 @@ class BatchSubmitter:
             ]
 
     def _send_batch(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
-        context = self._batch_context
+        context = self._context
         if context.run.budget.stopping or not spool.tell():
             context.give_back(batch, "the run was stopped before it was sent" if spool.tell() else "it is empty")
             return None

@@ -189,7 +189,7 @@ class Dispatcher:
     @property
     def open(self) -> int:
         """Return the number of deliveries that are in queues or being attempted."""
-        return sum(destination_queue.open for destination_queue in self._queues.values())
+        return sum(queue.open for queue in self._queues.values())
 
     def paused(self) -> list[str]:
         """Return the destinations that are paused."""
@@ -197,12 +197,12 @@ class Dispatcher:
 
     def room(self, name: str) -> int:
         """Return how many more deliveries a destination's queue takes: none while the destination is paused."""
-        destination_queue = self._queues.get(name)
-        if self._breakers.is_open(name) or (destination_queue is not None and destination_queue.is_unavailable):
+        queue = self._queues.get(name)
+        if self._breakers.is_open(name) or (queue is not None and queue.is_unavailable):
             return 0
-        if destination_queue is None:
+        if queue is None:
             return QUEUE_LIMIT
-        return 0 if destination_queue.size >= QUEUE_BYTES else max(0, QUEUE_LIMIT - destination_queue.open)
+        return 0 if queue.size >= QUEUE_BYTES else max(0, QUEUE_LIMIT - queue.open)
 
     @property
     def full(self) -> bool:
@@ -211,10 +211,10 @@ class Dispatcher:
         A stuck queue may grow further, up to its own limit, so that it does not delay the other destinations.
         """
         return any(
-            destination_queue.open >= STUCK_QUEUE_LIMIT or destination_queue.size >= STUCK_QUEUE_BYTES
-            if destination_queue.stuck
-            else destination_queue.open >= QUEUE_LIMIT or destination_queue.size >= QUEUE_BYTES
-            for destination_queue in self._queues.values()
+            queue.open >= STUCK_QUEUE_LIMIT or queue.size >= STUCK_QUEUE_BYTES
+            if queue.stuck
+            else queue.open >= QUEUE_LIMIT or queue.size >= QUEUE_BYTES
+            for queue in self._queues.values()
         )
 
     def put(self, to_send: Iterable[OutgoingDelivery]) -> None:
@@ -225,14 +225,14 @@ class Dispatcher:
     def _queue_of(self, name: str) -> "_DestinationQueue":
         """Return the queue of a destination; a new one if it is switched off or on since, or could not be opened."""
         opener = _switched_off if name in self.off else self._opener
-        destination_queue = self._queues.get(name)
-        if destination_queue is None or destination_queue.is_outdated(opener):
-            if destination_queue is not None:
-                destination_queue.close()
-            destination_queue = self._queues[name] = _DestinationQueue(
+        queue = self._queues.get(name)
+        if queue is None or queue.is_outdated(opener):
+            if queue is not None:
+                queue.close()
+            queue = self._queues[name] = _DestinationQueue(
                 name, opener, self._clock, self._breakers, waits=self.waits, check=self._check
             )
-        return destination_queue
+        return queue
 
     def collect(self) -> list[QueueResults]:
         """Return the outcomes that are ready; if there are none, sleep for a moment and return an empty list."""
@@ -249,8 +249,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Close the queues and their destinations; attempts in flight are cancelled."""
-        for destination_queue in self._queues.values():
-            destination_queue.close()
+        for queue in self._queues.values():
+            queue.close()
 
 
 def _switched_off(name: str) -> Destination:

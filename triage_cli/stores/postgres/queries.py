@@ -15,10 +15,8 @@ from triage_cli.stores.tickets import DECISION_COLUMNS, TICKET_COLUMNS
 CLOCK = "extract(epoch from statement_timestamp())::double precision"
 
 # Reservations under the daily budget take this lock first, before any other, so that they come one after another.
-TAKE_ADVISORY_LOCK, BUDGET_LOCK = (
-    "select pg_advisory_xact_lock(?)",
-    74_219_203_119,
-)  # any number, the same in every version
+TAKE_ADVISORY_LOCK = "select pg_advisory_xact_lock(?)"
+BUDGET_LOCK = 74_219_203_119  # any number, the same in every version
 
 _ALIVE = f"runs.ended_at is null and runs.lease_until > {CLOCK}"
 UNCLAIMED_TICKET = f"""not exists (select 1 from claims join runs using (run_id)

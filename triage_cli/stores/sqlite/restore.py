@@ -121,12 +121,10 @@ class Restore:
                     hint="run the same command again when it has ended",
                 )
         keep_head(db, self._path)  # the new log names this head as replaced
-        forgotten_ids, revoked_names = (
-            [row[0] for row in db.execute(query)] for query in (FORGOTTEN_IDS, REVOKED_NAMES)
-        )
+        forgotten_ids, revoked = ([row[0] for row in db.execute(query)] for query in (FORGOTTEN_IDS, REVOKED_NAMES))
         backup_database = self._backup_copy.database.connection()
         tickets_back = backup_database.execute(FORGOTTEN_TICKETS_BACK, (compact(forgotten_ids),))
-        keys_back = backup_database.execute(REVOKED_KEYS_BACK, (compact(revoked_names),))
+        keys_back = backup_database.execute(REVOKED_KEYS_BACK, (compact(revoked),))
         old_store.backup(old_copy)
         with suppress(FileNotFoundError):
             shutil.copyfile(f"{self._path}.head", f"{old_copy}.head")

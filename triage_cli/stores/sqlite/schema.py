@@ -44,9 +44,7 @@ def statements_of(sql_file: Path = SCHEMA_FILE) -> Iterator[str]:
 
 def created_tables(sql: Iterator[str]) -> list[str]:
     """Return the names of the tables that statements create, in their order."""
-    return [
-        create_table[1] for each in sql if (create_table := re.search(r"^create table (\w+) \(", each, re.MULTILINE))
-    ]
+    return [made[1] for each in sql if (made := re.search(r"^create table (\w+) \(", each, re.MULTILINE))]
 
 
 def build_schema(connection: sqlite3.Connection, version: int) -> None:
