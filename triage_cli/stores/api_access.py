@@ -32,6 +32,8 @@ TAKE_PERMITS = """insert into rate_limits (key_id, full_at) values (:key_id, :no
     returning full_at"""
 
 
+ADD_KEY = """insert into api_keys (key_id, name, hash, role, created_at, expires_at) values (?, ?, ?, ?, ?, ?)
+    on conflict (name) do nothing returning 1"""
 API_KEYS = """select api_keys.*, (
         select max(expires_at) from rotated_keys
         where rotated_keys.name = api_keys.name and rotated_keys.expires_at > ? and revoked_at is null
@@ -57,12 +59,7 @@ class SqlApiAccess:
 
     def add_key(self, key: ApiKey) -> None:
         """Record a new API key. Raises `UsageError` if the name is taken."""
-        added_rows = self._write(
-            "insert into api_keys (key_id, name, hash, role, created_at, expires_at) values (?, ?, ?, ?, ?, ?) "
-            "on conflict (name) do nothing returning 1",
-            (*key[:5], key.expires_at),
-        )
-        if not added_rows:
+        if not self._write(ADD_KEY, (*key[:5], key.expires_at)):
             name_hint = "the audit log names its actors by it, so take another one, also after a key was revoked"
             raise UsageError(f'there is a key "{key.name}" already', hint=name_hint)
 
@@ -86,22 +83,15 @@ class SqlApiAccess:
             key_rows = db.execute("update api_keys set name = name where name = ? returning *", (new.name,)).fetchall()
             if not key_rows:
                 raise unknown_api_key(new.name)
-            old_key = ApiKey(*key_rows[0])
-            if old_key.revoked_at:
-                raise UsageError(f'the key "{old_key.name}" was revoked', hint="make one of another name")
+            old = ApiKey(*key_rows[0])
+            if old.revoked_at:
+                raise UsageError(f'the key "{old.name}" was revoked', hint="make one of another name")
             db.execute("delete from rotated_keys where expires_at < ?", (now(),))
-            old_key_until = min(old_until, old_key.expires_at or old_until)
-            db.execute(
-                "insert into rotated_keys values (?, ?, ?, ?)",
-                (old_key.key_id, old_key.name, old_key.hash, old_key_until),
-            )
-            expires_at = new.expires_at or old_key.expires_at
-            new_key_values = (new.key_id, new.hash, new.created_at, expires_at, new.name)
-            db.execute(
-                "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?",
-                new_key_values,
-            )
-            return old_key._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
+            until, expires_at = min(old_until, old.expires_at or old_until), new.expires_at or old.expires_at
+            db.execute("insert into rotated_keys values (?, ?, ?, ?)", (old.key_id, old.name, old.hash, until))
+            replace = "update api_keys set key_id = ?, hash = ?, created_at = ?, expires_at = ? where name = ?"
+            db.execute(replace, (new.key_id, new.hash, new.created_at, expires_at, new.name))
+            return old._replace(key_id=new.key_id, hash=new.hash, created_at=new.created_at, expires_at=expires_at)
 
         return self._database.write(rotate_key)
 
@@ -161,16 +151,13 @@ class SqlApiAccess:
 
     def renew(self, caller_id: str, key: str, seconds: float) -> None:
         """Renew the lease of an idempotency key whose request is still being processed."""
-        renew_statement = (
-            "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
-        )
-        self._write(renew_statement, (time.time() + seconds, caller_id, key))
+        renew = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
+        self._write(renew, (time.time() + seconds, caller_id, key))
 
     def give_up(self, caller_id: str, key: str) -> None:
         """Free the idempotency key of a request that failed."""
-        self._write(
-            "delete from idempotency where key_id = ? and key = ? and status is null returning 1", (caller_id, key)
-        )
+        free = "delete from idempotency where key_id = ? and key = ? and status is null returning 1"
+        self._write(free, (caller_id, key))
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:
         """Return the ticket of a webhook event that was processed before; None if there is none."""

@@ -25,40 +25,30 @@ if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
 
 ALL_EVENTS = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
 # Every row of the tables must go back to an event of the log. Each query finds rows that do not.
-UNLOGGED_ROWS = (
-    (
-        "ticket {} has no event in the log",
-        """select ticket_id from tickets t where not exists
-            (select 1 from events e where e.ticket_id = t.ticket_id and e.action = 'created') limit 1""",
-    ),
-    (
-        "ticket {} is gone from the table of tickets",
-        """select ticket_id from events e where action = 'created' and not exists
-            (select 1 from tickets t where t.ticket_id = e.ticket_id) limit 1""",
-    ),
-    (
-        "the answer {} is gone from the table of classifications",
-        """select json_extract(detail, '$.decision') from events e where action in ('classified', 'suggested')
-            and json_extract(detail, '$.decision') is not null and not exists
-            (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
-    ),
+UNLOGGED_ROWS = {
+    "ticket {} has no event in the log": """
+        select ticket_id from tickets t where not exists
+        (select 1 from events e where e.ticket_id = t.ticket_id and e.action = 'created') limit 1""",
+    "ticket {} is gone from the table of tickets": """
+        select ticket_id from events e where action = 'created' and not exists
+        (select 1 from tickets t where t.ticket_id = e.ticket_id) limit 1""",
+    "the answer {} is gone from the table of classifications": """
+        select json_extract(detail, '$.decision') from events e where action in ('classified', 'suggested')
+        and json_extract(detail, '$.decision') is not null and not exists
+        (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
     # The event of an import names the category, but not the classification.
-    (
-        "the verdict {} has no event in the log",
-        """select classification_id from classifications c where confidence_source = 'human' and not exists
-            (select 1 from events e where e.ticket_id = c.ticket_id and case
-                when c.step = 'import' then action in ('created', 'updated')
-                    and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
-                else action = 'verdict' and json_extract(detail, '$.category') is not null
-                    and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
-    ),
-    (
-        "the suggestion {} has no event in the log",
-        """select classification_id from classifications c where classifier = 'agent' and fingerprint = ''
-            and not exists (select 1 from events e where e.ticket_id = c.ticket_id and action = 'suggested'
-                and json_extract(detail, '$.decision') = c.classification_id) limit 1""",
-    ),
-)
+    "the verdict {} has no event in the log": """
+        select classification_id from classifications c where confidence_source = 'human' and not exists
+        (select 1 from events e where e.ticket_id = c.ticket_id and case
+            when c.step = 'import' then action in ('created', 'updated')
+                and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
+            else action = 'verdict' and json_extract(detail, '$.category') is not null
+                and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
+    "the suggestion {} has no event in the log": """
+        select classification_id from classifications c where classifier = 'agent' and fingerprint = ''
+        and not exists (select 1 from events e where e.ticket_id = c.ticket_id and action = 'suggested'
+            and json_extract(detail, '$.decision') = c.classification_id) limit 1""",
+}
 
 
 class SqliteTrail:
@@ -93,9 +83,9 @@ class SqliteTrail:
         guards = (_on_one_line(each) for each in statements_of() if each.startswith("create trigger"))
         if not present_triggers.issuperset(guards):
             yield "the triggers that keep the log append-only are gone"
-        for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
-            for (row_id,) in self._db.execute(unlogged_query):
-                yield unlogged_sentence.format(row_id)
+        for sentence, query in UNLOGGED_ROWS.items():
+            for (row_id,) in self._db.execute(query):
+                yield sentence.format(row_id)
 
 
 # Translates `UNLOGGED_ROWS` to PostgreSQL, where the detail of an event is text as well.
@@ -139,9 +129,9 @@ class ServerTrail:
         present_triggers = {(trigger_name, _on_one_line(body)) for trigger_name, body in triggers}
         if not present_triggers.issuperset((trigger_name, schema.GUARD) for trigger_name in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
-        for unlogged_sentence, unlogged_query in UNLOGGED_ROWS:
-            for (row_id,) in self._store.database.read(_JSON_EXTRACT.sub(r"(\1::json ->> '\2')", unlogged_query)):
-                yield unlogged_sentence.format(row_id)
+        for sentence, query in UNLOGGED_ROWS.items():
+            for (row_id,) in self._store.database.read(_JSON_EXTRACT.sub(r"(\1::json ->> '\2')", query)):
+                yield sentence.format(row_id)
 
 
 def _on_one_line(body: str) -> str:
