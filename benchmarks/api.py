@@ -97,7 +97,7 @@ def inserting(folder: Path, which: str) -> Any:
 def ours(folder: Path) -> tuple[Any, str]:
     """Return the app of the product and a key."""
     from triage_cli import wiring
-    from triage_cli.api import RequestLimits, ServerState, create_app
+    from triage_cli.api import RequestLimits, ServerState, analysis_opener, create_app
     from triage_cli.config import load_config
     from triage_cli.domain import ApiKey, api_keys, times
 
@@ -107,8 +107,8 @@ def ours(folder: Path) -> tuple[Any, str]:
     made = api_keys.new_key()
     gate.add_key(ApiKey(made.key_id, f"bench-{made.key_id}", api_keys.digest(made.text), "agent", times.now()))
     verify = partial(wiring.database_maintenance.verify, config)
-    estimate = partial(wiring.cost_estimate.estimate_cost, config)
-    return create_app(ServerState(parts, gate, verify, estimate, RequestLimits(per_minute=1_000_000))), made.text
+    analysis = analysis_opener(config, parts.store)
+    return create_app(ServerState(parts, gate, verify, analysis, RequestLimits(per_minute=1_000_000))), made.text
 
 
 def serve(which: str, folder: Path) -> None:

@@ -11,6 +11,7 @@ from triage_cli.domain import (
     Count,
     DeliveryError,
     Selection,
+    SpikeSearch,
     TicketDraft,
     UnavailableError,
     VerdictDraft,
@@ -52,22 +53,36 @@ def test_tickets_of_a_period_by_when_they_were_written(world: World) -> None:
 
 def test_a_spike_is_sent_once_while_it_goes_on(world: World) -> None:
     inflow, pager = stored(world), FakeDestination("pager")
-    (spike,) = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    spike_search = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    assert (spike_search.tickets, spike_search.weeks) == (80, 4)
+    (spike,) = spike_search.spikes
     assert (spike.kind, spike.customers) == ("group", 12)
     assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 1
     assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 0
-    (later,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    (later,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK).spikes
     list(world.triage().create([draft(2000, UNTIL, "The login page shows gateway timeout")]))
-    (grown,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK)
+    (grown,) = find_latest_spikes(inflow, UNTIL + timedelta(minutes=5), 2 * HOUR, 4 * WEEK).spikes
     assert (later.spike_id, grown.spike_id, grown.customers) == (spike.spike_id, spike.spike_id, 13)
     assert send_new_spikes(inflow, [grown], pager, "2h", "tester") == 0
     assert pager.got == [spike.spike_id]
 
 
+def test_a_week_is_compared_with_if_anything_was_written_in_it(world: World) -> None:
+    """Hours without tickets are a baseline, and weeks before the database began are none."""
+    inflow, night = stored(world, spike=0), UNTIL + timedelta(hours=12)
+    assert find_latest_spikes(inflow, night, 2 * HOUR, 4 * WEEK) == SpikeSearch((), 0, 4)
+    assert find_latest_spikes(inflow, night, 2 * HOUR, 9 * WEEK).weeks == 4
+    assert find_latest_spikes(inflow, night - 5 * WEEK, 2 * HOUR, 4 * WEEK) == SpikeSearch((), 0, 0)
+    list(world.triage().create([draft(3000 + n, night - HOUR, f"about {'x' * (n + 3)}") for n in range(12)]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    (spike,) = find_latest_spikes(inflow, night, 2 * HOUR, 4 * WEEK).spikes
+    assert (spike.kind, spike.category, spike.customers, spike.customers_before) == ("category", "Billing", 12, 0.0)
+
+
 def test_a_spike_that_was_refused_is_sent_again_under_its_id(world: World) -> None:
     inflow, answers = stored(world), [DeliveryError("busy"), None]
     pager = FakeDestination("pager", lambda _: answers.pop(0))
-    (spike,) = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK)
+    (spike,) = find_latest_spikes(inflow, UNTIL, 2 * HOUR, 4 * WEEK).spikes
     with pytest.raises(UnavailableError, match="pager did not take a spike: busy"):
         send_new_spikes(inflow, [spike], pager, "2h", "tester")
     assert send_new_spikes(inflow, [spike], pager, "2h", "tester") == 1

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,19 @@ import pytest
 from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.stored_tickets import a_ticket, an_event
-from tests.support.world import World
+from tests.support.world import FakeClassifier, World
 from triage_cli.client import Address, RemoteTriage, remote_triage
-from triage_cli.domain import SORTS, Change, Delivery, Selection, StatsQuery, Ticket
+from triage_cli.domain import (
+    SORTS,
+    Change,
+    ClassifyPlan,
+    Delivery,
+    Selection,
+    StatsQuery,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.ports import Triage
 from triage_cli.service import ticket_lookup
 from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
@@ -171,3 +182,39 @@ def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
     assert counts(statuses=frozenset({"needs_review"}), suggestions=("technical",)) == [(1, 0, 1, 0.5)]
     assert counts(categories=("billing",), search="subject t-2", priority="low") == [(1, 1, 0, 0.5)]
     assert counts("status", since="2999-01-01T00:00:00.000Z") == []
+    assert counts("week", "month") == [("2025-12-29", "2026-01", 4, 2, 2, 2.0)]
+    assert counts("source", "priority", until=DAYS[0]) == [
+        ("import", "urgent", 1, 1, 0, 0.5), ("zendesk", None, 1, 0, 1, 0.5),
+    ]  # fmt: skip
+    assert counts("customer_id", categories=("Billing",)) == [(four[0].customer_id, 2, 2, 0, 1.0)]
+
+
+def test_a_week_begins_on_monday(make: Make, world: World) -> None:
+    days = ("2026-03-01", "2026-03-02", "2026-03-08", "2026-03-09")  # Sunday, Monday, Sunday, Monday
+    for day in days:
+        ticket = a_ticket(day, stored_at=f"{day}T23:59:59.999Z")
+        world.store.save([Change(an_event(ticket), ticket)])
+    found = make().stats_by(StatsQuery(Selection(), ("week",)))
+    assert [(group.keys["week"], group.tickets) for group in found] == [
+        ("2026-02-23", 1), ("2026-03-02", 2), ("2026-03-09", 1),
+    ]  # fmt: skip
+
+
+def test_who_decided_and_how_often_people_overruled_the_machine(make: Make, world: World) -> None:
+    answers = {"a": 0.9, "b": 0.9, "c": 0.3, "d": 0.9}
+    world.classifier = FakeClassifier(lambda ticket: ("Billing", answers[ticket.text]))
+    list(world.triage().create([TicketDraft(n, n + 2, text, external_id=text) for n, text in enumerate(answers)]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    assert make().overruled(None, None) == []
+    verdicts = {"a": "Technical", "b": "Billing", "c": "General"}
+    list(world.triage("ada").give_verdicts([VerdictDraft(n, *each) for n, each in enumerate(verdicts.items())]))
+    (found,) = make().overruled(None, None)
+    assert found[1:5] == ("Billing", 2, 1, 0.5), "an unsure answer is a guess, which is not overruled"
+    assert (found.low, found.high) == pytest.approx((0.0945, 0.9055), abs=1e-4)
+    assert date.fromisoformat(found.week).weekday() == 0
+    assert make().overruled("2999-01-01T00:00:00.000Z", None) == []
+    assert make().overruled(None, "2001-01-01T00:00:00.000Z") == []
+    list(world.triage("ada").give_verdicts([VerdictDraft(0, "a", "Billing"), VerdictDraft(1, "b", None)]))
+    assert [each[1:5] for each in make().overruled(None, None)] == [("Billing", 1, 0, 0.0)]
+    groups = make().stats_by(StatsQuery(Selection(), ("actor",)))
+    assert {group.keys["actor"]: group.tickets for group in groups} == {"ada": 2, "test": 2}

@@ -157,7 +157,7 @@ def test_a_remote_hints_at_no_database_of_its_own_and_its_caller_at_the_typed_re
         assert f"; triage --remote {url} list shows the ids" in remote("show", "nope", "--remote", url).stderr
         there = "; export TRIAGE_API_KEY; triage keys create makes one there\n"
         assert remote("list", "--remote", url, TRIAGE_API_KEY="").stderr.endswith(there)
-        here = remote("learn", "--remote", url).stderr
+        here = remote("pull", "--remote", url).stderr
         assert "triage --remote" not in here
     finally:
         remote.close()

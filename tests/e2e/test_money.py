@@ -40,6 +40,7 @@ from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
 from triage_cli.runtime import TOLERANCE
 from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services
+from triage_cli.wiring import LocalAnalysis
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -48,7 +49,7 @@ LABELLED = "subject,label\n" + "".join(f"The case number {n} of an invoice,Billi
 
 # Every command that there is, by its words: what is typed, and stdin. A new one needs its row here.
 COMMANDS: dict[str, list[tuple[str, str]]] = {
-    "create": [("create", TICKETS)],
+    "create": [("create --dry-run --classify", TICKETS), ("create", TICKETS)],
     "pull": [("pull", "")],
     "classify": [
         ("classify --dry-run", ""),
@@ -60,6 +61,8 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "run": [
         ("run -", "id,subject\n9,Something else broke\n"),
         ("run - --classifier both", "id,subject\n8,Zyxw vuts\n"),
+        ("run - --dry-run --classifier other", "id,subject\n7,Something else again\n"),
+        ("run - --dry-run --ask --max-cost 1", "id,subject\n6,Something quite else\n"),
     ],
     "reclassify": [("reclassify --classifier other", ""), ("reclassify 2 --force --apply --classifier gpt", "")],
     "plan": [("plan plan.yaml", ""), ("plan plan.yaml --ask --max-cost 1", "")],
@@ -178,6 +181,11 @@ REQUESTS: dict[str, Any] = {
     "POST /forget": {"customer_id": "nobody"},
     "POST /imports/{run}/undo": {"dry_run": True},
     "POST /audit/verify": None,
+    "POST /spikes": None,
+    "POST /suspects": None,
+    "POST /learn": {"rows": [{"text": "The case number 3 of an invoice", "label": "Billing"}]},
+    "POST /eval": {"rows": [{"text": "The case number 4 of an invoice", "label": "Billing"}], "classifier": "other"},
+    "POST /plan": {"config": "categories: [Billing, Technical, General, Sales]\n"},
 }
 
 
@@ -298,7 +306,7 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     diagnostics = room_of(wiring.classifier_diagnostics)
     assert set(calls("Budget.free")) == {room_of(RunRecorder), diagnostics}
     opened = calls(".open_budget")
-    openers = (LocalConsultation, EvaluationRun, Services, wiring.planned_moves)
+    openers = (LocalConsultation, EvaluationRun, Services, wiring.planned_moves, LocalAnalysis)
     assert set(opened) == {*map(room_of, openers), diagnostics}
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.

@@ -16,6 +16,16 @@ PLAIN = "subject,description\n" + "refund,please refund me\n" * 3
 LATIN = "id;Betreff;Beschreibung\nL-1;Rückerstattung;Bitte um Erstattung\n".encode("cp1252")
 
 
+LABELLED = "id,description,label\n" + "".join(
+    f"M-{n},{text} {'again ' * (n // 3)},{label}\n"
+    for n, (text, label) in enumerate(
+        (("I was charged twice and want a refund", "Billing"), ("the app crashes with an error", "Technical"),
+         ("what are your opening hours", "General"))
+        * 5
+    )
+)  # fmt: skip
+
+
 class Step(NamedTuple):
     """A command and what is piped into it."""
 
@@ -34,6 +44,7 @@ def step(line: str, stdin: str | bytes = "") -> Step:
 STEPS = (
     step("list"),
     step("stats"),
+    step("stats --overruled"),
     step("logs"),
     step("classify"),
     step("create -", TICKETS),
@@ -78,6 +89,10 @@ STEPS = (
     step("run - --max-rejects 10% -q", BAD.replace("B-", "R-")),
     step("run - -o json", '[{"id": "S-1", "subject": "refund", "n": 0, "nested": {"a": [1]}}]'),
     step("run -", "not a table at all"),
+    step("run - --dry-run -o csv", BAD.replace("B-", "D-")),
+    step("run - --dry-run -q", BAD.replace("B-", "D-")),
+    step("create - --dry-run --classify", TICKETS.replace("A-", "D-")),
+    step("create - --classify", TICKETS),
     step("list"),
     step("list -o csv"),
     step("list -o json --limit 3"),
@@ -139,10 +154,24 @@ STEPS = (
     step("audit head"),
     step("audit head -o csv"),
     step("stats -o json"),
+    step("stats --by week,month,source,priority,customer_id,actor -o csv"),
+    step("stats --overruled -o csv"),
     step("stats -o table"),
     step("create - -o json", "<html>"),
     step("classify nobody -o json"),
     # What takes an administrator's key.
+    step("spikes -o json"),
+    step("spikes --check --window 6h"),
+    step("drift -o csv --window 30d"),
+    step("drift --window nonsense"),
+    step("suspects"),
+    step("suspects - -o csv", LABELLED),
+    step("eval - -o csv --columns classifier,n,accuracy,calibration_error", LABELLED),
+    step("eval - --classifier nope", LABELLED),
+    step("eval - --min-accuracy 1 -q", LABELLED),
+    step("learn - -o json", LABELLED),
+    step("learn --rollback"),
+    step("learn --rollback"),
     step("keys create bot --role reader --expires 90d -o json"),
     step("keys create bot --role reader"),
     step("keys rotate bot --overlap 1h -o json"),
@@ -171,7 +200,10 @@ STEPS = (
 
 
 # What the server alone can find wrong is found once the work has begun, so that a summary is told as well.
-LATE = {"classify --classifier nope": "0 classified, 0 need review, 0 failed\n"}
+LATE = {
+    "classify --classifier nope": "0 classified, 0 need review, 0 failed\n",
+    "eval - --classifier nope": "description ← description, external_id ← id, label ← label; utf-8, ','\n",
+}
 
 
 class Done(NamedTuple):

@@ -19,7 +19,8 @@ from triage_cli.wiring import open_api_access
 
 ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),
-    ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"),
+    ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"), ("GET", "/spikes"), ("POST", "/spikes"),
+    ("GET", "/drift"), ("POST", "/suspects"), ("POST", "/learn"), ("POST", "/eval"), ("POST", "/plan"),
 ]  # fmt: skip
 
 

@@ -153,8 +153,6 @@ def test_the_database_stays_as_it_is_and_too_many_moves_fail(fitted: Cli) -> Non
     assert "<h1>What would new.yaml change?</h1>" in fitted("plan", "new.yaml", "-o", "html").stdout
     after = {path.name: digest(path) for path in fitted.db.parent.glob("triage.db*")}
     assert (fitted("audit", "head").stdout, after) == before
-    remote = fitted("plan", "new.yaml", "--remote", "http://localhost:1")
-    assert (remote.returncode, "works on a database here" in remote.stderr) == (2, True)
 
 
 def test_a_rename_that_is_only_planned_asks_the_question_that_will_be_asked(fitted: Cli) -> None:

@@ -10,16 +10,19 @@ from triage_cli.cli import step_after_learning
 from triage_cli.domain import (
     ClassifyPlan,
     EventQuery,
+    Figures,
     Lease,
+    Looked,
     RoutePlan,
     Rule,
     Selection,
     Ticket,
     TicketDraft,
+    TrainingReport,
     VerdictDraft,
 )
 from triage_cli.runtime import StopControl
-from triage_cli.service import Figures, Looked, TrainingReport, recorded_run, second_look
+from triage_cli.service import recorded_run, second_look
 
 Answers = dict[str, tuple[str | None, float]]
 TEXTS = {"sure": "alpha", "doubt": "beta", "flip": "gamma", "wait": "delta", "clear": "omega", "person": "sigma"}

@@ -27,7 +27,6 @@ def test_a_wrong_label_among_right_ones_is_found(fitted: Cli) -> None:
 
 
 def test_stored_answers_have_a_voice(fitted: Cli) -> None:
-    """A verdict that model and machine contradict stands before one that the model alone does."""
     rows = [*labelled.rows(12), ("my invoice and the refund of the florin payment", "Technical")]
     fitted("create", "-q", stdin=labelled.csv(rows, "team"))
     fitted("classify", "-q")
@@ -40,6 +39,17 @@ def test_stored_answers_have_a_voice(fitted: Cli) -> None:
     assert found[0]["voices"] == {"cross-validated": "Billing", "local": "Billing"}
     assert found[0]["against"] == 2
     assert json.loads(fitted("show", found[0]["ticket_id"], "-o", "json").stdout)["external_id"] == "L-36"
+
+
+def test_the_label_that_is_least_likely_beside_the_suggestion_stands_first(fitted: Cli) -> None:
+    rows = labelled.rows(12)
+    wrong = [(text, "Billing" if label != "Billing" else "Technical") for text, label in rows[::9]]
+    (fitted.folder / "l.csv").write_text(labelled.csv([*rows, *((f"{text} again", label) for text, label in wrong)]))
+    done = fitted("suspects", "l.csv", "-o", "jsonl")
+    margins = [json.loads(line)["margin"] for line in done.stdout.splitlines()]
+    assert len(margins) >= 2
+    assert margins == sorted(margins, reverse=True)
+    assert all(0 < margin <= 1 for margin in margins)
 
 
 def test_confused_categories_are_told_with_their_descriptions(fitted: Cli) -> None:

@@ -16,9 +16,9 @@ from openapi_spec_validator import validate
 from tests.support.api_changes import breaking_changes
 from tests.support.world import World
 from triage_cli import __version__, wiring
-from triage_cli.api import ServerState, create_app
+from triage_cli.api import ServerState, analysis_opener, create_app
+from triage_cli.config import load_config
 from triage_cli.domain import Head
-from triage_cli.wiring import CostEstimate
 
 COMMITTED = Path(__file__).parents[2] / "openapi.json"
 BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, and the changelog names it:"
@@ -28,7 +28,10 @@ BREAKS = "programs of others would break; TRIAGE_GOLDEN=breaking accepts that, a
 def described(world: World) -> dict[str, Any]:
     parts = world.triage()._services
     server_state = ServerState(
-        parts, wiring.stores.open_api_access(parts.store), lambda _heads: Head("", 0), lambda *_: CostEstimate(0)
+        parts,
+        wiring.stores.open_api_access(parts.store),
+        lambda _heads: Head("", 0),
+        analysis_opener(load_config(db=world.store.path, env={}, cwd=Path.cwd()), parts.store),
     )
     found: dict[str, Any] = create_app(server_state).openapi()
     return found

@@ -20,6 +20,7 @@ from triage_cli.api import (
     RequestLimits,
     Server,
     ServerState,
+    analysis_opener,
     create_app,
     incoming_webhooks,
     open_socket,
@@ -88,8 +89,8 @@ def running_server(
     limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)
     webhooks = incoming_webhooks(loaded, env or {})
     others = OtherCallers(token_verification(loaded), server_key_digest(env or {}))
-    estimate = partial(wiring.cost_estimate.estimate_cost, loaded)
-    served = ServerState(services, gate, verify, estimate, limits, webhooks, others, loaded.cors_origins)
+    analysis = analysis_opener(loaded, services.store)
+    served = ServerState(services, gate, verify, analysis, limits, webhooks, others, loaded.cors_origins)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)

@@ -1,8 +1,9 @@
 """A second look over the tickets of a world, by its classifier."""
 
 from tests.support.world import World
+from triage_cli.domain import Looked
 from triage_cli.runtime import StopControl
-from triage_cli.service import DecisionRecorder, Looked, SecondLook, recorded_run
+from triage_cli.service import DecisionRecorder, SecondLook, recorded_run
 
 
 def look(world: World, **hysteresis: float) -> Looked:

@@ -58,6 +58,33 @@ def test_more_of_everything_is_none() -> None:
     assert find_spikes(week(0, billing=90, technical=30), BEFORE) == []
 
 
+def test_a_category_that_has_most_of_the_tickets_is_a_spike_by_its_number() -> None:
+    """Its share cannot double."""
+    before = [week(1000 * n, billing=3, technical=2) for n in range(1, 5)]
+    (spike,) = find_spikes(week(0, billing=20, technical=3), before)
+    assert (spike.kind, spike.category, spike.customers, spike.customers_before) == ("category", "Billing", 20, 3.0)
+    assert spike.share < 2 * spike.share_before
+    assert find_spikes(week(0, billing=8, technical=3), before) == []
+
+
+def test_in_hours_in_which_nobody_ever_wrote_a_few_customers_are_a_spike() -> None:
+    night: list[list[InflowTicket]] = [[], [], [], []]
+    others = week(5000)
+    (spike,) = find_spikes(week(0, billing=0, technical=10), night, others)
+    assert (spike.category, spike.customers, spike.share_before, spike.customers_before) == ("Technical", 10, 0.0, 0.0)
+    assert find_spikes(week(0, billing=2, technical=2), night, others) == []
+
+
+def test_a_new_topic_is_a_group_though_it_fills_the_window() -> None:
+    """Words are rare by the earlier texts alone; those of other hours tell which are common."""
+    wordings = ("the consent banner freezes", "a consent banner in the way", "no page behind the consent banner")
+    planted = [ticket(500 + n, "Technical", f"p{n}", f"{wordings[n % 3]} {'q' * n}") for n in range(3, 33)]
+    common = [ticket(900 + n, "Billing", f"o{n}", f"the page and a thing {'v' * n}") for n in range(3, 60)]
+    (spike,) = find_spikes(planted, [week(1000 * n, billing=2, technical=1) for n in range(1, 5)], common)
+    assert (spike.kind, spike.customers) == ("group", 30)
+    assert {"consent", "banner"} <= set(spike.name.split(", "))
+
+
 def test_groups_that_are_as_usual_take_few_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
     inflow, alike, compared = Inflow(3), SimilarTexts.alike, 0
 
@@ -69,7 +96,7 @@ def test_groups_that_are_as_usual_take_few_comparisons(monkeypatch: pytest.Monke
     monkeypatch.setattr(SimilarTexts, "alike", counting)
     present, *before = (inflow.period(200) for _ in range(5))
     assert find_spikes(present, before) == []
-    assert compared <= 1.2 * len(present), "each ticket once to make groups; of a group few with earlier weeks"
+    assert compared <= 1.25 * len(present), "each ticket once to make groups; of a group few with earlier weeks"
 
 
 def test_without_earlier_weeks_there_is_nothing_to_compare_with() -> None:
@@ -93,7 +120,7 @@ def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
 def test_similar_texts_are_those_whose_cosine_is_large_enough(seed: int) -> None:
     inflow = Inflow(seed)
     texts = [words_of(each.text) for each in inflow.period(150) + inflow.planted(20, 9)]
-    weights = WordWeights(texts[::2], texts[1::2])
+    weights = WordWeights(texts[1::2])
     vectors = [weights.vector(text) for text in texts]
     similar = SimilarTexts(vectors)
     found = {n: set(similar.alike(vector, n.__eq__)) for n, vector in enumerate(vectors)}

@@ -21,6 +21,7 @@ from triage_cli.api.server_log import error_log as error_log
 from triage_cli.api.server_log import written_log as written_log
 from triage_cli.api.server_state import IncomingWebhook as IncomingWebhook
 from triage_cli.api.server_state import ServerState as ServerState
+from triage_cli.api.server_state import analysis_opener as analysis_opener
 from triage_cli.api.server_state import incoming_webhooks as incoming_webhooks
 from triage_cli.api.server_state import token_verification as token_verification
 from triage_cli.api.token_verifier import TokenVerifier as TokenVerifier

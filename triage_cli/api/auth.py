@@ -18,7 +18,18 @@ TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)
 WEBHOOK_PATHS = "/webhooks/"
-ADMIN_PATHS = ("/keys", "/forget", "/runs", "/audit/verify")
+ADMIN_PATHS = (
+    "/keys",
+    "/forget",
+    "/runs",
+    "/audit/verify",
+    "/spikes",
+    "/drift",
+    "/suspects",
+    "/learn",
+    "/eval",
+    "/plan",
+)
 METRICS_PATH = "/metrics"
 
 

@@ -21,6 +21,7 @@ from triage_cli.api.auth import Caller
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain import MediaTypeError, UsageError
 from triage_cli.service import LocalTriage
+from triage_cli.wiring import LocalAnalysis
 
 SHOWN_NAME = 60  # characters of a parameter's name in an error
 
@@ -83,6 +84,12 @@ async def current_triage(request: Request) -> LocalTriage:
     return server_state.use_cases(caller.name, command_line(request))
 
 
+async def current_analysis(request: Request) -> LocalAnalysis:
+    """Return the analysis for a request."""
+    server_state, caller = await current_server(request), await current_caller(request)
+    return server_state.stopped_with_server(server_state.analysis(caller.name, command_line(request)))
+
+
 def new_router(
     tag: str, *checks: Callable[[Request], Awaitable[None]], route_class: type[APIRoute] = CheckedRoute
 ) -> APIRouter:
@@ -106,6 +113,7 @@ def command_line(request: Request) -> str:
 # The types of the parameters by which endpoints have their dependencies.
 CurrentServer = Annotated[ServerState, Depends(current_server)]
 CurrentCaller = Annotated[Caller, Depends(current_caller)]
+CurrentAnalysis = Annotated[LocalAnalysis, Depends(current_analysis)]
 CurrentTriage = Annotated[LocalTriage, Depends(current_triage)]
 
 

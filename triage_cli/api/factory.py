@@ -15,7 +15,17 @@ from triage_cli import __version__
 from triage_cli.api import docs_page, problems
 from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
-from triage_cli.api.routes import admin, bulk, consultation, imports, monitoring, queries, tickets, webhooks
+from triage_cli.api.routes import (
+    admin,
+    analysis,
+    bulk,
+    consultation,
+    imports,
+    monitoring,
+    queries,
+    tickets,
+    webhooks,
+)
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import load_config
 
@@ -63,7 +73,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     )
     app.state.server_state = server_state
     problems.install_error_handlers(app)
-    route_modules = (docs_page, monitoring, bulk, tickets, queries, consultation, webhooks, imports, admin)
+    route_modules = (docs_page, monitoring, bulk, tickets, queries, consultation, analysis, webhooks, imports, admin)
     for route_module in route_modules:
         # The routes as they are: `include_router` makes each anew at the first request.
         app.router.routes += route_module.router.routes

@@ -152,6 +152,7 @@ TAG_DESCRIPTIONS = {
     "bulk": "Many tickets in one request: the answer has one line for each.",
     "reads": "Tickets, their history and explanation, the audit log, counts.",
     "consultation": "Questions whose answers change no ticket, and what agents suggest.",
+    "analysis": "What measures and improves decisions, for administrators.",
     "webhooks": "Events of helpdesks, signed by their sender.",
     "administration": "API keys, erasure, the record of runs, proof of the audit log.",
     "operations": "Liveness, readiness and metrics.",
@@ -163,6 +164,12 @@ NULL_FIRST = (
     ("ClassifyTextIn", "max_cost"),
     ("KeyIn", "expires_in"),
     ("VerdictIn", "category"),
+    ("PlanIn", "config"),
+    ("PlanIn", "routes"),
+    ("PlanIn", "written_since"),
+    ("EvalIn", "classifier"),
+    ("EvalIn", "workers"),
+    ("EvalIn", "max_cost"),
 )
 SCHEMA_REF = "#/components/schemas/"
 

@@ -13,7 +13,7 @@ from triage_cli.domain import MediaTypeError, RequestTimeoutError, TooLargeError
 
 MEGABYTE = 1 << 20
 TABLE_PATH = "/tickets/batch"
-BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts")
+BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts", "/suspects", "/learn", "/eval")
 
 
 class RequestLimits(NamedTuple):

@@ -1,7 +1,7 @@
 """The state of a running server, and how it is made by the configuration."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 from weakref import WeakSet
@@ -14,13 +14,13 @@ from triage_cli.api.ndjson import StreamSlots
 from triage_cli.api.request_limits import RequestLimits
 from triage_cli.api.server_log import error_log
 from triage_cli.config import Config, HookSpec, check_signing_secrets
-from triage_cli.domain import ClassifyPlan, Head, Lease, Ticket, UsageError, secret_of
-from triage_cli.ports import ApiAccessStore
+from triage_cli.domain import Head, Lease, UsageError, secret_of
+from triage_cli.ports import ApiAccessStore, Store
 from triage_cli.runtime import Network, with_extra
 from triage_cli.service import Callers, DestinationBreakers, LocalConsultation, LocalTriage, Services
-from triage_cli.wiring import CostEstimate
+from triage_cli.wiring import Analyst, LocalAnalysis
 
-UseCases = TypeVar("UseCases", LocalTriage, LocalConsultation)
+UseCases = TypeVar("UseCases", LocalTriage, LocalConsultation, LocalAnalysis)
 
 
 class IncomingWebhook(NamedTuple):
@@ -38,7 +38,7 @@ class ServerState:
         services: Services,
         api_access: ApiAccessStore,
         verify_audit_log: Callable[[Mapping[str, str]], Head],
-        estimate_cost: Callable[[ClassifyPlan, Iterable[Ticket]], CostEstimate],
+        analysis: Callable[[str, str], LocalAnalysis],
         limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
         webhooks: Mapping[str, IncomingWebhook] | None = None,
         other_callers: OtherCallers = NO_OTHER_CALLERS,
@@ -49,7 +49,7 @@ class ServerState:
         self.limits = limits
         self.webhooks = webhooks or {}
         self.verify_audit_log = verify_audit_log
-        self.estimate_cost = estimate_cost
+        self.analysis = analysis  # for an actor and a request, as `use_cases`
         self.other_callers = other_callers
         self.cors_origins = cors_origins
         self.metrics = Metrics()
@@ -61,7 +61,7 @@ class ServerState:
         self.single_tickets = Callers(shared_services)
         self.stopping = False
         self.draining = False  # about to stop: `/ready` says so, and all else is served
-        self._running: WeakSet[LocalTriage | LocalConsultation] = WeakSet()
+        self._running: WeakSet[LocalTriage | LocalConsultation | LocalAnalysis] = WeakSet()
         self._running_lock = threading.Lock()
 
     def use_cases(self, actor: str, command_line: str) -> LocalTriage:
@@ -99,7 +99,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         services,
         api_access=wiring.stores.open_api_access(services.store),
         verify_audit_log=partial(wiring.database_maintenance.verify, config),
-        estimate_cost=partial(wiring.cost_estimate.estimate_cost, config),
+        analysis=analysis_opener(config, services.store),
         limits=RequestLimits(config.requests_per_minute),
         webhooks=incoming_webhooks(config, env),
         other_callers=OtherCallers(token_verification(config), server_key_digest(env)),
@@ -109,6 +109,15 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         services.store.runs.renew(Lease(""))  # changes nothing, but creates the database
     server_state.api_access.ping()  # raises if the database cannot be used
     return server_state
+
+
+def analysis_opener(config: Config, store: Store) -> Callable[[str, str], LocalAnalysis]:
+    """Return what opens the analysis for an actor and a request."""
+
+    def analysis(actor: str, command_line: str) -> LocalAnalysis:
+        return LocalAnalysis(config, Analyst(actor, command_line, warn=error_log.warning), store=store, guarded=True)
+
+    return analysis
 
 
 def token_verification(config: Config) -> Callable[[str], Caller] | None:

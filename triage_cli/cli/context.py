@@ -15,7 +15,7 @@ from triage_cli.cli import messages, terminal
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable
-from triage_cli.ports import Consultation, Store, Triage
+from triage_cli.ports import Analysis, Consultation, Store, Triage
 from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
 
 if TYPE_CHECKING:  # httpx is only needed for annotations
@@ -228,6 +228,22 @@ class CommandContext:
         consultation = LocalConsultation(self._opened_services(), *self.signature)
         self.stopper.watch(consultation.stop)
         return consultation
+
+    @functools.cached_property
+    def analysis(self) -> Analysis:
+        """Return the analysis on the database or the remote of the command."""
+        analysis: Analysis
+        if self.is_remote:
+            from triage_cli.client import RemoteAnalysis
+
+            analysis = RemoteAnalysis(self.remote)
+        else:
+            from triage_cli.wiring import Analyst, LocalAnalysis
+
+            analyst = Analyst(*self.signature, self.say, messages.say, self.runs.append)
+            analysis = LocalAnalysis(self.config, analyst, make=self.makes)
+        self.stopper.watch(analysis.stop)
+        return analysis
 
     @functools.cached_property
     def local(self) -> LocalTriage:

@@ -2,15 +2,16 @@
 
 import shlex
 from io import BytesIO
+from itertools import islice
 from typing import Annotated
 
 import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import Labelled, Rejected, UsageError
+from triage_cli.domain import LabelCounts, Labelled, Rejected, UsageError
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
-from triage_cli.service import CategoryNames, TrainingData
+from triage_cli.service import CategoryNames
 
 File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
 Label = Annotated[
@@ -63,12 +64,14 @@ def read(context: CommandContext, name: str, label: str | None, *, needed: bool 
     return labelled_rows
 
 
-def note_skipped(context: CommandContext, material: TrainingData) -> None:
+def note_skipped(context: CommandContext, counts: LabelCounts) -> None:
     """Note how many labels of the file are no category, and the most frequent of them."""
-    if material.skipped:
-        labels = ", ".join(f"{label} ({n})" for label, n in material.skipped.most_common(5))
+    if counts.skipped:
+        labels = ", ".join(f"{label} ({n})" for label, n in islice(counts.skipped.items(), 5))
         skipped_labels = messages.plural(
-            material.skipped.total(), "labels are no category and are left out", "label is no category and is left out"
+            sum(counts.skipped.values()),
+            "labels are no category and are left out",
+            "label is no category and is left out",
         )
         context.say(f"note: {skipped_labels}: {labels}")
 

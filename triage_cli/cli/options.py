@@ -63,6 +63,15 @@ Until = Annotated[str | None, typer.Option(metavar="TIME", help="Up to then, wri
 Workers = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.")
 ]
+ROWS = "Rows"  # the heading of options for which rows are taken
+Ask = Annotated[
+    bool,
+    typer.Option(
+        "--ask",
+        help="With --dry-run: ask for answers that are not stored, at a cost; store these answers.",
+        rich_help_panel=ROWS,
+    ),
+]
 MaxCost = Annotated[
     float | None, typer.Option(min=0, metavar="USD", help="Stop before more than this is spent (exit code 7).")
 ]
@@ -81,7 +90,6 @@ Statuses = Annotated[
 ]
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 
-ROWS = "Rows"  # the heading of options for which rows are taken
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
@@ -257,7 +265,7 @@ class InputOptions:
         bool,
         typer.Option(
             "--dry-run",
-            help="Read all, show the mapping and the first three tickets; store nothing.",
+            help="Read all and show how; run also shows what would follow. Store and send nothing.",
             rich_help_panel=ROWS,
         ),
     ] = False

@@ -262,7 +262,7 @@ class PrintOptions:
 
 @dataclass(frozen=True)
 class TicketPrintOptions(PrintOptions):
-    """The output options of commands that print tickets or events: `--excel` too."""
+    """The output options of commands that print tickets, events or counts: `--excel` too."""
 
     excel: Excel = False
 

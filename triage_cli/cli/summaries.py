@@ -10,7 +10,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain import Stats
 
 if TYPE_CHECKING:  # most commands learn nothing
-    from triage_cli.service import Looked, TrainingReport
+    from triage_cli.domain import Looked, TrainingReport
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 

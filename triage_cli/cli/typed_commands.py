@@ -18,10 +18,11 @@ INSECURE = "--insecure"
 NEXT = "Next: "  # as the last sentence of `why` begins
 # The commands that a message may ask for: those that work on a remote, and those that do so on its machine only.
 REMOTE_COMMANDS = (
-    "audit", "check", "classify", "create", "forget", "keys", "list", "logs", "reclassify", "review", "route", "run",
-    "runs", "show", "stats", "undo", "verdict", "why", "--help",
+    "audit", "check", "classify", "create", "drift", "eval", "forget", "keys", "learn", "list", "logs", "plan",
+    "reclassify", "review", "route", "run", "runs", "show", "spikes", "stats", "suspects", "undo", "verdict", "why",
+    "--help",
 )  # fmt: skip
-LOCAL_COMMANDS = ("config", "db", "doctor", "drift", "eval", "learn", "plan", "pull", "spikes", "suspects")
+LOCAL_COMMANDS = ("config", "db", "doctor", "pull")
 # A named run, as in `triage classify (run 1234ABCD, …)`, is not for typing.
 COMMAND = re.compile(rf"(?<![\w./-])triage (?=({'|'.join((*REMOTE_COMMANDS, *LOCAL_COMMANDS))})(?![\w-])(?! \(run ))")
 

@@ -36,6 +36,7 @@ from triage_cli.domain import (
     LoggedEvent,
     NotFoundError,
     Outcome,
+    Overruled,
     Reading,
     ReclassifyPlan,
     RefusedError,
@@ -260,6 +261,12 @@ class RemoteTriage:
         """Return the remote's counts of each group of tickets, ordered by their keys."""
         response = self.connection.get("/stats/groups", {**_query_params(query.where), "by": query.by})[0]
         return self.converted_rows(lambda wire_record: _stats_group(wire_record, query.by), response)
+
+    def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
+        """Return how often verdicts overruled the remote's machines, by week and the machine's category."""
+        period = {key: at for key, at in (("since", since), ("until", until)) if at is not None}
+        response = self.connection.get("/stats/overruled", period)[0]
+        return self.converted_rows(partial(wire_format.named, Overruled), response)
 
     def audit_head(self) -> Head:
         """Return the head of the remote's audit log."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from types import UnionType
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.domain import (
     TICKET_KEYS,
@@ -184,7 +184,7 @@ def named(kind: type[T], wire_record: Any) -> T:
 @cache
 def _json_types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
     """Return the JSON types that each field of a wire record may have."""
-    as_json: Mapping[type, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,)}
+    as_json: Mapping[Any, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,), Literal: (str,)}
     json_types = {}
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -284,12 +284,16 @@ def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> s
 
 
 def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: bool = False) -> Outcome[T]:
-    """Return an outcome from its wire record; `value` converts its ticket or flip. A `rowless` one needs no row."""
+    """Return an outcome from its wire record; `value` converts its ticket, flip or preview.
+
+    A `rowless` one needs no row.
+    """
     row, did, error = wire_outcome.get("row"), wire_outcome.get("did"), wire_outcome.get("error")
     row_fits = type(row) is int or (rowless and row is None and "ticket" in wire_outcome)
     if not row_fits or not isinstance(did, str) or did not in _ACTIONS_BY_NAME:
         raise ProtocolError("a line that is no outcome")
-    outcome_value = value(wire_outcome) if "ticket" in wire_outcome or "flip" in wire_outcome else None
+    has_value = not wire_outcome.keys().isdisjoint(("ticket", "flip", "preview"))
+    outcome_value = value(wire_outcome) if has_value else None
     outcome_error = None if error is None else error_of(error)
     return Outcome(row, _ACTIONS_BY_NAME[did], outcome_value, outcome_error, outdated=_names_of(wire_outcome))
 

@@ -33,6 +33,24 @@ class TextAnswer(NamedTuple):
     cost_usd: float
 
 
+class Foreseen(NamedTuple):
+    """What would become of a draft: the status and the other fields of its ticket, before anything is delivered.
+
+    The status is `new` if nobody was asked, because an answer would cost `cost_usd`, None if that is unknown.
+    """
+
+    status: str
+    category: str | None = None
+    suggestion: str | None = None
+    confidence: float | None = None
+    confidence_source: str | None = None
+    classifier: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    routed_to: str | None = None
+    cost_usd: float | None = 0.0
+
+
 class RoutePreview(NamedTuple):
     """A preview of what `route` would do with a ticket now; nothing is sent.
 

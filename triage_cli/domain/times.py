@@ -51,3 +51,12 @@ def whole_second(moment: datetime) -> str:
 def from_seconds(moment: int) -> str:
     """Return seconds since 1970 as ISO 8601 in UTC."""
     return whole_second(datetime.fromtimestamp(moment, UTC))
+
+
+def period_text(period: timedelta) -> str:
+    """Return a period in the largest unit that it is a multiple of, such as `2h` or `7d`."""
+    seconds = period.total_seconds()
+    for unit, letter in ((86_400, "d"), (3600, "h"), (60, "m")):
+        if seconds % unit == 0:
+            return f"{seconds / unit:g}{letter}"
+    return f"{seconds:g}s"

@@ -1,5 +1,7 @@
 # What other folders import from this one.
 
+from triage_cli.ports.analysis import Analysis as Analysis
+from triage_cli.ports.analysis import TellProgress as TellProgress
 from triage_cli.ports.classifiers import Batcher as Batcher
 from triage_cli.ports.classifiers import Classifier as Classifier
 from triage_cli.ports.classifiers import Ranking as Ranking

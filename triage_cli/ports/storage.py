@@ -24,6 +24,7 @@ from triage_cli.domain import (
     Held,
     History,
     InflowTicket,
+    Judged,
     Labelled,
     LabelledAnswer,
     Lease,
@@ -157,6 +158,9 @@ class Answers(Protocol):
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """A store returns these answers, by classification id."""
+
+    def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
+        """A store tells how people judged the sure answers of machines, by day and category, in no order."""
 
 
 class Batches(Protocol):
@@ -418,8 +422,8 @@ class ApiAccessStore(Protocol):
 class Inflow(Protocol):
     """Port that reads tickets by when they were written: `created_at`, or when they were stored if that is unknown."""
 
-    def written(self, since: str, until: str) -> list[InflowTicket]:
-        """A store returns the tickets written from `since` up to before `until`, oldest first."""
+    def written(self, since: str, until: str, limit: int | None = None) -> list[InflowTicket]:
+        """A store returns the tickets written from `since` up to before `until`, oldest first: the first `limit`."""
 
     def sent_spikes(self, since: str) -> list[SentSpike]:
         """A store returns the spikes that were last seen at `since` or later."""

@@ -16,6 +16,7 @@ from triage_cli.domain import (
     History,
     LoggedEvent,
     Outcome,
+    Overruled,
     Reading,
     ReclassifyPlan,
     Rejected,
@@ -125,6 +126,9 @@ class Triage(Protocol):
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """A `Triage` returns the counts of each group of tickets, ordered by their keys."""
+
+    def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
+        """A `Triage` tells how often the verdicts of a period overruled a machine, by week and its category."""
 
     def audit_head(self) -> Head:
         """A `Triage` returns the head of its audit log."""

@@ -213,13 +213,13 @@ def client_tokens(client: ClientCredentials, network: Network) -> AccessTokens:
             raise NoTokenError(error.message, hint="try later") from error
         finally:
             await connections.aclose()
-        return token_of(answer, server, client)
+        return _token_of(answer, server, client)
 
     server = f"the token server {host_of(client.token_url)}"
     return AccessTokens(fetch, server, client.variables)
 
 
-def token_of(answer: HttpAnswer, server: str, client: ClientCredentials) -> NewToken:
+def _token_of(answer: HttpAnswer, server: str, client: ClientCredentials) -> NewToken:
     """Return the token that a token server's answer has (RFC 6749, 5.1). Raises the error for any other answer."""
     status = answer.status
     if answer.is_transient:

@@ -20,6 +20,7 @@ from triage_cli.domain import (
     LoggedEvent,
     OtherTicketsGuard,
     Outcome,
+    Overruled,
     PullPlan,
     Reading,
     ReclassifyPlan,
@@ -39,6 +40,7 @@ from triage_cli.domain import (
     Why,
     of_decisions,
     outdated,
+    overruled_by_week,
     times,
 )
 from triage_cli.ports import Source
@@ -492,6 +494,10 @@ class LocalTriage:
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
         return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
+
+    def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
+        """Return how often the verdicts of a period overruled a machine, by week and its category."""
+        return overruled_by_week(self._store.answers.judged_days(since, until), self._current_names)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import Classification, QuestionSpec, StoredBound, compact
+from triage_cli.domain import Classification, Judged, QuestionSpec, StoredBound, compact
 from triage_cli.stores.database import Database, Values, write_one
 
 ANSWERS_BY_ID = "select * from classifications where classification_id in (select value from json_each(?))"
@@ -16,6 +16,20 @@ AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.catego
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""
+# By day and category: the verdicts that hold, on tickets of which the last classifier's answer before was sure, and how
+# many of them are another category.
+JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, count(*),
+        sum(case when human.category <> machine.category then 1 else 0 end)
+    from tickets join classifications human on human.classification_id = tickets.decision_id
+    join classifications machine on machine.classification_id = (
+        select max(answer.classification_id) from classifications answer where answer.ticket_id = tickets.ticket_id
+        and answer.classification_id < human.classification_id and coalesce(answer.confidence_source, '') <> 'human'
+        and answer.fingerprint <> '' and answer.error is null)
+    where tickets.verdict = 1 and tickets.status <> 'withdrawn' and human.confidence_source = 'human'
+        and machine.category is not null
+        and (machine.threshold is null or machine.confidence >= machine.threshold)
+        and human.at >= :since and human.at <= :until
+    group by 1, 2"""
 ANSWERS_OF_TICKET = "select * from classifications where ticket_id = ? order by classification_id"
 QUESTIONS_OF_TICKET = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
@@ -67,6 +81,11 @@ class SqlAnswers:
         """Return how many sure answers a later step was asked to confirm, and how many it did, by classifier."""
         rows = self._database.read(AUDITED_ANSWERS.format(among=""))
         return {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in rows}
+
+    def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
+        """Return how people judged sure answers, by day and the machine's category, in no order."""
+        period = {"since": since or "", "until": until or "9999"}
+        return [Judged(*row) for row in self._database.read(JUDGED_DAYS, period)]
 
     def _read(self, query: str, values: Values) -> list[Classification]:
         """Return answers, their probabilities under the current names: translated here, not when renamed."""

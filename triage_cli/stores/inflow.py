@@ -49,9 +49,10 @@ class SqlInflow:
         self._names = names
         self._database = store.database
 
-    def written(self, since: str, until: str) -> list[InflowTicket]:
-        """Return the tickets written from `since` up to before `until`, oldest first."""
-        inflow_rows = self._database.read(WRITTEN_TICKETS, {"since": since, "until": until})
+    def written(self, since: str, until: str, limit: int | None = None) -> list[InflowTicket]:
+        """Return the tickets written from `since` up to before `until`, oldest first: the first `limit`."""
+        query = WRITTEN_TICKETS if limit is None else f"{WRITTEN_TICKETS} limit {limit:d}"
+        inflow_rows = self._database.read(query, {"since": since, "until": until})
         return [
             InflowTicket(ticket_id, at, self._names.get(name or "", name), customer or ticket_id, text_of(*texts))
             for ticket_id, at, name, customer, *texts in inflow_rows

@@ -117,20 +117,32 @@ def where_events(query: EventQuery) -> tuple[str, dict[str, Any]]:
     return " and ".join(conditions) or "true", values
 
 
-# By the name of a key. A ticket with deliveries to several destinations is in the group of each.
+DAY = "substr(tickets.stored_at, 1, 10)"
+# By the name of a key, as in `StatsKey`: the columns of tickets, and what is made of them or stands in other tables. A
+# ticket with deliveries to several destinations is in the group of each.
 GROUP_KEYS = {
-    **{group_key: f"tickets.{group_key}" for group_key in ("category", "status", "classifier")},
-    "day": "substr(tickets.stored_at, 1, 10)",
+    **{key: f"tickets.{key}" for key in ("category", "status", "classifier", "priority", "customer_id", "source")},
+    "day": DAY,
+    "week": "{monday}",
+    "month": "substr(tickets.stored_at, 1, 7)",
     "destination": "sent.destination",
+    "actor": "decided.actor",
 }
-JOIN_SENT = """left join (select distinct ticket_id, destination from deliveries where state <> 'superseded') sent
-    on sent.ticket_id = tickets.ticket_id"""
+GROUP_JOINS = {
+    "destination": """left join (select distinct ticket_id, destination from deliveries
+    where state <> 'superseded') sent on sent.ticket_id = tickets.ticket_id""",
+    "actor": """left join (select classification_id, actor from classifications) decided
+    on decided.classification_id = tickets.decision_id""",
+}
 
 
-def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
-    """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost."""
+def grouped(query: StatsQuery, monday: str) -> tuple[str, dict[str, Any]]:
+    """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost.
+
+    `monday` is the dialect's expression for the Monday before a `{day}`.
+    """
     conditions, values = where(query.where)
-    group_columns = [GROUP_KEYS[group_key] for group_key in query.by]
+    group_columns = [GROUP_KEYS[group_key].format(monday=monday.format(day=DAY)) for group_key in query.by]
     count_where = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
     count_columns = (
         "count(*)",
@@ -138,7 +150,7 @@ def grouped(query: StatsQuery) -> tuple[str, dict[str, Any]]:
         count_where.format("status = 'needs_review'"),
     )
     all_columns = ", ".join([*group_columns, *count_columns, "coalesce(sum(tickets.cost_usd), 0)"])
-    counted_tables = f"tickets {JOIN_SENT}" if "destination" in query.by else "tickets"
+    counted_tables = " ".join(["tickets", *(join for key, join in GROUP_JOINS.items() if key in query.by)])
     group_by = f" group by {', '.join(group_columns)}" if group_columns else ""
     return f"select {all_columns} from {counted_tables} where {' and '.join(conditions) or 'true'}{group_by}", values
 

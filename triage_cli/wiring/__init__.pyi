@@ -1,16 +1,15 @@
 # What other folders import from this one.
 
-import triage_cli.wiring.plan
+from triage_cli.wiring.analysis import Analyst as Analyst
+from triage_cli.wiring.analysis import LocalAnalysis as LocalAnalysis
 from triage_cli.wiring.assembly import ranked as ranked
 from triage_cli.wiring.assembly import remote as remote
 from triage_cli.wiring.assembly import services as services
 from triage_cli.wiring.classifiers import batch_api_of as batch_api_of
 from triage_cli.wiring.classifiers import only_loads as only_loads
-from triage_cli.wiring.cost_estimate import CostEstimate as CostEstimate
 from triage_cli.wiring.destination_diagnostics import unwritable as unwritable
 from triage_cli.wiring.destinations import check_templates as check_templates
 from triage_cli.wiring.destinations import open_destination as open_destination
-from triage_cli.wiring.plan import PlanAsker as PlanAsker
 from triage_cli.wiring.stores import open_api_access as open_api_access
 from triage_cli.wiring.stores import open_model_registry as open_model_registry
 from triage_cli.wiring.stores import open_store as open_store
@@ -23,5 +22,3 @@ from . import destinations as destinations
 from . import learning_runs as learning_runs
 from . import sources as sources
 from . import stores as stores
-
-planned_moves = triage_cli.wiring.plan.plan

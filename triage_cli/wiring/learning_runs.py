@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
 from triage_cli.domain import ClassifyPlan
-from triage_cli.ports import Classifier
+from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
 from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of
 from triage_cli.wiring.learned_models import learned_before
@@ -24,15 +24,18 @@ def training_run(
     warn: Callable[[str], None] | None = None,
     *,
     make: bool = False,
+    store: Store | None = None,
 ) -> "TrainingRun":
     """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
 
-    `began` gets the run, `warn` what the new version no longer promises. With `make`, a missing database is created.
+    `began` gets the run, `warn` what the new version no longer promises. With `make`, a missing database is created,
+    unless a `store` is open already.
     """
     from triage_cli.classifiers import LocalTrainer
-    from triage_cli.service import Looked, SecondLook, TrainingRun
+    from triage_cli.domain import Looked
+    from triage_cli.service import SecondLook, TrainingRun
 
-    store = open_store(config, make=make)
+    store = store or open_store(config, make=make)
 
     def look(context: RunContext) -> Looked:
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
@@ -61,12 +64,21 @@ def training_run(
 
 
 def evaluation_run(
-    config: Config, actor: str, command_line: str, tell: Callable[[str], None], *, make: bool = False
+    config: Config,
+    actor: str,
+    command_line: str,
+    tell: Callable[[str], None],
+    *,
+    make: bool = False,
+    store: Store | None = None,
 ) -> "EvaluationRun":
-    """Return what evaluates the classifiers of the configuration. With `make`, a missing database is created."""
+    """Return what evaluates the classifiers of the configuration.
+
+    With `make`, a missing database is created, unless a `store` is open already.
+    """
     from triage_cli.service import EvaluationRun
 
-    store = open_store(config, make=make)
+    store = store or open_store(config, make=make)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
         return Classifiers.of(config, store, Asker(actor, run_id, {}), tell).open(plan)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.config import Config, DestinationSpec
 from triage_cli.domain import ClassifyPlan, Plan, Selection
-from triage_cli.ports import Store
+from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import StopControl
 from triage_cli.service import (
     Began,
@@ -47,12 +47,13 @@ def plan(
     stop: StopControl,
     tell: Callable[[str], None],
     ask: PlanAsker | None = None,
+    store: Store | None = None,
 ) -> Plan:
     """Compare a new configuration with the present one on the database of the present one.
 
-    Without `ask` nothing is written. With it, the answers that were paid for are stored.
+    Without `ask` nothing is written. With it, the answers that were paid for are stored. A `store` may be open already.
     """
-    store = open_store(config, read_only=ask is None)
+    store = store or open_store(config, read_only=ask is None)
     if ask is None:
         plan_comparison = _plan_comparison(config, new_config, store, Asker("plan", "", {}), tell, may_ask=False)
         compared = plan_comparison.compare(selection, unasked_budget(stop))
@@ -97,12 +98,20 @@ def _plan_comparison(
 def _configuration_side(
     config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
 ) -> ConfigurationSide:
-    """Open a configuration; unless it may ask, paid steps answer with what is stored and postpone the rest."""
-    postponing = ClassifyPlan(batch=not may_ask and bool(paid_steps(config, config.classifiers[config.classifier])))
-    classifier = Classifiers.of(config, store, asker, tell).open(postponing)
     return ConfigurationSide(
-        classifier, routing_map(config, store), frozenset(category.name for category in config.categories)
+        open_classifier(config, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
+        routing_map(config, store),
+        frozenset(category.name for category in config.categories),
     )
+
+
+def open_classifier(
+    config: Config, store: Store, plan: ClassifyPlan, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+) -> Classifier:
+    """Open a classifier; unless it may ask, paid steps answer with what is stored and postpone the rest."""
+    spec = config.classifiers.get(plan.classifier or config.classifier)
+    postpones = not may_ask and spec is not None and bool(paid_steps(config, spec))
+    return Classifiers.of(config, store, asker, tell).open(plan._replace(batch=postpones))
 
 
 def pages_somebody(spec: DestinationSpec) -> bool:

@@ -3,8 +3,8 @@
 A dry run previews what would be done: nothing is stored, sent or paid.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from itertools import islice
@@ -15,7 +15,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from triage_cli.api import problems
-from triage_cli.api.dependencies import CurrentCaller, CurrentServer, CurrentTriage, json_only, new_router
+from triage_cli.api.dependencies import (
+    CurrentAnalysis,
+    CurrentCaller,
+    CurrentServer,
+    CurrentTriage,
+    json_only,
+    new_router,
+)
 from triage_cli.api.idempotency import BulkRequestLock, key_header, reply
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
@@ -27,13 +34,12 @@ from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_drafts, wire_format
 from triage_cli.domain import (
     Action,
-    Category,
     ClassifyPlan,
+    Foreseen,
     NotFoundError,
     Outcome,
     Reading,
     ReclassifyPlan,
-    Rejected,
     RoutePlan,
     Selection,
     TicketDraft,
@@ -45,6 +51,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Triage
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
+from triage_cli.wiring import LocalAnalysis
 
 EXAMPLE_HEADER = header_key(("No", "Title"))
 # What an endpoint tells FastAPI that answers by JSON lines.
@@ -62,7 +69,9 @@ def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Ite
     return NdjsonResponse(server_state.stream_slots, lines, triage.stop, lambda: None)
 
 
-def outcome_lines(server_state: ServerState, triage: LocalTriage, outcomes: Iterable[Outcome[Any]]) -> Iterator[str]:
+def outcome_lines(
+    server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[Outcome[Any]]
+) -> Iterator[str]:
     """Yield a line for each outcome, then exactly one `end` or `problem`."""
     counts_by_action: Counter[str] = Counter()
     try:
@@ -104,6 +113,7 @@ async def batch(
     request: Request,
     server_state: CurrentServer,
     triage: CurrentTriage,
+    analysis: CurrentAnalysis,
     caller: CurrentCaller,
     query: Annotated[bulk.BatchQuery, Query()],
     idempotency_key: Annotated[
@@ -136,16 +146,22 @@ async def batch(
     def make_lines() -> Iterator[str]:
         outcomes: Iterable[Outcome[Any]]
         if query.dry_run:
-            outcomes = previewed_rows(drafts, server_state.services.categories)
+            read_rows = import_dry_run(drafts, CategoryNames(server_state.services.categories))
+            foresee = partial(analysis.foresee, plan=plan, routes="route" in query.do, ask=query.ask)
+            outcomes = foreseen_rows(read_rows, foresee) if query.do else previewed_rows(read_rows)
         elif query.do:
             routes, same_tickets = "route" in query.do, query.same_tickets
             outcomes = triage.run(drafts, plan, input_part, routes=routes, same_tickets=same_tickets, judged=judged)
         else:
             outcomes = triage.create(drafts, input_part, same_tickets=query.same_tickets, judged=judged)
         with uploaded_body.file, request_lock:
-            yield from outcome_lines(server_state, triage, outcomes)
+            yield from outcome_lines(server_state, analysis if query.dry_run else triage, outcomes)
 
-    response = NdjsonResponse(server_state.stream_slots, make_lines, triage.stop, request_lock.renew)
+    def stop() -> None:
+        triage.stop()
+        analysis.stop()
+
+    response = NdjsonResponse(server_state.stream_slots, make_lines, stop, request_lock.renew)
     return response
 
 
@@ -168,6 +184,7 @@ def keep_reading(header: HeaderKey, body: administration.ReadingIn, triage: Curr
 def classify_many(
     server_state: CurrentServer,
     triage: CurrentTriage,
+    analysis: CurrentAnalysis,
     query: Annotated[classification.ClassifyManyQuery, Query()],
     body: classification.ClassifyManyIn | None = None,
 ) -> NdjsonResponse:
@@ -179,7 +196,7 @@ def classify_many(
     classify_plan = ClassifyPlan(**dict(body.plan.joined(query, "classifier", "max_cost")))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
-        return outcome_stream(server_state, triage, estimate(server_state, triage, selection, classify_plan))
+        return outcome_stream(server_state, triage, estimate(analysis, triage, selection, classify_plan))
     return outcome_stream(server_state, triage, triage.classify(selection, classify_plan))
 
 
@@ -246,18 +263,43 @@ Previewed = Iterator[Outcome[Mapping[str, Any]]]
 DRAFT_FIELDS = (*wire_drafts.DRAFT_KEYS[2:], "verdict", "extra")
 
 
-def previewed_rows(drafts: Iterable[TicketDraft | Rejected], categories: Sequence[Category]) -> Previewed:
+def previewed_rows(read_rows: Iterable[Outcome[TicketDraft]]) -> Previewed:
     """Yield how each row of an upload is read, or why it is rejected."""
-    for outcome in import_dry_run(drafts, CategoryNames(categories)):
-        if (draft := outcome.value) is None:
-            yield Outcome(outcome.row, outcome.action, error=outcome.error)
-        else:
-            yield Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
+    return map(_previewed_row, read_rows)
 
 
-def estimate(server_state: ServerState, triage: LocalTriage, selection: Selection, plan: ClassifyPlan) -> Previewed:
+def _previewed_row(outcome: Outcome[TicketDraft]) -> Outcome[Mapping[str, Any]]:
+    if (draft := outcome.value) is None:
+        return Outcome(outcome.row, outcome.action, error=outcome.error)
+    return Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
+
+
+def foreseen_rows(
+    read_rows: Iterable[Outcome[TicketDraft]],
+    foresee: Callable[[Iterable[TicketDraft]], Iterable[Outcome[Foreseen]]],
+) -> Previewed:
+    """Yield also what would become of each row of an upload that would be a new ticket."""
+    others: deque[Outcome[Mapping[str, Any]]] = deque()
+
+    def new_drafts() -> Iterator[TicketDraft]:
+        for outcome in read_rows:
+            if outcome.action == Action.CREATED and outcome.value is not None:
+                yield outcome.value
+            else:
+                others.append(_previewed_row(outcome))
+
+    for foreseen in foresee(new_drafts()):
+        if isinstance(foreseen.item, TicketDraft) and foreseen.value is not None:
+            while others and others[0].place < foreseen.item.row:
+                yield others.popleft()
+            preview = _previewed_row(Outcome(foreseen.item.row, Action.CREATED, foreseen.item))
+            yield preview._replace(value={**(preview.value or {}), **foreseen.value._asdict()})
+    yield from others
+
+
+def estimate(analysis: LocalAnalysis, triage: LocalTriage, selection: Selection, plan: ClassifyPlan) -> Previewed:
     """Yield one outcome: how many tickets would be asked about, and about what that costs in USD; null: no price."""
-    cost = server_state.estimate_cost(plan, triage.to_ask(selection, plan))
+    cost = analysis.estimate_cost(plan, triage.to_ask(selection, plan))
     preview = {"tickets": cost.tickets, "tokens": cost.tokens, "cost_usd": cost.cost, "most_usd": cost.most}
     yield Outcome(0, Action.PREVIEWED, preview)
 

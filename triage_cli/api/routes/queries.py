@@ -113,6 +113,12 @@ def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage:
     return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
+@router.get("/stats/overruled", response_model=list[administration.Overruled])
+def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], triage: CurrentTriage) -> Response:
+    """Return how often people overruled sure answers of machines, by week and category."""
+    return reply([each._asdict() for each in triage.overruled(query_time(query.since), query_time(query.until))])
+
+
 @router.get("/categories", response_model=list[classification.Category])
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""

@@ -208,8 +208,14 @@ class StatsGroup(BaseModel):
     category: str | None = Field(None, description="the group's category")
     status: str | None = Field(None, description="its status")
     day: str | None = Field(None, description="the day its tickets were stored")
+    week: str | None = Field(None, description="the Monday of the week in which they were stored")
+    month: str | None = Field(None, description="the month in which they were stored")
     classifier: str | None = Field(None, description="its classifier")
     destination: str | None = Field(None, description="its destination")
+    priority: str | None = Field(None, description="its priority")
+    customer_id: str | None = Field(None, description="its customer")
+    source: str | None = Field(None, description="where its external ids come from")
+    actor: str | None = Field(None, description="who gave the verdict, or had the classifier asked")
     tickets: int = Field(description="tickets in the group")
     sure: int = Field(description="how many of them have a category")
     needs_review: int = Field(description="how many of them wait for a person")
@@ -220,6 +226,25 @@ class StatsQueryIn(TicketConditions):
     """The tickets to count, and the keys of groups."""
 
     by: list[StatsKey] = repeatable("category", "the keys of a group")
+
+
+class VerdictPeriod(QueryParameters):
+    """The verdicts to count."""
+
+    since: Moment | None = Field(None, description="given at this time or later", examples=[EXAMPLE_SINCE])
+    until: Moment | None = Field(None, description="given at this time or earlier", examples=[EXAMPLE_UNTIL])
+
+
+class Overruled(BaseModel):
+    """How often people overruled a machine's sure answers in a week, among those of a category that they judged."""
+
+    week: str = Field(description="its Monday")
+    category: str = Field(description="the machine's")
+    judged: int = Field(description="verdicts on tickets of which the machine was sure")
+    overruled: int = Field(description="how many of them are another category")
+    share: float = Field(description="`overruled` of `judged`")
+    low: float = Field(description="the lower end of the share's 95 % confidence interval")
+    high: float = Field(description="its upper end")
 
 
 class RunQuery(QueryParameters):

@@ -90,7 +90,15 @@ class BatchQuery(QueryParameters):
     )
     limit: Count | None = Field(None, description="the most rows, from the first one on", examples=[100])
     dry_run: bool = Field(
-        False, description="store nothing, and answer how each row is read; it is not classified", examples=[False]
+        False,
+        description="store and send nothing, and answer how each row is read; with `do`, also what would become of it",
+        examples=[False],
+    )
+    ask: bool = Field(
+        False,
+        description="in a dry run, also ask for answers that cost something, within `max_cost` or the budget, and "
+        "store these answers; else `cost_usd` estimates what they would cost",
+        examples=[False],
     )
     source: SourceName | None = Field(
         None,

@@ -12,7 +12,7 @@ import typer
 from triage_cli.cli import input_tables, messages, options, summaries, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.import_preview import preview_tables, print_preview
+from triage_cli.cli.import_preview import Look, look_of, preview_tables, print_foreseen, print_preview
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.reading_memory import ReadingMemory
@@ -21,6 +21,7 @@ from triage_cli.cli.saved_imports import ImportSaver
 from triage_cli.domain import (
     TICKET_KEYS,
     Action,
+    ClassifyPlan,
     ExitCode,
     Outcome,
     RowError,
@@ -80,6 +81,27 @@ class TypedTicket:
         )
 
 
+@dataclass(frozen=True)
+class LookAhead:
+    """The options of `create --dry-run` that ask a classifier."""
+
+    heading: ClassVar = options.ROWS
+    classify: Annotated[
+        bool, typer.Option("--classify", help="With --dry-run: show all tickets, as they would be classified.")
+    ] = False
+    ask: options.Ask = False
+    max_cost: options.MaxCost = None
+
+    def look(self, *, dry_run: bool) -> Look | None:
+        """Return how a dry run looks ahead; None if it does not. Raises `UsageError`."""
+        if self.classify and not dry_run:
+            hint = "add --dry-run, or take triage run"
+            raise UsageError("create stores tickets and classifies none: --classify is for --dry-run", hint=hint)
+        if not self.classify and (self.ask or self.max_cost is not None):
+            raise UsageError("--ask and --max-cost are for --dry-run --classify", hint="leave them out")
+        return look_of(ClassifyPlan(max_cost=self.max_cost), ask=self.ask, routes=False, dry_run=self.classify)
+
+
 @remote_command
 @makes_database
 def create(
@@ -96,6 +118,7 @@ def create(
     *,
     typed: TypedTicket,
     input_options: options.InputOptions,
+    look_ahead: LookAhead,
     printing: TicketPrintOptions,
 ) -> int:
     """Store tickets: one typed, or many from CSV, TSV, JSON, JSON Lines or mail.
@@ -104,10 +127,12 @@ def create(
     triage create --subject "Refund?" --description "Charged twice in May"
     triage create export.csv --map description="Issue body" --save shop
     triage create support.mbox
+    triage create export.csv --dry-run --classify
     """
     read_options = input_options.read_options()
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     printer.check_columns(TICKET_KEYS)
+    look = look_ahead.look(dry_run=input_options.dry_run)
     if typed != TypedTicket():
         if files:
             raise UsageError("both a typed ticket and files are given", hint="give one or the other")
@@ -115,11 +140,7 @@ def create(
         if input_options != other_options or save is not None:
             raise UsageError("options for reading files are given with a typed ticket", hint="leave them out")
         draft = typed.with_piped_text(context).draft(read_options.source or "import")
-        if input_options.dry_run:
-            if not draft.external_id:  # one with an id may be a stored ticket with its own time
-                draft = draft._replace(created_at=dedup.created_at(draft, now()))
-            return print_preview(context, printer, [draft])
-        return _create_typed(context, printer, draft)
+        return (_preview_typed if input_options.dry_run else _create_typed)(context, printer, draft, look)
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     import_saver = ImportSaver(context, save)
@@ -129,7 +150,7 @@ def create(
         if input_options.dry_run:
             tables = input_tables.opened_tables(context, opened_inputs, read_options)
             import_saver.prepare(tables[0], read_options)
-            return preview_tables(context, printer, tables, input_options)
+            return preview_tables(context, printer, tables, input_options, look)
         return _create_many(context, printer, opened_inputs, input_options, import_saver, rejections)
 
 
@@ -208,7 +229,16 @@ class CreateSummary:
         context.say(self._changed_texts.note())
 
 
-def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft) -> int:
+def _preview_typed(context: CommandContext, printer: Printer, draft: TicketDraft, look: Look | None) -> int:
+    if not draft.external_id:  # one with an id may be a stored ticket with its own time
+        draft = draft._replace(created_at=dedup.created_at(draft, now()))
+    if look is None:
+        return print_preview(context, printer, [draft])
+    print_foreseen(context, printer, [[draft]], look)
+    return ExitCode.OK
+
+
+def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft, _look: Look | None = None) -> int:
     outcome: Outcome[Ticket]
     (outcome,) = context.triage.create([draft])
     if outcome.error is not None or outcome.value is None:

@@ -8,7 +8,7 @@ import typer
 
 from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
-from triage_cli.cli.command import command
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
@@ -17,7 +17,9 @@ from triage_cli.domain import (
     Calibration,
     CheckError,
     ClassifyPlan,
+    Evaluated,
     ExitCode,
+    LearnedTickets,
     Scored,
     StoreError,
     TriageError,
@@ -27,7 +29,7 @@ from triage_cli.domain import (
     now,
 )
 from triage_cli.runtime import open_text
-from triage_cli.service import AttackResult, Evaluated, EvaluationRun, LearnedTickets
+from triage_cli.service import AttackResult, EvaluationRun
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
@@ -35,7 +37,7 @@ ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "
 TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability")
 
 
-@command
+@remote_command
 def evaluate(
     context: CommandContext,
     file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.")] = None,
@@ -74,8 +76,12 @@ def evaluate(
     triage eval labelled.csv --calibrate
     triage eval --adversarial --classifier gpt
     """
-    names = list(dict.fromkeys(classifier or [context.config.classifier]))
-    _choose_database(context, names, calibrate=calibrate, makes=not adversarial)
+    default_classifiers = [] if context.is_remote else [context.config.classifier]
+    names: Sequence[str | None] = list(dict.fromkeys(classifier or default_classifiers)) or [None]
+    if adversarial:
+        context.only_here("--adversarial")
+    if not context.is_remote:
+        _choose_database(context, names, calibrate=calibrate, makes=not adversarial)
     if adversarial:
         _refuse_label_options(
             {
@@ -99,15 +105,12 @@ def evaluate(
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    evaluation_run = _evaluation_run(context)
-    labelled_rows = evaluation_run.rows(labelled_files.read(context, file, label, needed=True)[:limit])
+    labelled_rows = labelled_files.read(context, file, label, needed=True)[:limit]
     evaluations: list[Evaluated] = []
     for plan in evaluation_plans:
-        spec = context.config.classifiers[plan.classifier or ""]
-        own_threshold = wiring.classifier_diagnostics.own_threshold(context.config, spec)
-        with elapsed_line(f"asking {plan.classifier}", shown=context.guides):
-            evaluations.append(evaluation_run.evaluate(labelled_rows, plan, own_threshold, fit=calibrate))
-        if evaluations[-1].stopped or evaluation_run.stop_control.stopping:
+        with elapsed_line(f"asking {plan.classifier or 'the default classifier'}", shown=context.guides):
+            evaluations.append(context.analysis.evaluate(labelled_rows, plan, calibrate=calibrate))
+        if evaluations[-1].stopped or context.stopper.code:
             break
     measured_evaluations = [each for each in evaluations if each.scored.n]
     scored_records = [each.scored._asdict() for each in measured_evaluations]
@@ -118,7 +121,8 @@ def evaluate(
     if report is not None and measured_evaluations:
         _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
         context.say(f"wrote {report}")
-    _say_promises(context, [plan.classifier or "" for plan in evaluation_plans])
+    if not context.is_remote:
+        _say_promises(context, [plan.classifier or "" for plan in evaluation_plans])
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(evaluation_codes)
 
@@ -143,9 +147,13 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> No
                 context.say(f"{name}: {bounds_summary(max_error, bounds)}")
 
 
-def _choose_database(context: CommandContext, evaluated_names: Sequence[str], *, calibrate: bool, makes: bool) -> None:
+def _choose_database(
+    context: CommandContext, evaluated_names: Sequence[str | None], *, calibrate: bool, makes: bool
+) -> None:
     """Let an evaluation that `makes` a missing database do so; else do without, unless answers must be stored."""
-    specs = [context.config.classifiers[name] for name in evaluated_names if name in context.config.classifiers]
+    specs = [
+        context.config.classifiers[name] for name in evaluated_names if name and name in context.config.classifiers
+    ]
     must_store = calibrate or any(spec.type != "local" for spec in specs)
     if makes:
         try:

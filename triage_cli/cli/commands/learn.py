@@ -3,24 +3,23 @@
 `triage suspects`: labels that several answers contradict, and categories that are confused.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from triage_cli import wiring
 from triage_cli.cli import labelled_files, messages, options, summaries
-from triage_cli.cli.command import command
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
-from triage_cli.domain import UsageError, to_json
-from triage_cli.service import LEAST_LABELLED, TrainingReport, too_few
+from triage_cli.domain import TrainingReport, UsageError, to_json, training_record
+from triage_cli.service import LEAST_LABELLED
 
 LEARN_COLUMNS = TrainingReport._fields
 MOST_UNMEASURED = 5  # the most categories that a note names
 
 
-@command
+@remote_command
 def learn(
     context: CommandContext,
     file: labelled_files.File = None,
@@ -47,24 +46,20 @@ def learn(
     if file:
         context.make_database()  # a first model may be there before the first ticket
     context.require_database()
-    training_run = wiring.learning_runs.training_run(
-        context.config, *context.signature, context.say, context.runs.append, messages.say, make=context.makes
-    )
     unmeasured: list[str] = []
     if rollback:
-        training_report = training_run.roll_back()
+        training_report = context.analysis.roll_back()
     else:
-        material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
-        labelled_files.note_skipped(context, material)
-        if material.overruled:
-            overruled = messages.plural(len(material.overruled), "texts have two labels", "text has two labels")
-            context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
+        rows = labelled_files.read(context, file, label) if file else []
         with parts_line("learning", shown=context.guides) as tell_progress:
-            training_report = training_run.learn(material, tell_progress)
-        labelled_categories = {row.category for row in material.rows}
-        names = [category.name for category in context.config.categories]
-        unmeasured = [name for name in names if name not in labelled_categories]
-    printer.one(learning_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
+            counts, training_report = context.analysis.learn(rows, tell_progress)
+        labelled_files.note_skipped(context, counts)
+        if counts.overruled:
+            overruled = messages.plural(counts.overruled, "texts have two labels", "text has two labels")
+            context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
+        names = [category.name for category in context.triage.categories()]
+        unmeasured = [name for name in names if name not in counts.by_category]
+    printer.one(training_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.learning_summary(training_report):
         context.say(line)
     if unmeasured and training_report.after:
@@ -80,18 +75,11 @@ def _some_categories(category_names: list[str]) -> str:
     return f"{', '.join(category_names[:MOST_UNMEASURED])}{other_categories}"
 
 
-def learning_record(training_report: TrainingReport) -> dict[str, Any]:
-    """Return the record of a training report, for output."""
-    report_parts = {name: getattr(training_report, name) for name in ("before", "after", "looked")}
-    part_records = {name: None if part is None else part._asdict() for name, part in report_parts.items()}
-    return training_report._asdict() | part_records
-
-
-SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "against", "voices", "text")
+SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "margin", "against", "voices", "text")
 MOST_CONFUSED_PAIRS = 8
 
 
-@command
+@remote_command
 def suspects(
     context: CommandContext,
     file: labelled_files.File = None,
@@ -111,21 +99,22 @@ def suspects(
     printer.check_columns(SUSPECT_COLUMNS)
     context.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     context.lend_database()
-    training_run = wiring.learning_runs.training_run(context.config, *context.signature, context.say)
-    labelled_material = training_run.training_data(labelled_files.read(context, file, label) if file else ())
+    rows = labelled_files.read(context, file, label) if file else []
     with elapsed_line("comparing the labels", shown=context.guides):
-        suspect_labels, confused_pairs = training_run.suspects(labelled_material)
-    labelled_files.note_skipped(context, labelled_material)
+        report = context.analysis.suspects(rows)
+    labelled_files.note_skipped(context, report.counts)
     suspect_records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
-        for suspect in suspect_labels[:limit]
+        for suspect in report.suspects[:limit]
     ]
     printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
-    labels_needed = LEAST_LABELLED if len(labelled_material.rows) < LEAST_LABELLED else "two categories"
-    too_few_note = f"; it takes {labels_needed} to doubt any of them" if too_few(labelled_material.rows) else ""
-    are = "is" if len(suspect_labels) == 1 else "are"
-    context.say(f"{len(suspect_labels):,} of {len(labelled_material.rows):,} labels {are} suspect{too_few_note}")
-    for pair in confused_pairs[:MOST_CONFUSED_PAIRS]:
+    total = report.counts.total
+    labels_needed = LEAST_LABELLED if total < LEAST_LABELLED else "two categories"
+    are_too_few = total < LEAST_LABELLED or len(report.counts.by_category) < 2
+    too_few_note = f"; it takes {labels_needed} to doubt any of them" if are_too_few else ""
+    are = "is" if len(report.suspects) == 1 else "are"
+    context.say(f"{len(report.suspects):,} of {total:,} labels {are} suspect{too_few_note}")
+    for pair in report.confused[:MOST_CONFUSED_PAIRS]:
         context.say(f"{pair.n} of {pair.label} look like {pair.guess} ({pair.share:.0%}); their descriptions:")
         for name, description in zip((pair.label, pair.guess), pair.descriptions, strict=True):
             context.say(f"  {name}: {to_json(description) if description else '(none)'}")

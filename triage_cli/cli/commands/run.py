@@ -14,7 +14,7 @@ from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.import_preview import preview_tables
+from triage_cli.cli.import_preview import look_of, preview_tables
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
 from triage_cli.cli.reading_memory import ReadingMemory
@@ -195,6 +195,7 @@ def run(
     *,
     input_options: options.InputOptions,
     classify_options: options.ClassifyOptions,
+    ask: options.Ask = False,
     printing: TicketPrintOptions,
     prefix: Annotated[
         str,
@@ -215,6 +216,7 @@ def run(
     """
     context.use_routes(routes)
     classify_plan = classify_options.plan(context)
+    look = look_of(classify_plan, ask=ask, routes=True, dry_run=input_options.dry_run)
     if not COLUMN_PREFIX.fullmatch(prefix):
         raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
     read_options = input_options.read_options()._replace(prefix=prefix)
@@ -229,7 +231,7 @@ def run(
         if input_options.dry_run:
             tables = input_tables.opened_tables(context, opened_inputs, read_options)
             tables = [earlier_answers.checked(table) for table in tables]
-            return preview_tables(context, printer, tables, input_options)
+            return preview_tables(context, printer, tables, input_options, look)
         input_streams = opened_inputs
         if not input_options.same_tickets:
             input_streams = input_tables.looked_through(context, opened_inputs, read_options)

@@ -14,8 +14,8 @@ from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import KILLED, RUN_KEYS, NotFoundError, ids, run_record
 
 RUN_KINDS = (
-    "create", "pull", "classify", "route", "run", "undo", "reclassify", "plan", "verdict", "learn", "eval", "forget",
-    "doctor", "serve", "classify_text",
+    "create", "pull", "classify", "route", "run", "undo", "reclassify", "plan", "preview", "verdict", "learn", "eval",
+    "forget", "doctor", "serve", "classify_text",
 )  # fmt: skip
 # What a table of runs has in place of the counts, which a run stores at its end, by exit code.
 UNCOUNTED_RUNS = {None: "still at work", KILLED: "killed before it counted; triage logs has what it did"}

@@ -1,4 +1,4 @@
-"""`triage stats`: counts by status, category, classifier and day, cost, deliveries; `triage`: the start screen."""
+"""`triage stats`: counts of tickets and deliveries, cost, overruled answers; `triage`: the start screen."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,10 +10,21 @@ import typer
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Printer, PrintOptions, drawn_by
+from triage_cli.cli.output import Printer, TicketPrintOptions, drawn_by
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.config import without_password
-from triage_cli.domain import GROUP_COUNTS, STATS_KEYS, Category, Selection, StatsQuery, group_record, status_words
+from triage_cli.domain import (
+    GROUP_COUNTS,
+    STATS_KEYS,
+    Category,
+    Overruled,
+    Selection,
+    StatsQuery,
+    UsageError,
+    group_record,
+    overruled_share,
+    status_words,
+)
 
 
 @remote_command
@@ -25,16 +36,26 @@ def stats(
         list[str] | None,
         typer.Option(metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}."),
     ] = None,
+    overruled: Annotated[
+        bool,
+        typer.Option("--overruled", help="Count how often verdicts overruled sure answers, by week and category."),
+    ] = False,
     *,
-    printing: PrintOptions,
+    printing: TicketPrintOptions,
 ) -> None:
     """Count tickets by status, category, classifier and day, and deliveries by destination.
 
     \b
     triage stats
     triage stats --since 7d --by category,status
-    triage stats --by day,classifier -o csv
+    triage stats --by week,source --excel > weeks.csv
+    triage stats --overruled --since 90d
     """
+    if overruled:
+        if by is not None:
+            raise UsageError("--overruled counts by week and category", hint="leave out --by")
+        _print_overruled(context, options.typed_moment(since), options.typed_moment(until), printing.printer())
+        return
     if since is not None or until is not None or by is not None:
         stored_selection = Selection(since=options.typed_moment(since), until=options.typed_moment(until))
         stats_query = StatsQuery(stored_selection, options.stats_keys(by))
@@ -50,6 +71,22 @@ def _print_groups(context: CommandContext, stats_query: StatsQuery, printer: Pri
     printer.check_columns(group_keys)
     group_records = [group_record(group) for group in context.look().stats_by(stats_query)]
     printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
+
+
+def _print_overruled(context: CommandContext, since: str | None, until: str | None, printer: Printer) -> None:
+    """Print a record for each week and category, and the share of all of them together."""
+    printer.check_columns(Overruled._fields)
+    weeks = context.look().overruled(since, until)
+    overruled_table = drawn_by("tables.plain", columns=Overruled._fields)
+    printer.all_of([each._asdict() for each in weeks], Overruled._fields, overruled_table, "week")
+    judged = sum(each.judged for each in weeks)
+    if not judged:
+        context.say("no verdict was given on an answer of which a machine was sure")
+        return
+    total = overruled_share("", "", judged, sum(each.overruled for each in weeks))
+    answers = messages.plural(judged, "sure answers that people judged were", "sure answer that people judged was")
+    interval = f"{total.share:.1%}, {total.low:.1%} to {total.high:.1%}"
+    context.say(f"{total.overruled:,} of {answers} overruled ({interval})")
 
 
 MOST_CATEGORIES = 8  # of a remote, that the start screen names

@@ -1,23 +1,20 @@
 """What changed lately: `triage drift` compares decisions, `triage spikes` what customers write about."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from triage_cli import wiring
 from triage_cli.cli import messages, options
-from triage_cli.cli.command import command
+from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import Drift, ExitCode, Spike, compare, timestamp
-from triage_cli.service import find_latest_spikes, send_new_spikes
+from triage_cli.domain import Drift, ExitCode, Spike, SpikeSearch, SpikeSending
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 
 
-@command
+@remote_command
 def drift(
     context: CommandContext,
     window: Annotated[
@@ -41,11 +38,8 @@ def drift(
     printer = printing.printer()
     printer.check_columns(Drift._fields)
     window_length = options.period("--window", window, "a second", "ten years", "7d")
-    drift_until = datetime.now(UTC)
-    window_end, window_start, previous_start = (timestamp(drift_until - window_length * n) for n in (0, 1, 2))
     context.require_database()
-    inflow = wiring.stores.open_inflow(context.config, context.store)
-    compared_shares = compare(inflow.counts(window_start, window_end), inflow.counts(previous_start, window_start))
+    compared_shares = context.analysis.drift(window_length)
     drift_records = [share._asdict() for share in compared_shares]
     printer.all_of(drift_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved_shares = sum(share.moved for share in compared_shares)
@@ -54,7 +48,7 @@ def drift(
     return ExitCode.CHECK_FAILED if check and moved_shares else ExitCode.OK
 
 
-@command
+@remote_command
 def spikes(
     context: CommandContext,
     window: Annotated[str, typer.Option(metavar="DURATION", help="The period of the latest tickets.")] = "2h",
@@ -78,23 +72,34 @@ def spikes(
     baseline_period = options.period("--baseline", baseline, "a week", "ten years", "28d")
     context.require_database()
     context.look()  # from here on a signal waits until what was sent is stored
-    inflow = wiring.stores.open_inflow(context.config, context.store)
     with elapsed_line("comparing", shown=context.guides):
-        new_spikes = find_latest_spikes(inflow, datetime.now(UTC), latest_window, baseline_period)
+        spike_search = context.analysis.find_spikes(latest_window, baseline_period)
+    new_spikes = spike_search.spikes
     printer.all_of(
         [_spike_record(spike) for spike in new_spikes], SPIKE_KEYS, drawn_by("insight_tables.spikes"), "spike_id"
     )
-    context.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}")
-    spikes_to = context.config.spikes_to
-    if spikes_to is not None and new_spikes:
-        if spikes_to in wiring.destinations.offline_destinations(context.config):
-            unsent = "what was found is sent by the next triage spikes"
-            context.say(f"note: {spikes_to} needs the network, which is off; {unsent}")
-        else:
-            spike_destination = wiring.destinations.open_destination(context.config, spikes_to, guarded=False)
-            sent_spikes = send_new_spikes(inflow, new_spikes, spike_destination, window, context.signature[0])
-            context.say(f"{messages.plural(sent_spikes, 'spikes')} sent to {spikes_to}" if sent_spikes else "")
+    context.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}, {_compared_with(spike_search)}")
+    if new_spikes:
+        context.say(_sending_line(context.analysis.send_spikes(latest_window, baseline_period)))
     return ExitCode.CHECK_FAILED if check and new_spikes else ExitCode.OK
+
+
+def _sending_line(sending: SpikeSending | None) -> str:
+    if sending is not None and sending.sent is None:
+        unsent = "what was found is sent by the next triage spikes"
+        return f"note: {sending.destination} needs the network, which is off; {unsent}"
+    return (
+        f"{messages.plural(sending.sent, 'spikes')} sent to {sending.destination}" if sending and sending.sent else ""
+    )
+
+
+def _compared_with(spike_search: SpikeSearch) -> str:
+    """Say how much a search had to compare with: with few tickets only many customers are a spike."""
+    if not spike_search.weeks:
+        return "with nothing to compare with: no tickets of earlier weeks are stored"
+    tickets = messages.plural(spike_search.tickets, "tickets")
+    weeks = messages.plural(spike_search.weeks, "earlier weeks", "earlier week")
+    return f"compared with {tickets} in the same hours of {weeks}"
 
 
 def _spike_record(spike: Spike) -> dict[str, Any]:

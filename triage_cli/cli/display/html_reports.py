@@ -9,8 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
-from triage_cli.domain import Plan, Scored, now
-from triage_cli.service import Evaluated
+from triage_cli.domain import Evaluated, Plan, Scored, now
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold

@@ -22,8 +22,9 @@ def spikes(records: Sequence[Record]) -> RenderableType:
         since = local_time.local_times(spike["since"])
         spike_counts = f"{spike['tickets']:,} tickets of {spike['customers']:,} customers since {since}"
         shares = f"{spike['share']:.1%} of the customers, {spike['share_before']:.1%} in the same hours before"
+        before = f"usually {spike['customers_before']:,.1f}"
         topic = f"{spike['kind']} {spike['category'] or ''}".strip()
-        spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}; {shares}")]
+        spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}, {before}; {shares}")]
         spike_lines += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
     return Group(*spike_lines, text(f"({local_time.time_zone()})", "dim")) if records else Group()
 

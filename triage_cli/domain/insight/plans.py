@@ -2,12 +2,19 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
 
 # What stands in a plan for the destinations of a ticket that no rule matches, or that a person decides.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
+
+
+class NewConfiguration(NamedTuple):
+    """The files of a new configuration: a whole one, or None for the present one, and its rules if they stand alone."""
+
+    config: str | None
+    routes: str | None = None
 
 
 class Move(NamedTuple):
@@ -68,6 +75,17 @@ class Plan(NamedTuple):
     def share(self) -> float:
         """Return the share of the tickets that would move."""
         return self.moved / self.tickets if self.tickets else 0.0
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """Return the JSON record of a plan, with all its moves."""
+    return plan._asdict() | {
+        "share": round(plan.share, 4),
+        "accuracy": plan.accuracy._asdict(),
+        "destinations": [volume._asdict() for volume in plan.destinations],
+        "escalations": dict(plan.escalations),
+        "moves": [move._asdict() for move in plan.moves],
+    }
 
 
 def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:

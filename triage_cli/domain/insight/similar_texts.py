@@ -16,6 +16,7 @@ _LONGEST = 200  # words at the beginning of a text by which it is compared
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
 ROUNDING = 1e-9  # more than the errors of lengths and cosines
 COMMON = 0.1  # texts are not compared by words in a larger share of the earlier texts
+FEWEST = 50  # earlier texts are taken to be so many at least: a word in one of three is not known to be common
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -24,30 +25,28 @@ def words_of(text: str) -> frozenset[str]:
 
 
 class WordWeights:
-    """Weighs the words of texts by how rare they are in earlier texts and in the present ones.
+    """Weighs the words of texts by how rare they are in earlier texts.
 
-    `counts` are the numbers of texts with each word, and `number` is the number of texts.
+    The texts that are weighed count nowhere: if most of them are about one new thing, its words would seem common.
+    `counts` are the numbers of earlier texts with each word, and `number` is the number of earlier texts.
     """
 
-    def __init__(self, present: Sequence[frozenset[str]], earlier: Sequence[frozenset[str]]) -> None:
-        self.number = len(present) + len(earlier)
-        earlier_counts = Counter(chain.from_iterable(earlier))
-        self.counts = earlier_counts + Counter(chain.from_iterable(present))
-        rare_words = [word for word in self.counts if earlier_counts[word] <= COMMON * len(earlier)]
-        rare_words.sort(key=lambda word: (self.counts[word], word))
-        self._weights = {word: math.log(1 + self.number / self.counts[word]) for word in rare_words}
-        self._ranks = {word: rank for rank, word in enumerate(rare_words)}
+    def __init__(self, earlier: Sequence[frozenset[str]]) -> None:
+        self.number = len(earlier)
+        self.counts = Counter(chain.from_iterable(earlier))
+        self._scale = max(self.number, FEWEST)
 
     def of(self, word: str) -> float:
         """Return the weight of a word; 0 if it is common."""
-        return self._weights.get(word, 0.0)
+        count = self.counts[word]
+        return math.log1p(self._scale / (count + 1)) if count <= COMMON * self._scale else 0.0
 
     def vector(self, distinct: frozenset[str]) -> dict[str, float]:
         """Return the weighed words of a text, rarest first, as a vector of length 1; empty if all are common."""
-        rare_words = sorted(distinct & self._ranks.keys(), key=self._ranks.__getitem__)
-        weights = [self._weights[word] for word in rare_words]
-        length = math.sqrt(sum(weight * weight for weight in weights))
-        return {word: weight / length for word, weight in zip(rare_words, weights, strict=True)}
+        weights = {word: weight for word in distinct if (weight := self.of(word))}
+        length = math.sqrt(sum(weight * weight for weight in weights.values()))
+        rarest_first = sorted(weights, key=lambda word: (-weights[word], word))
+        return {word: weights[word] / length for word in rarest_first}
 
 
 class SimilarTexts:

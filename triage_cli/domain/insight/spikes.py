@@ -1,11 +1,18 @@
-"""Spikes: categories and groups of similar tickets with a share of the inflow far above that of earlier weeks.
+"""Spikes: categories and groups of similar tickets about which far more customers write than in earlier weeks.
 
-Customers are counted instead of tickets, and shares are compared instead of numbers: neither one customer who writes
-forty times nor a Monday morning is a spike. A share is compared with the share in the same hours of earlier weeks, by
-the tail of the binomial distribution. In place of the earlier share stands its upper confidence bound (Clopper &
-Pearson 1934), and the risk is divided by the number of comparisons (Bonferroni).
+Customers are counted instead of tickets: one customer who writes forty times is no spike. Both their share and their
+number are compared with the same hours of earlier weeks, and one of them is enough: a category with half of the inflow
+cannot double its share, and the share of a small topic says more than its number on a busy Monday.
+
+- The *share* is tested by the tail of the binomial distribution. In place of the earlier share stands its upper
+  confidence bound (Clopper & Pearson 1934).
+- The *number* is tested by the conditional test of two Poisson means (Przyborowski & Wilenski 1940), with counts made
+  smaller because customers come in bursts. What all other customers have grown by is no news, up to three times.
+
+The risk is divided by the number of comparisons (Bonferroni).
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -17,6 +24,13 @@ from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, g
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that a spike has at least
+MORE_CUSTOMERS = 5  # that a spike has at least which is one by its number
+NUMBER_LIFT = 3.0  # times the earlier number that such a spike has at least
+MOST_GROWTH = 3.0  # of all other customers that is taken for a busy day
+# The risk that all other customers have grown by less than is taken off. They are few at a small desk, so what is not
+# likely is not taken off from a category. On a busy day a group is linked through more texts, so it grows more.
+GROWTH_DOUBT = {"category": 0.2, "group": 0.5}
+BURSTS = 1.5  # the variance of the number of customers, over that of independent ones
 _RISK = 0.01  # of a false spike in one window, for categories and for groups each
 DOUBT = 0.05  # the risk that the earlier share is larger than its upper bound
 EXAMPLES, SHOWN = 3, 160  # tickets that a spike shows, and characters of each
@@ -44,10 +58,11 @@ SpikeKind = Literal["category", "group"]
 
 
 class Spike(NamedTuple):
-    """A category or a group of like tickets with a share of the customers that is far above its baseline.
+    """A category or a group of like tickets with a share or a number of customers far above those of earlier weeks.
 
-    `name` holds the words by which it differs; `category` is None if its tickets have none. `members` are all of its
-    tickets, oldest first, and `since` is when the first of them was written.
+    `name` holds the words by which it differs; `category` is None if its tickets have none. `customers_before` is their
+    mean number in the same hours of an earlier week. `members` are all of its tickets, oldest first, and `since` is
+    when the first of them was written.
     """
 
     spike_id: str
@@ -58,9 +73,25 @@ class Spike(NamedTuple):
     customers: int
     share: float
     share_before: float
+    customers_before: float
     since: str
     examples: tuple[SpikeExample, ...]
     members: tuple[str, ...]
+
+
+class SpikeSearch(NamedTuple):
+    """The spikes of a window, and with how many `tickets` it was compared, in the same hours of how many `weeks`."""
+
+    spikes: tuple[Spike, ...]
+    tickets: int
+    weeks: int
+
+
+class SpikeSending(NamedTuple):
+    """What was sent to a destination: how many spikes, None if it needs the network, which is off."""
+
+    destination: str
+    sent: int | None
 
 
 class SentSpike(NamedTuple):
@@ -87,12 +118,13 @@ class SentSpike(NamedTuple):
 Period = Sequence[InflowTicket]
 
 
-def find_spikes(now: Period, before: Sequence[Period]) -> list[Spike]:
+def find_spikes(now: Period, before: Sequence[Period], others: Period = ()) -> list[Spike]:
     """Return the spikes of a window against the same hours of earlier weeks, those with the most customers first.
 
-    Tickets of a group that is a spike are not counted again for their category.
+    A week without tickets in these hours counts, too. `others` are tickets of other hours, whose words tell which are
+    rare. Tickets of a group that is a spike are not counted again for their category.
     """
-    finder = _SpikeFinder(now, before)
+    finder = _SpikeFinder(now, before, others)
     spikes_found = list(finder.groups())
     in_groups = {ticket_id for spike in spikes_found for ticket_id in spike.members}
     spikes_found += finder.categories([ticket for ticket in now if ticket.ticket_id not in in_groups])
@@ -111,12 +143,15 @@ def telling(
 
 
 class _SpikeFinder:
-    def __init__(self, now: Period, before: Sequence[Period]) -> None:
+    def __init__(self, now: Period, before: Sequence[Period], others: Period) -> None:
         self._window = now
         self._window_words = [words_of(ticket.text) for ticket in now]
         self._earlier_words = [words_of(ticket.text) for period in before for ticket in period]
         self._earlier_tickets = [(n, ticket) for n, period in enumerate(before) for ticket in period]
-        self._weights = WordWeights(self._window_words, self._earlier_words)
+        compared_ids = {ticket.ticket_id for _, ticket in self._earlier_tickets}
+        other_words = [words_of(ticket.text) for ticket in others if ticket.ticket_id not in compared_ids]
+        self._weights = WordWeights([*self._earlier_words, *other_words])
+        self._weeks = len(before)
         self._customers = len(_customers(now))
         self._customers_before = sum(len(_customers(period)) for period in before)
 
@@ -132,9 +167,12 @@ class _SpikeFinder:
             tickets = [self._window[ticket_index] for ticket_index in group]
             customers_before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
             if customers_before is not None:
+                in_group = set(group)
                 group_texts = [self._window_words[ticket_index] for ticket_index in group]
-                elsewhere = self._weights.counts - Counter(chain.from_iterable(group_texts))
-                telling_words = telling(group_texts, elsewhere, self._weights.number - len(group_texts), self._weights)
+                other_texts = [distinct for i, distinct in enumerate(self._window_words) if i not in in_group]
+                elsewhere = self._weights.counts + Counter(chain.from_iterable(other_texts))
+                others = self._weights.number + len(other_texts)
+                telling_words = telling(group_texts, elsewhere, others, self._weights)
                 yield self._spike(
                     "group", _most_common(t.category for t in tickets), telling_words, tickets, customers_before
                 )
@@ -151,7 +189,7 @@ class _SpikeFinder:
         group_customers = len(_customers(tickets))
         next_test = 0  # the number of earlier customers at which it is tested again
         for vector in vectors:
-            if len(customers) >= next_test and not self._is_spike(tickets, len(customers), comparisons):
+            if len(customers) >= next_test and not self._is_spike("group", tickets, len(customers), comparisons):
                 return None
             next_test = max(next_test, 2 * len(customers) + 1)
             newly_found = list(earlier_texts.alike(vector, similar_indexes.__contains__))
@@ -159,7 +197,7 @@ class _SpikeFinder:
             customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, newly_found))
             if not self._has_grown(group_customers, len(customers)):
                 return None
-        return len(customers) if self._is_spike(tickets, len(customers), comparisons) else None
+        return len(customers) if self._is_spike("group", tickets, len(customers), comparisons) else None
 
     def categories(self, now: Period) -> Iterable[Spike]:
         """Yield the categories that are spikes, among these tickets of the window."""
@@ -171,7 +209,7 @@ class _SpikeFinder:
         for n, ticket in self._earlier_tickets:
             earlier_customers[ticket.category].add((n, ticket.customer))
         for name, category_tickets in by_category.items():
-            if self._is_spike(category_tickets, len(earlier_customers[name]), len(by_category)):
+            if self._is_spike("category", category_tickets, len(earlier_customers[name]), len(by_category)):
                 earlier_pairs = zip(self._earlier_words, self._earlier_tickets, strict=True)
                 earlier_texts = [distinct for distinct, (_, ticket) in earlier_pairs if ticket.category == name]
                 elsewhere = Counter(chain.from_iterable(earlier_texts))
@@ -180,18 +218,51 @@ class _SpikeFinder:
                 )
                 yield self._spike("category", name, telling_words, category_tickets, len(earlier_customers[name]))
 
-    def _is_spike(self, tickets: Period, customers_before: int, comparisons: int) -> bool:
+    def _is_spike(self, kind: SpikeKind, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
-        if customers < CUSTOMERS or not self._customers_before:
+        if customers < CUSTOMERS or not self._weeks:
             return False
-        if not self._has_grown(customers, customers_before):
-            return False
-        share = upper_bound(customers_before, self._customers_before, DOUBT)
-        return at_least(customers, self._customers, share) <= _RISK / comparisons
+        risk = _RISK / comparisons
+        is_by_share = self._share_has_grown(customers, customers_before)
+        if is_by_share and self._chance_of_share(customers, customers_before) <= risk:
+            return True
+        is_by_number = self._number_has_grown(customers, customers_before)
+        return is_by_number and self._chance_of_number(customers, customers_before, GROWTH_DOUBT[kind]) <= risk
 
     def _has_grown(self, customers: int, customers_before: int) -> bool:
-        """Return whether a share is large enough for a spike, beside the earlier one: the quick part of the test."""
-        return customers / self._customers >= LIFT * customers_before / self._customers_before
+        """Return whether a share or a number is large enough for a spike: the quick part of the tests."""
+        return self._share_has_grown(customers, customers_before) or self._number_has_grown(customers, customers_before)
+
+    def _share_has_grown(self, customers: int, customers_before: int) -> bool:
+        earlier_share = customers_before / self._customers_before if self._customers_before else 1.0
+        return customers / self._customers >= LIFT * earlier_share
+
+    def _number_has_grown(self, customers: int, customers_before: int) -> bool:
+        return customers >= max(MORE_CUSTOMERS, NUMBER_LIFT * customers_before / self._weeks)
+
+    def _chance_of_share(self, customers: int, customers_before: int) -> float:
+        """Return how likely so large a share of a window is, after the earlier share."""
+        share = upper_bound(customers_before, self._customers_before, DOUBT)
+        return at_least(customers, self._customers, share)
+
+    def _chance_of_number(self, customers: int, customers_before: int, growth_doubt: float) -> float:
+        """Return how likely so many customers are in one window, after so many in all earlier weeks together.
+
+        Of all these customers, each is one of the window with the probability that its length and the growth of the
+        others give it. One customer more is taken to have written before, so that empty hours are none without any.
+        """
+        now, before = int(customers / BURSTS), math.ceil((customers_before + 1) / BURSTS)
+        growth = self._growth(self._customers - customers, self._customers_before - customers_before, growth_doubt)
+        return at_least(now, now + before, growth / (growth + self._weeks))
+
+    def _growth(self, customers: int, customers_before: int, doubt: float) -> float:
+        """Return by what so many customers have grown at least, from the mean of the earlier weeks; 1 if they have not.
+
+        It is less with a probability of `doubt`.
+        """
+        now, before = int(customers / BURSTS), math.ceil(customers_before / BURSTS)
+        earlier_share = upper_bound(before, now + before, doubt)
+        return min(MOST_GROWTH, max(1.0, self._weeks * (1 - earlier_share) / earlier_share))
 
     def _spike(
         self, kind: SpikeKind, category: str | None, words: Sequence[str], tickets: Period, customers_before: int
@@ -209,7 +280,8 @@ class _SpikeFinder:
             tickets=len(tickets),
             customers=customers,
             share=round(customers / self._customers, 4),
-            share_before=round(customers_before / self._customers_before, 4),
+            share_before=round(customers_before / max(1, self._customers_before), 4),
+            customers_before=round(customers_before / self._weeks, 2),
             since=members[0].written_at,
             examples=tuple(SpikeExample(t.ticket_id, " ".join(t.text.split())[:SHOWN]) for t in examples),
             members=tuple(ticket.ticket_id for ticket in members),

@@ -1,8 +1,11 @@
-"""Statistics: counts over the store, in groups, and for monitoring."""
+"""Statistics: counts over the store, in groups, and for monitoring; how often people overruled machines."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
+from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.tickets import Selection
 
 
@@ -28,7 +31,11 @@ class Stats(NamedTuple):
     oldest_pending_delivery: str | None = None
 
 
-StatsKey = Literal["category", "status", "day", "classifier", "destination"]
+# What each means in a database is in `GROUP_KEYS` of `stores.where_clauses`.
+StatsKey = Literal[
+    "category", "status", "day", "week", "month", "classifier", "destination", "priority", "customer_id", "source",
+    "actor",
+]  # fmt: skip
 STATS_KEYS: tuple[str, ...] = get_args(StatsKey)
 
 
@@ -42,7 +49,8 @@ class StatsQuery(NamedTuple):
 class StatsGroup(NamedTuple):
     """The counts of a group of tickets with the same keys; `sure` have a category, `cost_usd` was spent on them.
 
-    `day` is that of storing, in UTC. A ticket that was sent to several destinations counts in each one's group.
+    `day`, `week` (its Monday) and `month` are those of storing, in UTC. `actor` gave the verdict, or had the classifier
+    asked. A ticket that was sent to several destinations counts in each one's group.
     """
 
     keys: Mapping[str, str | None]
@@ -50,6 +58,56 @@ class StatsGroup(NamedTuple):
     sure: int
     needs_review: int
     cost_usd: float
+
+
+class Judged(NamedTuple):
+    """On one day people judged so many tickets of which a machine was sure that they have this category.
+
+    They overruled the machine on some of them: gave another category.
+    """
+
+    day: str
+    category: str
+    judged: int
+    overruled: int
+
+
+class Overruled(NamedTuple):
+    """How often people overruled a machine's sure answers, among those that they judged in a week.
+
+    `week` is its Monday, `category` the machine's. The true share lies between `low` and `high` with 95 % confidence
+    (Wilson 1927), if they judged tickets as they come; a person who looks for mistakes finds more.
+    """
+
+    week: str
+    category: str
+    judged: int
+    overruled: int
+    share: float
+    low: float
+    high: float
+
+
+def overruled_by_week(judged_days: Iterable[Judged], new_names: Mapping[str, str]) -> list[Overruled]:
+    """Return the days of each week and category together, under the present names of categories, in this order."""
+    judged_counts: Counter[tuple[str, str]] = Counter()
+    overruled_counts: Counter[tuple[str, str]] = Counter()
+    for day, category, judged, overruled in judged_days:
+        written_on = date.fromisoformat(day)
+        monday = written_on - timedelta(days=written_on.weekday())
+        week_category = monday.isoformat(), new_names.get(category, category)
+        judged_counts[week_category] += judged
+        overruled_counts[week_category] += overruled
+    return [
+        overruled_share(*week_category, judged, overruled_counts[week_category])
+        for week_category, judged in sorted(judged_counts.items())
+    ]
+
+
+def overruled_share(week: str, category: str, judged: int, overruled: int) -> Overruled:
+    """Return the share that was overruled, with its confidence interval."""
+    low, high = wilson(overruled, judged)
+    return Overruled(week, category, judged, overruled, round(overruled / judged, 4), round(low, 4), round(high, 4))
 
 
 class Gauges(NamedTuple):

@@ -10,6 +10,7 @@ from triage_cli.domain import (
     OutgoingDelivery,
     SentSpike,
     Spike,
+    SpikeSearch,
     Ticket,
     UnavailableError,
     find_spikes,
@@ -19,19 +20,30 @@ from triage_cli.domain import (
 from triage_cli.ports import Destination, Inflow
 
 WEEK = timedelta(weeks=1)
+MOST_OTHERS = 2_000  # tickets of other hours, whose words tell which are rare
 
 
-def find_latest_spikes(inflow: Inflow, until: datetime, window: timedelta, baseline: timedelta) -> list[Spike]:
+def find_latest_spikes(inflow: Inflow, until: datetime, window: timedelta, baseline: timedelta) -> SpikeSearch:
     """Return the spikes of the window that ends at `until`, against the same hours of the weeks of the baseline.
 
-    A spike that goes on keeps the id under which it was sent.
+    A week in which nothing at all was written is none to compare with: the database may be younger. A spike that goes
+    on keeps the id under which it was sent.
     """
-    periods = [
-        inflow.written(timestamp(end - window), timestamp(end))
-        for end in (until - week * WEEK for week in range(baseline // WEEK + 1))
-    ]
-    sent_before = inflow.sent_spikes(timestamp(until - window))
-    return [_continued_spike(spike, sent_before) for spike in find_spikes(periods[0], periods[1:])]
+    window_start = until - window
+    latest = inflow.written(timestamp(window_start), timestamp(until))
+    earlier_periods = []
+    for end in (until - week * WEEK for week in range(1, baseline // WEEK + 1)):
+        period = inflow.written(timestamp(end - window), timestamp(end))
+        if period or inflow.written(timestamp(end - WEEK), timestamp(end), 1):
+            earlier_periods.append(period)
+    others = inflow.written(timestamp(until - baseline), timestamp(window_start), MOST_OTHERS)
+    sent_before = inflow.sent_spikes(timestamp(window_start))
+    spikes_found = find_spikes(latest, earlier_periods, others)
+    return SpikeSearch(
+        spikes=tuple(_continued_spike(spike, sent_before) for spike in spikes_found),
+        tickets=sum(map(len, earlier_periods)),
+        weeks=len(earlier_periods),
+    )
 
 
 def _continued_spike(spike: Spike, sent_before: Sequence[SentSpike]) -> Spike:
@@ -81,8 +93,9 @@ def send_new_spikes(inflow: Inflow, spikes: Sequence[Spike], destination: Destin
 def _spike_delivery(spike: Spike, destination: str, window: str, at: str) -> OutgoingDelivery:
     """Return a spike as the delivery of a ticket that is not stored."""
     share = f"{spike.share:.1%} of the customers, {spike.share_before:.1%} in the same hours of earlier weeks"
+    before = f"usually {spike.customers_before:,.1f}"
     text_lines = [
-        f"{spike.tickets:,} tickets of {spike.customers:,} customers within {window} ({share}).",
+        f"{spike.tickets:,} tickets of {spike.customers:,} customers within {window}, {before} ({share}).",
         "",
         *(f"- {example.text}" for example in spike.examples),
     ]

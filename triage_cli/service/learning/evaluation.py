@@ -13,12 +13,15 @@ from triage_cli.domain import (
     Category,
     Classification,
     ClassifyPlan,
+    Evaluated,
     Event,
     EventAction,
     Graded,
     InputPart,
     Labelled,
     LabelledAnswer,
+    LearnedTickets,
+    Mistake,
     Outcome,
     Scored,
     Ticket,
@@ -29,7 +32,6 @@ from triage_cli.domain import (
     compact,
     scored,
     times,
-    wilson,
 )
 from triage_cli.ports import Classifier, ModelRegistry, Store
 from triage_cli.runtime import StopControl
@@ -39,28 +41,6 @@ from triage_cli.service.learning.attacks import AttackResult, AttackTries
 from triage_cli.service.runs import Began, RunRecorder, TrialRecorder, recorded_run
 
 SHOWN_MISTAKES = 25
-
-
-class Mistake(NamedTuple):
-    """A labelled ticket with a wrong answer of the evaluated classifier."""
-
-    text: str
-    label: str
-    guess: str
-    confidence: float | None
-
-
-class LearnedTickets(NamedTuple):
-    """How many tickets the embedded model was trained on, which flatters it, and its right answers on the others."""
-
-    n: int
-    others: int
-    right: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Return the confidence interval of the share of right answers on the others."""
-        return wilson(self.right, self.others)
 
 
 class GradedRow(NamedTuple):
@@ -124,21 +104,6 @@ def surest_mistakes(graded_rows: Sequence[GradedRow], labelled_rows: Sequence[La
         if graded_row.steps and (last := graded_row.steps[-1]).category and last.category != graded_row.label
     ]
     return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
-
-
-class Evaluated(NamedTuple):
-    """The result of one evaluation: figures, fitted calibrations, the error that stopped it, the surest mistakes.
-
-    Of `calibrations`, only those that are better are in use. `learned` is None if no ticket was in the training data.
-    `first_error` is that of the first ticket that got no answer.
-    """
-
-    scored: Scored
-    calibrations: tuple[Calibration, ...] = ()
-    stopped: TriageError | None = None
-    mistakes: tuple[Mistake, ...] = ()
-    learned: LearnedTickets | None = None
-    first_error: TriageError | None = None
 
 
 class AttackEvaluation(NamedTuple):

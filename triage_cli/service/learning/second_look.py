@@ -7,30 +7,14 @@ it is and is not written, so that a repetition does only what is left.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import NamedTuple
 
-from triage_cli.domain import CHUNK, Action, Answer, Decided, Outcome, Selection, Ticket, bounded
+from triage_cli.domain import CHUNK, Action, Answer, Decided, Looked, Outcome, Selection, Ticket, bounded
 from triage_cli.service.answers import answers, steps_within
 from triage_cli.service.decisions.flips import judge
 from triage_cli.service.decisions.recorder import DecisionRecorder
 from triage_cli.service.runs import RunContext
 
 UNDELIVERED = frozenset({"classified", "needs_review", "routing", "unroutable", "undeliverable"})
-
-
-class Looked(NamedTuple):
-    """How many tickets were looked at again, and what became of those whose answer is another one now.
-
-    `doubted` had a category and wait for a person, `settled` waited and have a category, `flipped` have another one,
-    `waiting` still wait, with a new guess; `held` were left alone, because another run holds them.
-    """
-
-    tickets: int = 0
-    doubted: int = 0
-    settled: int = 0
-    flipped: int = 0
-    waiting: int = 0
-    held: int = 0
 
 
 Look = Callable[[RunContext], Looked]

@@ -1,48 +1,31 @@
 """Finds labels that several answers contradict, and categories that are taken for each other."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import Category, Labelled
+from triage_cli.domain import Category, Confused, Labelled, Suspect
 from triage_cli.ports import Trainer
 from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
 
 Answer = tuple[str, float | None]  # category and confidence
 Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
-Guess = tuple[str | None, float | None]
 OTHER_LABEL = "another label"
 
 
-class Suspect(NamedTuple):
-    """A suspect label: by which classifiers or labels (`voices`) it is contradicted, and by how many (`against`).
+class Guess(NamedTuple):
+    """The answer of a model trained on the other labels, and how likely the label is by it."""
 
-    `confidence` is None if only another label contradicts it.
-    """
-
-    ticket_id: str
-    label: str
-    suggestion: str
-    confidence: float | None
-    against: int
-    voices: Mapping[str, str]
-    text: str
-
-
-class Confused(NamedTuple):
-    """Two categories that are taken for each other: how often, and their descriptions."""
-
-    label: str
-    guess: str
-    n: int
-    share: float
-    descriptions: tuple[str, str]
+    category: str | None = None
+    confidence: float | None = None
+    label_chance: float = 0.0
 
 
 def suspect_labels(
     training_data: TrainingData, trainer: Trainer, opinions: Opinions, categories: Sequence[Category]
 ) -> tuple[list[Suspect], list[Confused]]:
-    """Return the labels that several answers contradict, the surest first, and the categories that are confused.
+    """Return the labels that several answers contradict, those with the largest margin first, and confused categories.
 
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
@@ -50,19 +33,25 @@ def suspect_labels(
     rows = training_data.rows
     if too_few(rows):
         return [], []
-    cross_validated: list[Guess] = [(None, None)] * len(rows)
+    cross_validated = [Guess()] * len(rows)
     for rest, held_out in splits(rows, every=True):
         weights = trainer.fit([rows[n] for n in rest])
-        held_out_texts = [rows[n].text for n in held_out]
-        for n, guess in zip(held_out, trainer.answers(weights, held_out_texts), strict=True):
-            cross_validated[n] = guess
+        held_out_rows = [rows[n] for n in held_out]
+        held_out_answers = trainer.answers(weights, [labelled.text for labelled in held_out_rows])
+        losses = trainer.losses(weights, held_out_rows)
+        for n, answer, loss in zip(held_out, held_out_answers, losses, strict=True):
+            cross_validated[n] = Guess(*answer, math.exp(-loss))
     suspects = [
         suspect
         for labelled, guess in zip(rows, cross_validated, strict=True)
         if (suspect := _suspect(labelled, guess, _other_voices(labelled, opinions, training_data)))
     ]
-    suspects.sort(key=lambda s: (-s.against, -(s.confidence or 0.0)))
-    guess_pairs = [(labelled.category, name) for labelled, (name, _) in zip(rows, cross_validated, strict=True) if name]
+    suspects.sort(key=lambda s: (s.margin is None, -(s.margin or 0.0), -s.against, -(s.confidence or 0.0)))
+    guess_pairs = [
+        (labelled.category, guess.category)
+        for labelled, guess in zip(rows, cross_validated, strict=True)
+        if guess.category
+    ]
     return suspects, _confused_categories(guess_pairs, categories)
 
 
@@ -86,7 +75,7 @@ def _other_voices(labelled: Labelled, opinions: Opinions, training_data: Trainin
 
 def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> Suspect | None:
     """Return a suspect if most answers name the same other category: a single sure one, two, or another label."""
-    category, confidence = guess
+    category, confidence, label_chance = guess
     answers = ({"cross-validated": (category, confidence)} if category else {}) | dict(others)
     contradictions = Counter(name for name, _ in answers.values() if name != labelled.category).most_common(1)
     if not contradictions:
@@ -98,13 +87,14 @@ def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> 
         return None
     surest_voice = max((c for name, c in answers.values() if name == suggestion and c is not None), default=None)
     shown_confidence = confidence if category == suggestion else surest_voice
-    rounded = None if shown_confidence is None else round(shown_confidence, 4)
+    margin = (confidence or 0.0) - label_chance if category == suggestion else None
     return Suspect(
-        labelled.ticket_id,
-        labelled.category,
-        suggestion,
-        rounded,
-        against,
-        {voice: name for voice, (name, _) in answers.items()},
-        labelled.text,
+        ticket_id=labelled.ticket_id,
+        label=labelled.category,
+        suggestion=suggestion,
+        confidence=None if shown_confidence is None else round(shown_confidence, 4),
+        margin=None if margin is None else round(margin, 4),
+        against=against,
+        voices={voice: name for voice, (name, _) in answers.items()},
+        text=labelled.text,
     )

@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 from triage_cli.domain import (
     Category,
+    Confused,
     Event,
     EventAction,
+    Figures,
     Graded,
     Labelled,
     ModelVersion,
+    Suspect,
+    TrainingReport,
     UnavailableError,
     Unlabelled,
     UsageError,
@@ -24,8 +28,8 @@ from triage_cli.domain import (
 from triage_cli.ports import ModelRegistry, Settings, Store, Trainer
 from triage_cli.runtime import StopControl
 from triage_cli.service.category_renames import CategoryNames
-from triage_cli.service.learning.second_look import Look, Looked
-from triage_cli.service.learning.suspect_labels import Confused, Suspect, suspect_labels
+from triage_cli.service.learning.second_look import Look
+from triage_cli.service.learning.suspect_labels import suspect_labels
 from triage_cli.service.learning.training_data import (
     LEAST_LABELLED,
     SURE,
@@ -38,16 +42,6 @@ from triage_cli.service.runs import Began, RunContext, recorded_run
 
 # Labelled tickets up to which settings that were chosen on all of them favour the new model noticeably.
 FEW_LABELLED = 200
-
-
-class Figures(NamedTuple):
-    """A model's figures on held-out tickets; `log_loss` is the mean in nats."""
-
-    n: int
-    accuracy: float
-    interval: tuple[float, float]
-    macro_f1: float
-    log_loss: float
 
 
 class HeldOutAnswer(NamedTuple):
@@ -188,30 +182,6 @@ EVERY = 25  # verdicts of a sitting after which `review` offers to learn
 WEIGHING, CHOOSING, COMPARING, FITTING = 5, 2, 2, 1
 # Gets what a training does now, and which share of it is done.
 TellProgress = Callable[[str, float], None]
-
-
-class TrainingReport(NamedTuple):
-    """The result of `learn`: the version in use, why, and the figures of the old and new model on the same tickets.
-
-    `gain` is by how much the new log loss is lower, in nats, and `gain_interval` its 95 % interval. `looked` is what
-    the second look of the version in use changed; None if the built-in model stays in use. `unlabelled` is how many
-    stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1).
-    """
-
-    version: int | None
-    outcome: str  # learned | kept | rolled_back
-    reason: str
-    labelled: int
-    from_verdicts: int
-    skipped: int
-    contradictory: int
-    before: Figures | None = None
-    after: Figures | None = None
-    gain: float | None = None
-    gain_interval: tuple[float, float] | None = None
-    looked: Looked | None = None
-    unlabelled: int = 0
-    unlabelled_weight: float = 0.0
 
 
 class TrainingRun:

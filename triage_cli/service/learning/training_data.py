@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import Labelled, folds_of, groups_of
+from triage_cli.domain import LabelCounts, Labelled, folds_of, groups_of
 from triage_cli.service.category_renames import CategoryNames
 
 FOLDS = 5
@@ -24,6 +24,12 @@ class TrainingData(NamedTuple):
     skipped: Counter[str]
     overruled: Mapping[str, str]
     file_rows: Sequence[Labelled] = ()
+
+    @property
+    def counts(self) -> LabelCounts:
+        """Return how many labels were read."""
+        by_category = Counter(row.category for row in self.rows)
+        return LabelCounts(dict(by_category), dict(self.skipped.most_common()), len(self.overruled))
 
 
 def gather_training_data(rows: Sequence[Labelled], verdicts: Iterable[Labelled], names: CategoryNames) -> TrainingData:

@@ -1,0 +1,104 @@
+"""What an administrator has another instance compare: plans, spikes; and what an older one does not know."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.api_server import ApiServer, running_server
+from tests.support.http_stub import HttpStub, Reply
+from tests.support.online import ONLINE
+from triage_cli import wiring
+from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
+from triage_cli.domain import ClassifyPlan, Labelled, NewConfiguration, TicketDraft, UsageError, timestamp
+from triage_cli.wiring import Analyst, LocalAnalysis
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+CONFIG = "spikes: {to: alarms}\ndestinations: {alarms: {type: file, path: alarms.jsonl}}\n"
+NEW = "routes:\n- {when: {category: Technical}, to: [pager, rest]}\n- {to: rest}\ndestinations:\n"
+NEW += "  pager: {type: file, path: p.jsonl}\n  rest: {type: file, path: r.jsonl}\n"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ApiServer]:
+    with running_server(tmp_path, config=CONFIG) as running:
+        yield running
+
+
+@pytest.fixture
+def there(server: ApiServer) -> Iterator[RemoteAnalysis]:
+    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+    yield RemoteAnalysis(remote)
+    remote.close()
+
+
+@pytest.fixture
+def here(server: ApiServer) -> LocalAnalysis:
+    return LocalAnalysis(server.config, Analyst("tester", "test"))
+
+
+def stored(server: ApiServer) -> None:
+    """Store a quiet week, and twelve customers in the last hour who write about one thing."""
+    now = datetime.now(UTC)
+    quiet = [TicketDraft(n, n, f"about {'x' * (n + 3)}", created_at=timestamp(now - 7 * DAY - HOUR)) for n in range(5)]
+    crash = "the app crashes with an error"
+    many = [
+        TicketDraft(n, n, crash, customer_id=f"C-{n}", external_id=f"X-{n}", created_at=timestamp(now - HOUR))
+        for n in range(12)
+    ]
+    list(
+        server.served.use_cases("tester", "test").run(
+            [*quiet, *(d._replace(row=d.row + 5) for d in many)], ClassifyPlan()
+        )
+    )
+
+
+def test_a_remote_finds_the_same_spikes_and_sends_each_once(
+    server: ApiServer, there: RemoteAnalysis, here: LocalAnalysis
+) -> None:
+    stored(server)
+    found = there.find_spikes(2 * HOUR, 28 * DAY)
+    assert found == here.find_spikes(2 * HOUR, 28 * DAY)
+    assert (found.weeks, found.tickets, found.spikes[0].customers) == (1, 5, 12)
+    assert there.send_spikes(2 * HOUR, 28 * DAY) == ("alarms", 1)
+    assert there.send_spikes(2 * HOUR, 28 * DAY) == ("alarms", 0)
+    assert there.drift(7 * DAY) == here.drift(7 * DAY)
+
+
+def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
+    server: ApiServer, there: RemoteAnalysis, here: LocalAnalysis, tmp_path: Path
+) -> None:
+    stored(server)
+    new = tmp_path / "new.yaml"
+    new.write_text(NEW)
+    compared = there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert compared == here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert compared.moved >= 12
+    with pytest.raises(UsageError, match="a plan over a remote asks nobody"):
+        there.plan(NewConfiguration(str(new)), None, ask=True, max_cost=1.0)
+    new.write_text("rutes: []\n")
+    with pytest.raises(UsageError, match=r"the new configuration has a mistake: .*rutes"):
+        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda analysis: analysis.find_spikes(2 * HOUR, 28 * DAY),
+        lambda analysis: analysis.drift(7 * DAY),
+        lambda analysis: analysis.suspects([]),
+        lambda analysis: analysis.learn([], lambda *_: None),
+        lambda analysis: analysis.evaluate([Labelled("a", "b")], ClassifyPlan(), calibrate=False),
+    ],
+)
+def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis], object]) -> None:
+    problem = '{"status": 404, "title": "Not Found", "detail": "no such endpoint", "code": "no_endpoint", "hint": ""}'
+    stub = HttpStub(lambda _: Reply(404, problem, {"content-type": "application/problem+json"}))
+    remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
+    try:
+        with pytest.raises(UsageError, match="the remote is of an earlier version, which does not know /"):
+            act(RemoteAnalysis(remote))
+    finally:
+        remote.close()
+        stub.close()

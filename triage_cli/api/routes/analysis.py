@@ -1,0 +1,113 @@
+"""Endpoints that compare and improve decisions, for administrators."""
+
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+from fastapi import Query
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
+from triage_cli.api.idempotency import reply
+from triage_cli.api.routes.queries import query_time
+from triage_cli.api.schemas import analysis
+from triage_cli.client import error_fields
+from triage_cli.domain import (
+    ClassifyPlan,
+    ConfigError,
+    Labelled,
+    NewConfiguration,
+    Spike,
+    UsageError,
+    plan_record,
+    training_record,
+)
+
+router = new_router("analysis", json_only)
+
+
+@router.get("/spikes", response_model=analysis.SpikeSearch)
+def find_spikes(query: Annotated[analysis.SpikeQuery, Query()], current: CurrentAnalysis) -> Response:
+    """Find categories and groups of similar tickets about which far more customers write than in earlier weeks."""
+    search = current.find_spikes(timedelta(seconds=query.window), timedelta(seconds=query.baseline))
+    return reply(search._asdict() | {"spikes": [_spike_record(spike) for spike in search.spikes]})
+
+
+def _spike_record(spike: Spike) -> dict[str, Any]:
+    return spike._asdict() | {"examples": [example._asdict() for example in spike.examples]}
+
+
+@router.post("/spikes", response_model=analysis.SpikeSending)
+def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None) -> Response:
+    """Send the spikes that were not sent yet to the destination of the configuration, if it names one."""
+    body = body or analysis.SpikesIn()
+    sending = current.send_spikes(timedelta(seconds=body.window), timedelta(seconds=body.baseline))
+    return reply({"destination": None, "sent": 0} if sending is None else sending._asdict())
+
+
+@router.get("/drift", response_model=list[analysis.Drift])
+def drift(query: Annotated[analysis.DriftQuery, Query()], current: CurrentAnalysis) -> Response:
+    """Compare the decisions of a period with those of the time before, those that changed by more than chance first."""
+    return reply([share._asdict() for share in current.drift(timedelta(seconds=query.window))])
+
+
+@router.post("/suspects", response_model=analysis.SuspectReport)
+def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None = None) -> Response:
+    """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused."""
+    report = current.suspects(_labelled(body))
+    suspects, confused = ([each._asdict() for each in records] for records in (report.suspects, report.confused))
+    return reply({"suspects": suspects, "confused": confused, "counts": report.counts._asdict()})
+
+
+@router.post("/learn", response_model=analysis.Learned)
+def learn(current: CurrentAnalysis, body: analysis.LearnIn | None = None) -> Response:
+    """Fit the embedded classifier to verdicts and labelled texts; use it if it is better on held-out tickets.
+
+    It is answered when that is done, which takes about a minute with thousands of labels.
+    """
+    if body is not None and body.rollback:
+        if body.rows:
+            raise UsageError("a rollback takes no rows", hint="leave one of them out")
+        return reply({"counts": None, "report": training_record(current.roll_back())})
+    counts, report = current.learn(_labelled(body), lambda _doing, _share: None)
+    return reply({"counts": counts._asdict(), "report": training_record(report)})
+
+
+def _labelled(body: analysis.LabelledRows | None) -> list[Labelled]:
+    return [Labelled(row.text, row.label) for row in body.rows] if body is not None else []
+
+
+@router.post("/plan", response_model=analysis.Plan)
+def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
+    """Compare a new configuration with the present one on stored tickets; nothing is asked, sent or changed."""
+    if body.config is None and body.routes is None:
+        raise UsageError("no new configuration is given", hint="send config, or routes")
+    with TemporaryDirectory(prefix="triage-") as folder:
+        texts = {"config": body.config, "routes": body.routes}
+        files = {name: None if text is None else Path(folder, f"{name}.yaml") for name, text in texts.items()}
+        for name, file in files.items():
+            if file is not None:
+                file.write_text(texts[name] or "", encoding="utf-8")
+        new = NewConfiguration(*(None if file is None else str(file) for file in files.values()))
+        try:
+            compared = current.plan(new, query_time(body.written_since), ask=False, max_cost=None)
+        except ConfigError as error:  # the caller sees neither the file nor this machine's terminal
+            mistakes = "; ".join(error.problems) or error.message
+            raise UsageError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
+    return reply(plan_record(compared))
+
+
+@router.post("/eval", response_model=analysis.Evaluated)
+def evaluate(body: analysis.EvalIn, current: CurrentAnalysis) -> Response:
+    """Measure a classifier on labelled texts: accuracy, each category, each threshold, calibration, cost."""
+    plan = ClassifyPlan(body.classifier, workers=body.workers, max_cost=body.max_cost, max_wait=body.max_wait)
+    evaluated = current.evaluate(_labelled(body), plan, calibrate=body.calibrate)
+    errors = {name: getattr(evaluated, name) for name in ("stopped", "first_error")}
+    return reply({
+        "scored": evaluated.scored._asdict(),
+        "calibrations": [calibration._asdict() for calibration in evaluated.calibrations],
+        "mistakes": [mistake._asdict() for mistake in evaluated.mistakes],
+        "learned": None if evaluated.learned is None else evaluated.learned._asdict(),
+        **{name: None if error is None else error_fields(error) for name, error in errors.items()},
+    })  # fmt: skip

@@ -1,0 +1,246 @@
+"""The analysis on another instance, over the connection of a `RemoteTriage`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from triage_cli.client import wire_format
+from triage_cli.client.http_connection import Params
+from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.client.upload import Upload, UploadPlan
+from triage_cli.domain import (
+    Calibration,
+    ClassifyPlan,
+    Confused,
+    Drift,
+    Evaluated,
+    Figures,
+    Foreseen,
+    LabelCounts,
+    Labelled,
+    LearnedTickets,
+    Looked,
+    Mistake,
+    Move,
+    NewConfiguration,
+    NoEndpointError,
+    Outcome,
+    Plan,
+    PlanAccuracy,
+    Scored,
+    Spike,
+    SpikeExample,
+    SpikeSearch,
+    SpikeSending,
+    Suspect,
+    SuspectReport,
+    TicketDraft,
+    TrainingReport,
+    UsageError,
+    Volume,
+)
+from triage_cli.ports import TellProgress
+
+UPGRADE = "upgrade the remote, or run the command on its machine"
+LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
+
+
+class RemoteAnalysis:
+    """Implements `ports.Analysis` by requests to a remote."""
+
+    def __init__(self, remote_triage: RemoteTriage) -> None:
+        self._remote = remote_triage
+        self._evaluated_usd = 0.0
+
+    @property
+    def spent(self) -> float:
+        """Return what the remote has reported as spent, in USD."""
+        return self._remote.spent
+
+    def stop(self) -> None:
+        """Stop sending new work."""
+        self._remote.stop()
+
+    def foresee(
+        self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
+    ) -> Iterator[Outcome[Foreseen]]:
+        """Have the remote tell what would become of drafts."""
+        plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
+        steps = "classify,route" if routes else "classify"
+        params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
+        upload_plan = UploadPlan(params, _foreseen_in, plan.max_cost, plan.deadline)
+        yield from Upload(self._remote.connection, upload_plan).send(drafts)
+
+    def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
+        """Have the remote find spikes."""
+        response = self._get("/spikes", {"window": window.total_seconds(), "baseline": baseline.total_seconds()})
+        return self._remote.converted(_spike_search, response)
+
+    def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
+        """Have the remote send the spikes that were not sent yet."""
+        body = {"window": window.total_seconds(), "baseline": baseline.total_seconds()}
+        response = self._post("/spikes", body)
+        if isinstance(response, dict) and response.get("destination") is None:
+            return None
+        return self._remote.converted_to(SpikeSending, response)
+
+    def drift(self, window: timedelta) -> list[Drift]:
+        """Have the remote compare the last decisions with those before."""
+        response = self._get("/drift", {"window": window.total_seconds()})
+        return self._remote.converted_rows(partial(wire_format.named, Drift), response)
+
+    def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
+        """Have the remote find wrong labels."""
+        return self._remote.converted(_suspect_report, self._post("/suspects", _labelled_body(rows)))
+
+    def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
+        """Have the remote learn; it does not tell how far it is."""
+        tell("on the remote", 0.0)
+        response = self._post("/learn", _labelled_body(rows))
+        return self._remote.converted(_learned, response)
+
+    def roll_back(self) -> TrainingReport:
+        """Have the remote use the version before the one in use."""
+        response = self._post("/learn", {"rollback": True})
+        return self._remote.converted(lambda record: _training_report(_part(record, "report")), response)
+
+    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
+        """Have the remote measure a classifier."""
+        left = None if plan.max_cost is None else max(0.0, plan.max_cost - self._evaluated_usd)
+        settings = {"classifier": plan.classifier, "workers": plan.workers, "max_wait": plan.max_wait, "max_cost": left}
+        response = self._post("/eval", _labelled_body(rows) | settings | {"calibrate": calibrate})
+        evaluated = self._remote.converted(_evaluated, response)
+        self._evaluated_usd += evaluated.scored.cost_usd
+        return evaluated
+
+    def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
+        """Have the remote compare a new configuration with its own.
+
+        Raises `UsageError` if it is to ask: the providers of a configuration that is sent would get the remote's keys.
+        """
+        if ask or max_cost is not None:
+            raise UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
+        texts = {key: None if name is None else _text_of(Path(name)) for key, name in new._asdict().items()}
+        response = self._post("/plan", texts | {"written_since": written_since})
+        return self._remote.converted(_plan, response)
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """Send a request that takes long, and is never repeated."""
+        with _known_to_remote(path):
+            return self._remote.connection.request("POST", path, body, timeout=LONG_TIMEOUT)
+
+    def _get(self, path: str, params: Params) -> Any:
+        with _known_to_remote(path):
+            return self._remote.connection.get(path, params)[0]
+
+
+@contextmanager
+def _known_to_remote(path: str) -> Iterator[None]:
+    """Raise `UsageError` if an older server does not know a path."""
+    try:
+        yield
+    except NoEndpointError as error:
+        raise UsageError(f"the remote is of an earlier version, which does not know {path}", hint=UPGRADE) from error
+
+
+def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:
+    return {"rows": [{"text": row.text, "label": row.category} for row in rows]}
+
+
+def _part(wire_record: Any, key: str) -> Any:
+    if not isinstance(wire_record, dict) or not isinstance(wire_record.get(key), dict):
+        raise wire_format.ProtocolError(f"no {key}")
+    return wire_record[key]
+
+
+def _learned(wire_record: Any) -> tuple[LabelCounts, TrainingReport]:
+    counts = wire_format.named(LabelCounts, _part(wire_record, "counts"))
+    return counts, _training_report(_part(wire_record, "report"))
+
+
+def _training_report(wire_record: Any) -> TrainingReport:
+    """Return a training report, whose parts are records of their own."""
+    parts = {"before": Figures, "after": Figures, "looked": Looked}
+    report = wire_format.named(TrainingReport, {**wire_record, **dict.fromkeys(parts)})
+    found: dict[str, Any] = {
+        name: None if wire_record.get(name) is None else wire_format.named(kind, wire_record[name])
+        for name, kind in parts.items()
+    }
+    return report._replace(**found)
+
+
+def _evaluated(wire_record: Any) -> Evaluated:
+    calibrations, mistakes = (wire_format.rows_of(wire_record.get(key)) for key in ("calibrations", "mistakes"))
+    errors = {
+        key: None if wire_record.get(key) is None else wire_format.error_of(wire_record[key])
+        for key in ("stopped", "first_error")
+    }
+    learned = wire_record.get("learned")
+    return Evaluated(
+        scored=wire_format.named(Scored, _part(wire_record, "scored")),
+        calibrations=tuple(wire_format.named(Calibration, one) for one in calibrations),
+        mistakes=tuple(wire_format.named(Mistake, one) for one in mistakes),
+        learned=None if learned is None else wire_format.named(LearnedTickets, learned),
+        **errors,
+    )
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", hint="name a configuration") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is no configuration: it is not UTF-8", hint="name another file") from error
+
+
+def _plan(wire_record: Any) -> Plan:
+    accuracy = wire_format.named(PlanAccuracy, _part(wire_record, "accuracy"))
+    volumes, moves, matrix = (wire_format.rows_of(wire_record.get(key)) for key in ("destinations", "moves", "matrix"))
+    parts = {"accuracy": accuracy, "destinations": [], "moves": [], "matrix": [], "escalations": []}
+    escalations = wire_record.get("escalations") or {}
+    if not isinstance(escalations, dict):
+        raise wire_format.ProtocolError("no escalations")
+    return wire_format.named(Plan, {**wire_record, **parts})._replace(
+        destinations=tuple(wire_format.named(Volume, volume) for volume in volumes),
+        moves=tuple(
+            move._replace(old_to=tuple(move.old_to), new_to=tuple(move.new_to))
+            for move in (wire_format.named(Move, one) for one in moves)
+        ),
+        escalations=tuple(escalations.items()),
+        matrix=tuple((old, new, int(n)) for old, new, n in matrix),
+    )
+
+
+def _suspect_report(wire_record: Any) -> SuspectReport:
+    counts = wire_format.named(LabelCounts, _part(wire_record, "counts"))
+    suspects, confused = (wire_format.rows_of(wire_record.get(key)) for key in ("suspects", "confused"))
+    return SuspectReport(
+        tuple(wire_format.named(Suspect, one) for one in suspects),
+        tuple(wire_format.named(Confused, one) for one in confused),
+        counts,
+    )
+
+
+def _spike_search(wire_record: Any) -> SpikeSearch:
+    search = wire_format.named(SpikeSearch, wire_record)
+    spikes = (wire_format.named(Spike, spike) for spike in search.spikes)
+    return search._replace(
+        spikes=tuple(
+            spike._replace(examples=tuple(wire_format.named(SpikeExample, example) for example in spike.examples))
+            for spike in spikes
+        )
+    )
+
+
+def _foreseen_in(wire_outcome: wire_format.Record) -> Foreseen:
+    """Return what is foreseen, from the wire record of an outcome. Raises `UsageError` if an older server is none."""
+    preview = wire_outcome.get("preview")
+    if isinstance(preview, dict) and "status" not in preview:
+        raise UsageError("the remote is of an earlier version, which asks no classifier in a dry run", hint=UPGRADE)
+    return wire_format.named(Foreseen, preview)

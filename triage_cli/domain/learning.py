@@ -1,0 +1,110 @@
+"""What learning and the search for wrong labels report."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class LabelCounts(NamedTuple):
+    """The labelled tickets that were read: by category; those whose label is no category, by label.
+
+    `overruled` texts have two labels, of which the later one counts.
+    """
+
+    by_category: Mapping[str, int]
+    skipped: Mapping[str, int]
+    overruled: int
+
+    @property
+    def total(self) -> int:
+        """Return the number of labelled tickets that count."""
+        return sum(self.by_category.values())
+
+
+class Figures(NamedTuple):
+    """A model's figures on held-out tickets; `log_loss` is the mean in nats."""
+
+    n: int
+    accuracy: float
+    interval: tuple[float, float]
+    macro_f1: float
+    log_loss: float
+
+
+class Looked(NamedTuple):
+    """How many tickets were looked at again, and what became of those whose answer is another one now.
+
+    `doubted` had a category and wait for a person, `settled` waited and have a category, `flipped` have another one,
+    `waiting` still wait, with a new guess; `held` were left alone, because another run holds them.
+    """
+
+    tickets: int = 0
+    doubted: int = 0
+    settled: int = 0
+    flipped: int = 0
+    waiting: int = 0
+    held: int = 0
+
+
+class TrainingReport(NamedTuple):
+    """The result of `learn`: the version in use, why, and the figures of the old and new model on the same tickets.
+
+    `gain` is by how much the new log loss is lower, in nats, and `gain_interval` its 95 % interval. `looked` is what
+    the second look of the version in use changed; None if the built-in model stays in use. `unlabelled` is how many
+    stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1).
+    """
+
+    version: int | None
+    outcome: str  # learned | kept | rolled_back
+    reason: str
+    labelled: int
+    from_verdicts: int
+    skipped: int
+    contradictory: int
+    before: Figures | None = None
+    after: Figures | None = None
+    gain: float | None = None
+    gain_interval: tuple[float, float] | None = None
+    looked: Looked | None = None
+    unlabelled: int = 0
+    unlabelled_weight: float = 0.0
+
+
+class Suspect(NamedTuple):
+    """A suspect label: by which classifiers or labels (`voices`) it is contradicted, and by how many (`against`).
+
+    `confidence` is None if only another label contradicts it. `margin` is the probability of the suggestion less that
+    of the label, by a model trained on the other labels; None if that model does not make the suggestion.
+    """
+
+    ticket_id: str
+    label: str
+    suggestion: str
+    confidence: float | None
+    margin: float | None
+    against: int
+    voices: Mapping[str, str]
+    text: str
+
+
+class Confused(NamedTuple):
+    """Two categories that are taken for each other: how often, and their descriptions."""
+
+    label: str
+    guess: str
+    n: int
+    share: float
+    descriptions: tuple[str, str]
+
+
+class SuspectReport(NamedTuple):
+    """The suspect labels, the confused categories, and the labels that were read."""
+
+    suspects: tuple[Suspect, ...]
+    confused: tuple[Confused, ...]
+    counts: LabelCounts
+
+
+def training_record(report: TrainingReport) -> dict[str, Any]:
+    """Return the JSON record of a training report."""
+    parts = {name: getattr(report, name) for name in ("before", "after", "looked")}
+    return report._asdict() | {name: None if part is None else part._asdict() for name, part in parts.items()}

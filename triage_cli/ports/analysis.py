@@ -1,0 +1,80 @@
+"""Port of what measures and improves decisions, and foresees what they would be: in this process or on another one."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from triage_cli.domain import (
+    ClassifyPlan,
+    Drift,
+    Evaluated,
+    Foreseen,
+    LabelCounts,
+    Labelled,
+    NewConfiguration,
+    Outcome,
+    Plan,
+    SpikeSearch,
+    SpikeSending,
+    SuspectReport,
+    TicketDraft,
+    TrainingReport,
+)
+
+TellProgress = Callable[[str, float], None]
+
+
+class Analysis(Protocol):
+    """Port of questions about many tickets at once. A light object, made for each command or request."""
+
+    @property
+    def spent(self) -> float:
+        """An `Analysis` knows what its answers have cost so far, in USD."""
+
+    def foresee(
+        self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
+    ) -> Iterator[Outcome[Foreseen]]:
+        """An `Analysis` tells what would become of drafts, in order: classified, and with `routes` also routed.
+
+        Without `ask`, answers that would cost something are left out; with it, those that were paid for are stored, so
+        that no later run pays for them again. Nothing else is stored.
+        """
+
+    def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
+        """An `Analysis` finds the spikes of the last `window`, against the weeks of the `baseline`."""
+
+    def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
+        """An `Analysis` sends the spikes that were not sent yet to the configured destination; None if there is none.
+
+        Raises `UnavailableError` if the destination did not take one.
+        """
+
+    def drift(self, window: timedelta) -> list[Drift]:
+        """An `Analysis` compares the decisions of the last `window` with those of the time before."""
+
+    def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
+        """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused categories."""
+
+    def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
+        """An `Analysis` fits the embedded model to verdicts and labelled rows, and uses it if it is better.
+
+        `tell` gets what it does now, and which share of it is done, as far as that is known.
+        """
+
+    def roll_back(self) -> TrainingReport:
+        """An `Analysis` uses the version of the embedded model before the one in use."""
+
+    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
+        """An `Analysis` measures a classifier on labelled rows; one cost limit holds for all that it measures.
+
+        With `calibrate` it stores the labels and a calibration.
+        """
+
+    def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
+        """An `Analysis` compares a new configuration with the present one on tickets written since.
+
+        With `ask`, answers that are not stored are asked for, at most for `max_cost` USD, and stored.
+        """
+
+    def stop(self) -> None:
+        """An `Analysis` stops taking new work."""
