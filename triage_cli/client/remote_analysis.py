@@ -43,6 +43,7 @@ from triage_cli.domain import (
     TrainingReport,
     UsageError,
     Volume,
+    ids,
 )
 from triage_cli.ports import TellProgress
 
@@ -73,7 +74,7 @@ class RemoteAnalysis:
         plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
-        upload_plan = UploadPlan(params, _foreseen_in, plan.max_cost, plan.deadline)
+        upload_plan = UploadPlan(params, _foreseen_in, ids.new_id(), plan.max_cost, plan.deadline)
         yield from Upload(self._remote.connection, upload_plan).send(drafts)
 
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
