@@ -38,6 +38,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "plan": [("pull.yaml", ""), ("pull.yaml --ask --max-cost 1", "")],
     "spikes": [("--window 6d", "")],
     "drift": [("", "")],
+    "report": [("--to week.html", "")],
     "verdict": [("- ", "ticket_id,category\nA-1,Billing\n"), ("A-2 Technical", "")],
     "review": [("", "")],
     "learn": [("tickets.csv --label team", ""), ("--rollback", "")],
@@ -75,7 +76,7 @@ MAKERS = {"create", "pull", "run", "serve", "keys create"}  # and `db copy`, on 
 FILE_MAKERS = {"learn": {0}, "eval": {0, 1}}  # those of the cases that read a file, and make a database for it
 # What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
-    "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0},
+    "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0}, "report": {0},
     "verdict": {0, 1}, "review": {0}, "learn": {1}, "keys revoke": {0}, "keys rotate": {0},
     "db migrate": {0}, "db backup": {0}, "undo": {1}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
 }  # fmt: skip
@@ -187,7 +188,7 @@ def test_whatever_a_command_makes_is_its_owner_s_alone(inputs: Cli, fitted_datab
     assert {after[name] for name in before if name != "x.db"} == {"644"}
     assert after["x.db"] == "640"
     assert made.keys() >= {
-        "x.db.head", "backup.db", "backup.db.head", "rejects.csv", "run_rejects.csv", "report.html",
+        "x.db.head", "backup.db", "backup.db.head", "rejects.csv", "run_rejects.csv", "report.html", "week.html",
         "new.yaml", "pull_rejects.jsonl",
         "queues", "queues/Billing.jsonl", "data/triage/triage.db", "data/triage/queues/Billing.jsonl",
     }  # fmt: skip

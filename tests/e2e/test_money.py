@@ -68,6 +68,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "plan": [("plan plan.yaml", ""), ("plan plan.yaml --ask --max-cost 1", "")],
     "spikes": [("spikes", "")],
     "drift": [("drift", "")],
+    "report": [("report", "")],
     "verdict": [("verdict 3 Billing", ""), ("verdict -", "id,category\n2,General\n")],
     "review": [("review", "")],
     "runs": [("runs", "")],

@@ -190,6 +190,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "plan": ("plan config.yaml", "plan config.yaml --ask --max-cost 1"),
     "spikes": ("spikes",),
     "drift": ("drift --check",),
+    "report": ("report --to week.html",),
     "verdict": ("verdict T-1 Billing", "verdict -"),
     "review": ("review",),
     "runs": ("runs", "runs last"),

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 
 import pytest
@@ -268,7 +270,8 @@ def placed(text: str, folder: Path) -> str:
     home = folder / "etc"
     home.mkdir(exist_ok=True)
     (home / "secrets").write_text("SHOP_KEY=canary\n")
-    shutil.copy(SAMPLES / "night.sh", home)
+    for script in SAMPLES.glob("*.sh"):
+        shutil.copy(script, home)
     return text.replace("/etc/triage/config.yaml", str(folder / "config.yaml")).replace("/etc/triage", str(home))
 
 
@@ -285,8 +288,13 @@ def test_the_crontab_runs_silently_as_it_is_written(fitted: Cli) -> None:
             assert not re.search(r"(?<!\\)%", command)
             commands.append(command.replace("\\%", "%"))
     assert {"PATH", "TRIAGE_CONFIG", "TRIAGE_DB", "MAILTO"} == set(variables)
-    variables["TRIAGE_DB"] = str(fitted.db)
+    variables |= {"TRIAGE_DB": str(fitted.db), "SENDMAIL": str(fitted.folder / "sendmail")}
+    (fitted.folder / "sendmail").write_text('#!/bin/sh\nexec cat > "$HOME/sent.eml"\n')
+    (fitted.folder / "sendmail").chmod(0o755)
     _runs_silently(fitted, [["/bin/sh", "-c", command] for command in commands], environment(fitted, variables))
+    mail = message_from_bytes((fitted.folder / "sent.eml").read_bytes(), policy=default)
+    assert (mail["To"], mail.get_filename()) == ("support-team@example.com", "tickets.html")
+    assert "<h1>Tickets from " in mail.get_content()
 
 
 def test_the_service_runs_silently_as_it_is_written(fitted: Cli) -> None:

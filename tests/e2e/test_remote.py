@@ -157,6 +157,8 @@ STEPS = (
     step("stats --by week,month,source,priority,customer_id,actor -o csv"),
     step("stats --overruled -o csv"),
     step("stats -o table"),
+    step("report -o json"),
+    step("report --since nonsense"),
     step("create - -o json", "<html>"),
     step("classify nobody -o json"),
     # What takes an administrator's key.

@@ -87,6 +87,7 @@ def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
     [
         lambda analysis: analysis.find_spikes(2 * HOUR, 28 * DAY),
         lambda analysis: analysis.drift(7 * DAY),
+        lambda analysis: analysis.report(datetime.now(UTC) - DAY),
         lambda analysis: analysis.suspects([]),
         lambda analysis: analysis.learn([], lambda *_: None),
         lambda analysis: analysis.evaluate([Labelled("a", "b")], ClassifyPlan(), calibrate=False),

@@ -16,6 +16,7 @@ from triage_cli.cli.display import tables as tables
 from triage_cli.cli.display import ticket_tables as ticket_tables
 from triage_cli.cli.display.event_lines import summary as summary
 from triage_cli.cli.display.html_reports import plan_page as plan_page
+from triage_cli.cli.display.period_page import report_page as report_page
 from triage_cli.cli.help_text import HEADINGS as HEADINGS
 from triage_cli.cli.help_text import HELP as HELP
 from triage_cli.cli.help_text import SUMMARIES as SUMMARIES
@@ -35,6 +36,7 @@ from triage_cli.cli.review.plain import PlainReview as PlainReview
 from triage_cli.cli.review.session import ReviewSession as ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue as TicketQueue
 from triage_cli.cli.review.ticket_queue import entry_of as entry_of
+from triage_cli.cli.safe_text import safe as safe
 from triage_cli.cli.summaries import step_after_learning as step_after_learning
 from triage_cli.cli.text_layout import cut as cut
 from triage_cli.cli.text_layout import wrapped as wrapped

@@ -39,6 +39,7 @@ COMMANDS = {
     "undo": "undo:undo",
     "forget": "forget:forget",
     "stats": "stats:stats",
+    "report": "report:report",
     "config": "config:GROUP",
     "db": "database:GROUP",
     "doctor": "doctor:doctor",

@@ -44,6 +44,7 @@ HEADINGS = {
         "logs": "Print the audit log",
         "runs": "List bulk commands: what each did, and its cost",
         "stats": "Count tickets, costs and deliveries",
+        "report": "Write a page about the last week, for the team",
     },
     "People decide": {
         "review": "Decide the tickets that wait for a person, one key each",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ import httpx
 
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import Params
-from triage_cli.client.remote_triage import RemoteTriage
+from triage_cli.client.remote_triage import RemoteTriage, stats_group
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
+    GROUP_LISTS,
+    RECORD_LISTS,
     Calibration,
     ClassifyPlan,
     Confused,
@@ -25,6 +27,7 @@ from triage_cli.domain import (
     Labelled,
     LearnedTickets,
     Looked,
+    MeasuredShare,
     Mistake,
     Move,
     NewConfiguration,
@@ -32,6 +35,7 @@ from triage_cli.domain import (
     Outcome,
     Plan,
     PlanAccuracy,
+    Report,
     Scored,
     Spike,
     SpikeExample,
@@ -44,6 +48,7 @@ from triage_cli.domain import (
     UsageError,
     Volume,
     ids,
+    timestamp,
 )
 from triage_cli.ports import TellProgress
 
@@ -94,6 +99,10 @@ class RemoteAnalysis:
         """Have the remote compare the last decisions with those before."""
         response = self._get("/drift", {"window": window.total_seconds()})
         return self._remote.converted_rows(partial(wire_format.named, Drift), response)
+
+    def report(self, since: datetime) -> Report:
+        """Have the remote report what happened since."""
+        return self._remote.converted(_report, self._get("/report", {"since": timestamp(since)}))
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """Have the remote find wrong labels."""
@@ -237,6 +246,18 @@ def _spike_search(wire_record: Any) -> SpikeSearch:
             for spike in spikes
         )
     )
+
+
+def _report(wire_record: Any) -> Report:
+    """Return a report, in whose lists are records and groups, and whose `sure` is a record."""
+    found: dict[str, Any] = {"sure": wire_format.named(MeasuredShare, _part(wire_record, "sure"))}
+    group_lists = {**GROUP_LISTS, "volumes": (str(wire_record.get("volume_key")),)}
+    for name, keys in group_lists.items():
+        found[name] = tuple(stats_group(one, keys) for one in wire_format.rows_of(wire_record.get(name)))
+    for name, kind in RECORD_LISTS.items():
+        found[name] = tuple(wire_format.named(kind, one) for one in wire_format.rows_of(wire_record.get(name)))
+    lists: dict[str, Any] = {name: [] for name in found}
+    return wire_format.named(Report, {**wire_record, **lists, "sure": found["sure"]})._replace(**found)
 
 
 def _foreseen_in(wire_outcome: wire_format.Record) -> Foreseen:

@@ -260,7 +260,7 @@ class RemoteTriage:
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the remote's counts of each group of tickets, ordered by their keys."""
         response = self.connection.get("/stats/groups", {**_query_params(query.where), "by": query.by})[0]
-        return self.converted_rows(lambda wire_record: _stats_group(wire_record, query.by), response)
+        return self.converted_rows(lambda wire_record: stats_group(wire_record, query.by), response)
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
         """Return how often verdicts overruled the remote's machines, by week and the machine's category."""
@@ -351,7 +351,7 @@ def _matches_nothing(params: Mapping[str, Any]) -> bool:
     return any(value == "" or (value and not any(value)) for value in conditions)
 
 
-def _stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
+def stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
     """Return the counts of a group from the remote's record, in which the keys stand beside the counts."""
     if not isinstance(wire_record, dict):
         raise wire_format.ProtocolError("no StatsGroup")

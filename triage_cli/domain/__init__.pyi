@@ -231,6 +231,14 @@ from triage_cli.domain.insight.plans import ReclassifyPlan as ReclassifyPlan
 from triage_cli.domain.insight.plans import Volume as Volume
 from triage_cli.domain.insight.plans import plan_record as plan_record
 from triage_cli.domain.insight.plans import volumes as volumes
+from triage_cli.domain.insight.reports import GROUP_LISTS as GROUP_LISTS
+from triage_cli.domain.insight.reports import LONGEST_REPORT as LONGEST_REPORT
+from triage_cli.domain.insight.reports import RECORD_LISTS as RECORD_LISTS
+from triage_cli.domain.insight.reports import MeasuredShare as MeasuredShare
+from triage_cli.domain.insight.reports import Report as Report
+from triage_cli.domain.insight.reports import report_record as report_record
+from triage_cli.domain.insight.reports import volume_days as volume_days
+from triage_cli.domain.insight.reports import waiting_by_age as waiting_by_age
 from triage_cli.domain.insight.similar_texts import ALIKE as ALIKE
 from triage_cli.domain.insight.similar_texts import SimilarTexts as SimilarTexts
 from triage_cli.domain.insight.similar_texts import WordWeights as WordWeights

@@ -1,7 +1,7 @@
 """Port of what measures and improves decisions, and foresees what they would be: in this process or on another one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from triage_cli.domain import (
@@ -14,6 +14,7 @@ from triage_cli.domain import (
     NewConfiguration,
     Outcome,
     Plan,
+    Report,
     SpikeSearch,
     SpikeSending,
     SuspectReport,
@@ -51,6 +52,9 @@ class Analysis(Protocol):
 
     def drift(self, window: timedelta) -> list[Drift]:
         """An `Analysis` compares the decisions of the last `window` with those of the time before."""
+
+    def report(self, since: datetime) -> Report:
+        """An `Analysis` reports what happened since. Raises `UsageError` if that is no period of at most ten years."""
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused categories."""

@@ -40,6 +40,7 @@ from triage_cli.service.insight.plan_comparison import ConfigurationSide as Conf
 from triage_cli.service.insight.plan_comparison import NewNames as NewNames
 from triage_cli.service.insight.plan_comparison import PlanComparison as PlanComparison
 from triage_cli.service.insight.plan_comparison import unasked_budget as unasked_budget
+from triage_cli.service.insight.reporting import make_report as make_report
 from triage_cli.service.insight.spike_delivery import find_latest_spikes as find_latest_spikes
 from triage_cli.service.insight.spike_delivery import send_new_spikes as send_new_spikes
 from triage_cli.service.intake.corrections import LostDeliveries as LostDeliveries

@@ -18,6 +18,7 @@ from triage_cli.domain import (
     NewConfiguration,
     Outcome,
     Plan,
+    Report,
     Selection,
     SpikeSearch,
     SpikeSending,
@@ -38,6 +39,7 @@ from triage_cli.service import (
     Foresight,
     TrialRecorder,
     find_latest_spikes,
+    make_report,
     recorded_run,
     send_new_spikes,
     unasked_budget,
@@ -147,6 +149,11 @@ class LocalAnalysis:
         inflow, until = self._inflow(), datetime.now(UTC)
         end, start, before = (timestamp(until - window * n) for n in (0, 1, 2))
         return compare(inflow.counts(start, end), inflow.counts(before, start))
+
+    def report(self, since: datetime) -> Report:
+        """Return what happened since, without writing anything."""
+        store = self._store or open_store(self._config, read_only=True)
+        return make_report(store, open_inflow(self._config, store), self._config.categories, since, datetime.now(UTC))
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """Return suspect labels among the verdicts and these rows, and confused categories."""

@@ -1,6 +1,6 @@
-"""Endpoints that compare and improve decisions, for administrators."""
+"""Endpoints that compare and improve decisions, for administrators; the report, for readers."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from triage_cli.domain import (
     Spike,
     UsageError,
     plan_record,
+    report_record,
     training_record,
 )
 
@@ -50,6 +51,13 @@ def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None)
 def drift(query: Annotated[analysis.DriftQuery, Query()], current: CurrentAnalysis) -> Response:
     """Compare the decisions of a period with those of the time before, those that changed by more than chance first."""
     return reply([share._asdict() for share in current.drift(timedelta(seconds=query.window))])
+
+
+@router.get("/report", response_model=analysis.Report)
+def report(query: Annotated[analysis.ReportQuery, Query()], current: CurrentAnalysis) -> Response:
+    """Report what happened since: volume, who decided what, how sure and how right, what waits, spikes and drift."""
+    since = datetime.now(UTC) - timedelta(days=7) if query.since is None else query.since.astimezone(UTC)
+    return reply(report_record(current.report(since)))
 
 
 @router.post("/suspects", response_model=analysis.SuspectReport)

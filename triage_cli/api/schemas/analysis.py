@@ -5,8 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from triage_cli.api.schemas.administration import StatsGroup
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_TEXT,
+    EXAMPLE_SINCE,
     ItemError,
     LongText,
     Moment,
@@ -98,6 +100,43 @@ class Drift(BaseModel):
     share_before: float | None = Field(description="the share before")
     p_value: float = Field(description="how likely such a difference is by chance")
     moved: bool = Field(description="whether it is more than chance explains")
+
+
+class ReportQuery(QueryParameters):
+    """The period of a report, up to now."""
+
+    since: Moment | None = Field(None, description="its beginning; without it, a week ago", examples=[EXAMPLE_SINCE])
+
+
+class MeasuredShare(BaseModel):
+    """For how many tickets something held, with the 95 % confidence interval of its share."""
+
+    name: str = Field(description="the classifier or category")
+    n: int = Field(description="tickets")
+    held: int = Field(description="for how many of them it held")
+    share: float | None = Field(description="`held` of `n`; null: there are none")
+    low: float = Field(description="the interval's lower end")
+    high: float = Field(description="its upper end")
+
+
+class Report(BaseModel):
+    """What happened in a period."""
+
+    since: datetime = Field(description="its beginning")
+    until: datetime = Field(description="its end")
+    volume_key: str = Field(description="by what `volumes` are counted: day, or week")
+    volumes: list[StatsGroup] = Field(description="the tickets that were stored in the period, oldest first")
+    decided: list[StatsGroup] = Field(description="the same by category and classifier: `verdict` is people")
+    sure: MeasuredShare = Field(description="of the tickets that no person decided, those of which a machine was sure")
+    right: list[MeasuredShare] = Field(description="the answers of each classifier that verdicts confirm")
+    overruled: list[MeasuredShare] = Field(description="the sure answers that people overruled, by category")
+    waiting: list[StatsGroup] = Field(description="all tickets that wait, by status and day")
+    destinations: list[StatsGroup] = Field(description="the tickets of the period by destination")
+    deliveries: dict[str, dict[str, int]] = Field(description="all deliveries, by destination and state")
+    spikes: list[Spike] = Field(description="those of the last day, without examples and members")
+    spike_window: float = Field(description="the seconds up to `until` in which spikes were sought")
+    spike_weeks: int = Field(description="with how many earlier weeks these were compared")
+    drift: list[Drift] = Field(description="shares of the period and of the time before it")
 
 
 class LabelledIn(RequestBody):

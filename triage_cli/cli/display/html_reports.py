@@ -1,4 +1,4 @@
-"""The HTML reports of `eval` and `plan`: self-contained pages without scripts; every text is escaped."""
+"""The HTML reports of `eval` and `plan`, and how all such pages are made: without scripts, every text escaped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
-from triage_cli.domain import Evaluated, Plan, Scored, now
+from triage_cli.domain import Evaluated, Plan, Scored, now, status_words
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold
@@ -58,7 +58,7 @@ def evaluation_page(evaluations: Sequence[Evaluated], source: str, report_time: 
     highest_error = max((error for points in error_curves for _, error in points), default=0.0)
     top = next((step for step in (0.05, 0.1, 0.2, 0.3, 0.5) if highest_error <= step), 1.0)
     trust_curves = [[(b["confidence"], b["right"]) for b in s.reliability] for s in scored]
-    return _html_page(
+    return html_page(
         "eval_report.html",
         evaluations=evaluations,
         scored=scored,
@@ -81,18 +81,19 @@ def plan_page(plan: Plan, name: str, since: str) -> str:
     """Return the HTML report of a plan for the configuration `name`."""
     pages = sum(move.pages for move in plan.moves)
     report_time = now()[:16].replace("T", " ")
-    return _html_page(
+    return html_page(
         "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_REPORT_MOVES
     )
 
 
-def _html_page(template: str, **values: Any) -> str:
+def html_page(template: str, **values: Any) -> str:
     """Return the HTML page that Jinja makes of a report's template."""
     environment = Environment(loader=FileSystemLoader(TEMPLATE_FOLDER), autoescape=True, undefined=StrictUndefined)
     environment.filters |= {
         "safe_text": lambda text: safe(str(text)),  # invisible characters become visible
         "shortened": lambda name: safe(name if len(name) <= 24 else name[:23] + "…"),
         "percent": percent,
+        "words": status_words,
         "span": span,
         "decimals": lambda number, digits: "" if number is None else f"{number:.{digits}f}",
         "pace": lambda scored: f"{1000 * scored.seconds / scored.n:.1f}" if scored.n else "",

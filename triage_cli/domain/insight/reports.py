@@ -1,0 +1,98 @@
+"""The report: what came in during a period, who decided it, how sure and how right machines were, and what waits."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+
+from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.insight.drift import Count, Drift
+from triage_cli.domain.insight.spikes import Spike
+from triage_cli.domain.insight.stats import StatsGroup
+from triage_cli.domain.serialization import group_record
+
+LONGEST_REPORT = timedelta(days=3653)
+MOST_DAYS = 62  # that a picture can hold: a longer period is counted by week
+
+
+class MeasuredShare(NamedTuple):
+    """For how many of `n` something held; the true share lies between `low` and `high` with 95 % confidence."""
+
+    name: str
+    n: int
+    held: int
+    share: float | None
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, name: str, count: Count) -> "MeasuredShare":
+        """Return a count with its share and interval (Wilson 1927)."""
+        low, high = wilson(count.held, count.n)
+        return cls(name, count.n, count.held, count.share, round(low, 4), round(high, 4))
+
+
+class Report(NamedTuple):
+    """What happened from `since` to `until`, without a ticket's text; of spikes the three words that tell them.
+
+    The tickets stored in the period are counted in `volumes` by `volume_key` (`day` or `week`), in `decided` by
+    category and classifier, in `destinations` by destination; all that wait, in `waiting` by status and day.
+    `deliveries` counts all of each destination by state. `sure` counts the tickets that no person decided, and of how
+    many a machine was sure; `right` each classifier's answers about tickets with a verdict; `overruled` sure answers,
+    by category. `spikes` are those of the last `spike_window` seconds, compared with `spike_weeks` earlier weeks.
+    """
+
+    since: str
+    until: str
+    volume_key: str
+    volumes: tuple[StatsGroup, ...]
+    decided: tuple[StatsGroup, ...]
+    sure: MeasuredShare
+    right: tuple[MeasuredShare, ...]
+    overruled: tuple[MeasuredShare, ...]
+    waiting: tuple[StatsGroup, ...]
+    destinations: tuple[StatsGroup, ...]
+    deliveries: Mapping[str, Mapping[str, int]]
+    spikes: tuple[Spike, ...]
+    spike_window: float
+    spike_weeks: int
+    drift: tuple[Drift, ...]
+
+
+# The lists of a report: by which keys its groups are counted, what other records they hold.
+GROUP_LISTS = {"decided": ("category", "classifier"), "waiting": ("status", "day"), "destinations": ("destination",)}
+RECORD_LISTS: Mapping[str, type[Any]] = {
+    "right": MeasuredShare, "overruled": MeasuredShare, "spikes": Spike, "drift": Drift
+}  # fmt: skip
+
+
+def report_record(report: Report) -> dict[str, Any]:
+    """Return a report as the JSON of the command line and the API has it."""
+    groups = {name: [group_record(group) for group in getattr(report, name)] for name in ("volumes", *GROUP_LISTS)}
+    records = {name: [each._asdict() for each in getattr(report, name)] for name in RECORD_LISTS}
+    return {**report._asdict(), **groups, **records, "sure": report.sure._asdict()}
+
+
+def volume_days(since: datetime, until: datetime) -> tuple[str, list[str]]:
+    """Return by which key of statistics a period is counted, and all its days, or the Mondays of its weeks, in UTC."""
+    key, step = ("day", 1) if (until - since).days <= MOST_DAYS else ("week", 7)
+    day, days = since.date(), []
+    day -= timedelta(days=day.weekday() if key == "week" else 0)
+    while day <= until.date():
+        days.append(day.isoformat())
+        day += timedelta(days=step)
+    return key, days
+
+
+# How many days ago the tickets of a band were stored, at most.
+AGE_BANDS = {"today": 0, "1 to 2 days": 2, "3 to 6 days": 6, "1 to 4 weeks": 27, "4 weeks or more": 10**6}
+
+
+def waiting_by_age(waiting: Iterable[StatsGroup], until: str) -> dict[str, dict[str, int]]:
+    """Return how many tickets of each status wait, by a band of days since they were stored."""
+    today = date.fromisoformat(until[:10])
+    by_band: dict[str, dict[str, int]] = {band: {} for band in AGE_BANDS}
+    for group in waiting:
+        status, days = group.keys["status"] or "", (today - date.fromisoformat(group.keys["day"] or "")).days
+        counts = by_band[next(band for band, most in AGE_BANDS.items() if days <= most)]
+        counts[status] = counts.get(status, 0) + group.tickets
+    return by_band
