@@ -24,9 +24,12 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.config import COLUMN, WHEN
 from triage_cli.domain import (
     Action,
+    Calendar,
     ClassifyPlan,
     ConfigError,
     DeliveryError,
+    Hours,
+    Match,
     Outcome,
     OutgoingDelivery,
     Receipt,
@@ -39,6 +42,7 @@ from triage_cli.domain import (
     VerdictDraft,
     routing,
     routing_rules,
+    times,
 )
 from triage_cli.service import TO_ROUTE
 
@@ -433,10 +437,17 @@ class Read:
 
 
 def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
-    """A condition that is added to the configuration is to be added to what wakes routing."""
+    """A condition that is added to the configuration is to be added to what wakes routing.
+
+    Another text wakes it by its hash, and hours are judged once.
+    """
     read = Read(routed(world)._replace(extra='{"COLUMN":"gold"}'))
+    others = {"text": Match("."), "subject": Match("."), "hours": Hours(Calendar("always", "UTC", ((0, 1440),)))}
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)
-        when = {} if condition in ("min_confidence", "max_error") else {condition: (accepted,)}
-        assert routing_rules.holds(Rule("r", ("a",), when, 0.0), read)  # type: ignore[arg-type]
-    assert read.fields == set(routing.READ)
+        when: Any = {condition: others.get(condition, (accepted,))}
+        if condition in ("min_confidence", "max_error"):
+            when = {}
+        rule = Rule("r", ("a",), when, 0.0)
+        assert routing_rules.holds(rule, read, at=times.now())  # type: ignore[arg-type]
+    assert read.fields == {*routing.READ, "text", "subject"}
