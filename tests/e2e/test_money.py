@@ -182,6 +182,7 @@ REQUESTS: dict[str, Any] = {
     "POST /forget": {"customer_id": "nobody"},
     "POST /imports/{run}/undo": {"dry_run": True},
     "POST /audit/verify": None,
+    "POST /readings/{header}": {"reading": {"description": "Text"}},
     "POST /spikes": None,
     "POST /suspects": None,
     "POST /learn": {"rows": [{"text": "The case number 3 of an invoice", "label": "Billing"}]},
@@ -197,7 +198,7 @@ def requested(server: ApiServer) -> list[str]:
         paths = client.get("/openapi.json").json()["paths"]
         for words, body in REQUESTS.items():
             method, _, path = words.partition(" ")
-            path = path.format(ticket_id="0", source="desk", name="tester", run="last")
+            path = path.format(ticket_id="0", source="desk", name="tester", run="last", header="0" * 64)
             query = {"do": "classify,route"} if "batch" in path else {}
             table = {"content": body, "headers": {"content-type": "text/csv"}}
             client.request(method, path, params=query, **(table if isinstance(body, str) else {"json": body}))

@@ -16,8 +16,7 @@ CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 
 
 MANY = 10  # tickets that wait, from which on a summary says what makes them fewer
-# Measured: the share that waits, before and after, on the sets of docs/howto/first-week.md.
-WHAT_HELPS = "50 verdicts in triage review, then triage learn, halved that on our sets (docs/howto/first-week.md)"
+WHAT_HELPS = "50 verdicts in triage review, then triage learn, help most (docs/howto/first-week.md)"
 
 
 def waiting_line(context: CommandContext, waiting: int, total: int) -> str:

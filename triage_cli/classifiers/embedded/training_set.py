@@ -164,6 +164,7 @@ WORDING_SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wo
 # Without labelled texts the calibration cannot be fitted: descriptions are farther from tickets, and invented examples
 # easier. These were fitted to six public sets and parts of them, with descriptions alone and with one and four tickets
 # a category as examples, and those of the built-in examples to short shop queries, alone and amid other sentences.
+# `length` was lowered once after a look at long letters.
 BUILT_IN_CALIBRATION, BUILT_IN_DISTANCE = ScoreCalibration(1.1, 1.0, 0.12), Distance(length=0.45)
 EXAMPLES_CALIBRATION = ScoreCalibration(0.6, 1.15, 0.6)
 DESCRIPTIONS_CALIBRATION = ScoreCalibration(0.5, 0.8)
