@@ -194,10 +194,8 @@ def test_what_cannot_be_is_told_before_any_work(
 
 @pytest.mark.parametrize(
     "command",
-    [
-        "doctor", "db path", "db backup x.db", "config show", "config check", "serve", "learn", "eval x.csv",
-    ],
-)  # fmt: skip
+    ["doctor", "db path", "db backup x.db", "config show", "config check", "serve"],
+)
 def test_a_command_that_no_remote_does_is_refused(cli: Cli, command: str) -> None:
     done = cli("--remote", "http://127.0.0.1:9", *command.split())
     assert done.returncode == 2

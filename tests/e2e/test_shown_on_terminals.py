@@ -232,7 +232,7 @@ def test_a_spike_began_in_local_time(fitted: Cli) -> None:
     assert fitted("create", "-q", stdin="\n".join(["created_at,customer_id,subject", *lines])).returncode == 0
     fitted.env["TZ"] = "Etc/GMT-5"
     output = shown(fitted, "spikes", columns=200)
-    assert f"since {began.astimezone(timezone(timedelta(hours=5))):%Y-%m-%d %H:%M:%S};" in output
+    assert f"since {began.astimezone(timezone(timedelta(hours=5))):%Y-%m-%d %H:%M:%S}," in output
     assert "(local time)" in output
 
 

@@ -1,14 +1,15 @@
 """Consultation over HTTP: which role may ask, what is refused; an agent's suggestion is erased with its ticket."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.world import World
-from triage_cli.domain import ROLES, AgentSuggestionDraft, Rule, TicketDraft
+from triage_cli.domain import ROLES, AgentSuggestionDraft, Change, Rule, Selection, TicketDraft
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore
 
@@ -108,16 +109,17 @@ def test_a_forgotten_ticket_keeps_no_note_and_takes_no_suggestion(server: ApiSer
 def test_a_suggestion_that_comes_while_its_ticket_is_forgotten_is_erased_too(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the erasing and the mark at the ticket."""
-    erase, consult = world.store.erase, LocalConsultation(world.services(), "tester")
+    """Between the look at the ticket and the save of the suggestion."""
+    save, consult = world.store.save, LocalConsultation(world.services(), "tester")
 
-    def erased_and_then_suggested(ticket_ids: list[str]) -> None:
-        erase(ticket_ids)
-        monkeypatch.setattr(world.store, "erase", erase)
-        consult.suggest(AgentSuggestionDraft("A-1", "Billing", "claude", "a secret"))
+    def forgotten_and_then_saved(changes: Sequence[Change]) -> Any:
+        monkeypatch.setattr(world.store, "save", save)
+        assert all(outcome.value for outcome in world.triage().forget("C-1"))
+        return save(changes)
 
-    monkeypatch.setattr(world.store, "erase", erased_and_then_suggested)
-    (forgotten,) = world.triage().forget("C-1")
-    assert forgotten.value is not None
-    (answer,) = world.store.history(forgotten.value.ticket.ticket_id).classifications
+    monkeypatch.setattr(world.store, "save", forgotten_and_then_saved)
+    consult.suggest(AgentSuggestionDraft("A-1", "Billing", "claude", "a secret"))
+    (ticket,) = world.store.find(Selection())
+    assert ticket.is_erased
+    (answer,) = world.store.history(ticket.ticket_id).classifications
     assert (answer.category, answer.reason, answer.answer_key) == ("Billing", None, "")

@@ -24,6 +24,7 @@ from triage_cli.domain import (
     report_record,
     training_record,
 )
+from triage_cli.runtime import private
 
 router = new_router("analysis", json_only)
 
@@ -96,7 +97,8 @@ def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
         files = {name: None if text is None else Path(folder, f"{name}.yaml") for name, text in texts.items()}
         for name, file in files.items():
             if file is not None:
-                file.write_text(texts[name] or "", encoding="utf-8")
+                with open(file, "w", encoding="utf-8", opener=private) as stream:
+                    stream.write(texts[name] or "")
         new = NewConfiguration(*(None if file is None else str(file) for file in files.values()))
         try:
             compared = current.plan(new, query_time(body.written_since), ask=False, max_cost=None)
