@@ -11,7 +11,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.deliveries import Delivery
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import UNDECIDED, Ticket
 from triage_cli.domain.times import to_seconds
 
 # The statuses of tickets that a rule before the classification still looks at: routing them has looked already.
@@ -106,10 +106,7 @@ def of_decisions(deliveries: Iterable[Delivery]) -> tuple[Delivery, ...]:
 
 def undecided(ticket: Ticket) -> Ticket:
     """Return a ticket as it is before its classification, as deliveries before that have it."""
-    return ticket._replace(
-        status="new", category=None, suggestion=None, confidence=None, confidence_source=None, classifier=None,
-        reason=None, verdict=0, routed_to=None, cost_usd=0.0, error=None,
-    )  # fmt: skip
+    return ticket._replace(**UNDECIDED, status="new", classifier=None, routed_to=None, cost_usd=0.0, error=None)
 
 
 def first_id_of(at: str) -> str:

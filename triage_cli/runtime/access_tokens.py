@@ -49,10 +49,16 @@ REMEMBERED = 16
 SHOWN = 200
 UNAUTHORIZED = 401
 # A token server's errors about a client that may not have a token in this way (RFC 6749, 5.2; OpenID Connect).
-_OTHER_GRANT = frozenset({
-    "unsupported_grant_type", "unauthorized_client", "invalid_grant", "consent_required", "interaction_required",
-    "login_required",
-})  # fmt: skip
+_OTHER_GRANT = frozenset(
+    {
+        "unsupported_grant_type",
+        "unauthorized_client",
+        "invalid_grant",
+        "consent_required",
+        "interaction_required",
+        "login_required",
+    }
+)
 
 
 class NewToken(NamedTuple):

@@ -202,9 +202,16 @@ def recorded_run(
     """
     run_id = ids.new_id()
     new_run = Run(
-        run_id, kind, actor, command_line, times.now(), spent=part.spent, parcel=part.parcel, served=int(served),
+        run_id,
+        kind,
+        actor,
+        command_line,
+        times.now(),
+        spent=part.spent,
+        parcel=part.parcel,
+        served=int(served),
         import_id=(part.import_id or run_id) if kind in IMPORT_KINDS else "",
-    )  # fmt: skip
+    )
     recorder = RunRecorder(RunContext(store, store.runs.begin(new_run), stop))
     failure_to_end: AbstractContextManager[None] = nullcontext()
     try:

@@ -114,10 +114,12 @@ def evaluate(body: analysis.EvalIn, current: CurrentAnalysis) -> Response:
     plan = ClassifyPlan(body.classifier, workers=body.workers, max_cost=body.max_cost, max_wait=body.max_wait)
     evaluated = current.evaluate(_labelled(body), plan, calibrate=body.calibrate)
     errors = {name: getattr(evaluated, name) for name in ("stopped", "first_error")}
-    return reply({
-        "scored": evaluated.scored._asdict(),
-        "calibrations": [calibration._asdict() for calibration in evaluated.calibrations],
-        "mistakes": [mistake._asdict() for mistake in evaluated.mistakes],
-        "learned": None if evaluated.learned is None else evaluated.learned._asdict(),
-        **{name: None if error is None else error_fields(error) for name, error in errors.items()},
-    })  # fmt: skip
+    return reply(
+        {
+            "scored": evaluated.scored._asdict(),
+            "calibrations": [calibration._asdict() for calibration in evaluated.calibrations],
+            "mistakes": [mistake._asdict() for mistake in evaluated.mistakes],
+            "learned": None if evaluated.learned is None else evaluated.learned._asdict(),
+            **{name: None if error is None else error_fields(error) for name, error in errors.items()},
+        }
+    )

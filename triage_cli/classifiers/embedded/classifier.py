@@ -46,9 +46,18 @@ class LocalClassifier:
     chunk_size = 512
 
     def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
-        self, name: str, model: Model, min_confidence: float, *, actor: str, run_id: str | None,
-        categories: Sequence[Category], version: str = "", overlaps: bool = True, encoder: Encoder | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        model: Model,
+        min_confidence: float,
+        *,
+        actor: str,
+        run_id: str | None,
+        categories: Sequence[Category],
+        version: str = "",
+        overlaps: bool = True,
+        encoder: Encoder | None = None,
+    ) -> None:
         if model.fingerprint != fingerprint(categories):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name

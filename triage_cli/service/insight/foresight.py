@@ -64,9 +64,13 @@ class Foresight:
                     row, ticket = next(rows), dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None)
                     if verdict := self._category_names.match(draft.verdict or ""):
                         verdict_ticket = ticket._replace(
-                            status="classified", category=verdict, confidence=1.0, confidence_source="human",
-                            classifier="verdict", verdict=1,
-                        )  # fmt: skip
+                            status="classified",
+                            category=verdict,
+                            confidence=1.0,
+                            confidence_source="human",
+                            classifier="verdict",
+                            verdict=1,
+                        )
                         judged.append(_outcome(row, draft, self._routed(verdict_ticket, None)))
                     else:
                         asked_about[ticket.ticket_id] = row, draft
