@@ -30,6 +30,12 @@ from triage_cli.stores import PostgresStore, SqliteStore, where_clauses
 
 DAYS = ("2026-01-01T08:00:00.000Z", "2026-01-02T08:00:00.000Z")
 SOURCES = ("import", "zendesk", "import", "mail")
+EXTRAS = (
+    '{"plan":"gold"}',
+    r'{"a":"x,\"plan\":\"gold\"}","plan":"g"}',
+    '{"order":4711,"plan":"gold"}',
+    "{}",
+)
 PRIORITIES = ("urgent", None, "low", None)
 Make = Callable[[], Triage]
 
@@ -67,6 +73,7 @@ def four(world: World) -> list[Ticket]:
             f"T-{n}", source=SOURCES[n], priority=PRIORITIES[n], confidence=n / 10, stored_at=DAYS[n // 2],
             cost_usd=0.5, verdict=int(n == 0), status="needs_review" if n % 2 else "routed",
             category=None if n % 2 else "Billing", suggestion="Technical" if n == 3 else None,
+            extra=EXTRAS[n],
         )  # fmt: skip
         sent = [("billing", "accepted"), ("archive", "superseded" if n else "accepted")]
         adds = () if n % 2 else tuple(a_delivery(ticket, *each) for each in sent)
@@ -86,6 +93,9 @@ def test_selections_are_the_same(make: Make, four: list[Ticket]) -> None:
         (Selection(destinations=("archive", "nowhere", "billing")), [2, 0]),
         (Selection(verdict=True), [0]),
         (Selection(verdict=False), [3, 2, 1]),
+        (Selection(extras=("plan=gold",)), [2, 0]),
+        (Selection(extras=("plan=gold", "order=4711")), [2]),
+        (Selection(extras=("order=471",)), []),
         (Selection(min_confidence=0.2), [3, 2]),
         (Selection(max_confidence=0.1), [1, 0]),
         (Selection(categories=("billing",)), [2, 0]),

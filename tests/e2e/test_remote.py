@@ -101,6 +101,8 @@ STEPS = (
     step("list --status nonsense"),
     step("list --category Billing --customer-id C-1 --priority high --classifier local --since 1d"),
     step("list --search refund -o id"),
+    step("list --extra plan=gold -o id"),
+    step("list --extra gold"),
     step("list --since tomorrow"),
     step("show A-1"),
     step("show A-1 -o json"),

@@ -234,6 +234,7 @@ REPEATED = {
     "suggestions": "suggestion",
     "sources": "source",
     "destinations": "destination",
+    "extras": "extra",
     "actions": "action",
 }
 

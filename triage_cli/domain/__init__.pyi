@@ -355,6 +355,7 @@ from triage_cli.domain.source_pages import delivery_ids_in as delivery_ids_in
 from triage_cli.domain.source_pages import is_filed_by as is_filed_by
 from triage_cli.domain.tickets import ERASED as ERASED
 from triage_cli.domain.tickets import MAX_SOURCE as MAX_SOURCE
+from triage_cli.domain.tickets import MOST_EXTRAS as MOST_EXTRAS
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
 from triage_cli.domain.tickets import SORTS as SORTS
 from triage_cli.domain.tickets import STATUSES as STATUSES

@@ -257,12 +257,17 @@ SORTS = (
 )
 
 
+# The most columns of the input that a selection may ask for, so that no query grows beyond what a database takes.
+MOST_EXTRAS = 20
+
+
 class Selection(NamedTuple):
     """A selection of tickets, by ids or conditions; `after` continues behind the last ticket of an earlier page.
 
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
     Without ids and statuses, withdrawn tickets are left out.
-    `suggestions` are guesses of classifiers that were not sure.
+    `suggestions` are guesses of classifiers that were not sure. `extras` are `NAME=VALUE` of columns of the input and
+    fields, all of which a ticket has.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
     delivery to. `since` and `until` are times at which a ticket was stored; `written_since` is one at which it was
     written (`created_at`, or when it was stored if that is unknown).
@@ -288,6 +293,7 @@ class Selection(NamedTuple):
     sort: str = ""
     suggestions: tuple[str, ...] = ()
     written_since: str | None = None
+    extras: tuple[str, ...] = ()
 
 
 # What a ticket has without a decision on its category.

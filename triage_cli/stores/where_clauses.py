@@ -1,5 +1,7 @@
 """Translates selections of tickets, queries of events and groups of counts to SQL."""
 
+import re
+from itertools import chain
 from typing import Any
 
 from triage_cli.domain import SORTS, STATUSES, EventQuery, Selection, StatsQuery, compact, storable_text
@@ -21,6 +23,8 @@ SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_
 SEARCH_CONDITION = " or ".join(
     f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description")
 )
+EMPTY = "''"
+_JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
 # Only ids are sorted, so many at a time, so that memory does not grow with the database.
@@ -76,12 +80,27 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.destinations:
         conditions.append(SENT_TO_CONDITION)
         values["destinations"] = compact([storable_text(name) for name in selection.destinations])
+    extra_conditions = [_extra_condition(number, pair) for number, pair in enumerate(selection.extras)]
+    conditions += [condition for condition, _ in extra_conditions]
+    values |= dict(chain.from_iterable(pairs.items() for _, pairs in extra_conditions))
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:
         conditions.append(f"({SEARCH_CONDITION})")
         values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
     return conditions, values
+
+
+def _extra_condition(number: int, named_value: str) -> tuple[str, dict[str, str]]:
+    """Return the condition that the JSON of `extra` holds a name with its value, a text or a number, and its values.
+
+    No text in there looks like such a pair, since its quotes are escaped.
+    """
+    name, _, text = map(storable_text, named_value.partition("="))
+    stated = [compact(text), *([text] if _JSON_SCALAR.fullmatch(text) else [])]
+    forms = [f"{start}{compact(name)}:{value}{end}" for value in stated for start in "{," for end in ",}"]
+    pairs = {f"extra_{number}_{'abcdefgh'[place]}": form for place, form in enumerate(forms)}
+    return f"({' or '.join([f'replace(extra, :{key}, {EMPTY}) <> extra' for key in pairs])})", pairs
 
 
 def _status_condition(statuses: frozenset[str]) -> str:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from triage_cli.domain import UsageError, codes, times
 
+NamedValue = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=80)]

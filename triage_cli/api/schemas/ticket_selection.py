@@ -8,13 +8,14 @@ from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
     Moment,
+    NamedValue,
     QueryParameters,
     RequestBody,
     ShortText,
     repeatable,
     whole_number,
 )
-from triage_cli.domain import SORTS, Priority, Status
+from triage_cli.domain import MOST_EXTRAS, SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
@@ -49,6 +50,9 @@ class TicketConditions(QueryParameters):
     )
     source: list[ShortText] = repeatable("shop")
     destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
+    extra: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
+        "plan=gold", "a column of the input, or a field, with this value"
+    )
     verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
     min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
     max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])

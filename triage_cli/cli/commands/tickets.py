@@ -17,7 +17,16 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line
-from triage_cli.domain import TICKET_KEYS, ExitCode, Selection, UsageError, history_record, ticket_record, why_record
+from triage_cli.domain import (
+    MOST_EXTRAS,
+    TICKET_KEYS,
+    ExitCode,
+    Selection,
+    UsageError,
+    history_record,
+    ticket_record,
+    why_record,
+)
 from triage_cli.service import category_renames
 
 TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"
@@ -51,6 +60,10 @@ class TicketFilters:
     destination: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.")
     ] = None
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A column of the input, or a field, has this value; may be repeated."),
+    ] = None
     verdict: Annotated[
         bool | None, typer.Option("--verdict/--no-verdict", help="Only tickets that a person decided, or only others.")
     ] = None
@@ -81,6 +94,10 @@ class TicketFilters:
         if searched_text is not None and len(searched_text) > LONGEST_SEARCH:
             hint = "search for a part of the text"
             raise UsageError(f"--search takes {LONGEST_SEARCH:,} characters at most", hint=hint)
+        if nameless := [each for each in self.extra or () if not each.partition("=")[1] or each.startswith("=")]:
+            raise UsageError(f'--extra takes NAME=VALUE, and "{nameless[0]}" is none', hint="write --extra plan=gold")
+        if len(self.extra or ()) > MOST_EXTRAS:
+            raise UsageError(f"--extra may be given {MOST_EXTRAS} times at most", hint="leave some out")
         selection = Selection(
             statuses=options.statuses(self.status),
             categories=tuple(self.category or ()),
@@ -92,6 +109,7 @@ class TicketFilters:
             until=options.earliest(options.typed_moment(self.until), options.past(self.older_than)),
             sources=tuple(self.source or ()),
             destinations=tuple(self.destination or ()),
+            extras=tuple(self.extra or ()),
             verdict=self.verdict,
             min_confidence=self.min_confidence,
             max_confidence=self.max_confidence,
