@@ -165,7 +165,7 @@ if os.path.exists("busy"):
     os.remove("busy")
     sys.exit("An error occurred (RequestThrottled)")
 sent = [given["--message-deduplication-id"], given["--message-group-id"], json.loads(body)]
-print(json.dumps(sent), file=open("sqs", "a"))
+open("sqs", "ab", 0).write((json.dumps(sent) + "\\n").encode())  # at once, since several append
 """
 KCAT = """#!/usr/bin/env python3
 import json, sys
@@ -176,7 +176,7 @@ if argv[0] != "-P" or given.get("-b") != "broker:9092" or given.get("-t") != "ti
 lines = sys.stdin.read().removesuffix("\\n").split("\\n")
 if len(lines) != 1 or len(lines[0]) > 1_000_000:
     sys.exit("%4|FAIL: Message size too large")
-print(json.dumps([given["-k"], json.loads(lines[0])]), file=open("kafka", "a"))
+open("kafka", "ab", 0).write((json.dumps([given["-k"], json.loads(lines[0])]) + "\\n").encode())
 """
 
 
