@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.remotes import RemoteCli
+from tests.support.remotes import RemoteCli, instances
 
 CONFIG = """\
 fields:
@@ -32,16 +32,7 @@ B,Refund my order 400000 please,"the invoice is wrong, code CODE-7",own
 @pytest.fixture(params=["local", "remote"])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cli, Path]]:
     """A command line, and the folder of the instance that does its work."""
-    if request.param == "local":
-        cli = Cli(tmp_path)
-        (cli.folder / "config.yaml").write_text(CONFIG)
-        yield cli, cli.folder
-        return
-    remote = RemoteCli(tmp_path)
-    (remote.server.folder / "config.yaml").write_text(CONFIG)
-    remote.serve()
-    yield remote, remote.server.folder
-    remote.close()
+    yield from instances(request.param, tmp_path, CONFIG)
 
 
 def extra_of(cli: Cli, name: str) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.remotes import RemoteCli
+from tests.support.remotes import instances
 
 CONFIG = """\
 destinations:
@@ -25,16 +25,7 @@ TICKETS = "id,subject,Plan Name\nA,I was charged twice please refund my invoice,
 @pytest.fixture(params=["local", "remote"])
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cli, Path]]:
     """A command line, and the folder of the instance that does its work."""
-    if request.param == "local":
-        cli = Cli(tmp_path)
-        (cli.folder / "config.yaml").write_text(CONFIG)
-        yield cli, cli.folder
-        return
-    remote = RemoteCli(tmp_path)
-    (remote.server.folder / "config.yaml").write_text(CONFIG)
-    remote.serve()
-    yield remote, remote.server.folder
-    remote.close()
+    yield from instances(request.param, tmp_path, CONFIG)
 
 
 def taken(folder: Path, name: str) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,17 @@ def _keys(value: Any) -> Any:
         value = {key: inner for key, inner in value.items() if key not in ("run_id", "request")} | {"run_id": ""}
         return {key: _keys(inner) for key, inner in value.items()}
     return [_keys(inner) for inner in value] if isinstance(value, list) else type(value).__name__
+
+
+def instances(kind: str, folder: Path, config: str) -> Iterator[tuple[Cli, Path]]:
+    """Yield a command line with a configuration, `local` or `remote`, and the folder of what does its work."""
+    if kind == "local":
+        cli = Cli(folder)
+        (cli.folder / "config.yaml").write_text(config)
+        yield cli, cli.folder
+        return
+    remote = RemoteCli(folder)
+    (remote.server.folder / "config.yaml").write_text(config)
+    remote.serve()
+    yield remote, remote.server.folder
+    remote.close()
