@@ -56,7 +56,8 @@ if TYPE_CHECKING:  # most commands learn nothing
     from triage_cli.service import EvaluationRun, TrainingRun
 
 
-NO_LIMIT = UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
+def _no_limit() -> UsageError:
+    return UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
 
 
 class Analyst(NamedTuple):
@@ -108,7 +109,7 @@ class LocalAnalysis:
             yield from foresight.over(drafts, unasked_budget(self._stop_control))
             return
         if plan.max_cost is None and self._config.per_day is None:
-            raise NO_LIMIT
+            raise _no_limit()
         store = self._store or open_store(self._config, make=True)
         with recorded_run(
             store, "preview", self._analyst.actor, self._analyst.command_line, self._stop_control
@@ -205,7 +206,7 @@ class LocalAnalysis:
         asker = None
         if ask:
             if max_cost is None and new_config.per_day is None:
-                raise NO_LIMIT
+                raise _no_limit()
             asker = PlanAsker(self._analyst.actor, self._analyst.command_line, max_cost, self._analyst.began)
         selection, tell = Selection(written_since=written_since), self._analyst.tell
         return plan(self._config, new_config, selection, self._stop_control, tell, asker, self._store)

@@ -33,14 +33,14 @@ CHUNK = 100
 
 
 def pending_additions(
-    store: Store, routing_map: RoutingMap, seen: Mapping[str, FirstSeen], since: Mapping[str, str] | None = None
+    store: Store, rules: Iterable[AdditionRule], seen: Mapping[str, FirstSeen], since: Mapping[str, str] | None = None
 ) -> Iterator[tuple[AdditionRule, Ticket]]:
     """Yield the tickets that rules add deliveries for now, each with the rule.
 
     `since` replaces, by their keys, the times from which on rules look at tickets.
     """
     at = times.now()
-    for added in routing_map.additions:
+    for added in rules:
         is_before = added.kind == AdditionKind.BEFORE
         age = added.rule.when.get("age")
         until = times.ago(age.over) if isinstance(age, Age) else at  # open hours are no more than hours
@@ -87,7 +87,7 @@ class Additions:
         if not self._routing_map.additions:
             return
         chunk: list[tuple[AdditionRule, Ticket]] = []
-        for pair in pending_additions(self._store, self._routing_map, self._seen):
+        for pair in pending_additions(self._store, self._routing_map.additions, self._seen):
             chunk.append(pair)
             if len(chunk) == CHUNK:
                 yield self._add(chunk)
@@ -186,8 +186,7 @@ class AdditionWatch:
         watched = [a for a in self._routing_map.additions if is_time or a.kind == AdditionKind.BEFORE]
         seen = self._store.additions.first_seen({added.key: added.rule.name for added in self._routing_map.additions})
         since = {a.key: max(seen[a.key].at, self._looked_at) for a in watched if a.kind == AdditionKind.BEFORE}
-        watched_map = self._routing_map._replace(additions=tuple(watched))
-        found = next(pending_additions(self._store, watched_map, seen, since), None) is not None
+        found = next(pending_additions(self._store, watched, seen, since), None) is not None
         if not found:
             self._looked_at = looked_at
         return found
@@ -199,7 +198,6 @@ def planned_escalations(store: Store, routing_map: RoutingMap) -> Mapping[str, i
     escalations = [added for added in routing_map.additions if added.kind == AdditionKind.ESCALATION]
     seen = {added.key: FirstSeen("", is_new=True) for added in escalations}
     counts.update({added.rule.name: 0 for added in escalations})
-    chosen_map = routing_map._replace(additions=tuple(escalations))
-    for added, _ in pending_additions(store, chosen_map, seen):
+    for added, _ in pending_additions(store, escalations, seen):
         counts[added.rule.name] += 1
     return counts
