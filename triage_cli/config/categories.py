@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import former, label, same_name, several, text
 from triage_cli.config.yaml_document import ConfigNode
-from triage_cli.domain import Category
+from triage_cli.domain import Category, parents_of
 
 DEFAULT_CATEGORIES = (
     Category("Billing", "Invoices, charges, payments, refunds, subscriptions"),
@@ -48,6 +48,21 @@ def read_categories(setting: ConfigNode) -> tuple[Category, ...]:
     if not 2 <= len(setting.value) <= 255:
         setting.wrong(f"needs 2 to 255 categories, not {len(setting.value)}")
     return tuple(checked)
+
+
+def in_levels(categories: tuple[Category, ...]) -> tuple[Category, ...]:
+    """Return categories with their parents; a former name of a parent is one of its children's, too."""
+    parents = parents_of(category.name for category in categories)
+    if not parents:
+        return categories
+    taken = {name for category in categories for name in (category.name, *category.was)}
+    former_names = {category.name: category.was for category in categories}
+    for name in sorted(parents, key=len):  # a parent before its children
+        parent = parents[name]
+        moved = tuple(was + name.removeprefix(parent) for was in former_names[parent])
+        former_names[name] += tuple(was for was in moved if was not in taken)
+        taken.update(moved)
+    return tuple(c._replace(parent=parents.get(c.name, ""), was=former_names[c.name]) for c in categories)
 
 
 CATEGORY: Mapping[str, Field] = {

@@ -52,6 +52,7 @@ class Config(NamedTuple):
     calendars: Mapping[str, Calendar] = {}
     before: tuple[Rule, ...] = ()  # rules that send before the classification
     escalations: tuple[Rule, ...] = ()
+    levels: bool = True  # whether names with slashes may be below others
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
 
     def routing_hash(self) -> str:

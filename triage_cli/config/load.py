@@ -110,6 +110,7 @@ def load_config(
         escalations=sections.escalations,
         calendars=sections.values.get("calendars", {}),
         fields=sections.values.get("fields", {}),
+        levels=sections.values.get("levels", True),
     )
 
 

@@ -1,13 +1,13 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import BEFORE_WHEN, ESCALATION_WHEN, WHEN, read_conditions, when_schema
 from triage_cli.config.validators import label, one_of, several, text, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
-from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Rule
+from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Levels, Rule
 
 
 def later(schema: Callable[[], Schema]) -> Check:
@@ -63,6 +63,7 @@ class RouteReader:
         self.calendars = calendars
         self.before: list[Rule] = []  # the rules of the map that send before the classification
         self.names = [category.name for category in categories]
+        self.levels = Levels.of(categories)
         self.current_names = {old: category.name for category in categories for old in category.was}
 
     def read(self, setting: ConfigNode) -> tuple[Rule, ...]:
@@ -87,8 +88,9 @@ class RouteReader:
             else:
                 inner.origin(f"routes.{current_name}.to")
                 inner.origin(f"routes.{current_name}.when.category")
-                rules[current_name] = Rule(f"routes.{current_name}", receivers, {"category": (current_name,)})
-        return tuple(rules.values())
+                accepted = self._with_what_is_below([current_name])
+                rules[current_name] = Rule(f"routes.{current_name}", receivers, {"category": accepted})
+        return tuple(rules[name] for name in sorted(rules, key=self.levels.depth, reverse=True))  # the lowest wins
 
     def _long_form(self, setting: ConfigNode) -> tuple[Rule, ...]:
         rules: dict[str, Rule] = {}
@@ -147,7 +149,8 @@ class RouteReader:
         receivers = values["to"].read(self._receivers, ()) if "to" in values else ()
         conditions = read_conditions(values["when"], rule_name, when) if "when" in values else {}
         if "category" in conditions:
-            conditions["category"] = tuple(self._category(setting, name) for name in conditions["category"])
+            named = [self._category(setting, name) for name in conditions["category"]]
+            conditions["category"] = self._with_what_is_below(named)
         if "hours" in conditions:
             name, outside = conditions["hours"]
             conditions["hours"] = Hours(self._calendar(setting, "hours", name), outside)
@@ -168,6 +171,11 @@ class RouteReader:
             inner = setting.entries()["when"].entries()["category"]
             inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
         return current_name
+
+    def _with_what_is_below(self, named: Sequence[str]) -> tuple[str, ...]:
+        """Return named categories, and those below them, in the order of the list."""
+        below = (name for name in self.names if any(self.levels.refines(name, each) for each in named))
+        return tuple(dict.fromkeys((*named, *below)))
 
     def _calendar(self, setting: ConfigNode, key: str, name: str) -> Calendar:
         """Return the calendar that a condition of a rule names."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from triage_cli.config.calendars import read_calendars
-from triage_cli.config.categories import DEFAULT_CATEGORIES, read_categories
+from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
 from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
@@ -105,6 +105,8 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     secrets = "api_key_env (classifiers) or secret_env (destinations)"
     values = record(set_root, TOP_KEYS, "", instead=secrets, misplaced=MISPLACED_KEYS)
     categories = values.get("categories", DEFAULT_CATEGORIES)
+    if values.get("levels", True):
+        categories = in_levels(categories)
     classifiers = {"local": LOCAL} | values.get("classifiers", {})
     destinations = dict(values.get("destinations", {}))
     map_setting, more_escalations, routes_path = _routing_map(root.diagnostics, values.get("routes"), routes_flag)
@@ -213,6 +215,7 @@ BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}
 TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
+    "levels": Field(truth),
     "classifier": Field(text),
     "classifiers": Field(read_classifiers),
     "budget": Field(_budget),

@@ -24,8 +24,7 @@ def shown(config: Config) -> Iterator[tuple[str, object, str]]:
 
 def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "database", without_password(config.database)
-    for category in config.categories:
-        yield from _record_settings(f"categories.{category.name}", category, CATEGORY)
+    yield from _category_settings(config)
     yield "classifier", config.classifier
     for name, classifier in config.classifiers.items():
         yield from _record_settings(f"classifiers.{name}", classifier, CLASSIFIER)
@@ -56,6 +55,13 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
         yield "spikes.to", config.spikes_to
     yield "remote", config.remote
     yield "offline", config.offline
+
+
+def _category_settings(config: Config) -> Iterator[tuple[str, object]]:
+    for category in config.categories:
+        yield from _record_settings(f"categories.{category.name}", category, CATEGORY)
+    if "levels" in config.origins or any(category.parent for category in config.categories):
+        yield "levels", config.levels
 
 
 def _reading_settings(config: Config) -> Iterator[tuple[str, object]]:

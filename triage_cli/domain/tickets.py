@@ -28,7 +28,8 @@ URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 
 class Category(NamedTuple):
     """A label that a ticket may get. Classifiers read its description and examples; `was` are its former names.
 
-    `root` is its first name in the store (empty: this one), so that a rename does not change the question.
+    `root` is its first name in the store (empty: this one), so that a rename does not change the question. `parent` is
+    the category that it is below (empty: none).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Category(NamedTuple):
     examples: tuple[str, ...] = ()
     was: tuple[str, ...] = ()
     root: str = ""
+    parent: str = ""
 
 
 def status_words(status: str) -> str:

@@ -24,6 +24,7 @@ from triage_cli.wiring.learned_models import (
     changed_reading,
     find_error_bounds,
     is_cautious,
+    levels_note,
     stored_bounds,
     suited,
     threshold_in_use,
@@ -122,8 +123,11 @@ def promised_errors(config: Config) -> Iterator[tuple[str, MaxError, dict[str, E
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
     """Yield what a person may not expect: the name of what it is about, and a message.
 
-    It is about categories without a threshold that nobody has taught, and promises that once were for each category.
+    It is about names in levels, categories without a threshold that nobody has taught, and promises that once were for
+    each category.
     """
+    if note := levels_note(config):
+        yield "levels", note
     store = open_store(config) if has_database else None
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(config, spec)

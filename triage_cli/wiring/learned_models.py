@@ -20,6 +20,7 @@ from triage_cli.domain import (
     bound_changes,
     bounds,
     in_percent,
+    levels_sentence,
     thresholds_of,
     times,
 )
@@ -220,6 +221,11 @@ def caution() -> str:
         f"later from {STANDARD_THRESHOLD:.2f}; min_confidence in the config sets another threshold "
         "(docs/howto/first-week.md)"
     )
+
+
+def levels_note(config: Config) -> str:
+    """Return the message that names of the configuration are in levels, unless it says itself whether they are."""
+    return "" if "levels" in config.origins else levels_sentence(config.categories)
 
 
 def threshold_in_use(

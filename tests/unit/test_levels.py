@@ -1,0 +1,99 @@
+"""The tree that slashes make of a list of names, and the level of it at which an answer is sure."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.examples import examples
+from triage_cli.config import Config, load_config
+from triage_cli.domain import Levels, Ticket, compact, parents_of, routing_rules
+from triage_cli.service import CategoryNames
+
+PARTS = st.sampled_from(["Billing", "Refund", "Bug", "Error", "Ärger"])
+NAMES = st.lists(st.lists(PARTS, min_size=1, max_size=4).map("/".join), min_size=1, max_size=12, unique=True)
+
+
+def test_a_slash_is_a_level_only_below_a_name_of_the_list() -> None:
+    names = ["Billing", "Billing/Refund", "Billing / Invoice", "Bug/Error", "Billing/Refund/Late", "Billing/x/y"]
+    assert parents_of(names) == {
+        "Billing/Refund": "Billing",
+        "Billing / Invoice": "Billing",
+        "Billing/Refund/Late": "Billing/Refund",
+        "Billing/x/y": "Billing",
+    }
+
+
+@given(NAMES)
+@examples(50, 2000)
+def test_each_name_has_one_path_and_each_level_of_it_one_name(names: list[str]) -> None:
+    levels = Levels(names, parents_of(names))
+    for name in names:
+        path = [*levels.path(name)]
+        assert path[0] == name
+        assert path[-1] not in levels.parents
+        assert [levels.at(name, level) for level in range(1, len(path) + 2)] == [*path[::-1], None]
+        assert [above for above in names if levels.is_within(name, above)] == [n for n in names if n in path]
+        assert not any(levels.refines(above, name) for above in path)
+    assert levels.is_within(None, None)
+
+
+@given(NAMES, st.data())
+@examples(50, 2000)
+def test_a_probability_is_its_own_and_that_of_all_below(names: list[str], data: st.DataObject) -> None:
+    shares = data.draw(st.lists(st.integers(0, 100), min_size=len(names), max_size=len(names)))
+    own = {name: share / (sum(shares) or 1) for name, share in zip(names, shares, strict=True)}
+    levels = Levels(names, parents_of(names))
+    sums = levels.sums(own)
+    roots = [name for name in names if name not in levels.parents]
+    assert sum(sums[name] for name in roots) <= 1 + 1e-9
+    for name in names:
+        below = sum(own[other] for other in names if levels.is_within(other, name))
+        assert abs(sums[name] - below) < 1e-9
+        assert name in roots or sums[name] <= sums[levels.parents[name]] + 1e-9
+
+
+def load(folder: Path, text: str) -> Config:
+    file = folder / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(0o600)
+    return load_config(config="config.yaml", env={"HOME": str(folder)}, cwd=folder)
+
+
+CONFIG = """
+categories: [General, {name: Payments, was: [Billing]}, Payments/Refund, {name: Payments/Refund/Late}, Bug/Error]
+routes: {Payments: all, Payments/Refund: refunds, General: all, Bug/Error: all}
+destinations: {all: {type: file, path: a.jsonl}, refunds: {type: file, path: b.jsonl}}
+"""
+
+
+def test_the_configuration_has_levels_unless_it_says_flat(tmp_path: Path) -> None:
+    config, flat = load(tmp_path, CONFIG), load(tmp_path, f"{CONFIG}levels: false")
+    assert [c.parent for c in config.categories] == ["", "", "Payments", "Payments/Refund", ""]
+    assert [c.parent for c in flat.categories] == [""] * 5
+
+
+def test_a_former_name_of_a_parent_moves_its_children(tmp_path: Path) -> None:
+    match = CategoryNames(load(tmp_path, CONFIG).categories).match
+    assert match("Billing/Refund") == "Payments/Refund"
+    assert match("Billing/Refund/Late") == "Payments/Refund/Late"
+    flat = CategoryNames(load(tmp_path, f"{CONFIG}levels: false").categories).match
+    assert flat("Billing/Refund") is None
+    taken = load(tmp_path, "categories: [{name: A, was: [B]}, A/x, {name: C, was: [B/x]}]")
+    assert [c.was for c in taken.categories] == [("B",), (), ("B/x",)]
+
+
+def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) -> None:
+    rules = load(tmp_path, CONFIG).routes
+
+    def taken_to(category: str) -> tuple[str, ...]:
+        ticket = Ticket.of_text("", ticket_id="1", source="")._replace(category=category)
+        rule = routing_rules.match(rules, ticket)
+        return () if rule is None else rule.to
+
+    assert [taken_to(name) for name in ("Payments", "Payments/Refund", "Payments/Refund/Late", "Bug/Error")] == [
+        ("all",), ("refunds",), ("refunds",), ("all",),
+    ]  # fmt: skip
+    long_form = load(tmp_path, "categories: [A, A/x, B]\nroutes: [{when: {category: A}, to: https://a.example}]").routes
+    assert long_form[0].when == {"category": ("A", "A/x")}
+    assert compact(long_form[0].when) == '{"category":["A","A/x"]}'
