@@ -1,7 +1,7 @@
 """A second look over the tickets of a world, by its classifier."""
 
 from tests.support.world import World
-from triage_cli.domain import Looked
+from triage_cli.domain import Looked, Question
 from triage_cli.runtime import StopControl
 from triage_cli.service import DecisionRecorder, SecondLook, recorded_run
 
@@ -9,6 +9,5 @@ from triage_cli.service import DecisionRecorder, SecondLook, recorded_run
 def look(world: World, **hysteresis: float) -> Looked:
     """Have the world's classifier look again at what it decided."""
     with recorded_run(world.store, "learn", "tester", "learn", StopControl()) as tally:
-        labels = frozenset(category.name for category in world.categories)
-        recorder = DecisionRecorder(tally.context, world.classifier, labels)
+        recorder = DecisionRecorder(tally.context, world.classifier, [Question("category", world.categories)])
         return SecondLook(iter([recorder]), hysteresis).over_all()

@@ -58,6 +58,9 @@ class FakeClassifier:
     def questions(self) -> tuple[QuestionSpec, ...]:
         return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
 
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        return self.fingerprints if question == "category" else ()
+
     def rejudged(self, answer: Classification) -> Classification:
         return answer.at_threshold(self.threshold)
 

@@ -44,6 +44,10 @@ class Cascade:
         self._audit_rate = audit_rate
         self._warn = warn
 
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprints by which the steps of the cascade ask a question."""
+        return tuple(fingerprint for step in self._steps for fingerprint in step.fingerprints_of(question))
+
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the questions of all steps of the cascade."""
         return tuple(question for step in self._steps for question in step.questions())

@@ -32,6 +32,10 @@ class WrappedClassifier:
         self.chunk_size = wrapped.chunk_size
         self._wrapped = wrapped
 
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprints by which the wrapped classifier asks a question."""
+        return self._wrapped.fingerprints_of(question)
+
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question of the wrapped classifier, for the record."""
         return self._wrapped.questions()

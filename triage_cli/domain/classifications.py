@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import CATEGORY, Ticket
 
 
 class Classification(NamedTuple):
@@ -13,7 +13,8 @@ class Classification(NamedTuple):
     `category` is None if the classifier abstained or failed (`error`). `confidence_source` is `decision`, `logprob`,
     `said`, `model` or `human`; numbers of different sources cannot be compared. `fingerprint` identifies the question
     (`QuestionSpec`), `answer_key` the question about this text; `threshold` is the confidence that the answer had to
-    reach. Tokens are counts, `cost` is USD. If the confidence was calibrated, `raw` is the classifier's own number.
+    reach. Tokens are counts, `cost` is USD. If the confidence was calibrated, `raw` is the classifier's own number. In
+    an answer to a further `question`, `category` is its value; what a call costs stands with one of its answers.
     """
 
     classification_id: str
@@ -40,6 +41,7 @@ class Classification(NamedTuple):
     redacted: str | None = None
     error: str | None = None
     raw: float | None = None
+    question: str = CATEGORY
 
     @property
     def raw_confidence(self) -> float | None:
@@ -100,7 +102,7 @@ class QuestionSpec(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A classifier's final answer about one ticket: the answers of all its steps, of which the last one decides.
+    """A classifier's final answer to a question about a ticket: those of all its steps, of which the last one decides.
 
     `doubts` is what `Suspicion` found in the text, None if the classifier did not look.
     """
@@ -109,6 +111,7 @@ class Answer(NamedTuple):
     steps: tuple[Classification, ...]
     sure: bool
     doubts: tuple[str, ...] | None = None
+    question: str = CATEGORY
 
 
 class Postponed(NamedTuple):

@@ -7,6 +7,7 @@ from triage_cli.domain import ids
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import compact, encodable, from_json
 from triage_cli.domain.mail import parts
+from triage_cli.domain.questions import without_answers
 from triage_cli.domain.tickets import UNDECIDED, URGENCY, Ticket, TicketDraft
 from triage_cli.domain.times import to_seconds
 
@@ -110,7 +111,7 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     if not is_rewritten:
         return ticket
     ticket = ticket._replace(content_hash=identified.content, subject=draft.subject, description=draft.description)
-    return ticket if known_ticket.verdict or keeps_category else reset(ticket)
+    return without_answers(ticket) if known_ticket.verdict or keeps_category else reset(ticket)
 
 
 def dated(draft: TicketDraft, changed_at: str | None) -> TicketDraft:
@@ -139,7 +140,8 @@ def is_outdated(draft: TicketDraft, known_ticket: Ticket, at: str) -> bool:
 
 def reset(ticket: Ticket) -> Ticket:
     """Return a ticket whose text has changed, without its classification."""
-    return ticket._replace(**UNDECIDED, status="new", classifier=None, error=None, failures=0, decision_id=None)
+    undecided = ticket._replace(**UNDECIDED, status="new", classifier=None, error=None, failures=0, decision_id=None)
+    return without_answers(undecided)
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:

@@ -106,6 +106,11 @@ class Standing(Enum):
     HOLDS = ""  # it decides
     NEXT = "next"  # it does not, because a later step is asked
     LATE = "late"  # it does not, because its ticket changed while the classifier was asked
+    FURTHER = "further"  # it does not, because it answers further questions alone
+
+
+# The `outcome` of events whose answers do not decide their ticket.
+UNDECISIVE = tuple(standing.value for standing in Standing if standing != Standing.HOLDS)
 
 
 class Decision(NamedTuple):
@@ -133,13 +138,14 @@ def decision_data(decision: Decision) -> dict[str, Any]:
 def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
     """Return the last decision in a ticket's events that took effect; None if none is about its present text.
 
-    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals decide nothing.
+    `events` are the ticket's, oldest first. Late answers, answers before a later step, answers to further questions and
+    proposals decide nothing.
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
-        is_decisive = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
+        is_decisive = detail.get("outcome") not in UNDECISIVE
         if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and is_decisive:
             suspicious = tuple(detail.get("suspicious", ()))
             return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)

@@ -13,8 +13,9 @@ from triage_cli.domain.insight.plans import Flip
 from triage_cli.domain.insight.stats import StatsGroup
 from triage_cli.domain.json_values import from_json
 from triage_cli.domain.outcomes import Outcome
+from triage_cli.domain.questions import answer_records
 from triage_cli.domain.runs import Run, rounded_usd
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import CATEGORY, Ticket
 from triage_cli.domain.times import timestamp
 
 TICKET_KEYS = (
@@ -46,6 +47,8 @@ def ticket_record(ticket: Ticket) -> dict[str, Any]:
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
     record["verdict"] = ticket.verdict == 1
     record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
+    if ticket.answers != "{}":
+        record["answers"] = answer_records(ticket)
     return record
 
 
@@ -53,6 +56,8 @@ def classification_record(answer: Classification) -> dict[str, Any]:
     """Return the JSON record of one answer."""
     record = answer._asdict()
     record["probabilities"] = from_json(answer.probabilities) if answer.probabilities else None
+    if answer.question == CATEGORY:  # as long as there were no others
+        del record["question"]
     return record
 
 

@@ -25,6 +25,10 @@ MAX_SOURCE = 80  # characters of a source's name
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 
 
+# The question that each ticket is asked, by its name; further ones stand in the configuration.
+CATEGORY = "category"
+
+
 class Category(NamedTuple):
     """A label that a ticket may get. Classifiers read its description and examples; `was` are its former names.
 
@@ -173,8 +177,10 @@ class VerdictDraft(NamedTuple):
 class Ticket(NamedTuple):
     """A stored ticket; the fields are in the order of the table's columns.
 
-    By its `identity` an import recognises it; `revision` grows with each change; `run_id` is the run that holds it;
-    `extra` is a JSON object; `verdict` is 1 if a person set the category.
+    By its `identity` an import recognises it; `revision` grows with each change; `extra` is a JSON object; `verdict`
+    is 1 if a person set the category. `answers` is a JSON object of the answers to further questions, `unanswered` 1 if
+    one of these is to be asked. The last fields are no columns: `run_id` is the run that holds it, `asked` the
+    questions that this run asks about it now.
     """
 
     ticket_id: str
@@ -204,7 +210,10 @@ class Ticket(NamedTuple):
     failures: int = 0
     decision_id: str | None = None
     revision: int = 1
+    answers: str = "{}"
+    unanswered: int = 0
     run_id: str | None = None
+    asked: tuple[str, ...] = (CATEGORY,)
 
     @classmethod
     def of_text(cls, text: str, *, ticket_id: str, source: str) -> Self:
@@ -269,7 +278,7 @@ class Selection(NamedTuple):
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
     Without ids and statuses, withdrawn tickets are left out.
     `suggestions` are guesses of classifiers that were not sure. `extras` are `NAME=VALUE` of columns of the input and
-    fields, all of which a ticket has.
+    fields, all of which a ticket has. With `unanswered`, a further question is to be asked about them.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
     delivery to. `since` and `until` are times at which a ticket was stored; `written_since` is one at which it was
     written (`created_at`, or when it was stored if that is unknown).
@@ -296,6 +305,7 @@ class Selection(NamedTuple):
     suggestions: tuple[str, ...] = ()
     written_since: str | None = None
     extras: tuple[str, ...] = ()
+    unanswered: bool = False
 
 
 # What a ticket has without a decision on its category.

@@ -81,7 +81,10 @@ class Classifier(Protocol):
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """A classifier has the fingerprints of the questions that its steps ask."""
+        """A classifier has the fingerprints of the questions by which its steps ask for the category."""
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """A classifier returns the fingerprints by which its steps ask one of its questions; none of another one."""
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """A classifier returns its questions, for the record; a cascade asks several."""
@@ -92,6 +95,7 @@ class Classifier(Protocol):
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """A classifier yields outcomes as its answers arrive; an empty chunk means that nothing has arrived yet.
 
+        Each outcome is about one of the questions that are `asked` about its ticket; all of them have one in the end.
         Only `service.answers` calls this, since not each of them is final.
         An outcome's `item` is the ticket. An `AnswerError` in an outcome concerns this ticket alone; an error that ends
         the run is raised after the finished outcomes were yielded. Once the budget is stopping, a classifier makes no

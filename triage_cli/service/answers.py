@@ -4,15 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from triage_cli.domain import (
+    CATEGORY,
+    MOST_FAILURES,
     SETTLED,
-    UNDECIDED,
     Answer,
     Classification,
+    GivenAnswer,
     Outcome,
     Postponed,
     Ticket,
     TriageError,
     Unfinished,
+    given_answer,
     woken,
 )
 from triage_cli.ports import Classifier
@@ -20,10 +23,15 @@ from triage_cli.runtime import Budget
 
 
 class EarlierSteps(NamedTuple):
-    """A ticket that has no final answer yet, and the answers of the steps that were asked about it."""
+    """A question about a ticket that has no final answer yet, and the answers of the steps that were asked."""
 
     ticket: Ticket
     steps: tuple[Classification, ...]
+
+    @property
+    def question(self) -> str:
+        """Return the question that the steps answered."""
+        return self.steps[0].question if self.steps else CATEGORY
 
 
 class Arrived(NamedTuple):
@@ -61,13 +69,11 @@ def answers(
         yield Arrived(final, postponed)
 
 
-# Failures of classifiers to answer after which a ticket goes to review.
-FAILURES_TO_REVIEW = 3
 STATUS_INDEX = Ticket._fields.index("status")
 
 
 def steps_within(answer: Answer | EarlierSteps | None, labels: frozenset[str]) -> tuple[Classification, ...]:
-    """Return an answer's steps without categories that are not in the list: no such label is ever stored."""
+    """Return an answer's steps without values that their question has not: no such label is ever stored."""
     if answer is None:
         return ()
     for step in answer.steps:
@@ -82,52 +88,83 @@ def _step_within(step: Classification, labels: frozenset[str]) -> Classification
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
-def answered_ticket(
-    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
-) -> Ticket:
-    """Return a ticket after its answers: a sure one holds, an unsure one is a suggestion.
+def answer_given(
+    before: GivenAnswer, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
+) -> GivenAnswer:
+    """Return what holds of a question after its answers: a sure one holds, an unsure one is a suggestion.
 
     To be unanswered counts as a failure, which overrules no verdict even with `force`.
     """
-    last_answer = steps[-1] if steps else None
-    revision = ticket_before.revision + 1
-    if error is not None or last_answer is None or last_answer.error:
-        failures = ticket_before.failures + 1
-        problem = error.message if error else (last_answer.error if last_answer and last_answer.error else "no answer")
-        if ticket_before.verdict:
-            return ticket_before._replace(error=problem, revision=revision, run_id=None)
-        return ticket_before._replace(
-            **UNDECIDED,
-            status="needs_review" if failures >= FAILURES_TO_REVIEW else "failed",
-            failures=failures,
-            classifier=last_answer.classifier if last_answer else ticket_before.classifier,
+    last = steps[-1] if steps else None
+    if error is not None or last is None or last.error:
+        problem = error.message if error else (last.error if last and last.error else "no answer")
+        if before.verdict:
+            return before._replace(error=problem)
+        return GivenAnswer(
+            classifier=last.classifier if last else before.classifier,
+            state="failed",
+            failures=before.failures + 1,
             error=problem,
-            decision_id=last_answer.classification_id if last_answer else None,
-            revision=revision,
-            run_id=None,
+            decision_id=last.classification_id if last else None,
         )
-    sure = sure and last_answer.category is not None
-    stays_settled = sure and ticket_before.status in SETTLED
-    # By position, in the order of the fields: this is done for each ticket, and `_replace` takes three times as long.
+    sure = sure and last.category is not None
+    # By position, in the order of the fields: this is done for each ticket, and names take twice as long.
+    return GivenAnswer(
+        last.category if sure else None,
+        None if sure else last.category,
+        last.confidence,
+        last.confidence_source,
+        last.classifier,
+        last.reason,
+        False,
+        "answered" if sure else "unsure",
+        0,  # failures
+        None,  # no error
+        last.classification_id,
+    )
+
+
+def answered_ticket(
+    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
+) -> Ticket:
+    """Return a ticket after the answers about its category; no run holds it."""
+    given = answer_given(given_answer(ticket_before, CATEGORY), steps, error, sure=sure)
+    return with_category(ticket_before, given, ticket_before.revision + 1)
+
+
+def with_category(ticket_before: Ticket, given: GivenAnswer, revision: int) -> Ticket:
+    """Return a ticket with what holds of its category, and the status that follows; no run holds it."""
+    if given.error is not None and given.verdict:
+        return ticket_before._replace(error=given.error, revision=revision, run_id=None)
+    if given.state == "answered":
+        status = ticket_before.status if ticket_before.status in SETTLED else "classified"
+    elif given.state == "failed" and given.failures < MOST_FAILURES:
+        status = "failed"
+    else:
+        status = "needs_review"
+    # By position as above: `_replace` takes three times as long.
     ticket_after = Ticket._make((
         *ticket_before[:STATUS_INDEX],
-        ticket_before.status if stays_settled else ("classified" if sure else "needs_review"),
-        last_answer.category if sure else None,
-        None if sure else last_answer.category,
-        last_answer.confidence,
-        last_answer.confidence_source,
-        last_answer.classifier,
-        last_answer.reason,
-        0,  # no verdict
+        status,
+        given.value,
+        given.suggestion,
+        given.confidence,
+        given.confidence_source,
+        given.classifier,
+        given.reason,
+        int(given.verdict),
         ticket_before.routed_to,
         ticket_before.cost_usd,
-        None,  # no error
-        0,  # failures
-        last_answer.classification_id,
+        given.error,
+        given.failures,
+        given.decision_id,
         revision,
+        ticket_before.answers,
+        ticket_before.unanswered,
         None,  # no run holds it
+        ticket_before.asked,
     ))  # fmt: skip
-    return woken(ticket_before, ticket_after) if stays_settled else ticket_after
+    return woken(ticket_before, ticket_after)
 
 
 def released_with_cost(ticket: Ticket, steps: Sequence[Classification]) -> Ticket:

@@ -140,7 +140,6 @@ class SharedRun:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.store
-        self._labels = frozenset(category.name for category in services.categories)
         self._intake = Intake(services.store, ACTOR, Verdicts(services.categories, ACTOR), None, services.fields)
         self._signatures: dict[str, Signature] = {}  # of the callers whose tickets are taken through steps, by ticket
         self._recorders: dict[tuple[Classifier, bool], DecisionRecorder] = {}
@@ -263,10 +262,12 @@ class SharedRun:
             recorder = self._recorder(classifier, force=force)
             earlier = [call.ticket for call in asking.values() if call.ticket and call.draft is None]
             settled = recorder.settled(earlier) if earlier else {}
-            for ticket in earlier:
-                if action := settled.get(ticket.ticket_id):
-                    self._end_classified(asking.pop(ticket.ticket_id), unasked(ticket, action))
-            tickets = [call.ticket for call in asking.values() if call.ticket]
+            tickets = []
+            for ticket in recorder.asking([call.ticket for call in asking.values() if call.ticket], settled):
+                if ticket.asked:
+                    tickets.append(ticket)
+                else:
+                    self._end_classified(asking.pop(ticket.ticket_id), unasked(ticket, settled[ticket.ticket_id]))
             for outcome in chain.from_iterable(recorder.decide([tickets]) if tickets else ()):
                 self._counts[outcome.action] += 1
                 self._end_classified(asking[outcome.ticket.ticket_id], outcome)
@@ -281,7 +282,7 @@ class SharedRun:
     def _recorder(self, classifier: Classifier, *, force: bool) -> DecisionRecorder:
         recorder = self._recorders.get((classifier, force))
         if recorder is None:
-            recorder = DecisionRecorder(self._context, classifier, self._labels, force=force)
+            recorder = DecisionRecorder(self._context, classifier, self._services.questions, force=force)
             latest = dict(islice(self._recorders.items(), KEPT_RECORDERS))
             self._recorders = {(classifier, force): recorder, **latest}
         if time.monotonic() > self._category_check_until:

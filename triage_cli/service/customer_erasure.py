@@ -15,6 +15,7 @@ from triage_cli.domain import (
     UnavailableError,
     ids,
     times,
+    without_reasons,
 )
 from triage_cli.service.runs import RunContext
 
@@ -65,7 +66,7 @@ def cancelled(deliveries: Sequence[Delivery], at: str) -> tuple[Delivery, ...]:
 
 def erased_ticket(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
     """Return a forgotten ticket without its text; `sent_to` names the destinations that have, or may have, the text."""
-    return ticket._replace(
+    return without_reasons(ticket)._replace(
         identity=ids.forgotten(ticket.identity),
         external_id=None,
         content_hash="",

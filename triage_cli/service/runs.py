@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from triage_cli.domain import (
     CHUNK,
+    ERASED,
     IMPORT_KINDS,
     NAMED,
+    STATUSES,
     WHOLE,
     Answer,
     Change,
@@ -242,6 +244,8 @@ def recorded_run(
 
 
 TO_CLASSIFY = frozenset({"new", "failed"})
+# Tickets of these statuses may have a question that is open beside their category.
+HALF_ANSWERED = frozenset(STATUSES) - TO_CLASSIFY - ERASED.keys() - {"waiting"}
 TO_ROUTE = frozenset({"classified", "unroutable"})
 
 

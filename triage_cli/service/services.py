@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from triage_cli.domain import Category, ClassifyPlan, Nearness, Selection, UsageError
+from triage_cli.domain import CATEGORY, Category, ClassifyPlan, Nearness, Question, Selection, UsageError
 from triage_cli.ports import Batcher, Classifier, Ranking, Store
 from triage_cli.service.batch.collect import BatchCollector, open_batch_collector
 from triage_cli.service.decisions.category_check import Unchecked
-from triage_cli.service.decisions.recorder import DecisionRecorder
+from triage_cli.service.decisions.recorder import DecisionRecorder, selections_to_ask
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.intake.corrections import Corrections, FieldSetters, FiledItems, LostDeliveries, NearnessOf
-from triage_cli.service.runs import TO_CLASSIFY, RunContext
+from triage_cli.service.runs import RunContext
 
 
 class Services(NamedTuple):
@@ -37,14 +37,23 @@ class Services(NamedTuple):
     lost_deliveries: Callable[[Callable[[str], None]], LostDeliveries] = lambda _: lambda _: {}
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
     served: bool = False  # in a server, whose runs are marked so
+    further: tuple[Question, ...] = ()  # questions that are asked beside that for the category
     nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE  # how near a destination files to what a source lists
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """Return all questions that tickets are asked, that for the category first."""
+        return (Question(CATEGORY, self.categories), *self.further)
 
     def is_idle(self, selection: Selection, plan: ClassifyPlan) -> bool:
         """Return whether there is nothing to classify, so that the classifier need not be opened."""
         if not self.only_loads(plan) or selection.ids is not None:
             return False
-        first_to_classify = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent", limit=1)
-        return next(self.store.find(first_to_classify), None) is None
+        return all(
+            next(self.store.find(each._replace(statuses=each.statuses or statuses, order="urgent", limit=1)), None)
+            is None
+            for each, statuses in selections_to_ask(selection, further=bool(self.further))
+        )
 
     def corrections(self, tell: Callable[[str], None]) -> Corrections:
         """Return what tells people's categories in a helpdesk from those of triage; `tell` gets its warnings."""
@@ -57,7 +66,7 @@ class Services(NamedTuple):
     def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""
         classifier = self.classifier(plan, context.actor, context.run.run_id)
-        return DecisionRecorder(context, classifier, frozenset(c.name for c in self.categories), force=plan.force)
+        return DecisionRecorder(context, classifier, self.questions, force=plan.force)
 
     def recorder_with_budget(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
         """Open a run's budget, deadline and classifier, and return the recorder of its answers."""

@@ -160,4 +160,4 @@ class ImportUndo:
 def withdrawn_ticket(ticket: Ticket, sent_to: Sequence[str] = ()) -> Ticket:
     """Return a ticket that was taken back: without its text and its category, and no import finds it any more."""
     erased = erased_ticket(dedup.reset(ticket), sent_to)
-    return erased._replace(status="withdrawn", identity=f"@{ticket.ticket_id}")
+    return erased._replace(status="withdrawn", identity=f"@{ticket.ticket_id}", answers="{}")

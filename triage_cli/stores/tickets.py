@@ -12,7 +12,9 @@ from triage_cli.stores.dialect import Dialect
 TICKETS_PER_PAGE = 500
 # What a ticket's id can end with.
 ID_ENDING = re.compile("[0-9A-Fa-f-]{6,36}")
-TICKET_COLUMNS = Ticket._fields[:-1]  # without `run_id`, which is in `claims`
+# Without `run_id`, which is in `claims`, and what it asks.
+COLUMN_COUNT = Ticket._fields.index("run_id")
+TICKET_COLUMNS = Ticket._fields[:COLUMN_COUNT]
 # The schema has the defaults of a new ticket, so that an import binds only half the values.
 GIVEN_COLUMNS = Ticket._fields.index("status")
 NEW_TICKET_DEFAULTS = ("new", *(Ticket._field_defaults[field] for field in TICKET_COLUMNS[GIVEN_COLUMNS + 1 :]))

@@ -83,6 +83,7 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     extra_conditions = [_extra_condition(number, pair) for number, pair in enumerate(selection.extras)]
     conditions += [condition for condition, _ in extra_conditions]
     values |= dict(chain.from_iterable(pairs.items() for _, pairs in extra_conditions))
+    conditions += ["unanswered = 1"] * selection.unanswered
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
     if selection.search is not None:

@@ -32,7 +32,7 @@ def training_run(
     unless a `store` is open already.
     """
     from triage_cli.classifiers import LocalTrainer
-    from triage_cli.domain import Looked
+    from triage_cli.domain import CATEGORY, Looked, Question
     from triage_cli.service import SecondLook, TrainingRun
 
     store = store or open_store(config, make=make)
@@ -41,9 +41,9 @@ def training_run(
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
         classifiers = Classifiers.of(config, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
-        labels = frozenset(category.name for category in config.categories)
+        questions = [Question(CATEGORY, config.categories)]
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
-        recorders = (DecisionRecorder(context, classifier, labels) for classifier in opened)
+        recorders = (DecisionRecorder(context, classifier, questions) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)

@@ -20,6 +20,7 @@ from triage_cli.classifiers.embedded.fitted_model import (
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     Answer,
     Category,
@@ -79,6 +80,10 @@ class LocalClassifier:
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprint of the embedded model's only question."""
         return (self.fingerprint,)
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprint of a question that it answers."""
+        return self.fingerprints if question == CATEGORY else ()
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question that the embedded model answers, for the record."""

@@ -21,6 +21,7 @@ from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     Answer,
     AnswerError,
@@ -126,6 +127,10 @@ class LLMClassifier:
     def fingerprints(self) -> tuple[str, ...]:
         """Return the fingerprint of the only question that it asks the model."""
         return (self.fingerprint,)
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprint of a question that it answers."""
+        return self.fingerprints if question == CATEGORY else ()
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question that the language model is asked, for the record."""

@@ -7,6 +7,7 @@ from triage_cli.domain.dedup import Identified, encoded, reset
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import from_json
 from triage_cli.domain.mail.parts import THREAD, Mail, mail_of
+from triage_cli.domain.questions import without_answers
 from triage_cli.domain.tickets import Rejected, Ticket, TicketDraft
 
 # Characters of JSON that the later mails of one ticket may take.
@@ -81,7 +82,7 @@ def _opened(ticket: Ticket, item: Identified) -> Ticket:
         customer_id=draft.customer_id,
         created_at=draft.created_at,
     )
-    return ticket if ticket.verdict else reset(ticket)
+    return without_answers(ticket) if ticket.verdict else reset(ticket)
 
 
 def _thread_entry(mail: Mail, bearer: Ticket | TicketDraft, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -192,7 +192,7 @@ class BatchCollector:
             return batch_context.returned(batch, item, ticket, ERASED[ticket.status], cost)
         if not item.was:
             return self._proposed(batch, item, ticket, outcome)
-        change = batch_context.decision_recorder.change(ticket._replace(status=item.was), outcome, times.now())
+        change = batch_context.decision_recorder.change(ticket._replace(status=item.was), (outcome,), times.now())
         answer_cost = costs(step for step in change.adds if isinstance(step, Classification))
         adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid_answer(batch, item, answer_cost))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)

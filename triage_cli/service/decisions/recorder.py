@@ -1,13 +1,15 @@
 """Decides: asks a classifier about tickets, saves each answer with what it makes of its ticket, a chunk at a time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     CHUNK,
     SETTLED,
     STATUSES,
+    UNANSWERED,
     Action,
     Answer,
     AnswerError,
@@ -17,20 +19,35 @@ from triage_cli.domain import (
     Decided,
     Decision,
     EventAction,
+    GivenAnswer,
     Outcome,
+    Question,
     Selection,
     Standing,
     Suspicion,
     Ticket,
+    TriageError,
+    all_given,
     bounded,
     decision_data,
+    given_answer,
     ids,
+    settled_by,
     times,
+    with_given,
+    woken,
 )
 from triage_cli.ports import Classifier
-from triage_cli.service.answers import EarlierSteps, answered_ticket, answers, steps_within, with_cost
+from triage_cli.service.answers import (
+    EarlierSteps,
+    answer_given,
+    answered_ticket,
+    answers,
+    steps_within,
+    with_cost,
+)
 from triage_cli.service.decisions.category_check import Unchecked
-from triage_cli.service.runs import TO_CLASSIFY, RunContext, RunRecorder, TicketClaimer
+from triage_cli.service.runs import HALF_ANSWERED, TO_CLASSIFY, RunContext, RunRecorder, TicketClaimer
 
 # Tickets that a cascade claims while a further step is asked: as many as a step of eight workers alone would.
 CASCADE_CLAIM_SIZE = 32
@@ -46,22 +63,41 @@ def suspicion_of(labels: frozenset[str]) -> Suspicion:
     return Suspicion(labels)
 
 
+class _Begun(NamedTuple):
+    """A ticket of which an earlier save of this run stored answers while others are to come.
+
+    `saved` are the ids of stored answers that final ones will repeat; `open` are the questions without a final answer.
+    `decided` is the outcome of its category, once that is decided.
+    """
+
+    ticket: Ticket
+    saved: frozenset[str]
+    open: tuple[str, ...]
+    decided: Outcome[Decided] | None = None
+
+
 class DecisionRecorder:
-    """Records the decisions of one classifier in one run. An answer overrules a verdict only with `force`."""
+    """Records the decisions of one classifier in one run. An answer overrules a verdict only with `force`.
+
+    `questions` are all that it answers, the category first.
+    """
 
     def __init__(
-        self, context: RunContext, classifier: Classifier, labels: frozenset[str], *, force: bool = False
+        self, context: RunContext, classifier: Classifier, questions: Sequence[Question], *, force: bool = False
     ) -> None:
         self.context = context
         self.classifier = classifier
-        self.labels = labels
-        self.suspicion = suspicion_of(labels)
+        self.labels = questions[0].labels
+        self.further = tuple(question.name for question in questions[1:])
+        self._labels = {question.name: question.labels for question in questions}
+        self._required = tuple(question.name for question in questions if question.required)
+        self.suspicion = suspicion_of(self.labels)
         context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
         self.questions_recorded = False
         self._claim_size, self._asked_further = CASCADE_CLAIM_SIZE // 2, False
-        self._unfinished: dict[str, tuple[Ticket, frozenset[str]]] = {}  # tickets with a further step, ids of answers
+        self._begun: dict[str, _Begun] = {}
         self._endpoints: dict[str, str] = {}  # of classifiers that are asked over a network, by fingerprint
 
     def next_claim_size(self) -> int:
@@ -81,11 +117,11 @@ class DecisionRecorder:
         first, *further = self.classifier.fingerprints
         if not further:
             return
-        last_steps = (answer.steps[-1] for answer in answered if answer and answer.steps)
+        last_steps = (a.steps[-1] for a in answered if a and a.steps and a.question == CATEGORY)
         self._asked_further = self._asked_further or any(s.fingerprint != first and not s.reused for s in last_steps)
 
     def settled(self, tickets: Sequence[Ticket]) -> dict[str, Action]:
-        """Return the tickets that need no classifier: `held` by a verdict, or `unchanged` since the same question.
+        """Return the tickets whose category is not to be asked: `held` by a verdict, or `unchanged` since it was asked.
 
         One about which a batch asks the same question would be paid for twice: it is `waiting`.
         One that waits for a person although its answer is sure by now does need it, for the answer to hold. A forgotten
@@ -108,6 +144,34 @@ class DecisionRecorder:
         waiting = self.in_batches([t for t in once_decided if t.ticket_id not in settled_actions])
         return settled_actions | dict.fromkeys(waiting, Action.WAITING)
 
+    def asking(self, tickets: Sequence[Ticket], settled: Container[str]) -> list[Ticket]:
+        """Return tickets with the questions that are to be asked about each: none about one that needs no classifier.
+
+        `settled` has the ids of tickets whose category is not to be asked.
+        """
+        if not self.further:
+            return [t._replace(asked=()) if t.ticket_id in settled else t for t in tickets]
+        open_questions = self._open_questions([t for t in tickets if t.subject or t.text])
+        return [
+            t._replace(asked=(*(() if t.ticket_id in settled else (CATEGORY,)), *open_questions.get(t.ticket_id, ())))
+            for t in tickets
+        ]
+
+    def _open_questions(self, tickets: Sequence[Ticket]) -> dict[str, list[str]]:
+        """Return the further questions that are to be asked about tickets: open ones, and those that have changed."""
+        given = [(t, name, answer) for t in tickets for name, answer in all_given(t, self.further).items()]
+        stored_ids = [answer.decision_id for _, _, answer in given if answer.decision_id and not answer.verdict]
+        stored = self.context.store.answers.decisions(stored_ids) if stored_ids else {}
+        open_questions: dict[str, list[str]] = {}
+        for ticket, name, answer in given:
+            last = stored.get(answer.decision_id or "")
+            is_known = last is not None and last.answer_key in {
+                ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints_of(name)
+            }
+            if self._force or (not answer.verdict and (answer.is_open or not is_known)):
+                open_questions.setdefault(ticket.ticket_id, []).append(name)
+        return open_questions
+
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
         """Return the ids of tickets about which a batch asks a question of this classifier."""
         keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
@@ -116,54 +180,93 @@ class DecisionRecorder:
         return asked_about & {t.ticket_id for t in tickets}
 
     def _is_sure_by_now(self, ticket: Ticket, stored_answer: Classification) -> bool:
-        """Return whether a ticket waits whose stored answer reaches the present threshold."""
-        is_sure_by_now = ticket.status == "needs_review" and self.classifier.rejudged(stored_answer).is_sure
+        """Return whether a ticket waits for its category whose stored answer reaches the present threshold."""
+        waits = ticket.status == "needs_review" and ticket.category is None
+        is_sure_by_now = waits and self.classifier.rejudged(stored_answer).is_sure
         return is_sure_by_now and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
-        """Classify tickets that this run holds, and record the decisions; an outcome's `item` is the ticket given."""
-        for arrived in answers(self.classifier, self.check.over(chunks), self.context.budget, self.save_steps):
-            self.context.heartbeat()
-            self.note_further_steps(outcome.value for outcome in arrived.final)
-            yield self.save(arrived.final) if arrived.final else []
-            if arrived.final:
-                self.check.after()
+        """Ask about tickets that this run holds, and record the decisions; an outcome's `item` is the ticket given.
+
+        Each answer is saved when it has come. The outcome of a ticket comes with its last answer; where the run ends
+        before, it comes then, once its category is decided.
+        """
+        try:
+            for arrived in answers(self.classifier, self.check.over(chunks), self.context.budget, self.save_steps):
+                self.context.heartbeat()
+                self.note_further_steps(outcome.value for outcome in arrived.final)
+                yield self.save(arrived.final) if arrived.final else []
+                if arrived.final:
+                    self.check.after()
+        except TriageError:
+            yield self._half_answered()
+            raise
+        yield self._half_answered()
+
+    def _half_answered(self) -> list[Outcome[Decided]]:
+        """Return the outcomes of tickets whose category is decided, and of which another question stays open."""
+        decided = [begun.decided for begun in self._begun.values() if begun.decided is not None]
+        self._begun.clear()
+        return decided
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save answers and their decisions; one whose ticket has changed meanwhile is stored, but does not hold."""
         self.record_questions()
         at = times.now()
-        changes = [self.change(outcome.ticket, outcome, at) for outcome in outcomes]
-        return self.saved(outcomes, changes, self.context.save(changes))
+        answered = list(_by_ticket(outcomes)) if self.further else [(outcome,) for outcome in outcomes]
+        changes = [self.change(each[0].ticket, each, at) for each in answered]
+        return self.saved(answered, changes, self.context.save(changes))
 
     def save_steps(self, earlier: Sequence[EarlierSteps]) -> None:
         """Save the answers of tickets about which a further step is asked, which decides; a changed one is late."""
         self.record_questions()
         self.note_further_steps(earlier)
         at = times.now()
+        while earlier:
+            # One of each ticket: the next one is decided on what that leaves.
+            firsts = {each.ticket.ticket_id: each for each in reversed(earlier)}
+            self._save_steps(list(reversed(firsts.values())), at)
+            earlier = [each for each in earlier if each is not firsts[each.ticket.ticket_id]]
+
+    def _save_steps(self, earlier: Sequence[EarlierSteps], at: str) -> None:
         changes = [self._steps_change(each, at) for each in earlier]
         conflicts = self.context.save(changes)
         for change, conflict, each in zip(self._save_late(changes, conflicts), conflicts, earlier, strict=True):
-            if change.ticket is None:
-                raise TypeError(change)
-            # A ticket that has changed keeps its old revision here, so that its final answer is refused as well.
-            revision = change.ticket.revision if conflict is None else change.expected_revision
-            ticket = change.ticket._replace(revision=revision)
-            saved_ids = frozenset(step.classification_id for step in each.steps)
-            self._unfinished[ticket.ticket_id] = ticket, saved_ids
+            begun = self._begun.get(each.ticket.ticket_id, _Begun(each.ticket, frozenset(), each.ticket.asked))
+            saved_ids = begun.saved | {step.classification_id for step in each.steps}
+            self._begun[each.ticket.ticket_id] = begun._replace(ticket=_left(change, conflict), saved=saved_ids)
 
     def saved(
-        self, outcomes: Sequence[Outcome[Answer]], changes: Sequence[Change], conflicts: Sequence[Conflict | None]
+        self,
+        answered: Sequence[Sequence[Outcome[Answer]]],
+        changes: Sequence[Change],
+        conflicts: Sequence[Conflict | None],
     ) -> list[Outcome[Decided]]:
-        """Return the outcomes of saved changes; the answers of those that were refused are stored as late."""
+        """Return the outcomes of saved changes, but of tickets about which more is asked.
+
+        The answers of changes that were refused are stored as late.
+        """
         decided = []
-        for change, conflict, outcome in zip(self._save_late(changes, conflicts), conflicts, outcomes, strict=True):
+        for change, conflict, outcomes in zip(self._save_late(changes, conflicts), conflicts, answered, strict=True):
             # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
             # already, the change adds none, and the last answer of the classifier is taken.
             answer = answered_by(change)
             if answer is None and conflict is None:
-                answer = next(reversed(steps_within(outcome.value, self.labels)), None)
-            decided.append(self.outcome(change, answer, conflict.ticket if conflict else None, outcome.item))
+                answer = next(reversed(self._steps_of(outcomes[0].value)), None)
+            outcome = self.outcome(change, answer, conflict.ticket if conflict else None, outcomes[0].item)
+            ticket_id = outcome.ticket.ticket_id
+            begun = self._begun.pop(ticket_id, None)
+            still_open = _still_open(begun, outcomes)
+            if begun is not None and begun.decided is not None and conflict is None:
+                outcome = _with_ticket(begun.decided, outcome)
+            if not still_open:
+                decided.append(outcome)
+                continue
+            saved_ids = begun.saved if begun else frozenset()
+            is_decided = CATEGORY not in still_open
+            self._begun[ticket_id] = _Begun(
+                _left(change, conflict), saved_ids, still_open, outcome if is_decided else None
+            )
         return decided
 
     def _save_late(self, changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> Sequence[Change]:
@@ -176,11 +279,9 @@ class DecisionRecorder:
     def without_saved_steps(
         self, ticket: Ticket, steps: Sequence[Classification]
     ) -> tuple[Ticket, tuple[Classification, ...]]:
-        """Return a ticket as an earlier step's save left it, and its answers that are not saved yet."""
-        if not self._unfinished:  # no step was paid for
-            return ticket, tuple(steps)
-        ticket, saved_ids = self._unfinished.pop(ticket.ticket_id, (ticket, frozenset()))
-        return ticket, tuple([step for step in steps if step.classification_id not in saved_ids])
+        """Return a ticket as an earlier step's save left it, and its last answers, those that are not saved yet."""
+        begun = self._begun.pop(ticket.ticket_id, None)
+        return (begun.ticket if begun else ticket), _unsaved(begun, steps)
 
     def record_questions(self) -> None:
         """Record the questions of the classifier, once."""
@@ -197,72 +298,173 @@ class DecisionRecorder:
         if instead is not None:
             return Outcome(None, Action.HELD, Decided(instead, answer, True), None, item)
         ticket = change.ticket
-        if ticket is None:
+        if ticket is None or change.decision is None:
             raise TypeError(change)
-        if ticket.error and ticket.status != "needs_review":
+        if ticket.error and ticket.status != "needs_review" and change.decision.standing != Standing.FURTHER:
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {ticket.error}")
             return Outcome(None, Action.FAILED, Decided(ticket, answer, True), error, item)
         return Outcome(None, ACTIONS[ticket.status], Decided(ticket, answer, True), None, item)
 
-    def change(self, ticket_before: Ticket, outcome: Outcome[Answer], at: str) -> Change:
-        """Return the change that records an answer and what it makes of its ticket."""
-        answer = outcome.value
-        steps = steps_within(answer, self.labels)
-        if signature := self.context.signatures.get(ticket_before.ticket_id):  # the callers' classifier knows no actor
-            run_id = self.context.run.run_id
-            steps = tuple([step._replace(actor=signature.actor, run_id=run_id) for step in steps])
-        ticket_before, unsaved_steps = self.without_saved_steps(ticket_before, steps)
-        doubts = self._text_doubts(ticket_before, answer) if answer and answer.sure else ()
-        # A suspicious text is classified all the same, but only a person may accept the answer.
-        paid_ticket = with_cost(ticket_before, unsaved_steps)
-        ticket = answered_ticket(paid_ticket, steps, outcome.error, sure=bool(answer and answer.sure and not doubts))
-        decided_data = self._decided_data(ticket, steps, unsaved_steps)
-        if doubts:
-            ticket = ticket._replace(reason=held(doubts, ticket.reason))
-        if outcome.error:
-            decided_data["error"] = outcome.error.code
-        decision = Decision(ticket.decision_id, ticket.status, Standing.HOLDS, doubts)
-        if ticket_before.verdict and not ticket.verdict:
-            decided_data["overruled"] = ticket_before.category  # by force
-        decided_data |= decision_data(decision)
-        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
-        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
+    def change(self, ticket: Ticket, outcomes: Sequence[Outcome[Answer]], at: str) -> Change:
+        """Return the change that records the answers to questions about a ticket, and what they make of it."""
+        begun = self._begun.get(ticket.ticket_id) if self._begun else None
+        before = begun.ticket if begun else ticket
+        answered = [(outcome, self._signed(ticket, self._steps_of(outcome.value))) for outcome in outcomes]
+        unsaved_steps = tuple([step for _, steps in answered for step in _unsaved(begun, steps)])
+        after = with_cost(before, unsaved_steps)
+        decision = Decision(None, before.status, Standing.FURTHER)
+        data: dict[str, Any] = {}
+        further: dict[str, GivenAnswer] = {}
+        for outcome, steps in answered:
+            # A suspicious text is classified all the same, but only a person may accept the answer.
+            doubts = self._text_doubts(before, outcome.value)
+            sure = bool(outcome.value and outcome.value.sure and not doubts)
+            if (name := question_of(outcome)) != CATEGORY:
+                given = answer_given(given_answer(before, name), steps, outcome.error, sure=sure)
+                further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
+                data.setdefault("answers", {})[name] = _further_data(given, steps)
+                continue
+            after = answered_ticket(after, steps, outcome.error, sure=sure)
+            data |= self._decided_data(after, steps)
+            if doubts:
+                after = after._replace(reason=held(doubts, after.reason))
+            if outcome.error:
+                data["error"] = outcome.error.code
+            if before.verdict and not after.verdict:
+                data["overruled"] = before.category  # by force
+            decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts)
+        if self.further:
+            after = self._with_further(before, after, further, _still_open(begun, outcomes))
+            decision = decision._replace(status=after.status)
+        data |= self._sent_data(after, answered[-1][1], unsaved_steps) | decision_data(decision)
+        event = self.context.event(EventAction.CLASSIFIED, after.ticket_id, data, at)
+        return Change(event, after, before.revision, unsaved_steps, decision)
+
+    def _with_further(
+        self, before: Ticket, after: Ticket, further: Mapping[str, GivenAnswer], still_open: Sequence[str]
+    ) -> Ticket:
+        """Return a ticket with answers to further questions; while a question is open, this run goes on to hold it."""
+        after = with_given(after, {**all_given(before, self.further), **further})
+        after = woken(before, settled_by(after, self._required))
+        return after._replace(revision=before.revision + 1, run_id=before.run_id if still_open else None)
 
     def _steps_change(self, earlier: EarlierSteps, at: str) -> Change:
         """Return the change that records the answers before a further step: they cost, and decide nothing."""
-        steps = steps_within(earlier, self.labels)
-        ticket_before, unsaved_steps = self.without_saved_steps(earlier.ticket, steps)
-        paid_ticket = with_cost(ticket_before, unsaved_steps)
-        so_far = answered_ticket(paid_ticket, steps, None, sure=False)
-        ticket = paid_ticket._replace(revision=ticket_before.revision + 1)
-        decision = Decision(so_far.decision_id, ticket.status, Standing.NEXT, ())
-        decided_data = self._decided_data(so_far, steps, unsaved_steps) | decision_data(decision)
-        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, decided_data, at)
-        return Change(event, ticket, ticket_before.revision, unsaved_steps, decision)
+        begun = self._begun.get(earlier.ticket.ticket_id)
+        before, steps = begun.ticket if begun else earlier.ticket, self._steps_of(earlier)
+        unsaved_steps = _unsaved(begun, steps)
+        paid_ticket = with_cost(before, unsaved_steps)
+        data: dict[str, Any] = {}
+        if earlier.question == CATEGORY:
+            so_far = answered_ticket(paid_ticket, steps, None, sure=False)
+            decision = Decision(so_far.decision_id, paid_ticket.status, Standing.NEXT)
+            data |= self._decided_data(so_far, steps)
+        else:
+            given = answer_given(UNANSWERED, steps, None, sure=False)
+            decision = Decision(None, paid_ticket.status, Standing.NEXT)
+            data["answers"] = {earlier.question: _further_data(given, steps)}
+        ticket = paid_ticket._replace(revision=before.revision + 1)
+        data |= self._sent_data(ticket, steps, unsaved_steps) | decision_data(decision)
+        event = self.context.event(EventAction.CLASSIFIED, ticket.ticket_id, data, at)
+        return Change(event, ticket, before.revision, unsaved_steps, decision)
 
-    def _decided_data(
-        self, ticket: Ticket, steps: Sequence[Classification], unsaved_steps: Sequence[Classification]
-    ) -> dict[str, Any]:
+    def _steps_of(self, answer: Answer | EarlierSteps | None) -> tuple[Classification, ...]:
+        return steps_within(answer, self._labels[answer.question]) if answer else ()
+
+    def _signed(self, ticket: Ticket, steps: tuple[Classification, ...]) -> tuple[Classification, ...]:
+        if signature := self.context.signatures.get(ticket.ticket_id):  # the callers' classifier knows no actor
+            run_id = self.context.run.run_id
+            return tuple([step._replace(actor=signature.actor, run_id=run_id) for step in steps])
+        return steps
+
+    def _decided_data(self, ticket: Ticket, steps: Sequence[Classification]) -> dict[str, Any]:
         last_answer = steps[-1] if steps else None
-        decided_data: dict[str, Any] = {
+        return {
             "classifier": last_answer.classifier if last_answer else self.classifier.name,
             "category": ticket.category,
             "suggestion": ticket.suggestion,
             "confidence": ticket.confidence,
             "threshold": last_answer.threshold if last_answer else None,
         }
+
+    def _sent_data(
+        self, ticket: Ticket, steps: Sequence[Classification], unsaved_steps: Sequence[Classification]
+    ) -> dict[str, Any]:
+        data: dict[str, Any] = {}
         if self._endpoints and (endpoints := self._endpoints_of(unsaved_steps)):  # the embedded model sends nothing
-            decided_data["sent"] = dict.fromkeys(endpoints, texts_of(ticket))
-        if last_answer and last_answer.redacted:
-            decided_data["masked"] = last_answer.redacted  # the kinds of data that were masked
-        return decided_data
+            data["sent"] = dict.fromkeys(endpoints, texts_of(ticket))
+        if steps and steps[-1].redacted:
+            data["masked"] = steps[-1].redacted  # the kinds of data that were masked
+        return data
 
     def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.
         return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
 
-    def _text_doubts(self, ticket: Ticket, answer: Answer) -> tuple[str, ...]:
+    def _text_doubts(self, ticket: Ticket, answer: Answer | None) -> tuple[str, ...]:
+        if answer is None or not answer.sure:
+            return ()
         return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+
+
+def question_of(outcome: Outcome[Answer]) -> str:
+    """Return the question that an outcome is about."""
+    return CATEGORY if outcome.value is None else outcome.value.question
+
+
+def _by_ticket(outcomes: Iterable[Outcome[Answer]]) -> Iterable[list[Outcome[Answer]]]:
+    """Return outcomes by their tickets."""
+    groups: dict[str, list[Outcome[Answer]]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.ticket.ticket_id, []).append(outcome)
+    return groups.values()
+
+
+def _still_open(begun: _Begun | None, outcomes: Sequence[Outcome[Answer]]) -> tuple[str, ...]:
+    """Return the questions about a ticket that have no final answer after these."""
+    open_before = begun.open if begun else outcomes[0].ticket.asked
+    if len(open_before) == 1:
+        return ()
+    answered = {question_of(outcome) for outcome in outcomes}
+    return tuple(name for name in open_before if name not in answered)
+
+
+def _unsaved(begun: _Begun | None, steps: Sequence[Classification]) -> tuple[Classification, ...]:
+    """Return the answers that no earlier save has stored."""
+    if begun is None or not begun.saved:
+        return tuple(steps)
+    return tuple([step for step in steps if step.classification_id not in begun.saved])
+
+
+def _left(change: Change, conflict: Conflict | None) -> Ticket:
+    """Return a ticket as a save leaves it for the next one.
+
+    A ticket that has changed keeps its old revision here, so that its further answers are refused as well.
+    """
+    if change.ticket is None:
+        raise TypeError(change)
+    return change.ticket if conflict is None else change.ticket._replace(revision=change.expected_revision)
+
+
+def _with_ticket(decided: Outcome[Decided], later: Outcome[Decided]) -> Outcome[Decided]:
+    """Return the outcome of a ticket's category with the ticket as later answers left it."""
+    if decided.value is None or later.value is None:
+        raise TypeError(decided)
+    action = later.action if decided.error is None else decided.action
+    return decided._replace(action=action, value=decided.value._replace(ticket=later.value.ticket))
+
+
+def _further_data(given: GivenAnswer, steps: Sequence[Classification]) -> dict[str, Any]:
+    """Return an answer to a further question as data of an event."""
+    return {
+        "classifier": given.classifier,
+        "value": given.value,
+        "suggestion": given.suggestion,
+        "confidence": given.confidence,
+        "threshold": steps[-1].threshold if steps else None,
+        "state": given.state,
+        "decision": given.decision_id,
+    }
 
 
 def unasked(ticket: Ticket, action: Action) -> Outcome[Decided]:
@@ -337,13 +539,14 @@ class ClassifyRun:
 
     def _claimed_to_classify(self, selection: Selection, row: int) -> Iterator[Sequence[Ticket]]:
         """Claim tickets chunk by chunk; those that need no classifier are added to `_unasked_outcomes`."""
-        for chunk in self._ticket_claimer.chunks(selection, TO_CLASSIFY, self._decision_recorder.next_claim_size):
+        for chunk in self._claimed(selection):
             lost_ids = {ticket.ticket_id for ticket in chunk if self._ticket_claimer.lost(ticket)}
             settled = self._decision_recorder.settled([ticket for ticket in chunk if ticket.ticket_id not in lost_ids])
             to_classify = []
-            for ticket in chunk:
-                action = Action.HELD if ticket.ticket_id in lost_ids else settled.get(ticket.ticket_id)
-                if action:
+            for ticket in self._decision_recorder.asking(chunk, settled.keys() | lost_ids):
+                is_lost = ticket.ticket_id in lost_ids
+                if is_lost or not ticket.asked:
+                    action = Action.HELD if is_lost else settled[ticket.ticket_id]
                     self._unasked_outcomes.append(unasked(ticket, action)._replace(row=row))
                 else:
                     self._rows_by_ticket[ticket.ticket_id] = row
@@ -352,10 +555,24 @@ class ClassifyRun:
             yield to_classify
         self._claimed_all = not self._ticket_claimer.stopping
 
+    def _claimed(self, selection: Selection) -> Iterator[list[Ticket]]:
+        """Claim the tickets to classify, then those of which another question is open."""
+        claim_size = self._decision_recorder.next_claim_size
+        for wanted, statuses in selections_to_ask(selection, further=bool(self._decision_recorder.further)):
+            yield from self._ticket_claimer.chunks(wanted, statuses, claim_size)
+
+
+def selections_to_ask(selection: Selection, *, further: bool) -> Iterator[tuple[Selection, frozenset[str]]]:
+    """Yield the parts of a selection that are to be asked about, each with its statuses if the selection has none."""
+    yield selection, TO_CLASSIFY
+    if further and selection.ids is None and not selection.statuses:
+        yield selection._replace(unanswered=True), HALF_ANSWERED
+
 
 def to_ask(decision_recorder: DecisionRecorder, selection: Selection) -> Iterator[Ticket]:
     """Yield the tickets that a run of `classify` would ask about, in its order, without claiming them."""
-    by_urgency = selection._replace(statuses=selection.statuses or TO_CLASSIFY, order="urgent")
-    for chunk in bounded(decision_recorder.context.store.find(selection if selection.ids is not None else by_urgency)):
-        settled = decision_recorder.settled(chunk)
-        yield from (ticket for ticket in chunk if ticket.ticket_id not in settled)
+    for wanted, statuses in selections_to_ask(selection, further=bool(decision_recorder.further)):
+        by_urgency = wanted._replace(statuses=wanted.statuses or statuses, order="urgent")
+        for chunk in bounded(decision_recorder.context.store.find(wanted if wanted.ids is not None else by_urgency)):
+            settled = decision_recorder.settled(chunk)
+            yield from (ticket for ticket in decision_recorder.asking(chunk, settled) if ticket.asked)

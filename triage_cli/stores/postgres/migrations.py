@@ -146,6 +146,12 @@ STEPS: dict[int, tuple[str, ...]] = {
         """alter table runs add column import_id text collate "C" not null default ''""",
         "create index runs_of_import on runs (import_id) where import_id <> ''",
     ),
+    17: (
+        """alter table tickets add column answers text collate "C" not null default '{}'""",
+        "alter table tickets add column unanswered bigint not null default 0",
+        "create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1",
+        """alter table classifications add column question text collate "C" not null default 'category'""",
+    ),
 }
 
 

@@ -42,11 +42,14 @@ create table tickets (
     confidence_source text collate "C", classifier text collate "C", reason text collate "C",
     verdict bigint not null default 0, routed_to text collate "C", cost_usd double precision not null default 0,
     error text collate "C", failures bigint not null default 0, decision_id text collate "C",
-    revision bigint not null default 1
+    revision bigint not null default 1, answers text collate "C" not null default '{}',
+    unanswered bigint not null default 0
 );
 
 -- One queue an index: a plain index over status would be written for every ticket of an import.
 create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new');
+
+create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1;
 
 create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable');
 
@@ -85,7 +88,8 @@ create table classifications (
     probabilities text collate "C", answer_key text collate "C" not null, at text collate "C" not null,
     reused text collate "C", input_tokens bigint not null, output_tokens bigint not null,
     cache_read bigint not null, cache_write bigint not null, cost double precision not null,
-    redacted text collate "C", error text collate "C", raw double precision
+    redacted text collate "C", error text collate "C", raw double precision,
+    question text collate "C" not null default 'category'
 );
 
 create index classifications_of on classifications (ticket_id);

@@ -18,7 +18,13 @@ from triage_cli.stores.postgres import queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.tickets import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
+from triage_cli.stores.tickets import (
+    COLUMN_COUNT,
+    DECISION_COLUMNS,
+    GIVEN_COLUMNS,
+    NEW_TICKET_DEFAULTS,
+    TICKET_COLUMNS,
+)
 
 T = TypeVar("T")
 
@@ -57,7 +63,7 @@ class PostgresDialect(Dialect):
         row_lock = "for no key update" + (" skip locked" if selection.ids is None else "")
         where = " and ".join([*conditions, queries.UNCLAIMED_TICKET])
         query = queries.page_query(where, "urgency, ticket_id", row_lock)
-        while tickets := [Ticket._make((*row, lease.run_id)) for *row, _ in db.execute(query, values)]:
+        while tickets := [Ticket(*row)._replace(run_id=lease.run_id) for *row, _ in db.execute(query, values)]:
             # Else other runs claimed them first: select again.
             if claimed := self._claim_selected(db, tickets, lease):
                 return claimed
@@ -106,9 +112,9 @@ class PostgresDialect(Dialect):
     @staticmethod
     def _update_tickets(db: DialectConnection, changes: Sequence[Change]) -> set[str]:
         """Update tickets that still have the expected revision; return their ids."""
-        rewritten = [(*c.ticket[:-1], c.expected_revision) for c in changes if c.ticket and c.rewrites]
+        rewritten = [(*c.ticket[:COLUMN_COUNT], c.expected_revision) for c in changes if c.ticket and c.rewrites]
         decided = [
-            (c.ticket[0], *c.ticket[GIVEN_COLUMNS:-1], c.expected_revision)
+            (c.ticket[0], *c.ticket[GIVEN_COLUMNS:COLUMN_COUNT], c.expected_revision)
             for c in changes
             if c.ticket and not c.rewrites
         ]
@@ -127,14 +133,14 @@ class PostgresDialect(Dialect):
         """Insert tickets whose identity is free; return whether all were."""
         if len(tickets) >= queries.ROWS_FOR_COPY:
             # The schema has the defaults of a new ticket.
-            have_defaults = all(t[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for t in tickets)
+            have_defaults = all(t[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for t in tickets)
             columns = TICKET_COLUMNS[:GIVEN_COLUMNS] if have_defaults else TICKET_COLUMNS
             db.execute("savepoint before_copy")
             try:
                 return db.copy("tickets", columns, [t[: len(columns)] for t in tickets]) == len(tickets)
             except psycopg.errors.UniqueViolation:  # an identity is taken, and COPY writes all rows or none
                 db.execute("rollback to before_copy")
-        json_tickets = queries.json_rows(TICKET_COLUMNS, [t[:-1] for t in tickets])
+        json_tickets = queries.json_rows(TICKET_COLUMNS, [t[:COLUMN_COUNT] for t in tickets])
         return db.execute(queries.INSERT_TICKETS, (json_tickets,)).rowcount == len(tickets)
 
     def pipelined(self, db: DialectConnection, changes: Sequence[Change]) -> AbstractContextManager[object]:

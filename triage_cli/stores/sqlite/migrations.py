@@ -123,6 +123,12 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table runs add column import_id text not null default ''",
         "create index runs_of_import on runs (import_id) where import_id <> ''",
     ),
+    "seventeenth": (
+        "alter table tickets add column answers text not null default '{}'",
+        "alter table tickets add column unanswered integer not null default 0",
+        "create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1",
+        "alter table classifications add column question text not null default 'category'",
+    ),
 }
 migrations = Migrations(MIGRATION_SET)
 

@@ -9,7 +9,13 @@ from triage_cli.stores.batches import PUT_BATCH_ITEM
 from triage_cli.stores.bulk_insert import placeholders, write_all
 from triage_cli.stores.counts import COUNTED_AS
 from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
-from triage_cli.stores.tickets import DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
+from triage_cli.stores.tickets import (
+    COLUMN_COUNT,
+    DECISION_COLUMNS,
+    GIVEN_COLUMNS,
+    NEW_TICKET_DEFAULTS,
+    TICKET_COLUMNS,
+)
 
 LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
 UNCLAIMED_TICKET = (
@@ -67,10 +73,10 @@ INSERT_RECORD = {
 
 def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
     """Insert tickets whose identity is free; return how many there were."""
-    if all(ticket[GIVEN_COLUMNS:-1] == NEW_TICKET_DEFAULTS for ticket in tickets):
+    if all(ticket[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for ticket in tickets):
         return write_all(db, _INSERT_NEW_TICKET, [ticket[:GIVEN_COLUMNS] for ticket in tickets])
     # Their decisions come later: to insert an answer that a ticket refers to already, SQLite looks through all tickets.
-    return write_all(db, INSERT_TICKET, [ticket._replace(decision_id=None)[:-1] for ticket in tickets])
+    return write_all(db, INSERT_TICKET, [ticket._replace(decision_id=None)[:COLUMN_COUNT] for ticket in tickets])
 
 
 def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
@@ -80,8 +86,8 @@ def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
     for change in changes:
         ticket = change.ticket
         if ticket and change.rewrites:
-            rewritten.append(ticket[:-1])
+            rewritten.append(ticket[:COLUMN_COUNT])
         elif ticket:
-            decided.append(ticket[:1] + ticket[GIVEN_COLUMNS:-1])
+            decided.append(ticket[:1] + ticket[GIVEN_COLUMNS:COLUMN_COUNT])
     write_all(db, _UPDATE_TICKETS, rewritten)
     write_all(db, _DECIDE_TICKETS, decided)

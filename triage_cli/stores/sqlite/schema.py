@@ -25,6 +25,7 @@ MIGRATION_NAMES = (
     "fourteenth",
     "fifteenth",
     "sixteenth",
+    "seventeenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -25,7 +25,8 @@ create index runs_of_parcel on runs (parcel) where parcel <> '';
 create index runs_of_import on runs (import_id) where import_id <> '';
 
 -- verdict: 1 where a person gave the category. revision: grows with each change, which is refused where it was decided
--- on an older one.
+-- on an older one. answers: to further questions, as a JSON object by question. unanswered: 1 where one of these is to be
+-- asked.
 create table tickets (
     ticket_id text primary key, identity text not null unique, source text not null, external_id text,
     content_hash text not null, subject text, description text, customer_id text, priority text,
@@ -37,11 +38,14 @@ create table tickets (
     verdict integer not null default 0, routed_to text, cost_usd real not null default 0, error text,
     failures integer not null default 0,
     decision_id text references classifications (classification_id) deferrable initially deferred,
-    revision integer not null default 1
+    revision integer not null default 1, answers text not null default '{}',
+    unanswered integer not null default 0
 );
 
 -- One queue an index: a plain index over status would be written for every ticket of an import.
 create index tickets_to_classify on tickets (urgency, ticket_id) where status in ('failed', 'new');
+
+create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1;
 
 create index tickets_to_route on tickets (urgency, ticket_id) where status in ('classified', 'unroutable');
 
@@ -63,7 +67,8 @@ create table classifications (
     classifier text not null, actor text not null, fingerprint text not null, threshold real,
     probabilities text, answer_key text not null, at text not null, reused text, input_tokens integer not null,
     output_tokens integer not null, cache_read integer not null, cache_write integer not null,
-    cost real not null, redacted text, error text, raw real
+    cost real not null, redacted text, error text, raw real,
+    question text not null default 'category'
 );
 
 create index classifications_of on classifications (ticket_id);

@@ -4,6 +4,7 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class SqliteDialect(Dialect):
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         query = queries.CLAIMABLE_TICKETS.format(where=" and ".join([*conditions, queries.UNCLAIMED_TICKET]))
         with closing(db.execute(query, values)) as rows:
-            claimable = map(Ticket._make, rows)
+            claimable = starmap(Ticket, rows)
             tickets = list(claimable if selection.ids is not None else first_of(claimable))
         claimed_ids = compact([ticket.ticket_id for ticket in tickets])
         taken_over = {row[0] for row in db.execute(queries.TAKE_OVER_TICKETS, (claimed_ids,)).fetchall()}

@@ -1,0 +1,62 @@
+"""What holds of further questions on a ticket: how it is kept, reset, and how it holds a ticket for review."""
+
+import pytest
+
+from triage_cli.domain import (
+    GivenAnswer,
+    Ticket,
+    all_given,
+    given_answer,
+    reset,
+    settled_by,
+    with_given,
+    without_reasons,
+)
+
+NOW = GivenAnswer("now", None, 0.9, "model", "local", "down", verdict=False, state="answered", decision_id="a-1")
+LATER = GivenAnswer("later", None, 1.0, "human", "verdict", "ada said so", verdict=True, state="answered")
+
+
+def a_ticket(**fields: object) -> Ticket:
+    return Ticket.of_text("the shop is down", ticket_id="t-1", source="test")._replace(**fields)  # type: ignore[arg-type]
+
+
+def test_answers_are_kept_with_the_ticket_and_an_open_one_makes_it_unanswered() -> None:
+    ticket = with_given(a_ticket(), {"urgency": NOW, "mood": GivenAnswer()})
+    assert all_given(ticket, ("urgency", "mood")) == {"urgency": NOW, "mood": GivenAnswer()}
+    assert ticket.unanswered == 1
+    assert with_given(ticket, {"mood": LATER}).unanswered == 0
+    assert '"urgency":{"value":"now",' in ticket.answers  # the value stands first, where a list looks for it
+
+
+@pytest.mark.parametrize(("failures", "unanswered"), [(1, 1), (2, 1), (3, 0)])
+def test_a_question_that_fails_three_times_is_not_asked_again_by_itself(failures: int, unanswered: int) -> None:
+    assert with_given(a_ticket(), {"mood": GivenAnswer(state="failed", failures=failures)}).unanswered == unanswered
+
+
+def test_another_text_opens_all_questions_but_those_that_a_person_answered() -> None:
+    ticket = reset(with_given(a_ticket(), {"urgency": NOW, "mood": LATER}))
+    assert (given_answer(ticket, "urgency"), given_answer(ticket, "mood")) == (GivenAnswer(), LATER)
+    assert ticket.unanswered == 1
+
+
+def test_a_forgotten_ticket_keeps_no_reasons() -> None:
+    forgotten = without_reasons(with_given(a_ticket(), {"urgency": NOW, "mood": GivenAnswer()}))
+    assert given_answer(forgotten, "urgency") == NOW._replace(reason=None)
+    assert (forgotten.unanswered, "down" in forgotten.answers) == (0, False)
+
+
+@pytest.mark.parametrize("state", ["unsure", "failed", "unanswered"])
+def test_an_open_required_question_holds_a_ticket_that_has_a_category(state: str) -> None:
+    ticket = with_given(a_ticket(status="classified", category="Billing"), {"urgency": GivenAnswer(state=state)})  # type: ignore[arg-type]
+    held = settled_by(ticket, ("urgency",))
+    assert (held.status, held.category) == ("needs_review", "Billing")
+    assert settled_by(with_given(held, {"urgency": NOW}), ("urgency",)).status == "classified"
+    assert settled_by(ticket, ()).status == "classified"
+
+
+def test_the_category_is_a_question_whose_answer_stands_in_columns() -> None:
+    ticket = a_ticket(category="Billing", confidence=0.8, classifier="local", decision_id="a-2", status="classified")
+    assert given_answer(ticket, "category")[:3] == ("Billing", None, 0.8)
+    assert given_answer(ticket, "category").state == "answered"
+    assert given_answer(a_ticket(), "category").state == "unanswered"

@@ -1,0 +1,159 @@
+"""Questions about tickets: the category and further ones, and what holds of each of them on a ticket.
+
+The answer to the question `category` stands in columns of its own, because it decides the ticket's status; those to
+further questions stand in the column `answers`, a JSON object by question.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, get_args
+
+from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.tickets import CATEGORY, Category, Ticket
+
+# `answered`: sure, or by a person. `unsure`: it has a suggestion at most. `failed`: the classifier could not answer.
+# `unanswered`: it was not asked yet, or not about the present text.
+AnswerState = Literal["answered", "unsure", "failed", "unanswered"]
+ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
+# Failures to answer after which a question is not asked again by itself; of the category, the ticket goes to review.
+MOST_FAILURES = 3
+
+
+class Question(NamedTuple):
+    """A question about tickets, with the values from which an answer is chosen.
+
+    `ask` is the question in words. `classifier` and `min_confidence` are those of the category if they are None. An
+    unsure answer to a question that is `required` holds its ticket for review. `column` is the column of an input that
+    holds what people answered, whose values `map` translates.
+    """
+
+    name: str
+    values: tuple[Category, ...]
+    ask: str = ""
+    classifier: str | None = None
+    min_confidence: float | None = None
+    required: bool = False
+    column: str | None = None
+    map: Mapping[str, str] = {}
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Return the names of the values."""
+        return frozenset(value.name for value in self.values)
+
+
+class GivenAnswer(NamedTuple):
+    """What holds of one question on one ticket; `decision_id` is the classification that it rests on."""
+
+    value: str | None = None
+    suggestion: str | None = None
+    confidence: float | None = None
+    confidence_source: str | None = None
+    classifier: str | None = None
+    reason: str | None = None
+    verdict: bool = False
+    state: AnswerState = "unanswered"
+    failures: int = 0
+    error: str | None = None
+    decision_id: str | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the question is to be asked, for the first time or after a failure."""
+        return self.state == "unanswered" or (self.state == "failed" and self.failures < MOST_FAILURES)
+
+
+UNANSWERED = GivenAnswer()
+# The keys of an answer in records.
+ANSWER_KEYS = GivenAnswer._fields[: GivenAnswer._fields.index("state") + 1]
+
+
+def given_answers(ticket: Ticket) -> dict[str, GivenAnswer]:
+    """Return what holds of the further questions on a ticket, by their names."""
+    if ticket.answers == "{}":
+        return {}
+    return {name: GivenAnswer(**values) for name, values in from_json(ticket.answers).items()}
+
+
+def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
+    """Return what holds of a question on a ticket."""
+    if question != CATEGORY:
+        return given_answers(ticket).get(question, UNANSWERED)
+    sure_state: AnswerState = "unsure" if ticket.decision_id else "unanswered"
+    return GivenAnswer(
+        value=ticket.category,
+        suggestion=ticket.suggestion,
+        confidence=ticket.confidence,
+        confidence_source=ticket.confidence_source,
+        classifier=ticket.classifier,
+        reason=ticket.reason,
+        verdict=ticket.verdict == 1,
+        state="answered" if ticket.category is not None else "failed" if ticket.failures else sure_state,
+        failures=ticket.failures,
+        error=ticket.error,
+        decision_id=ticket.decision_id,
+    )
+
+
+def with_given(ticket: Ticket, answers: Mapping[str, GivenAnswer]) -> Ticket:
+    """Return a ticket with what holds of further questions; what it has of others stays."""
+    return _with_answers(ticket, {**given_answers(ticket), **answers}) if answers else ticket
+
+
+def all_given(ticket: Ticket, names: Iterable[str]) -> dict[str, GivenAnswer]:
+    """Return what holds of these further questions on a ticket, given or not."""
+    answers = given_answers(ticket)
+    return {name: answers.get(name, UNANSWERED) for name in names}
+
+
+def with_questions(ticket: Ticket, names: Collection[str]) -> Ticket:
+    """Return a ticket with an answer to each of these further questions, given or not, and to no other one."""
+    answers = all_given(ticket, names)
+    return ticket if given_answers(ticket) == answers else _with_answers(ticket, answers)
+
+
+def without_answers(ticket: Ticket) -> Ticket:
+    """Return a ticket whose text has changed: its questions are to be asked again, but those that people answered."""
+    if ticket.answers == "{}":
+        return ticket
+    return _with_answers(ticket, {n: a if a.verdict else UNANSWERED for n, a in given_answers(ticket).items()})
+
+
+def without_reasons(ticket: Ticket) -> Ticket:
+    """Return a ticket without the reasons of its answers, which may repeat its text."""
+    if ticket.answers == "{}":
+        return ticket
+    answers = given_answers(ticket)
+    return _with_answers(ticket, {n: a._replace(reason=None, error=None) for n, a in answers.items()})._replace(
+        unanswered=0
+    )
+
+
+def settled_by(ticket: Ticket, required: Iterable[str]) -> Ticket:
+    """Return a ticket that has a category with its status: an open required question holds it for review."""
+    if ticket.category is None or ticket.status not in ("classified", "needs_review"):
+        return ticket
+    answers = given_answers(ticket)
+    is_held = any(answers.get(name, UNANSWERED).state != "answered" for name in required)
+    status = "needs_review" if is_held else "classified"
+    return ticket if ticket.status == status else ticket._replace(status=status)
+
+
+def answer_records(ticket: Ticket) -> dict[str, dict[str, Any]]:
+    """Return the JSON records of the answers to a ticket's further questions, always with all keys."""
+    return {
+        name: {key: value for key, value in answer._asdict().items() if key in ANSWER_KEYS}
+        for name, answer in given_answers(ticket).items()
+    }
+
+
+def _with_answers(ticket: Ticket, answers: Mapping[str, GivenAnswer]) -> Ticket:
+    """Return a ticket with these answers; the value comes first in each, by which `list --answer` finds it."""
+    stored = {
+        name: {
+            field: value
+            for field, value in zip(GivenAnswer._fields, answer, strict=True)
+            if field == "value" or value != GivenAnswer._field_defaults[field]
+        }
+        for name, answer in answers.items()
+    }
+    return ticket._replace(answers=compact(stored), unanswered=int(any(a.is_open for a in answers.values())))
