@@ -12,10 +12,10 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.cli import insight_tables, plan_page, table_layout
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import NOWHERE, PERSON, ClassifyPlan, Plan, Rule, Selection, TicketDraft, VerdictDraft
+from triage_cli.domain import NOWHERE, PERSON, ClassifyPlan, Levels, Plan, Rule, Selection, TicketDraft, VerdictDraft
 from triage_cli.service import ConfigurationSide, NewNames, PlanComparison, RoutingMap
 
-OLD = frozenset({"Billing", "Technical", "General"})
+OLD = Levels({"Billing", "Technical", "General"}, {})
 RULES = tuple(Rule(f"r.{name}", (name,), {"category": (name,)}) for name in sorted(OLD))
 ANSWERS = {"a": ("Billing", 0.9), "b": ("Technical", 0.9), "c": ("Technical", 0.3), "d": ("General", 0.9)}
 
@@ -35,7 +35,7 @@ def stored(world: World, **answers: tuple[str, float]) -> None:
 
 def compared(
     world: World, answers: dict[str, tuple[str | None, float]], rules: tuple[Rule, ...] = RULES,
-    categories: frozenset[str] = OLD, names: NewNames | None = None, learned: frozenset[str] = frozenset(),
+    categories: Levels = OLD, names: NewNames | None = None, learned: frozenset[str] = frozenset(),
 ) -> Plan:  # fmt: skip
     old = ConfigurationSide(world.classifier, RoutingMap(world.rules, "old", world.destinations.__getitem__), OLD)
     classifier = FakeClassifier(lambda ticket: answers[ticket.text], "new")
@@ -108,7 +108,7 @@ def test_a_rename_is_no_move_and_a_category_that_is_gone_is(world: World) -> Non
     answers: dict[str, tuple[str | None, float]] = {
         "a": ("Money", 0.9), "b": ("Technical", 0.9), "c": ("Technical", 0.3), "d": ("Money", 0.9),
     }  # fmt: skip
-    found = compared(world, answers, rules, frozenset({"Money", "Technical"}), names)
+    found = compared(world, answers, rules, Levels({"Money", "Technical"}, {}), names)
     assert [(m.external_id, m.old, m.new, m.new_to) for m in found.moves] == [("d", "General", None, (PERSON,))]
 
 

@@ -18,6 +18,7 @@ from triage_cli.domain import (
     Classification,
     ClassifyPlan,
     Flip,
+    Levels,
     Outcome,
     OutgoingDelivery,
     Receipt,
@@ -266,7 +267,7 @@ def test_the_margin_compares_only_what_compares(now: Classification, expected: f
 def test_what_an_answer_means(now: Classification, labels: str, expected: float, did: str) -> None:
     names = {"B": "Billing", "T": "Technical"}
     ticket = TICKET._replace(confidence_source="said")
-    assert judge(ticket, now, frozenset(names[letter] for letter in labels), expected) == did
+    assert judge(ticket, now, Levels((names[letter] for letter in labels), {}), expected) == did
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,18 @@
 """The tree that slashes make of a list of names, and the level of it at which an answer is sure."""
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.embedded import classifier, one
 from tests.support.examples import examples
+from triage_cli.classifiers import LabelTree, ScoreCalibration, fit_model
 from triage_cli.config import Config, load_config
-from triage_cli.domain import Levels, Ticket, compact, parents_of, routing_rules
+from triage_cli.domain import Category, Levels, Ticket, compact, parents_of, routing_rules
 from triage_cli.service import CategoryNames
 
 PARTS = st.sampled_from(["Billing", "Refund", "Bug", "Error", "Ärger"])
@@ -97,3 +102,55 @@ def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) ->
     long_form = load(tmp_path, "categories: [A, A/x, B]\nroutes: [{when: {category: A}, to: https://a.example}]").routes
     assert long_form[0].when == {"category": ("A", "A/x")}
     assert compact(long_form[0].when) == '{"category":["A","A/x"]}'
+
+
+SHOP = [
+    Category("Billing"),
+    Category("Billing/Refund", "Money back for a payment, refunds, chargebacks"),
+    Category("Billing/Invoice", "Invoices, receipts, tax numbers on a bill"),
+    Category("Machines", "Lawn mowers and chain saws: engines that do not start, spare parts, repair"),
+]
+NESTED = [category._replace(parent="Billing" if "/" in category.name else "") for category in SHOP]
+
+
+def test_a_ticket_of_which_no_child_is_sure_gets_the_parent_that_is() -> None:
+    between = "payment and receipt questions"
+    flat = one(classifier(fit_model(SHOP), SHOP, 0.95), between)
+    levels = classifier(fit_model(NESTED), NESTED, 0.6)
+    answer = one(levels, between)
+    assert not flat.is_sure
+    assert (answer.category, answer.is_sure) == ("Billing", True)
+    guess, *above = levels.levels.steps(answer)
+    assert guess[0] == levels.levels.below(answer) != "Billing"
+    assert above == [("Billing", answer.confidence)]
+    assert one(classifier(fit_model(NESTED), NESTED, 0.0), between).category == guess[0]
+    assert one(classifier(fit_model(NESTED), NESTED, 0.999), between).category == guess[0]
+    assert levels.fingerprint != classifier(fit_model(SHOP), SHOP).fingerprint
+
+
+@pytest.mark.parametrize("asked_at", [0.0, 0.6, 0.999])
+def test_a_stored_answer_is_judged_at_the_level_of_the_present_threshold(asked_at: float) -> None:
+    model = fit_model(NESTED)
+    texts = ["money back", "payment and receipt questions", "the mower", "number of the bill or payment"]
+    for text in texts:
+        stored = one(classifier(model, NESTED, asked_at), text)
+        for threshold in (0.0, 0.5, 0.7, 0.9, 0.999):
+            present = classifier(model, NESTED, threshold)
+            assert present.rejudged(stored) == one(present, text)
+
+
+@given(NAMES, st.integers(0, 2**32 - 1))
+@examples(25, 1000)
+def test_a_model_sums_what_is_below_and_goes_down_to_its_guess(names: list[str], seed: int) -> None:
+    levels, model = Levels(names, parents_of(names)), fit_model([Category(name, name) for name in names[:2]])
+    tree = LabelTree(model._replace(labels=tuple(names), calibration=ScoreCalibration(1.0)), levels)
+    own = np.random.default_rng(seed).dirichlet(np.ones(len(names)), 5).astype(np.float32)
+    chances, guesses = tree.read(own)
+    for row, guess in enumerate(guesses.tolist()):
+        sums = levels.sums(dict(zip(names, own[row].tolist(), strict=True)))
+        assert np.allclose(chances[row], [sums[name] for name in names], atol=1e-6)
+        path = [names[each] for each in tree.path(guess)]
+        assert path == [*levels.path(names[guess])]
+        for child, parent in pairwise(path):
+            siblings = [name for name in names if levels.parents.get(name) == parent]
+            assert chances[row][names.index(child)] >= max(sums[name] for name in siblings) - 1e-6

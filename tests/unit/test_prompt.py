@@ -19,6 +19,7 @@ from triage_cli.classifiers import (
     labels_of,
     likelihoods,
     parse_answer,
+    prompt,
     question,
     system_prompt,
 )
@@ -35,7 +36,9 @@ LABELS = ("Billing", "Technical", "General", "none of these")
 
 
 def rendered(asked: Question) -> str:
+    categories = [category[: category._fields.index("parent")] for category in asked.categories]
     parts = {"version": PROMPT_VERSION, **asked._asdict(), "schema": answer_schema(asked.labels)}
+    parts["categories"] = categories  # none of them is below another one
     return json.dumps(parts, ensure_ascii=False, indent=1)
 
 
@@ -249,3 +252,10 @@ def test_a_token_without_alternatives_is_as_likely_as_it_is() -> None:
 @pytest.mark.parametrize("steps", [(), (("prose", {"prose": 1.0}),), (("Billing", {}),)])
 def test_no_likelihood_where_there_is_no_label_or_option(steps: tuple[tuple[str, dict[str, float]], ...]) -> None:
     assert likelihoods(tokens(*steps), LABELS) == {}
+
+
+def test_names_below_others_are_explained() -> None:
+    nested = (Category("Billing"), Category("Billing/Refund", parent="Billing"))
+    flat = tuple(category._replace(parent="") for category in nested)
+    system = question(nested, None, "x").system
+    assert system.replace(prompt.LEVELS_LINE, "") == question(flat, None, "x").system != system

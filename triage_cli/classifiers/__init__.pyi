@@ -29,6 +29,7 @@ from triage_cli.classifiers.embedded.inference import STEP_CHARACTERS as STEP_CH
 from triage_cli.classifiers.embedded.inference import STEP_TEXTS as STEP_TEXTS
 from triage_cli.classifiers.embedded.inference import Predictor as Predictor
 from triage_cli.classifiers.embedded.inference import inference_steps as inference_steps
+from triage_cli.classifiers.embedded.label_tree import LabelTree as LabelTree
 from triage_cli.classifiers.embedded.logistic_regression import Design as Design
 from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
 from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms

@@ -1,9 +1,9 @@
 """Classifiers that wrap another one: calibrated, with the bound of a promised error, or with a memory of answers."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
+    FLAT,
     NEVER,
     Action,
     Answer,
@@ -12,6 +12,8 @@ from triage_cli.domain import (
     Classification,
     Curve,
     FlushNow,
+    LevelCalibration,
+    Levels,
     Outcome,
     QuestionSpec,
     Ticket,
@@ -58,39 +60,58 @@ class WrappedClassifier:
 
 
 class Bounded(WrappedClassifier):
-    """A classifier with a threshold for each category by which a promise holds; without one it is never sure."""
+    """A classifier with a threshold for each category by which a promise holds; without one it is never sure.
 
-    def __init__(self, wrapped: Classifier, category_thresholds: Mapping[str, float]) -> None:
+    `levels` are those of the categories, and `calibrated` is the calibration of the wrapped classifier, if it has one.
+    """
+
+    def __init__(
+        self,
+        wrapped: Classifier,
+        category_thresholds: Mapping[str, float],
+        levels: Levels = FLAT,
+        calibrated: LevelCalibration | None = None,
+    ) -> None:
         super().__init__(wrapped)
         self._category_thresholds = category_thresholds
+        self._levels = levels
+        self._calibrated = calibrated
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the threshold that its category has now."""
-        rejudged = self._wrapped.rejudged(answer)
-        return rejudged._replace(threshold=self._category_threshold(rejudged))
+        return self._bounded_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer with the threshold of its category; answers to another question are not sure."""
         if not answer.steps:
             return answer
         *earlier_steps, last_step = answer.steps
-        last_step = last_step._replace(threshold=self._category_threshold(last_step))
+        last_step = self._bounded_step(last_step)
         # The classifier checks the text for suspicious content only if it is sure itself.
         doubts = answer.doubts if answer.sure else None
         return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
 
-    def _category_threshold(self, step: Classification) -> float:
-        is_same_question = step.fingerprint == self.fingerprint
-        return self._category_thresholds.get(step.category or "", NEVER) if is_same_question else NEVER
+    def _bounded_step(self, step: Classification) -> Classification:
+        if step.fingerprint != self.fingerprint:
+            return step._replace(threshold=NEVER)
+        if self._levels.parents:
+            return self._levels.settled(step, lambda name: self._category_thresholds.get(name, NEVER), self._calibrated)
+        return step._replace(threshold=self._category_thresholds.get(step.category or "", NEVER))
 
 
 class Calibrated(WrappedClassifier):
-    """A classifier whose answers have calibrated confidence, and their own one as `raw`."""
+    """A classifier whose answers have calibrated confidence, and their own one as `raw`.
 
-    def __init__(self, wrapped: Classifier, calibration: Calibration) -> None:
+    `above` is the calibration of the levels above a guess; if there is none, that of guesses holds for them, too.
+    """
+
+    def __init__(
+        self, wrapped: Classifier, calibration: Calibration, levels: Levels = FLAT, above: Calibration | None = None
+    ) -> None:
         super().__init__(wrapped)
-        points = tuple((confidence, share) for confidence, share in json.loads(calibration.curve))
-        self._calibration_curve = Curve(points, calibration.method)
+        self._levels = levels
+        self._curve = Curve.of(calibration)
+        self._curve_above = self._curve if above is None else Curve.of(above)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the calibrated confidence that it would have now."""
@@ -103,10 +124,16 @@ class Calibrated(WrappedClassifier):
         # The classifier checks the text for suspicious content only if it is sure itself.
         return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
+    def calibrated(self, confidence: float, is_above: bool) -> float:
+        """Return the probability of a guess, or of a level above it, by the classifier's own confidence."""
+        return round((self._curve_above if is_above else self._curve)(confidence), 4)
+
     def _calibrated_step(self, step: Classification) -> Classification:
         if step.confidence is None:
             return step
-        return step._replace(confidence=round(self._calibration_curve(step.confidence), 4), raw=step.confidence)
+        if self._levels.parents:
+            return self._levels.settled(step, lambda _: step.threshold, self.calibrated)
+        return step._replace(confidence=self.calibrated(step.confidence, is_above=False), raw=step.confidence)
 
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]

@@ -295,6 +295,9 @@ from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import TrainingReport as TrainingReport
 from triage_cli.domain.learning import training_record as training_record
+from triage_cli.domain.levels import ABOVE as ABOVE
+from triage_cli.domain.levels import FLAT as FLAT
+from triage_cli.domain.levels import LevelCalibration as LevelCalibration
 from triage_cli.domain.levels import Levels as Levels
 from triage_cli.domain.levels import levels_sentence as levels_sentence
 from triage_cli.domain.levels import parents_of as parents_of

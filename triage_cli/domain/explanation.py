@@ -228,6 +228,7 @@ def reclassify_sentences(
             "unhoused": f"{was} is gone: a person decides",
             "doubted": f"so {was} is in doubt: a person decides",
             "settled": f"so {category} holds",
+            "refined": f"so {category}, which is below {was}, holds",
         }
         if answer is not None and answer.threshold is not None:
             clause = threshold_clause(answer, history.bounds, has_next=False)
@@ -238,6 +239,7 @@ def reclassify_sentences(
     yield from answer_sentences(detail, answer and answer._replace(threshold=None), history)
     effects_by_outcome = {
         "flip": f"so it would be {category} instead of {was}, if that is applied",
+        "refined": f"so it would be {category}, which is below {was}, if that is applied",
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
         "doubted": f"that is not sure enough, so a person would decide instead of {was}, if that is applied",

@@ -13,6 +13,11 @@ from triage_cli.domain.classifications import Classification
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.tickets import Category
 
+# Returns the probability of a guess, or of a level above it (True), from the classifier's own confidence.
+LevelCalibration = Callable[[float, bool], float]
+# Behind the fingerprint of a question: what is calibrated are the levels above guesses.
+ABOVE = "/above"
+
 
 def parents_of(names: Iterable[str]) -> dict[str, str]:
     """Return of each name that is below another one of the list which it is directly below."""
@@ -109,24 +114,17 @@ class Levels(frozenset[str]):
         self,
         answer: Classification,
         threshold_of: Callable[[str], float | None],
-        calibrated: Callable[[str, float], float] | None = None,
+        calibrated: LevelCalibration | None = None,
     ) -> Classification:
-        """Return an answer at the level at which it is sure by these thresholds; if at none, its guess.
-
-        `calibrated` returns the probability of a name from the classifier's own one.
-        """
+        """Return an answer at the level at which it is sure by these thresholds; if at none, its guess."""
         steps = self.steps(answer)
         if not steps:
             return answer
-        candidates = [
-            answer._replace(
-                category=name,
-                confidence=chance if calibrated is None else calibrated(name, chance),
-                raw=None if calibrated is None else chance,
-                threshold=threshold_of(name),
-            )
-            for name, chance in steps
-        ]
+        candidates, least = [], 0.0
+        for name, chance in steps:
+            least = max(least, chance if calibrated is None else calibrated(chance, name != steps[0][0]))
+            raw = None if calibrated is None else chance
+            candidates.append(answer._replace(category=name, confidence=least, raw=raw, threshold=threshold_of(name)))
         best = next((candidate for candidate in candidates if candidate.is_sure), candidates[0])
         if best is not candidates[0] and not answer.probabilities:
             return best._replace(probabilities=compact(dict(steps)))
@@ -145,6 +143,9 @@ class Levels(frozenset[str]):
         sums = self.sums(own)
         path = {name: sums[name] for name in self.path(guess)}
         return path | {name: chance for name, chance in sums.items() if name in own or chance > 0}
+
+
+FLAT = Levels((), {})
 
 
 def levels_sentence(categories: Sequence[Category]) -> str:

@@ -59,6 +59,7 @@ class Action(StrEnum):
     CONFIRMED = "confirmed"  # the same category
     FLIP = "flip"  # another category
     FLIPPED = "flipped"  # another category, which was applied
+    REFINED = "refined"  # a category below the old one
     WITHIN = "within"  # another category, by less than the margin that a flip needs
     SETTLED = "settled"  # it waited for a person, and the answer is sure
     UNANSWERED = "unanswered"  # no sure answer: the old category stays

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.levels import Levels
 from triage_cli.domain.tickets import CATEGORY, Category, Ticket
 
 # `answered`: sure, or by a person. `unsure`: it has a suggestion at most. `failed`: the classifier could not answer.
@@ -36,9 +37,9 @@ class Question(NamedTuple):
     map: Mapping[str, str] = {}
 
     @property
-    def labels(self) -> frozenset[str]:
-        """Return the names of the values."""
-        return frozenset(value.name for value in self.values)
+    def labels(self) -> Levels:
+        """Return the names of the values, in their levels."""
+        return Levels.of(self.values)
 
 
 class GivenAnswer(NamedTuple):

@@ -10,6 +10,7 @@ from triage_cli.domain import (
     Answer,
     Classification,
     GivenAnswer,
+    Levels,
     Outcome,
     Postponed,
     Ticket,
@@ -89,10 +90,11 @@ def _step_within(step: Classification, labels: frozenset[str]) -> Classification
 
 
 def answer_given(
-    before: GivenAnswer, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
+    before: GivenAnswer, steps: Sequence[Classification], error: TriageError | None, labels: Levels, *, sure: bool
 ) -> GivenAnswer:
     """Return what holds of a question after its answers: a sure one holds, an unsure one is a suggestion.
 
+    One that is sure at a level above its guess holds, and its guess is the suggestion.
     To be unanswered counts as a failure, which overrules no verdict even with `force`.
     """
     last = steps[-1] if steps else None
@@ -111,7 +113,7 @@ def answer_given(
     # By position, in the order of the fields: this is done for each ticket, and names take twice as long.
     return GivenAnswer(
         last.category if sure else None,
-        None if sure else last.category,
+        labels.below(last) if sure else labels.guess(last),
         last.confidence,
         last.confidence_source,
         last.classifier,
@@ -125,10 +127,10 @@ def answer_given(
 
 
 def answered_ticket(
-    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, *, sure: bool
+    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, labels: Levels, *, sure: bool
 ) -> Ticket:
     """Return a ticket after the answers about its category; no run holds it."""
-    given = answer_given(given_answer(ticket_before, CATEGORY), steps, error, sure=sure)
+    given = answer_given(given_answer(ticket_before, CATEGORY), steps, error, labels, sure=sure)
     return with_category(ticket_before, given, ticket_before.revision + 1)
 
 

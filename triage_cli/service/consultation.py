@@ -13,6 +13,7 @@ from triage_cli.domain import (
     Event,
     EventAction,
     History,
+    Levels,
     Outcome,
     RoutePreview,
     RowError,
@@ -88,7 +89,7 @@ class LocalConsultation:
             raise (last_outcome and last_outcome.error) or AnswerError(
                 f'classifier "{classifier.name}" gave no answer', hint=hint
             )
-        labels = frozenset(category.name for category in self._services.categories)
+        labels = Levels.of(self._services.categories)
         steps = steps_within(last_outcome.value, labels)
         answer = steps[-1]
         doubts = suspicion_of(labels).found(ticket.text)
@@ -96,7 +97,7 @@ class LocalConsultation:
         return TextAnswer(
             status="classified" if is_sure else "needs_review",
             category=answer.category if is_sure else None,
-            suggestion=None if is_sure else answer.category,
+            suggestion=labels.below(answer) if is_sure else labels.guess(answer),
             confidence=answer.confidence,
             confidence_source=answer.confidence_source,
             threshold=answer.threshold,

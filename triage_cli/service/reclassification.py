@@ -255,7 +255,7 @@ class ReclassifyRun:
             if flip_decision.rejudged:
                 answer = answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
             sure = answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
-            ticket = answered_ticket(ticket_before, (answer,), None, sure=sure)
+            ticket = answered_ticket(ticket_before, (answer,), None, self._labels, sure=sure)
             stays = ticket_before.status == "routed" and sure and not self._plan.reroute
             settles = self._plan.reroute and flip_decision.action == Action.SETTLED
             is_sent = settles or (ticket_before.status == "routed" and not stays)

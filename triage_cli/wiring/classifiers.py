@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
+    ABOVE,
     Classification,
     ClassifyPlan,
     ConfigError,
     Event,
     EventAction,
+    Levels,
     UsageError,
     thresholds_of,
     times,
@@ -94,7 +96,8 @@ class Classifiers(NamedTuple):
             )
         steps = paid_steps(self.config, self.config.classifiers[plan.classifier or self.config.classifier])
         llm = self.llm(spec, plan)
-        calibrated, bounded = self._calibrated(spec, llm), self._bounded(spec, llm)
+        calibrated = self._calibrated(spec, llm)
+        bounded = self._bounded(spec, llm, calibrated)
         return BatchClient(
             llm,
             batch_api_of(llm, os.environ),
@@ -176,11 +179,15 @@ class Classifiers(NamedTuple):
 
     def _with_thresholds(self, spec: ClassifierSpec, classifier: Classifier) -> Classifier:
         """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
-        calibrated = self._calibrated(spec, classifier, self.tell) or classifier
-        return self._bounded(spec, calibrated, self.tell) or calibrated
+        calibrated = self._calibrated(spec, classifier, self.tell)
+        return self._bounded(spec, classifier, calibrated, self.tell) or calibrated or classifier
 
     def _bounded(
-        self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
+        self,
+        spec: ClassifierSpec,
+        classifier: Classifier,
+        calibrated: "Calibrated | None",
+        tell: Callable[[str], None] | None = None,
     ) -> "Bounded | None":
         if spec.max_error is None:
             return None
@@ -195,12 +202,18 @@ class Classifiers(NamedTuple):
             record_error_bounds(
                 open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.asker.warn
             )
-        return Bounded(classifier, thresholds_of(category_bounds, category_names(self.config)))
+        return Bounded(
+            calibrated or classifier,
+            thresholds_of(category_bounds, category_names(self.config)),
+            Levels.of(self.config.categories),
+            None if calibrated is None else calibrated.calibrated,
+        )
 
     def _calibrated(
         self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
     ) -> "Calibrated | None":
-        calibration = open_model_registry(self.store).calibration(classifier.fingerprint)
+        registry = open_model_registry(self.store)
+        calibration = registry.calibration(classifier.fingerprint)
         if calibration is None:
             return None
         from triage_cli.classifiers import Calibrated
@@ -208,7 +221,9 @@ class Classifiers(NamedTuple):
         if tell is not None:
             basis = f"on {calibration.n:,} labelled tickets, {calibration.at[:10]}"
             tell(f"confidences of {spec.name} are calibrated ({basis})")
-        return Calibrated(classifier, calibration)
+        levels = Levels.of(self.config.categories)
+        above = registry.calibration(classifier.fingerprint + ABOVE) if levels.parents else None
+        return Calibrated(classifier, calibration, levels, above)
 
     def _paid(self, spec: ClassifierSpec, plan: ClassifyPlan, *, has_next: bool = False) -> Classifier:
         from triage_cli.classifiers import CachedClassifier

@@ -239,7 +239,9 @@ def threshold_in_use(
         return spec.threshold
     from triage_cli.classifiers import embedded_classifier, fitted_model
 
-    question = embedded_classifier.question_fingerprint(fitted_model.fingerprint(config.categories), encoder)
+    question = embedded_classifier.question_fingerprint(
+        fitted_model.fingerprint(config.categories), encoder, levels=any(c.parent for c in config.categories)
+    )
     is_evaluated = open_model_registry(store).calibration(question) is not None
     return STANDARD_THRESHOLD if is_evaluated else UNTAUGHT_THRESHOLD
 

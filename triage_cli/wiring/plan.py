@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from triage_cli.config import Config, DestinationSpec
-from triage_cli.domain import ClassifyPlan, Plan, Selection
+from triage_cli.domain import ClassifyPlan, Levels, Plan, Selection
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import StopControl
 from triage_cli.service import (
@@ -101,7 +101,7 @@ def _configuration_side(
     return ConfigurationSide(
         open_classifier(config, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
         routing_map(config, store),
-        frozenset(category.name for category in config.categories),
+        Levels.of(config.categories),
     )
 
 

@@ -25,6 +25,7 @@ from triage_cli.domain import (
     Answer,
     Category,
     Classification,
+    Levels,
     Outcome,
     QuestionSpec,
     Ticket,
@@ -35,10 +36,13 @@ from triage_cli.domain import (
 from triage_cli.runtime import Budget
 
 
-def question_fingerprint(model_name: str, encoder: str = "") -> str:
-    """Return the fingerprint of what a model is asked, by its name and the fingerprint of the encoder beside it."""
-    with_encoder = f"\0{encoder}" if encoder else ""
-    return sha256(f"{METHOD}\0{model_name}{with_encoder}".encode()).hexdigest()
+def question_fingerprint(model_name: str, encoder: str = "", *, levels: bool = False) -> str:
+    """Return the fingerprint of what a model is asked, by its name and the fingerprint of the encoder beside it.
+
+    `levels` says whether its labels are in levels.
+    """
+    further = (f"\0{encoder}" if encoder else "") + ("\0levels" if levels else "")
+    return sha256(f"{METHOD}\0{model_name}{further}".encode()).hexdigest()
 
 
 class LocalClassifier:
@@ -66,7 +70,10 @@ class LocalClassifier:
             raise TriageError("the fitted model is for another encoder", hint="fit it again")
         beside = model.beside if encoder is not None else None
         # A trained model keeps its fingerprint if categories get other names and descriptions.
-        self.fingerprint = question_fingerprint(model.learned or model.fingerprint, beside.encoder if beside else "")
+        self.levels = Levels.of(categories)
+        self.fingerprint = question_fingerprint(
+            model.learned or model.fingerprint, beside.encoder if beside else "", levels=bool(self.levels.parents)
+        )
         self._model = model
         self._categories = categories
         self._min_confidence = min_confidence
@@ -74,7 +81,7 @@ class LocalClassifier:
         self._run_id = run_id
         self._version = version
         self._overlaps = overlaps
-        self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder)
+        self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder, self.levels)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -87,9 +94,15 @@ class LocalClassifier:
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question that the embedded model answers, for the record."""
-        options = {"method": METHOD, "learned": self._model.learned or None, "calibration": self._model.calibration}
+        options: dict[str, object] = {
+            "method": METHOD,
+            "learned": self._model.learned or None,
+            "calibration": self._model.calibration,
+        }
         if self.guesser.encoder is not None:
             options["encoder"] = self.guesser.encoder.fingerprint
+        if self.levels.parents:
+            options["levels"] = True
         question = QuestionSpec(
             fingerprint=self.fingerprint,
             kind="local",
@@ -104,7 +117,8 @@ class LocalClassifier:
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the embedded model with the threshold that it would have now."""
-        return answer.at_threshold(self._min_confidence)
+        answer = answer.at_threshold(self._min_confidence)
+        return self.levels.settled(answer, lambda _: self._min_confidence) if self.levels.parents else answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer each chunk by the embedded model while the caller saves the one before; it costs nothing.

@@ -12,7 +12,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.score_calibration import NEAR, Distance, ScoreCalibration
+from triage_cli.classifiers.embedded.score_calibration import DESCRIPTIONS_CALIBRATION, NEAR, Distance, ScoreCalibration
 from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
 from triage_cli.domain import Category, TriageError, copy_keys, keys_of_originals
 from triage_cli.runtime import AGAIN
@@ -61,6 +61,11 @@ class Model(NamedTuple):
     method: str = METHOD
     copies: NDArray[np.uint32] | None = None
     distance: Distance = NEAR
+
+    @property
+    def knows_descriptions_alone(self) -> bool:
+        """Return whether it was fitted to names and descriptions, without examples and labelled texts."""
+        return not self.learned and self.calibration == DESCRIPTIONS_CALIBRATION
 
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
+from triage_cli.domain import Levels
 from triage_cli.runtime import children, kill_group
 
 MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
@@ -40,7 +41,8 @@ class GuessProcess:
         try:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
-            self._send_json([guesser.fingerprint, guesser.min_confidence])
+            parents = {} if guesser.levels is None else dict(guesser.levels.parents)
+            self._send_json([guesser.fingerprint, guesser.min_confidence, parents])
             self._send_message(guesser.model.to_bytes())
         except OSError:
             self.close()
@@ -93,8 +95,9 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     """Guess about the texts that come in by a pipe, until nothing more comes."""
     if not (settings := _read_message(texts)):
         return
-    fingerprint, min_confidence = json.loads(settings)
-    guesser = Guesser(Model.from_bytes(_read_message(texts)), fingerprint, min_confidence)
+    fingerprint, min_confidence, parents = json.loads(settings)
+    model = Model.from_bytes(_read_message(texts))
+    guesser = Guesser(model, fingerprint, min_confidence, levels=Levels(model.labels, parents))
     _write_message(b"[]", guesses)
     while chunk := _read_message(texts):
         _write_message(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)

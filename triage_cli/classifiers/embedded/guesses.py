@@ -12,7 +12,7 @@ from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.inference import Prediction, Predictor, inference_steps, replace_predictions
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
-from triage_cli.domain import Suspicion, is_plain
+from triage_cli.domain import Levels, Suspicion, is_plain
 
 KEPT_LABELS = 10  # of a guess whose probability is stored
 # An encoder is asked about unsure texts that it may make sure (their confidence has this share of the threshold), or
@@ -24,7 +24,10 @@ _VAGUE = "too few words that say something"
 
 
 class Guess(NamedTuple):
-    """The best label for a text; `doubts` are kinds of text that is addressed to a classifier, where it is sure."""
+    """The best label for a text; `doubts` are kinds of text that is addressed to a classifier, where it is sure.
+
+    Of labels in levels, it is the lowest one that is sure; `probabilities` then begin with the guess.
+    """
 
     label: str | None
     confidence: float | None
@@ -41,6 +44,7 @@ class _JudgedText(NamedTuple):
     reason: str
     probabilities: str | None
     doubtful: bool
+    above: Sequence[tuple[str, float]] = ()  # the levels above the label, with their probabilities
 
 
 _WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=True)
@@ -49,16 +53,27 @@ _WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=Tru
 class Guesser:
     """Guesses with a fitted model, and with an encoder where that is unsure; `fingerprint` is that of the question."""
 
-    def __init__(self, model: Model, fingerprint: str, min_confidence: float, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        fingerprint: str,
+        min_confidence: float,
+        encoder: Encoder | None = None,
+        levels: Levels | None = None,
+    ) -> None:
         self.model = model
         self.fingerprint = fingerprint
         self.min_confidence = min_confidence
         self.encoder = encoder
         self._suspicion = Suspicion(model.labels)
-        self._predictor = Predictor(model, self._suspicion)
-        self._encoder_predictor = Predictor(model.beside) if model.beside and encoder is not None else None
+        self.levels = levels
+        self._predictor = Predictor(model, self._suspicion, levels)
+        self._encoder_predictor = (
+            Predictor(model.beside, levels=levels) if model.beside and encoder is not None else None
+        )
         json_labels = [json.dumps(label, ensure_ascii=False) for label in model.labels]
-        self._label_keys = [json_label.replace("%", "%%") + ":%.3f" for json_label in json_labels]
+        number = ":%.3f" if self._predictor.tree is None else ":%.4f"  # as a confidence, which it may become
+        self._label_keys = [json_label.replace("%", "%%") + number for json_label in json_labels]
         self._all_probabilities = "{" + ",".join(self._label_keys) + "}"
         self._plain_labels = ["".join(c if c.isprintable() else " " for c in label) for label in model.labels]
 
@@ -72,7 +87,10 @@ class Guesser:
 
     def _guess(self, text: str, judged: _JudgedText) -> Guess:
         answer_key = sha256(f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
-        label, confidence, reason, probabilities, doubtful = judged
+        label, confidence, reason, probabilities, doubtful, above = judged
+        if above and confidence is not None and confidence < self.min_confidence:
+            sure_levels = (level for level in above if level[1] >= self.min_confidence)
+            label, confidence = next(sure_levels, (label, confidence))
         is_sure = label is not None and confidence is not None and confidence >= self.min_confidence
         # Words that were cut off, or that contain invisible characters, have no traces.
         has_traces = is_sure and (doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS)
@@ -80,7 +98,7 @@ class Guesser:
         return Guess(label, confidence, reason, probabilities, answer_key, is_sure, doubts)
 
     def _judged_texts(self, texts: Sequence[str]) -> list[_JudgedText]:
-        judged_texts = [_WITHOUT_WORDS] * len(texts)
+        judged_texts, tree = [_WITHOUT_WORDS] * len(texts), self._predictor.tree
         tokens_by_row = {row: tokens for row, text in enumerate(texts) if (tokens := tokens_of(text))}
         if tokens_by_row:
             predicted = self._predictor.predict(list(tokens_by_row.values()))
@@ -97,8 +115,10 @@ class Guesser:
                     judged_texts[row] = _JudgedText(self.model.labels[best], None, reason, None, doubtful=True)
                     continue
                 reason = self._guess_reason(strongest_words, runner_up, chances[runner_up])
-                chances_json, chance = self._probabilities_json(chances), round(chances[best], 4)
-                judged_texts[row] = _JudgedText(self.model.labels[best], chance, reason, chances_json, doubtful)
+                path = () if tree is None else tree.path(best)
+                chances_json, chance = self._probabilities_json(chances, path), round(chances[best], 4)
+                above = [(self.model.labels[each], round(chances[each], 4)) for each in path[1:]] if path else ()
+                judged_texts[row] = _JudgedText(self.model.labels[best], chance, reason, chances_json, doubtful, above)
         return judged_texts
 
     def _ask_encoder(self, predicted: Prediction, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> None:
@@ -120,26 +140,33 @@ class Guesser:
             return "the only category"
         return f"{', '.join(strongest_words) or 'no single word'}; next: {self._plain_labels[runner_up]} {chance:.2f}"
 
-    def _probabilities_json(self, probabilities: Sequence[float]) -> str:
-        if len(self._label_keys) <= KEPT_LABELS:
+    def _probabilities_json(self, probabilities: Sequence[float], first: Sequence[int]) -> str:
+        """Return the highest probabilities, those of the levels of the guess `first`, and before the others."""
+        if len(self._label_keys) <= KEPT_LABELS and not first:
             return self._all_probabilities % tuple(probabilities)
         pairs = sorted(zip(self._label_keys, probabilities, strict=True), key=itemgetter(1), reverse=True)
+        if first:
+            path = [(self._label_keys[label], probabilities[label]) for label in first]
+            pairs = path + [pair for pair in pairs[: KEPT_LABELS + len(path)] if pair not in path]
         keys, probabilities = zip(*pairs[:KEPT_LABELS], strict=True)
         return ("{" + ",".join(keys) + "}") % tuple(probabilities)
 
 
-def likeliest_labels(model: Model, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
+def likeliest_labels(
+    model: Model, texts: Sequence[str], levels: Levels | None = None
+) -> list[tuple[str | None, float | None]]:
     """Return the likeliest label of each text with its probability; (None, None) for a text without words.
 
     A text that seems to be in another language, or says too little, has a label without a probability.
     """
-    predictor = Predictor(model)
+    predictor = Predictor(model, levels=levels)
     guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
     for rows in inference_steps(texts):
         tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
         if tokens_by_row:
             predictions = predictor.predict(list(tokens_by_row.values()))
             is_unread = predictions.foreign | predictions.vague
-            for row, chances, unread in zip(tokens_by_row, predictions.chances, is_unread, strict=True):
-                guesses[row] = model.labels[chances.argmax()], None if unread else float(chances.max())
+            by_text = zip(tokens_by_row, predictions.chances, predictions.best, is_unread, strict=True)
+            for row, chances, best, unread in by_text:
+                guesses[row] = model.labels[best], None if unread else float(chances[best])
     return guesses

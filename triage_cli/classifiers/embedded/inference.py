@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
+from triage_cli.classifiers.embedded.label_tree import LabelTree
 from triage_cli.classifiers.embedded.language_guard import are_foreign
 from triage_cli.classifiers.embedded.tokens import (
     COUNT_WEIGHTS,
@@ -17,7 +18,7 @@ from triage_cli.classifiers.embedded.tokens import (
 )
 from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
-from triage_cli.domain import Suspicion
+from triage_cli.domain import Levels, Suspicion
 
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
@@ -39,6 +40,7 @@ def inference_steps(texts: Sequence[str]) -> Iterator[range]:
 class Prediction(NamedTuple):
     """Predictions for texts: probabilities (texts, labels), the best two labels, the strongest words for the best one.
 
+    If labels are in levels, the probability of one is that of all below it, too, and the best one is the guess.
     `foreign` marks texts that seem to be in a language that was not taught, `vague` those that say too little for a
     probability, `doubtful` those that `Suspicion.found` must check.
     """
@@ -55,11 +57,12 @@ class Prediction(NamedTuple):
 class Predictor:
     """Predicts labels of texts with a fitted model, by a table of the words that occurred so far."""
 
-    def __init__(self, model: Model, suspicion: Suspicion | None = None) -> None:
+    def __init__(self, model: Model, suspicion: Suspicion | None = None, levels: Levels | None = None) -> None:
         self.model = model
+        self.tree = LabelTree(model, levels) if levels is not None and levels.parents else None
         suspicion = suspicion or Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
-        self.other = Predictor(model.other) if model.other else None
+        self.other = Predictor(model.other, levels=levels) if model.other else None
         self.word_table = WordTable(model, suspicion, least_rows=STEP_CHARACTERS)
         self.encoder_weights = model.vectors[word_vectors().dimensions :]
 
@@ -83,7 +86,12 @@ class Predictor:
         mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
         shifts = self.model.distance.shifts(word_counts, small_words_of(mark_sums))
         label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32), shifts)
-        best, runner_up = best_two_labels(label_chances)
+        if self.tree is None:
+            best, runner_up = best_two_labels(label_chances)
+        else:
+            own_chances = label_chances
+            label_chances, best = self.tree.read(own_chances)
+            runner_up = second_label(own_chances, best)
         word_indexes = np.arange(len(word_numbers))
 
         def lead(columns: slice) -> Floats:
@@ -149,8 +157,12 @@ def replace_predictions(prediction: Prediction, rows: Integers, other: Predictio
 def best_two_labels(chances: Floats) -> tuple[Integers, Integers]:
     """Return the best and second-best label of each text of (texts, labels); the same if there is only one label."""
     best_labels = chances.argmax(axis=1)
-    if chances.shape[1] == 1:
-        return best_labels, best_labels
+    return best_labels, second_label(chances, best_labels) if chances.shape[1] > 1 else best_labels
+
+
+def second_label(chances: Floats, best_labels: Integers) -> Integers:
+    """Return the likeliest label of each text that is not the best one."""
     other_chances = chances.copy()
     other_chances[np.arange(len(best_labels)), best_labels] = -1
-    return best_labels, other_chances.argmax(axis=1)
+    second_labels: Integers = other_chances.argmax(axis=1)
+    return second_labels

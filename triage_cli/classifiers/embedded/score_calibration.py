@@ -86,6 +86,10 @@ class ScoreCalibration(NamedTuple):
         return chances
 
 
+# That of a model that knows names and descriptions alone.
+DESCRIPTIONS_CALIBRATION = ScoreCalibration(0.5, 0.8)
+
+
 def softmax(scores: Floats, temperature: float) -> Floats:
     """Return scores (texts, labels) as probabilities; a higher temperature makes them more even."""
     exponentials: Floats = np.exp((scores - scores.max(axis=1, keepdims=True)) / np.float32(temperature))

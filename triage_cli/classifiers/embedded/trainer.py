@@ -41,7 +41,7 @@ from triage_cli.classifiers.embedded.training_set import (
     taught_words_of,
 )
 from triage_cli.classifiers.examples import ENGLISH
-from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
+from triage_cli.domain import NOTHING, Category, Labelled, Levels, Unlabelled
 from triage_cli.ports import Settings
 
 GUESSED_WEIGHTS = (0.1, 0.3)  # of a text with a guessed label, beside 1 of a labelled text
@@ -155,6 +155,7 @@ class LocalTrainer:
         self, categories: Sequence[Category], built_in: Callable[[], bytes], encoder: Encoder | None = None
     ) -> None:
         self._categories = categories
+        self._levels = Levels.of(categories)
         self._encoder = encoder
         self.built_in = built_in
 
@@ -180,12 +181,13 @@ class LocalTrainer:
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
-        return likeliest_labels(self._suited_model(weights), texts)
+        return likeliest_labels(self._suited_model(weights), texts, self._levels)
 
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
         model = self._suited_model(weights)
-        predictor, label_indexes = Predictor(model), {label: index for index, label in enumerate(model.labels)}
+        predictor = Predictor(model, levels=self._levels)
+        label_indexes = {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
         for rows in inference_steps([each.text for each in labelled]):
             tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(labelled[row].text))}

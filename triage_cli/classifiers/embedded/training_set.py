@@ -18,6 +18,7 @@ from triage_cli.classifiers.embedded.logistic_regression import (
     unrotated_weights,
 )
 from triage_cli.classifiers.embedded.score_calibration import (
+    DESCRIPTIONS_CALIBRATION,
     NEAR,
     Distance,
     ScoreCalibration,
@@ -167,7 +168,6 @@ WORDING_SHARES = (1.0, 0.2)  # weights to choose from for the categories' own wo
 # `length` was lowered once after a look at long letters.
 BUILT_IN_CALIBRATION, BUILT_IN_DISTANCE = ScoreCalibration(1.1, 1.0, 0.12), Distance(length=0.45)
 EXAMPLES_CALIBRATION = ScoreCalibration(0.6, 1.15, 0.6)
-DESCRIPTIONS_CALIBRATION = ScoreCalibration(0.5, 0.8)
 OWN_DISTANCE = Distance(code=0.04)
 LABELLED_TEMPERATURE = 0.65  # with labelled texts 0.3 (easy) to 0.9 was right; an easy set loses little by one too high
 _FOLDS = 5  # of the labelled texts

@@ -28,6 +28,7 @@ from triage_cli.domain import (
     Category,
     Classification,
     ConfigError,
+    Levels,
     Outcome,
     QuestionSpec,
     RefusedError,
@@ -108,6 +109,7 @@ class LLMClassifier:
         self.name = spec.name
         self.spec = spec
         self.categories = tuple(categories)
+        self.levels = Levels.of(self.categories)
         self.provider = provider
         self.endpoint = endpoint
         self.network = network
@@ -121,6 +123,8 @@ class LLMClassifier:
         with_first_names = [[c.root or c.name, c.description, *c.examples] for c in categories]
         categories_json, masked = json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact)
         fingerprinted = [spec.type, spec.model, provider.address, prompt.PROMPT_VERSION, categories_json, masked]
+        if self.levels.parents:
+            fingerprinted.append("levels")
         self.fingerprint = hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
     @property
@@ -134,7 +138,9 @@ class LLMClassifier:
 
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the question that the language model is asked, for the record."""
-        prompt_options = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
+        prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
+        if self.levels.parents:
+            prompt_options["levels"] = True
         question_spec = QuestionSpec(
             fingerprint=self.fingerprint,
             kind=self.spec.type,
@@ -149,7 +155,10 @@ class LLMClassifier:
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the model with the threshold that it would have now."""
-        return answer.at_threshold(self.spec.threshold)
+        return self._at_level(answer.at_threshold(self.spec.threshold))
+
+    def _at_level(self, answer: Classification) -> Classification:
+        return self.levels.settled(answer, lambda _: self.spec.threshold) if self.levels.parents else answer
 
     def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
@@ -174,6 +183,12 @@ class LLMClassifier:
             confidence = reply.chances.get(parsed.label, parsed.confidence)
             confidence_source = reply.source if is_measured else "said"
         category = None if parsed.label == question.none else parsed.label
+        chances = dict(reply.chances)
+        if self.levels.parents and chances and category is not None:
+            own = {category: confidence or 0.0} | {
+                name: share for name, share in chances.items() if name in self.levels
+            }
+            chances = self.levels.nested(own, category)
         is_other_model = reply.model and reply.model != spec.model
         step = Classification(
             classification_id=ids.new_id(),
@@ -188,7 +203,7 @@ class LLMClassifier:
             actor=self._actor,
             fingerprint=self.fingerprint,
             threshold=spec.threshold,
-            probabilities=json.dumps(dict(reply.chances), ensure_ascii=False) if reply.chances else None,
+            probabilities=json.dumps(chances, ensure_ascii=False) if chances else None,
             answer_key=ids.answer_key(self.fingerprint, ticket.text),
             at=times.now(),
             input_tokens=cost.usage.input,
@@ -199,6 +214,7 @@ class LLMClassifier:
             redacted=json.dumps(masked_kinds) if masked_kinds else None,
             error=parsed.problem,
         )
+        step = self._at_level(step)
         problem = parsed.problem
         error = AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
         return Outcome(

@@ -30,7 +30,9 @@ from triage_cli.service import FlipLimit
 # The statuses of tickets that are classified again if no ticket is named.
 DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # The outcomes that are printed: the present and the new category differ.
-PRINTED_ACTIONS = (Action.FLIP, Action.FLIPPED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED)
+PRINTED_ACTIONS = (
+    Action.FLIP, Action.FLIPPED, Action.REFINED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED,
+)  # fmt: skip
 ACTION_LABELS = {
     "flip": "would flip",
     "flipped": "flipped",
@@ -42,7 +44,11 @@ ACTION_LABELS = {
     "rehomed": "of categories that are gone find another",
     "unhoused": "of categories that are gone need a person",
 }
-CHANGE_LABELS = {"doubted": "need review", "settled": "no longer wait"}  # with --apply
+CHANGE_LABELS = {
+    "doubted": "need review",
+    "settled": "no longer wait",
+    "refined": "get a category below theirs",
+}  # with --apply
 FLIP_COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
 )  # fmt: skip
@@ -118,9 +124,10 @@ def reclassify(
         context.say("triage reclassify --batch collects the answers")
     if reroute:
         context.say(summaries.waiting_offline(context, context.triage.stats))
-    if context.guides and (flip_counts["flip"] or flip_counts["settled"]) and not apply:
+    has_changes = any(flip_counts[action] for action in ("flip", "flipped", "settled", "refined"))
+    if context.guides and has_changes and not apply:
         context.say("next: the same with --apply; no classifier is asked again")
-    elif context.guides and (flip_counts["flipped"] or flip_counts["settled"]):
+    elif context.guides and has_changes:
         context.say("next: triage route")
     return gravest(exit_codes)
 

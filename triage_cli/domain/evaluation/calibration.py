@@ -1,9 +1,10 @@
 """Calibration: curves from a classifier's confidence to a probability, fitted to labelled answers."""
 
+import json
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 CalibrationPair = tuple[float, bool]  # confidence, right
 
@@ -41,6 +42,13 @@ class Curve(NamedTuple):
 
     points: tuple[tuple[float, float], ...]
     method: str
+
+    @classmethod
+    def of(cls, calibration: Calibration) -> Self:
+        """Return the curve of a stored calibration."""
+        return cls(
+            tuple((confidence, share) for confidence, share in json.loads(calibration.curve)), calibration.method
+        )
 
     def __call__(self, confidence: float) -> float:
         """Return the probability that an answer of this confidence is right."""

@@ -3,10 +3,10 @@
 import re
 from typing import NamedTuple
 
-from triage_cli.domain import Action, AnswerError, CheckError, Classification, Flip, Ticket, UsageError
+from triage_cli.domain import Action, AnswerError, CheckError, Classification, Flip, Levels, Ticket, UsageError
 
 # The actions that `apply` carries out.
-CHANGES = frozenset({Action.FLIP, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
+CHANGES = frozenset({Action.FLIP, Action.REFINED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
 
 
 class FlipLimit(NamedTuple):
@@ -57,23 +57,24 @@ class FlipDecision(NamedTuple):
 
 
 def judge(
-    ticket: Ticket, new_answer: Classification, labels: frozenset[str], least_margin: float, *, doubted: bool = False
+    ticket: Ticket, new_answer: Classification, labels: Levels, least_margin: float, *, doubted: bool = False
 ) -> Action:
     """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`.
 
-    With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered.
+    With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered. An answer above the
+    present category is sure of that one no more, and one below it refines it.
     """
     category_gone = ticket.category is not None and ticket.category not in labels
-    if not new_answer.is_sure:
+    if not new_answer.is_sure or (labels.parents and labels.refines(ticket.category, new_answer.category)):
         if category_gone:
             return Action.UNHOUSED
         return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
-    if category_gone:
-        return Action.REHOMED
-    if ticket.category is None:
-        return Action.SETTLED
+    if category_gone or ticket.category is None:
+        return Action.REHOMED if category_gone else Action.SETTLED
     if new_answer.category == ticket.category:
         return Action.CONFIRMED
+    if labels.parents and labels.refines(new_answer.category, ticket.category):
+        return Action.REFINED
     return Action.WITHIN if least_margin and flip_margin(ticket, new_answer) < least_margin else Action.FLIP
 
 

@@ -320,11 +320,11 @@ class DecisionRecorder:
             doubts = self._text_doubts(before, outcome.value)
             sure = bool(outcome.value and outcome.value.sure and not doubts)
             if (name := question_of(outcome)) != CATEGORY:
-                given = answer_given(given_answer(before, name), steps, outcome.error, sure=sure)
+                given = answer_given(given_answer(before, name), steps, outcome.error, self._labels[name], sure=sure)
                 further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
                 data.setdefault("answers", {})[name] = _further_data(given, steps)
                 continue
-            after = answered_ticket(after, steps, outcome.error, sure=sure)
+            after = answered_ticket(after, steps, outcome.error, self.labels, sure=sure)
             data |= self._decided_data(after, steps)
             if doubts:
                 after = after._replace(reason=held(doubts, after.reason))
@@ -356,11 +356,11 @@ class DecisionRecorder:
         paid_ticket = with_cost(before, unsaved_steps)
         data: dict[str, Any] = {}
         if earlier.question == CATEGORY:
-            so_far = answered_ticket(paid_ticket, steps, None, sure=False)
+            so_far = answered_ticket(paid_ticket, steps, None, self.labels, sure=False)
             decision = Decision(so_far.decision_id, paid_ticket.status, Standing.NEXT)
             data |= self._decided_data(so_far, steps)
         else:
-            given = answer_given(UNANSWERED, steps, None, sure=False)
+            given = answer_given(UNANSWERED, steps, None, self._labels[earlier.question], sure=False)
             decision = Decision(None, paid_ticket.status, Standing.NEXT)
             data["answers"] = {earlier.question: _further_data(given, steps)}
         ticket = paid_ticket._replace(revision=before.revision + 1)

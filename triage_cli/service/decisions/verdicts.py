@@ -17,6 +17,7 @@ from triage_cli.domain import (
     EventAction,
     History,
     Lease,
+    Levels,
     NotFoundError,
     Outcome,
     RowError,
@@ -53,6 +54,7 @@ class Verdicts:
 
     def __init__(self, categories: Sequence[Category], actor: str) -> None:
         self.category_names = CategoryNames(categories)
+        self.levels = Levels.of(categories)
         self._actor = actor
 
     def with_verdict(
@@ -243,7 +245,7 @@ def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Tic
     return ticket._replace(
         status="classified" if sure else "needs_review",
         category=answer.category if sure else None,
-        suggestion=None if sure else answer.category,
+        suggestion=verdicts.levels.below(answer) if sure else verdicts.levels.guess(answer),
         confidence=answer.confidence,
         confidence_source=answer.confidence_source,
         classifier=answer.classifier,

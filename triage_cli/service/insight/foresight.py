@@ -11,6 +11,7 @@ from triage_cli.domain import (
     Category,
     Classification,
     Foreseen,
+    Levels,
     Outcome,
     Ticket,
     TicketDraft,
@@ -44,7 +45,7 @@ class Foresight:
     ) -> None:
         self._classifier = classifier
         self._routing_map = routing_map
-        self._labels = frozenset(category.name for category in categories)
+        self._labels = Levels.of(categories)
         self._category_names = CategoryNames(categories)
         self._likely_cost = likely_cost
         self._suspicion = suspicion_of(self._labels)
@@ -97,7 +98,7 @@ class Foresight:
             if answer and answer.sure:
                 doubts = self._suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
             is_sure = bool(answer and answer.sure and not doubts)
-            answered = answered_ticket(ticket, steps, outcome.error, sure=is_sure)
+            answered = answered_ticket(ticket, steps, outcome.error, self._labels, sure=is_sure)
             if doubts:
                 answered = answered._replace(reason=held(doubts, answered.reason))
             yield ticket.ticket_id, self._routed(answered, steps[-1] if steps else None)

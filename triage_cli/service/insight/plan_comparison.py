@@ -9,6 +9,7 @@ from triage_cli.domain import (
     PERSON,
     Answer,
     Classification,
+    Levels,
     Move,
     Plan,
     PlanAccuracy,
@@ -41,7 +42,7 @@ class ConfigurationSide(NamedTuple):
 
     classifier: Classifier
     routing_map: RoutingMap
-    categories: frozenset[str]
+    categories: Levels
 
 
 class NewNames(NamedTuple):

@@ -1,0 +1,113 @@
+"""Categories in levels: what people set stays as they set it, and a machine's label may become finer."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import product
+
+import pytest
+
+from tests.support.second_look import look
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain import (
+    Answer,
+    Category,
+    ClassifyPlan,
+    Flip,
+    Levels,
+    Outcome,
+    ReclassifyPlan,
+    Selection,
+    Ticket,
+    TicketDraft,
+    VerdictDraft,
+)
+from triage_cli.runtime import Budget
+
+TREE = (
+    Category("Billing"),
+    Category("Billing/Refund", parent="Billing"),
+    Category("Billing/Refund/Late", parent="Billing/Refund"),
+    Category("Technical"),
+)
+NAMES = [category.name for category in TREE]
+
+
+@pytest.fixture
+def tree(world: World) -> World:
+    world.categories = TREE
+    return world
+
+
+def held(world: World) -> dict[str, str | None]:
+    return {ticket.subject or "": ticket.category for ticket in world.store.find(Selection())}
+
+
+def test_no_machine_widens_or_narrows_what_a_person_set(tree: World) -> None:
+    pairs = list(product(NAMES, NAMES))
+    list(tree.triage().create(TicketDraft(n, n, f"{said} {found}") for n, (said, found) in enumerate(pairs)))
+    ids = {ticket.subject: ticket.ticket_id for ticket in tree.store.find(Selection())}
+    list(tree.triage().give_verdicts(VerdictDraft(n, ids[f"{s} {f}"], s) for n, (s, f) in enumerate(pairs)))
+
+    def found(ticket: Ticket, sure: float) -> tuple[str, float]:
+        return (ticket.subject or "").split()[1], sure
+
+    for sure in (0.9, 0.3):
+        tree.classifier = FakeClassifier(partial(found, sure=sure), f"{sure}")
+        list(tree.triage().classify(Selection(), ClassifyPlan()))
+        list(tree.triage().reclassify(Selection(), ReclassifyPlan(ClassifyPlan(), apply=True, doubted=True)))
+        look(tree)
+        assert held(tree) == {f"{said} {found}": said for said, found in pairs}
+
+
+def reclassified(world: World, *, doubted: bool = False, most: str | None = None) -> Counter[str]:
+    plan = ReclassifyPlan(ClassifyPlan(), apply=True, doubted=doubted, max_flips=most)
+    outcomes: list[Outcome[Flip]] = list(world.triage().reclassify(Selection(), plan))
+    return Counter(outcome.action for outcome in outcomes)
+
+
+def test_finer_labels_are_refined_and_no_flips_and_coarser_ones_change_nothing(tree: World) -> None:
+    drafts = [TicketDraft(n, n, subject) for n, subject in enumerate(("Billing", "Billing/Refund/Late", "Technical"))]
+    list(tree.triage().create(drafts))
+    tree.classifier = FakeClassifier(lambda ticket: (ticket.subject, 0.9))
+    list(tree.triage().classify(Selection(), ClassifyPlan()))
+    tree.classifier = FakeClassifier(
+        lambda ticket: ("Technical" if ticket.subject == "Technical" else "Billing/Refund", 0.9), "second"
+    )
+    assert reclassified(tree, most="0") == {"refined": 1, "unanswered": 1, "confirmed": 1}
+    assert held(tree) == {
+        "Billing": "Billing/Refund", "Billing/Refund/Late": "Billing/Refund/Late", "Technical": "Technical",
+    }  # fmt: skip
+    assert reclassified(tree, doubted=True) == {"unchanged": 1, "doubted": 1, "confirmed": 1}
+    assert held(tree)["Billing/Refund/Late"] == "Billing/Refund", "sure at the level that the answer is sure of"
+
+
+class Settling(FakeClassifier):
+    """Answers with probabilities, at the level at which it is sure."""
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for outcomes in super().classify(chunks, budget):
+            for outcome in outcomes:
+                assert outcome.value is not None
+                chances = '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}'
+                step = outcome.value.steps[0]._replace(probabilities=chances)
+                step = Levels.of(TREE).settled(step, lambda _: 0.6)
+                yield [outcome._replace(value=outcome.value._replace(steps=(step,), sure=step.is_sure))]
+
+
+def test_a_cleared_verdict_leaves_the_level_and_the_guess_below_it(tree: World) -> None:
+    list(tree.triage().create([TicketDraft(0, 0, "s")]))
+
+    tree.classifier = Settling(lambda _: ("Billing/Refund", 0.5))
+    (outcome,) = tree.triage().classify(Selection(), ClassifyPlan())
+    ticket = outcome.value.ticket if outcome.value else None
+    assert ticket is not None
+    expected = ("classified", "Billing", "Billing/Refund", 0.8)
+    assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
+    (given,) = tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "technical")])
+    assert given.value is not None
+    assert (given.value.category, given.value.suggestion) == ("Technical", None)
+    (cleared,) = tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, None)])
+    ticket = cleared.value
+    assert ticket is not None
+    assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
