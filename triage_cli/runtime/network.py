@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_cli.domain import ConfigError, UsageError
@@ -58,7 +59,7 @@ class Network(NamedTuple):
         self.check(what)
         import httpx
 
-        context, limits = trust(), httpx.Limits(max_connections=1)
+        context, limits = shared_trust(), httpx.Limits(max_connections=1)
         return lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
 
     def openai(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "openai.AsyncOpenAI":
@@ -66,7 +67,7 @@ class Network(NamedTuple):
         self.check(what)
         import openai
 
-        context = trust()
+        context = shared_trust()
         client = openai.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
         return openai.AsyncOpenAI(base_url=url, http_client=client, **options)
 
@@ -75,7 +76,7 @@ class Network(NamedTuple):
         self.check(what)
         import anthropic
 
-        context = trust()
+        context = shared_trust()
         client = anthropic.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
         return anthropic.AsyncAnthropic(base_url=url, http_client=client, **options)
 
@@ -199,6 +200,23 @@ if TYPE_CHECKING:  # annotations alone should not import ssl
     import ssl
 
 
+def shared_trust() -> "ssl.SSLContext":
+    """Return what `trust` returns, made once a process: reading the system's authorities takes some 20 ms.
+
+    For asynchronous HTTP alone: a blocking handshake holds the context's lock, so a server that hangs would hold up
+    all others; and HTTP is announced by ALPN on the context, which a mail server may refuse.
+    """
+    return _trusted(*(os.environ.get(name) for name in _AUTHORITIES))
+
+
+@cache
+def _trusted(*authorities: str | None) -> "ssl.SSLContext":  # noqa: ARG001 - a changed environment is read anew
+    return trust()
+
+
+_AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
 def trust() -> "ssl.SSLContext":
     """Return a TLS context that trusts the system's certificate authorities and those of the environment.
 
@@ -209,7 +227,7 @@ def trust() -> "ssl.SSLContext":
     import truststore
 
     context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    authorities = {name: value for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if (value := os.environ.get(name))}
+    authorities = {name: value for name in _AUTHORITIES if (value := os.environ.get(name))}
     if not authorities:
         return context
     for name, value in authorities.items():
