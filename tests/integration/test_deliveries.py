@@ -1032,7 +1032,7 @@ def taken_over(
 def record_outcome(run: tuple[AttemptRecorder, OutgoingDelivery], error: DeliveryError | None = None) -> None:
     attempts, outgoing = run
     outcome = Outcome(0, Action.DELIVERED, Receipt(None if error else 200), error, outgoing)
-    list(attempts.record([outcome], RetryPolicy(2)))
+    list(attempts.record([outcome], {outgoing.delivery.destination: RetryPolicy(2)}))
 
 
 @pytest.mark.usefixtures("three")

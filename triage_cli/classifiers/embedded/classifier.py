@@ -131,7 +131,7 @@ class LocalClassifier:
                 yield self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk]))
             return
         with GuessAhead(self.guesser, self._answers) as ahead:
-            for chunk in chunks:
+            for chunk in filter(None, chunks):  # an empty one asks for answers before a pause: free ones may wait
                 outcomes = ahead.answers()
                 ahead.begin(chunk)
                 yield outcomes

@@ -129,15 +129,17 @@ class AttemptRecorder:
         self._context = context
         self._store = context.store
 
-    def record(self, outcomes: Sequence[Outcome[Receipt]], policy: RetryPolicy) -> Iterator["AttemptResult"]:
-        """Save the results of attempts, and yield those that are saved.
+    def record(
+        self, outcomes: Sequence[Outcome[Receipt]], policies: Mapping[str, RetryPolicy]
+    ) -> Iterator["AttemptResult"]:
+        """Save the results of attempts, and yield those that are saved; `policies` are those of the destinations.
 
         A ticket that has changed meanwhile is read and saved again. Raises `UnavailableError` if it keeps changing.
         """
         self._switch_off_the_gone(outcomes)
         unsaved, tickets = {_delivery_id(outcome): outcome for outcome in outcomes}, _tickets_of(outcomes)
         for _ in range(TRIES):
-            changes, results = self._attempt_results(unsaved, tickets, policy)
+            changes, results = self._attempt_results(unsaved, tickets, policies)
             conflicts = self._context.save(changes)
             tickets = {}
             for result, conflict in zip(results, conflicts, strict=True):
@@ -153,7 +155,10 @@ class AttemptRecorder:
         )
 
     def _attempt_results(
-        self, unsaved: Mapping[str, Outcome[Receipt]], tickets: Mapping[str, Ticket], policy: RetryPolicy
+        self,
+        unsaved: Mapping[str, Outcome[Receipt]],
+        tickets: Mapping[str, Ticket],
+        policies: Mapping[str, RetryPolicy],
     ) -> tuple[list[Change], list["AttemptResult"]]:
         at = times.now()
         stored_deliveries = self._store.deliveries.of(list(tickets))
@@ -165,7 +170,12 @@ class AttemptRecorder:
             outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             first_at = self._first_attempts(ticket_id, outcomes)
-            attempted = [policy.after(o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))) for o in outcomes]
+            attempted = [
+                policies[o.outgoing.delivery.destination].after(
+                    o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))
+                )
+                for o in outcomes
+            ]
             if before.is_erased:
                 attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])

@@ -183,11 +183,9 @@ class DeliveryRun:
                         due_destinations.remove(destination_name)
             if not due_destinations and not self._dispatcher.open:
                 return
-            yield [
-                result
-                for queue_results in self._collect()
-                for result in self._owed((*self._record(queue_results), *self._parked_results(queue_results)))
-            ]
+            collected = self._collect()
+            parked = (result for queue_results in collected for result in self._parked_results(queue_results))
+            yield list(self._owed((*self._record(collected), *parked)))
 
     def _with_earlier(self, destination_name: str, to_send: Sequence[OutgoingDelivery]) -> Iterator[OutgoingDelivery]:
         """Yield deliveries, with the earlier ones of their tickets if the destination's requests depend on them."""
@@ -215,10 +213,17 @@ class DeliveryRun:
                 self._store.deliveries.let_go(parked_ids, self.context.lease, because.sentence() if because else None)
         return collected
 
-    def _record(self, queue_results: QueueResults) -> list[AttemptResult]:
-        if not queue_results.outcomes:
+    def _record(self, collected: Sequence[QueueResults]) -> list[AttemptResult]:
+        """Save what was attempted, of all destinations at once."""
+        outcomes = [outcome for queue_results in collected for outcome in queue_results.outcomes]
+        if not outcomes:
             return []
-        results = list(self._attempt_recorder.record(queue_results.outcomes, RetryPolicy.of(queue_results.destination)))
+        policies = {
+            outcome.outgoing.delivery.destination: RetryPolicy.of(queue_results.destination)
+            for queue_results in collected
+            for outcome in queue_results.outcomes[:1]
+        }
+        results = list(self._attempt_recorder.record(outcomes, policies))
         for result in results:
             if isinstance(result.error, DeliveryError) and result.error.limited:
                 due = (d.due_at for d in result.deliveries if d.delivery_id == result.delivery_id and d.paced)
@@ -247,21 +252,19 @@ class DeliveryRun:
     def finished(self) -> list[Outcome[Routed]]:
         """Return the outcomes of the tickets whose deliveries have all been attempted or parked."""
         finished, self._finished_meanwhile = self._finished_meanwhile, []
-        for queue_results in self._collect():
-            ended: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
-            ended = [
-                (result.ticket.ticket_id, result, result.failures) for result in self._owed(self._record(queue_results))
-            ]
-            because = queue_results.parked_because
-            ended += [
-                (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
-                for o in queue_results.parked
-                if not o.delivery.addition
-            ]
-            for ticket_id, result, failures in ended:
-                unfinished = self._unfinished_tickets.get(ticket_id)
-                if unfinished is not None and unfinished.add_result(result, failures):
-                    finished.append(with_offline_error(self._unfinished_tickets.pop(ticket_id).outcome, self.offline))
+        collected = self._collect()
+        ended: list[tuple[str, AttemptResult | None, tuple[Failure, ...]]]
+        ended = [(result.ticket.ticket_id, result, result.failures) for result in self._owed(self._record(collected))]
+        ended += [
+            (o.ticket.ticket_id, None, (Failure(o.delivery.delivery_id, because),) if because else ())
+            for _, _, parked, because in collected
+            for o in parked
+            if not o.delivery.addition
+        ]
+        for ticket_id, result, failures in ended:
+            unfinished = self._unfinished_tickets.get(ticket_id)
+            if unfinished is not None and unfinished.add_result(result, failures):
+                finished.append(with_offline_error(self._unfinished_tickets.pop(ticket_id).outcome, self.offline))
         return finished
 
     def _decide(
