@@ -60,6 +60,7 @@ NUMBER = 2 * ROWS + 30
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload, "ROWS", ROWS)
+    monkeypatch.setattr(upload, "MOST_ROWS", ROWS)
     monkeypatch.setattr(remote_triage, "PAGE", ROWS)
 
 

@@ -15,13 +15,16 @@ from triage_cli.client.http_connection import (
     ResponseStream,
     StreamAbortedError,
 )
-from triage_cli.domain import Action, Outcome, Rejected, TicketDraft, bounded, dedup, ids, writable_text
+from triage_cli.domain import Action, Outcome, Rejected, TicketDraft, dedup, first_of, ids, writable_text
 from triage_cli.runtime import OccurrenceCounter
 
 T = TypeVar("T")
 
-# Rows of one uploaded chunk, and the number of chunks in flight.
-ROWS = 500
+# Rows of the first uploaded chunk, and at most: a server that answers a chunk within QUICK seconds gets twice as many
+# next, so that what each request costs is seldom paid; a slow one, as with a language model, has little to repeat.
+ROWS, MOST_ROWS = 500, 4_000
+QUICK = 5.0
+# The number of chunks in flight.
 AHEAD = 2
 # Seconds for which uploaded chunks in flight are waited for after a stop.
 GRACE = 2.0
@@ -51,6 +54,7 @@ class Upload(Generic[T]):
         self._began = time.monotonic()
         self._met: Sequence[int] = (0, 0)  # the counts of the guard against other tickets
         self._rows = 0  # of the chunks that were sent
+        self._chunk_rows = ROWS
         self._most_in_flight = AHEAD if plan.max_cost is None else 1
         self._in_flight: deque[_UploadChunk] = deque()
         self._packed: deque[_UploadChunk] = deque()  # at most one, which is ready to be sent
@@ -64,7 +68,7 @@ class Upload(Generic[T]):
         what its earlier tries have spent.
         """
         with closing(OccurrenceCounter()) as seen:
-            chunks = (self._packed_chunk(chunk, seen) for chunk in bounded(drafts, ROWS))
+            chunks = (self._packed_chunk(chunk, seen) for chunk in self._chunked(iter(drafts)))
             try:
                 while True:
                     self._pack_next(chunks)
@@ -74,12 +78,17 @@ class Upload(Generic[T]):
                     if self._most_in_flight > 1:  # while the remote judges
                         self._pack_next(chunks)
                     yield from self._received_outcomes(self._in_flight[0])
-                    self._in_flight.popleft()
+                    if self._in_flight.popleft().seconds() < QUICK:
+                        self._chunk_rows = min(2 * self._chunk_rows, MOST_ROWS)
             except StreamAbortedError:
                 return
             finally:
                 for upload_chunk in self._in_flight:
                     upload_chunk.leave()
+
+    def _chunked(self, drafts: Iterator[TicketDraft | Rejected]) -> Iterator[list[TicketDraft | Rejected]]:
+        while chunk := list(first_of(islice(drafts, self._chunk_rows))):
+            yield chunk
 
     def _pack_next(self, chunks: Iterator["_UploadChunk"]) -> None:
         if not self._packed and self._connection.stopped_at is None:
@@ -168,11 +177,16 @@ class _UploadChunk:
         self.rows = len(rows)
         self.number = len(self.unanswered)
         self.judged = not self.number
+        self._sent_at = 0.0
+
+    def seconds(self) -> float:
+        """Return how long ago the chunk was sent."""
+        return time.monotonic() - self._sent_at
 
     def send(self, first_line: str, params: Mapping[str, Any]) -> None:
         """Upload the chunk, unless it is empty; if that fails, `response_stream` uploads it again."""
         body = writable_text("\n".join((first_line, *self._draft_lines)) + "\n").encode()
-        self._draft_lines = ()
+        self._draft_lines, self._sent_at = (), time.monotonic()
         upload_headers = {"content-type": wire_drafts.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
         self._request_options = {"content": body, "params": params, "headers": upload_headers}
         if self.number:

@@ -131,7 +131,10 @@ class LocalClassifier:
                 yield self._answers(chunk, self.guesser.guesses([ticket.text for ticket in chunk]))
             return
         with GuessAhead(self.guesser, self._answers) as ahead:
-            for chunk in filter(None, chunks):  # an empty one asks for answers before a pause: free ones may wait
+            for chunk in chunks:
+                if not chunk:  # asks for the answers so far: what costs nothing is not lost, and may come later
+                    yield ()
+                    continue
                 outcomes = ahead.answers()
                 ahead.begin(chunk)
                 yield outcomes
