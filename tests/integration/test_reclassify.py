@@ -8,7 +8,7 @@ from typing import ClassVar
 import pytest
 
 from tests.support.cli import Cli
-from tests.support.commands import many, rows
+from tests.support.commands import many, rows, worded
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
@@ -385,7 +385,7 @@ def third_is_technical(_n: int, asked: Asked) -> Step:
 def test_preview_apply_and_reroute_from_the_shell(fitted: Cli) -> None:
     with running_llm_server(third_is_technical) as server:
         configure(fitted, server)
-        assert fitted("run", "-q", stdin=many(6)).returncode == 0
+        assert fitted("run", "-q", stdin=worded(6)).returncode == 0
         assert fitted("verdict", "B-5", "General", "-q").returncode == 0
         done = fitted("reclassify", "--classifier", "gpt")
         assert done.returncode == 0, done.stderr

@@ -37,6 +37,14 @@ def many(number: int, prefix: str = "B") -> str:
     )
 
 
+def worded(number: int, prefix: str = "B") -> str:
+    """Return a CSV of so many tickets whose texts differ by a word: numbers make no other text."""
+    letters = "abcdefghij"
+    return "id,subject,description\n" + "".join(
+        f"{prefix}-{n},subject {n},please refund invoice {letters[n] * 3} thanks\n" for n in range(number)
+    )
+
+
 class Seen(NamedTuple):
     """What a command showed on a terminal, and its exit code."""
 

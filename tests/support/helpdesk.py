@@ -54,7 +54,8 @@ class Helpdesk:
         self.items[n] = {
             "id": n,
             "title": f"Ticket {n}",
-            "body": f"{TEXTS[n % 3]}, number {n}",
+            # With a letter: texts that differ by a number alone are the same to a precedent.
+            "body": f"{TEXTS[n % 3]}, number {chr(ord('a') + n % 26)}{n}",
             "user": {"email": f"c{n % 7}@x.example"},
             "created_at": moment(self.clock),
             "updated_at": moment(self.clock),

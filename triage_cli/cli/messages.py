@@ -221,6 +221,12 @@ def need_you(number: int) -> str:
     return f"{number:,} {'needs' if number == 1 else 'need'} you: triage review" if number else ""
 
 
+def followed(number: int) -> str:
+    """Return the message about tickets with the text of one that a person decided, or nothing."""
+    has = "ticket has" if number == 1 else "tickets have"
+    return f"{number:,} {has} the text of one that a person decided, and got its category" if number else ""
+
+
 def cut_list(which: str, number: int) -> str:
     """Return the message that a list on a terminal shows only its first or its last rows."""
     return f"these are the {which} {number}: --limit N, or a pipe, shows more"

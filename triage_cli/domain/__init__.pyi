@@ -47,6 +47,8 @@ from triage_cli.domain.chunks import FlushNow as FlushNow
 from triage_cli.domain.chunks import bounded as bounded
 from triage_cli.domain.chunks import chunked as chunked
 from triage_cli.domain.chunks import first_of as first_of
+from triage_cli.domain.classifications import IMPORTED as IMPORTED
+from triage_cli.domain.classifications import PRECEDENT as PRECEDENT
 from triage_cli.domain.classifications import Answer as Answer
 from triage_cli.domain.classifications import Answered as Answered
 from triage_cli.domain.classifications import Classification as Classification
@@ -168,6 +170,7 @@ from triage_cli.domain.evaluation.metrics import share_right as share_right
 from triage_cli.domain.evaluation.near_duplicates import SKETCHES as SKETCHES
 from triage_cli.domain.evaluation.near_duplicates import copy_key as copy_key
 from triage_cli.domain.evaluation.near_duplicates import copy_keys as copy_keys
+from triage_cli.domain.evaluation.near_duplicates import folded_digest as folded_digest
 from triage_cli.domain.evaluation.near_duplicates import keys_of_originals as keys_of_originals
 from triage_cli.domain.evaluation.results import Evaluated as Evaluated
 from triage_cli.domain.evaluation.results import LearnedTickets as LearnedTickets
@@ -316,6 +319,8 @@ from triage_cli.domain.outcomes import MOST_ROWS_LATE as MOST_ROWS_LATE
 from triage_cli.domain.outcomes import Action as Action
 from triage_cli.domain.outcomes import Outcome as Outcome
 from triage_cli.domain.outcomes import in_order as in_order
+from triage_cli.domain.precedents import Precedent as Precedent
+from triage_cli.domain.precedents import SharedText as SharedText
 from triage_cli.domain.questions import MOST_FAILURES as MOST_FAILURES
 from triage_cli.domain.questions import UNANSWERED as UNANSWERED
 from triage_cli.domain.questions import GivenAnswer as GivenAnswer

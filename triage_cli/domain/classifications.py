@@ -6,15 +6,21 @@ from typing import NamedTuple
 
 from triage_cli.domain.tickets import CATEGORY, Ticket
 
+# The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
+IMPORTED = "import"
+# The `classifier` and `confidence_source` of an answer that follows a person's verdict on the same text.
+PRECEDENT = "precedent"
+
 
 class Classification(NamedTuple):
     """One answer of a classifier or a person about one ticket; all answers are kept.
 
     `category` is None if the classifier abstained or failed (`error`). `confidence_source` is `decision`, `logprob`,
-    `said`, `model` or `human`; numbers of different sources cannot be compared. `fingerprint` identifies the question
-    (`QuestionSpec`), `answer_key` the question about this text; `threshold` is the confidence that the answer had to
-    reach. Tokens are counts, `cost` is USD. If the confidence was calibrated, `raw` is the classifier's own number. In
-    an answer to a further `question`, `category` is its value; what a call costs stands with one of its answers.
+    `said`, `model`, `precedent` or `human`; numbers of different sources cannot be compared. `fingerprint` identifies
+    the question (`QuestionSpec`), `answer_key` the question about this text (of a precedent, the text's digest);
+    `threshold` is the confidence that the answer had to reach. Tokens are counts, `cost` is USD. If the confidence was
+    calibrated, `raw` is the classifier's own number. In an answer to a further `question`, `category` is its value;
+    what a call costs stands with one of its answers.
     """
 
     classification_id: str
@@ -51,9 +57,16 @@ class Classification(NamedTuple):
     @property
     def is_sure(self) -> bool:
         """Return whether the answer names a category and reached its threshold."""
-        if self.category is None or self.confidence is None or self.error:
+        if self.category is None or self.error:
             return False
+        if self.confidence is None:
+            return self.confidence_source == PRECEDENT
         return self.threshold is None or self.confidence >= self.threshold
+
+    @property
+    def is_imported(self) -> bool:
+        """Return whether it is a person's verdict from an import; an agent may call itself `import` too."""
+        return self.step == IMPORTED and self.confidence_source == "human"
 
     @property
     def is_paid(self) -> bool:

@@ -139,9 +139,13 @@ def is_outdated(draft: TicketDraft, known_ticket: Ticket, at: str) -> bool:
 
 
 def reset(ticket: Ticket) -> Ticket:
-    """Return a ticket whose text has changed, without its classification."""
-    undecided = ticket._replace(**UNDECIDED, status="new", classifier=None, error=None, failures=0, decision_id=None)
-    return without_answers(undecided)
+    """Return a ticket whose text has changed, without its answers."""
+    return without_answers(without_category(ticket))
+
+
+def without_category(ticket: Ticket) -> Ticket:
+    """Return a ticket whose category is to be asked again."""
+    return ticket._replace(**UNDECIDED, status="new", classifier=None, error=None, failures=0, decision_id=None)
 
 
 def changed_fields(before: Ticket, after: Ticket) -> list[str]:

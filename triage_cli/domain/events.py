@@ -14,6 +14,7 @@ class EventAction(StrEnum):
     UPDATED = "updated"  # a ticket's text or its fields were changed by an import
     CLASSIFIED = "classified"  # a classifier answered, or failed to
     VERDICT = "verdict"  # a person decided a ticket's category, or took the verdict back
+    PRECEDENT_ENDED = "precedent_ended"  # the verdict on the same text that a ticket followed holds no more
     SUGGESTED = "suggested"  # an agent suggested a category
     ROUTED = "routed"  # the destinations of a ticket's rule were chosen
     ADDED = "added"  # deliveries were added by a rule before the classification, or by an escalation
@@ -116,13 +117,15 @@ UNDECISIVE = tuple(standing.value for standing in Standing if standing != Standi
 class Decision(NamedTuple):
     """The result of recording an answer: the ticket's `status`, and the id of the answer that holds, if any.
 
-    `suspicious` names text addressed to the classifier, for which even a sure answer waits for a person.
+    `suspicious` names text addressed to the classifier, for which even a sure answer waits for a person. With
+    `overrules`, the ticket had a verdict, and does not have it any more.
     """
 
     classification_id: str | None
     status: str
     standing: Standing = Standing.HOLDS
     suspicious: tuple[str, ...] = ()
+    overrules: bool = False
 
 
 def decision_data(decision: Decision) -> dict[str, Any]:
@@ -143,6 +146,8 @@ def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
+        if event.action == EventAction.PRECEDENT_ENDED:
+            return None
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
         is_decisive = detail.get("outcome") not in UNDECISIVE

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from triage_cli.domain.additions import of_decisions
-from triage_cli.domain.classifications import Classification
+from triage_cli.domain.classifications import PRECEDENT, Classification
 from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.errors import KILLED, ExitCode
 from triage_cli.domain.evaluation.error_bounds import threshold_clause
@@ -174,6 +174,10 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
     who = (
         answer.classifier if question is None else _classifier_clause(answer.classifier, question.kind, question.model)
     )
+    if answer.confidence_source == PRECEDENT:
+        why = answer.reason or "same text as a ticket that was forgotten since"
+        yield f"{answer.category}, without asking a classifier: {why}"
+        return
     if answer.error or answer.category is None:
         yield f"{who} gave no answer: {answer.error or answer.reason or 'it abstained'}"
         return
@@ -443,7 +447,9 @@ def _event_sentences(
             reply = replies.get((detail.get("delivery", ""), detail.get("attempt", 0)))
             yield delivery_sentence(event.action, detail, reply)
         case _:
+            was = detail.get("was")
             erased: Mapping[str, str] = {
+                EventAction.PRECEDENT_ENDED: f"the verdict on the same text holds no more, so it is not {was} any more",
                 EventAction.FORGOTTEN: "its text was forgotten, and what was said about it",
                 EventAction.WITHDRAWN: "its import was taken back, and its text erased",
             }

@@ -11,7 +11,10 @@ from triage_cli.domain.tickets import Ticket
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
 SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields of a ticket that routing rules read.
-READ = ("category", "priority", "customer_id", "external_id", "source", "confidence", "verdict", "extra", "answers")
+READ = (
+    *("category", "priority", "customer_id", "external_id", "source", "confidence", "confidence_source", "verdict"),
+    *("extra", "answers"),
+)
 
 
 class RoutingDecision(NamedTuple):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain.calendars import Age, Hours
+from triage_cli.domain.classifications import PRECEDENT
 from triage_cli.domain.evaluation.error_bounds import NEVER, MaxError, in_percent
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.rule_conditions import Bounds, Condition, Match, Words
@@ -66,10 +67,10 @@ def match(
 
 
 def holds(rule: Rule, ticket: Ticket, promised: Callable[[Rule], float] = _never_promised, at: str = "") -> bool:
-    """Return whether all conditions of a rule hold. A verdict meets every `min_confidence` and `max_error`."""
+    """Return whether all conditions of a rule hold. A verdict, and what follows one, meets any confidence."""
     if not all(_meets(ticket, name, accepted, at) for name, accepted in rule.when.items()):
         return False
-    if not rule.compares or ticket.verdict:
+    if not rule.compares or ticket.verdict or ticket.confidence_source == PRECEDENT:
         return True
     least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule))
     return ticket.confidence is not None and ticket.confidence >= least_confidence

@@ -38,6 +38,7 @@ from triage_cli.domain import (
     Run,
     Selection,
     SentSpike,
+    SharedText,
     SourceCursor,
     Stats,
     StatsGroup,
@@ -242,6 +243,25 @@ class AuditLog(Protocol):
         """A store returns the head of the audit log that its database records."""
 
 
+class Precedents(Protocol):
+    """Port of what people decided about texts, and of the tickets that follow it."""
+
+    def of_texts(self, digests: Sequence[str]) -> list[SharedText]:
+        """A store returns what people decided about texts with these digests, by text and category."""
+
+    def following(self, digest: str) -> int:
+        """A store tells how many tickets follow a precedent with this digest."""
+
+    def changed(self) -> Mapping[str, str]:
+        """A store returns the digests whose precedents have changed while tickets follow them, each with a mark."""
+
+    def followers(self, digest: str, limit: int) -> Iterator[list[Ticket]]:
+        """A store yields the tickets that follow a precedent with this digest, `limit` at a time."""
+
+    def dealt_with(self, digest: str, mark: str) -> None:
+        """A store records that the followers of a changed precedent were dealt with, unless it changed again."""
+
+
 class Store(Protocol):
     """Port of a store of tickets, and of what belongs to them. Tickets are written by `save` alone."""
 
@@ -260,6 +280,10 @@ class Store(Protocol):
     @property
     def answers(self) -> Answers:
         """A store has the answers about its tickets."""
+
+    @property
+    def precedents(self) -> Precedents:
+        """A store has what people decided about texts."""
 
     @property
     def batches(self) -> Batches:

@@ -7,7 +7,9 @@ from triage_cli.domain import (
     CATEGORY,
     MOST_FAILURES,
     SETTLED,
+    Action,
     Answer,
+    Answered,
     Classification,
     GivenAnswer,
     Levels,
@@ -47,27 +49,64 @@ def answers(
     chunks: Iterable[Sequence[Ticket]],
     budget: Budget,
     save_steps: Callable[[Sequence[EarlierSteps]], None] | None = None,
+    known: Callable[[Sequence[Ticket]], Sequence[Answer]] | None = None,
 ) -> Iterator[Arrived]:
     """Ask a classifier about tickets, and yield what arrives; nothing may have arrived, so that the caller may act.
 
+    `known` returns the answers that need no classifier, those of precedents.
     `save_steps` saves paid answers of tickets about which a further step is asked, before anything more is yielded: a
     kill then loses only calls in flight. Their final answers repeat these steps. Raises what ends the run.
     """
-    for outcomes in classifier.classify(chunks, budget):
-        final: list[Outcome[Answer]] = []
-        postponed: dict[str, list[EarlierSteps]] = {}
-        unfinished: list[EarlierSteps] = []
-        for outcome in outcomes:
-            match outcome.value:
-                case Unfinished(steps):
-                    unfinished.append(EarlierSteps(outcome.ticket, steps))
-                case Postponed(steps, batch_of):
-                    postponed.setdefault(batch_of, []).append(EarlierSteps(outcome.ticket, steps))
-                case _:
-                    final.append(cast(Outcome[Answer], outcome))
-        if unfinished and save_steps is not None:
-            save_steps(unfinished)
-        yield Arrived(final, postponed)
+    unasked: list[Outcome[Answer]] = []
+
+    def to_ask() -> Iterator[Sequence[Ticket]]:
+        for chunk in chunks:
+            known_answers = known(chunk) if known is not None and chunk else ()
+            unasked.extend(Outcome(None, Action.ANSWERED, a, None, a.ticket) for a in known_answers)
+            yield _without_known(chunk, known_answers) if known_answers else chunk
+
+    try:
+        for outcomes in classifier.classify(to_ask(), budget):
+            arrived, unfinished = _sorted(outcomes, unasked)
+            unasked.clear()
+            if unfinished and save_steps is not None:
+                save_steps(unfinished)
+            yield arrived
+    except TriageError:
+        if unasked:
+            yield Arrived(unasked, {})
+        raise
+    if unasked:
+        yield Arrived(unasked, {})
+
+
+def _without_known(tickets: Sequence[Ticket], known: Iterable[Answer]) -> list[Ticket]:
+    """Return tickets with the questions that are left to ask; one without any is left out."""
+    answered: dict[str, set[str]] = {}
+    for answer in known:
+        answered.setdefault(answer.ticket.ticket_id, set()).add(answer.question)
+    left = [
+        t._replace(asked=tuple(q for q in t.asked if q not in answered[t.ticket_id])) if t.ticket_id in answered else t
+        for t in tickets
+    ]
+    return [ticket for ticket in left if ticket.asked or ticket.ticket_id not in answered]
+
+
+def _sorted(
+    outcomes: Iterable[Outcome[Answered]], unasked: Iterable[Outcome[Answer]]
+) -> tuple[Arrived, list[EarlierSteps]]:
+    """Return what arrived, with the answers that needed no classifier, and what a further step is asked about."""
+    final, unfinished = [*unasked], list[EarlierSteps]()
+    postponed: dict[str, list[EarlierSteps]] = {}
+    for outcome in outcomes:
+        match outcome.value:
+            case Unfinished(steps):
+                unfinished.append(EarlierSteps(outcome.ticket, steps))
+            case Postponed(steps, batch_of):
+                postponed.setdefault(batch_of, []).append(EarlierSteps(outcome.ticket, steps))
+            case _:
+                final.append(cast(Outcome[Answer], outcome))
+    return Arrived(final, postponed), unfinished
 
 
 STATUS_INDEX = Ticket._fields.index("status")

@@ -1,9 +1,10 @@
 """The explanation of a ticket: how it was decided, and where the present routing map would send it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
+    PRECEDENT,
     Category,
     Delivery,
     History,
@@ -11,30 +12,52 @@ from triage_cli.domain import (
     RoutePreview,
     RoutingDecision,
     Rule,
+    Selection,
     Ticket,
     Why,
     compact,
     explain,
+    folded_digest,
     from_json,
     of_decisions,
     route_sentences,
     routing,
     routing_rules,
+    shell_name,
     suggestions_in_force,
     times,
 )
+from triage_cli.ports import Store
 from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing import RoutingMap
 
 
-def why(history: History, categories: Sequence[Category], routing_map: RoutingMap) -> Why:
-    """Return the explanation of how a ticket was decided."""
+def why(history: History, categories: Sequence[Category], routing_map: RoutingMap, store: Store) -> Why:
+    """Return the explanation of how a ticket was decided; `store` knows what people decided about its text."""
     category_names = [category.name for category in categories]
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
-    why_lines = explain(history, category_names, due, routing_map.offline, near)
+    *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near)
+    why_lines += [*_precedent_sentence(store, history.ticket), next_line]
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
+
+
+def _precedent_sentence(store: Store, ticket: Ticket) -> Iterator[str]:
+    """Explain what people decided about the same text, where that is not what the ticket follows."""
+    digest = "" if ticket.is_erased else folded_digest(ticket.text)
+    texts = store.precedents.of_texts([digest]) if digest else []
+    named = (
+        {t.ticket_id: t for t in store.find(Selection(ids=tuple(text.ticket_id for text in texts)))} if texts else {}
+    )
+    decided = ", ".join(f"{shell_name(named[t.ticket_id])}: {t.category}" for t in texts if t.ticket_id in named)
+    if len({text.category for text in texts}) > 1:
+        yield f"People decided this text differently ({decided}), so no ticket follows a verdict on it."
+    elif ticket.verdict and texts:
+        if followers := store.precedents.following(digest):
+            yield f"{followers:,} {'ticket' if followers == 1 else 'tickets'} with the same text got this category."
+    elif texts and ticket.confidence_source != PRECEDENT:
+        yield f"A person decided the same text ({decided}): a ticket that comes with it now gets that category."
 
 
 def route_preview(

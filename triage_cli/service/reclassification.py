@@ -30,6 +30,7 @@ from triage_cli.domain import (
 from triage_cli.service.answers import answered_ticket, answers, released_with_cost, steps_within
 from triage_cli.service.batch.collect import BatchCollector
 from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
+from triage_cli.service.decisions.precedents import follows
 from triage_cli.service.decisions.recorder import DecisionRecorder, without_forgotten_text
 
 DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
@@ -100,7 +101,8 @@ class ReclassifyRun:
         unasked: list[FlipDecision] = []
         asked_rows: dict[str, int] = {}
         chunks = self._recorder.check.over(self._claimed_to_ask(selection, unasked, asked_rows))
-        for arrived in answers(self._classifier, chunks, self._context.budget, self._recorder.save_steps):
+        known = None if self._plan.classify.force else self._recorder.known
+        for arrived in answers(self._classifier, chunks, self._context.budget, self._recorder.save_steps, known):
             self._context.heartbeat()
             self._recorder.note_further_steps(outcome.value for outcome in arrived.final)
             yield unasked + (self._save_proposals(arrived.final, asked_rows) if arrived.final else [])
@@ -146,6 +148,8 @@ class ReclassifyRun:
             rows = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
             unanswered, may_change = [], [t for t in chunk if self._may_change(t)]
+            precedents = {} if self._plan.classify.force else self._recorder.precedents.of(may_change)
+            may_change = [t for t in may_change if t.ticket_id not in precedents]
             stored_answers = self._stored_answers(may_change)
             # A question that is in a batch would be paid for twice.
             waiting = self._recorder.in_batches([t for t in may_change if t.ticket_id not in stored_answers])
@@ -154,6 +158,8 @@ class ReclassifyRun:
                 if not self._may_change(ticket):
                     action = Action.LOCKED if ticket.verdict else Action(ticket.status)
                     unasked.append(FlipDecision(ticket_row, ticket, action, None))
+                elif follows(ticket, precedents):
+                    unasked.append(FlipDecision(ticket_row, ticket, Action.LOCKED, None))
                 elif ticket.ticket_id in stored_answers:
                     stored = stored_answers[ticket.ticket_id]
                     answer = self._classifier.rejudged(stored)

@@ -47,6 +47,7 @@ from triage_cli.ports import Source
 from triage_cli.runtime import StopControl
 from triage_cli.service import category_renames, explanation, ticket_lookup
 from triage_cli.service.customer_erasure import forget
+from triage_cli.service.decisions.precedents import end_followers
 from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder, to_ask
 from triage_cli.service.decisions.verdicts import VerdictRecorder, Verdicts
 from triage_cli.service.delivery.run import DeliveryRun, deliver_due, last_outcome_per_ticket, routed
@@ -255,6 +256,7 @@ class LocalTriage:
             self._recorder = recorder
             self._import_id = recorder.context.run.import_id or self._import_id
             self._apply_renames(recorder.context.run.run_id)
+            end_followers(self._store, self._actor, recorder.context.lease)
             yield recorder
 
     def _apply_renames(self, run_id: str | None) -> None:
@@ -399,6 +401,7 @@ class LocalTriage:
         """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
             yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
+            end_followers(self._store, self._actor, recorder.context.lease)
 
     def imported(self, name: str) -> tuple[Run, ...]:
         """Return the runs of an import, as `ports.Triage` does."""
@@ -414,6 +417,7 @@ class LocalTriage:
             for outcome in ImportUndo(self._store, runs, recorder.context).outcomes():
                 recorder.add([outcome])
                 yield outcome
+            end_followers(self._store, self._actor, recorder.context.lease)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
@@ -441,10 +445,12 @@ class LocalTriage:
             self._apply_renames(None)
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, None)
             yield from chain.from_iterable(verdict_recorder.record(first))
+            end_followers(self._store, self._actor)
             return
         with self._recorded_run("verdict") as recorder:
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
             yield from recorder.counted(verdict_recorder.record(self._until_stopped(chain(first, drafts))))
+            end_followers(self._store, self._actor, recorder.context.lease)
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
@@ -485,7 +491,7 @@ class LocalTriage:
         """Return how a ticket was decided."""
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
-        return explanation.why(history, self._services.categories, self._services.routing_map)
+        return explanation.why(history, self._services.categories, self._services.routing_map, self._store)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

@@ -14,6 +14,7 @@ from triage_cli.stores.categories import BEARS_CATEGORY as BEARS_CATEGORY
 from triage_cli.stores.categories import CategoryMemory as CategoryMemory
 from triage_cli.stores.data_migrations import COUNT_ALL as COUNT_ALL
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN as MARK_FORGOTTEN
+from triage_cli.stores.data_migrations import fill_precedents as fill_precedents
 from triage_cli.stores.database import Db as Db
 from triage_cli.stores.deliveries import NEXT_DUE as NEXT_DUE
 from triage_cli.stores.events import EVENTS_PER_PAGE as EVENTS_PER_PAGE

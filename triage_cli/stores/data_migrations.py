@@ -1,5 +1,10 @@
 """Migrations of existing rows, in SQL that runs on both dialects."""
 
+from collections.abc import Callable
+
+from triage_cli.domain import folded_digest, text_of
+from triage_cli.stores.database import Rows
+
 # To version 3, which records spending by the minute. Earlier spending is booked when its run ended, or began if it
 # never ended. What a killed run without a lease had reserved is booked too, since nothing tells how long to wait
 # for its calls.
@@ -44,3 +49,19 @@ COUNT_ALL = (
     """insert into answer_counts select classifier, count(*), count(error), sum(cost) from classifications
         where reused is null and classifier <> 'verdict' and (classifier <> 'agent' or fingerprint <> '') group by 1""",
 )
+
+# To version 18, in which tickets follow verdicts on the same text.
+TEXTS_WITH_VERDICT = """select ticket_id, subject, description, extra from tickets where verdict = 1
+    and category is not null and status not in ('forgotten', 'withdrawn') and ticket_id > ?
+    order by ticket_id limit 500"""
+ADD_PRECEDENT = "insert into precedents (ticket_id, digest) values (?, ?)"
+
+
+def fill_precedents(execute: Callable[..., Rows]) -> None:
+    """Make precedents of the verdicts that a database has."""
+    after = ""
+    while rows := execute(TEXTS_WITH_VERDICT, (after,)).fetchall():
+        for ticket_id, *texts in rows:
+            if digest := folded_digest(text_of(*texts)):
+                execute(ADD_PRECEDENT, (ticket_id, digest))
+        after = rows[-1][0]

@@ -39,6 +39,7 @@ from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.erasure import erase_texts, external_ids_of
 from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.imports import SqlImports
+from triage_cli.stores.precedents import SqlPrecedents
 from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
@@ -75,6 +76,7 @@ class SqlStore:
         self.readings = SqlReadings(database)
         self.additions = SqlAdditions(database)
         self.imports = SqlImports(database, self.runs)
+        self.precedents = SqlPrecedents(database)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 
@@ -134,6 +136,7 @@ class SqlStore:
             imported = [change for change in kept if change.event.action == EventAction.UPDATED and change.ticket]
             write_all(db, CHANGED_TICKET, [(change.event.ticket_id, change.event.at) for change in imported])
             counts.count(db, kept, tickets_before, deliveries_before)
+            self.precedents.note(db, kept)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         if erased := [ticket_id for ticket_id in erasing if ticket_id not in conflicts]:

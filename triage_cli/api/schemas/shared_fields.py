@@ -69,7 +69,7 @@ class RequestBody(BaseModel):
         return self.model_copy(update=given)
 
 
-ConfidenceSource = Literal["decision", "logprob", "said", "model", "human"]
+ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", "human"]
 TICKET_ID_FIELD = Field(description="the ticket's id")
 RUN_ID_FIELD = Field(description="the run that did it; null: a single request")
 CONFIDENCE_FIELD = Field(description="how sure, from 0 to 1")

@@ -14,6 +14,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
+    PRECEDENT,
     TICKET_KEYS,
     ClassifyPlan,
     Decided,
@@ -82,6 +83,7 @@ def classify(
         printer.of_named(ids, classify_outcomes, outcome_record, CLASSIFY_COLUMNS, TICKETS_TABLE)
     finally:
         context.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
+        context.say(messages.followed(classify_counts[PRECEDENT]))
     stats = cache(context.triage.stats)  # asked once, after the work
     if batch or classify_counts["waiting"]:
         summaries.say_waiting_batches(context, stats)
@@ -108,6 +110,8 @@ def _counted_answers(
 ) -> Iterator[Outcome[Decided]]:
     for outcome in classify_outcomes:
         classify_counts[outcome.action] += 1
+        if outcome.value and outcome.value.now and outcome.value.now.confidence_source == PRECEDENT:
+            classify_counts[PRECEDENT] += 1
         if outcome.error is not None:
             classify_codes.add(outcome.error.exit_code)
             messages.say(f"failed: {outcome.error.sentence()}")

@@ -22,7 +22,9 @@ from triage_cli.cli.rejects import RejectWriter
 from triage_cli.domain import (
     ADDED_PREFIX,
     CHUNK,
+    PRECEDENT,
     TICKET_KEYS,
+    Action,
     AmbiguousError,
     ClassifyPlan,
     ExitCode,
@@ -257,6 +259,7 @@ def run(
             counted_statuses = messages.counted(summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             context.say(f"{counted_rows}; {counted_statuses}")
             context.say(summary.changed_texts.note())
+            context.say(messages.followed(summary.followed))
         reading_memory.keep()
         context.say(summaries.waiting_offline(context, context.triage.stats))
     if summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
@@ -280,6 +283,7 @@ class RunSummary:
         self.rejections = rejections
         self.row_actions: Counter[str] = Counter()
         self.ticket_statuses: Counter[str] = Counter()
+        self.followed = 0  # rows whose text a person had decided about
         self.routed_places: Counter[str] = Counter()
         self.changed_texts = messages.ChangedTexts()
         self._repeated_problems = messages.RepeatedProblems()
@@ -297,6 +301,7 @@ class RunSummary:
         counted_as = routing.counted_as(ticket, outcome.outdated)
         self.changed_texts.add(outcome.outdated)
         self.ticket_statuses[counted_as] += 1
+        self.followed += ticket.confidence_source == PRECEDENT and outcome.action != Action.UNCHANGED
         if counted_as == "routed":
             self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":

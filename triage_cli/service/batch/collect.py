@@ -233,7 +233,7 @@ class BatchCollector:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""
         recorder, run = self._batch_context.decision_recorder, self._batch_context.run
         checked_chunks = recorder.check.over(self._until_troubled(chunks))
-        for arrived in answers(recorder.classifier, checked_chunks, run.budget, recorder.save_steps):
+        for arrived in answers(recorder.classifier, checked_chunks, run.budget, recorder.save_steps, recorder.known):
             run.heartbeat()
             yield recorder.save(arrived.final) if arrived.final else []
             yield from self.postpone(arrived.postponed)

@@ -3,7 +3,17 @@
 import re
 from typing import NamedTuple
 
-from triage_cli.domain import Action, AnswerError, CheckError, Classification, Flip, Levels, Ticket, UsageError
+from triage_cli.domain import (
+    PRECEDENT,
+    Action,
+    AnswerError,
+    CheckError,
+    Classification,
+    Flip,
+    Levels,
+    Ticket,
+    UsageError,
+)
 
 # The actions that `apply` carries out.
 CHANGES = frozenset({Action.FLIP, Action.REFINED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
@@ -82,8 +92,11 @@ def flip_margin(ticket: Ticket, new_answer: Classification) -> float:
     """Return by how much an answer prefers its category to the present one.
 
     This is the difference of the two probabilities if the answer has them; else the difference to the old answer's
-    confidence, if both are of one source; else the lower bound, since the old category has at most the rest.
+    confidence, if both are of one source; else the lower bound, since the old category has at most the rest. What a
+    person decided about the text has no rest.
     """
+    if new_answer.confidence_source == PRECEDENT:
+        return 1.0
     chances = new_answer.chances
     confidence = new_answer.confidence or 0.0
     if ticket.category is not None and ticket.category in chances:

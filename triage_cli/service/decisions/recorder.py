@@ -47,6 +47,7 @@ from triage_cli.service.answers import (
     with_cost,
 )
 from triage_cli.service.decisions.category_check import Unchecked
+from triage_cli.service.decisions.precedents import Precedents, follows
 from triage_cli.service.runs import HALF_ANSWERED, TO_CLASSIFY, RunContext, RunRecorder, TicketClaimer
 
 # Tickets that a cascade claims while a further step is asked: as many as a step of eight workers alone would.
@@ -92,6 +93,7 @@ class DecisionRecorder:
         self._labels = {question.name: question.labels for question in questions}
         self._required = tuple(question.name for question in questions if question.required)
         self.suspicion = suspicion_of(self.labels)
+        self.precedents = Precedents(context.store, self.labels, self.suspicion)
         context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
@@ -133,6 +135,9 @@ class DecisionRecorder:
         if self._force:
             return settled_actions
         once_decided = [t for t in tickets if t.ticket_id not in settled_actions and t.status not in TO_CLASSIFY]
+        precedents = self.precedents.of(once_decided)
+        settled_actions |= {t.ticket_id: Action.UNCHANGED for t in once_decided if follows(t, precedents)}
+        once_decided = [t for t in once_decided if t.ticket_id not in precedents]
         once_asked = [t for t in once_decided if t.decision_id]
         decision_ids = [t.decision_id for t in once_asked if t.decision_id]
         decisions = self.context.store.answers.decisions(decision_ids) if decision_ids else {}
@@ -192,7 +197,8 @@ class DecisionRecorder:
         before, it comes then, once its category is decided.
         """
         try:
-            for arrived in answers(self.classifier, self.check.over(chunks), self.context.budget, self.save_steps):
+            checked_chunks = self.check.over(chunks)
+            for arrived in answers(self.classifier, checked_chunks, self.context.budget, self.save_steps, self.known):
                 self.context.heartbeat()
                 self.note_further_steps(outcome.value for outcome in arrived.final)
                 yield self.save(arrived.final) if arrived.final else []
@@ -208,6 +214,12 @@ class DecisionRecorder:
         decided = [begun.decided for begun in self._begun.values() if begun.decided is not None]
         self._begun.clear()
         return decided
+
+    def known(self, tickets: Sequence[Ticket]) -> list[Answer]:
+        """Return what people decided about the same texts; with `force`, classifiers are asked."""
+        if self._force:
+            return []
+        return self.precedents.answers(tickets, self.context.run.run_id, self.context.actor)
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save answers and their decisions; one whose ticket has changed meanwhile is stored, but does not hold."""
@@ -330,9 +342,10 @@ class DecisionRecorder:
                 after = after._replace(reason=held(doubts, after.reason))
             if outcome.error:
                 data["error"] = outcome.error.code
-            if before.verdict and not after.verdict:
+            overrules = bool(before.verdict and not after.verdict)
+            if overrules:
                 data["overruled"] = before.category  # by force
-            decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts)
+            decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts, overrules)
         if self.further:
             after = self._with_further(before, after, further, _still_open(begun, outcomes))
             decision = decision._replace(status=after.status)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import (
     ERASED,
+    PRECEDENT,
     SETTLED,
     Action,
     AmbiguousError,
@@ -39,14 +40,6 @@ from triage_cli.service import ticket_lookup
 from triage_cli.service.category_renames import CategoryNames
 from triage_cli.service.decisions.recorder import held
 from triage_cli.service.runs import with_request
-
-# The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
-IMPORTED = "import"
-
-
-def is_imported(answer: Classification) -> bool:
-    """Return whether an answer is a person's verdict from an import; an agent may call itself `import` too."""
-    return answer.step == IMPORTED and answer.confidence_source == "human"
 
 
 class Verdicts:
@@ -238,6 +231,7 @@ def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Tic
     if (
         decision is None
         or answer is None
+        or answer.confidence_source == PRECEDENT  # which may have changed; the next run looks it up again
         or answer.category not in (None, verdicts.category_names.match(answer.category or ""))
     ):
         return reset(ticket)

@@ -32,7 +32,6 @@ from triage_cli.domain import (
     with_changes,
 )
 from triage_cli.ports import Destination, Store
-from triage_cli.service.decisions.verdicts import is_imported
 from triage_cli.service.delivery.attempts import dead_letters, due_later, joint_error
 from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
@@ -92,7 +91,7 @@ def known_field_categories(
     These are the one that was accepted last and later ones that may have arrived, or, if a verdict was imported since,
     that one and what arrived after it. `deliveries` are those of all destinations that may set the same field.
     """
-    last_imported = [verdict for verdict in verdicts if is_imported(verdict)][-1:]
+    last_imported = [verdict for verdict in verdicts if verdict.is_imported][-1:]
     imported_at = last_imported[0].at if last_imported else ""
     known, settled_receivers = [], set()
     for delivery in reversed(deliveries):

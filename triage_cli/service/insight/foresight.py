@@ -8,6 +8,7 @@ from itertools import count
 
 from triage_cli.domain import (
     Action,
+    Answer,
     Category,
     Classification,
     Foreseen,
@@ -21,10 +22,11 @@ from triage_cli.domain import (
     in_order,
     times,
 )
-from triage_cli.ports import Classifier
+from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget
 from triage_cli.service.answers import Arrived, answered_ticket, answers, steps_within
-from triage_cli.service.category_renames import CategoryNames
+from triage_cli.service.category_renames import CategoryNames, current_names
+from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.decisions.recorder import held, suspicion_of
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
@@ -42,6 +44,7 @@ class Foresight:
         routing_map: RoutingMap | None,
         categories: Sequence[Category],
         likely_cost: Callable[[Ticket], float | None],
+        store: Store,
     ) -> None:
         self._classifier = classifier
         self._routing_map = routing_map
@@ -49,6 +52,7 @@ class Foresight:
         self._category_names = CategoryNames(categories)
         self._likely_cost = likely_cost
         self._suspicion = suspicion_of(self._labels)
+        self._precedents = Precedents(store, self._labels, self._suspicion, current_names(categories))
 
     def over(
         self, drafts: Iterable[TicketDraft], budget: Budget, trials: TrialRecorder | None = None
@@ -79,7 +83,8 @@ class Foresight:
                 yield to_ask
 
         def foreseen() -> Iterator[Outcome[Foreseen]]:
-            for arrived in answers(self._classifier, chunks(), budget, trials.save_steps if trials else None):
+            save_steps = trials.save_steps if trials else None
+            for arrived in answers(self._classifier, chunks(), budget, save_steps, self._known):
                 if trials is not None:
                     trials.save(arrived.final)
                 for ticket_id, ticket_foreseen in self._foreseen(arrived):
@@ -89,6 +94,9 @@ class Foresight:
             yield from judged
 
         yield from in_order(foreseen())
+
+    def _known(self, tickets: Sequence[Ticket]) -> list[Answer]:
+        return self._precedents.answers(tickets, None, "")
 
     def _foreseen(self, arrived: Arrived) -> Iterator[tuple[str, Foreseen]]:
         for outcome in arrived.final:

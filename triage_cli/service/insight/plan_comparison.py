@@ -24,6 +24,7 @@ from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
 from triage_cli.service.answers import Arrived, answers
+from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
 
@@ -78,6 +79,7 @@ class PlanComparison:
         self._pagers = pagers
         self._learned = learned
         self._suspicion = Suspicion(new.categories)
+        self._precedents = Precedents(store, new.categories, self._suspicion, {**names.present, **names.categories})
         self._volumes_before: Counter[str] = Counter()
         self._volumes_after: Counter[str] = Counter()
         self._moves: list[Move] = []
@@ -96,7 +98,8 @@ class PlanComparison:
         tickets = category_renames.find(self._store, selection, self._names.present)
         classifier = self._new_side.classifier
         chunks = chunked(tickets, classifier.chunk_size)
-        for arrived in answers(classifier, chunks, budget, trials.save_steps if trials else None):
+        save_steps = trials.save_steps if trials else None
+        for arrived in answers(classifier, chunks, budget, save_steps, self._known):
             if trials is not None:
                 trials.save(arrived.final)
             self._compare(arrived)
@@ -114,6 +117,9 @@ class PlanComparison:
             accuracy=self._accuracy(),
             moves=moves,
         )
+
+    def _known(self, tickets: Sequence[Ticket]) -> list[Answer]:
+        return self._precedents.answers(tickets, None, "")
 
     def _compare(self, arrived: Arrived) -> None:
         """Compare what arrived; tickets that failed or that a batch would answer count as not asked about."""
@@ -155,6 +161,7 @@ class PlanComparison:
         return ticket._replace(
             category=last_step.category if last_step and has_category and new_answer.sure and not doubts else None,
             confidence=last_step.confidence if last_step else None,
+            confidence_source=last_step.confidence_source if last_step else None,
             classifier=last_step.classifier if last_step else self._new_side.classifier.name,
             reason=last_step.reason if last_step else None,
         )

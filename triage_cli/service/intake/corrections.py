@@ -24,7 +24,6 @@ from triage_cli.domain import (
     to_seconds,
 )
 from triage_cli.ports import Store
-from triage_cli.service.decisions.verdicts import is_imported
 
 # How near a destination files to what a source lists, by the names of both: source, destination.
 NearnessOf = Callable[[str, str], Nearness]
@@ -141,7 +140,7 @@ class Corrections:
                 if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
                     category = None
                 given_in_triage = [
-                    a for a in answers if a.classification_id == ticket.decision_id and not is_imported(a)
+                    a for a in answers if a.classification_id == ticket.decision_id and not a.is_imported
                 ]
                 overruled = any(int(to_seconds(answer.at)) > changed for answer in given_in_triage)
             elif lost_before and lost_before[-1].category == category:
@@ -192,7 +191,7 @@ class Corrections:
         """Return the values that the field of a ticket has had, as far as they come from triage or were taken in."""
         setters = self._field_setters({d.destination for d in deliveries}, labels=labels)
         delivered_categories = groupby((d for d in deliveries if d.destination in setters), key=lambda d: d.category)
-        imported_values = [FieldValue.imported(answer) for answer in verdicts if is_imported(answer)]
+        imported_values = [FieldValue.imported(answer) for answer in verdicts if answer.is_imported]
         return imported_values + [
             FieldValue.delivered(category, list(deliveries)) for category, deliveries in delivered_categories
         ]

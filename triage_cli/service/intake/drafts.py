@@ -6,6 +6,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    IMPORTED,
     Action,
     Change,
     Classification,
@@ -38,7 +39,7 @@ from triage_cli.ports import Store
 from triage_cli.readers import mail_html
 from triage_cli.runtime import OccurrenceCounter
 from triage_cli.service.category_renames import CategoryNames
-from triage_cli.service.decisions.verdicts import IMPORTED, Verdicts, is_imported
+from triage_cli.service.decisions.verdicts import Verdicts
 from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.runs import Signature, request_id, with_request
 
@@ -466,7 +467,7 @@ class Intake:
             return {}
         judged_ids = [known[i.identity].ticket_id for i in imported if i.draft.verdict and i.identity in known]
         answers = self._store.answers.about(judged_ids, ("",)) if judged_ids else ()
-        return {a.ticket_id: a.category for a in answers if is_imported(a) and a.category}
+        return {a.ticket_id: a.category for a in answers if a.is_imported and a.category}
 
 
 class Posted(NamedTuple):

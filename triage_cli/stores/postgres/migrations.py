@@ -8,6 +8,7 @@ import psycopg
 
 from triage_cli.domain import NoDatabaseError, StoreError
 from triage_cli.stores import data_migrations
+from triage_cli.stores.postgres.dialect import DialectConnection
 from triage_cli.stores.sqlite.connection import VERSION, newer
 
 # The advisory lock: any number, the same in every version of the program.
@@ -152,7 +153,16 @@ STEPS: dict[int, tuple[str, ...]] = {
         "create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1",
         """alter table classifications add column question text collate "C" not null default 'category'""",
     ),
+    18: (
+        'create table precedents (ticket_id text collate "C" primary key, digest text collate "C" not null)',
+        "create index precedents_of on precedents (digest)",
+        'create table changed_precedents (digest text collate "C" primary key, mark text collate "C" not null)',
+        """create index classifications_following on classifications (answer_key)
+            where confidence_source = 'precedent'""",
+    ),
 }
+# What fills the tables of a step with what SQL cannot compute.
+FILLED = {18: data_migrations.fill_precedents}
 
 
 def check_schema(connection: "psycopg.Connection[Any]", shown: str, *, make: bool) -> None:
@@ -192,6 +202,8 @@ def migrate(connection: "psycopg.Connection[Any]", shown: str) -> int:
             connection.execute("lock table schema_version")
             for step_version in range(old_version + 1, VERSION + 1):
                 _run_statements(connection, STEPS[step_version])
+                if step_version in FILLED:
+                    FILLED[step_version](DialectConnection(connection).execute)
             connection.execute("update schema_version set version = %s", (VERSION,))
     return old_version
 

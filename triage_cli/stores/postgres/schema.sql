@@ -98,6 +98,9 @@ create index classifications_of on classifications (ticket_id);
 create index classifications_to_recall on classifications (answer_key)
     where reused is null and error is null and confidence_source not in ('model', 'human');
 
+-- Answers that follow a precedent, by the digest of their text.
+create index classifications_following on classifications (answer_key) where confidence_source = 'precedent';
+
 -- Answers among which `stats` looks for audited ones.
 create index classifications_paid on classifications (ticket_id, run_id)
     where confidence_source in ('decision', 'logprob', 'said') and error is null;
@@ -340,6 +343,18 @@ create table changed_tickets (
 );
 
 create index changed_tickets_at on changed_tickets (at);
+
+-- Tickets with a verdict that others with the same text follow: digest is a hash of the text's folded words. And the
+-- digests whose followers may have lost their precedent; mark tells one change of a text from the next.
+create table precedents (
+    ticket_id text collate "C" primary key, digest text collate "C" not null
+);
+
+create index precedents_of on precedents (digest);
+
+create table changed_precedents (
+    digest text collate "C" primary key, mark text collate "C" not null
+);
 
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';

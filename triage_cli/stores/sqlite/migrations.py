@@ -4,11 +4,12 @@ Each change stands in `schema.sql` too, for new databases, and in the PostgreSQL
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sqlite_utils import Database, Migrations
 
 from triage_cli.stores import data_migrations
+from triage_cli.stores.database import Rows
 from triage_cli.stores.sqlite.schema import MIGRATION_SET
 
 # The ends of the list of statuses that a ticket may have: before a step that adds one, and after it.
@@ -129,16 +130,27 @@ STEPS: dict[str, tuple[str, ...]] = {
         "create index tickets_to_answer on tickets (urgency, ticket_id) where unanswered = 1",
         "alter table classifications add column question text not null default 'category'",
     ),
+    "eighteenth": (
+        "create table precedents (ticket_id text primary key, digest text not null)",
+        "create index precedents_of on precedents (digest)",
+        "create table changed_precedents (digest text primary key, mark text not null)",
+        """create index classifications_following on classifications (answer_key)
+            where confidence_source = 'precedent'""",
+    ),
 }
+# What fills the tables of a step with what SQL cannot compute.
+FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}
 migrations = Migrations(MIGRATION_SET)
 
 
-def carry_out(step: str, execute: Callable[[str], sqlite3.Cursor]) -> None:
+def carry_out(step: str, execute: Callable[..., sqlite3.Cursor]) -> None:
     """Bring a database of the version before a step forward."""
     if step in MORE_STATUSES:
         allow_status(execute, *MORE_STATUSES[step])
     for statement in STEPS[step]:
         execute(statement)
+    if step in FILLED:
+        FILLED[step](execute)
 
 
 for _step in STEPS:

@@ -26,6 +26,7 @@ MIGRATION_NAMES = (
     "fifteenth",
     "sixteenth",
     "seventeenth",
+    "eighteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -1,0 +1,56 @@
+"""Precedents: what a person decided about a text holds for the next ticket with the same one."""
+
+from typing import NamedTuple
+
+from triage_cli.domain import ids, times
+from triage_cli.domain.classifications import PRECEDENT, Answer, Classification
+from triage_cli.domain.tickets import Ticket
+
+
+class SharedText(NamedTuple):
+    """What people decided about a text: its digest, a category, the oldest ticket that has it, and how many do."""
+
+    digest: str
+    category: str
+    ticket_id: str
+    tickets: int
+
+
+class Precedent(NamedTuple):
+    """A ticket with a verdict that others with its text follow, and the record of the verdict.
+
+    `category` is under its present name, and `giver` is who decided.
+    """
+
+    digest: str
+    category: str
+    ticket: Ticket
+    verdict_id: str
+    giver: str
+
+    @property
+    def reason(self) -> str:
+        """Return why a ticket follows it."""
+        return f"same text as {self.ticket.external_id or ids.short(self.ticket.ticket_id)}, which {self.giver} decided"
+
+    def answer(self, ticket: Ticket, run_id: str | None, actor: str) -> Answer:
+        """Return what it answers about a ticket: sure, without a confidence and without a cost."""
+        step = Classification(
+            classification_id=ids.new_id(),
+            ticket_id=ticket.ticket_id,
+            run_id=run_id,
+            step=PRECEDENT,
+            category=self.category,
+            confidence=None,
+            confidence_source=PRECEDENT,
+            reason=self.reason,
+            classifier=PRECEDENT,
+            actor=actor,
+            fingerprint="",
+            threshold=None,
+            probabilities=None,
+            answer_key=self.digest,
+            at=times.now(),
+            reused=self.verdict_id,
+        )
+        return Answer(ticket, (step,), sure=True, doubts=())
