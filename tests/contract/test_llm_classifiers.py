@@ -197,6 +197,20 @@ def test_the_fingerprint_names_everything_that_is_asked() -> None:
     assert (questions.kind, questions.model, json.loads(questions.categories)[0][0]) == ("openai", "n", "Billing")
 
 
+@pytest.mark.parametrize("kind", TYPES)
+def test_instructions_stand_in_the_prompt_and_are_part_of_the_question(kind: str) -> None:
+    rule = "Who cannot pay is Billing."
+    with running_llm_server() as server:
+        told = opened(server, kind, instructions=rule)
+        asked(told)
+        assert rule in json.dumps(server.asked[0].body)
+        assert WORDS in json.dumps(server.asked[0].body)
+        assert told.fingerprint != opened(server, kind).fingerprint
+        assert opened(server, kind, instructions="").fingerprint == opened(server, kind).fingerprint
+    (spec,) = told.questions()
+    assert rule in spec.prompt
+
+
 def test_an_address_is_recorded_without_its_password() -> None:
     assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").questions()[0].endpoint == "http://127.0.0.1:9/v1"
 

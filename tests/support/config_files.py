@@ -184,6 +184,14 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "1: classifiers.a.workers: must be a whole number from 1 to 1000, not 1.5",
     ),
     ("classifiers: {a: {type: openai, model: m, price: {input: 1}}}", "1: classifiers.a.price: output is missing"),
+    (
+        "classifiers: {a: {type: local, instructions: x}}",
+        '1: classifiers.a.instructions: means nothing to type "local"',
+    ),
+    (
+        f"classifiers: {{a: {{type: openai, model: m, instructions: {'x ' * 4001}}}}}",
+        "1: classifiers.a.instructions: has",
+    ),
     ("classifiers: {a: {type: openai, model: m, redact: [mail]}}", '1: classifiers.a.redact[0]: "mail" is none'),
     (
         "classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",

@@ -14,6 +14,7 @@ from triage_cli.config.validators import (
     optional,
     several,
     text,
+    unless,
     url,
     variable,
 )
@@ -61,6 +62,7 @@ class ClassifierSpec(NamedTuple):
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
     encoder: Path | None = None  # of type local: a folder with a sentence encoder, asked where the vectors are unsure
+    instructions: str = ""  # of a language model: text in its prompt, about how this house sorts
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
     @property
@@ -131,6 +133,11 @@ def _encoder_folder(setting: ConfigNode) -> Path:
     return absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
 
 
+LONGEST_INSTRUCTIONS = 8_000  # characters
+_instructions = unless(
+    {"type": "string", "pattern": r"\S", "maxLength": LONGEST_INSTRUCTIONS},
+    lambda given: f"has more than {LONGEST_INSTRUCTIONS:,} characters" if len(given) > LONGEST_INSTRUCTIONS else "",
+)
 PRICE: Mapping[str, Field] = {
     "input": Field(MONEY, needed=True),
     "output": Field(MONEY, needed=True),
@@ -152,6 +159,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "timeout": Field(number(0.1, 3600), MODELS),
     "max_retries": Field(number(0, 100, whole=True), MODELS),
     "price": Field(optional(_price), MODELS),
+    "instructions": Field(_instructions, MODELS),
     "redact": Field(several(one_of(*REDACTABLE)), MODELS),
     "steps": Field(several(text, alone=False, least=1, most=20), ("cascade",), needed=True),
     "audit_rate": Field(SHARE, ("cascade",)),

@@ -125,6 +125,8 @@ class LLMClassifier:
         fingerprinted = [spec.type, spec.model, provider.address, prompt.PROMPT_VERSION, categories_json, masked]
         if self.levels.parents:
             fingerprinted.append("levels")
+        if spec.instructions:
+            fingerprinted.append(f"instructions: {spec.instructions}")
         self.fingerprint = hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
     @property
@@ -146,7 +148,7 @@ class LLMClassifier:
             kind=self.spec.type,
             model=self.spec.model or "",
             endpoint=self.provider.address,
-            prompt=prompt.system_prompt(self.categories),
+            prompt=prompt.system_prompt(self.categories, self.spec.instructions),
             categories=self._categories_json,
             options=json.dumps(prompt_options),
             first_at=times.now(),
@@ -164,7 +166,7 @@ class LLMClassifier:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more_kinds = redact(ticket.body or "", self.spec.redact)
-        question = prompt.question(self.categories, subject, description, limit)
+        question = prompt.question(self.categories, subject, description, limit, self.spec.instructions)
         return question, tuple(dict.fromkeys(masked_kinds + more_kinds))
 
     def outcome(

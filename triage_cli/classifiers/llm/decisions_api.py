@@ -41,7 +41,7 @@ class DecisionProvider(OpenAIClient):
         """Return an upper bound of the tokens of a request for a decision, by either protocol."""
         del answer_tokens
         choices = [{"value": label, "description": choice_description(c)} for label, c in self._choices(question)]
-        return request_bytes([self._spec.model, DECISION_PROMPT, question.user, choices]) + DECISION_ENVELOPE_BYTES
+        return request_bytes([self._spec.model, self._prompt, question.user, choices]) + DECISION_ENVELOPE_BYTES
 
     async def ask(self, question: Question, answer_tokens: int) -> Reply:
         """Request one decision; `answer_tokens` is ignored, because a decision has no text."""
@@ -74,7 +74,7 @@ class DecisionProvider(OpenAIClient):
     async def _request_decision(self, question: Question, wire: str) -> object:
         if wire == SYSTEM_ONE:
             criteria = {label: choice_description(c) or None for label, c in self._choices(question)}
-            choice_question = {"type": "choice", "instructions": DECISION_PROMPT, "criteria": criteria}
+            choice_question = {"type": "choice", "instructions": self._prompt, "criteria": criteria}
             body = {"model": self._spec.model, "state": question.user, "questions": {"category": choice_question}}
             return await self.sdk.post("/systemone", body=body, cast_to=object)
         choices: list[Any] = [
@@ -84,8 +84,12 @@ class DecisionProvider(OpenAIClient):
         return await self.sdk.decisions.create(
             model=self._spec.model or "",
             input=question.user,
-            questions=[{"type": "choice", "name": "category", "instructions": DECISION_PROMPT, "choices": choices}],
+            questions=[{"type": "choice", "name": "category", "instructions": self._prompt, "choices": choices}],
         )
+
+    @property
+    def _prompt(self) -> str:
+        return f"{DECISION_PROMPT}\n{self._spec.instructions}" if self._spec.instructions else DECISION_PROMPT
 
     @staticmethod
     def _choices(question: Question) -> list[tuple[str, Category]]:

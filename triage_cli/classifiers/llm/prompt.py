@@ -52,12 +52,17 @@ class Question(NamedTuple):
 
 
 def question(
-    categories: Sequence[Category], subject: str | None, description: str | None, limit: int = TICKET_LIMIT
+    categories: Sequence[Category],
+    subject: str | None,
+    description: str | None,
+    limit: int = TICKET_LIMIT,
+    instructions: str = "",
 ) -> Question:
     """Return the prompt's question about one ticket; it depends on nothing but the arguments."""
     labels = labels_of(categories)
     ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
-    return Question(system_prompt(categories), ticket, tuple(categories), labels, worked_examples(categories))
+    system = system_prompt(categories, instructions)
+    return Question(system, ticket, tuple(categories), labels, worked_examples(categories))
 
 
 def shorter_limit(limit: int, question: Question) -> int | None:
@@ -90,7 +95,7 @@ def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
     return (*names, next(label for label in (*NO_CATEGORY_LABELS, "\N{EN DASH}") if label not in folded_names))
 
 
-def system_prompt(categories: Sequence[Category]) -> str:
+def system_prompt(categories: Sequence[Category], instructions: str = "") -> str:
     """Return the static part of the prompt, the same for all tickets, so that providers can cache it."""
     category_lines = []
     for category in categories:
@@ -103,7 +108,8 @@ def system_prompt(categories: Sequence[Category]) -> str:
         category_lines.append(category_line)
     category_lines.append(f"- {_as_json(labels_of(categories)[-1])}: it fits no category")
     levels_line = LEVELS_LINE if any(category.parent for category in categories) else ""
-    return PROMPT_HEAD + "\n".join(category_lines) + "\n" + levels_line + PROMPT_TAIL
+    house_rules = f"\n{cut_text(instructions)}\n" if instructions else ""
+    return PROMPT_HEAD + "\n".join(category_lines) + "\n" + levels_line + house_rules + PROMPT_TAIL
 
 
 def cut_text(text: str, limit: int = TICKET_LIMIT) -> str:
