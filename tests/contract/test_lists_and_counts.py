@@ -162,6 +162,7 @@ def test_the_order_of_review_goes_on_after_the_least_sure(
 ) -> None:
     monkeypatch.setattr(ticket_lookup, "WINDOW", 2)
     monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 3)
+    monkeypatch.setattr(remote_triage, "REVIEW_PAGE", 3)  # a window and a half
     for n, confidence in enumerate((0.9, 0.6, None, 0.8, 0.7)):
         text = chr(97 + n) * 5
         ticket = a_ticket(f"T-{n}", subject=text, description=text, status="needs_review", confidence=confidence)

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,34 +20,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
 from tests.support.http_stub import HttpStub, Reply
+from tests.support.serve_command import key_of, serve_command
 from tests.support.token_server import ENV, token_server
 from triage_cli.api import WorkerProcesses, open_socket, worker_processes
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
-
-
-@contextmanager
-def serve_command(
-    cli: Cli, *options: str, port: int = 0
-) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
-    """Yield a server's process, its URL, and a function that returns its log."""
-    cli.fresh = True
-    log = cli.folder / f"serve-{os.urandom(4).hex()}.log"
-    with log.open("wb") as out:
-        process = cli.start("serve", "--port", str(port), *options, stdin=None, stdout=out, stderr=out)
-    try:
-        until(lambda: re.search(r"serving \S+,", log.read_text()), "it serves")
-        found = re.search(r"serving (\S+),", log.read_text())
-        assert found
-        yield process, found[1], log.read_text
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def key_of(cli: Cli, role: str = "agent") -> str:
-    return str(json.loads(cli("keys", "create", role, "--role", role).stdout)["key"])
 
 
 def children_of(process: "subprocess.Popen[bytes]") -> list[int]:

@@ -16,7 +16,6 @@ from triage_cli.classifiers import Bounded, Model
 from triage_cli.domain import (
     NEVER,
     ClassifyPlan,
-    GradedAnswer,
     MaxError,
     RoutePlan,
     Rule,
@@ -193,9 +192,7 @@ def test_verdicts_count_once_and_what_was_learned_does_not(world: World) -> None
     list(world.triage().give_verdicts(given))
     shelf = SqlModelRegistry(world.store)
     found = shelf.graded("fake-1")
-    assert sorted(found) == [
-        GradedAnswer("Billing", 0.7, "Billing", "a"), GradedAnswer("Billing", 0.9, "General", "b"),
-    ]  # fmt: skip
+    assert sorted(found) == [("Billing", 0.7, "Billing", "a"), ("Billing", 0.9, "General", "b")]
     assert shelf.graded("another") == []
 
 

@@ -16,6 +16,7 @@ import uvicorn.server
 from tests.support.commands import PATIENCE
 from triage_cli import wiring
 from triage_cli.api import (
+    BrowserAccess,
     OtherCallers,
     RequestLimits,
     Server,
@@ -90,7 +91,8 @@ def running_server(
     webhooks = incoming_webhooks(loaded, env or {})
     others = OtherCallers(token_verification(loaded), server_key_digest(env or {}))
     analysis = analysis_opener(loaded, services.store)
-    served = ServerState(services, gate, verify, analysis, limits, webhooks, others, loaded.cors_origins)
+    browsers = BrowserAccess(loaded.cors_origins, loaded.app)
+    served = ServerState(services, gate, verify, analysis, limits, webhooks, others, browsers)
     keys_by_role = {role: make_key(gate, f"{role}{roles}", role) for role in ROLES}
     place = open_socket("127.0.0.1", 0)
     server = Server(uvicorn_config(create_app(served, root_path)), served, place, drain)

@@ -85,6 +85,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "1: server.cors_origins[0]: must end with the host or port, as in https://desk.example.com",
     ),
     ("server: {cors_origins: '*'}", "1: server.cors_origins: must be a URL that begins with https:// or http://"),
+    ("server: {app: maybe}", "1: server.app: must be true or false"),
     ("categories: [a", "1: column 15: not valid YAML: while parsing a flow sequence, expected ',' or ']', but got"),
     ("a: 1\n\tb: 2", "2: column 1: not valid YAML: "),
     (b"a: 1\nb: \xe4", "2: byte 0xe4 is not UTF-8; save the file as UTF-8"),

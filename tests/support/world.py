@@ -8,7 +8,6 @@ from triage_cli.domain import (
     Answer,
     Category,
     Classification,
-    Levels,
     Outcome,
     QuestionSpec,
     Rule,
@@ -100,7 +99,7 @@ class World:
 
         routing_map = RoutingMap(
             self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised,
-            additions=self.additions, tell=self.tell, levels=Levels.of(self.categories),
+            additions=self.additions, tell=self.tell,
         )  # fmt: skip
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
+from triage_cli.api.app_page import APP_FILES
 from triage_cli.api.docs_page import DOCS_FILES
 from triage_cli.api.server_log import error_log
 from triage_cli.domain import ApiKey, ConfigError, RateLimitedError, UnauthenticatedError, api_keys, times
@@ -16,7 +17,7 @@ from triage_cli.ports import ApiAccessStore
 
 TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
-OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES)
+OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES, *APP_FILES)
 WEBHOOK_PATHS = "/webhooks/"
 ADMIN_PATHS = (
     "/keys",
@@ -39,6 +40,7 @@ class Caller(NamedTuple):
     caller_id: str  # by which limits and idempotency keys go; it stays the same when a key is rotated
     name: str  # as the audit log records it
     role: str  # reader, agent or admin
+    expires: str | None = None  # when its key or token does
 
 
 SERVER_KEY_CALLER = Caller(api_keys.SERVER_KEY, api_keys.SERVER_KEY, "admin")
@@ -134,7 +136,7 @@ class Authenticator:
             return None
         if not self._permits.take_at_once(key.name, headers):
             return None
-        return Caller(key.name, key.name, key.role)  # no key ever takes the name of another one
+        return _caller_with(key)
 
     def _authenticated(self, credential: str) -> Caller:
         if not credential:
@@ -153,13 +155,17 @@ class Authenticator:
         if self._is_touch_due(key):
             self._touched_keys[key.key_id] = time.monotonic()
             self._api_access.touch(key.key_id)
-        return Caller(key.name, key.name, key.role)
+        return _caller_with(key)
 
     def _is_server_key(self, credential: str) -> bool:
         return self._server_key is not None and hmac.compare_digest(self._server_key, api_keys.digest(credential))
 
     def _is_touch_due(self, key: ApiKey) -> bool:
         return time.monotonic() - self._touched_keys.get(key.key_id, -TOUCH_SECONDS) >= TOUCH_SECONDS
+
+
+def _caller_with(key: ApiKey) -> Caller:
+    return Caller(key.name, key.name, key.role, key.expires_at)  # no key ever takes the name of another one
 
 
 def _is_key_right(key: ApiKey, credential: str) -> bool:

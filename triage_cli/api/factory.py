@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from triage_cli import __version__
-from triage_cli.api import docs_page, problems
+from triage_cli.api import app_page, docs_page, problems
 from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import (
@@ -77,11 +77,13 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     for route_module in route_modules:
         # The routes as they are: `include_router` makes each anew at the first request.
         app.router.routes += route_module.router.routes
+    if server_state.browsers.app:
+        app.router.routes += app_page.router.routes
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)
-    if server_state.cors_origins:  # outermost, since a browser asks without a key whether it may send one
-        app.add_middleware(CORSMiddleware, allow_origins=server_state.cors_origins, max_age=600, **CORS_OPTIONS)
+    if origins := server_state.browsers.cors_origins:  # outermost: a browser asks without a key whether it may send one
+        app.add_middleware(CORSMiddleware, allow_origins=origins, max_age=600, **CORS_OPTIONS)
     return app
 
 

@@ -30,6 +30,13 @@ class IncomingWebhook(NamedTuple):
     secrets: tuple[bytes, ...]
 
 
+class BrowserAccess(NamedTuple):
+    """What a server has for browsers: the origins whose pages may call it, and whether it has a page of its own."""
+
+    cors_origins: Sequence[str] = ()
+    app: bool = False
+
+
 class ServerState:
     """The state of a running server: its services, metrics, background work, and the use cases of running requests."""
 
@@ -42,7 +49,7 @@ class ServerState:
         limits: RequestLimits = RequestLimits(),  # noqa: B008 - immutable
         webhooks: Mapping[str, IncomingWebhook] | None = None,
         other_callers: OtherCallers = NO_OTHER_CALLERS,
-        cors_origins: Sequence[str] = (),
+        browsers: BrowserAccess = BrowserAccess(),  # noqa: B008 - immutable
     ) -> None:
         self.services = services._replace(served=True)
         self.api_access = api_access
@@ -51,7 +58,7 @@ class ServerState:
         self.verify_audit_log = verify_audit_log
         self.analysis = analysis  # for an actor and a request, as `use_cases`
         self.other_callers = other_callers
-        self.cors_origins = cors_origins
+        self.browsers = browsers
         self.metrics = Metrics()
         self.stream_slots = StreamSlots()
         shared_routing_map = services.routing_map._replace(circuits=DestinationBreakers())
@@ -103,7 +110,7 @@ def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[st
         limits=RequestLimits(config.requests_per_minute),
         webhooks=incoming_webhooks(config, env),
         other_callers=OtherCallers(token_verification(config), server_key_digest(env)),
-        cors_origins=config.cors_origins,
+        browsers=BrowserAccess(config.cors_origins, config.app),
     )
     if not services.store.is_there():
         services.store.runs.renew(Lease(""))  # changes nothing, but creates the database

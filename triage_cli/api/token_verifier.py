@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from triage_cli.domain import (
     UnavailableError,
     lookup,
     readable,
+    timestamp,
 )
 from triage_cli.runtime import Network, host_of, is_loopback, proxy_for, reason
 
@@ -37,6 +39,7 @@ KEY_TYPES = {
 SCOPE_CLAIMS = ("scope", "scp")  # claims whose text is a list of words (RFC 8693, and Entra ID)
 # Parts of a token's head by which it could name its own key, or ask for what is not done.
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64", "zip", "enc"})
+LAST_SECOND = 253_402_300_799  # of the year 9999, the last one that a timestamp can tell
 CLOCK_LEEWAY = 60.0  # seconds by which clocks may differ
 LONGEST_TOKEN = 16_384  # characters of a token
 KEYS_KEPT = 3600.0  # seconds for which keys are kept
@@ -79,7 +82,8 @@ class TokenVerifier:
             claims = self._verified_claims(token)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
             raise _refused_token(error) from error
-        return Caller(self._caller_id(claims), self._actor_name(claims), self._highest_role(claims))
+        expires = timestamp(datetime.fromtimestamp(min(int(claims["exp"]), LAST_SECOND), UTC))
+        return Caller(self._caller_id(claims), self._actor_name(claims), self._highest_role(claims), expires)
 
     def _verified_claims(self, token: str) -> Claims:
         if len(token) > LONGEST_TOKEN:

@@ -70,7 +70,7 @@ T = TypeVar("T")
 PAGE = 500  # tickets or events per page that the remote is asked for
 IDS = 100  # ids in the address of one request to the remote
 VERDICTS = 500  # verdicts per request to the remote
-REVIEW_LIMIT = 1000  # tickets that one review fetches from the remote
+REVIEW_PAGE = 1000  # tickets in the order of review on one page: as many as the server orders together
 RUNS = 1000  # runs that a remote lists
 RUN_NAME = re.compile("[0-9A-Za-z-]{1,80}")
 
@@ -186,11 +186,8 @@ class RemoteTriage:
         if _matches_nothing(ticket_params):
             return
         tickets_left = ticket_params.pop("limit", None)
-        if selection.order == "review":  # one page, since the order depends on all tickets that wait
-            tickets_left = min(tickets_left or REVIEW_LIMIT, REVIEW_LIMIT)
-            page_size = tickets_left
-        else:
-            page_size = PAGE if tickets_left is None else min(tickets_left, PAGE)
+        most_on_page = REVIEW_PAGE if selection.order == "review" else PAGE
+        page_size = most_on_page if tickets_left is None else min(tickets_left, most_on_page)
         if tickets_left != 0:
             ticket_params |= {"after": selection.after} if selection.after else {}
             for remote_ticket in self._remote_pages("/tickets", {**ticket_params, "limit": page_size}):

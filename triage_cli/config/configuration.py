@@ -47,6 +47,7 @@ class Config(NamedTuple):
     oidc: OidcSpec | None = None
     spikes_to: str | None = None  # the destination of spikes
     cors_origins: tuple[str, ...] = ()  # of pages that may call the API from a browser
+    app: bool = False  # whether the server has a page for people at /app
     imports: Mapping[str, KeptMapping] = {}
     routes_path: Path | None = None  # of the routing map, if it has a file of its own
     calendars: Mapping[str, Calendar] = {}

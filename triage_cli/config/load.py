@@ -104,6 +104,7 @@ def load_config(
         oidc=server.get("oidc"),
         spikes_to=sections.values.get("spikes"),
         cors_origins=server.get("cors_origins", ()),
+        app=server.get("app", False),
         imports=sections.values.get("imports", {}),
         routes_path=sections.routes_path,
         before=sections.before,

@@ -209,6 +209,7 @@ SERVER: Mapping[str, Field] = {
     "requests_per_minute": Field(optional(number(1, 1_000_000_000, whole=True))),
     "oidc": Field(read_oidc),
     "cors_origins": Field(several(_cors_origin)),
+    "app": Field(truth),
 }
 SPIKES: Mapping[str, Field] = {"to": Field(text, needed=True)}
 BUDGET: Mapping[str, Field] = {"per_day": Field(optional(number(0, 1_000_000)))}

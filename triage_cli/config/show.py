@@ -37,6 +37,8 @@ def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "server.requests_per_minute", config.requests_per_minute
     if config.cors_origins:
         yield "server.cors_origins", _json_value(config.cors_origins)
+    if config.app:
+        yield "server.app", config.app
     if config.oidc:
         oidc = config.oidc._asdict()
         roles = {"claim": oidc.pop("claim"), "map": oidc.pop("roles")}

@@ -1,8 +1,10 @@
 """Finds tickets: one by its name, and those that wait for review in the order in which they teach a classifier most."""
 
 from collections.abc import Iterator, Mapping
+from itertools import dropwhile, islice
+from typing import NamedTuple
 
-from triage_cli.domain import STATUSES, AmbiguousError, Selection, Ticket, chunked, unknown_ticket
+from triage_cli.domain import STATUSES, AmbiguousError, Selection, Ticket, unknown_ticket
 from triage_cli.ports import Ranking, Store
 
 SHOWN_MATCHES = 10
@@ -40,8 +42,9 @@ def shares_name(store: Store, ticket: Ticket) -> bool:
     return ticket.external_id is not None and len(store.named(ticket.external_id, 2)) > 1
 
 
-# How many tickets are ordered together, the least sure first: more than a person reviews in some hours.
-WINDOW = 1_000
+# How many tickets are ordered together, the least sure first: more than a person reviews in some hours. Of long letters
+# they are fewer, since who waits for the first one waits for the order of all.
+WINDOW, WINDOW_CHARACTERS = 1_000, 250_000
 
 
 def review_margin(chances: Mapping[str, float], confidence: float | None) -> float:
@@ -52,21 +55,72 @@ def review_margin(chances: Mapping[str, float], confidence: float | None) -> flo
     return max(0.0, 2 * (confidence or 0.0) - 1)
 
 
-def review_queue(store: Store, selection: Selection, labels: frozenset[str], ranked: Ranking) -> Iterator[Ticket]:
+class ReviewPage(NamedTuple):
+    """Tickets in the order of review, and the place at which the next page begins; empty after the last one."""
+
+    tickets: list[Ticket]
+    next: str
+
+
+def review_page(queue: Iterator[tuple[Ticket, str]], limit: int) -> ReviewPage:
+    """Return the first page of a review queue."""
+    found = list(islice(queue, limit + 1))
+    return ReviewPage([ticket for ticket, _ in found[:limit]], found[limit - 1][1] if len(found) > limit else "")
+
+
+# In a place of the review queue: behind all windows.
+GONE = "gone"
+
+
+def review_queue(
+    store: Store, selection: Selection, labels: frozenset[str], ranked: Ranking
+) -> Iterator[tuple[Ticket, str]]:
     """Yield the tickets that wait for review, in its order, then tickets whose verdict is a category that is gone.
+
+    Each comes with the place behind it, at which a selection goes on by `after`: the confidence and id of the ticket
+    before the window, and the id of the last ticket. A window whose last ticket was decided meanwhile begins anew.
+    """
+    start, _, last = selection.after.rpartition(":")
+    undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=WINDOW, sort="confidence")
+    while start != GONE and (window := _window(store.find(undecided._replace(after=start)))):
+        to_review = [t for t in window if t.status == "needs_review"]  # some were decided meanwhile
+        in_order = _in_review_order(store, to_review, ranked)
+        if any(ticket.ticket_id == last for ticket in to_review):
+            in_order = _behind(in_order, last)
+        end = f"{-1.0 if window[-1].confidence is None else window[-1].confidence!r}:{window[-1].ticket_id}"
+        for number, ticket in in_order:
+            yield ticket, f"{end}:" if number == len(to_review) else f"{start}:{ticket.ticket_id}"
+        start, last = end, ""
+    gone = tuple(category for category in store.stats().by_category if category not in labels)
+    if gone and selection.verdict is not False:
+        after = last if start == GONE else ""
+        decided = selection._replace(categories=gone, verdict=True, limit=None, order="newest", after=after)
+        yield from ((ticket, f"{GONE}:{ticket.ticket_id}") for ticket in store.find(decided))
+
+
+def _behind(numbered: Iterator[tuple[int, Ticket]], last: str) -> Iterator[tuple[int, Ticket]]:
+    return islice(dropwhile(lambda item: item[1].ticket_id != last, numbered), 1, None)
+
+
+def _window(tickets: Iterator[Ticket]) -> list[Ticket]:
+    """Return the tickets that are ordered together, the first ones of those that wait."""
+    window, characters = list[Ticket](), 0
+    for ticket in tickets:
+        window.append(ticket)
+        characters += ticket.size
+        if characters >= WINDOW_CHARACTERS:
+            break
+    return window
+
+
+def _in_review_order(store: Store, tickets: list[Ticket], ranked: Ranking) -> Iterator[tuple[int, Ticket]]:
+    """Yield tickets in the order of review, numbered from 1.
 
     Each ticket counts by its doubt, 1 less the margin of its suggestion over the next category.
     """
-    undecided = selection._replace(statuses=frozenset({"needs_review"}), limit=None, sort="confidence")
-    for window in chunked(store.find(undecided), WINDOW):
-        answers = store.answers.decisions([t.decision_id for t in window if t.decision_id])
-        chances = {answer.ticket_id: answer.chances for answer in answers.values()}
-        margins = {t.ticket_id: review_margin(chances.get(t.ticket_id, {}), t.confidence) for t in window}
-        to_review = [t for t in window if t.status == "needs_review"]  # some were decided meanwhile
-        to_review.sort(key=lambda t: (margins[t.ticket_id], t.ticket_id))
-        review_order = ranked([t.text for t in to_review], [1 - margins[t.ticket_id] for t in to_review])
-        yield from (to_review[index] for index in review_order)
-    for category in store.stats().by_category:
-        if category not in labels:
-            of_gone_category = store.find(selection._replace(categories=(category,), limit=None, order="newest"))
-            yield from (ticket for ticket in of_gone_category if ticket.verdict)
+    answers = store.answers.decisions([t.decision_id for t in tickets if t.decision_id])
+    chances = {answer.ticket_id: answer.chances for answer in answers.values()}
+    margins = {t.ticket_id: review_margin(chances.get(t.ticket_id, {}), t.confidence) for t in tickets}
+    tickets.sort(key=lambda t: (margins[t.ticket_id], t.ticket_id))
+    review_order = ranked([t.text for t in tickets], [1 - margins[t.ticket_id] for t in tickets])
+    return enumerate((tickets[index] for index in review_order), 1)

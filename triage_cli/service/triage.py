@@ -17,7 +17,6 @@ from triage_cli.domain import (
     Head,
     History,
     InputPart,
-    Levels,
     LoggedEvent,
     OtherTicketsGuard,
     Outcome,
@@ -474,10 +473,18 @@ class LocalTriage:
         selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
         if selection.order != "review":
             return category_renames.find(self._store, selection, self._current_names)
+        return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
+
+    def review_page(self, selection: Selection) -> ticket_lookup.ReviewPage:
+        """Return a page of the tickets that a selection has in the order of review, with `limit` tickets."""
+        selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+        return ticket_lookup.review_page(self._review_queue(selection), selection.limit or 0)
+
+    def _review_queue(self, selection: Selection) -> Iterator[tuple[Ticket, str]]:
+        """Yield tickets in the order of review under present names, each with the place behind it."""
         labels = frozenset((*self._current_names, *(c.name for c in self._services.categories)))
         waiting = ticket_lookup.review_queue(self._store, selection, labels, self._services.ranked)
-        to_review = islice(waiting, selection.limit)
-        return (category_renames.with_current_names(ticket, self._current_names) for ticket in to_review)
+        return ((category_renames.with_current_names(ticket, self._current_names), place) for ticket, place in waiting)
 
     def resolve(self, name: str) -> str:
         """Return the id of the only ticket with this name."""
@@ -504,9 +511,7 @@ class LocalTriage:
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
         """Return how often the verdicts of a period overruled a machine, by week and its category."""
-        return overruled_by_week(
-            self._store.answers.judged_days(since, until), self._current_names, Levels.of(self._services.categories)
-        )
+        return overruled_by_week(self._store.answers.judged_days(since, until), self._current_names)
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentTriage, new_router
+from triage_cli.api.dependencies import CurrentCaller, CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
@@ -17,6 +17,7 @@ from triage_cli.domain import (
     EventQuery,
     Selection,
     StatsQuery,
+    UsageError,
     event_record,
     group_record,
     history_record,
@@ -35,18 +36,23 @@ PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref":
 )
 def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query()], triage: CurrentTriage) -> Response:
     """List tickets, newest first or sorted, a page at a time."""
+    by_place = ":" in query.after
+    if query.after and by_place is not (query.order == "review"):
+        raise UsageError("after is a place of another order", hint="take the link to the next page as it is")
+    if query.order == "review" and not query.id and query.name is None:
+        waiting = triage.review_page(_query_selection(query)._replace(limit=query.limit, after=query.after))
+        return _with_next_page_link(reply([ticket_record(t) for t in waiting.tickets]), request, waiting.next or None)
     named_ids = None if query.name is None else (triage.resolve(query.name),)
     selection = _query_selection(query)._replace(
         ids=tuple(query.id) if query.id else named_ids,
         sort=query.sort,
         limit=len(query.id) or query.limit + 1,
         after=query.after,
-        order=query.order,
     )
     found_tickets = list(triage.find(selection))
     page = found_tickets[: len(query.id) or query.limit]
     answer = reply([ticket_record(t) for t in page])
-    has_more = len(found_tickets) > len(page) and query.order == "newest"
+    has_more = len(found_tickets) > len(page)
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
 
 
@@ -123,6 +129,12 @@ def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], tri
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
     return reply([category._asdict() for category in triage.categories()])
+
+
+@router.get("/me", response_model=administration.Me)
+def me(caller: CurrentCaller) -> Response:
+    """Return who the caller is to this server, and what they may do."""
+    return reply({"name": caller.name, "role": caller.role, "expires": caller.expires})
 
 
 @router.get("/audit/head", response_model=administration.Head)

@@ -74,6 +74,14 @@ class Event(BaseModel):
     hash: str = Field(description="SHA-256 of this event and `prev`")
 
 
+class Me(BaseModel):
+    """The caller, as a key or token makes it known."""
+
+    name: str = Field(description="as the audit log names the caller")
+    role: Role = Field(description="what the caller may do")
+    expires: datetime | None = Field(description="when the key or token does; null: never")
+
+
 class Health(BaseModel):
     """The state of the server."""
 
@@ -206,7 +214,6 @@ class StatsGroup(BaseModel):
     """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
 
     category: str | None = Field(None, description="the group's category")
-    category_1: str | None = Field(None, alias="category:1", description="the first level of its category")
     status: str | None = Field(None, description="its status")
     day: str | None = Field(None, description="the day its tickets were stored")
     week: str | None = Field(None, description="the Monday of the week in which they were stored")

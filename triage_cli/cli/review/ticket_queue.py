@@ -122,7 +122,7 @@ class TicketQueue:
     def _selections(self) -> Iterator[Selection]:
         view_selection, order = self._view.selection(), self._view.order
         if order == "review" and not self._view.every:
-            yield view_selection._replace(order="review")  # a server returns only the first ones; the others follow
+            yield view_selection._replace(order="review")  # of an older server the first ones alone, so all follow
         yield view_selection._replace(sort=ORDER_SORTS.get(order, "confidence"))
         if self._removed_categories:
             yield self._removed_selection()

@@ -9,7 +9,6 @@ from triage_cli.domain import (
     LONGEST_REPORT,
     Category,
     Count,
-    Levels,
     MeasuredShare,
     Report,
     Selection,
@@ -48,7 +47,7 @@ def make_report(
     latest = inflow.counts(start, end)
     judged: Counter[str] = Counter()
     overruled: Counter[str] = Counter()
-    for week in overruled_by_week(store.answers.judged_days(start, end), new_names, Levels.of(categories)):
+    for week in overruled_by_week(store.answers.judged_days(start, end), new_names):
         judged[week.category] += week.judged
         overruled[week.category] += week.overruled
     deliveries: defaultdict[str, dict[str, int]] = defaultdict(dict)

@@ -5,7 +5,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from triage_cli.domain import (
-    FLAT,
     Category,
     Confused,
     Event,
@@ -13,7 +12,6 @@ from triage_cli.domain import (
     Figures,
     Graded,
     Labelled,
-    Levels,
     ModelVersion,
     Suspect,
     TrainingReport,
@@ -122,7 +120,6 @@ def compared(
     settings: Settings,
     in_use: InUse,
     trained: Callable[[float], None],
-    levels: Levels = FLAT,
 ) -> Comparison:
     """Compare by cross-validation; all trainings learn from `unlabelled` too.
 
@@ -147,26 +144,25 @@ def compared(
         if not unknown and not learned:
             continue
         trained(done / len(folds))
-        before |= _held_out_answers(trainer, in_use.weights, rows, unknown, levels)
+        before |= _held_out_answers(trainer, in_use.weights, rows, unknown)
         if learned:
             retrained = trainer.fit([rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
-            before |= _held_out_answers(trainer, retrained, rows, learned, levels)
+            before |= _held_out_answers(trainer, retrained, rows, learned)
         trained((done + 0.5) / len(folds))
         after |= _held_out_answers(
-            trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned], levels
+            trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned]
         )
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], in_use.whole)
 
 
 def _held_out_answers(
-    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int], levels: Levels
+    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int]
 ) -> Iterator[tuple[int, HeldOutAnswer]]:
     held_out_rows = [labelled_rows[n] for n in indexes]
     answers = trainer.answers(weights, [row.text for row in held_out_rows])
     losses = trainer.losses(weights, held_out_rows)
     for n, row, (guess, confidence), loss in zip(indexes, held_out_rows, answers, losses, strict=True):
-        answered = row.category if levels.is_within(guess, row.category) else guess
-        yield n, HeldOutAnswer(Graded(row.category, answered, confidence, (confidence or 0.0) >= SURE), loss)
+        yield n, HeldOutAnswer(Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE), loss)
 
 
 def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
@@ -289,9 +285,7 @@ class TrainingRun:
             context.heartbeat()
             tell_progress("comparing with the model in use", (chosen + share * COMPARING) / whole)
 
-        comparison = compared(
-            self._trainer, labelled_rows, unlabelled, settings, in_use, trained, Levels.of(self._categories)
-        )
+        comparison = compared(self._trainer, labelled_rows, unlabelled, settings, in_use, trained)
         if len(comparison.after) < LEAST_LABELLED:
             reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
             return report._replace(reason=reason)

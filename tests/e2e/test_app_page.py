@@ -1,0 +1,342 @@
+"""The page `/app` in a real browser: verdicts, collisions, keys, sizes, hostile texts, roles, servers that go away."""
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from tests.support.api_server import ApiServer, running_server
+from tests.support.browser import Visitor, chromium
+from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.serve_command import key_of, serve_command
+from tests.support.stored_tickets import a_ticket, filled
+from triage_cli.stores import SqliteStore
+
+CONFIG = """
+server: {app: true}
+categories: [Billing, Technical, General, Billing/Refund]
+routes: {Billing: out, Technical: out, General: out}
+destinations: {out: {type: file, path: out.jsonl}}
+"""
+WAITING = {"status": "needs_review", "suggestion": "Billing", "confidence_source": "model", "classifier": "local"}
+RUNS = "window.ran=1"
+MARKUP = (
+    "<script>{0}</script>", "<img src=x onerror={0}>", "<svg onload={0}>", "<svg><script>{0}</script></svg>",
+    "<iframe srcdoc='<script>parent.{0}</script>'>", "<a href='javascript:{0}'>x</a>", "<body onload={0}>",
+    "<input autofocus onfocus={0}>", "<details open ontoggle={0}>", "<math><mi xlink:href='javascript:{0}'>x",
+    "<template><script>{0}</script></template>", "<meta http-equiv=refresh content='0;url=javascript:{0}'>",
+    "<link rel=stylesheet href=http://evil.example/x.css>", "<img src=http://evil.example/x.png>",
+    "<form action=http://evil.example><button>x</button></form>", "<base href=http://evil.example>",
+    "<video src=http://evil.example/v autoplay>", "<object data=http://evil.example>", "<embed src=http://evil.example>",
+    "<style>@import 'http://evil.example/x.css'</style>", "</title><script>{0}</script>", "--><script>{0}</script>",
+    "]]><script>{0}</script>", "</textarea><script>{0}</script>", "</dialog><script>{0}</script>",
+)  # fmt: skip
+TEXTS = (
+    "javascript:{0}", "data:text/html,<script>{0}</script>", "'-{0}-'", '"-{0}-"', "`${{{0}}}`", "${{{0}}}",
+    "\\u003cscript",
+    "constructor", "__proto__", "toString", "onclick", "innerHTML", "style", "data-value", "#today", "../../keys",
+    "%2e%2e%2fkeys", "?x=1", "//evil.example", "http://evil.example/", "&lt;script&gt;{0}", "&#60;script>",
+    "{{{{7*7}}}}",
+    "\u202egnp.exe", "\u2066a\u2069", "a\u200bb", "a" + "\u0301" * 300, "w" * 3000, "\x1b]0;t\x07", "\x9b31m", "\ufeff",
+    "null", "\u2028{0}\u2029", "\r\nX: y", "漢字カナ한글🙂",
+)  # fmt: skip
+HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+HOSTILE = [text.format(RUNS) for text in (*MARKUP, *TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Callable[..., ApiServer]]:
+    """Serve tickets that wait for a person, each with fields of the test's choice."""
+    servers = []
+
+    def serve(*fields: dict[str, Any]) -> ApiServer:
+        store = SqliteStore(str(tmp_path / "triage.db"))
+        tickets = [
+            a_ticket(f"T-{n:02}", **WAITING | {"confidence": 0.4 + n / 1000} | each) for n, each in enumerate(fields)
+        ]
+        filled(store, *tickets)
+        store.close()
+        running = running_server(tmp_path, config=CONFIG)
+        servers.append(running)
+        return running.__enter__()
+
+    yield serve
+    for running in servers:
+        running.__exit__(None, None, None)
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """Let a person come to the page of a server, whose browser must not complain."""
+    visitors = []
+
+    def come(server: ApiServer, role: str = "agent", place: str = "", **settings: Any) -> Visitor:
+        visitor = Visitor(browser, server.url, server.keys[role], **settings)
+        visitors.append(visitor)
+        return visitor.comes(place)
+
+    yield come
+    for visitor in visitors:
+        assert [each for each in visitor.complaints if "404" not in each and "412" not in each] == []
+        assert {httpx.URL(url).host for url in visitor.requested} == {httpx.URL(visitor.url).host}
+        visitor.leaves()
+
+
+def judge(client: httpx.Client, name: str, category: str | None) -> None:
+    assert client.post(f"/tickets/{name}/verdict", json={"category": category}).status_code == 200
+
+
+def shown(visitor: Visitor) -> str:
+    return visitor.page.locator("article:visible dd").first.inner_text()
+
+
+def test_forty_verdicts_with_undo_while_a_second_person_decides_too(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    server = served(*[{"description": f"text number {n}"} for n in range(44)])
+    ada, expected = visit(server), dict[str, str]()
+    keys = {"1": "Billing", "2": "Technical", "g": "General"}
+    with server.client("admin") as ben:
+        for n in range(40):
+            expect(ada.title).to_be_focused()
+            name, key = shown(ada), [*keys][n % 3]
+            if n % 8 == 3:
+                judge(ben, name, "Technical")
+                ada.presses("3")
+                ada.hears("Nothing was changed, since another person has decided: Technical.")
+                assert ben.get(f"/tickets/{name}").json()["category"] == "Technical"
+                assert shown(ada) == name, "it stays, as it is now"
+            if n % 8 == 5:
+                ada.presses("3")
+                ada.hears(f"{name}: General; u takes it back.")
+                ada.presses("u")
+                ada.hears("Taken back: General.")
+                assert ben.get(f"/tickets/{name}").json()["verdict"] is False
+            ada.presses(key)
+            ada.hears(f"{name}: {keys[key]}; u takes it back.")
+            expected[name] = keys[key]
+        judge(ben, name, "Billing/Refund")
+        ada.presses("u")
+        ada.hears(f"{name} stays as it is, since another person has decided: Billing/Refund.")
+        expected[name] = "Billing/Refund"
+        ada.presses("s", "s")
+        ada.hears("skipped")
+        judged = {t["external_id"]: t["category"] for t in ben.get("/tickets?verdict=true&limit=100").json()}
+    assert judged == expected
+    assert len(expected) == 40
+
+
+def test_all_can_be_done_by_the_keyboard_alone(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
+    priorities = {"first": None, "second": "urgent", "third": None, "fourth": "high"}
+    server = served(*[{"subject": name, "priority": priority} for name, priority in priorities.items()])
+    ada = visit(server)
+    page = ada.page
+    expect(ada.title).to_be_focused()
+    reached = set()
+    for _ in range(60):
+        ada.presses("Tab")
+        reached.add(page.evaluate("() => document.activeElement.outerHTML"))
+    controls = page.locator("a:visible, button:visible, input:visible, select:visible, summary:visible")
+    assert set(controls.evaluate_all("(all) => all.map((it) => it.outerHTML)")) <= reached
+    page.locator("body").press("f")
+    page.keyboard.insert_text("priority:urgent")
+    ada.presses("Enter")
+    expect(ada.title).to_have_text("second")
+    page.locator("body").press("n")
+    page.keyboard.insert_text("said by telephone")
+    ada.presses("Enter", "/")
+    page.keyboard.insert_text("billing/")
+    ada.presses("Enter")
+    ada.hears("Billing/Refund; u takes it back. That was the last one.")
+    with server.client() as client:
+        (second,) = client.get("/tickets?search=second").json()
+    assert (second["category"], second["reason"]) == ("Billing/Refund", "said by telephone")
+    ada.presses("f", "Control+a", "Delete", "Enter")
+    expect(page.locator("#queue li")).to_have_count(3)
+    expect(ada.title).to_be_focused()
+    ada.presses("o")
+    for key, title in (("", "fourth"), ("End", "first"), ("Home", "fourth"), ("ArrowDown", "third"), ("s", "first")):
+        ada.presses(*filter(None, [key]))
+        expect(ada.title).to_have_text(title)
+        expect(ada.title).to_be_focused()
+    ada.presses("u")
+    ada.hears("Back.")
+    expect(ada.title).to_have_text("third")
+    ada.presses("?")
+    expect(page.locator("#help")).to_be_visible()
+    ada.presses("Space", "Escape", "s")  # no single key does anything now
+    expect(page.locator("#help")).to_be_hidden()
+    expect(ada.title).to_have_text("third")
+    assert "skipped" not in ada.said.inner_text()
+    page.goto(f"{server.url}/app#ticket/T-00")
+    expect(page.locator("#single h2")).to_have_text("first")
+    page.goto(f"{server.url}/app#today")
+    expect(page.locator("#today h2")).to_have_text("Today")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_it_fits_and_axe_finds_nothing_wrong(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor], width: int, scheme: str
+) -> None:
+    text = {"subject": "S" * 300, "description": "word " * 300, "extra": '{"plan": "gold"}', "reason": "w" * 200}
+    server = served({"subject": "short"}, text, {"subject": None, "description": None})
+    ada = visit(server, viewport={"width": width, "height": 740}, color_scheme=scheme)
+    assert ada.violations() == [], "signing in"
+    page = ada.page
+    for place, sign in (
+        ("#waiting", "#pane h2"), ("#ticket/T-01", "#single h2"), ("#today", "#today h2"), ("#ticket", "#open"),
+    ):  # fmt: skip
+        page.goto(f"{server.url}/app{place}")
+        expect(page.locator(sign)).to_be_visible()
+        assert ada.violations() == [], place
+        assert page.evaluate("() => document.documentElement.scrollWidth") == width, place
+    page.locator("#show-help").click()
+    assert ada.violations() == [], "the keys"
+
+
+def test_hostile_texts_are_shown_run_nothing_and_ask_for_nothing(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    assert len(HOSTILE) == 60
+    tickets = [
+        {
+            **dict.fromkeys(("subject", "description", "customer_id", "reason", "error", "routed_to", "source"), text),
+            "external_id": f"{n} {text}",
+            "suggestion": text if n % 2 else "Billing",
+            "extra": httpx.Request("POST", "http://x", json={text: text, "nested": [text]}).content.decode(),
+        }
+        for n, text in enumerate(HOSTILE)
+    ]
+    server = served(*tickets)
+    ada = visit(server)
+    page = ada.page
+    page.on("dialog", lambda dialog: ada.complaints.append(dialog.message))
+    seen = list[str]()
+    for _ in HOSTILE:
+        expect(ada.title).to_be_focused()
+        seen.append(page.locator("#pane .text").evaluate("(it) => it.textContent"))
+        assert page.evaluate("() => window.ran") is None
+        number = shown(ada).split()[0]
+        ada.presses("s")
+        expect(ada.said).to_have_text(re.compile(rf"^{number} .*: skipped; u takes it back\.", re.DOTALL))
+    ada.hears("That was the last one.")
+    with server.client() as client:
+        stored = {
+            HIDDEN.sub(lambda it: f"\\u{ord(it[0]):04x}", ticket["description"])
+            for ticket in client.get("/tickets?limit=100").json()
+        }
+        ids = [ticket["ticket_id"] for ticket in client.get("/tickets?limit=3").json()]
+    assert set(seen) == stored
+    for ticket_id in ids:
+        page.goto(f"{server.url}/app#ticket/{ticket_id}")
+        expect(page.locator("#single h2")).to_be_visible()
+    elements = page.locator("script, img, svg, iframe, object, embed, base, form, style, video, math, template")
+    assert elements.evaluate_all("(all) => all.map((it) => it.id || it.src || it.method)") == [
+        f"{server.url}/app/app.js", "sign-in", "find", "open", "dialog",
+    ]  # fmt: skip
+
+
+def test_a_role_sees_and_does_what_it_may(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
+    server = served({"subject": "one"}, {"subject": "two"})
+    rita = visit(server, "reader")
+    expect(rita.title).to_be_focused()
+    expect(rita.page.locator("#pane")).to_contain_text("Your role, reader, may read, and change nothing.")
+    assert rita.page.locator("#pane fieldset, #pane input").count() == 0
+    rita.presses("1")
+    rita.hears("There is no ticket here that you may decide.")
+    first = rita.title.inner_text()
+    rita.presses("ArrowDown")
+    expect(rita.title).not_to_have_text(first)
+    rita.presses("q")
+    rita.hears("Signed out.")
+    rita.page.reload()
+    expect(rita.page.locator("#sign-in")).to_be_visible()
+    metrics = visit(server, "metrics")
+    metrics.hears('"metrics" has the role metrics: this takes the role reader.')
+    wrong = visit(server, "agent")
+    expect(wrong.title).to_be_focused()
+    with server.client("admin") as admin:
+        assert admin.delete("/keys/agent").status_code == 200
+        wrong.presses("1")
+        wrong.hears("No such key")
+        expect(wrong.page.locator("#sign-in")).to_be_visible()
+        assert admin.get("/stats").json()["by_status"] == {"needs_review": 2}
+    for visitor in (metrics, wrong):
+        visitor.complaints[:] = [each for each in visitor.complaints if "401" not in each and "403" not in each]
+
+
+def test_the_key_is_of_its_tab_alone(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
+    ada = visit(served({}))
+    expect(ada.title).to_be_focused()
+    ada.page.reload()
+    expect(ada.title).to_be_focused()
+    other = ada.context.new_page()
+    other.goto(f"{ada.url}/app")
+    expect(other.locator("#sign-in")).to_be_visible()
+    assert ada.context.cookies() == []
+    assert other.evaluate("() => localStorage.length") == 0
+    assert not any(ada.key in url for url in ada.requested)
+
+
+def test_a_verdict_whose_answer_is_lost_is_given_once(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    server = served({}, {})
+    ada = visit(server)
+    expect(ada.title).to_be_focused()
+    lost = list[int]()
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().status)
+        route.abort()
+
+    ada.page.route("**/verdict", lose)
+    ada.presses("2")
+    ada.hears("The server cannot be reached. This may not be stored yet, and is sent again in 1 s.")
+    ada.hears("T-00: Technical; u takes it back.")
+    assert lost == [200]
+    with server.client() as client:
+        given = client.get("/logs?action=verdict").json()
+    assert [event["detail"]["category"] for event in given] == ["Technical"]
+    ada.complaints.clear()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_restarted_loses_no_verdict(fitted: Cli, browser: Browser) -> None:
+    fitted.folder.joinpath("config.yaml").write_text("server: {app: true}\n")
+    key = key_of(fitted)
+    with serve_command(fitted) as (process, url, _), httpx.Client(base_url=url, headers={"X-API-Key": key}) as client:
+        for n in range(4):
+            client.post("/tickets", json={"external_id": f"T-{n}", "subject": f"hello {n}"})
+            client.post(f"/tickets/T-{n}/classify")
+        waiting = client.get("/tickets?order=review").json()
+        ada = Visitor(browser, url, key).comes()
+        expect(ada.title).to_be_focused()
+        ada.presses("1")
+        ada.hears("u takes it back")
+        process.send_signal(signal.SIGKILL)
+        process.wait(60)
+        expect(ada.title).to_be_visible()
+        ada.presses("2")
+        ada.hears("The server cannot be reached.")
+    with serve_command(fitted, port=int(httpx.URL(url).port or 0)):
+        ada.hears(": Technical; u takes it back.")
+        ada.leaves()
+    verdicts = rows(fitted.db, "select category from tickets where verdict = 1 order by category")
+    assert (len(waiting), verdicts) == (4, [("Billing",), ("Technical",)])

@@ -1,0 +1,36 @@
+"""`triage serve` as a process of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tests.support.cli import Cli
+from tests.support.commands import until
+
+
+@contextmanager
+def serve_command(
+    cli: Cli, *options: str, port: int = 0
+) -> Iterator[tuple[subprocess.Popen[bytes], str, Callable[[], str]]]:
+    """Yield a server's process, its URL, and a function that returns its log."""
+    cli.fresh = True
+    log = cli.folder / f"serve-{os.urandom(4).hex()}.log"
+    with log.open("wb") as out:
+        process = cli.start("serve", "--port", str(port), *options, stdin=None, stdout=out, stderr=out)
+    try:
+        until(lambda: re.search(r"serving \S+,", log.read_text()), "it serves")
+        found = re.search(r"serving (\S+),", log.read_text())
+        assert found
+        yield process, found[1], log.read_text
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def key_of(cli: Cli, role: str = "agent") -> str:
+    return str(json.loads(cli("keys", "create", role, "--role", role).stdout)["key"])
