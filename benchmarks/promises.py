@@ -20,7 +20,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.accuracy import NONE_OF_THESE, categories_of, read
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.classifiers import likeliest_labels
-from triage_cli.domain import RISK, GradedAnswer, MaxError, bounds, confidence_intervals, thresholds_of
+from triage_cli.domain import (
+    FLAT,
+    RISK,
+    GradedAnswer,
+    MaxError,
+    bounds,
+    confidence_intervals,
+    graded_levels,
+    thresholds_of,
+)
 
 SETS = ("it_service", "cfpb_complaints", "bitext_category", "banking77")
 TESTED = 3_000  # tickets of a draw that judge the promise
@@ -52,7 +61,9 @@ def draws(folder: Path, number: int, labels: int) -> Iterator[tuple[Sequence[Gra
 def judged(
     labels: Sequence[GradedAnswer], tested: Sequence[GradedAnswer], names: Sequence[str], promise: MaxError
 ) -> Drawn:
-    thresholds = thresholds_of(bounds(labels, names, promise), names)
+    thresholds = thresholds_of(
+        bounds([graded_levels(answer, FLAT, None, None) for answer in labels], names, promise), names
+    )
     passed = [a for a in tested if a.category in thresholds and a.confidence >= thresholds[a.category]]
     wrong = sum(a.category != a.label for a in passed)
     is_broken = confidence_intervals.at_least(wrong, len(passed), promise.share) < RISK

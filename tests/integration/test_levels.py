@@ -7,22 +7,28 @@ from itertools import product
 
 import pytest
 
+from tests.support.fake_destination import FakeDestination
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     Answer,
     Category,
+    Classification,
     ClassifyPlan,
     Flip,
     Levels,
     Outcome,
     ReclassifyPlan,
+    RoutePlan,
+    Rule,
     Selection,
+    StatsQuery,
     Ticket,
     TicketDraft,
     VerdictDraft,
 )
 from triage_cli.runtime import Budget
+from triage_cli.service import RoutingMap
 
 TREE = (
     Category("Billing"),
@@ -111,3 +117,71 @@ def test_a_cleared_verdict_leaves_the_level_and_the_guess_below_it(tree: World) 
     ticket = cleared.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
+
+
+def settled(world: World, *, renewed: frozenset[str] = frozenset()) -> None:
+    """Classify and route one ticket that is sure at Billing with 0.8, and whose guess below it has 0.5."""
+    world.renewed = renewed
+    world.destinations = {name: FakeDestination(name) for name in ("team", "others")}
+    world.rules = (Rule("team", ("team",), {"category": ("Billing", "Billing/Refund", "Billing/Refund/Late")}),)
+    world.classifier = Settling(lambda _: ("Billing/Refund", 0.5))
+    list(world.triage().create([TicketDraft(0, 0, "s")]))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+
+
+def taken(world: World) -> int:
+    destination = world.destinations["team"]
+    assert isinstance(destination, FakeDestination)
+    return len(destination.got)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_refinement_to_the_same_destination_sends_nothing_unless_it_is_to_be_told(tree: World, again: bool) -> None:
+    settled(tree, renewed=frozenset({"team"} if again else ()))
+    assert taken(tree) == 1
+    (ticket,) = tree.store.find(Selection())
+    list(tree.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "Billing/Refund")]))
+    for _ in range(2):
+        (outcome,) = tree.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan())
+        assert outcome.value is not None
+        assert (outcome.value.ticket.status, outcome.value.ticket.category) == ("routed", "Billing/Refund")
+        assert taken(tree) == 1 + again
+    tree.rules = (Rule("refunds", ("others",), {"category": ("Billing/Refund",)}),)
+    list(tree.triage().route(Selection(ids=(ticket.ticket_id,)), RoutePlan()))
+    others = tree.destinations["others"]
+    assert isinstance(others, FakeDestination)
+    assert len(others.got) == 1, "another destination gets it"
+
+
+@pytest.mark.parametrize(("named", "least", "matches"), [
+    ("Billing", 0.8, True), ("Billing", 0.81, False), ("Billing/Refund", 0.5, True), ("Billing/Refund", 0.6, False),
+])  # fmt: skip
+def test_a_rule_looks_at_the_probability_of_the_level_that_it_names(named: str, least: float, matches: bool) -> None:
+    levels = Levels.of(TREE)
+    accepted = tuple(name for name in NAMES if levels.is_within(name, named))
+    routing_map = RoutingMap((Rule("r", ("a",), {"category": accepted}, min_confidence=least),), "", FakeDestination)
+    answer = Classification(
+        "c", "t", None, "s", "Billing/Refund", 0.5, "model", None, "s", "a", "f", 0.4,
+        '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}', "k", "2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    ticket = Ticket.of_text("x", ticket_id="t", source="s")._replace(category="Billing/Refund", confidence=0.5)
+    rule = routing_map._replace(levels=levels).match(ticket, answer, "")
+    assert (rule is not None) is matches
+    unknown = answer._replace(probabilities=None, confidence=0.9)
+    at_child = routing_map._replace(levels=levels).match(ticket._replace(confidence=0.9), unknown, "")
+    assert at_child is not None, "without probabilities a parent has its child's confidence"
+
+
+def test_counts_by_the_first_level_and_what_overrules_a_machine(tree: World) -> None:
+    settled(tree)
+    list(tree.triage().create([TicketDraft(1, 1, "t"), TicketDraft(2, 2, "u")]))
+    list(tree.triage().classify(Selection(), ClassifyPlan()))
+    first, second, _ = sorted(ticket.ticket_id for ticket in tree.store.find(Selection()))
+    given = [VerdictDraft(0, first, "Billing/Refund/Late"), VerdictDraft(1, second, "Technical")]
+    list(tree.triage().give_verdicts(given))
+    groups = tree.triage().stats_by(StatsQuery(by=("category:1", "status")))
+    assert {(group.keys["category:1"], group.tickets) for group in groups if group.tickets} >= {("Technical", 1)}
+    assert sum(group.tickets for group in groups if group.keys["category:1"] == "Billing") == 2
+    (week,) = tree.triage().overruled(None, None)
+    assert (week.category, week.judged, week.overruled) == ("Billing", 2, 1)

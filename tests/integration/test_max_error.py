@@ -16,6 +16,7 @@ from triage_cli.classifiers import Bounded, Model
 from triage_cli.domain import (
     NEVER,
     ClassifyPlan,
+    GradedAnswer,
     MaxError,
     RoutePlan,
     Rule,
@@ -192,7 +193,9 @@ def test_verdicts_count_once_and_what_was_learned_does_not(world: World) -> None
     list(world.triage().give_verdicts(given))
     shelf = SqlModelRegistry(world.store)
     found = shelf.graded("fake-1")
-    assert sorted(found) == [("Billing", 0.7, "Billing", "a"), ("Billing", 0.9, "General", "b")]
+    assert sorted(found) == [
+        GradedAnswer("Billing", 0.7, "Billing", "a"), GradedAnswer("Billing", 0.9, "General", "b"),
+    ]  # fmt: skip
     assert shelf.graded("another") == []
 
 

@@ -8,6 +8,7 @@ from triage_cli.domain import (
     Answer,
     Category,
     Classification,
+    Levels,
     Outcome,
     QuestionSpec,
     Rule,
@@ -99,7 +100,7 @@ class World:
 
         routing_map = RoutingMap(
             self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised,
-            additions=self.additions, tell=self.tell,
+            additions=self.additions, tell=self.tell, levels=Levels.of(self.categories),
         )  # fmt: skip
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,

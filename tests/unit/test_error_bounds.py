@@ -1,5 +1,6 @@
 """Error bounds: exact binomial bounds against scipy, and the thresholds that keep a promise."""
 
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import pytest
@@ -9,13 +10,17 @@ from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
 from triage_cli.domain import (
+    FLAT,
     OVERALL,
     RISK,
     GradedAnswer,
+    GradedLevel,
+    Levels,
     MaxError,
     bound,
     bounds,
     confidence_intervals,
+    graded_levels,
     needed,
     overall_bound,
     thresholds_of,
@@ -57,6 +62,14 @@ def test_so_many_right_answers_are_needed(max_error: float, least: int) -> None:
     assert bound("Billing", [], max_error).missing == least
 
 
+def graded(answers: Iterable[GradedAnswer]) -> list[Sequence[GradedLevel]]:
+    return [graded_levels(answer, FLAT, None, None) for answer in answers]
+
+
+def flat(pairs: Iterable[tuple[float, bool]]) -> list[Sequence[GradedLevel]]:
+    return [(GradedLevel("Billing", confidence, right),) for confidence, right in pairs]
+
+
 def test_the_lowest_threshold_that_keeps_the_promise_is_taken() -> None:
     answers = [(0.9, True)] * 300 + [(0.5, False)] * 100
     found = bound("Billing", answers, 0.05)
@@ -75,7 +88,7 @@ def test_wrong_answers_at_the_top_promise_nothing_and_say_how_many_are_missing()
 
 def test_answers_count_for_the_category_that_they_name() -> None:
     answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.9, "Billing")] * 60
-    found = bounds(answers, ["Billing", "Technical", "General"], MaxError(0.05, each=True))
+    found = bounds(graded(answers), ["Billing", "Technical", "General"], MaxError(0.05, each=True))
     assert OVERALL not in found
     assert found["Billing"].threshold == 0.9
     assert (found["Technical"].threshold, found["Technical"].wrong) == (None, 60)
@@ -85,32 +98,32 @@ def test_answers_count_for_the_category_that_they_name() -> None:
 def test_one_promise_over_all_stands_alone_once_it_is_proven() -> None:
     names = ["Billing", "Technical", "General"]
     few_of_each = [GradedAnswer(name, 0.9, name) for name in names for _ in range(25)]
-    found = bounds(few_of_each, names, MaxError(0.05))
+    found = bounds(graded(few_of_each), names, MaxError(0.05))
     assert list(found) == [OVERALL]
     assert thresholds_of(found, names) == dict.fromkeys(names, 0.9)
-    assert thresholds_of(bounds(few_of_each, names, MaxError(0.05, each=True)), names) == {}
+    assert thresholds_of(bounds(graded(few_of_each), names, MaxError(0.05, each=True)), names) == {}
 
 
 def test_until_one_promise_is_proven_each_category_has_its_own() -> None:
     names = ["Billing", "Technical"]
     answers = [GradedAnswer("Billing", 0.9, "Billing")] * 60 + [GradedAnswer("Technical", 0.95, "Billing")] * 60
-    found = bounds(answers, names, MaxError(0.05))
+    found = bounds(graded(answers), names, MaxError(0.05))
     assert (found[OVERALL].threshold, found["Billing"].threshold) == (None, 0.9)
     assert thresholds_of(found, names) == {"Billing": 0.9}
 
 
 def test_the_loosest_threshold_before_the_first_failure_is_taken() -> None:
     right, wrong = [(0.99, True)] * 200, [(0.5, False)] * 100
-    assert overall_bound(right + [(0.7, True)] * 200 + wrong, 0.05).threshold == 0.7
+    assert overall_bound(flat(right + [(0.7, True)] * 200 + wrong), 0.05).threshold == 0.7
     # Right answers below the wrong ones do not count: the sequence has ended before.
     answers = [(0.99, True)] * 400 + [(0.5, False)] * 40 + [(0.4, True)] * 880
     assert confidence_intervals.at_most(40, len(answers), 0.05) < RISK
-    assert overall_bound(answers, 0.05).threshold == 0.99
+    assert overall_bound(flat(answers), 0.05).threshold == 0.99
 
 
 def test_a_wrong_answer_among_the_surest_does_not_end_the_sequence() -> None:
     answers = [(1.0, False)] + [(1 - n / 1_000, True) for n in range(1, 400)]
-    found = overall_bound(answers, 0.05)
+    found = overall_bound(flat(answers), 0.05)
     assert (found.threshold, found.labelled, found.wrong) == (answers[-1][0], 400, 1)
 
 
@@ -118,8 +131,8 @@ def test_a_wrong_answer_among_the_surest_does_not_end_the_sequence() -> None:
 def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_how_many(max_error: float) -> None:
     least = needed(max_error)
     assert overall_bound([], max_error).missing == least
-    assert overall_bound([(0.9, True)] * least, max_error).threshold == 0.9
-    found = overall_bound([(0.9, True)] * (least - 1), max_error)
+    assert overall_bound(flat([(0.9, True)] * least), max_error).threshold == 0.9
+    found = overall_bound(flat([(0.9, True)] * (least - 1)), max_error)
     assert (found.threshold, found.missing) == (None, 1)
 
 
@@ -130,7 +143,7 @@ def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     broken = promised = 0
     for _ in range(400):
         confidences = [random.random() ** 0.3 for _ in range(400)]
-        found = overall_bound([(c, random.random() < c) for c in confidences], 0.1)
+        found = overall_bound(flat([(c, random.random() < c) for c in confidences]), 0.1)
         if found.threshold is None:
             continue
         promised += 1
@@ -155,3 +168,46 @@ def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
         broken += sum(1 - c for c in above) / len(above) > 0.1
     assert promised > 100
     assert broken <= 0.05 * 400
+
+
+@pytest.mark.slow
+def test_a_promise_of_levels_is_broken_in_at_most_one_draw_of_twenty() -> None:
+    """The error at a confidence c of a guess is 1 - c, and half of that at the level above it."""
+    random = Random(7)
+
+    def drawn() -> Sequence[GradedLevel]:
+        confidence, draw = random.random() ** 0.5, random.random()
+        above = (1 + confidence) / 2
+        return GradedLevel("A/x", confidence, draw < confidence), GradedLevel("A", above, draw < above)
+
+    def error(levels: Sequence[GradedLevel], threshold: float) -> float:
+        return next(1 - level.confidence for level in levels if level.confidence >= threshold)
+
+    broken = promised = 0
+    for _ in range(300):
+        found = overall_bound([drawn() for _ in range(400)], 0.2)
+        if found.threshold is None:
+            continue
+        promised += 1
+        above = [levels for levels in (drawn() for _ in range(2000)) if levels[-1].confidence >= found.threshold]
+        broken += sum(error(levels, found.threshold) for levels in above) / len(above) > 0.2
+    assert promised > 200
+    assert broken <= 0.05 * 300
+
+
+def test_a_promise_is_about_the_level_that_is_sure_or_that_a_rule_names() -> None:
+    levels = Levels(("A", "A/x", "B"), {"A/x": "A"})
+    answer = GradedAnswer("A/x", 0.4, "A", probabilities='{"A/x":0.4,"A":0.9,"B":0.1}')
+    guess, above = GradedLevel("A/x", 0.4, False), GradedLevel("A", 0.9, True)
+    assert graded_levels(answer, levels, None, None) == [guess, above]
+    assert graded_levels(answer, levels, None, ("A", "A/x")) == [above]
+    assert graded_levels(answer, levels, None, ("A/x",)) == [guess]
+    assert graded_levels(answer, levels, None, ("B",)) == []
+    assert graded_levels(answer._replace(category="A", confidence=0.9), levels, None, ()) == [above]
+    assert [level.confidence for level in graded_levels(answer, levels, lambda c, up: c / 2 + up / 10, None)] == [
+        0.2, 0.55,
+    ]  # fmt: skip
+    bound_of = bounds([graded_levels(answer, levels, None, None)] * 60, levels, MaxError(0.05))
+    assert thresholds_of(bound_of, levels) == dict.fromkeys(levels, 0.9)
+    each = bounds([graded_levels(answer, levels, None, None)] * 60, levels, MaxError(0.05, each=True))
+    assert thresholds_of(each, levels) == {"A": 0.9}

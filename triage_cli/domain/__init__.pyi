@@ -139,6 +139,7 @@ from triage_cli.domain.evaluation.calibration import Calibration as Calibration
 from triage_cli.domain.evaluation.calibration import CalibrationPair as CalibrationPair
 from triage_cli.domain.evaluation.calibration import Curve as Curve
 from triage_cli.domain.evaluation.calibration import fit as fit
+from triage_cli.domain.evaluation.calibration import level_calibration as level_calibration
 from triage_cli.domain.evaluation.confidence_intervals import paired_interval as paired_interval
 from triage_cli.domain.evaluation.confidence_intervals import wilson as wilson
 from triage_cli.domain.evaluation.cross_validation import folds_of as folds_of
@@ -148,6 +149,7 @@ from triage_cli.domain.evaluation.error_bounds import OVERALL as OVERALL
 from triage_cli.domain.evaluation.error_bounds import RISK as RISK
 from triage_cli.domain.evaluation.error_bounds import ErrorBound as ErrorBound
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer as GradedAnswer
+from triage_cli.domain.evaluation.error_bounds import GradedLevel as GradedLevel
 from triage_cli.domain.evaluation.error_bounds import LabelledAnswer as LabelledAnswer
 from triage_cli.domain.evaluation.error_bounds import MaxError as MaxError
 from triage_cli.domain.evaluation.error_bounds import StoredBound as StoredBound
@@ -155,6 +157,7 @@ from triage_cli.domain.evaluation.error_bounds import bound as bound
 from triage_cli.domain.evaluation.error_bounds import bound_changes as bound_changes
 from triage_cli.domain.evaluation.error_bounds import bounds as bounds
 from triage_cli.domain.evaluation.error_bounds import bounds_summary as bounds_summary
+from triage_cli.domain.evaluation.error_bounds import graded_levels as graded_levels
 from triage_cli.domain.evaluation.error_bounds import in_percent as in_percent
 from triage_cli.domain.evaluation.error_bounds import needed as needed
 from triage_cli.domain.evaluation.error_bounds import overall_bound as overall_bound
@@ -165,6 +168,7 @@ from triage_cli.domain.evaluation.metrics import Graded as Graded
 from triage_cli.domain.evaluation.metrics import Scored as Scored
 from triage_cli.domain.evaluation.metrics import calibration_error as calibration_error
 from triage_cli.domain.evaluation.metrics import macro_f1 as macro_f1
+from triage_cli.domain.evaluation.metrics import per_level as per_level
 from triage_cli.domain.evaluation.metrics import scored as scored
 from triage_cli.domain.evaluation.metrics import share_right as share_right
 from triage_cli.domain.evaluation.near_duplicates import SKETCHES as SKETCHES

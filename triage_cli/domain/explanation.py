@@ -183,6 +183,9 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
         return
     # A rename changes stored answers, but not stored questions.
     sentence = _answer_sentence(answer, who, names)
+    if detail.get("suggestion") and detail.get("category"):
+        below = detail["suggestion"]
+        sentence += f"; its guess below that is {below} at {two_decimals(answer.chances.get(below))}"
     if detail.get("outcome") == "late":
         yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
         return

@@ -7,7 +7,7 @@ its threshold.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Self
+from typing import Protocol, Self
 
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.json_values import compact
@@ -28,6 +28,22 @@ def parents_of(names: Iterable[str]) -> dict[str, str]:
         if parent := next((each for each in above if each in known), ""):
             parents[name] = parent
     return parents
+
+
+class Judgeable(Protocol):
+    """An answer with probabilities: a `Classification`, or what is stored of one."""
+
+    @property
+    def category(self) -> str | None:
+        """The category that it names."""
+
+    @property
+    def raw_confidence(self) -> float | None:
+        """The classifier's own confidence in that."""
+
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """The probabilities that are stored with it."""
 
 
 class Levels(frozenset[str]):
@@ -78,23 +94,27 @@ class Levels(frozenset[str]):
         """Return whether a name is below another one."""
         return name != other and self.is_within(name, other)
 
-    def chances(self, answer: Classification) -> Mapping[str, float]:
+    def chances(self, answer: Judgeable) -> Mapping[str, float]:
         """Return the stored probabilities of an answer by present names, the guess first."""
         return {self.former.get(name, name): chance for name, chance in answer.chances.items()}
 
-    def guess(self, answer: Classification) -> str | None:
+    def guess(self, answer: Judgeable) -> str | None:
         """Return the best guess of an answer, which may be below the level at which it is sure."""
         if not self.parents or answer.category is None:
             return answer.category
         guess = next(iter(self.chances(answer)), None)
         return guess if self.is_within(guess, answer.category) else answer.category
 
-    def below(self, answer: Classification) -> str | None:
+    def is_guessed(self, answer: Judgeable, label: str | None) -> bool:
+        """Return whether the guess of an answer is a label, or below it, where nobody has said more."""
+        return self.is_within(self.guess(answer), label)
+
+    def below(self, answer: Judgeable) -> str | None:
         """Return the guess of an answer that is sure at a level above it; else None."""
         guess = self.guess(answer)
         return None if guess == answer.category else guess
 
-    def steps(self, answer: Classification) -> list[tuple[str, float]]:
+    def steps(self, answer: Judgeable) -> list[tuple[str, float]]:
         """Return the path of an answer's guess with the classifier's own probability of each level, the guess first.
 
         Where the classifier gave no probabilities, a parent has its child's confidence.

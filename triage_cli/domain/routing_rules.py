@@ -56,24 +56,36 @@ def _never_promised(_rule: Rule) -> float:
 
 
 def match(
-    rules: Iterable[Rule], ticket: Ticket, promised: Callable[[Rule], float] = _never_promised, at: str = ""
+    rules: Iterable[Rule],
+    ticket: Ticket,
+    promised: Callable[[Rule], float] = _never_promised,
+    at: str = "",
+    confidence_in: Callable[[Rule], float | None] | None = None,
 ) -> Rule | None:
     """Return the first routing rule whose conditions all hold.
 
     `promised` returns the confidence from which on the ticket's answer keeps the `max_error` of a rule. `at` is when
-    the ticket is routed, which conditions on hours look at.
+    the ticket is routed, which conditions on hours look at. `confidence_in` returns the confidence that a rule looks
+    at, if it is not always the ticket's.
     """
-    return next((rule for rule in rules if holds(rule, ticket, promised, at)), None)
+    return next((rule for rule in rules if holds(rule, ticket, promised, at, confidence_in)), None)
 
 
-def holds(rule: Rule, ticket: Ticket, promised: Callable[[Rule], float] = _never_promised, at: str = "") -> bool:
+def holds(
+    rule: Rule,
+    ticket: Ticket,
+    promised: Callable[[Rule], float] = _never_promised,
+    at: str = "",
+    confidence_in: Callable[[Rule], float | None] | None = None,
+) -> bool:
     """Return whether all conditions of a rule hold. A verdict, and what follows one, meets any confidence."""
     if not all(_meets(ticket, name, accepted, at) for name, accepted in rule.when.items()):
         return False
     if not rule.compares or ticket.verdict or ticket.confidence_source == PRECEDENT:
         return True
     least_confidence = max(rule.min_confidence or 0.0, 0.0 if rule.max_error is None else promised(rule))
-    return ticket.confidence is not None and ticket.confidence >= least_confidence
+    confidence = ticket.confidence if confidence_in is None else confidence_in(rule)
+    return confidence is not None and confidence >= least_confidence
 
 
 def _meets(ticket: Ticket, name: str, accepted: Condition, at: str) -> bool:

@@ -151,6 +151,9 @@ class Answers(Protocol):
     def record_question(self, question: QuestionSpec) -> None:
         """A store records a question, once per fingerprint."""
 
+    def know_levels(self) -> bool:
+        """A store tells whether a question was recorded whose categories are in levels."""
+
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """A store recalls earlier answers of paid classifiers, by answer key."""
 
@@ -161,7 +164,7 @@ class Answers(Protocol):
         """A store returns these answers, by classification id."""
 
     def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
-        """A store tells how people judged the sure answers of machines, by day and category, in no order."""
+        """A store tells how people judged the sure answers of machines, by day and both categories, in no order."""
 
 
 class Batches(Protocol):

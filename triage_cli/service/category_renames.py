@@ -10,6 +10,7 @@ from triage_cli.domain import (
     Category,
     Event,
     EventAction,
+    Levels,
     Renamed,
     RowError,
     Rule,
@@ -158,10 +159,16 @@ def stats_by(
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
     where = as_stored(in_current_names(query.where, categories, new_names), new_names)
     groups: dict[tuple[str | None, ...], StatsGroup] = {}
+    levels = Levels.of(categories)
+
+    def present(key: str, value: str | None) -> str | None:
+        if value is None or not key.startswith("category"):
+            return value
+        name = new_names.get(value, value)
+        return name if key == "category" else levels.at(name, 1)
+
     for group in store.stats_by(query._replace(where=where)):
-        keys = {
-            key: new_names.get(value or "", value) if key == "category" else value for key, value in group.keys.items()
-        }
+        keys = {key: present(key, value) for key, value in group.keys.items()}
         current_keys = tuple(keys.values())
         former_group = groups.get(current_keys, StatsGroup(keys, 0, 0, 0, 0.0))
         groups[current_keys] = StatsGroup(

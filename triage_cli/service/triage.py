@@ -17,6 +17,7 @@ from triage_cli.domain import (
     Head,
     History,
     InputPart,
+    Levels,
     LoggedEvent,
     OtherTicketsGuard,
     Outcome,
@@ -511,7 +512,9 @@ class LocalTriage:
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
         """Return how often the verdicts of a period overruled a machine, by week and its category."""
-        return overruled_by_week(self._store.answers.judged_days(since, until), self._current_names)
+        return overruled_by_week(
+            self._store.answers.judged_days(since, until), self._current_names, Levels.of(self._services.categories)
+        )
 
     def audit_head(self) -> Head:
         """Return the head of the audit log."""

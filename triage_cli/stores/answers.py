@@ -16,10 +16,8 @@ AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.catego
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""
-# By day and category: the verdicts that hold, on tickets of which the last classifier's answer before was sure, and how
-# many of them are another category.
-JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, count(*),
-        sum(case when human.category <> machine.category then 1 else 0 end)
+# By day and both categories: the verdicts that hold, on tickets of which the last classifier's answer before was sure.
+JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, human.category, count(*)
     from tickets join classifications human on human.classification_id = tickets.decision_id
     join classifications machine on machine.classification_id = (
         select max(answer.classification_id) from classifications answer where answer.ticket_id = tickets.ticket_id
@@ -29,13 +27,14 @@ JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, count(*),
         and machine.category is not null
         and (machine.threshold is null or machine.confidence >= machine.threshold)
         and human.at >= :since and human.at <= :until
-    group by 1, 2"""
+    group by 1, 2, 3"""
 ANSWERS_OF_TICKET = "select * from classifications where ticket_id = ? order by classification_id"
 QUESTIONS_OF_TICKET = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
 BOUNDS_OF_TICKET = """select * from error_bounds where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
 RECORD_QUESTION = "insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
+QUESTION_IN_LEVELS = """select 1 from askings where options like '%"levels": true%' limit 1"""
 PAID_ANSWERS = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
 
@@ -50,6 +49,10 @@ class SqlAnswers:
         """Record a question, once per fingerprint."""
         if not self._database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
             write_one(self._database, RECORD_QUESTION, question)
+
+    def know_levels(self) -> bool:
+        """Return whether a question was recorded whose categories are in levels."""
+        return bool(self._database.read(QUESTION_IN_LEVELS))
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """Return earlier answers of paid classifiers, by answer key."""
@@ -83,7 +86,7 @@ class SqlAnswers:
         return {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in rows}
 
     def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
-        """Return how people judged sure answers, by day and the machine's category, in no order."""
+        """Return how people judged sure answers, by day and both categories, in no order."""
         period = {"since": since or "", "until": until or "9999"}
         return [Judged(*row) for row in self._database.read(JUDGED_DAYS, period)]
 

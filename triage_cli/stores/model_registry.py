@@ -49,17 +49,18 @@ _CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
     values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
-KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at)
-    values (?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
-    category = excluded.category, confidence = excluded.confidence, at = excluded.at"""
+KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at, probabilities)
+    values (?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
+    category = excluded.category, confidence = excluded.confidence, at = excluded.at,
+    probabilities = excluded.probabilities"""
 # A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
 # the former alone.
 DROP_GRADED = "delete from graded_answers where fingerprint = ? and answer_key >= ? and answer_key < ?"
-GRADED_ANSWERS = """select answer_key, category, confidence, label from graded_answers where fingerprint = ?
-    order by at, answer_key"""
+GRADED_ANSWERS = """select answer_key, category, confidence, label, probabilities from graded_answers
+    where fingerprint = ? order by at, answer_key"""
 # The answers to one question about tickets that a person has decided, oldest first.
 JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
-    c.confidence_source, t.subject, t.description, t.extra
+    c.probabilities, c.confidence_source, t.subject, t.description, t.extra
     from tickets t join classifications c on c.ticket_id = t.ticket_id
     where t.verdict = 1 and t.category is not null and (t.subject is not null or t.description is not null)
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
@@ -72,7 +73,7 @@ KEEP_BOUND = f"""insert into error_bounds ({_BOUND_COLUMNS}) values ({", ".join(
 # All fields of an answer except its reason, which may quote a customer's text.
 _TRIAL_COLUMNS = (
     "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
-    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost",
+    "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost", "probabilities",
 )  # fmt: skip
 # A question is asked again if its answer is of no use any more, as one under a category that is gone.
 KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
@@ -207,18 +208,23 @@ class SqlModelRegistry:
         the files.
         """
         judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
-        for key, category, confidence, label, source, *ticket in self._database.read(JUDGED_ANSWERS, (fingerprint,)):
+        for key, category, confidence, label, probabilities, source, *ticket in self._database.read(
+            JUDGED_ANSWERS, (fingerprint,)
+        ):
             graded_text = text_of(*ticket)
-            answer = GradedAnswer(category, confidence, label, graded_text if source == "model" else "")
+            own_text = graded_text if source == "model" else ""
+            answer = GradedAnswer(category, confidence, label, own_text, probabilities)
             judged_answers[key] = (_copies_of(graded_text), answer)
         graded_answers: dict[tuple[str, str], GradedAnswer] = {}
         for copies, answer in judged_answers.values():
             graded_answers.setdefault((copies, answer.category), answer)
         judged_copies = {copies for copies, _ in judged_answers.values()}
-        for graded_key, *graded in self._database.read(GRADED_ANSWERS, (fingerprint,)):
+        for graded_key, category, confidence, label, probabilities in self._database.read(
+            GRADED_ANSWERS, (fingerprint,)
+        ):
             key, _, copies = graded_key.partition(" ")
             if key not in judged_answers and copies not in judged_copies:
-                answer = GradedAnswer(*graded)
+                answer = GradedAnswer(category, confidence, label, probabilities=probabilities)
                 graded_answers.setdefault((copies or key, answer.category), answer)
         return list(graded_answers.values())
 
@@ -231,7 +237,8 @@ class SqlModelRegistry:
             for answer, label, text in answers:
                 _drop_graded(db, answer)
                 key = (answer.fingerprint, f"{answer.answer_key} {_copies_of(text)}")
-                db.execute(KEEP_GRADED, (*key, answer.category, answer.raw_confidence, label, answer.at))
+                graded = (answer.category, answer.raw_confidence, label, answer.at, answer.probabilities)
+                db.execute(KEEP_GRADED, (*key, *graded))
 
         self._database.write(keep_graded)
 

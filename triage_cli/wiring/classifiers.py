@@ -26,6 +26,7 @@ from triage_cli.wiring.learned_models import (
     category_names,
     caution,
     find_error_bounds,
+    levels_note,
     record_error_bounds,
     suited,
     threshold_in_use,
@@ -78,6 +79,8 @@ class Classifiers(NamedTuple):
                 "in a batch",
                 hint="leave out --batch",
             )
+        if (note := levels_note(self.config)) and not self.store.answers.know_levels():
+            self._note(note)
         if spec.type == "cascade":
             return self._cascade(spec, plan)
         if spec.type == "local":

@@ -16,11 +16,11 @@ from triage_cli.config import (
     raise_template_mistakes,
     without_secrets,
 )
-from triage_cli.domain import AdditionKind, AdditionRule, ConfigError, Nearness
+from triage_cli.domain import AdditionKind, AdditionRule, ConfigError, Levels, Nearness
 from triage_cli.ports import Destination, Store
 from triage_cli.runtime import Network
 from triage_cli.service import RoutingMap
-from triage_cli.wiring.learned_models import promised_thresholds
+from triage_cli.wiring.learned_models import level_chances, promised_thresholds
 
 if TYPE_CHECKING:
     from triage_cli.destinations import WebhookTarget
@@ -159,6 +159,7 @@ def routing_map(
         return open_destination(config, receiver, guarded=guarded)
 
     http_specs = {name: spec.http for name, spec in config.destinations.items() if spec.http}
+    levels = Levels.of(config.categories)
     return RoutingMap(
         config.routes,
         config.routing_hash(),
@@ -169,6 +170,9 @@ def routing_map(
         renewed=renewed_destinations(config),
         promised=promised_thresholds(config, store),
         additions=addition_rules(config),
+        levels=levels,
+        chance=level_chances(levels, store),
+        labelling=frozenset(name for name, spec in config.destinations.items() if spec.writes_back),
         tell=tell,
     )
 

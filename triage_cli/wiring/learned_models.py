@@ -10,16 +10,19 @@ from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, Classifier
 from triage_cli.domain import (
     NEVER,
     OVERALL,
-    Curve,
+    Classification,
     ErrorBound,
     Event,
+    Levels,
     MaxError,
     ModelVersion,
     Rule,
     StoredBound,
     bound_changes,
     bounds,
+    graded_levels,
     in_percent,
+    level_calibration,
     levels_sentence,
     thresholds_of,
     times,
@@ -142,22 +145,23 @@ def find_error_bounds(
     fingerprint: str,
     max_error: MaxError,
     tell: Callable[[str], None] | None = None,
-    among: Sequence[str] = (),
+    rule: Sequence[str] | None = None,
 ) -> dict[str, ErrorBound]:
     """Return the bounds of a question (`bounds`), from the answers to it about labelled texts.
 
     Texts from which the embedded model has learned do not count. `tell` gets a message if not all are recognised.
-    `among` are the categories that the promise is about, if it is not about all.
+    `rule` are the categories of the rule whose promise it is, empty if it takes all.
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint)
     learned = learned_before(config, store, [answer.text for answer in graded_answers], tell)
-    calibration = registry.calibration(fingerprint)
-    if calibration is not None:
-        curve = Curve(tuple((x, y) for x, y in json.loads(calibration.curve)), calibration.method)
-        graded_answers = [a._replace(confidence=round(curve(a.confidence), 4)) for a in graded_answers]
-    unlearned = (answer for answer, seen in zip(graded_answers, learned, strict=True) if not seen)
-    return bounds(unlearned, among or category_names(config), max_error)
+    levels, calibrated = Levels.of(config.categories), level_calibration(registry.calibration, fingerprint)
+    unlearned = (
+        graded_levels(answer, levels, calibrated, rule)
+        for answer, seen in zip(graded_answers, learned, strict=True)
+        if not seen
+    )
+    return bounds(unlearned, rule or category_names(config), max_error)
 
 
 def category_names(config: Config) -> list[str]:
@@ -184,6 +188,18 @@ def learned_before(
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 
+def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str], float]:
+    """Return a function from (answer, category) to the probability of a category above that of the answer."""
+    calibration_of = cache(lambda fingerprint: level_calibration(open_model_registry(store).calibration, fingerprint))
+
+    def chance(answer: Classification, category: str) -> float:
+        own = levels.chances(answer).get(category, answer.raw_confidence or 0.0)
+        calibrated = None if answer.raw is None else calibration_of(answer.fingerprint)
+        return max(answer.confidence or 0.0, own if calibrated is None else calibrated(own, True))
+
+    return chance
+
+
 def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rule], float]:
     """Return a function from (fingerprint, category, rule) to the confidence that a rule with a `max_error` asks for.
 
@@ -192,10 +208,11 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rul
 
     @cache
     def thresholds_for(fingerprint: str, max_error: MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
-        return thresholds_of(find_error_bounds(config, store, fingerprint, max_error, among=names), names)
+        found = find_error_bounds(config, store, fingerprint, max_error, rule=names)
+        return thresholds_of(found, names or category_names(config))
 
     def promised(fingerprint: str, category: str, rule: Rule) -> float:
-        names = tuple(str(name) for name in rule.when.get("category", category_names(config)))
+        names = tuple(str(name) for name in rule.when.get("category", ()))
         return (
             NEVER if rule.max_error is None else thresholds_for(fingerprint, rule.max_error, names).get(category, NEVER)
         )

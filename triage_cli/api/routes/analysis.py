@@ -116,7 +116,7 @@ def evaluate(body: analysis.EvalIn, current: CurrentAnalysis) -> Response:
     errors = {name: getattr(evaluated, name) for name in ("stopped", "first_error")}
     return reply(
         {
-            "scored": evaluated.scored._asdict(),
+            "scored": evaluated.scored.record(),
             "calibrations": [calibration._asdict() for calibration in evaluated.calibrations],
             "mistakes": [mistake._asdict() for mistake in evaluated.mistakes],
             "learned": None if evaluated.learned is None else evaluated.learned._asdict(),

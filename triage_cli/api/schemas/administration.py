@@ -214,6 +214,7 @@ class StatsGroup(BaseModel):
     """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
 
     category: str | None = Field(None, description="the group's category")
+    category_1: str | None = Field(None, alias="category:1", description="the first level of its category")
     status: str | None = Field(None, description="its status")
     day: str | None = Field(None, description="the day its tickets were stored")
     week: str | None = Field(None, description="the Monday of the week in which they were stored")

@@ -34,7 +34,7 @@ from triage_cli.service import AttackResult, EvaluationRun
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
 
 # Figures that are tables themselves: no cell of a sheet holds them, unless --columns asks for them.
-TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability")
+TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability", "levels")
 
 
 @remote_command
@@ -113,10 +113,11 @@ def evaluate(
         if evaluations[-1].stopped or context.stopper.code:
             break
     measured_evaluations = [each for each in evaluations if each.scored.n]
-    scored_records = [each.scored._asdict() for each in measured_evaluations]
+    scored_records = [each.scored.record() for each in measured_evaluations]
     evaluation_table = drawn_by("eval_tables.evaluations", calibrated=calibrate)
     is_sheet = printer.format in DELIMITED_FORMATS and not printer.chosen
-    printed_columns = [name for name in Scored._fields if not (is_sheet and name in TABLES_IN_CELLS)]
+    metric_names = scored_records[0] if scored_records else Scored._fields[: Scored._fields.index("levels")]
+    printed_columns = [name for name in metric_names if not (is_sheet and name in TABLES_IN_CELLS)]
     printer.all_of(scored_records, printed_columns, evaluation_table, "classifier")
     if report is not None and measured_evaluations:
         _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
@@ -177,6 +178,11 @@ def _report_evaluation(
     low, high = scored.accuracy_interval
     accuracy_line = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
     context.say(f"{scored.classifier}: {accuracy_line if scored.n else 'no answer was measured'}")
+    for level in scored.levels or ():
+        context.say(
+            f"level {level['level']}: right on {level['accuracy'] or 0.0:.1%} of {level['n']:,}; "
+            f"sure of {level['sure']:,}, of which {level['wrong']:,} wrong"
+        )
     if evaluation.first_error is not None:
         unanswered = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")
         context.say(f"{unanswered}, which counts as wrong: {evaluation.first_error.message}")

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Self
 
+from triage_cli.domain.levels import ABOVE, LevelCalibration
+
 CalibrationPair = tuple[float, bool]  # confidence, right
 
 LEAST = 30  # labelled answers that the fit of a curve needs
@@ -143,3 +145,14 @@ def _logit(p: float) -> float:
 
 def _logistic(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+
+
+def level_calibration(calibration_of: Callable[[str], Calibration | None], fingerprint: str) -> LevelCalibration | None:
+    """Return the calibration of a question's answers, of their guesses and above them; None if there is none."""
+    calibration = calibration_of(fingerprint)
+    if calibration is None:
+        return None
+    above = calibration_of(fingerprint + ABOVE)
+    curve = Curve.of(calibration)
+    curve_above = curve if above is None else Curve.of(above)
+    return lambda confidence, is_above: round((curve_above if is_above else curve)(confidence), 4)

@@ -11,14 +11,16 @@ Candidates are chosen by how many labelled answers reach them, never by how many
 remain independent of the choice.
 """
 
+import json
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bound
+from triage_cli.domain.levels import LevelCalibration, Levels
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
 SHRINK = 1.5  # each candidate of a category is reached by so many times fewer answers than the one before
@@ -45,13 +47,55 @@ class MaxError(NamedTuple):
 class GradedAnswer(NamedTuple):
     """A classifier's answer about a labelled text, to find bounds by; its confidence is that before calibration.
 
-    `text` is given if the embedded model may have learned from it, else it is empty.
+    `text` is given if the embedded model may have learned from it, else it is empty. `probabilities` are a JSON object.
     """
 
     category: str
     confidence: float
     label: str
     text: str = ""
+    probabilities: str | None = None
+
+    @property
+    def raw_confidence(self) -> float:
+        """Return the confidence, which is not calibrated."""
+        return self.confidence
+
+    @property
+    def chances(self) -> Mapping[str, float]:
+        """Return the probability of each category by this answer; empty if unknown."""
+        by_category: Mapping[str, float] = json.loads(self.probabilities) if self.probabilities else {}
+        return by_category
+
+
+class GradedLevel(NamedTuple):
+    """A level of a classifier's answer about a labelled text: whether that is it, or below it, is its being right."""
+
+    category: str
+    confidence: float
+    right: bool
+
+
+def graded_levels(
+    answer: GradedAnswer, levels: Levels, calibrated: LevelCalibration | None, rule: Collection[str] | None
+) -> "GradedLevels":
+    """Return the levels of an answer that a promise is about, with calibrated confidences.
+
+    They are all of its path. The promise of a `rule` is about one: the highest that is among its categories, or if it
+    has none, the one that the answer was sure of when it was given.
+    """
+    steps = levels.steps(answer)
+    if rule is not None:
+        steps = [s for s in steps if s[0] in rule][-1:] if rule else [s for s in steps if s[0] == answer.category]
+    guess, graded, least = levels.guess(answer), [], 0.0
+    for name, chance in steps:
+        least = max(least, chance if calibrated is None else calibrated(chance, name != guess))
+        graded.append(GradedLevel(name, least, levels.is_within(answer.label, name)))
+    return graded
+
+
+# An answer about a labelled text: the guess, and the levels above it, whose confidence is at least as high.
+GradedLevels = Sequence[GradedLevel]
 
 
 class LabelledAnswer(NamedTuple):
@@ -103,18 +147,22 @@ def needed(max_error: float, risk: float = RISK) -> int:
     return math.ceil(math.log(risk) / math.log1p(-max_error))
 
 
-def bounds(answers: Iterable[GradedAnswer], categories: Iterable[str], max_error: MaxError) -> dict[str, ErrorBound]:
+def bounds(answers: Iterable[GradedLevels], categories: Iterable[str], max_error: MaxError) -> dict[str, ErrorBound]:
     """Return the bounds by which answers are sure, by category, from answers that name one of these and their labels.
 
+    Of a category with others below it, it is about all that is sure of it, at whatever level below.
     The bound of all together is `OVERALL`. It stands alone where it is proven; else those of each category hold.
     """
     graded: dict[str, list[tuple[float, bool]]] = {name: [] for name in categories}
+    whole: list[GradedLevels] = []
     for answer in answers:
-        if answer.category in graded:
-            graded[answer.category].append((answer.confidence, answer.category == answer.label))
+        if levels := [level for level in answer if level.category in graded]:
+            whole.append(levels)
+        for category, confidence, right in levels:
+            graded[category].append((confidence, right))
     together: dict[str, ErrorBound] = {}
     if not max_error.each:
-        together[OVERALL] = overall_bound([pair for pairs in graded.values() for pair in pairs], max_error.share)
+        together[OVERALL] = overall_bound(whole, max_error.share)
         if together[OVERALL].threshold is not None:
             return together
     return together | {name: bound(name, pairs, max_error.share) for name, pairs in graded.items()}
@@ -128,19 +176,26 @@ def thresholds_of(bounds: Mapping[str, ErrorBound], categories: Iterable[str]) -
     return {name: bounds[name].threshold or 0.0 for name in categories if bounds[name].threshold is not None}
 
 
-def overall_bound(answers: Sequence[tuple[float, bool]], max_error: float) -> ErrorBound:
-    """Return the bound of all categories together from (confidence, right) of the labelled answers.
+def overall_bound(answers: Sequence[GradedLevels], max_error: float) -> ErrorBound:
+    """Return the bound of all categories together from the labelled answers, each at the level of which it is sure.
 
-    The candidates are tested from strict to loose until one does not pass; the last that passed is the threshold.
+    The candidates are tested from strict to loose until one does not pass; the last that passed is the threshold. Which
+    level an answer is sure of follows from its probabilities and the threshold, never from its label.
     """
-    surest_first = sorted(answers, reverse=True)
+    surest_first = sorted(answers, key=lambda levels: levels[-1].confidence, reverse=True)
     passed: ErrorBound | None = None
-    for threshold, number in _from_strict_to_loose([confidence for confidence, _ in surest_first], max_error):
-        tested = _tested(OVERALL, surest_first, max_error, threshold, number, RISK)
+    for threshold, number in _from_strict_to_loose([levels[-1].confidence for levels in surest_first], max_error):
+        tested = _tested(OVERALL, _wrong_at(threshold, surest_first[:number]), max_error, threshold, number, RISK)
         if tested.threshold is None:
             return passed or tested
         passed = tested
-    return passed or _tested(OVERALL, surest_first, max_error, NEVER, len(answers), RISK)
+    wrong = sum(not levels[0].right for levels in answers)
+    return passed or _tested(OVERALL, wrong, max_error, NEVER, len(answers), RISK)
+
+
+def _wrong_at(threshold: float, answers: Iterable[GradedLevels]) -> int:
+    """Return how many answers are wrong at the lowest level that reaches a threshold; all have one."""
+    return sum(not next(level.right for level in levels if level.confidence >= threshold) for levels in answers)
 
 
 def _from_strict_to_loose(confidences: Sequence[float], max_error: float) -> Iterator[tuple[float, int]]:
@@ -167,23 +222,16 @@ def bound(category: str, answers: Sequence[tuple[float, bool]], max_error: float
     risk = RISK / max(1, len(candidates))
     unproven = []
     for threshold, number in candidates or [(NEVER, len(surest_first))]:
-        tested = _tested(category, surest_first, max_error, threshold, number, risk)
+        wrong = sum(not right for _, right in surest_first[:number])
+        tested = _tested(category, wrong, max_error, threshold, number, risk)
         if tested.threshold is not None:
             return tested
         unproven.append(tested)
     return min(unproven, key=attrgetter("missing"))
 
 
-def _tested(
-    category: str,
-    surest_first: Sequence[tuple[float, bool]],
-    max_error: float,
-    threshold: float,
-    number: int,
-    risk: float,
-) -> ErrorBound:
+def _tested(category: str, wrong: int, max_error: float, threshold: float, number: int, risk: float) -> ErrorBound:
     """Return the bound by a candidate that so many of the labelled answers reach; unproven if it does not pass."""
-    wrong = sum(not right for _, right in surest_first[:number])
     upper = upper_bound(wrong, number, risk)
     if at_most(wrong, number, max_error) <= risk:
         return ErrorBound(category, max_error, threshold, number, wrong, upper, 0)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.levels import Levels
 
 BINS = 10
 THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -114,8 +115,41 @@ def calibration_error(graded_tickets: Sequence[Graded]) -> float | None:
     return sum(b.n * abs(b.confidence - b.right) for b in bins) / answers if answers else None
 
 
+def per_level(answered: Sequence[tuple[str, str | None, str | None]], levels: Levels) -> list[dict[str, Any]] | None:
+    """Return for each level how many guesses are right there, and how many of the sure answers wrong; None if flat.
+
+    Answered are labels, guesses, and the categories of which the answers are sure. A label, and an answer, counts at
+    its own level and above.
+    """
+    if not levels.parents:
+        return None
+    scores = []
+    for level in range(1, max(map(levels.depth, levels)) + 1):
+        labelled = [
+            (label, guess and levels.at(guess, level), held and levels.at(held, level))
+            for name, guess, held in answered
+            if name in levels and (label := levels.at(name, level))
+        ]
+        right, n = sum(label == guess for label, guess, _ in labelled), len(labelled)
+        sure = [(label, held) for label, _, held in labelled if held]
+        scores.append(
+            {
+                "level": level,
+                "n": n,
+                "accuracy": right / n if n else None,
+                "accuracy_interval": [*wilson(right, n)],
+                "sure": len(sure),
+                "wrong": sum(label != held for label, held in sure),
+            }
+        )
+    return scores
+
+
 class Scored(NamedTuple):
-    """The metrics of one classifier on one labelled file: the record that `eval` prints."""
+    """The metrics of one classifier on one labelled file: the record that `eval` prints.
+
+    `levels` are those at each level of the categories; None if they have none, and the record then lacks that key.
+    """
 
     classifier: str
     n: int
@@ -135,6 +169,11 @@ class Scored(NamedTuple):
     reliability: Sequence[Mapping[str, float]]
     failed: int
     reused: int
+    levels: Sequence[Mapping[str, Any]] | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return the metrics by their names."""
+        return {name: value for name, value in self._asdict().items() if name != "levels" or value is not None}
 
 
 def scored(

@@ -54,10 +54,11 @@ class PlanAccuracy(NamedTuple):
 class Plan(NamedTuple):
     """The comparison of two configurations on stored tickets.
 
-    `older` tickets were written before those that are compared. `unasked` tickets have no stored answer of the new
-    classifier, and are counted as if it left them as they are. To ask about them is estimated to cost `cost_usd` (None
-    without a price). `matrix` counts the moves by old and new category. `escalations` are the new configuration's, each
-    with how many stored tickets it would be about now, were it not new.
+    `older` tickets were written before those that are compared. `moved` leaves out those that get a category below
+    theirs and the same destinations. `unasked` tickets have no stored answer of the new classifier, and are counted as
+    if it left them as they are. To ask about them is estimated to cost `cost_usd` (None without a price). `matrix`
+    counts the moves by old and new category. `escalations` are the new configuration's, each with how many stored
+    tickets it would be about now, were it not new.
     """
 
     tickets: int

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.levels import FLAT, Levels
 from triage_cli.domain.tickets import Selection
 
 
@@ -33,8 +34,8 @@ class Stats(NamedTuple):
 
 # What each means in a database is in `GROUP_KEYS` of `stores.where_clauses`.
 StatsKey = Literal[
-    "category", "status", "day", "week", "month", "classifier", "destination", "priority", "customer_id", "source",
-    "actor",
+    "category", "category:1", "status", "day", "week", "month", "classifier", "destination", "priority", "customer_id",
+    "source", "actor",
 ]  # fmt: skip
 STATS_KEYS: tuple[str, ...] = get_args(StatsKey)
 
@@ -49,8 +50,9 @@ class StatsQuery(NamedTuple):
 class StatsGroup(NamedTuple):
     """The counts of a group of tickets with the same keys; `sure` have a category, `cost_usd` was spent on them.
 
-    `day`, `week` (its Monday) and `month` are those of storing, in UTC. `actor` gave the verdict, or had the classifier
-    asked. A ticket that was sent to several destinations counts in each one's group.
+    `category:1` is the first level of the category; `day`, `week` (its Monday) and `month` are those of storing, in
+    UTC. `actor` gave the verdict, or had the classifier asked. A ticket that was sent to several destinations counts in
+    each one's group.
     """
 
     keys: Mapping[str, str | None]
@@ -61,15 +63,12 @@ class StatsGroup(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """On one day people judged so many tickets of which a machine was sure that they have this category.
-
-    They overruled the machine on some of them: gave another category.
-    """
+    """On one day people gave a category to so many tickets of which a machine was sure that they have this one."""
 
     day: str
     category: str
+    given: str
     judged: int
-    overruled: int
 
 
 class Overruled(NamedTuple):
@@ -88,16 +87,22 @@ class Overruled(NamedTuple):
     high: float
 
 
-def overruled_by_week(judged_days: Iterable[Judged], new_names: Mapping[str, str]) -> list[Overruled]:
-    """Return the days of each week and category together, under the present names of categories, in this order."""
+def overruled_by_week(
+    judged_days: Iterable[Judged], new_names: Mapping[str, str], levels: Levels = FLAT
+) -> list[Overruled]:
+    """Return the days of each week and category together, under the present names of categories, in this order.
+
+    Who gives a category below that of the machine does not overrule it.
+    """
     judged_counts: Counter[tuple[str, str]] = Counter()
     overruled_counts: Counter[tuple[str, str]] = Counter()
-    for day, category, judged, overruled in judged_days:
+    for day, category, given, judged in judged_days:
         written_on = date.fromisoformat(day)
         monday = written_on - timedelta(days=written_on.weekday())
         week_category = monday.isoformat(), new_names.get(category, category)
         judged_counts[week_category] += judged
-        overruled_counts[week_category] += overruled
+        is_overruled = not levels.is_within(new_names.get(given, given), week_category[1])
+        overruled_counts[week_category] += judged * is_overruled
     return [
         overruled_share(*week_category, judged, overruled_counts[week_category])
         for week_category, judged in sorted(judged_counts.items())

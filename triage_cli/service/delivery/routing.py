@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    FLAT,
     NEVER,
     Action,
     AdditionRule,
@@ -13,6 +14,7 @@ from triage_cli.domain import (
     Classification,
     Delivery,
     EventAction,
+    Levels,
     NoRouteError,
     NotClassifiedError,
     Outcome,
@@ -37,6 +39,11 @@ from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
 
 
+def level_confidence(answer: Classification, category: str) -> float:
+    """Return the stored probability of a category, or of one above that of an answer; else the answer's confidence."""
+    return answer.chances.get(category, answer.confidence or 0.0)
+
+
 def never_promised(_fingerprint: str, _category: str, _rule: Rule) -> float:
     """Return a promised threshold that no answer reaches."""
     return NEVER
@@ -50,7 +57,9 @@ class RoutingMap(NamedTuple):
     `field_guards` are those of them that do not overwrite what a person has set in a field. `renewed` are the
     destinations that get a ticket again when its text changes after they have accepted it. `promised` maps
     (fingerprint, category, rule) to the confidence from which on answers to that question keep the rule's `max_error`.
-    `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them.
+    `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them. `levels`
+    are those of the categories, and `chance` returns the probability of a category above that of an answer.
+    `labelling` are the destinations that write the category to a helpdesk's ticket.
     """
 
     rules: tuple[Rule, ...]
@@ -64,6 +73,9 @@ class RoutingMap(NamedTuple):
     promised: Callable[[str, str, Rule], float] = never_promised
     additions: tuple[AdditionRule, ...] = ()
     tell: Callable[[str], None] = lambda _: None
+    levels: Levels = FLAT
+    chance: Callable[[Classification, str], float] = level_confidence
+    labelling: frozenset[str] = frozenset()
 
     def match(self, ticket: Ticket, answer: Classification | None, at: str) -> Rule | None:
         """Return the first rule of the map that matches a ticket; `answer` is the one that decided it.
@@ -72,13 +84,27 @@ class RoutingMap(NamedTuple):
         """
 
         def promised_threshold(rule: Rule) -> float:
-            return NEVER if answer is None else self.promised(answer.fingerprint, ticket.category or "", rule)
+            return NEVER if answer is None else self.promised(answer.fingerprint, self._named(rule, ticket), rule)
 
-        return routing_rules.match(self.rules, ticket, promised_threshold, at)
+        def confidence(rule: Rule) -> float | None:
+            named = self._named(rule, ticket)
+            if answer is None or ticket.confidence is None or named == ticket.category:
+                return ticket.confidence
+            return self.chance(answer, named)
+
+        confidence_in = confidence if self.levels.parents else None
+        return routing_rules.match(self.rules, ticket, promised_threshold, at, confidence_in)
+
+    def _named(self, rule: Rule, ticket: Ticket) -> str:
+        """Return the highest level of a ticket's category that a rule names, and else the category itself."""
+        named, accepted = ticket.category or "", rule.when.get("category")
+        if isinstance(accepted, tuple):
+            named = [name for name in self.levels.path(named) if name in accepted][-1]
+        return named
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
         """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
-        if all(rule.max_error is None for rule in self.rules):
+        if not any(rule.compares if self.levels.parents else rule.max_error is not None for rule in self.rules):
             return {}
         return store.answers.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
 
@@ -176,13 +202,16 @@ class RoutingDecider:
             return Outcome(
                 None, Action(ticket_before.status), Routed(ticket_before, deliveries), error, ticket_before
             ), None
-        rule = self._routing_map.match(ticket_before, answer, routing.judged_at(ticket_before, deliveries, at))
+        known = deliveries
+        if self._routing_map.levels.parents:
+            known = tuple(self._as_refined(delivery, ticket_before) for delivery in deliveries)
+        rule = self._routing_map.match(ticket_before, answer, routing.judged_at(ticket_before, known, at))
         if rule is None:
             return self._unroutable(ticket_before, deliveries, at)
         needed_deliveries = routing.needed_deliveries(
             ticket_before,
             rule,
-            of_decisions(deliveries),
+            of_decisions(known),
             again=again,
             renewed=self._routing_map.renewed,
             config_hash=self._routing_map.config_hash,
@@ -194,7 +223,9 @@ class RoutingDecider:
         revived = self._revived_dead_letters(deliveries, changed_deliveries) if self._retry_dead else ()
         changed_deliveries += revived
         deliveries_after = (*with_changes(deliveries, changed_deliveries), *needed_deliveries.new)
-        status = routing.status_of(deliveries_after, ticket_before.category)
+        status = routing.status_of(
+            (*with_changes(known, changed_deliveries), *needed_deliveries.new), ticket_before.category
+        )
         if not changed_deliveries and ticket_before.status == status:
             return _unchanged_outcome(ticket_before, deliveries, status), None
         ticket = routing.decided(ticket_before, rule, status)
@@ -217,6 +248,14 @@ class RoutingDecider:
         action = Action.UNCHANGED if status == "routed" and not changed_deliveries else Action(status)
         outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, ticket_before)
         return outcome, Change(event, ticket, ticket_before.revision, changed_deliveries)
+
+    def _as_refined(self, delivery: Delivery, ticket: Ticket) -> Delivery:
+        """Return a delivery under the category of its ticket, if that refines its own and the receiver needs none."""
+        needs_news = self._routing_map.renewed | self._routing_map.labelling
+        if ticket.category is None or delivery.state != "accepted" or delivery.destination in needs_news:
+            return delivery
+        is_refined = self._routing_map.levels.refines(ticket.category, delivery.category)
+        return delivery._replace(category=ticket.category) if is_refined else delivery
 
     def _revived_dead_letters(
         self, deliveries: Iterable[Delivery], superseded: Sequence[Delivery]

@@ -85,6 +85,7 @@ class PlanComparison:
         self._moves: list[Move] = []
         self._compared_tickets = 0
         self._number_unasked = 0
+        self._number_refined = 0  # tickets whose category alone gets finer
         self._answered_verdicts: dict[str, tuple[Ticket, Classification]] = {}  # tickets with a verdict
         self.unasked: list[Ticket] = []
 
@@ -109,7 +110,7 @@ class PlanComparison:
         return Plan(
             tickets=self._compared_tickets,
             older=older_tickets,
-            moved=len(moves),
+            moved=len(moves) - self._number_refined,
             unasked=self._number_unasked,
             cost_usd=0.0,
             destinations=volumes(self._volumes_before, self._volumes_after, self._pagers),
@@ -179,6 +180,8 @@ class PlanComparison:
         old_category = self._names.categories.get(ticket.category or "", ticket.category)
         if old_category == new_ticket.category and set(old_to) == set(new_to):
             return
+        is_refined = self._new_side.categories.refines(new_ticket.category, old_category)
+        self._number_refined += is_refined and set(old_to) == set(new_to)
         pages = bool(self._pagers & set(new_to) - set(old_to))
         self._moves.append(
             Move(
@@ -208,8 +211,8 @@ class PlanComparison:
             if old is None or (learned and "model" in (new.confidence_source, old.confidence_source)):
                 continue
             compared += 1
-            old_right += old.category == ticket.category
-            new_right += new.category == self._with_new_name(ticket).category
+            old_right += self._old_side.categories.is_guessed(old, ticket.category)
+            new_right += self._new_side.categories.is_guessed(new, self._with_new_name(ticket).category)
         return PlanAccuracy(compared, old_right, new_right)
 
     def _old_answers(self, tickets: Iterable[Ticket]) -> Iterator[tuple[Ticket, Classification]]:

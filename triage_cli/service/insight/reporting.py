@@ -9,6 +9,7 @@ from triage_cli.domain import (
     LONGEST_REPORT,
     Category,
     Count,
+    Levels,
     MeasuredShare,
     Report,
     Selection,
@@ -47,7 +48,7 @@ def make_report(
     latest = inflow.counts(start, end)
     judged: Counter[str] = Counter()
     overruled: Counter[str] = Counter()
-    for week in overruled_by_week(store.answers.judged_days(start, end), new_names):
+    for week in overruled_by_week(store.answers.judged_days(start, end), new_names, Levels.of(categories)):
         judged[week.category] += week.judged
         overruled[week.category] += week.overruled
     deliveries: defaultdict[str, dict[str, int]] = defaultdict(dict)

@@ -7,6 +7,8 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    ABOVE,
+    NEVER,
     Answer,
     BudgetError,
     Calibration,
@@ -21,6 +23,7 @@ from triage_cli.domain import (
     Labelled,
     LabelledAnswer,
     LearnedTickets,
+    Levels,
     Mistake,
     Outcome,
     Scored,
@@ -30,6 +33,8 @@ from triage_cli.domain import (
     calibration_error,
     chunked,
     compact,
+    level_calibration,
+    per_level,
     scored,
     times,
 )
@@ -54,12 +59,12 @@ class GradedRow(NamedTuple):
     learned: bool = False
 
 
-def learned_tickets(graded_rows: Sequence[GradedRow], labels: Collection[str]) -> LearnedTickets | None:
+def learned_tickets(graded_rows: Sequence[GradedRow], labels: Levels) -> LearnedTickets | None:
     """Return how many graded rows the embedded model has learned; None if it has learned none."""
     known_labels = [row for row in graded_rows if row.label in labels]
     others = [row for row in known_labels if not row.learned]
     number_learned = len(known_labels) - len(others)
-    right = sum(bool(row.steps) and not row.error and row.steps[-1].category == row.label for row in others)
+    right = sum(bool(row.steps) and not row.error and labels.is_guessed(row.steps[-1], row.label) for row in others)
     return LearnedTickets(number_learned, len(others), right) if number_learned else None
 
 
@@ -96,12 +101,15 @@ def is_embedded(step: Classification) -> bool:
     return step.confidence_source == "model"
 
 
-def surest_mistakes(graded_rows: Sequence[GradedRow], labelled_rows: Sequence[Labelled]) -> tuple[Mistake, ...]:
+def surest_mistakes(
+    graded_rows: Sequence[GradedRow], labelled_rows: Sequence[Labelled], labels: Levels
+) -> tuple[Mistake, ...]:
     """Return the graded rows with a wrong answer, the surest first."""
     mistakes = [
         Mistake(labelled_rows[graded_row.row].text, graded_row.label, last.category, last.confidence)
         for graded_row in graded_rows
-        if graded_row.steps and (last := graded_row.steps[-1]).category and last.category != graded_row.label
+        if graded_row.steps and (last := graded_row.steps[-1]).category
+        if not labels.is_within(graded_row.label, last.category)
     ]
     return tuple(sorted(mistakes, key=lambda mistake: -(mistake.confidence or 0.0))[:SHOWN_MISTAKES])
 
@@ -134,6 +142,7 @@ class EvaluationRun:
         self._registry = registry
         self._categories = categories
         self._labels = [category.name for category in categories]
+        self._levels = Levels.of(categories)
         self._category_names = CategoryNames(categories)
         self._classifier = classifier
         self._learned = learned
@@ -212,8 +221,8 @@ class EvaluationRun:
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)
             first_error = next((row.error for row in rows if row.error), None)
-            mistakes = surest_mistakes(rows, labelled_rows)
-            return Evaluated(figures, calibrations, stopped, mistakes, learned_tickets(rows, self._labels), first_error)
+            mistakes = surest_mistakes(rows, labelled_rows, self._levels)
+            return Evaluated(figures, calibrations, stopped, mistakes, learned_tickets(rows, self._levels), first_error)
 
     def _ask(
         self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
@@ -231,13 +240,17 @@ class EvaluationRun:
     def _scored(
         self, name: str, graded_rows: Sequence[GradedRow], own_threshold: float | None, cost: float, seconds: float
     ) -> Scored:
-        graded = []
+        graded, by_level = [], []
         for row in graded_rows:
             last = row.steps[-1] if row.steps and not row.error else None
-            guess, confidence = (last.category, last.confidence) if last else (None, None)
-            graded.append(Graded(row.label, guess, confidence if guess else None, row.is_sure and not row.error))
+            guess, confidence = self._guess(last) if last else (None, None)
+            is_sure = row.is_sure and not row.error
+            by_level.append((row.label, guess, last.category if last and is_sure else None))
+            if self._levels.is_within(guess, row.label):
+                guess = row.label  # what is below a label nobody has denied
+            graded.append(Graded(row.label, guess, confidence if guess else None, is_sure))
         steps = [step for row in graded_rows for step in row.steps]
-        return scored(
+        metrics = scored(
             name,
             graded,
             self._labels,
@@ -247,6 +260,16 @@ class EvaluationRun:
             failed=sum(row.error is not None for row in graded_rows),
             reused=sum(bool(step.reused) for step in steps),
         )
+        return metrics._replace(levels=per_level(by_level, self._levels))
+
+    def _guess(self, answer: Classification) -> tuple[str | None, float | None]:
+        """Return the guess of an answer with its own confidence, also if the answer is sure at a level above it."""
+        if not self._levels.parents:
+            return answer.category, answer.confidence
+        calibration_of = self._registry.calibration
+        calibrated = None if answer.raw is None else level_calibration(calibration_of, answer.fingerprint)
+        guess = self._levels.settled(answer, lambda _: NEVER, calibrated)
+        return guess.category, guess.confidence
 
     def _fit(self, graded_rows: Sequence[GradedRow], recorder: RunRecorder) -> Iterator[Calibration]:
         """Fit a curve for each step that was asked often enough, and keep it if it is better on held-out answers.
@@ -256,8 +279,9 @@ class EvaluationRun:
         pairs_by_step: dict[tuple[str, str], list[calibration.CalibrationPair]] = {}
         for row in graded_rows:
             for step in gradable_answers(row):
-                pair = step.raw_confidence or 0.0, step.category == row.label
-                pairs_by_step.setdefault((step.fingerprint, step.classifier), []).append(pair)
+                for level, (name, chance) in enumerate(self._levels.steps(step)):
+                    key = step.fingerprint + (ABOVE if level else ""), step.classifier
+                    pairs_by_step.setdefault(key, []).append((chance, self._levels.is_within(row.label, name)))
         for (fingerprint, name), pairs in pairs_by_step.items():
             if len(pairs) < calibration.LEAST:
                 continue

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import Category, Confused, Labelled, Suspect
+from triage_cli.domain import Category, Confused, Labelled, Levels, Suspect
 from triage_cli.ports import Trainer
 from triage_cli.service.learning.training_data import SURE, TrainingData, splits, too_few
 
@@ -30,7 +30,7 @@ def suspect_labels(
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
     """
-    rows = training_data.rows
+    rows, levels = training_data.rows, Levels.of(categories)
     if too_few(rows):
         return [], []
     cross_validated = [Guess()] * len(rows)
@@ -44,7 +44,7 @@ def suspect_labels(
     suspects = [
         suspect
         for labelled, guess in zip(rows, cross_validated, strict=True)
-        if (suspect := _suspect(labelled, guess, _other_voices(labelled, opinions, training_data)))
+        if (suspect := _suspect(labelled, guess, _other_voices(labelled, opinions, training_data), levels))
     ]
     suspects.sort(key=lambda s: (s.margin is None, -(s.margin or 0.0), -s.against, -(s.confidence or 0.0)))
     guess_pairs = [
@@ -73,15 +73,22 @@ def _other_voices(labelled: Labelled, opinions: Opinions, training_data: Trainin
     return voices
 
 
-def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer]) -> Suspect | None:
-    """Return a suspect if most answers name the same other category: a single sure one, two, or another label."""
+def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer], levels: Levels) -> Suspect | None:
+    """Return a suspect if most answers name the same other category: a single sure one, two, or another label.
+
+    What is above or below a label does not contradict it.
+    """
+
+    def agrees(name: str | None) -> bool:
+        return levels.is_within(labelled.category, name) or levels.is_within(name, labelled.category)
+
     category, confidence, label_chance = guess
     answers = ({"cross-validated": (category, confidence)} if category else {}) | dict(others)
-    contradictions = Counter(name for name, _ in answers.values() if name != labelled.category).most_common(1)
+    contradictions = Counter(name for name, _ in answers.values() if not agrees(name)).most_common(1)
     if not contradictions:
         return None
     suggestion, against = contradictions[0]
-    agreeing_count = sum(name == labelled.category for name, _ in answers.values())
+    agreeing_count = sum(agrees(name) for name, _ in answers.values())
     is_sure = category == suggestion and (confidence or 0.0) >= SURE
     if OTHER_LABEL not in others and (against <= agreeing_count or (against < 2 and not is_sure)):
         return None

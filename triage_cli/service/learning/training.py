@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    FLAT,
     Category,
     Confused,
     Event,
@@ -12,6 +13,7 @@ from triage_cli.domain import (
     Figures,
     Graded,
     Labelled,
+    Levels,
     ModelVersion,
     Suspect,
     TrainingReport,
@@ -120,6 +122,7 @@ def compared(
     settings: Settings,
     in_use: InUse,
     trained: Callable[[float], None],
+    levels: Levels = FLAT,
 ) -> Comparison:
     """Compare by cross-validation; all trainings learn from `unlabelled` too.
 
@@ -144,25 +147,26 @@ def compared(
         if not unknown and not learned:
             continue
         trained(done / len(folds))
-        before |= _held_out_answers(trainer, in_use.weights, rows, unknown)
+        before |= _held_out_answers(trainer, in_use.weights, rows, unknown, levels)
         if learned:
             retrained = trainer.fit([rows[n] for n in rest if in_use.known[n]], unlabelled, earlier)
-            before |= _held_out_answers(trainer, retrained, rows, learned)
+            before |= _held_out_answers(trainer, retrained, rows, learned, levels)
         trained((done + 0.5) / len(folds))
         after |= _held_out_answers(
-            trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned]
+            trainer, trainer.fit([rows[n] for n in rest], unlabelled, settings), rows, [*unknown, *learned], levels
         )
     return Comparison([before[n] for n in sorted(before)], [after[n] for n in sorted(before)], in_use.whole)
 
 
 def _held_out_answers(
-    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int]
+    trainer: Trainer, weights: bytes, labelled_rows: Sequence[Labelled], indexes: Sequence[int], levels: Levels
 ) -> Iterator[tuple[int, HeldOutAnswer]]:
     held_out_rows = [labelled_rows[n] for n in indexes]
     answers = trainer.answers(weights, [row.text for row in held_out_rows])
     losses = trainer.losses(weights, held_out_rows)
     for n, row, (guess, confidence), loss in zip(indexes, held_out_rows, answers, losses, strict=True):
-        yield n, HeldOutAnswer(Graded(row.category, guess, confidence, (confidence or 0.0) >= SURE), loss)
+        answered = row.category if levels.is_within(guess, row.category) else guess
+        yield n, HeldOutAnswer(Graded(row.category, answered, confidence, (confidence or 0.0) >= SURE), loss)
 
 
 def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
@@ -285,7 +289,9 @@ class TrainingRun:
             context.heartbeat()
             tell_progress("comparing with the model in use", (chosen + share * COMPARING) / whole)
 
-        comparison = compared(self._trainer, labelled_rows, unlabelled, settings, in_use, trained)
+        comparison = compared(
+            self._trainer, labelled_rows, unlabelled, settings, in_use, trained, Levels.of(self._categories)
+        )
         if len(comparison.after) < LEAST_LABELLED:
             reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
             return report._replace(reason=reason)

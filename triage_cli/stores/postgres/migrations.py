@@ -160,6 +160,10 @@ STEPS: dict[int, tuple[str, ...]] = {
         """create index classifications_following on classifications (answer_key)
             where confidence_source = 'precedent'""",
     ),
+    19: (
+        'alter table trials add column probabilities text collate "C"',
+        'alter table graded_answers add column probabilities text collate "C"',
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

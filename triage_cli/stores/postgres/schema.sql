@@ -210,7 +210,7 @@ create table trials (
     confidence_source text collate "C", classifier text collate "C" not null, actor text collate "C" not null,
     fingerprint text collate "C" not null, at text collate "C" not null, input_tokens bigint not null,
     output_tokens bigint not null, cache_read bigint not null, cache_write bigint not null,
-    cost double precision not null
+    cost double precision not null, probabilities text collate "C"
 );
 
 -- graded_answers: what classifiers answered about the labelled texts of eval --calibrate, without the texts.
@@ -218,7 +218,8 @@ create table trials (
 create table graded_answers (
     fingerprint text collate "C" not null, answer_key text collate "C" not null,
     category text collate "C" not null, confidence double precision not null,
-    label text collate "C" not null, at text collate "C" not null, primary key (fingerprint, answer_key)
+    label text collate "C" not null, at text collate "C" not null, probabilities text collate "C",
+    primary key (fingerprint, answer_key)
 );
 
 create table error_bounds (

@@ -137,6 +137,10 @@ STEPS: dict[str, tuple[str, ...]] = {
         """create index classifications_following on classifications (answer_key)
             where confidence_source = 'precedent'""",
     ),
+    "nineteenth": (
+        "alter table trials add column probabilities text",
+        "alter table graded_answers add column probabilities text",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

@@ -27,6 +27,7 @@ MIGRATION_NAMES = (
     "sixteenth",
     "seventeenth",
     "eighteenth",
+    "nineteenth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -171,14 +171,14 @@ create table trials (
     answer_key text primary key, classification_id text not null, step text not null, category text,
     confidence real, confidence_source text, classifier text not null, actor text not null,
     fingerprint text not null, at text not null, input_tokens integer not null, output_tokens integer not null,
-    cache_read integer not null, cache_write integer not null, cost real not null
+    cache_read integer not null, cache_write integer not null, cost real not null, probabilities text
 );
 
 -- graded_answers: what classifiers answered about the labelled texts of eval --calibrate, without the texts.
 -- error_bounds: the thresholds that keep max_error, as they were found last.
 create table graded_answers (
     fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
-    label text not null, at text not null, primary key (fingerprint, answer_key)
+    label text not null, at text not null, probabilities text, primary key (fingerprint, answer_key)
 );
 
 create table error_bounds (
