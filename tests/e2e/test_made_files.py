@@ -51,6 +51,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
     "list": [("", "")],
     "show": [("A-1", "")],
     "why": [("A-1", "")],
+    "similar": [("A-1", "")],
     "logs": [("", ""), ("A-1", "")],
     "stats": [("", "")],
     "runs": [("", ""), ("last", "")],

@@ -75,6 +75,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
     "list": [("list", "")],
     "show": [("show 0", "")],
     "why": [("why 0", "")],
+    "similar": [("similar 0", "")],
     "logs": [("logs", "")],
     "audit verify": [("audit verify", "")],
     "audit head": [("audit head", "")],

@@ -197,6 +197,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "list": ("list",),
     "show": ("show T-1",),
     "why": ("why T-2",),
+    "similar": ("similar T-2",),
     "logs": ("logs", "logs T-1"),
     "undo": ("undo last --dry-run", "undo last"),
     "forget": ("forget --customer-id C-1",),

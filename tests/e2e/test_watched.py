@@ -85,6 +85,7 @@ JOBS = {
     "list": Job("list"),
     "show": Job("show x3"),
     "why": Job("why x3"),
+    "similar": Job("similar x3"),
     "logs": Job("logs"),
     "runs": Job("runs"),
     "stats": Job("stats"),

@@ -34,6 +34,7 @@ COMMANDS = {
     "list": "tickets:list_tickets",
     "show": "tickets:show",
     "why": "tickets:why",
+    "similar": "tickets:similar",
     "logs": "logs:logs",
     "audit": "audit:GROUP",
     "undo": "undo:undo",

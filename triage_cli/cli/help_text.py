@@ -41,6 +41,7 @@ HEADINGS = {
         "list": "List tickets, newest first",
         "show": "Show one ticket with its whole history",
         "why": "Explain how a ticket was decided, and what comes next",
+        "similar": "Find the tickets with the most similar texts",
         "logs": "Print the audit log",
         "runs": "List bulk commands: what each did, and its cost",
         "stats": "Count tickets, costs and deliveries",

@@ -46,6 +46,8 @@ from triage_cli.domain import (
     RoutePreview,
     Run,
     Selection,
+    SimilarQuery,
+    SimilarTicket,
     Stats,
     StatsGroup,
     StatsQuery,
@@ -232,6 +234,12 @@ class RemoteTriage:
     def why(self, ticket_name: str) -> Why:
         """Return how the remote decided a ticket."""
         return self.converted(wire_format.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
+
+    def similar(self, ticket_name: str, query: SimilarQuery) -> list[SimilarTicket]:
+        """Return the remote's tickets with the most similar texts, the most similar first."""
+        params = {key: value for key, value in query._asdict().items() if value not in (None, False)}
+        response = self.connection.get(self.path_of(ticket_name) + "/similar", params)[0]
+        return self.converted_rows(wire_format.similar_of, response)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the remote's audit log, oldest first."""

@@ -32,6 +32,7 @@ from triage_cli.domain import (
     RoutePlan,
     Run,
     Selection,
+    SimilarTicket,
     Ticket,
     TriageError,
     VerdictDraft,
@@ -122,6 +123,14 @@ def ticket_of(wire_record: Any) -> Ticket:
     wire_fields |= {"extra": compact(extra) if extra else "{}", "verdict": int(verdict)}
     urgency = URGENCY.get(wire_fields["priority"], URGENCY[None])
     return Ticket(**wire_fields, identity="", content_hash="", stored_at="", urgency=urgency)
+
+
+def similar_of(wire_record: Any) -> SimilarTicket:
+    """Return a similar ticket from its wire record."""
+    ticket, similarity = ticket_of(wire_record), wire_record.get("similarity")
+    if not isinstance(similarity, int | float):
+        raise ProtocolError("ticket without a proper similarity")
+    return SimilarTicket(ticket, float(similarity))
 
 
 def history_of(wire_record: Any) -> History:

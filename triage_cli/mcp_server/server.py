@@ -27,7 +27,15 @@ from triage_cli.ports import Consultation, Triage
 CALL_GRACE = 1.5
 LONGEST_ERROR = 1000
 OLD_TICKET_ID = "ticket"  # what the argument `ticket_id` of the tools was called, and is still taken as
-READ_TOOLS = ("search_tickets", "get_ticket", "get_stats", "list_waiting", "explain_category", "preview_route")
+READ_TOOLS = (
+    "search_tickets",
+    "get_ticket",
+    "similar_tickets",
+    "get_stats",
+    "list_waiting",
+    "explain_category",
+    "preview_route",
+)
 WRITE_TOOLS = ("create_ticket", "suggest_category")
 # What a host is told of a tool about which nothing else is said.
 NO_HINTS = {"read_only_hint": False, "destructive_hint": False, "idempotent_hint": False, "open_world_hint": False}

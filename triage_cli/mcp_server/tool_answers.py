@@ -135,6 +135,14 @@ class TicketPage(BaseModel):
     notice: str = NOTICE
 
 
+class SimilarTickets(BaseModel):
+    """Tickets with a similar text, the most similar first."""
+
+    tickets: list[TicketSummary]
+    similarities: list[float] = Field(description="of each ticket, up to 1")
+    notice: str = NOTICE
+
+
 class WaitingPage(BaseModel):
     """The numbers of waiting tickets, and the first ones of one kind."""
 

@@ -8,10 +8,12 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from triage_cli.domain import (
+    MOST_SIMILAR,
     AgentSuggestionDraft,
     ClassifyPlan,
     Priority,
     Selection,
+    SimilarQuery,
     StatsKey,
     StatsQuery,
     Status,
@@ -112,6 +114,19 @@ class ReadTools:
         history = self._triage.history(ticket_id)
         why = self._triage.why(history.ticket.ticket_id)
         return tool_answers.TicketAnswer.of_history(history, why, self._suspicion, offset)
+
+    def similar_tickets(
+        self,
+        ticket_id: TicketName,
+        decided: Annotated[bool, Field(description="only tickets that a person decided")] = False,
+        limit: Annotated[int, Field(ge=1, le=MOST_SIMILAR)] = 5,
+    ) -> tool_answers.SimilarTickets:
+        """Find the tickets with the most similar texts, the most similar first: how others like it were decided."""
+        found = self._triage.similar(ticket_id, SimilarQuery(decided=decided, limit=limit))
+        summaries = self._summaries([each.ticket for each in found])
+        return tool_answers.SimilarTickets(
+            tickets=summaries, similarities=[round(each.similarity, 4) for each in found]
+        )
 
     def get_stats(
         self,

@@ -39,6 +39,7 @@ from triage_cli.domain import (
     Selection,
     SentSpike,
     SharedText,
+    SimilarQuery,
     SourceCursor,
     Stats,
     StatsGroup,
@@ -265,6 +266,16 @@ class Precedents(Protocol):
         """A store records that the followers of a changed precedent were dealt with, unless it changed again."""
 
 
+class WordIndex(Protocol):
+    """Port of the index of words, by which similar tickets are found."""
+
+    def similar(self, ticket: Ticket, query: SimilarQuery, most: int | None = None) -> list[tuple[str, float]]:
+        """A store returns the ids of the most similar other tickets, each with its similarity up to 1.
+
+        They are among those that a query is about, with `most` among the newest of these.
+        """
+
+
 class Store(Protocol):
     """Port of a store of tickets, and of what belongs to them. Tickets are written by `save` alone."""
 
@@ -287,6 +298,10 @@ class Store(Protocol):
     @property
     def precedents(self) -> Precedents:
         """A store has what people decided about texts."""
+
+    @property
+    def words(self) -> WordIndex:
+        """A store has an index of words."""
 
     @property
     def batches(self) -> Batches:

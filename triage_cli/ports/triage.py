@@ -25,6 +25,8 @@ from triage_cli.domain import (
     RoutePreview,
     Run,
     Selection,
+    SimilarQuery,
+    SimilarTicket,
     Stats,
     StatsGroup,
     StatsQuery,
@@ -117,6 +119,9 @@ class Triage(Protocol):
 
     def why(self, name: str) -> Why:
         """A `Triage` explains how a ticket was decided."""
+
+    def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
+        """A `Triage` returns the tickets with the most similar texts, the most similar first."""
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """A `Triage` yields the events of the audit log, oldest first."""

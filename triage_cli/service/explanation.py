@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
+    ALIKE,
     PRECEDENT,
     Category,
     Delivery,
@@ -13,6 +14,7 @@ from triage_cli.domain import (
     RoutingDecision,
     Rule,
     Selection,
+    SimilarQuery,
     Ticket,
     Why,
     compact,
@@ -38,7 +40,7 @@ def why(history: History, categories: Sequence[Category], routing_map: RoutingMa
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
     *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near)
-    why_lines += [*_precedent_sentence(store, history.ticket), next_line]
+    why_lines += [*_precedent_sentence(store, history.ticket), *_similar_sentence(store, history.ticket), next_line]
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
@@ -58,6 +60,21 @@ def _precedent_sentence(store: Store, ticket: Ticket) -> Iterator[str]:
             yield f"{followers:,} {'ticket' if followers == 1 else 'tickets'} with the same text got this category."
     elif texts and ticket.confidence_source != PRECEDENT:
         yield f"A person decided the same text ({decided}): a ticket that comes with it now gets that category."
+
+
+# Of `why`, which a person waits for: the decided tickets that are compared, and those that are told.
+COMPARED, TOLD = 20_000, 2
+
+
+def _similar_sentence(store: Store, ticket: Ticket) -> Iterator[str]:
+    """Explain what people decided about tickets with a similar text."""
+    if ticket.is_erased:
+        return
+    found = dict(store.words.similar(ticket, SimilarQuery(decided=True, limit=TOLD), COMPARED))
+    alike = [t for t in store.find(Selection(ids=tuple(found))) if found[t.ticket_id] >= ALIKE] if found else []
+    if alike:
+        decided = ", ".join(f"{shell_name(t)} is {t.category} ({found[t.ticket_id]:.2f})" for t in alike)
+        yield f"Similar tickets that a person decided: {decided}."
 
 
 def route_preview(

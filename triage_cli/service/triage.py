@@ -31,6 +31,8 @@ from triage_cli.domain import (
     RoutePreview,
     Run,
     Selection,
+    SimilarQuery,
+    SimilarTicket,
     Stats,
     StatsGroup,
     StatsQuery,
@@ -501,6 +503,14 @@ class LocalTriage:
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
         return explanation.why(history, self._services.categories, self._services.routing_map, self._store)
+
+    def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
+        """Return the tickets with the most similar texts, as `ports.Triage` does."""
+        found = self._store.words.similar(ticket_lookup.ticket_named(self._store, name), query)
+        similarities = dict(found)
+        tickets = self._store.find(Selection(ids=tuple(similarities)))
+        named = (category_renames.with_current_names(ticket, self._current_names) for ticket in tickets)
+        return [SimilarTicket(ticket, similarities[ticket.ticket_id]) for ticket in named if not ticket.is_erased]
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

@@ -19,6 +19,8 @@ ERASE_TEXTS = (
         where c.ticket_id in (select value from json_each(:ids)))""",
     # The request stays with the provider, who bills it: its item waits for the cost alone.
     "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
+    "delete from ticket_words where ticket_id in (select value from json_each(:ids))",
+    "delete from precedents where ticket_id in (select value from json_each(:ids))",
     """update classifications set reason = null, answer_key = ''
         where ticket_id in (select value from json_each(:ids))""",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in

@@ -43,6 +43,7 @@ from triage_cli.stores.precedents import SqlPrecedents
 from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
+from triage_cli.stores.word_index import SqlWordIndex
 
 KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"
 RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
@@ -77,6 +78,7 @@ class SqlStore:
         self.additions = SqlAdditions(database)
         self.imports = SqlImports(database, self.runs)
         self.precedents = SqlPrecedents(database)
+        self.words = SqlWordIndex(database)
         self._tickets = Tickets(database, dialect)
         self._counts = Counts(database)
 
@@ -137,6 +139,7 @@ class SqlStore:
             write_all(db, CHANGED_TICKET, [(change.event.ticket_id, change.event.at) for change in imported])
             counts.count(db, kept, tickets_before, deliveries_before)
             self.precedents.note(db, kept)
+            self.words.drop(db, kept)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         if erased := [ticket_id for ticket_id in erasing if ticket_id not in conflicts]:

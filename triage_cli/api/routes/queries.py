@@ -16,11 +16,13 @@ from triage_cli.client import REPEATED
 from triage_cli.domain import (
     EventQuery,
     Selection,
+    SimilarQuery,
     StatsQuery,
     UsageError,
     event_record,
     group_record,
     history_record,
+    similar_record,
     ticket_record,
     timestamp,
     why_record,
@@ -75,6 +77,15 @@ def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(why_record(triage.why(ticket_id)))
+
+
+@router.get("/tickets/{ticket_id}/similar", response_model=list[tickets.Similar])
+def similar(
+    ticket_id: TicketName, query: Annotated[ticket_selection.SimilarQueryIn, Query()], triage: CurrentTriage
+) -> Response:
+    """Return the tickets with the most similar texts, the most similar first."""
+    asked = SimilarQuery(query.decided, query.waiting, query_time(query.since), query.limit)
+    return reply([similar_record(each) for each in triage.similar(ticket_id, asked)])
 
 
 @router.get("/tickets/{ticket_id}/logs", response_model=list[administration.Event], responses=PAGE_LINK)

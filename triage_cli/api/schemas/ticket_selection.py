@@ -15,7 +15,7 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
     whole_number,
 )
-from triage_cli.domain import MOST_EXTRAS, SORTS, Priority, Status
+from triage_cli.domain import DAYS, MOST_EXTRAS, MOST_SIMILAR, SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
@@ -88,6 +88,19 @@ class TicketQuery(TicketConditions):
         description="the place after which a page begins, as `Link: rel=next` has it: a ticket_id, if `order=newest`",
         examples=[EXAMPLE_TICKET_ID],
     )
+
+
+class SimilarQueryIn(QueryParameters):
+    """Which tickets a ticket is compared with."""
+
+    decided: bool = Field(False, description="those with a verdict", examples=[True])
+    waiting: bool = Field(False, description="those that wait for a person", examples=[False])
+    since: Moment | None = Field(
+        None,
+        description=f"stored at this time or later; else those of {DAYS} days, and those with a verdict",
+        examples=[EXAMPLE_SINCE],
+    )
+    limit: int = Field(5, ge=1, le=MOST_SIMILAR, description="the most tickets", examples=[5])
 
 
 class SelectionIn(RequestBody):

@@ -100,6 +100,12 @@ class Ticket(BaseModel):
     extra: dict[str, Any] = Field(description="what else came with it")
 
 
+class Similar(Ticket):
+    """A ticket with a similar text."""
+
+    similarity: float = Field(description="how similar the texts are, up to 1: the cosine of their weighed words")
+
+
 class ChangedProblem(Problem):
     """The problem of a verdict on a ticket that has changed."""
 

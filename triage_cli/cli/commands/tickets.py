@@ -1,4 +1,4 @@
-"""`triage list`, `show` and `why`: tickets, their history, and the explanation of decisions."""
+"""`triage list`, `show`, `why`, `similar`: tickets, their history, the explanation of decisions, and their like."""
 
 import re
 import sys
@@ -19,11 +19,14 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, T
 from triage_cli.cli.progress import counted_line
 from triage_cli.domain import (
     MOST_EXTRAS,
+    MOST_SIMILAR,
     TICKET_KEYS,
     ExitCode,
     Selection,
+    SimilarQuery,
     UsageError,
     history_record,
+    similar_record,
     ticket_record,
     why_record,
 )
@@ -200,6 +203,32 @@ def why(context: CommandContext, name: Name, *, printing: PrintOptions) -> None:
             Printer("table").write_safe(why_line + "\n")
         return
     printing.printer().one(why_record(explanation), _history_table(context), explanation._fields)
+
+
+@remote_command
+def similar(
+    context: CommandContext,
+    name: Name,
+    *,
+    decided: Annotated[bool, typer.Option("--decided", help="Only tickets that a person decided.")] = False,
+    since: options.Since = None,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_SIMILAR, metavar="N", help="At most N.")] = 5,
+    printing: TicketPrintOptions,
+) -> None:
+    """Find the tickets with the most similar texts: with the same rare words, above all in the subject.
+
+    They are looked for among tickets with a verdict and those of the last 90 days. It is a list and changes nothing.
+
+    \b
+    triage similar T-1047
+    triage similar T-1047 --decided --limit 10 -o csv
+    """
+    printer = printing.printer()
+    query = SimilarQuery(decided=decided, since=options.typed_moment(since), limit=limit)
+    found = context.look().similar(name, query)
+    printer.many(found, similar_record, (*TICKET_KEYS, "similarity"), drawn_by("ticket_tables.similar"))
+    if not found and context.guides:
+        context.say("no ticket has a similar text")
 
 
 def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:

@@ -31,6 +31,15 @@ def tickets(records: Sequence[Record]) -> RenderableType:
     return ticket_table
 
 
+def similar(records: Sequence[Record]) -> RenderableType:
+    """Return a table of similar tickets, the most similar first."""
+    table = AutoWidthTable(("similar", "id", "status", "category", "confidence", "text"), spare=("confidence",))
+    for ticket in records:
+        ticket_text = text(ticket.get("subject") or ticket.get("description"))
+        table.add_row(bar(ticket.get("similarity")), *_decision_cells(ticket), ticket_text)
+    return table
+
+
 def _decision_cells(ticket: Record) -> tuple[Text, Text, Text, Text]:
     """Return the cells with a ticket's name, status, category and confidence."""
     status, category, suggestion = (ticket.get(name) for name in ("status", "category", "suggestion"))

@@ -164,6 +164,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         'alter table trials add column probabilities text collate "C"',
         'alter table graded_answers add column probabilities text collate "C"',
     ),
+    20: ('create table ticket_words (ticket_id text collate "C" primary key, words bytea not null)',),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

@@ -357,6 +357,11 @@ create table changed_precedents (
     digest text collate "C" primary key, mark text collate "C" not null
 );
 
+-- Numbers of the words of tickets, by which similar ones are found; filled in by whoever looks for some.
+create table ticket_words (
+    ticket_id text collate "C" primary key, words bytea not null
+);
+
 create view verdicts as select classification_id as verdict_id, ticket_id, category, actor, reason as note, at
     from classifications where confidence_source = 'human';
 

@@ -28,6 +28,7 @@ MIGRATION_NAMES = (
     "seventeenth",
     "eighteenth",
     "nineteenth",
+    "twentieth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -169,7 +169,7 @@ class SqliteStore(SqlStore):
         opened = AbsentDatabase if absent else ReadOnlyDatabase if read_only else SqliteDatabase
         database = opened(path, make=make and not absent and not read_only)
         super().__init__(path, database, SqliteDialect(database), audit_key)
-        self.read_only = read_only
+        self.read_only = self.words.read_only = read_only
 
     def backup(self, path: Path) -> None:
         """Write a consistent copy of the database and a head file.
