@@ -21,7 +21,38 @@ HTTP = '{type: http, url: "https://d.example"'
 OAUTH2 = "token_url: https://t.example/token, client_id_env: ID, client_secret_env: SECRET"
 MAIL = "type: mail, host: h.example, from: a@b.example, to: c@d.example"
 IMAP = "type: imap, host: h.example"
+# A question with two values, and the beginning of one.
+ASKED = "questions: {urgency: {values: [now, later]"
 MISTAKES: list[tuple[str | bytes, str]] = [
+    # questions
+    ("questions: {priority: {values: [a, b]}}", "1: questions.priority: has the name of what a ticket has already"),
+    ("questions: {week: {values: [a, b]}}", "1: questions.week: has the name of what a ticket has already"),
+    (
+        "questions: {status_confidence: {values: [a, b]}}",
+        "1: questions.status_confidence: has the name of what a ticket",
+    ),
+    ("questions: {how soon: {values: [a, b]}}", "1: questions.how soon: must have a name of at most 40 letters"),
+    (
+        "questions: {mood: {values: [a, b]}, Mood: {values: [a, b]}}",
+        '1: questions.Mood: has the name of "mood" but for its case',
+    ),
+    ("questions: {mood: {ask: Angry}}", "1: questions.mood: values is missing"),
+    ("questions: {mood: {values: [calm]}}", "1: questions.mood.values: needs 2 to 255 categories, not 1"),
+    ('questions: {mood: {values: ["calm, mostly", b]}}', '1: questions.mood.values[0]: "calm, mostly" holds a comma'),
+    ("questions: {mood: {values: [calm, None]}}", '1: questions.mood.values[1]: "None" is what a verdict says'),
+    ("questions: {mood: {values: [{name: a, was: [b]}, c]}}", '1: questions.mood: the value "a" has former names'),
+    (f"{ASKED}, many: true}}}}", "1: questions.urgency.many: would ask for several values"),
+    (f"{ASKED}, column: P}}}}", "1: questions.urgency.column: would take labels from an import"),
+    (f"{ASKED}, max_error: 5%}}}}", "1: questions.urgency.max_error: would be a promise"),
+    (f"{ASKED}, classifier: g}}}}", '1: questions.urgency.classifier: no classifier "g"'),
+    (
+        f"{ASKED}}}}}\nroutes: [{{to: https://x, when: {{urgency: soon}}}}]",
+        '2: routes[0].when.urgency: no value "soon"',
+    ),
+    (
+        f"{ASKED}}}}}\nroutes: [{{to: https://x, before: classify, when: {{urgency: now}}}}]",
+        "2: routes[0]: looks at urgency, which is not known before: classify",
+    ),
     # a value of another kind where a mapping belongs
     (
         f"destinations: {{d: {HTTP}, ok: [200]}}}}",

@@ -10,6 +10,7 @@ from triage_cli.domain import (
     Classification,
     Levels,
     Outcome,
+    Question,
     QuestionSpec,
     Rule,
     Ticket,
@@ -88,6 +89,7 @@ class World:
         self.destinations: dict[str, Destination] = {}
         self.rules: tuple[Rule, ...] = ()
         self.categories: tuple[Category, ...] = CATEGORIES
+        self.further: tuple[Question, ...] = ()  # questions beside that for the category
         self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
         self.promised: Callable[[str, str, Rule], float] = never_promised
@@ -105,6 +107,7 @@ class World:
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
             instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
+            further=self.further,
         )  # fmt: skip
 
     def triage(self, actor: str = "tester") -> LocalTriage:

@@ -10,6 +10,7 @@ from triage_cli.classifiers.embedded import fitted_model as fitted_model
 from triage_cli.classifiers.embedded import guess_ahead as guess_ahead
 from triage_cli.classifiers.embedded import guesses as guesses
 from triage_cli.classifiers.embedded import language_guard as language_guard
+from triage_cli.classifiers.embedded.classifier import Head as Head
 from triage_cli.classifiers.embedded.classifier import LocalClassifier as LocalClassifier
 from triage_cli.classifiers.embedded.encoder import Encoder as Encoder
 from triage_cli.classifiers.embedded.facility_location import likenesses as likenesses

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     Answer,
     Answered,
@@ -29,8 +30,9 @@ AUDIT_SHARES = 10_000
 class Cascade:
     """Implements `ports.Classifier`; the answers of all steps are kept, the last one decides.
 
-    `audit_rate` is the share of sure answers, chosen by ticket id, that the next step is asked to confirm. A step that
-    is unavailable is skipped for the rest of the run, and `warn` gets a message; if the last one is, the run ends.
+    Each step is asked those questions about a ticket that it answers and that the earlier ones left open.
+    `audit_rate` is the share of sure categories, chosen by ticket id, that the next step is asked to confirm. A step
+    that is unavailable is skipped for the rest of the run, and `warn` gets a message; if the last one is, the run ends.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Cascade:
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer as the step of the cascade that gave it would judge it now."""
-        step = next(step for step in self._steps if answer.fingerprint in step.fingerprints)
+        step = next(each for each in self._steps if answer.fingerprint in each.fingerprints_of(answer.question))
         return step.rejudged(answer)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
@@ -74,8 +76,10 @@ class Cascade:
 
         *earlier_steps, last_step = self._steps
         stream: Iterator[Sequence[Ticket]] = first_step_chunks()
-        for step in earlier_steps:
-            stream = self._for_next_step(self._while_available(step, stream, budget, cascade_state), cascade_state)
+        for number, step in enumerate(earlier_steps, 1):
+            stage = _Stage(step, self._steps[number:])
+            answered = self._while_available(stage, stage.taken_from(stream), budget, cascade_state)
+            stream = self._for_next_step(stage, answered, cascade_state)
         try:
             for outcomes in self._with_lookahead(last_step, stream, budget, cascade_state):
                 yield cascade_state.ready_outcomes(outcomes)
@@ -93,29 +97,20 @@ class Cascade:
             raise error_to_raise
 
     def _while_available(
-        self, step: Classifier, chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
+        self, stage: "_Stage", chunks: Iterator[Sequence[Ticket]], budget: Budget, cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Outcome[Answered]]]:
-        """Yield a step's outcomes; once the step is unavailable, failures for all unanswered and remaining tickets."""
-        tickets_at_step: dict[str, Ticket] = {}
-
-        def chunks_for_step() -> Iterator[Sequence[Ticket]]:
-            for chunk in chunks:
-                tickets_at_step.update((ticket.ticket_id, ticket) for ticket in chunk)
-                yield chunk
-
+        """Yield a step's outcomes; once the step is unavailable, failures of all unanswered and remaining questions."""
+        step = stage.step
         try:
-            for outcomes in self._with_lookahead(step, chunks_for_step(), budget, cascade_state):
-                for outcome in outcomes:
-                    tickets_at_step.pop(outcome.ticket.ticket_id, None)
-                yield outcomes
+            yield from self._with_lookahead(step, chunks, budget, cascade_state)
         except TakenOverError:
             raise  # the run ends, so no next step is asked
         except UnavailableError as error:
             if self._warn is not None:
                 self._warn(f"warning: {error.message}; the next step of {self.name} is asked instead")
-            yield [_unavailable_outcome(ticket, step) for ticket in tickets_at_step.values()]
+            yield [_unavailable_outcome(ticket, step, question) for ticket, question in stage.unanswered()]
             for chunk in chunks:
-                yield [_unavailable_outcome(ticket, step) for ticket in chunk]
+                yield [_unavailable_outcome(ticket, step, question) for ticket in chunk for question in ticket.asked]
 
     @staticmethod
     def _with_lookahead(
@@ -132,17 +127,22 @@ class Cascade:
             cascade_state.lookaheads.remove(lookahead)
 
     def _for_next_step(
-        self, stream: Iterable[Sequence[Outcome[Answered]]], cascade_state: "_CascadeState"
+        self, stage: "_Stage", stream: Iterable[Sequence[Outcome[Answered]]], cascade_state: "_CascadeState"
     ) -> Iterator[Sequence[Ticket]]:
         for outcomes in stream:
-            tickets_for_next_step = []
+            tickets_for_next_step = stage.passed_by()
             for outcome in map(cascade_state.effective_outcome, outcomes):
+                question = _question_of(outcome)
                 is_sure = isinstance(outcome.value, Answer) and outcome.value.sure and not outcome.error
-                if (is_sure and not self._is_audited(outcome.ticket)) or isinstance(outcome.value, Postponed):
+                is_audited = question == CATEGORY and self._is_audited(outcome.ticket)
+                is_last = not stage.is_answered_later(question)
+                if is_last or (is_sure and not is_audited) or isinstance(outcome.value, Postponed):
                     cascade_state.sure_outcomes.append(cascade_state.with_earlier_steps(outcome))
-                    continue
-                cascade_state.pass_to_next_step(outcome, sure=is_sure)
-                tickets_for_next_step.append(outcome.ticket)
+                else:
+                    cascade_state.pass_to_next_step(outcome, sure=is_sure)
+                    stage.go_on(outcome.ticket, question)
+                if ticket := stage.answered(outcome.ticket, question):
+                    tickets_for_next_step.append(ticket)
             # Paid answers are saved before a step yields more, so that a kill loses only calls in flight.
             yield FlushNow(tickets_for_next_step) if cascade_state.unsaved_ids else tickets_for_next_step
 
@@ -151,8 +151,76 @@ class Cascade:
         return audit_draw < self._audit_rate * AUDIT_SHARES
 
 
+class _Stage:
+    """The tickets at one step of a cascade: which questions it is asked about each, and which go on behind it."""
+
+    def __init__(self, step: Classifier, later_steps: Sequence[Classifier]) -> None:
+        self.step = step
+        self._later_steps = later_steps
+        self._is_answered_later: dict[str, bool] = {}
+        self._at_step: dict[str, tuple[Ticket, list[str], list[str]]] = {}  # what is asked, and what goes on
+        self._passed_by: list[Ticket] = []  # about which this step is asked nothing
+
+    def taken_from(self, chunks: Iterator[Sequence[Ticket]]) -> Iterator[Sequence[Ticket]]:
+        """Yield chunks with the questions that the step answers; the others wait for its answers, to go on together."""
+        for chunk in chunks:
+            taken = []
+            for ticket in chunk:
+                asked = [question for question in ticket.asked if self.step.fingerprints_of(question)]
+                if not asked:
+                    self._passed_by.append(ticket)
+                    continue
+                going_on = [question for question in ticket.asked if question not in asked]
+                self._at_step[ticket.ticket_id] = ticket, list(asked), going_on
+                taken.append(ticket._replace(asked=tuple(asked)) if going_on else ticket)
+            yield FlushNow(taken) if isinstance(chunk, FlushNow) else taken
+
+    def is_answered_later(self, question: str) -> bool:
+        """Return whether a later step answers a question."""
+        if question not in self._is_answered_later:
+            answers = (step.fingerprints_of(question) for step in self._later_steps)
+            self._is_answered_later[question] = any(answers)
+        return self._is_answered_later[question]
+
+    def passed_by(self) -> list[Ticket]:
+        """Return the tickets that go on without having been asked about, once."""
+        passed_by, self._passed_by = self._passed_by, []
+        return passed_by
+
+    def go_on(self, ticket: Ticket, question: str) -> None:
+        """Let a question go on to the next step."""
+        self._at_step[ticket.ticket_id][2].append(question)
+
+    def answered(self, ticket: Ticket, question: str) -> Ticket | None:
+        """Note an answer; with the last one about a ticket, return it for the next step if there is anything to ask."""
+        ticket, asked, going_on = self._at_step[ticket.ticket_id]
+        asked.remove(question)
+        if asked:
+            return None
+        del self._at_step[ticket.ticket_id]
+        return ticket._replace(asked=tuple(q for q in ticket.asked if q in going_on)) if going_on else None
+
+    def unanswered(self) -> list[tuple[Ticket, str]]:
+        """Return the questions that the step has not answered."""
+        return [(ticket, question) for ticket, asked, _ in self._at_step.values() for question in asked]
+
+
+_Key = tuple[str, str]  # the id of a ticket, and a question
+
+
+def _question_of(outcome: Outcome[Answered]) -> str:
+    value = outcome.value
+    if isinstance(value, Answer):
+        return value.question
+    return value.steps[0].question if value is not None and value.steps else CATEGORY
+
+
+def _key_of(outcome: Outcome[Answered]) -> _Key:
+    return outcome.ticket.ticket_id, _question_of(outcome)
+
+
 class _CascadeState:
-    """The state of one call of `Cascade.classify`: sure outcomes to yield, earlier answers of tickets at a later step.
+    """The state of one call of `Cascade.classify`: finished outcomes to yield, earlier answers of what is asked later.
 
     `unsaved_ids` are those of tickets with a paid earlier answer that is still to be yielded; `lookaheads` are what
     the steps take tickets from.
@@ -160,10 +228,10 @@ class _CascadeState:
 
     def __init__(self) -> None:
         self.sure_outcomes: list[Outcome[Answered]] = []
-        self.unsaved_ids: dict[str, None] = {}
+        self.unsaved_ids: dict[_Key, None] = {}
         self.lookaheads: list[_Lookahead] = []
         self.is_fetching_ahead = False
-        self._earlier_answers: dict[str, Answer] = {}
+        self._earlier_answers: dict[_Key, Answer] = {}
 
     @property
     def is_crowded(self) -> bool:
@@ -171,7 +239,7 @@ class _CascadeState:
         return self.is_fetching_ahead or any(lookahead.fetched for lookahead in self.lookaheads)
 
     def ready_outcomes(self, outcomes: Iterable[Outcome[Answered]] = ()) -> list[Outcome[Answered]]:
-        """Return all outcomes that the cascade is to yield, with those of the last step; each ticket occurs once."""
+        """Return all outcomes that the cascade is to yield, with those of the last step; each answer occurs once."""
         finished = [*self.sure_outcomes]
         finished += [self.with_earlier_steps(self.effective_outcome(outcome)) for outcome in outcomes]
         unsaved = map(self._earlier_answers.get, self.unsaved_ids)
@@ -182,10 +250,10 @@ class _CascadeState:
 
     def effective_outcome(self, outcome: Outcome[Answered]) -> Outcome[Answered]:
         """Return the outcome that counts: if a step failed that was to confirm a sure answer, that sure answer."""
-        sure_answer = self._earlier_answers.get(outcome.ticket.ticket_id)
+        sure_answer = self._earlier_answers.get(_key_of(outcome))
         if sure_answer is None or not sure_answer.sure or outcome.error is None:
             return outcome
-        del self._earlier_answers[outcome.ticket.ticket_id]
+        del self._earlier_answers[_key_of(outcome)]
         failed_steps = outcome.value.steps if outcome.value else ()
         answer = sure_answer._replace(steps=failed_steps + sure_answer.steps)
         return Outcome(0, Action.ANSWERED, answer, None, outcome.ticket)
@@ -196,17 +264,18 @@ class _CascadeState:
         return outcome._replace(value=answer._replace(steps=self._steps_so_far(outcome)))
 
     def _steps_so_far(self, outcome: Outcome[Answered]) -> tuple[Classification, ...]:
-        earlier_answer = self._earlier_answers.pop(outcome.ticket.ticket_id, None)
+        earlier_answer = self._earlier_answers.pop(_key_of(outcome), None)
         earlier_steps = earlier_answer.steps if earlier_answer else ()
         return earlier_steps + (outcome.value.steps if outcome.value else ())
 
     def pass_to_next_step(self, outcome: Outcome[Answered], *, sure: bool) -> None:
         """Store the answer of a ticket that goes on to the next step of the cascade."""
-        ticket, answer = outcome.ticket, outcome.value
+        key, answer = _key_of(outcome), outcome.value
         if answer and any(step.is_paid for step in answer.steps):
-            self.unsaved_ids[ticket.ticket_id] = None
+            self.unsaved_ids[key] = None
         doubts = answer.doubts if isinstance(answer, Answer) else None
-        self._earlier_answers[ticket.ticket_id] = Answer(ticket, self._steps_so_far(outcome), sure, doubts)
+        steps = self._steps_so_far(outcome)
+        self._earlier_answers[key] = Answer(outcome.ticket, steps, sure, doubts, _question_of(outcome))
 
 
 class _Lookahead(Iterator[Sequence[Ticket]]):
@@ -240,8 +309,9 @@ class _Lookahead(Iterator[Sequence[Ticket]]):
         self._has_taken = False
 
 
-def _unavailable_outcome(ticket: Ticket, step: Classifier) -> Outcome[Answered]:
-    return Outcome.failed(ticket, AnswerError(f"unavailable: {step.name} was not available"))
+def _unavailable_outcome(ticket: Ticket, step: Classifier, question: str) -> Outcome[Answered]:
+    error = AnswerError(f"unavailable: {step.name} was not available")
+    return Outcome.failed(ticket, error, Answer(ticket, (), sure=False, question=question))
 
 
 def _unfinished(answer: Answer) -> Outcome[Answered]:

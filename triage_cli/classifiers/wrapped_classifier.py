@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
+    CATEGORY,
     FLAT,
     NEVER,
     Action,
@@ -79,11 +80,15 @@ class Bounded(WrappedClassifier):
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the threshold that its category has now."""
-        return self._bounded_step(self._wrapped.rejudged(answer))
+        rejudged = self._wrapped.rejudged(answer)
+        return rejudged if answer.question != CATEGORY else self._bounded_step(rejudged)
 
     def changed(self, answer: Answer) -> Answer:
-        """Return an answer with the threshold of its category; answers to another question are not sure."""
-        if not answer.steps:
+        """Return an answer with the threshold of its category; one of another fingerprint is not sure.
+
+        The promise is one of categories alone.
+        """
+        if not answer.steps or answer.question != CATEGORY:
             return answer
         *earlier_steps, last_step = answer.steps
         last_step = self._bounded_step(last_step)
@@ -118,7 +123,12 @@ class Calibrated(WrappedClassifier):
         return self._calibrated_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
-        """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
+        """Return an answer with calibrated confidence; it is sure if that reaches the threshold.
+
+        The calibration is that of categories alone.
+        """
+        if answer.question != CATEGORY:
+            return answer
         steps = tuple(map(self._calibrated_step, answer.steps))
         sure = bool(steps) and steps[-1].is_sure
         # The classifier checks the text for suspicious content only if it is sure itself.
@@ -129,7 +139,7 @@ class Calibrated(WrappedClassifier):
         return round((self._curve_above if is_above else self._curve)(confidence), 4)
 
     def _calibrated_step(self, step: Classification) -> Classification:
-        if step.confidence is None:
+        if step.confidence is None or step.question != CATEGORY:
             return step
         if self._levels.parents:
             return self._levels.settled(step, lambda _: step.threshold, self.calibrated)
@@ -159,17 +169,11 @@ class CachedClassifier(WrappedClassifier):
 
         def uncached_chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
-                answer_keys = [ids.answer_key(self.fingerprint, ticket.text) for ticket in chunk]
+                answer_keys = [self._key(question, ticket) for ticket in chunk for question in ticket.asked]
                 recalled = self._recall(answer_keys) if answer_keys else {}
-                uncached = []
-                for ticket, answer_key in zip(chunk, answer_keys, strict=True):
-                    if answer_key in recalled:
-                        cached_outcomes.append(self._reused_answer(ticket, recalled[answer_key]))
-                    elif answer_key in waiting_tickets:
-                        waiting_tickets[answer_key].append(ticket)
-                    else:
-                        waiting_tickets[answer_key] = []
-                        uncached.append(ticket)
+                cached_outcomes.extend(self._recalled_outcomes(chunk, recalled))
+                left = (self._to_ask(ticket, recalled, waiting_tickets) for ticket in chunk)
+                uncached = [ticket for ticket in left if ticket.asked]
                 yield FlushNow(uncached) if isinstance(chunk, FlushNow) else uncached
 
         for outcomes in self._wrapped.classify(uncached_chunks(), budget):
@@ -181,15 +185,46 @@ class CachedClassifier(WrappedClassifier):
         if cached_outcomes:
             yield cached_outcomes
 
+    def _recalled_outcomes(
+        self, tickets: Sequence[Ticket], recalled: Mapping[str, Classification]
+    ) -> Iterator[Outcome[Answered]]:
+        for ticket in tickets:
+            for question in ticket.asked:
+                if answer := recalled.get(self._key(question, ticket)):
+                    yield self._reused_answer(ticket, answer._replace(question=question))
+
+    def _to_ask(
+        self, ticket: Ticket, recalled: Mapping[str, Classification], waiting: dict[str, list[Ticket]]
+    ) -> Ticket:
+        """Return a ticket with the questions that are to be asked; it waits for those that are in flight."""
+        asked = []
+        for question in ticket.asked:
+            answer_key = self._key(question, ticket)
+            if answer_key in recalled:
+                continue
+            if answer_key in waiting:
+                waiting[answer_key].append(ticket)
+            else:
+                waiting[answer_key] = []
+                asked.append(question)
+        return ticket if len(asked) == len(ticket.asked) else ticket._replace(asked=tuple(asked))
+
     def _shared_outcomes(self, outcome: Outcome[Answered], waiting: dict[str, list[Ticket]]) -> list[Outcome[Answered]]:
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
-        same_text = waiting.pop(ids.answer_key(self.fingerprint, outcome.ticket.text), [])
-        new_answer = outcome.value.steps[-1] if outcome.value and outcome.value.steps else None
+        value = outcome.value
+        new_answer = value.steps[-1] if value and value.steps else None
+        question = value.question if isinstance(value, Answer) else new_answer.question if new_answer else CATEGORY
+        same_text = waiting.pop(self._key(question, outcome.ticket), [])
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]
         return [self._reused_answer(other, new_answer)._replace(error=outcome.error) for other in same_text]
 
+    def _key(self, question: str, ticket: Ticket) -> str:
+        (fingerprint,) = self.fingerprints_of(question)
+        return ids.answer_key(fingerprint, ticket.text)
+
     def _reused_answer(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
         step = self.rejudged(cached_answer).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
-        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)
+        answer = Answer(ticket, (step,), step.is_sure, question=step.question)
+        return Outcome(0, Action.ANSWERED, answer, None, ticket)

@@ -2,18 +2,35 @@
 
 import csv
 import difflib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Self
 
 import typer
 
-from triage_cli.domain import UsageError
+from triage_cli.domain import TICKET_KEYS, UsageError
 
 Record = Mapping[str, Any]
 Columns = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="Only these columns, in this order; extra.NAME is a column of the input."),
 ]
+
+
+ANSWER_ENDS = {"": "value", "_suggestion": "suggestion", "_confidence": "confidence"}
+
+
+class TicketColumns(tuple[str, ...]):  # noqa: SLOT001 - a tuple of any length has no slots
+    """The columns of tickets, and those of their answers to `further` questions, which are printed where chosen."""
+
+    further: tuple[str, ...]
+
+    @classmethod
+    def of(cls, questions: Iterable[str], more: Sequence[str] = ()) -> Self:
+        """Return the columns of tickets that are asked these questions beside that for their category, and `more`."""
+        further = tuple(question + end for question in questions for end in ANSWER_ENDS)
+        ticket_columns = cls((*TICKET_KEYS, *(["answers"] if further else []), *more))
+        ticket_columns.further = further
+        return ticket_columns
 
 
 def parsed(typed: str | None) -> tuple[str, ...]:
@@ -28,6 +45,7 @@ def parsed(typed: str | None) -> tuple[str, ...]:
 
 def check(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
     """Raise `UsageError` for a chosen column that the command does not print, alone or as a part of another column."""
+    printed_columns = (*printed_columns, *getattr(printed_columns, "further", ()))
     for column_name in chosen:
         whole_column, _, part = column_name.partition(".")
         if column_name not in printed_columns and not (part and whole_column in printed_columns):
@@ -55,4 +73,13 @@ def _column_value(record: Record, column_name: str) -> Any:
             return _column_value(column_object, parts)
         next_part, _, parts = parts.partition(".")
         whole_column = f"{whole_column}.{next_part}"
+    return _answer_value(record.get("answers"), column_name)
+
+
+def _answer_value(answers: object, column_name: str) -> Any:
+    """Return the value, the suggestion or the confidence of an answer, by the name of its column."""
+    for end, key in ANSWER_ENDS.items() if isinstance(answers, Mapping) else ():
+        question = column_name.removesuffix(end)
+        if column_name.endswith(end) and isinstance(answers, Mapping) and question in answers:
+            return answers[question][key]
     return None

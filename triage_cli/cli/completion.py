@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import typer
@@ -67,6 +67,11 @@ def _offered_categories(config: Config) -> Iterator[str]:
     return (category.name for category in config.categories)
 
 
+def _offered_verdicts(config: Config) -> Iterable[str]:
+    answers = (f"{question.name}={value.name}" for question in config.questions for value in question.values)
+    return chain(_offered_categories(config), answers)
+
+
 def _offered_destinations(config: Config) -> Iterable[str]:
     return dict.fromkeys([*config.destinations, *(name for rule in config.routes for name in rule.to)])
 
@@ -89,6 +94,7 @@ OFFERED_VALUES: dict[str, Callable[[Config], Iterable[str]]] = {
     "kind": lambda _: RUN_KINDS,
     "file_format": lambda _: ALL_FORMATS,
     "category": _offered_categories,
+    "answers": _offered_verdicts,
     "classifier": lambda config: config.classifiers,
     "source": lambda config: config.sources,
     "names": lambda config: config.sources,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
+from triage_cli.cli.column_selection import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable
@@ -103,6 +104,15 @@ class CommandContext:
         if self._config is None:
             self._config = self._read_config()
         return self._config
+
+    @property
+    def question_names(self) -> tuple[str, ...]:
+        """Return the questions that tickets are asked beside that for their category."""
+        return tuple(question.name for question in self.config.questions)
+
+    def ticket_columns(self, *more: str) -> TicketColumns:
+        """Return the columns of tickets, with those of their answers to further questions, and `more`."""
+        return TicketColumns.of(self.question_names, more)
 
     def use_routes(self, routes: str | None) -> None:
         """Take the routing map from a file that was typed. Raises `UsageError` if the command works on a remote."""

@@ -193,13 +193,24 @@ def sort(typed: str | None) -> str:
     raise UsageError(f'"{direction}" is no direction', hint=f"write --sort {field}:desc or {field}:asc")
 
 
-def stats_keys(typed: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the keys that `--by` names, for grouping counts."""
+def stats_keys(typed: Sequence[str] | None, questions: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the keys that `--by` names, for grouping counts; the names of questions are keys, too."""
     typed_keys = tuple(dict.fromkeys(typed_values(typed)))
-    unknown_keys = [key for key in typed_keys if key not in STATS_KEYS]
+    unknown_keys = [key for key in typed_keys if key not in (*STATS_KEYS, *questions)]
     if unknown_keys:
-        raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=f"the keys are {', '.join(STATS_KEYS)}")
+        hint = f"the keys are {', '.join((*STATS_KEYS, *questions))}"
+        raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=hint)
     return typed_keys
+
+
+def named_answers(typed: Sequence[str] | None, questions: Sequence[str]) -> tuple[str, ...]:
+    """Return what `--answer` names: values of questions. Raises `UsageError` where a question is none."""
+    for each in typed or ():
+        question, equals, _ = each.partition("=")
+        if not equals or question not in questions:
+            hint = f"write --answer {questions[0]}=VALUE" if questions else "the configuration has no questions"
+            raise UsageError(f'--answer takes QUESTION=VALUE, and "{each}" is none', hint=hint)
+    return tuple("=".join((*each.split("=", 1)[:1], "")) if each.endswith("=null") else each for each in typed or ())
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:

@@ -14,6 +14,8 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.domain import (
+    ANSWER_KEYS,
+    CATEGORY,
     TICKET_KEYS,
     URGENCY,
     Action,
@@ -24,6 +26,7 @@ from triage_cli.domain import (
     Decided,
     Delivery,
     Flip,
+    GivenAnswer,
     History,
     LoggedEvent,
     Outcome,
@@ -40,6 +43,7 @@ from triage_cli.domain import (
     compact,
     errors,
     outcome_record,
+    with_given,
 )
 
 T = TypeVar("T")
@@ -122,7 +126,23 @@ def ticket_of(wire_record: Any) -> Ticket:
     extra, verdict = wire_fields["extra"], wire_fields["verdict"]
     wire_fields |= {"extra": compact(extra) if extra else "{}", "verdict": int(verdict)}
     urgency = URGENCY.get(wire_fields["priority"], URGENCY[None])
-    return Ticket(**wire_fields, identity="", content_hash="", stored_at="", urgency=urgency)
+    ticket = Ticket(**wire_fields, identity="", content_hash="", stored_at="", urgency=urgency)
+    return with_given(ticket, _answers_of(wire_record.get("answers")))
+
+
+def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
+    """Return the answers to further questions from their wire records; an older server has none."""
+    answers = {} if wire_answers is None else wire_answers
+    if not isinstance(answers, dict):
+        raise ProtocolError("ticket without proper answers")
+    json_types = {**_json_types_of(GivenAnswer), "state": (str,)}
+    for name, answer in answers.items():
+        has_all = isinstance(answer, dict) and all(
+            isinstance(answer.get(key, ...), json_types[key]) for key in ANSWER_KEYS
+        )
+        if not has_all:
+            raise ProtocolError(f"ticket without a proper answer to {name}")
+    return {name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS}) for name, answer in answers.items()}
 
 
 def similar_of(wire_record: Any) -> SimilarTicket:
@@ -244,6 +264,7 @@ REPEATED = {
     "sources": "source",
     "destinations": "destination",
     "extras": "extra",
+    "answers": "answer",
     "actions": "action",
 }
 
@@ -269,7 +290,8 @@ def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, An
 
 def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
     """Return the wire record of a verdict; servers that do not know `shown` or `source` take one without it."""
-    newer_fields = {"shown": draft.shown, "source": draft.source}
+    question = None if draft.question == CATEGORY else draft.question
+    newer_fields = {"shown": draft.shown, "source": draft.source, "question": question}
     sent_fields = {key: value for key, value in newer_fields.items() if value is not None}
     return {"name": draft.name, "category": draft.category, "note": draft.note, **sent_fields}
 

@@ -1,6 +1,6 @@
 """Categories in config.yaml: a name or a mapping each, and the default ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import former, label, same_name, several, text
@@ -15,30 +15,35 @@ DEFAULT_CATEGORIES = (
 
 
 @accepts(lambda: {"anyOf": [schema_of(label), record_schema(CATEGORY)]})
-def _category(setting: ConfigNode) -> Category | None:
-    """Read a category: a mapping, or only a name."""
+def _category(setting: ConfigNode, section: str = "categories") -> Category | None:
+    """Read a category, or a value of a question: a mapping, or only a name."""
     if not isinstance(setting.value, dict | list):
         name = label(setting)
-        setting.origin(f"categories.{name}")
+        setting.origin(f"{section}.{name}")
         return Category(name)
     name_node = setting.value.get("name") if isinstance(setting.value, dict) else None
-    values = record(setting, CATEGORY, f"categories.{name_node.value if name_node else ''}")
+    values = record(setting, CATEGORY, f"{section}.{name_node.value if name_node else ''}")
     return Category(**values) if "name" in values else None
 
 
 @accepts(lambda: {"type": "array", "items": schema_of(_category), "minItems": 2, "maxItems": 255})
-def read_categories(setting: ConfigNode) -> tuple[Category, ...]:
-    """Return the categories; their former names must be free."""
+def read_categories(
+    setting: ConfigNode, section: str = "categories", objection: Callable[[str], str] = lambda _: ""
+) -> tuple[Category, ...]:
+    """Return the categories of a list; their former names must be free, and their names without `objection`."""
     checked: list[Category] = []
     first_paths: dict[str, str] = {}
     renamed_to: dict[str, str] = {}
-    pairs = [(inner, category) for inner in setting.items() if (category := inner.read(_category))]
+    read = [(inner, inner.read(lambda each: _category(each, section))) for inner in setting.items()]
+    pairs = [(inner, category) for inner, category in read if category is not None]
     current_names = [category.name for _, category in pairs]
     for category_setting, category in pairs:
         first = first_paths.setdefault(same_name(category.name), category_setting.path)
         if first != category_setting.path:
             category_setting.wrong(f'"{category.name}" is the category of {first} again')
             continue
+        if why := objection(category.name):
+            category_setting.wrong(why)
         for former_name in category.was:
             if former_name in current_names:
                 category_setting.wrong(f'was: "{former_name}" is a category still; a former name must be free')

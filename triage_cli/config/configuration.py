@@ -11,7 +11,7 @@ from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import Calendar, Category, ConfigError, KeptMapping, Rule
+from triage_cli.domain import Calendar, Category, ConfigError, KeptMapping, Question, Rule
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
@@ -53,6 +53,7 @@ class Config(NamedTuple):
     calendars: Mapping[str, Calendar] = {}
     before: tuple[Rule, ...] = ()  # rules that send before the classification
     escalations: tuple[Rule, ...] = ()
+    questions: tuple[Question, ...] = ()  # that tickets are asked beside that for their category
     levels: bool = True  # whether names with slashes may be below others
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
 

@@ -111,6 +111,7 @@ def load_config(
         escalations=sections.escalations,
         calendars=sections.values.get("calendars", {}),
         fields=sections.values.get("fields", {}),
+        questions=sections.questions,
         levels=sections.values.get("levels", True),
     )
 

@@ -1,13 +1,21 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
-from triage_cli.config.rule_conditions import BEFORE_WHEN, ESCALATION_WHEN, WHEN, read_conditions, when_schema
+from triage_cli.config.rule_conditions import (
+    BEFORE_WHEN,
+    ESCALATION_WHEN,
+    WHEN,
+    answer_condition,
+    read_conditions,
+    when_schema,
+)
 from triage_cli.config.validators import label, one_of, several, text, url
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
-from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Levels, Rule
+from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Levels, Question, Rule
 
 
 def later(schema: Callable[[], Schema]) -> Check:
@@ -58,9 +66,11 @@ class RouteReader:
         categories: tuple[Category, ...],
         destinations: dict[str, DestinationSpec],
         calendars: Mapping[str, Calendar],
+        questions: Iterable[Question] = (),
     ) -> None:
         self.destinations = destinations
         self.calendars = calendars
+        self.questions = {question.name: question for question in questions}
         self.before: list[Rule] = []  # the rules of the map that send before the classification
         self.names = [category.name for category in categories]
         self.levels = Levels.of(categories)
@@ -147,7 +157,10 @@ class RouteReader:
         rule_name = _rule_name(setting, section)
         values = record(setting, keys, rule_name)
         receivers = values["to"].read(self._receivers, ()) if "to" in values else ()
-        conditions = read_conditions(values["when"], rule_name, when) if "when" in values else {}
+        of_questions = dict.fromkeys(self.questions, Field(answer_condition))
+        conditions = read_conditions(values["when"], rule_name, {**when, **of_questions}) if "when" in values else {}
+        for name in self.questions.keys() & conditions.keys():
+            conditions[name] = self._answers(setting, self.questions[name], conditions[name])
         if "category" in conditions:
             named = [self._category(setting, name) for name in conditions["category"]]
             conditions["category"] = self._with_what_is_below(named)
@@ -172,10 +185,18 @@ class RouteReader:
             inner.wrong(f'no category "{name}"{suggestion(name, self.names)}')
         return current_name
 
+    def _answers(self, setting: ConfigNode, question: Question, named: Sequence[str | None]) -> tuple[str | None, ...]:
+        """Return the values of a question that a rule names, with those below them; None is that of an open one."""
+        names = [value.name for value in question.values]
+        for name in named:
+            if name is not None and name not in names:
+                inner = setting.entries()["when"].entries()[question.name]
+                inner.wrong(f'no value "{name}"{suggestion(name, names)}')
+        return _with_what_is_below(named, names, question.labels)
+
     def _with_what_is_below(self, named: Sequence[str]) -> tuple[str, ...]:
         """Return named categories, and those below them, in the order of the list."""
-        below = (name for name in self.names if any(self.levels.refines(name, each) for each in named))
-        return tuple(dict.fromkeys((*named, *below)))
+        return _with_what_is_below(named, self.names, self.levels)
 
     def _calendar(self, setting: ConfigNode, key: str, name: str) -> Calendar:
         """Return the calendar that a condition of a rule names."""
@@ -195,6 +216,14 @@ class RouteReader:
             raise ConfigValueError(f'no destination "{receiver}"{suggestion(receiver, self.destinations)}')
         self.destinations[receiver] = unnamed_webhook(receiver, setting)
         return receiver
+
+
+N = TypeVar("N", bound=str | None)
+
+
+def _with_what_is_below(named: Sequence[N], names: Iterable[str], levels: Levels) -> tuple[N | str, ...]:
+    below = (name for name in names if any(levels.refines(name, each) for each in named))
+    return tuple(dict.fromkeys((*named, *below)))
 
 
 def _rule_name(setting: ConfigNode, section: str) -> str:

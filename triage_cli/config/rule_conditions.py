@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of
-from triage_cli.config.validators import duration, number, one_of, several, share, text, truth, unless
+from triage_cli.config.key_tables import Field, Schema, accepts, or_null, record, record_schema, schema_of
+from triage_cli.config.validators import duration, number, one_of, optional, several, share, text, truth, unless
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar
 from triage_cli.domain import ESCALATED, EXTRA, PRIORITIES, Bounds, Match, MaxError, Words
 
@@ -175,7 +175,23 @@ BEFORE_WHEN = frozenset({"priority", "customer_id", "external_id", "source", "te
 def when_schema(table: Mapping[str, Field] = WHEN) -> Schema:
     """Return the schema of a rule's conditions."""
     conditions = {key: field for key, field in table.items() if key != COLUMN}
-    return record_schema(conditions) | {"patternProperties": {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}}
+    from triage_cli.domain import TICKET_KEYS
+
+    columns = {f"^{re.escape(EXTRA)}.": schema_of(WHEN[COLUMN].check)}
+    # Any other name may be that of a question, unless something else has it.
+    names = {"pattern": rf"^([A-Za-z][A-Za-z0-9_]*|{re.escape(EXTRA)}.+)$"}
+    taken = {"not": {"enum": sorted({*TICKET_KEYS, *WHEN, *ESCALATION_WHEN} - conditions.keys())}}
+    further = {"additionalProperties": schema_of(answer_condition), "propertyNames": {**names, **taken}}
+    return record_schema(conditions) | {"patternProperties": columns} | further
+
+
+@accepts(lambda: or_null(schema_of(several(optional(text), least=1))))
+def answer_condition(setting: ConfigNode) -> tuple[str | None, ...]:
+    """Accept the values that an answer may have; null is that of an open question."""
+    if setting.value is None:
+        return (None,)
+    accepted: tuple[str | None, ...] = several(optional(text), least=1)(setting)
+    return accepted
 
 
 def read_conditions(setting: ConfigNode, name: str, when: Mapping[str, Field] = WHEN) -> dict[str, Any]:

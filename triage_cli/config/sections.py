@@ -13,13 +13,14 @@ from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_de
 from triage_cli.config.fields import read_fields
 from triage_cli.config.imports import read_imports
 from triage_cli.config.key_tables import DIALECT, Field, accepts, or_null, record, record_schema, schema_of, suggestion
+from triage_cli.config.questions import checked_questions, read_questions
 from triage_cli.config.routes import RouteReader, escalations_schema, later, routes_schema
 from triage_cli.config.routes_file import open_routes
 from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import number, one_of, optional, path, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
-from triage_cli.domain import ROLES, Category, Rule
+from triage_cli.domain import ROLES, Category, Question, Rule
 from triage_cli.runtime import is_loopback
 
 TRIAGE_ROLE = one_of(*ROLES)
@@ -91,6 +92,7 @@ class Sections(NamedTuple):
     routes_path: Path | None
     before: tuple[Rule, ...]
     escalations: tuple[Rule, ...]
+    questions: tuple[Question, ...]
 
 
 def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None) -> Sections:
@@ -109,8 +111,12 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
         categories = in_levels(categories)
     classifiers = {"local": LOCAL} | values.get("classifiers", {})
     destinations = dict(values.get("destinations", {}))
+    classifier = _default_classifier(set_root, values, classifiers)
+    questions = checked_questions(
+        values.get("questions", {}), classifiers, classifier, levels=values.get("levels", True)
+    )
     map_setting, more_escalations, routes_path = _routing_map(root.diagnostics, values.get("routes"), routes_flag)
-    reader = RouteReader(categories, destinations, values.get("calendars", {}))
+    reader = RouteReader(categories, destinations, values.get("calendars", {}), questions)
     routes = None if map_setting is None else map_setting.read(reader.read, ())
     escalations = _escalations(reader, values.get("escalations"), more_escalations)
     spikes_to = values.get("spikes")
@@ -121,12 +127,13 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
         values,
         categories,
         classifiers,
-        _default_classifier(set_root, values, classifiers),
+        classifier,
         destinations,
         routes,
         routes_path,
         tuple(reader.before),
         escalations,
+        questions,
     )
 
 
@@ -217,6 +224,7 @@ TOP_KEYS: Mapping[str, Field] = {
     "database": Field(database),
     "categories": Field(read_categories),
     "levels": Field(truth),
+    "questions": Field(read_questions),
     "classifier": Field(text),
     "classifiers": Field(read_classifiers),
     "budget": Field(_budget),

@@ -25,6 +25,7 @@ def shown(config: Config) -> Iterator[tuple[str, object, str]]:
 def _settings(config: Config) -> Iterator[tuple[str, object]]:
     yield "database", without_password(config.database)
     yield from _category_settings(config)
+    yield from _question_settings(config)
     yield "classifier", config.classifier
     for name, classifier in config.classifiers.items():
         yield from _record_settings(f"classifiers.{name}", classifier, CLASSIFIER)
@@ -64,6 +65,15 @@ def _category_settings(config: Config) -> Iterator[tuple[str, object]]:
         yield from _record_settings(f"categories.{category.name}", category, CATEGORY)
     if "levels" in config.origins or any(category.parent for category in config.categories):
         yield "levels", config.levels
+
+
+def _question_settings(config: Config) -> Iterator[tuple[str, object]]:
+    for question in config.questions:
+        section = f"questions.{question.name}"
+        given = {key: getattr(question, key) for key in ("ask", "classifier", "min_confidence", "required")}
+        yield from ((f"{section}.{key}", value) for key, value in given.items() if value not in (None, ""))
+        for value in question.values:
+            yield from _record_settings(f"{section}.{value.name}", value, CATEGORY)
 
 
 def _reading_settings(config: Config) -> Iterator[tuple[str, object]]:

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Any, NamedTuple
 
+from triage_cli.domain.tickets import CATEGORY
+
 
 class EventAction(StrEnum):
     """What an event records. The values are stored; `triage logs --action` takes them."""
@@ -110,10 +112,6 @@ class Standing(Enum):
     FURTHER = "further"  # it does not, because it answers further questions alone
 
 
-# The `outcome` of events whose answers do not decide their ticket.
-UNDECISIVE = tuple(standing.value for standing in Standing if standing != Standing.HOLDS)
-
-
 class Decision(NamedTuple):
     """The result of recording an answer: the ticket's `status`, and the id of the answer that holds, if any.
 
@@ -138,11 +136,10 @@ def decision_data(decision: Decision) -> dict[str, Any]:
     return event_data
 
 
-def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
-    """Return the last decision in a ticket's events that took effect; None if none is about its present text.
+def last_decision(events: Sequence[LoggedEvent], question: str = CATEGORY) -> Decision | None:
+    """Return the last decision of a question in a ticket's events that took effect; None if its text is another now.
 
-    `events` are the ticket's, oldest first. Late answers, answers before a later step, answers to further questions and
-    proposals decide nothing.
+    `events` are the ticket's, oldest first. Late answers, answers before a later step, and proposals decide nothing.
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
@@ -150,8 +147,13 @@ def last_decision(events: Sequence[LoggedEvent]) -> Decision | None:
             return None
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None
-        is_decisive = detail.get("outcome") not in UNDECISIVE
-        if event.action in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) and is_decisive:
-            suspicious = tuple(detail.get("suspicious", ()))
-            return Decision(detail.get("decision"), detail.get("status", ""), suspicious=suspicious)
+        is_decisive = detail.get("outcome") not in (Standing.LATE.value, Standing.NEXT.value)
+        if event.action not in (EventAction.CLASSIFIED, EventAction.RECLASSIFIED) or not is_decisive:
+            continue
+        if question != CATEGORY:
+            if answer := detail.get("answers", {}).get(question):
+                return Decision(answer.get("decision"), "", suspicious=tuple(answer.get("suspicious", ())))
+        elif detail.get("outcome") != Standing.FURTHER.value:
+            status = "classified" if detail.get("open") else detail.get("status", "")  # of the category alone
+            return Decision(detail.get("decision"), status, suspicious=tuple(detail.get("suspicious", ())))
     return None

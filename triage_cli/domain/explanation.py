@@ -10,13 +10,14 @@ from triage_cli.domain.additions import of_decisions
 from triage_cli.domain.classifications import PRECEDENT, Classification
 from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.errors import KILLED, ExitCode
-from triage_cli.domain.evaluation.error_bounds import threshold_clause
+from triage_cli.domain.evaluation.error_bounds import NEVER, threshold_clause
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import short
+from triage_cli.domain.questions import given_answers
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
-from triage_cli.domain.tickets import ERASED, Ticket, status_words
+from triage_cli.domain.tickets import CATEGORY, ERASED, Ticket, status_words
 from triage_cli.domain.times import readable_time
 
 EARLY_END_REASONS: dict[int, str] = {  # one for each of `EARLY_END`
@@ -81,12 +82,19 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None, ne
     why = f"since {gone} is no category any more"
     if gone and not ticket.verdict:
         step = f"triage reclassify {_name(history)} --apply asks about it again, {why}"
+    elif ticket.status == "needs_review" and ticket.category is not None and not gone:
+        step = f"a person answers what is required: triage verdict {_name(history)} {_open_answers(ticket)}"
     elif gone or ticket.status == "needs_review":
         because = f" {why}" if gone else failed
         step = f"a person decides{because}: triage verdict {_name(history)} CATEGORY, or triage review"
     else:
         step = f"{_machine_step(history, owed, near)}{failed}"
     return f"{_batch_clause(history)}{step}{due}{held}."
+
+
+def _open_answers(ticket: Ticket) -> str:
+    """Return the open questions about a ticket as the words of a verdict."""
+    return " ".join(f"{name}=VALUE" for name, given in given_answers(ticket).items() if given.state != "answered")
 
 
 def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[Rule]) -> str:
@@ -364,9 +372,10 @@ def explain(
     answers = {a.classification_id: a for a in history.classifications}
     replies, steps = destination_replies(history), _earlier_steps(history, events)
     for event, detail in events:
-        for step in steps.get(detail.get("decision") or "", ()) if event.action in ANSWERED else ():
-            for sentence in answer_sentences({"outcome": "next"}, step, history):
-                yield f"{readable_time(event.timestamp)}  {sentence}"
+        for decision_id in _decisions_of(detail) if event.action in ANSWERED else ():
+            for step in steps.get(decision_id, ()):
+                for sentence in answer_sentences({"outcome": "next"}, step, history):
+                    yield f"{readable_time(event.timestamp)}  {_about(step)}{sentence}"
         for sentence in _event_sentences(event, detail, history, answers, replies):
             yield f"{readable_time(event.timestamp)}  {sentence}"
     if (run := history.ended_early) is not None:
@@ -378,13 +387,28 @@ def explain(
 
 def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:
     """Return the answers of a cascade's earlier steps, which no event names, by the next answer that one names."""
-    named_answers = {detail.get("decision") for _, detail in events}
-    steps, before = {}, list[Classification]()
-    for answer in history.classifications:
-        before = [*(step for step in before if step.run_id == answer.run_id), answer]
-        if answer.classification_id in named_answers:
-            steps[answer.classification_id], before = before[:-1], []
+    named_answers = {decision_id for _, detail in events for decision_id in _decisions_of(detail)}
+    steps = {}
+    for question in dict.fromkeys(answer.question for answer in history.classifications):
+        before = list[Classification]()
+        for answer in history.classifications:
+            if answer.question != question:
+                continue
+            before = [*(step for step in before if step.run_id == answer.run_id), answer]
+            if answer.classification_id in named_answers:
+                steps[answer.classification_id], before = before[:-1], []
     return steps
+
+
+def _decisions_of(detail: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the answers that an event names: that about the category, and those to further questions."""
+    named = (detail, *detail.get("answers", {}).values())
+    yield from (decision_id for each in named if (decision_id := each.get("decision")))
+
+
+def _about(answer: Classification) -> str:
+    """Return the beginning of a sentence about an answer to a further question."""
+    return "" if answer.question == CATEGORY else f"{answer.question}: "
 
 
 def _headline(history: History, events: Events) -> str:
@@ -410,7 +434,8 @@ def _category_clause(history: History, events: Events) -> str:
 
 
 def _brings_verdict(event: LoggedEvent, detail: Mapping[str, Any]) -> bool:
-    return event.action == EventAction.VERDICT or bool(detail.get("verdict"))
+    is_on_category = event.action == EventAction.VERDICT and not detail.get("question")
+    return is_on_category or bool(detail.get("verdict"))
 
 
 def _left_out_sentence(history: History) -> Iterator[str]:
@@ -432,7 +457,7 @@ def _event_sentences(
         case EventAction.CREATED | EventAction.UPDATED:
             yield from _import_sentences(event, detail)
         case EventAction.CLASSIFIED:
-            yield from answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
+            yield from _classified_sentences(detail, history, answers)
         case EventAction.SUBMITTED:
             yield f'put into a batch of classifier "{detail.get("classifier")}", for half the price'
         case EventAction.RETURNED:
@@ -459,6 +484,38 @@ def _event_sentences(
             yield f"{event.actor}: {erased.get(event.action, event.action)}"
 
 
+def _classified_sentences(
+    detail: Mapping[str, Any], history: History, answers: Mapping[str, Classification]
+) -> Iterator[str]:
+    """Explain the answers that an event brings: about the category, then to further questions."""
+    if "category" in detail or not detail.get("answers"):
+        yield from answer_sentences(detail, answers.get(detail.get("decision") or ""), history)
+    outcome = detail.get("outcome") if detail.get("outcome") == "late" else None
+    for question, given in detail.get("answers", {}).items():
+        answer = answers.get(given.get("decision") or "")
+        if answer is None:
+            yield f"{question}: there was no answer"
+            continue
+        effect = "" if outcome or given.get("suspicious") else _effect(answer)
+        # The clause on its threshold would say that a person decides.
+        for sentence in answer_sentences({**given, "outcome": outcome}, answer._replace(threshold=None), history):
+            yield f"{question}: {sentence}{effect}"
+    if still_open := detail.get("open"):
+        yield f"it waits for a person, since an answer to {comma_list(still_open)} is required"
+
+
+def _effect(answer: Classification) -> str:
+    """Return the end of a sentence on what an answer to a further question is worth."""
+    if answer.threshold is None or answer.category is None or answer.error:
+        return ""
+    if answer.threshold == NEVER:
+        return "; its values had no examples, so it is a suggestion"
+    threshold = two_decimals(answer.threshold)
+    if answer.is_sure:
+        return f"; its threshold of {threshold} is reached, so it holds"
+    return f"; below its threshold of {threshold}, so it is a suggestion"
+
+
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:
     if event.action == EventAction.CREATED:
         line = f", line {detail['line']}" if detail.get("line") else ""
@@ -481,11 +538,15 @@ def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator
 
 
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
-    if detail.get("category") is None:
-        return f"{actor} took the verdict back; the machine's last answer holds again ({detail.get('status')})"
-    instead = f" instead of {detail['was']}" if detail.get("was") not in (None, detail["category"]) else ""
+    question = f"{detail['question']}: " if detail.get("question") else ""
+    value = detail.get("value") if question else detail.get("category")
+    if value is None:
+        return (
+            f"{question}{actor} took the verdict back; the machine's last answer holds again ({detail.get('status')})"
+        )
+    instead = f" instead of {detail['was']}" if detail.get("was") not in (None, value) else ""
     note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
-    return f"{actor} decided {detail['category']}{instead}{note}"
+    return f"{question}{actor} decided {value}{instead}{note}"
 
 
 def _suggestion_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:

@@ -17,6 +17,7 @@ AnswerState = Literal["answered", "unsure", "failed", "unanswered"]
 ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 # Failures to answer after which a question is not asked again by itself; of the category, the ticket goes to review.
 MOST_FAILURES = 3
+NO_VALUE = "none"  # what a verdict says where none of a question's values holds
 
 
 class Question(NamedTuple):
@@ -108,6 +109,8 @@ def all_given(ticket: Ticket, names: Iterable[str]) -> dict[str, GivenAnswer]:
 
 def with_questions(ticket: Ticket, names: Collection[str]) -> Ticket:
     """Return a ticket with an answer to each of these further questions, given or not, and to no other one."""
+    if not names and ticket.answers == "{}":
+        return ticket
     answers = all_given(ticket, names)
     return ticket if given_answers(ticket) == answers else _with_answers(ticket, answers)
 
@@ -129,14 +132,17 @@ def without_reasons(ticket: Ticket) -> Ticket:
     )
 
 
-def settled_by(ticket: Ticket, required: Iterable[str]) -> Ticket:
+def settled_by(ticket: Ticket, required: Collection[str]) -> Ticket:
     """Return a ticket that has a category with its status: an open required question holds it for review."""
     if ticket.category is None or ticket.status not in ("classified", "needs_review"):
         return ticket
-    answers = given_answers(ticket)
-    is_held = any(answers.get(name, UNANSWERED).state != "answered" for name in required)
-    status = "needs_review" if is_held else "classified"
+    status = "needs_review" if required and open_required(ticket, required) else "classified"
     return ticket if ticket.status == status else ticket._replace(status=status)
+
+
+def open_required(ticket: Ticket, required: Iterable[str]) -> list[str]:
+    """Return the required questions without a sure answer, for which a ticket waits for a person."""
+    return [name for name, answer in all_given(ticket, required).items() if answer.state != "answered"]
 
 
 def answer_records(ticket: Ticket) -> dict[str, dict[str, Any]]:

@@ -7,11 +7,14 @@ from triage_cli.domain.calendars import Age, Hours
 from triage_cli.domain.classifications import PRECEDENT
 from triage_cli.domain.evaluation.error_bounds import NEVER, MaxError, in_percent
 from triage_cli.domain.json_values import compact, from_json
+from triage_cli.domain.questions import given_answer
 from triage_cli.domain.rule_conditions import Bounds, Condition, Match, Words
 from triage_cli.domain.tickets import Ticket
 
 # The prefix of a rule's condition on a column of a ticket's `extra`.
 EXTRA = "extra."
+# The conditions that look at a field of a ticket by its name; other names are those of questions.
+FIELDS = frozenset({"category", "priority", "customer_id", "external_id", "source", "verdict", "status"})
 # The statuses in which a ticket may wait to be escalated.
 ESCALATED = ("new", "failed", "needs_review", "routing", "unroutable", "undeliverable")
 
@@ -19,10 +22,11 @@ ESCALATED = ("new", "failed", "needs_review", "routing", "unroutable", "undelive
 class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
-    `when` maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the
-    accepted values, `text` or `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in
-    which the ticket is routed; an escalation has `status` and `age`, too. Without conditions, a rule matches every
-    ticket. `max_error` is the share of wrong answers that is promised of what the rule takes.
+    `when` maps a question to the values that its answer may have, None for one that is open. It maps `category`,
+    `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values, `text` or
+    `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in which the ticket is routed;
+    an escalation has `status` and `age`, too. Without conditions, a rule matches every ticket. `max_error` is the share
+    of wrong answers that is promised of what the rule takes.
     """
 
     name: str
@@ -97,7 +101,7 @@ def _meets(ticket: Ticket, name: str, accepted: Condition, at: str) -> bool:
     if isinstance(accepted, Age):
         return accepted.holds(ticket.stored_at, at)
     if not name.startswith(EXTRA):
-        return getattr(ticket, name) in accepted
+        return (getattr(ticket, name) if name in FIELDS else given_answer(ticket, name).value) in accepted
     column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
     values = column_value if isinstance(column_value, list) else [column_value]
     if isinstance(accepted, Bounds):
@@ -131,4 +135,10 @@ def _in_words(condition: Condition) -> str:
     """Return a condition as the end of a clause that begins with the field's name."""
     if isinstance(condition, Words | Match | Bounds | Hours | Age):
         return str(condition)
-    return f"is {' or '.join(str(value).lower() if isinstance(value, bool) else value for value in condition)}"
+    return f"is {' or '.join(_value_in_words(value) for value in condition)}"
+
+
+def _value_in_words(value: str | bool | None) -> str:
+    if value is None:
+        return "open"
+    return str(value).lower() if isinstance(value, bool) else value

@@ -81,7 +81,7 @@ COMPARISONS: dict[str, Any] = {
 }
 
 # The values that a field may have, or a condition that reads it.
-Condition = tuple[str | bool, ...] | Words | Match | Bounds | Hours | Age
+Condition = tuple[str | bool | None, ...] | Words | Match | Bounds | Hours | Age
 
 
 def _comparable(bound: float | str) -> float:

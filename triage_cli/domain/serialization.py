@@ -1,6 +1,6 @@
 """Conversion of records to JSON objects, the same for the command line, files, destinations and the wire."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -33,10 +33,10 @@ RUN_KEYS = (
 )  # fmt: skip
 
 
-def added_keys(prefix: str = ADDED_PREFIX) -> tuple[str, ...]:
-    """Return the keys that `run` adds to the columns of an input, the ticket's id first."""
+def added_keys(prefix: str = ADDED_PREFIX, questions: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the keys that `run` adds to the columns of an input: the ticket's id first, further questions last."""
     added_names = ("ticket_id", "category", "suggestion", "confidence", "status", "routed_to", "error")
-    return tuple(prefix + name for name in added_names)
+    return tuple(prefix + name for name in (*added_names, *questions))
 
 
 _ticket_values = itemgetter(*(Ticket._fields.index(key) for key in TICKET_KEYS))

@@ -159,7 +159,9 @@ class Rejected(NamedTuple):
 
 
 class VerdictDraft(NamedTuple):
-    """A person's category for the ticket `name` (None: taken back); `row` is its position in the input.
+    """A person's category for the ticket `name` (None: taken back), or the value of another `question`.
+
+    `row` is its position in the input.
 
     The same category again keeps its note if `note` is None, and loses it if `note` is empty. With `shown`, the
     `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now. Of several tickets
@@ -172,6 +174,7 @@ class VerdictDraft(NamedTuple):
     note: str | None = None
     shown: str | None = None
     source: str | None = None
+    question: str = CATEGORY
 
 
 class Ticket(NamedTuple):
@@ -278,7 +281,8 @@ class Selection(NamedTuple):
     `order` is `newest`, `urgent` (then the oldest first), or `review` (the most informative for a person first).
     Without ids and statuses, withdrawn tickets are left out.
     `suggestions` are guesses of classifiers that were not sure. `extras` are `NAME=VALUE` of columns of the input and
-    fields, all of which a ticket has. With `unanswered`, a further question is to be asked about them.
+    fields, all of which a ticket has. With `unanswered`, a further question is to be asked about them. `answers`
+    are `QUESTION=VALUE` of further questions, all of which hold; an empty value is that of an open question.
     `sort` replaces it: one of `SORTS`, descending with `:desc` after it. `destinations` are those that a ticket has a
     delivery to. `since` and `until` are times at which a ticket was stored; `written_since` is one at which it was
     written (`created_at`, or when it was stored if that is unknown).
@@ -306,6 +310,7 @@ class Selection(NamedTuple):
     written_since: str | None = None
     extras: tuple[str, ...] = ()
     unanswered: bool = False
+    answers: tuple[str, ...] = ()
 
 
 # What a ticket has without a decision on its category.

@@ -1,6 +1,6 @@
 """The options for opening an input, the opened table, and the names of its columns."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ class ReadOptions(NamedTuple):
 
     `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
     With `html`, descriptions with HTML are read as text; None: texts of columns that are mostly HTML. `prefix` begins
-    the names of the columns that `run` adds. Of the `kept` mappings, the one that fits the input is used, as `kept_as`.
+    the names of the columns that `run` adds, also for answers to `questions`. Of the `kept` mappings, the one that fits
+    the input is used, as `kept_as`.
     """
 
     mapping: Mapping[str, str] = {}
@@ -26,6 +27,7 @@ class ReadOptions(NamedTuple):
     limit: int | None = None
     html: bool | None = None
     prefix: str = ADDED_PREFIX
+    questions: tuple[str, ...] = ()
     kept: tuple[KeptMapping, ...] = ()
     kept_as: str = ""
 
@@ -73,9 +75,10 @@ class Table(NamedTuple):
     def earlier_indexes(self) -> list[int]:
         """Return the indexes of the columns that an earlier `run` added, the ticket's id first; empty without them."""
         columns = self.columns
-        if not {*self.added} <= {*columns}:
+        if not {*added_keys(self.read_as.prefix)} <= {*columns}:
             return []
-        return [max(index for index, name in enumerate(columns) if name == each) for each in self.added]
+        added = [name for name in self.added if name in columns]  # that run may have asked fewer questions
+        return [max(index for index, name in enumerate(columns) if name == each) for each in added]
 
     def own_indexes(self) -> list[int]:
         """Return the indexes of the input's own columns, without those that an earlier `run` added."""
@@ -87,12 +90,12 @@ class Table(NamedTuple):
         return [self.columns[index] for index in self.own_indexes()]
 
 
-def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX) -> frozenset[str]:
+def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX, questions: Iterable[str] = ()) -> frozenset[str]:
     """Return the columns that triage wrote, if this is its own export or the output of `run` with this prefix."""
     if {*TICKET_KEYS} <= {*columns}:
-        return frozenset((*TICKET_KEYS, "asked"))
-    added = frozenset(added_keys(prefix))
-    return added if added <= {*columns} else frozenset()
+        return frozenset((*TICKET_KEYS, "answers", "asked"))
+    is_output = {*added_keys(prefix)} <= {*columns}
+    return frozenset(added_keys(prefix, questions)) & {*columns} if is_output else frozenset()
 
 
 def unique_column_names(columns: Sequence[str]) -> list[str]:

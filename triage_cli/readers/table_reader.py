@@ -172,7 +172,7 @@ def _header_rows(head: bytes, name: str, options: ReadOptions) -> list[Sequence[
 def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Table:
     from triage_cli.readers.mail_message import mail_table  # the package for mail is slow to import
 
-    return mail_table(mails, name, options)._replace(added=added_keys(options.prefix))
+    return mail_table(mails, name, options)._replace(added=added_keys(options.prefix, options.questions))
 
 
 def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
@@ -190,7 +190,7 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
     day_first, unread = table.day_order(matched, columns, sample.rows[header.before :], csv_records)
-    our_columns = triage_columns(columns, options.prefix)
+    our_columns = triage_columns(columns, options.prefix, options.questions)
     html_fields = _html_fields(options.html, matched, sample.rows[header.before :], our_columns)
     mapping = RowMapping(
         matched.fields,
@@ -217,7 +217,7 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
         table.name,
         header.before > 0,
         _later_remarks(decoder, unread),
-        added=added_keys(options.prefix),
+        added=added_keys(options.prefix, options.questions),
         unused=unused_columns(matched, columns, our_columns),
         first_rows=sample.rows[header.before :],
         fields={field: columns[index] for field, index in matched.fields.items()} if header.before else {},
@@ -262,7 +262,7 @@ def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
     day_first, unread = table.day_order(matched, columns, rows, json_records)
     empty_list = "" if layout.sample else "the input has no items"
     id_index = None if options.mapping.get("external_id") else matched.fields.get("external_id")
-    our_columns = triage_columns(columns, options.prefix)
+    our_columns = triage_columns(columns, options.prefix, options.questions)
     html_fields = _html_fields(options.html, matched, rows, our_columns)
     details = [*kept_remarks(options), "JSON Lines" if layout.by_line else "JSON", *html_remarks(html_fields)]
     mapping = RowMapping(
@@ -285,7 +285,7 @@ def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
         tuple(filter(None, (no_id_note(matched, columns, options.mapping), empty_list))),
         table.name,
         remarks=_later_remarks(table.decoder, unread),
-        added=added_keys(options.prefix),
+        added=added_keys(options.prefix, options.questions),
         unused=unused_columns(matched, columns, our_columns),
         first_rows=rows[:SAMPLE_ROWS],
         fields={field: columns[index] for field, index in matched.fields.items()},

@@ -140,7 +140,7 @@ class SharedRun:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._store = services.store
-        self._intake = Intake(services.store, ACTOR, Verdicts(services.categories, ACTOR), None, services.fields)
+        self._intake = Intake(services.store, ACTOR, Verdicts(services.questions, ACTOR), None, services.fields)
         self._signatures: dict[str, Signature] = {}  # of the callers whose tickets are taken through steps, by ticket
         self._recorders: dict[tuple[Classifier, bool], DecisionRecorder] = {}
         self._category_check, self._category_check_until = Unchecked(), 0.0

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from triage_cli.domain import (
+    CATEGORY,
     Category,
     Event,
     EventAction,
@@ -25,9 +26,11 @@ from triage_cli.ports import Store
 
 
 class CategoryNames:
-    """The present and former names of one list of categories."""
+    """The present and former names of one list of categories, or of the values of a `question`."""
 
-    def __init__(self, categories: Sequence[Category]) -> None:
+    def __init__(self, categories: Sequence[Category], question: str = CATEGORY) -> None:
+        is_category = question == CATEGORY
+        self._one, self._all = ("category", "categories") if is_category else (f"{question}", f"values of {question}")
         self._names_by_folded = {_folded_name(name): c.name for c in categories for name in (*c.was, c.name)}
 
     def match(self, text: str) -> str | None:
@@ -37,9 +40,9 @@ class CategoryNames:
     def unknown(self, text: str, prefix: str = "") -> RowError:
         """Return the error for a name that is no category."""
         close = difflib.get_close_matches(_folded_name(text), self._names_by_folded, n=1)
-        names = f"the categories are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
+        names = f"the {self._all} are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
         hint = f'did you mean "{self._names_by_folded[close[0]]}"? {names}' if close else names
-        return RowError(f'{prefix}no category "{text.strip()}"', hint=hint)
+        return RowError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
 
     def none_of(self, row_labels: Iterable[str]) -> UsageError:
         """Return the error for labelled tickets if none of their labels is a category."""

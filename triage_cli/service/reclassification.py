@@ -25,6 +25,7 @@ from triage_cli.domain import (
     bounded,
     decision_data,
     ids,
+    settled_by,
     times,
 )
 from triage_cli.service.answers import answered_ticket, answers, released_with_cost, steps_within
@@ -262,6 +263,7 @@ class ReclassifyRun:
                 answer = answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
             sure = answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
             ticket = answered_ticket(ticket_before, (answer,), None, self._labels, sure=sure)
+            ticket = settled_by(ticket, self._recorder.required)
             stays = ticket_before.status == "routed" and sure and not self._plan.reroute
             settles = self._plan.reroute and flip_decision.action == Action.SETTLED
             is_sent = settles or (ticket_before.status == "routed" and not stays)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from triage_cli.domain import (
     CHUNK,
+    STATS_KEYS,
     WHOLE,
     Action,
     Category,
@@ -39,12 +40,14 @@ from triage_cli.domain import (
     Ticket,
     TicketDraft,
     TriageError,
+    UsageError,
     VerdictDraft,
     Why,
     of_decisions,
     outdated,
     overruled_by_week,
     times,
+    with_questions,
 )
 from triage_cli.ports import Source
 from triage_cli.runtime import StopControl
@@ -58,6 +61,7 @@ from triage_cli.service.intake.drafts import Intake, Posted, check_against_other
 from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.reclassification import ReclassifyRun
 from triage_cli.service.runs import (
+    HALF_ANSWERED,
     TO_CLASSIFY,
     TO_ROUTE,
     RunContext,
@@ -114,7 +118,7 @@ class Pipeline:
             for outcomes in created:
                 if self._delivery_run is not None:
                     self._delivery_run.add_for_stored(_written(outcomes))
-                claimed = self._hold_unclassified(outcomes, being_classified)
+                claimed = self._hold_open(outcomes, being_classified)
                 being_classified.update((ticket_id, []) for ticket_id in claimed)
                 for outcome in outcomes:
                     waiting_rows = being_classified.get(outcome.value.ticket_id) if outcome.value else None
@@ -137,16 +141,18 @@ class Pipeline:
         if left := passed_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
             yield sorted(left, key=lambda o: o.place)
 
-    def _hold_unclassified(
-        self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]
-    ) -> dict[str, Ticket]:
-        """Return the tickets of a chunk that this run is to classify: those it has created, and those it can claim."""
-        unclassified = [o for o in outcomes if o.value and o.value.status in TO_CLASSIFY]
-        created = {o.value.ticket_id: o.value for o in unclassified if o.value and o.action == Action.CREATED}
-        others = {o.value.ticket_id for o in unclassified if o.value} - created.keys() - set(being_classified)
-        undecided = Selection(ids=tuple(others), statuses=TO_CLASSIFY)
-        claimed = self._decision_recorder.context.claim(undecided, CHUNK) if others else []
-        return created | {t.ticket_id: t for t in claimed}
+    def _hold_open(self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]) -> dict[str, Ticket]:
+        """Return the tickets of a chunk that this run is to ask about: those it has created, and those it can claim."""
+        recorder = self._decision_recorder
+        statuses = TO_CLASSIFY | HALF_ANSWERED if recorder.further else TO_CLASSIFY
+        is_open = [o for o in outcomes if o.value and o.value.status in statuses and _is_open(o.value)]
+        created = {o.value.ticket_id: o.value for o in is_open if o.value and o.action == Action.CREATED}
+        others = {o.value.ticket_id for o in is_open if o.value} - created.keys() - set(being_classified)
+        undecided = Selection(ids=tuple(others), statuses=statuses)
+        claimed = recorder.context.claim(undecided, CHUNK) if others else []
+        held = [*created.values(), *(ticket for ticket in claimed if _is_open(ticket))]
+        decided = {ticket.ticket_id for ticket in held if ticket.status not in TO_CLASSIFY}
+        return {ticket.ticket_id: ticket for ticket in recorder.asking(held, decided) if ticket.asked}
 
     def _routed(self, classified: Iterable[list[Outcome[Ticket]]], run: DeliveryRun) -> Iterator[list[Outcome[Routed]]]:
         """Route the tickets that have a category; the others are passed on with the next deliveries."""
@@ -187,6 +193,11 @@ class Pipeline:
             yield passed_on
 
 
+def _is_open(ticket: Ticket) -> bool:
+    """Return whether a ticket's category or another question about it is to be asked."""
+    return ticket.status in TO_CLASSIFY or ticket.unanswered == 1
+
+
 def _written(outcomes: Sequence[Outcome[Ticket]]) -> Iterator[Ticket]:
     """Yield the tickets that an import has stored or changed."""
     return (o.value for o in outcomes if o.value and o.action in (Action.CREATED, Action.UPDATED))
@@ -216,7 +227,7 @@ class LocalTriage:
         self._store = services.store
         self._actor = actor
         self._command_line = command_line
-        self._verdicts = Verdicts(services.categories, actor)
+        self._verdicts = Verdicts(services.questions, actor)
         self._current_names = category_renames.current_names(services.categories)
         self._stop_control = StopControl()
         self._interrupted = False  # a stop left some of the input unread
@@ -313,8 +324,9 @@ class LocalTriage:
         """
         with self._recorded_run("pull") as recorder:
             corrections, filed_items = self._services.corrections(tell), self._services.filed_items(tell)
+            verdicts = Verdicts(self._services.questions, source.name)
             source_pull = SourcePull(
-                recorder.context, source, self._services.fields, plan, corrections, filed_items, tell, keep
+                recorder.context, source, verdicts, self._services.fields, plan, corrections, filed_items, tell, keep
             )
             yield from recorder.counted(source_pull.chunks())
 
@@ -473,9 +485,10 @@ class LocalTriage:
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
         """Yield tickets, newest first, or in the order of review."""
+        self._check_questions(answer.partition("=")[0] for answer in selection.answers)
         selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
         if selection.order != "review":
-            return category_renames.find(self._store, selection, self._current_names)
+            return map(self._shown, category_renames.find(self._store, selection, self._current_names))
         return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
 
     def review_page(self, selection: Selection) -> ticket_lookup.ReviewPage:
@@ -487,7 +500,21 @@ class LocalTriage:
         """Yield tickets in the order of review under present names, each with the place behind it."""
         labels = frozenset((*self._current_names, *(c.name for c in self._services.categories)))
         waiting = ticket_lookup.review_queue(self._store, selection, labels, self._services.ranked)
-        return ((category_renames.with_current_names(ticket, self._current_names), place) for ticket, place in waiting)
+        return (
+            (self._shown(category_renames.with_current_names(ticket, self._current_names)), place)
+            for ticket, place in waiting
+        )
+
+    def _check_questions(self, names: Iterable[str]) -> None:
+        """Raise `UsageError` for a question that tickets are not asked."""
+        if unknown := [name for name in names if name not in self._verdicts.further]:
+            questions = ", ".join(self._verdicts.further)
+            hint = f"the questions are {questions}" if questions else "the configuration has none"
+            raise UsageError(f'no question "{unknown[0]}"', hint=hint)
+
+    def _shown(self, ticket: Ticket) -> Ticket:
+        """Return a ticket with an answer to each question that tickets are asked now."""
+        return with_questions(ticket, self._verdicts.further)
 
     def resolve(self, name: str) -> str:
         """Return the id of the only ticket with this name."""
@@ -496,7 +523,9 @@ class LocalTriage:
     def history(self, name: str) -> History:
         """Return a ticket with its answers, deliveries, attempts, events and questions."""
         history = self._store.history(self.resolve(name))
-        return history._replace(ticket=category_renames.with_current_names(history.ticket, self._current_names))
+        return history._replace(
+            ticket=self._shown(category_renames.with_current_names(history.ticket, self._current_names))
+        )
 
     def why(self, name: str) -> Why:
         """Return how a ticket was decided."""
@@ -518,6 +547,7 @@ class LocalTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, ordered by their keys."""
+        self._check_questions(key for key in query.by if key not in STATS_KEYS)
         return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:

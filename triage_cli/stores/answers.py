@@ -12,7 +12,8 @@ ANSWERS_TO_QUESTIONS = """select * from classifications where ticket_id in (sele
 # run, since only `audit_rate` asks twice in one. `{among}` may join the tickets that are meant.
 AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
     from classifications control join classifications sure on sure.ticket_id = control.ticket_id
-        and sure.run_id = control.run_id and sure.classification_id < control.classification_id {among}
+        and sure.run_id = control.run_id and sure.question = control.question
+        and sure.classification_id < control.classification_id {among}
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""
@@ -21,6 +22,7 @@ JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, human.categor
     from tickets join classifications human on human.classification_id = tickets.decision_id
     join classifications machine on machine.classification_id = (
         select max(answer.classification_id) from classifications answer where answer.ticket_id = tickets.ticket_id
+        and answer.question = 'category'
         and answer.classification_id < human.classification_id and coalesce(answer.confidence_source, '') <> 'human'
         and answer.fingerprint <> '' and answer.error is null)
     where tickets.verdict = 1 and tickets.status <> 'withdrawn' and human.confidence_source = 'human'

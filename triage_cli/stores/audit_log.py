@@ -42,7 +42,8 @@ UNLOGGED_ROWS = {
         (select 1 from events e where e.ticket_id = c.ticket_id and case
             when c.step = 'import' then action in ('created', 'updated')
                 and coalesce(json_extract(detail, '$.verdict'), json_extract(detail, '$.said')) is not null
-            else action = 'verdict' and json_extract(detail, '$.category') is not null
+            else action = 'verdict'
+                and coalesce(json_extract(detail, '$.category'), json_extract(detail, '$.value')) is not null
                 and json_extract(detail, '$.decision') = c.classification_id end) limit 1""",
     "the suggestion {} has no event in the log": """
         select classification_id from classifications c where classifier = 'agent' and fingerprint = ''

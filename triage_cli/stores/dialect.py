@@ -22,6 +22,7 @@ class Dialect(ABC):
     clock: str  # that leases are measured by
     tickets_by_ending: str  # finds the tickets whose id has the ending `:ending`, newest first
     monday: str  # the Monday before a `{day}`, or that day
+    answer: str  # the value of a `{question}` about a ticket
     due_deliveries: str  # takes due deliveries that no live run holds
     due_deliveries_of: str  # the same for the deliveries of the tickets `:ids`
     free_batch: str  # the condition that no live run holds a batch

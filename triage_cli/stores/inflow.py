@@ -30,7 +30,8 @@ VERDICT_AGREEMENT = f"""select classifier, count(*), coalesce(sum(case when answ
             row_number() over (partition by c.ticket_id, c.classifier order by c.classification_id desc) as place
         from (select ticket_id, category from tickets where {WRITTEN_IN_PERIOD} and verdict = 1) t
         join classifications c on c.ticket_id = t.ticket_id
-        where c.confidence_source not in ('human', 'precedent') and c.category is not null and c.error is null) answers
+        where c.question = 'category' and c.confidence_source not in ('human', 'precedent')
+            and c.category is not null and c.error is null) answers
     where place = 1 group by classifier"""
 
 AUDIT_AGREEMENT = AUDITED_ANSWERS.format(

@@ -40,7 +40,7 @@ TICKET_TEXTS = (
 LONGEST_TEXT = 10_000  # characters of a text without a verdict; a model reads no more
 # The answers of classifiers about tickets that a person has decided, oldest first.
 CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
-    join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1
+    join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.question = 'category'
     and c.confidence_source not in ('human', 'precedent') and c.category is not null and c.error is null
     order by c.classification_id"""
 VERDICTS_PER_PAGE = 1000

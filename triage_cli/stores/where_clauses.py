@@ -24,6 +24,7 @@ SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_
 ENGLISH_SEARCH = "(subject like :search escape '\\' or description like :search escape '\\')"
 SEARCH = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
 EMPTY = "''"
+_QUESTION = re.compile("[A-Za-z][A-Za-z0-9_]*")
 _JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
@@ -83,9 +84,10 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.destinations:
         conditions.append(SENT_TO_CONDITION)
         values["destinations"] = compact([storable_text(name) for name in selection.destinations])
-    extra_conditions = [_extra_condition(number, pair) for number, pair in enumerate(selection.extras)]
-    conditions += [condition for condition, _ in extra_conditions]
-    values |= dict(chain.from_iterable(pairs.items() for _, pairs in extra_conditions))
+    json_conditions = [_extra_condition(number, pair) for number, pair in enumerate(selection.extras)]
+    json_conditions += [_answer_condition(number, pair) for number, pair in enumerate(selection.answers)]
+    conditions += [condition for condition, _ in json_conditions]
+    values |= dict(chain.from_iterable(pairs.items() for _, pairs in json_conditions))
     conditions += ["unanswered = 1"] * selection.unanswered
     if selection.verdict is not None:
         conditions.append(f"verdict = {int(selection.verdict)}")
@@ -105,6 +107,17 @@ def _extra_condition(number: int, named_value: str) -> tuple[str, dict[str, str]
     forms = [f"{start}{compact(name)}:{value}{end}" for value in stated for start in "{," for end in ",}"]
     pairs = {f"extra_{number}_{'abcdefgh'[place]}": form for place, form in enumerate(forms)}
     return f"({' or '.join([f'replace(extra, :{key}, {EMPTY}) <> extra' for key in pairs])})", pairs
+
+
+def _answer_condition(number: int, named_value: str) -> tuple[str, dict[str, str]]:
+    """Return the condition that the JSON of `answers` holds this value of a question, which stands first there.
+
+    Without a value: that it holds none.
+    """
+    question, _, value = map(storable_text, named_value.partition("="))
+    begins = f'{compact(question)}:{{"value":{compact(value) if value else chr(34)}'
+    comparison = "<>" if value else "="
+    return f"replace(answers, :answer_{number}, {EMPTY}) {comparison} answers", {f"answer_{number}": begins}
 
 
 def _status_condition(statuses: frozenset[str]) -> str:
@@ -160,13 +173,17 @@ GROUP_JOINS = {
 }
 
 
-def grouped(query: StatsQuery, monday: str) -> tuple[str, dict[str, Any]]:
+def grouped(query: StatsQuery, monday: str, answer: str) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost.
 
-    `monday` is the dialect's expression for the Monday before a `{day}`.
+    `monday` is the dialect's expression for the Monday before a `{day}`, `answer` that for the value of a `{question}`.
+    Any key but those of `GROUP_KEYS` is the name of a question.
     """
     conditions, values = where(query.where)
-    group_columns = [GROUP_KEYS[group_key].format(monday=monday.format(day=DAY)) for group_key in query.by]
+    group_columns = [
+        GROUP_KEYS[key].format(monday=monday.format(day=DAY)) if key in GROUP_KEYS else _answer_column(key, answer)
+        for key in query.by
+    ]
     count_where = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
     count_columns = (
         "count(*)",
@@ -177,6 +194,12 @@ def grouped(query: StatsQuery, monday: str) -> tuple[str, dict[str, Any]]:
     counted_tables = " ".join(["tickets", *(join for key, join in GROUP_JOINS.items() if key in query.by)])
     group_by = f" group by {', '.join(group_columns)}" if group_columns else ""
     return f"select {all_columns} from {counted_tables} where {' and '.join(conditions) or 'true'}{group_by}", values
+
+
+def _answer_column(question: str, answer: str) -> str:
+    if not _QUESTION.fullmatch(question):  # it becomes a part of the query
+        raise ValueError(question)
+    return answer.format(question=question)
 
 
 def _like_escaped(text: str) -> str:

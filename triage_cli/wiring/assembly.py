@@ -80,6 +80,7 @@ def services(
         lost_deliveries=partial(database_maintenance.delivered_before_restores, config),
         nearness=partial(destinations.nearness, config),
         fields=config.fields,
+        further=config.questions,
     )
 
 

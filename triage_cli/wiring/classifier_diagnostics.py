@@ -123,11 +123,17 @@ def promised_errors(config: Config) -> Iterator[tuple[str, MaxError, dict[str, E
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
     """Yield what a person may not expect: the name of what it is about, and a message.
 
-    It is about names in levels, categories without a threshold that nobody has taught, and promises that once were for
-    each category.
+    It is about names in levels, questions without examples, categories without a threshold that nobody has taught, and
+    promises that once were for each category.
     """
     if note := levels_note(config):
         yield "levels", note
+    for question in config.questions:
+        if not any(value.examples for value in question.values):
+            yield (
+                f"question {question.name}",
+                "its values have no examples, so no answer of the embedded model to it is sure; give them some",
+            )
     store = open_store(config) if has_database else None
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(config, spec)

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
     ABOVE,
+    CATEGORY,
+    NEVER,
+    Category,
     Classification,
     ClassifyPlan,
     ConfigError,
     Event,
     EventAction,
     Levels,
+    Question,
     UsageError,
     thresholds_of,
     times,
@@ -36,7 +40,7 @@ from triage_cli.wiring.learned_models import (
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 if TYPE_CHECKING:
-    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Encoder, LLMClassifier, Model
+    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Encoder, Head, LLMClassifier, Model
     from triage_cli.runtime import RateLimiter
 
 
@@ -81,11 +85,46 @@ class Classifiers(NamedTuple):
             )
         if (note := levels_note(self.config)) and not self.store.answers.know_levels():
             self._note(note)
-        if spec.type == "cascade":
-            return self._cascade(spec, plan)
+        asked_of = {CATEGORY: spec} | {
+            question.name: self.config.classifiers[question.classifier] if question.classifier else spec
+            for question in self.config.questions
+        }
+        paths = {question: self._steps_of(asked, question) for question, asked in asked_of.items()}
+        if not paths[CATEGORY]:
+            raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
+        paid = paid_steps(self.config, spec)
+        steps = [
+            self._step(
+                self.config.classifiers[step],
+                plan,
+                {question: asked_of[question] for question in asked},
+                has_next=step in paid[:-1],
+            )
+            for step, asked in merged_steps(paths)
+        ]
+        if len(steps) == 1:
+            return steps[0]
+        from triage_cli.classifiers import Cascade
+
+        return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell)
+
+    def _steps_of(self, spec: ClassifierSpec, question: str) -> list[str]:
+        """Return the steps by which a classifier answers a question; offline, only those that need no network."""
+        if spec.type != "cascade" and question == CATEGORY:
+            return [spec.name]  # which refuses itself to be asked offline
+        names = spec.steps or (spec.name,)
+        return [n for n in names if not self.config.offline or self.config.classifiers[n].type == "local"]
+
+    def _step(
+        self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Mapping[str, ClassifierSpec], *, has_next: bool
+    ) -> Classifier:
+        """Open what is asked several questions, with the thresholds that its `max_error` needs.
+
+        `asked` has the classifier of each question, of which this one is a step or the only one.
+        """
         if spec.type == "local":
-            return self._with_thresholds(spec, self._embedded(spec))
-        return self._with_thresholds(spec, self._paid(spec, plan))
+            return self._with_thresholds(spec, self._embedded(spec, asked))
+        return self._with_thresholds(spec, self._paid(spec, plan, has_next=has_next))
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
@@ -128,57 +167,38 @@ class Classifiers(NamedTuple):
             shared_rate_limiter=limiters[spec.name],
         )
 
-    def built_in(self, encoder: "Encoder | None" = None) -> "Model":
-        """Return the embedded model of the categories alone; it is trained and stored if it is missing.
+    def built_in(self, encoder: "Encoder | None" = None, question: Question | None = None) -> "Model":
+        """Return the embedded model of a question's values alone, by default of the categories.
 
-        That of the default categories comes with the package.
+        It is fitted and stored if it is missing. That of the default categories comes with the package.
         """
         from triage_cli.classifiers import fitted_model
 
-        categories = self.config.categories
+        categories = question.values if question else self.config.categories
         model = fitted_model.default_model(categories) if encoder is None else None
         if model is None:
-            model_key = self._built_in_key(encoder)
+            model_key = self._built_in_key(encoder, categories)
             weights = self.store.model(model_key)
             if weights is None:
                 from triage_cli.classifiers import embedded_fit as fit
 
-                self._note(f"fitting the embedded model to {len(categories)} categories, once")
+                fitted_to = f"values of {question.name}" if question else "categories"
+                self._note(f"fitting the embedded model to {len(categories)} {fitted_to}, once")
                 weights = fit.fit(categories, encoder=encoder).to_bytes()
                 self.store.keep_model(model_key, weights, {"categories": len(categories)})
             model = fitted_model.Model.from_bytes(weights)
         # Its labels are in the order of the categories, and may be their former names.
         return model._replace(labels=tuple(c.name for c in categories))
 
-    def _built_in_key(self, encoder: "Encoder | None") -> str:
-        """Return the key under which the embedded model of the categories alone is stored."""
+    def _built_in_key(self, encoder: "Encoder | None", categories: Sequence[Category]) -> str:
+        """Return the key under which the embedded model of categories alone is stored."""
         from triage_cli.classifiers import fitted_model
 
-        return fitted_model.fingerprint(self.config.categories) + (f" {encoder.fingerprint}" if encoder else "")
+        return fitted_model.fingerprint(categories) + (f" {encoder.fingerprint}" if encoder else "")
 
     def _note(self, sentence: str) -> None:
         if self.tell is not None:
             self.tell(sentence)
-
-    def _cascade(self, spec: ClassifierSpec, plan: ClassifyPlan) -> Classifier:
-        """Open the steps of a cascade, offline only those that need no network; a single one stands for itself."""
-        from triage_cli.classifiers import Cascade
-
-        specs = self.config.classifiers
-        names = [name for name in spec.steps if not self.config.offline or specs[name].type == "local"]
-        if not names:
-            raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
-        paid = paid_steps(self.config, spec)
-        steps = [
-            self._with_thresholds(
-                specs[name],
-                self._paid(specs[name], plan, has_next=name != paid[-1])
-                if name in paid
-                else self._embedded(specs[name], is_step=True),
-            )
-            for name in names
-        ]
-        return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell) if len(steps) > 1 else steps[0]
 
     def _with_thresholds(self, spec: ClassifierSpec, classifier: Classifier) -> Classifier:
         """Return a classifier with its calibration, and with the thresholds that its `max_error` needs."""
@@ -247,7 +267,39 @@ class Classifiers(NamedTuple):
 
         return CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
 
-    def _embedded(self, spec: ClassifierSpec, *, is_step: bool = False) -> Classifier:
+    def _embedded(self, spec: ClassifierSpec, asked: Mapping[str, ClassifierSpec]) -> Classifier:
+        from triage_cli.classifiers import embedded_classifier
+
+        steps = {question for question, asked_of in asked.items() if asked_of.steps}
+        heads = [self._head(spec, q, is_step=q.name in steps) for q in self.config.questions if q.name in asked]
+        encoder = None
+        if CATEGORY in asked:
+            category_head, encoder = self._category_head(spec, is_step=CATEGORY in steps)
+            heads.insert(0, category_head)
+        first, *further = heads
+        return embedded_classifier.LocalClassifier(
+            spec.name,
+            first.model,
+            first.min_confidence,
+            actor=self.asker.actor,
+            run_id=self.asker.run_id,
+            categories=first.categories,
+            question=first.question,
+            version=first.version,
+            overlaps=not self.asker.waits,
+            encoder=encoder,
+            further=further,
+        )
+
+    def _head(self, spec: ClassifierSpec, question: Question, *, is_step: bool) -> "Head":
+        """Return what answers a further question: its values are all that the model was taught."""
+        from triage_cli.classifiers import embedded_classifier
+
+        threshold = question_threshold(spec, question, is_step=is_step)
+        return embedded_classifier.Head(question.name, self.built_in(None, question), threshold, question.values)
+
+    def _category_head(self, spec: ClassifierSpec, *, is_step: bool) -> "tuple[Head, Encoder | None]":
+        """Return what answers the category, and the encoder that is asked where it is unsure."""
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
         encoder = encoder_of(spec)
@@ -269,21 +321,42 @@ class Classifiers(NamedTuple):
             encoder_name = encoder.fingerprint if encoder else ""
             threshold = threshold_in_use(self.config, self.store, spec, taught=model is not None, encoder=encoder_name)
         if model is None:
-            is_first = self.store.model(self._built_in_key(encoder)) is None
+            is_first = self.store.model(self._built_in_key(encoder, self.config.categories)) is None
             origin, model = "", self.built_in(encoder)
             if is_first and threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None:
                 self._note(caution())
-        return embedded_classifier.LocalClassifier(
-            spec.name,
-            model,
-            threshold,
-            actor=self.asker.actor,
-            run_id=self.asker.run_id,
-            categories=self.config.categories,
-            version=origin,
-            overlaps=not self.asker.waits,
-            encoder=encoder,
-        )
+        return embedded_classifier.Head(CATEGORY, model, threshold, self.config.categories, origin), encoder
+
+
+def question_threshold(spec: ClassifierSpec, question: Question, *, is_step: bool) -> float:
+    """Return the confidence from which on an embedded classifier is sure of a further question.
+
+    A question of which it was shown no example is never sure: names and descriptions promise nothing.
+    """
+    if not any(value.examples for value in question.values):
+        return NEVER
+    if question.min_confidence is not None:
+        return question.min_confidence
+    is_left_open = spec.min_confidence is None and not is_step
+    return UNTAUGHT_THRESHOLD if is_left_open else spec.threshold
+
+
+def merged_steps(paths: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
+    """Return one list of steps that has the steps of each question in their order, and the questions of each step.
+
+    A step that questions share is one, so that a language model is asked them together.
+    """
+    merged: list[tuple[str, list[str]]] = []
+    for question, names in paths.items():
+        place = -1
+        for name in names:
+            found = next((n for n in range(place + 1, len(merged)) if merged[n][0] == name), None)
+            if found is None:
+                found = place + 1
+                merged.insert(found, (name, []))
+            merged[found][1].append(question)
+            place = found
+    return merged
 
 
 def only_loads(config: Config, plan: ClassifyPlan) -> bool:

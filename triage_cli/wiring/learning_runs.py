@@ -41,7 +41,7 @@ def training_run(
         category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
         classifiers = Classifiers.of(config, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
-        questions = [Question(CATEGORY, config.categories)]
+        questions = [Question(CATEGORY, config.categories), *config.questions]
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, questions) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()

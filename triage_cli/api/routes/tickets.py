@@ -236,7 +236,7 @@ def _judged(triage: Triage, name: str, body: classification.VerdictIn, if_match:
         raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
     # What a person decides by is compared again where the verdict is saved.
     shown = ticket.shown_hash if if_match else None
-    draft = VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown)
+    draft = VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown, question=body.question)
     (outcome,) = triage.give_verdicts([draft])
     judged: Ticket = outcome_value(outcome, ticket.ticket_id)
     return JsonAnswer(200, ticket_record(judged), judged.revision)

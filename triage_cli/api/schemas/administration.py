@@ -20,6 +20,7 @@ from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, Role, StatsKey
 
 ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
 EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
+QuestionName = Annotated[str, StringConstraints(pattern="^[A-Za-z][A-Za-z0-9_]{0,39}$")]
 HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlacesByHead = Annotated[
     dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
@@ -234,7 +235,7 @@ class StatsGroup(BaseModel):
 class StatsQueryIn(TicketConditions):
     """The tickets to count, and the keys of groups."""
 
-    by: list[StatsKey] = repeatable("category", "the keys of a group")
+    by: list[StatsKey | QuestionName] = repeatable("category", "the keys of a group, or names of questions")
 
 
 class VerdictPeriod(QueryParameters):

@@ -24,7 +24,7 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import Status
+from triage_cli.domain import CATEGORY, Status
 
 CATEGORY_FIELD = Field(description="the category; null: none")
 
@@ -136,6 +136,7 @@ class Classification(BaseModel):
     cost: float = Field(description="USD")
     redacted: str | None = Field(description="what was taken out of the text")
     error: str | None = Field(description="why it is no answer")
+    question: str = Field(CATEGORY, description="the further question whose answer it is; else no key")
 
 
 class ClassifyTextIn(RequestBody):
@@ -192,6 +193,11 @@ class CategoryProfile(Category):
 MOST_VERDICTS = 1000
 
 
+QUESTION_OF_VERDICT = Field(
+    CATEGORY, description="what the verdict is on: the category, or a further question, whose value `category` is then"
+)
+
+
 class VerdictIn(RequestBody):
     """A person's category for a ticket; null removes it, and takes no note."""
 
@@ -203,6 +209,7 @@ class VerdictIn(RequestBody):
     note: Annotated[str, StringConstraints(max_length=10_000)] | None = Field(
         None, description="why; kept with the verdict, and erased by `forget`"
     )
+    question: ShortName = QUESTION_OF_VERDICT
 
 
 class NamedVerdict(RequestBody):
@@ -221,6 +228,7 @@ class NamedVerdict(RequestBody):
     source: str | None = Field(
         None, description="if several tickets have this external id: the source of the one meant"
     )
+    question: ShortName = QUESTION_OF_VERDICT
 
 
 class VerdictsIn(RequestBody):

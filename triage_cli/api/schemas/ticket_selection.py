@@ -55,6 +55,9 @@ class TicketConditions(QueryParameters):
     extra: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
         "plan=gold", "a column of the input, or a field, with this value"
     )
+    answer: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
+        "urgency=now", "a further question with this answer, or with none (`urgency=`)"
+    )
     verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
     min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
     max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])

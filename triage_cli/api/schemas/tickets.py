@@ -22,7 +22,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     ShortText,
 )
-from triage_cli.domain import MAX_SOURCE, Priority, Status, all_encodable, compact, is_too_deep
+from triage_cli.domain import MAX_SOURCE, AnswerState, Priority, Status, all_encodable, compact, is_too_deep
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK_CHARACTERS = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -75,6 +75,19 @@ class CreateQuery(QueryParameters):
     )
 
 
+class GivenAnswer(BaseModel):
+    """What holds of a further question about a ticket."""
+
+    value: str | None = Field(description="what holds; null if it is open")
+    suggestion: str | None = Field(description="the machine's unsure guess")
+    confidence: float | None = CONFIDENCE_FIELD
+    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
+    classifier: str | None = CLASSIFIER_FIELD
+    reason: str | None = REASON_FIELD
+    verdict: bool = Field(description="whether a person's answer holds")
+    state: AnswerState = Field(description="`unsure`, `failed` and `unanswered` are open")
+
+
 class Ticket(BaseModel):
     """A ticket, always with all keys; unknown values are null."""
 
@@ -98,6 +111,9 @@ class Ticket(BaseModel):
     cost_usd: float = Field(description="what its answers have cost")
     error: str | None = Field(description="why it is failed, unroutable or undeliverable")
     extra: dict[str, Any] = Field(description="what else came with it")
+    answers: dict[str, GivenAnswer] = Field(
+        default={}, description="to further questions, by their names; no key where there are none"
+    )
 
 
 class Similar(Ticket):

@@ -7,6 +7,7 @@ word first occurs, and kept in a table; answering means looking words up and add
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from typing import NamedTuple
 
 from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import (
@@ -36,17 +37,51 @@ from triage_cli.domain import (
 from triage_cli.runtime import Budget
 
 
-def question_fingerprint(model_name: str, encoder: str = "", *, levels: bool = False) -> str:
+def question_fingerprint(model_name: str, encoder: str = "", *, levels: bool = False, question: str = CATEGORY) -> str:
     """Return the fingerprint of what a model is asked, by its name and the fingerprint of the encoder beside it.
 
     `levels` says whether its labels are in levels.
     """
     further = (f"\0{encoder}" if encoder else "") + ("\0levels" if levels else "")
+    # As long as there was one question alone, it had no name.
+    further += "" if question == CATEGORY else f"\0{question}"
     return sha256(f"{METHOD}\0{model_name}{further}".encode()).hexdigest()
 
 
+class Head(NamedTuple):
+    """What answers one question: a model of its values, sure from `min_confidence` on; `version` says what it learned.
+
+    The question is the category, or a further one.
+    """
+
+    question: str
+    model: Model
+    min_confidence: float
+    categories: Sequence[Category]
+    version: str = ""
+
+    @property
+    def levels(self) -> Levels:
+        """Return the names of the values, with the levels that they are in."""
+        return Levels.of(self.categories)
+
+    def fingerprint(self, encoder: Encoder | None) -> str:
+        """Return the fingerprint of the question as the model is asked it."""
+        beside = self.model.beside if encoder is not None else None
+        # A trained model keeps its fingerprint if categories get other names and descriptions.
+        return question_fingerprint(
+            self.model.learned or self.model.fingerprint,
+            beside.encoder if beside else "",
+            levels=bool(self.levels.parents),
+            question=self.question,
+        )
+
+
 class LocalClassifier:
-    """Implements `ports.Classifier` with a fitted model; every answer is the best guess, sure or not."""
+    """Implements `ports.Classifier` with fitted models; every answer is the best guess, sure or not.
+
+    The first model answers `question`; `further` ones answer others about the same texts, which are read once.
+    """
 
     chunk_size = 512
 
@@ -59,66 +94,68 @@ class LocalClassifier:
         actor: str,
         run_id: str | None,
         categories: Sequence[Category],
+        question: str = CATEGORY,
         version: str = "",
         overlaps: bool = True,
         encoder: Encoder | None = None,
+        further: Sequence[Head] = (),
     ) -> None:
-        if model.fingerprint != fingerprint(categories):
+        self._heads = (Head(question, model, min_confidence, categories, version), *further)
+        if any(head.model.fingerprint != fingerprint(head.categories) for head in self._heads):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
         if not knows_encoder(model, encoder.fingerprint if encoder else ""):
             raise TriageError("the fitted model is for another encoder", hint="fit it again")
-        beside = model.beside if encoder is not None else None
-        # A trained model keeps its fingerprint if categories get other names and descriptions.
-        self.levels = Levels.of(categories)
-        self.fingerprint = question_fingerprint(
-            model.learned or model.fingerprint, beside.encoder if beside else "", levels=bool(self.levels.parents)
-        )
-        self._model = model
-        self._categories = categories
-        self._min_confidence = min_confidence
+        self.levels = self._heads[0].levels
+        self._fingerprints = [self._heads[0].fingerprint(encoder), *(head.fingerprint(None) for head in further)]
+        self.fingerprint = self._fingerprints[0]
         self._actor = actor
         self._run_id = run_id
-        self._version = version
         self._overlaps = overlaps
         self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder, self.levels)
+        for head, head_fingerprint in zip(further, self._fingerprints[1:], strict=True):
+            Guesser(head.model, head_fingerprint, head.min_confidence, levels=head.levels, lead=self.guesser)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the embedded model's only question."""
-        return (self.fingerprint,)
+        """Return the fingerprint of the question for the category."""
+        return self.fingerprints_of(CATEGORY)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         """Return the fingerprint of a question that it answers."""
-        return self.fingerprints if question == CATEGORY else ()
+        pairs = zip(self._heads, self._fingerprints, strict=True)
+        return tuple(head_fingerprint for head, head_fingerprint in pairs if head.question == question)
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question that the embedded model answers, for the record."""
+        """Return the questions that the embedded model answers, for the record."""
+        return tuple(map(self._question_spec, self._heads, self._fingerprints))
+
+    def _question_spec(self, head: Head, head_fingerprint: str) -> QuestionSpec:
         options: dict[str, object] = {
             "method": METHOD,
-            "learned": self._model.learned or None,
-            "calibration": self._model.calibration,
+            "learned": head.model.learned or None,
+            "calibration": head.model.calibration,
         }
-        if self.guesser.encoder is not None:
+        if head is self._heads[0] and self.guesser.encoder is not None:
             options["encoder"] = self.guesser.encoder.fingerprint
-        if self.levels.parents:
+        if head.levels.parents:
             options["levels"] = True
-        question = QuestionSpec(
-            fingerprint=self.fingerprint,
+        return QuestionSpec(
+            fingerprint=head_fingerprint,
             kind="local",
-            model=f"{VECTORS_NAME}, {self._version}" if self._version else VECTORS_NAME,
+            model=f"{VECTORS_NAME}, {head.version}" if head.version else VECTORS_NAME,
             endpoint="",
             prompt="",
-            categories=described_categories(self._categories),
+            categories=described_categories(head.categories),
             options=json.dumps(options),
             first_at=times.now(),
         )
-        return (question,)
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the embedded model with the threshold that it would have now."""
-        answer = answer.at_threshold(self._min_confidence)
-        return self.levels.settled(answer, lambda _: self._min_confidence) if self.levels.parents else answer
+        head = next(head for head in self._heads if head.question == answer.question)
+        answer = answer.at_threshold(head.min_confidence)
+        return head.levels.settled(answer, lambda _: head.min_confidence) if head.levels.parents else answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Answer each chunk by the embedded model while the caller saves the one before; it costs nothing.
@@ -144,13 +181,17 @@ class LocalClassifier:
     def _answers(self, tickets: Sequence[Ticket], guesses: Sequence[Guess]) -> Sequence[Outcome[Answer]]:
         answered_at = times.now()
         outcomes: list[Outcome[Answer]] = []
-        for ticket, (label, confidence, reason, chances, answer_key, sure, doubts) in zip(
-            tickets, guesses, strict=True
-        ):
-            classification = Classification(
-                ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
-                self.name, self._actor, self.fingerprint, self._min_confidence, chances, answer_key, answered_at,
-            )  # fmt: skip
-            answer = Answer(ticket, (classification,), sure, tuple(doubts))
-            outcomes.append(Outcome(len(outcomes), Action.ANSWERED, answer, None, ticket))
+        for ticket, guess in zip(tickets, guesses, strict=True):
+            heads = zip(self._heads, self._fingerprints, (guess, *guess.further), strict=True)
+            for (question, _, min_confidence, *_), asked_fingerprint, of_question in heads:
+                if question not in ticket.asked:
+                    continue
+                label, confidence, reason, chances, answer_key, sure, doubts, _ = of_question
+                classification = Classification(
+                    ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
+                    self.name, self._actor, asked_fingerprint, min_confidence, chances, answer_key, answered_at,
+                    question=question,
+                )  # fmt: skip
+                answer = Answer(ticket, (classification,), sure, tuple(doubts), question)
+                outcomes.append(Outcome(len(outcomes), Action.ANSWERED, answer, None, ticket))
         return outcomes

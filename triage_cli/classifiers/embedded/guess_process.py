@@ -41,9 +41,14 @@ class GuessProcess:
         try:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
-            parents = {} if guesser.levels is None else dict(guesser.levels.parents)
-            self._send_json([guesser.fingerprint, guesser.min_confidence, parents])
-            self._send_message(guesser.model.to_bytes())
+            guessers = (guesser, *guesser.followers)
+            settings = [
+                [each.fingerprint, each.min_confidence, {} if each.levels is None else dict(each.levels.parents)]
+                for each in guessers
+            ]
+            self._send_json(settings)
+            for each in guessers:
+                self._send_message(each.model.to_bytes())
         except OSError:
             self.close()
             raise
@@ -61,7 +66,7 @@ class GuessProcess:
     def guesses(self, texts: Sequence[str]) -> list[Guess]:
         """Return the guesses of the process about texts."""
         self._send_json(list(texts))
-        return list(map(Guess._make, self._receive()))
+        return [_guess_of(row) for row in self._receive()]
 
     def kill(self) -> None:
         """End the guess process, whatever it is doing; whoever waits for guesses gets the error."""
@@ -95,12 +100,20 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     """Guess about the texts that come in by a pipe, until nothing more comes."""
     if not (settings := _read_message(texts)):
         return
-    fingerprint, min_confidence, parents = json.loads(settings)
-    model = Model.from_bytes(_read_message(texts))
-    guesser = Guesser(model, fingerprint, min_confidence, levels=Levels(model.labels, parents))
+    guessers: list[Guesser] = []
+    for fingerprint, min_confidence, parents in json.loads(settings):
+        model, lead = Model.from_bytes(_read_message(texts)), guessers[0] if guessers else None
+        levels = Levels(model.labels, parents)
+        guessers.append(Guesser(model, fingerprint, min_confidence, levels=levels, lead=lead))
+    guesser = guessers[0]
     _write_message(b"[]", guesses)
     while chunk := _read_message(texts):
         _write_message(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)
+
+
+def _guess_of(values: Sequence[Any]) -> Guess:
+    *of_guess, further = values
+    return Guess._make((*of_guess, tuple(map(_guess_of, further))))
 
 
 def _write_message(data: bytes, pipe: IO[bytes]) -> None:

@@ -1,7 +1,7 @@
 """The guesses of the embedded model about texts: a label with its confidence, its reason, and doubts about the text."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
@@ -26,7 +26,8 @@ _VAGUE = "too few words that say something"
 class Guess(NamedTuple):
     """The best label for a text; `doubts` are kinds of text that is addressed to a classifier, where it is sure.
 
-    Of labels in levels, it is the lowest one that is sure; `probabilities` then begin with the guess.
+    Of labels in levels, it is the lowest one that is sure; `probabilities` then begin with the guess. `further` are the
+    guesses about the text of the models that answer further questions.
     """
 
     label: str | None
@@ -36,6 +37,7 @@ class Guess(NamedTuple):
     answer_key: str
     is_sure: bool
     doubts: Sequence[str]
+    further: "Sequence[Guess]" = ()
 
 
 class _JudgedText(NamedTuple):
@@ -51,7 +53,11 @@ _WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=Tru
 
 
 class Guesser:
-    """Guesses with a fitted model, and with an encoder where that is unsure; `fingerprint` is that of the question."""
+    """Guesses with a fitted model, and with an encoder where that is unsure; `fingerprint` is that of the question.
+
+    Those that are to follow one another answer further questions about the texts of the first one: it reads them, and
+    looks up their words, for all.
+    """
 
     def __init__(
         self,
@@ -60,6 +66,8 @@ class Guesser:
         min_confidence: float,
         encoder: Encoder | None = None,
         levels: Levels | None = None,
+        *,
+        lead: "Guesser | None" = None,
     ) -> None:
         self.model = model
         self.fingerprint = fingerprint
@@ -67,7 +75,11 @@ class Guesser:
         self.encoder = encoder
         self._suspicion = Suspicion(model.labels)
         self.levels = levels
-        self._predictor = Predictor(model, self._suspicion, levels)
+        lead_predictor = lead._predictor if lead else None  # noqa: SLF001
+        self._predictor: Predictor = Predictor(model, self._suspicion, levels, lead_predictor)
+        self.followers: list[Guesser] = []
+        if lead is not None:
+            lead.followers.append(self)
         self._encoder_predictor = (
             Predictor(model.beside, levels=levels) if model.beside and encoder is not None else None
         )
@@ -79,11 +91,22 @@ class Guesser:
 
     def guesses(self, texts: Sequence[str]) -> list[Guess]:
         """Return a guess about each text."""
-        return [
-            self._guess(texts[row], judged)
-            for rows in inference_steps(texts)
-            for row, judged in zip(rows, self._judged_texts(texts[rows.start : rows.stop]), strict=True)
-        ]
+        guesses: list[Guess] = []
+        for rows in inference_steps(texts):
+            step_texts = texts[rows.start : rows.stop]
+            tokens_by_row = {row: tokens for row, text in enumerate(step_texts) if (tokens := tokens_of(text))}
+            step_guesses = self._step_guesses(step_texts, tokens_by_row)
+            if self.followers:
+                further = [each._step_guesses(step_texts, tokens_by_row) for each in self.followers]  # noqa: SLF001
+                step_guesses = [
+                    guess._replace(further=others) for guess, *others in zip(step_guesses, *further, strict=True)
+                ]
+            guesses += step_guesses
+        return guesses
+
+    def _step_guesses(self, texts: Sequence[str], tokens_by_row: Mapping[int, Sequence[str]]) -> list[Guess]:
+        judged_texts = self._judged_texts(texts, tokens_by_row)
+        return [self._guess(text, judged) for text, judged in zip(texts, judged_texts, strict=True)]
 
     def _guess(self, text: str, judged: _JudgedText) -> Guess:
         answer_key = sha256(f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -97,9 +120,8 @@ class Guesser:
         doubts = self._suspicion.found(text) if has_traces else ()
         return Guess(label, confidence, reason, probabilities, answer_key, is_sure, doubts)
 
-    def _judged_texts(self, texts: Sequence[str]) -> list[_JudgedText]:
+    def _judged_texts(self, texts: Sequence[str], tokens_by_row: Mapping[int, Sequence[str]]) -> list[_JudgedText]:
         judged_texts, tree = [_WITHOUT_WORDS] * len(texts), self._predictor.tree
-        tokens_by_row = {row: tokens for row, text in enumerate(texts) if (tokens := tokens_of(text))}
         if tokens_by_row:
             predicted = self._predictor.predict(list(tokens_by_row.values()))
             if self._encoder_predictor is not None:

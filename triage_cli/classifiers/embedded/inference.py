@@ -55,15 +55,28 @@ class Prediction(NamedTuple):
 
 
 class Predictor:
-    """Predicts labels of texts with a fitted model, by a table of the words that occurred so far."""
+    """Predicts labels of texts with a fitted model, by a table of the words that occurred so far.
 
-    def __init__(self, model: Model, suspicion: Suspicion | None = None, levels: Levels | None = None) -> None:
+    One that follows another, `lead`, predicts for the texts that this has just predicted for: words are looked up once.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        suspicion: Suspicion | None = None,
+        levels: Levels | None = None,
+        lead: "Predictor | None" = None,
+    ) -> None:
         self.model = model
         self.tree = LabelTree(model, levels) if levels is not None and levels.parents else None
         suspicion = suspicion or Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
         self.other = Predictor(model.other, levels=levels) if model.other else None
-        self.word_table = WordTable(model, suspicion, least_rows=STEP_CHARACTERS)
+        self.word_table: WordTable = WordTable(
+            model, suspicion, least_rows=STEP_CHARACTERS, lead=lead.word_table if lead else None
+        )
+        self._lead = lead
+        self._last_words: tuple[Integers, Integers, Floats] | None = None
         self.encoder_weights = model.vectors[word_vectors().dimensions :]
 
     def predict(self, texts: Sequence[Sequence[str]], encoded: Floats | None = None) -> Prediction:
@@ -71,7 +84,7 @@ class Predictor:
 
         `encoded` are an encoder's vectors (texts, dimensions), if the model was fitted to them.
         """
-        word_numbers, text_indexes, word_weights = self._distinct_words(texts)
+        word_numbers, text_indexes, word_weights = self._last_words = self._words(texts)
         word_counts = np.bincount(text_indexes, minlength=len(texts))
         text_starts = np.cumsum(word_counts) - word_counts
         word_rows = self.word_table.rows.take(word_numbers, axis=0)
@@ -112,6 +125,12 @@ class Predictor:
             by_other_model = self.other.predict([texts[row] for row in foreign_texts.tolist()])
             replace_predictions(prediction, foreign_texts, by_other_model)
         return prediction
+
+    def _words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
+        if self._lead is None or self._lead._last_words is None:  # noqa: SLF001 - of its own kind
+            return self._distinct_words(texts)
+        self.word_table.follow()
+        return self._lead._last_words  # noqa: SLF001
 
     def _distinct_words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""

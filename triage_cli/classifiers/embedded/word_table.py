@@ -98,10 +98,10 @@ class WordTable:
     """One row for each word: a cut-off vector, the scores for each label by vector and by terms, the rarity.
 
     For each word it also keeps its leaning to English, its marks, and its traces for `Suspicion`. A full table starts
-    again; it has at least `least_rows`.
+    again; it has at least `least_rows`. A table that follows another one, `lead`, has its words under their numbers.
     """
 
-    def __init__(self, model: Model, suspicion: Suspicion, least_rows: int) -> None:
+    def __init__(self, model: Model, suspicion: Suspicion, least_rows: int, lead: "WordTable | None" = None) -> None:
         self.model = model
         self.suspicion = suspicion
         self.guards_language = model.english and len(model.labels) > 1
@@ -111,7 +111,10 @@ class WordTable:
         self.term_columns = slice(LENGTH_DIMENSIONS + label_count, LENGTH_DIMENSIONS + 2 * label_count)
         row_width = LENGTH_DIMENSIONS + 2 * label_count + 1
         # Takes memory only as it is filled: the system allocates pages when they are written.
-        self.max_rows = max(TABLE_BYTES // (4 * row_width), least_rows)
+        self.max_rows: int = lead.max_rows if lead else max(TABLE_BYTES // (4 * row_width), least_rows)
+        self._lead = lead
+        self.fresh_starts = 0  # how often the table was full
+        self.words: list[str] = []  # by their numbers
         self.rows = np.empty((self.max_rows, row_width), np.float32)
         self.is_showable = np.empty(self.max_rows, np.bool_)
         self.leanings = np.empty(self.max_rows, np.int8)
@@ -134,12 +137,27 @@ class WordTable:
         if len(self.word_numbers) + sum(map(len, texts)) > self.max_rows:
             self.word_numbers.clear()
             self.shown_words.clear()
+            self.words.clear()
+            self.fresh_starts += 1
         rows = np.fromiter(map(self.word_numbers.__getitem__, chain.from_iterable(texts)), np.int64)
         new_words = self.word_numbers.new_words
-        for start in range(0, len(new_words), 1024):  # in parts, to bound memory
-            self._add_words(new_words[start : start + 1024])
+        self.words += new_words
+        self._add_all(new_words)
         new_words.clear()
         return rows
+
+    def follow(self) -> None:
+        """Add the words that the table which this one follows has got since the last call."""
+        if self._lead is None:
+            return
+        if self.fresh_starts != self._lead.fresh_starts:
+            self.fresh_starts = self._lead.fresh_starts
+            self.shown_words.clear()
+        self._add_all(self._lead.words[len(self.shown_words) :])
+
+    def _add_all(self, new_words: Sequence[str]) -> None:
+        for start in range(0, len(new_words), 1024):  # in parts, to bound memory
+            self._add_words(new_words[start : start + 1024])
 
     def _add_words(self, new_words: Sequence[str]) -> None:
         ngrams, ngram_starts = ngrams_of(new_words)

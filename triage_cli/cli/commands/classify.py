@@ -13,19 +13,8 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
-from triage_cli.domain import (
-    PRECEDENT,
-    TICKET_KEYS,
-    ClassifyPlan,
-    Decided,
-    ExitCode,
-    Outcome,
-    Selection,
-    gravest,
-    outcome_record,
-)
+from triage_cli.domain import PRECEDENT, ClassifyPlan, Decided, ExitCode, Outcome, Selection, gravest, outcome_record
 
-CLASSIFY_COLUMNS = (*TICKET_KEYS, "asked")
 PREVIEW_KEYS = ("tickets", "tokens", "cost_usd", "prompt")
 CLASSIFY_LABELS = {
     "waiting": "waiting in a batch",
@@ -80,7 +69,7 @@ def classify(
     classified = classify_bar.over(context.triage.classify(selection, classify_plan))
     classify_outcomes = _counted_answers(classified, classify_counts, classify_codes)
     try:
-        printer.of_named(ids, classify_outcomes, outcome_record, CLASSIFY_COLUMNS, TICKETS_TABLE)
+        printer.of_named(ids, classify_outcomes, outcome_record, context.ticket_columns("asked"), TICKETS_TABLE)
     finally:
         context.say(messages.counted(classify_counts, CLASSIFY_ACTIONS, CLASSIFY_LABELS))
         context.say(messages.followed(classify_counts[PRECEDENT]))

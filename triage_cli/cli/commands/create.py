@@ -19,7 +19,6 @@ from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
 from triage_cli.cli.saved_imports import ImportSaver
 from triage_cli.domain import (
-    TICKET_KEYS,
     Action,
     ClassifyPlan,
     ExitCode,
@@ -131,7 +130,7 @@ def create(
     """
     read_options = input_options.read_options()
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
-    printer.check_columns(TICKET_KEYS)
+    printer.check_columns(context.ticket_columns())
     look = look_ahead.look(dry_run=input_options.dry_run)
     if typed != TypedTicket():
         if files:
@@ -179,7 +178,7 @@ def _create_many(
         shows_progress, to_create = context.shows_progress(printer.format), partial(total_of, input_streams)
         create_bar = ProgressBar(context, "creating", shows_progress, to_create)
         create_outcomes = _create_outcomes(create_bar, tables, rejections, create_summary, input_options)
-        printer.many(create_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(create_outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         rejections.close()
         for remark in messages.remarks(tables):
@@ -243,7 +242,7 @@ def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft,
     (outcome,) = context.triage.create([draft])
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
-    printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
+    printer.one(ticket_record(outcome.value), TICKETS_TABLE, context.ticket_columns())
     create_summary = CreateSummary()
     create_summary.add(outcome)
     create_summary.say(context)

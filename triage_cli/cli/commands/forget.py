@@ -12,16 +12,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import (
-    TICKET_KEYS,
-    Outcome,
-    Routed,
-    Selection,
-    Ticket,
-    UsageError,
-    outcome_record,
-    ticket_record,
-)
+from triage_cli.domain import Outcome, Routed, Selection, Ticket, UsageError, outcome_record, ticket_record
 
 
 @remote_command
@@ -49,7 +40,7 @@ def forget(
         raise UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
         found_tickets = _customer_tickets(context, customer)
-        printing.printer(quiet=True).many(found_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE)
+        printing.printer(quiet=True).many(found_tickets, ticket_record, context.ticket_columns(), TICKETS_TABLE)
         to_erase = messages.plural(_customer_ticket_count(context, customer), "tickets")
         context.say(f"{to_erase} of {customer} would be erased (--dry-run)")
     elif yes or _agreed_to_erase(context, customer):
@@ -84,7 +75,7 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
                     sent_before.update((forget_outcome.value.ticket.routed_to or "").split(", "))
                 yield forget_outcome
 
-    printer.many(counted_erasures(), outcome_record, TICKET_KEYS, TICKETS_TABLE)
+    printer.many(counted_erasures(), outcome_record, context.ticket_columns(), TICKETS_TABLE)
     context.say(messages.counted(forget_counts, ("forgotten",)))
     sent_before.pop("", None)
     if forget_counts:

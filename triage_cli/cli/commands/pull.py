@@ -109,7 +109,9 @@ def pull(
         input_tables.check_written(context, rejects, "--rejects")
         shown, rejected = context.shows_progress(printer.format), RejectedItems(rejects)
         with closing(rejected):
-            printer.many(pull_run.outcomes(rejected, shown=shown), outcome_record, TICKET_KEYS, TICKETS_TABLE)
+            printer.many(
+                pull_run.outcomes(rejected, shown=shown), outcome_record, context.ticket_columns(), TICKETS_TABLE
+            )
     if context.guides:
         context.say(messages.joined(messages.after_storing(pull_run.statuses), messages.way_back(pull_run.actions)))
     return pull_run.code(errors_are_json=printing.output in messages.JSON_FORMATS)

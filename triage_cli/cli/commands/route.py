@@ -14,7 +14,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
-    TICKET_KEYS,
     Action,
     ExitCode,
     ItemError,
@@ -84,7 +83,7 @@ def route(
     routed = route_bar.over(context.triage.route(selection, route_plan))
     outcomes = _counted_routes(context, routed, route_counts, routed_places, route_codes, repeated_problems, unroutable)
     try:
-        printer.of_named(ids, outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.of_named(ids, outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         repeated_problems.close()
         unroutable.close()

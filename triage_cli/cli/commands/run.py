@@ -35,6 +35,7 @@ from triage_cli.domain import (
     Routed,
     TicketDraft,
     UsageError,
+    all_given,
     gravest,
     in_order,
     routing,
@@ -113,7 +114,8 @@ def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Ta
     """Print a run's records: as tickets in a table, else each row of the input with its added cells."""
 
     def run_rows(table: Table) -> Iterator[RunRow]:
-        return ((_input_cells(outcome.item), _added_cells(outcome)) for outcome in outcomes(table))
+        questions = table.read_as.questions
+        return ((_input_cells(outcome.item), _added_cells(outcome, questions)) for outcome in outcomes(table))
 
     if printer.format == "table" and not printer.chosen:
         all_outcomes = (outcome for table in tables for outcome in outcomes(table))
@@ -176,13 +178,15 @@ def _input_cells(row_item: object) -> Sequence[Any]:
     return (row_item.cells or ()) if isinstance(row_item, TicketDraft) else ()
 
 
-def _added_cells(outcome: Outcome[Routed]) -> list[Any]:
+def _added_cells(outcome: Outcome[Routed], questions: Sequence[str]) -> list[Any]:
     if outcome.value is None:
-        return [None, None, None, None, "rejected", None, outcome.error.message if outcome.error else None]
+        problem = outcome.error.message if outcome.error else None
+        return [None, None, None, None, "rejected", None, problem, *[None] * len(questions)]
     t = outcome.value.ticket
     ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
-    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem]
+    further = [given.value for given in all_given(t, questions).values()]
+    return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem, *further]
 
 
 RUN_STATUSES = ("routed", "needs_review", "failed")
@@ -221,7 +225,7 @@ def run(
     look = look_of(classify_plan, ask=ask, routes=True, dry_run=input_options.dry_run)
     if not COLUMN_PREFIX.fullmatch(prefix):
         raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
-    read_options = input_options.read_options()._replace(prefix=prefix)
+    read_options = input_options.read_options()._replace(prefix=prefix, questions=context.question_names)
     earlier_answers = EarlierAnswers(context, prefix)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     if not context.is_remote:

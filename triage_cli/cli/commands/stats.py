@@ -34,7 +34,7 @@ def stats(
     until: options.Until = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY,...", help=f"Count by these keys, a row a group: {', '.join(STATS_KEYS)}."),
+        typer.Option(metavar="KEY,...", help=f"A row a group; keys are {', '.join(STATS_KEYS)}, and questions."),
     ] = None,
     overruled: Annotated[
         bool,
@@ -58,7 +58,7 @@ def stats(
         return
     if since is not None or until is not None or by is not None:
         stored_selection = Selection(since=options.typed_moment(since), until=options.typed_moment(until))
-        stats_query = StatsQuery(stored_selection, options.stats_keys(by))
+        stats_query = StatsQuery(stored_selection, options.stats_keys(by, context.question_names))
         _print_groups(context, stats_query, printing.printer())
         return
     stats_record = context.look().stats()._asdict()

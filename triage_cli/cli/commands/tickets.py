@@ -20,7 +20,6 @@ from triage_cli.cli.progress import counted_line
 from triage_cli.domain import (
     MOST_EXTRAS,
     MOST_SIMILAR,
-    TICKET_KEYS,
     ExitCode,
     Selection,
     SimilarQuery,
@@ -39,7 +38,7 @@ LISTED_ON_TERMINAL = 50
 TIMED_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
 ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
 NARROWEST_WHY = 40  # the least width to which an explanation is wrapped
-HISTORY_KEYS = (*TICKET_KEYS, "classifications", "deliveries", "events")
+HISTORY = ("classifications", "deliveries", "events")
 LONGEST_SEARCH = 10_000  # SQLite refuses a pattern of 50,000 bytes
 
 
@@ -67,6 +66,10 @@ class TicketFilters:
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A column of the input, or a field, has this value; may be repeated."),
     ] = None
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUESTION=VALUE", help="A question has this answer, or none (null); may be repeated."),
+    ] = None
     verdict: Annotated[
         bool | None, typer.Option("--verdict/--no-verdict", help="Only tickets that a person decided, or only others.")
     ] = None
@@ -90,8 +93,8 @@ class TicketFilters:
         typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
     ] = "newest"
 
-    def selection(self) -> Selection:
-        """Return the selection of tickets to list. Raises `UsageError`."""
+    def selection(self, questions: Sequence[str] = ()) -> Selection:
+        """Return the selection of tickets to list, by answers to these questions too. Raises `UsageError`."""
         searched_text = options.single("--search", self.search)
         classifier = options.single("--classifier", self.classifier)
         if searched_text is not None and len(searched_text) > LONGEST_SEARCH:
@@ -113,6 +116,7 @@ class TicketFilters:
             sources=tuple(self.source or ()),
             destinations=tuple(self.destination or ()),
             extras=tuple(self.extra or ()),
+            answers=options.named_answers(self.answer, questions),
             verdict=self.verdict,
             min_confidence=self.min_confidence,
             max_confidence=self.max_confidence,
@@ -142,7 +146,7 @@ def list_tickets(
     triage list --verdict --columns external_id,category,reason -o tsv
     """
     printer = printing.printer()
-    selection = filters.selection()
+    selection = filters.selection(context.question_names)
     if ids and selection != Selection():
         raise UsageError("ids go with no filter and no sorting", hint="leave one of them out")
     named_ids, missing = ticket_id_input.ids(context, ids) if ids and context.has_database else (None, 0)
@@ -158,7 +162,7 @@ def list_tickets(
         stored_tickets = context.triage.stats().tickets
         context.say("no tickets match" if stored_tickets else "no tickets yet: triage create FILE stores some")
     listed_tickets = islice(chain(first_ticket, found_tickets), LISTED_ON_TERMINAL if is_cut else None)
-    printer.many(listed_tickets, ticket_record, TICKET_KEYS, TICKETS_TABLE, rows=limit)
+    printer.many(listed_tickets, ticket_record, context.ticket_columns(), TICKETS_TABLE, rows=limit)
     if is_cut and any(found_tickets):
         context.say(messages.cut_list("first", LISTED_ON_TERMINAL))
     return ExitCode.PARTIAL if missing else ExitCode.OK
@@ -173,15 +177,15 @@ def show(context: CommandContext, name: NameOrStdin, *, printing: PrintOptions) 
     triage show 5a09b62c -o json
     triage list --status failed -o id | triage show -
     """
-    printer = printing.printer()
+    printer, columns = printing.printer(), context.ticket_columns(*HISTORY)
     if name != "-":
-        printer.one(history_record(context.look().history(name)), _history_table(context), HISTORY_KEYS)
+        printer.one(history_record(context.look().history(name)), _history_table(context), columns)
         return ExitCode.OK
-    printer.check_columns(HISTORY_KEYS)
+    printer.check_columns(columns)
     context.look()
     named_ids, missing = ticket_id_input.ids(context, ["-"])
     histories = map(context.triage.history, context.stopper.interruptible(iter(named_ids or ())))
-    printer.many(printer.unless_closed(histories), history_record, HISTORY_KEYS, _history_table(context))
+    printer.many(printer.unless_closed(histories), history_record, columns, _history_table(context))
     return ExitCode.PARTIAL if missing else ExitCode.OK
 
 
@@ -226,7 +230,7 @@ def similar(
     printer = printing.printer()
     query = SimilarQuery(decided=decided, since=options.typed_moment(since), limit=limit)
     found = context.look().similar(name, query)
-    printer.many(found, similar_record, (*TICKET_KEYS, "similarity"), drawn_by("ticket_tables.similar"))
+    printer.many(found, similar_record, context.ticket_columns("similarity"), drawn_by("ticket_tables.similar"))
     if not found and context.guides:
         context.say("no ticket has a similar text")
 

@@ -12,18 +12,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import (
-    LAST_IMPORT,
-    TICKET_KEYS,
-    Action,
-    Outcome,
-    Routed,
-    Run,
-    UsageError,
-    from_json,
-    ids,
-    outcome_record,
-)
+from triage_cli.domain import LAST_IMPORT, Action, Outcome, Routed, Run, UsageError, from_json, ids, outcome_record
 
 # What stays, and why, in the order of the summary.
 KEPT: Mapping[str, str] = {
@@ -58,18 +47,19 @@ def undo(
     if run is None and not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
         raise UsageError("no run is given", hint="triage runs lists them; triage undo last takes back your last import")
     printer = printing.printer(quiet=context.quiet)
-    printer.check_columns((*TICKET_KEYS, "did"))
+    columns = context.ticket_columns("did")
+    printer.check_columns(columns)
     triage = context.look() if dry_run else context.triage
     runs = triage.imported(run or LAST_IMPORT)
     run_id = runs[-1].run_id
     if dry_run:
         preview = Summary()
-        _print(printer, preview.counted(triage.undo(run_id, dry_run=True)))
+        _print(printer, columns, preview.counted(triage.undo(run_id, dry_run=True)))
         preview.say(context, would=True)
     elif yes or _agreed(context, runs):
         summary = Summary()
         with elapsed_line("taking back", shown=context.shows_progress(printer.format)):
-            _print(printer, summary.counted(triage.undo(run_id)))
+            _print(printer, columns, summary.counted(triage.undo(run_id)))
         summary.say(context)
     else:
         context.say("nothing was taken back")
@@ -128,10 +118,10 @@ class Summary:
             context.say(f"note: sent before, or perhaps sent, and out of reach: {places}; a file there keeps it")
 
 
-def _print(printer: Printer, outcomes: Iterator[Outcome[Routed]]) -> None:
+def _print(printer: Printer, columns: Sequence[str], outcomes: Iterator[Outcome[Routed]]) -> None:
     """Print the record of each ticket; a table has those that stay, since of the others no text is left."""
     shown = (o for o in outcomes if printer.format != "table" or o.action != Action.WITHDRAWN)
-    printer.many(shown, _record, (*TICKET_KEYS, "did"), TICKETS_TABLE)
+    printer.many(shown, _record, columns, TICKETS_TABLE)
 
 
 def _record(outcome: Outcome[Routed]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ Many come from stdin: a CSV or JSON with a ticket and its category in each row, 
 import csv
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
 
@@ -18,7 +18,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened_rejects
 from triage_cli.domain import (
-    TICKET_KEYS,
+    CATEGORY,
     Action,
     ExitCode,
     InputError,
@@ -59,32 +59,42 @@ class VerdictRow(NamedTuple):
         return _text_of(self.record, ("external_id",)) or _text_of(self.record, ticket_id_input.IDS)
 
 
-def read_verdicts(stream: BinaryIO, note: str | None) -> Iterator[VerdictRow]:
-    """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own."""
+def read_verdicts(stream: BinaryIO, note: str | None, questions: Sequence[str] = ()) -> Iterator[VerdictRow]:
+    """Read verdicts from CSV with a header or from JSON. `note` is for rows without one of their own.
+
+    Columns that are named after `questions` hold verdicts on these.
+    """
     first_line, lines = ticket_id_input.opened_ids(stream)
     if not first_line:
         return
     if ticket_id_input.is_json(first_line):
-        yield from (row._replace(is_json=True) for row in _verdict_rows(_json_verdicts(first_line, lines), note))
+        rows = _verdict_rows(_json_verdicts(first_line, lines), note, questions)
+        yield from (row._replace(is_json=True) for row in rows)
     else:
-        yield from _verdict_rows(_csv_verdicts(first_line, lines), note)
+        yield from _verdict_rows(_csv_verdicts(first_line, lines, questions), note, questions)
 
 
-def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None) -> Iterator[VerdictRow]:
-    for row, (place, verdict_record, malformed) in enumerate(read_rows):
+def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Sequence[str]) -> Iterator[VerdictRow]:
+    row_numbers = count()
+    for place, verdict_record, malformed in read_rows:
         if malformed is not None:
             yield VerdictRow(place, verdict_record, error=malformed)
             continue
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         category_column = next((name for name in CATEGORY_COLUMNS if name in verdict_record), "")
-        if category_column and verdict_record[category_column] in (None, ""):
+        columns = {CATEGORY: category_column} | {question: question for question in questions}
+        said = {q: value for q, column in columns.items() if (value := _text_of(verdict_record, (column,)))}
+        present = [column for column in columns.values() if column in verdict_record]
+        if present and all(verdict_record[column] in (None, "") for column in present):
             yield VerdictRow(place, verdict_record)
             continue
-        name, category = _text_of(verdict_record, ticket_id_input.IDS), _text_of(verdict_record, (category_column,))
-        if name and category:
+        name = _text_of(verdict_record, ticket_id_input.IDS)
+        if name and said:
             source = _text_of(verdict_record, ("source",)) or None
-            draft = VerdictDraft(row, name, category, _text_of(verdict_record, ("note",)) or note, source=source)
-            yield VerdictRow(place, verdict_record, draft)
+            own_note = _text_of(verdict_record, ("note",)) or note
+            for question, value in said.items():
+                draft = VerdictDraft(next(row_numbers), name, value, own_note, source=source, question=question)
+                yield VerdictRow(place, verdict_record, draft)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
@@ -137,7 +147,7 @@ def _json_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
             raise InputError(f"{place} is no JSON object", hint=OBJECT_HINT)
 
 
-def _csv_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
+def _csv_verdicts(first_line: str, lines: Iterator[str], questions: Sequence[str]) -> Iterator[ReadRow]:
     """Yield the rows of a CSV of verdicts, each with the line on which it begins."""
     delimiter, _ = ticket_id_input.columns_of(first_line)
     verdict_csv = csv_rows(chain([first_line], lines), delimiter)
@@ -145,7 +155,7 @@ def _csv_verdicts(first_line: str, lines: Iterator[str]) -> Iterator[ReadRow]:
     columns = ticket_id_input.column_names(verdict_header)
     if not {*columns} & {*CATEGORY_COLUMNS}:
         columns = ["category" if compact(column) in TRANSLATED_COLUMNS else column for column in columns]
-    needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", CATEGORY_COLUMNS))
+    needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", (*CATEGORY_COLUMNS, *questions)))
     if missing_columns := [name for name, names in needed_columns if not {*columns} & {*names}]:
         absent_columns = " and no column ".join(missing_columns)
         raise InputError(
@@ -170,7 +180,12 @@ def verdict(
     name: Annotated[
         str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
     ] = None,
-    category: Annotated[str | None, typer.Argument(metavar="[CATEGORY]", help="The category it belongs to.")] = None,
+    answers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CATEGORY]", help="The category it belongs to, or QUESTION=VALUE (QUESTION= takes it back)."
+        ),
+    ] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, shown by why.")] = None,
     clear: Annotated[
         bool, typer.Option("--clear", help="Take the verdict back: the machine's last answer holds again.")
@@ -186,39 +201,58 @@ def verdict(
 
     \b
     triage verdict T-004 Technical --note "a login problem"
+    triage verdict T-004 urgency=now    a further question of the configuration
     triage verdict - < decided.csv    columns: external_id, category, note
     """
     if clear and note is not None:
         raise UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
-    _check_verdict_options(name, category, rejects, clear=clear)
+    _check_verdict_options(name, answers or (), rejects, clear=clear)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
-    printer.check_columns(TICKET_KEYS)
+    printer.check_columns(context.ticket_columns())
     if name == "-":
         return _give_many(context, printer, note, rejects, clear=clear)
-    draft = VerdictDraft(0, context.triage.resolve(name or ""), category, note)
-    for outcome in context.triage.give_verdicts([draft]):
+    drafts = list(_typed_verdicts(context, context.triage.resolve(name or ""), answers or [], note))
+    outcomes = list(context.triage.give_verdicts(drafts))
+    for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
             raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
-        if outcome.value is not None:
-            printer.one(ticket_record(outcome.value), TICKETS_TABLE, TICKET_KEYS)
-            if clear and outcome.action == Action.UNCHANGED:
-                context.say(f"note: {name} has no verdict to take back")
-            if context.guides and outcome.value.status == "classified":
-                context.say("next: triage route")
+    ticket = outcomes[-1].value
+    if ticket is not None:
+        printer.one(ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
+        if clear and outcomes[-1].action == Action.UNCHANGED:
+            context.say(f"note: {name} has no verdict to take back")
+        if context.guides and ticket.status == "classified":
+            context.say("next: triage route")
     return ExitCode.OK
 
 
-def _check_verdict_options(name: str | None, category: str | None, rejects: Path | None, *, clear: bool) -> None:
+def _typed_verdicts(
+    context: CommandContext, ticket_id: str, answers: Sequence[str], note: str | None
+) -> Iterator[VerdictDraft]:
+    """Yield the verdicts that are typed: a category, and values of questions; without any, the category is cleared."""
+    said: dict[str, str | None] = {}
+    for word in answers:
+        question, equals, value = word.partition("=")
+        is_question = bool(equals) and question in context.question_names
+        subject = question if is_question else CATEGORY
+        if subject in said:
+            raise UsageError(f"two answers are given to {subject}", hint="give one")
+        said[subject] = (value.strip() or None) if is_question else word
+    for row, (subject, given) in enumerate((said or {CATEGORY: None}).items()):
+        yield VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
+
+
+def _check_verdict_options(name: str | None, category: Sequence[str], rejects: Path | None, *, clear: bool) -> None:
     """Raise `UsageError` if the arguments do not make a verdict."""
     if name is None:
         raise UsageError("no ticket is named", hint="triage verdict ID CATEGORY, or triage verdict - with CSV on stdin")
-    if clear and category is not None:
+    if clear and category:
         raise UsageError("--clear takes no category", hint="give one or the other")
-    if name == "-" and category is not None:
+    if name == "-" and category:
         raise UsageError("with - the categories come from stdin", hint="pipe ticket_id,category")
     if name != "-" and rejects is not None:
         raise UsageError("--rejects is for rows on stdin, and a ticket is named", hint="triage verdict - < FILE")
-    if name != "-" and category is None and not clear:
+    if name != "-" and not category and not clear:
         if Path(name).is_file():
             raise UsageError(f"{name} is a file, and a ticket is named here", hint=f"triage verdict - < {name}")
         raise UsageError("no category is given", hint="triage verdict ID CATEGORY, or --clear to take one back")
@@ -230,11 +264,11 @@ def _give_many(
     verdict_counts: Counter[str] = Counter()
     stdin = ticket_id_input.stdin()
     input_tables.check_written(context, rejects, "--rejects", (stdin.fileno(),))
-    verdict_rows = read_cleared_names(stdin) if clear else read_verdicts(stdin, note)
+    verdict_rows = read_cleared_names(stdin) if clear else read_verdicts(stdin, note, context.question_names)
     rejected_verdicts = RejectedVerdicts(rejects)
     try:
         verdict_outcomes = _verdict_outcomes(context, verdict_rows, rejected_verdicts, verdict_counts)
-        printer.many(verdict_outcomes, outcome_record, TICKET_KEYS, TICKETS_TABLE)
+        printer.many(verdict_outcomes, outcome_record, context.ticket_columns(), TICKETS_TABLE)
     finally:
         rejected_verdicts.close()
         always_counted = ("cleared" if clear else "verdict", "unchanged", "rejected")

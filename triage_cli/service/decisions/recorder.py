@@ -32,6 +32,7 @@ from triage_cli.domain import (
     decision_data,
     given_answer,
     ids,
+    open_required,
     settled_by,
     times,
     with_given,
@@ -91,7 +92,7 @@ class DecisionRecorder:
         self.labels = questions[0].labels
         self.further = tuple(question.name for question in questions[1:])
         self._labels = {question.name: question.labels for question in questions}
-        self._required = tuple(question.name for question in questions if question.required)
+        self.required = tuple(question.name for question in questions if question.required)
         self.suspicion = suspicion_of(self.labels)
         self.precedents = Precedents(context.store, self.labels, self.suspicion)
         context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
@@ -164,7 +165,8 @@ class DecisionRecorder:
 
     def _open_questions(self, tickets: Sequence[Ticket]) -> dict[str, list[str]]:
         """Return the further questions that are to be asked about tickets: open ones, and those that have changed."""
-        given = [(t, name, answer) for t in tickets for name, answer in all_given(t, self.further).items()]
+        asked = [name for name in self.further if self.classifier.fingerprints_of(name)]  # offline, not all may be
+        given = [(t, name, answer) for t in tickets for name, answer in all_given(t, asked).items()]
         stored_ids = [answer.decision_id for _, _, answer in given if answer.decision_id and not answer.verdict]
         stored = self.context.store.answers.decisions(stored_ids) if stored_ids else {}
         open_questions: dict[str, list[str]] = {}
@@ -334,7 +336,7 @@ class DecisionRecorder:
             if (name := question_of(outcome)) != CATEGORY:
                 given = answer_given(given_answer(before, name), steps, outcome.error, self._labels[name], sure=sure)
                 further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
-                data.setdefault("answers", {})[name] = _further_data(given, steps)
+                data.setdefault("answers", {})[name] = _further_data(given, steps, doubts)
                 continue
             after = answered_ticket(after, steps, outcome.error, self.labels, sure=sure)
             data |= self._decided_data(after, steps)
@@ -349,6 +351,8 @@ class DecisionRecorder:
         if self.further:
             after = self._with_further(before, after, further, _still_open(begun, outcomes))
             decision = decision._replace(status=after.status)
+            if after.status == "needs_review" and after.category is not None:
+                data["open"] = open_required(after, self.required)
         data |= self._sent_data(after, answered[-1][1], unsaved_steps) | decision_data(decision)
         event = self.context.event(EventAction.CLASSIFIED, after.ticket_id, data, at)
         return Change(event, after, before.revision, unsaved_steps, decision)
@@ -358,7 +362,7 @@ class DecisionRecorder:
     ) -> Ticket:
         """Return a ticket with answers to further questions; while a question is open, this run goes on to hold it."""
         after = with_given(after, {**all_given(before, self.further), **further})
-        after = woken(before, settled_by(after, self._required))
+        after = woken(before, settled_by(after, self.required))
         return after._replace(revision=before.revision + 1, run_id=before.run_id if still_open else None)
 
     def _steps_change(self, earlier: EarlierSteps, at: str) -> Change:
@@ -467,9 +471,9 @@ def _with_ticket(decided: Outcome[Decided], later: Outcome[Decided]) -> Outcome[
     return decided._replace(action=action, value=decided.value._replace(ticket=later.value.ticket))
 
 
-def _further_data(given: GivenAnswer, steps: Sequence[Classification]) -> dict[str, Any]:
+def _further_data(given: GivenAnswer, steps: Sequence[Classification], doubts: Sequence[str] = ()) -> dict[str, Any]:
     """Return an answer to a further question as data of an event."""
-    return {
+    return ({"suspicious": list(doubts)} if doubts else {}) | {
         "classifier": given.classifier,
         "value": given.value,
         "suggestion": given.suggestion,
@@ -536,6 +540,7 @@ class ClassifyRun:
         self._unasked_outcomes: list[Outcome[Decided]] = []  # outcomes of tickets that need no classifier
         self._rows_by_ticket: dict[str, int] = {}  # of the tickets that are being classified
         self._claimed_all = False
+        self._half_answered_ids: set[str] = set()  # of tickets of which this run leaves a question open
 
     def decided(self, selection: Selection, decide: Decide, row: int = 0) -> Iterator[Outcome[Decided]]:
         """Claim and classify the selected tickets, and yield their outcomes; `decide` asks, rows count from `row`."""
@@ -544,6 +549,9 @@ class ClassifyRun:
                 o._replace(row=self._rows_by_ticket.pop(o.ticket.ticket_id)) for o in outcomes
             ]
             self._unasked_outcomes.clear()
+            self._half_answered_ids.update(
+                o.value.ticket.ticket_id for o in outcomes if o.value and o.value.ticket.unanswered
+            )
             self._recorder.add(finished)
             yield from finished
         self._recorder.add(self._unasked_outcomes)
@@ -572,7 +580,8 @@ class ClassifyRun:
         """Claim the tickets to classify, then those of which another question is open."""
         claim_size = self._decision_recorder.next_claim_size
         for wanted, statuses in selections_to_ask(selection, further=bool(self._decision_recorder.further)):
-            yield from self._ticket_claimer.chunks(wanted, statuses, claim_size)
+            for chunk in self._ticket_claimer.chunks(wanted, statuses, claim_size):
+                yield [ticket for ticket in chunk if ticket.ticket_id not in self._half_answered_ids]
 
 
 def selections_to_ask(selection: Selection, *, further: bool) -> Iterator[tuple[Selection, frozenset[str]]]:

@@ -4,56 +4,73 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     ERASED,
     PRECEDENT,
-    SETTLED,
+    UNANSWERED,
     Action,
     AmbiguousError,
-    Category,
     Change,
     ChangedError,
     Classification,
     Decision,
     Event,
     EventAction,
+    GivenAnswer,
     History,
     Lease,
-    Levels,
     NotFoundError,
     Outcome,
+    Question,
     RowError,
     Selection,
     Ticket,
     TriageError,
     UnavailableError,
     VerdictDraft,
+    all_given,
     chunked,
+    given_answer,
     ids,
     last_decision,
     reset,
+    settled_by,
     storable_text,
     times,
+    with_given,
     woken,
 )
 from triage_cli.ports import Store
 from triage_cli.service import ticket_lookup
+from triage_cli.service.answers import answer_given, with_category
 from triage_cli.service.category_renames import CategoryNames
 from triage_cli.service.decisions.recorder import held
 from triage_cli.service.runs import with_request
 
 
 class Verdicts:
-    """Creates verdicts for one actor, from one list of categories."""
+    """Creates verdicts for one actor; `questions` are all that tickets are asked, that for the category first."""
 
-    def __init__(self, categories: Sequence[Category], actor: str) -> None:
-        self.category_names = CategoryNames(categories)
-        self.levels = Levels.of(categories)
+    def __init__(self, questions: Sequence[Question], actor: str) -> None:
+        self.names = {question.name: CategoryNames(question.values, question.name) for question in questions}
+        self.category_names = self.names[questions[0].name]
+        self.further = tuple(question.name for question in questions[1:])
+        self.required = tuple(question.name for question in questions if question.required)
+        self.levels = {question.name: question.labels for question in questions}
         self._actor = actor
 
     def with_verdict(
-        self, ticket: Ticket, category: str, note: str | None, at: str, run_id: str | None, *, step: str = "verdict"
+        self,
+        ticket: Ticket,
+        category: str,
+        note: str | None,
+        at: str,
+        run_id: str | None,
+        *,
+        question: str = CATEGORY,
+        step: str = "verdict",
     ) -> tuple[Ticket, Classification]:
-        """Return a ticket with a verdict, its revision unchanged, and the verdict's record."""
+        """Return a ticket with a verdict on a question, its revision unchanged, and the verdict's record."""
         verdict = Classification(
             classification_id=ids.new_id(),
             ticket_id=ticket.ticket_id,
@@ -70,21 +87,27 @@ class Verdicts:
             probabilities=None,
             answer_key="",
             at=at,
+            question=question,
         )
-        judged_ticket = ticket._replace(
-            status=ticket.status if ticket.status in SETTLED else "classified",
-            category=category,
-            suggestion=None,
+        given = GivenAnswer(
+            value=category,
             confidence=1.0,
             confidence_source="human",
             classifier="verdict",
             reason=note,
-            verdict=1,
-            error=None,
-            failures=0,
+            verdict=True,
+            state="answered",
             decision_id=verdict.classification_id,
         )
-        return woken(ticket, judged_ticket), verdict
+        return self.with_answer(ticket, question, given), verdict
+
+    def with_answer(self, ticket: Ticket, question: str, given: GivenAnswer) -> Ticket:
+        """Return a ticket with what holds of a question now, and the status that follows; its revision stays."""
+        if question == CATEGORY:
+            judged = with_category(ticket, given, ticket.revision)._replace(run_id=ticket.run_id)
+        else:
+            judged = with_given(ticket, {**all_given(ticket, self.further), question: given})
+        return woken(ticket, settled_by(judged, self.required))
 
 
 # How often verdicts are saved again if other programs keep changing the tickets.
@@ -109,14 +132,14 @@ class VerdictRecorder:
         for chunk in chunked(verdict_drafts, VERDICTS_PER_SAVE):
             outcomes: dict[int, Outcome[Ticket]] = {}
             resolved_verdicts = [v for draft in chunk if (v := self._resolve(draft, outcomes)) is not None]
-            last_verdicts: dict[str, _ResolvedVerdict] = {}
+            last_verdicts: dict[_Subject, _ResolvedVerdict] = {}
             for resolved in resolved_verdicts:
-                earlier = last_verdicts.get(resolved.ticket.ticket_id)
+                earlier = last_verdicts.get(resolved.subject)
                 if earlier is None or not resolved.repeats(earlier):
-                    last_verdicts[resolved.ticket.ticket_id] = resolved
+                    last_verdicts[resolved.subject] = resolved
             self._save_verdicts(dict(last_verdicts), outcomes)
             for resolved in resolved_verdicts:
-                last_verdict = last_verdicts[resolved.ticket.ticket_id]
+                last_verdict = last_verdicts[resolved.subject]
                 if resolved is not last_verdict:
                     last_outcome = outcomes[last_verdict.draft.row]
                     outcomes[resolved.draft.row] = _unsaved_verdict(resolved, last_outcome.value, last_outcome.error)
@@ -124,9 +147,12 @@ class VerdictRecorder:
 
     def _resolve(self, draft: VerdictDraft, outcomes: dict[int, Outcome[Ticket]]) -> "_ResolvedVerdict | None":
         """Return the ticket and the category that a draft names; if there is none, add a rejected outcome."""
-        category = None if draft.category is None else self._verdicts.category_names.match(draft.category)
-        if draft.category is not None and category is None:
-            error = self._verdicts.category_names.unknown(draft.category, f"{draft.name}: ")
+        names = self._verdicts.names.get(draft.question)
+        category = None if draft.category is None or names is None else names.match(draft.category)
+        if names is None:
+            error = unknown_question(draft, self._verdicts.further)
+        elif draft.category is not None and category is None:
+            error = names.unknown(draft.category, f"{draft.name}: ")
         elif draft.category is None and draft.note:
             error = RowError(f"{draft.name}: a verdict that is taken back keeps no note", hint="leave the note out")
         else:
@@ -149,27 +175,38 @@ class VerdictRecorder:
                 return ticket
         return ticket_lookup.ticket_named(self._store, verdict_draft.name)
 
-    def _save_verdicts(self, verdicts: dict[str, "_ResolvedVerdict"], outcomes: dict[int, Outcome[Ticket]]) -> None:
+    def _save_verdicts(
+        self, verdicts: "dict[_Subject, _ResolvedVerdict]", outcomes: dict[int, Outcome[Ticket]]
+    ) -> None:
         """Save the verdicts; a ticket that has changed meanwhile is read and saved again."""
-        for _ in range(VERDICT_SAVES):
-            changes = []
-            for resolved in list(verdicts.values()):
+        conflicts_left = VERDICT_SAVES
+        while conflicts_left:
+            changes: dict[_Subject, Change] = {}
+            # One verdict of each ticket a save: the next one is decided on what that leaves.
+            firsts = {resolved.ticket.ticket_id: resolved for resolved in reversed(verdicts.values())}
+            for resolved in reversed(firsts.values()):
                 error = _verdict_refusal(resolved)
                 change = None if error else self._verdict_change(resolved)
                 if change is None:
-                    del verdicts[resolved.ticket.ticket_id]
+                    del verdicts[resolved.subject]
                     outcomes[resolved.draft.row] = _unsaved_verdict(resolved, resolved.ticket, error)
                 else:
-                    changes.append(change)
-            for change, conflict in zip(changes, self._store.save(changes, self._lease), strict=True):
-                ticket_id = change.event.ticket_id or ""
-                resolved = verdicts[ticket_id]
+                    changes[resolved.subject] = change
+            conflicts = self._store.save(list(changes.values()), self._lease)
+            conflicts_left -= any(conflicts)
+            present: dict[str, Ticket] = {}
+            for (subject, change), conflict in zip(changes.items(), conflicts, strict=True):
+                ticket = change.ticket if conflict is None else conflict.ticket
+                if ticket is not None:
+                    present[ticket.ticket_id] = ticket
                 if conflict is None:
+                    resolved = verdicts.pop(subject)
                     draft, action = resolved.draft, Action.VERDICT if resolved.category else Action.CLEARED
                     outcomes[draft.row] = Outcome(draft.row, action, change.ticket, None, draft)
-                    del verdicts[ticket_id]
-                elif conflict.ticket is not None:
-                    verdicts[ticket_id] = resolved._replace(ticket=conflict.ticket)
+            for subject, resolved in verdicts.items():
+                verdicts[subject] = resolved._replace(
+                    ticket=present.get(resolved.ticket.ticket_id, resolved.ticket), is_later=subject not in changes
+                )
             if not verdicts:
                 return
         raise UnavailableError(
@@ -177,29 +214,44 @@ class VerdictRecorder:
         )
 
     def _verdict_change(self, resolved: "_ResolvedVerdict") -> Change | None:
-        verdict_draft, before, category = resolved
+        verdict_draft, before, category, _ = resolved
         at, run_id = times.now(), self._lease.run_id if self._lease else None
         adds: tuple[Classification, ...] = ()
+        question = verdict_draft.question
+        given = given_answer(before, question)
         if category is None:
-            if not before.verdict:
+            if not given.verdict:
                 return None
-            ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts)
+            ticket = without_verdict(before, self._store.history(before.ticket_id), self._verdicts, question)
         else:
-            if before.verdict and before.category == category and verdict_draft.note in (None, before.reason or ""):
+            if given.verdict and given.value == category and verdict_draft.note in (None, given.reason or ""):
                 return None
-            ticket, answer = self._verdicts.with_verdict(before, category, verdict_draft.note or None, at, run_id)
+            ticket, answer = self._verdicts.with_verdict(
+                before, category, verdict_draft.note or None, at, run_id, question=question
+            )
             adds = (answer,)
         ticket = ticket._replace(revision=before.revision + 1, run_id=None)
         # The note is not logged: it may repeat the customer's text.
-        data = {"category": category, "was": before.category, "status": ticket.status, "decision": ticket.decision_id}
+        said = {"category": category} if question == CATEGORY else {"question": question, "value": category}
+        decision_id = given_answer(ticket, question).decision_id
+        data = {**said, "was": given.value, "status": ticket.status, "decision": decision_id}
         event = Event(EventAction.VERDICT, ticket.ticket_id, run_id, self._actor, at, with_request(data))
         return Change(event, ticket, before.revision, adds)
+
+
+_Subject = tuple[str, str]  # the id of a ticket, and a question
 
 
 class _ResolvedVerdict(NamedTuple):
     draft: VerdictDraft
     ticket: Ticket
     category: str | None
+    is_later: bool = False  # an earlier verdict on its ticket was saved with it
+
+    @property
+    def subject(self) -> _Subject:
+        """Return what the verdict is about."""
+        return self.ticket.ticket_id, self.draft.question
 
     def repeats(self, earlier: "_ResolvedVerdict") -> bool:
         """Return whether it adds nothing to an earlier verdict on the same ticket."""
@@ -208,11 +260,11 @@ class _ResolvedVerdict(NamedTuple):
 
 def _verdict_refusal(resolved: _ResolvedVerdict) -> RowError | None:
     """Return why a ticket takes no verdict, or not this one."""
-    draft, ticket, _ = resolved
+    draft, ticket, *_ = resolved
     if ticket.is_erased:
         why = ERASED[ticket.status]
         return RowError(f"{draft.name}: {why}, so there is nothing to decide", hint="leave it out")
-    if draft.shown not in (None, ticket.shown_hash):
+    if not resolved.is_later and draft.shown not in (None, ticket.shown_hash):
         return ChangedError(f"{draft.name}: it has changed since it was shown", hint="read it again")
     return None
 
@@ -224,31 +276,31 @@ def _unsaved_verdict(resolved: _ResolvedVerdict, ticket: Ticket | None, error: T
     return Outcome(resolved.draft.row, Action.UNCHANGED, ticket, None, resolved.draft)
 
 
-def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts) -> Ticket:
-    """Return the ticket as a classifier last decided it; `new` if no decision concerns its present text."""
-    decision = last_decision(history.events)
+def unknown_question(draft: VerdictDraft, further: Sequence[str]) -> RowError:
+    """Return the error for a verdict on a question that tickets are not asked."""
+    hint = f"the questions are {', '.join(further)}" if further else "name questions below `questions` in the config"
+    return RowError(f'{draft.name}: no question "{draft.question}"', hint=hint)
+
+
+def without_verdict(ticket: Ticket, history: History, verdicts: Verdicts, question: str = CATEGORY) -> Ticket:
+    """Return the ticket as a classifier last decided a question about it; open if no decision concerns its text."""
+    decision = last_decision(history.events, question)
     answer = _answer_of(decision, history.classifications) if decision else None
     if (
         decision is None
         or answer is None
         or answer.confidence_source == PRECEDENT  # which may have changed; the next run looks it up again
-        or answer.category not in (None, verdicts.category_names.match(answer.category or ""))
+        or answer.category not in (None, verdicts.names[question].match(answer.category or ""))
     ):
-        return reset(ticket)
-    sure = answer.is_sure and decision.status != "needs_review"
-    return ticket._replace(
-        status="classified" if sure else "needs_review",
-        category=answer.category if sure else None,
-        suggestion=verdicts.levels.below(answer) if sure else verdicts.levels.guess(answer),
-        confidence=answer.confidence,
-        confidence_source=answer.confidence_source,
-        classifier=answer.classifier,
-        reason=held(decision.suspicious, answer.reason) if decision.suspicious else answer.reason,
-        verdict=0,
-        error=None,
-        failures=0,
-        decision_id=answer.classification_id,
-    )
+        return reset(ticket) if question == CATEGORY else verdicts.with_answer(ticket, question, UNANSWERED)
+    is_held = decision.status == "needs_review" and question == CATEGORY
+    sure = answer.is_sure and not is_held and not decision.suspicious
+    given = answer_given(UNANSWERED, (answer,), None, verdicts.levels[question], sure=sure)
+    if decision.suspicious:
+        given = given._replace(reason=held(decision.suspicious, answer.reason))
+    if question == CATEGORY:
+        ticket = ticket._replace(verdict=0, status="classified")
+    return verdicts.with_answer(ticket, question, given)
 
 
 def _answer_of(decision: Decision, answers: Iterable[Classification]) -> Classification | None:

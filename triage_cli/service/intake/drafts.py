@@ -33,6 +33,7 @@ from triage_cli.domain import (
     outdated,
     threads,
     times,
+    with_questions,
     woken,
 )
 from triage_cli.ports import Store
@@ -140,7 +141,7 @@ class DraftDecider:
         is_single_draft = draft.origin != "row" and identified_draft.counts_occurrences
         if known_ticket is None or is_single_draft:
             ticket = dedup.new_ticket(identified_draft, ids.new_id(), at, self._holder)
-            ticket = self._with_fields(ticket, draft)
+            ticket = self._with_fields(with_questions(ticket, self._verdicts.further), draft)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}

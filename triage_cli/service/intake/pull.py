@@ -30,13 +30,15 @@ HEARTBEAT_SECONDS = 5.0
 class SourcePull:
     """One pull of one source within a run; `fields` maps names of columns to patterns that find them in its texts.
 
-    `tell` gets notes. `keep` gets each rejected item, before the position behind it is stored.
+    `verdicts` makes those that people gave in the source. `tell` gets notes. `keep` gets each rejected item, before the
+    position behind it is stored.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a pull is made of, each by its name
         self,
         context: RunContext,
         source: Source,
+        verdicts: Verdicts,
         fields: Mapping[str, str],
         plan: PullPlan,
         corrections: Corrections,
@@ -45,7 +47,6 @@ class SourcePull:
         keep: Callable[[object], None],
     ) -> None:
         pulled = PulledFrom(corrections, filed_items, source.keeps_category, keep)
-        verdicts = Verdicts(corrections.categories, source.name)
         self._intake = Intake(context.store, source.name, verdicts, context.run.run_id, fields, pulled=pulled)
         self._context = context
         self._stop = context.stop

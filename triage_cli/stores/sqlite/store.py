@@ -46,6 +46,7 @@ class SqliteDialect(Dialect):
 
     clock = ":now"  # of this machine
     monday = "date({day}, '-6 days', 'weekday 1')"
+    answer = "json_extract(tickets.answers, '$.{question}.value')"
     tickets_by_ending = "select * from tickets where ticket_id like '%' || :ending order by ticket_id desc limit :limit"
     due_deliveries, due_deliveries_of = queries.DUE_DELIVERIES, queries.DUE_DELIVERIES_OF
     free_batch = f"(run_id is null or run_id not in {queries.LIVE_RUNS})"

@@ -1,0 +1,283 @@
+"""Further questions: what is asked about a ticket, what is kept of the answers, and what a stop or a person leaves."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.use_cases import PLAN, classify, create, drafts, log_is_whole, made, now, route, run, to_file
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain import (
+    Action,
+    Answer,
+    AnswerError,
+    Category,
+    Classification,
+    GivenAnswer,
+    Outcome,
+    Question,
+    Rule,
+    Selection,
+    Ticket,
+    UnavailableError,
+    VerdictDraft,
+    all_given,
+    ids,
+    times,
+)
+from triage_cli.runtime import Budget
+
+URGENCY = Question("urgency", (Category("now"), Category("soon"), Category("later")))
+MOOD = Question("mood", (Category("calm"), Category("upset")))
+
+
+class Panel(FakeClassifier):
+    """Answers each question with a value of its own; `unsure` and `failing` name questions, `late` is answered last."""
+
+    def __init__(self, unsure: Sequence[str] = (), failing: Sequence[str] = (), late: str = "") -> None:
+        super().__init__()
+        self.values = {"category": "Billing", "urgency": "now", "mood": "calm"}
+        self.unsure, self.failing, self.late = set(unsure), set(failing), late
+        self.stops_before_late = False
+        self.questions_asked: list[tuple[str | None, tuple[str, ...]]] = []
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        return (self.fingerprint if question == "category" else f"{self.fingerprint} {question}",)
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        for chunk in chunks:
+            self.questions_asked += [(t.external_id, t.asked) for t in chunk]
+            first = [(t, question) for t in chunk for question in t.asked if question != self.late]
+            yield [self._answer_to(t, question) for t, question in first]
+            if self.stops_before_late and chunk:
+                raise UnavailableError("the provider is gone")
+            yield [self._answer_to(t, self.late) for t in chunk if self.late in t.asked]
+
+    def _answer_to(self, ticket: Ticket, question: str) -> Outcome[Answer]:
+        if question in self.failing:
+            answer = Answer(ticket, (), sure=False, question=question)
+            return Outcome.failed(ticket, AnswerError("it said nothing"), answer)
+        confidence = 0.3 if question in self.unsure else 0.9
+        (fingerprint,) = self.fingerprints_of(question)
+        step = Classification(
+            ids.new_id(), ticket.ticket_id, None, "fake", self.values[question], confidence, "model", "because",
+            "fake", "test", fingerprint, self.threshold, None, ids.answer_key(fingerprint, ticket.text), times.now(),
+            question=question,
+        )  # fmt: skip
+        answer = Answer(ticket, (step,), confidence >= self.threshold, question=question)
+        return Outcome(0, Action.ANSWERED, answer, None, ticket)
+
+
+def asking(world: World, panel: Panel | None = None, *questions: Question) -> Panel:
+    world.further = questions or (URGENCY, MOOD)
+    panel = panel or Panel()
+    world.classifier = panel
+    return panel
+
+
+def answers(world: World, ticket: Ticket) -> dict[str, GivenAnswer]:
+    return all_given(now(world, ticket), [question.name for question in world.further])
+
+
+def values(world: World, ticket: Ticket) -> dict[str, str | None]:
+    return {name: answer.value for name, answer in answers(world, ticket).items()}
+
+
+def states(world: World, ticket: Ticket) -> dict[str, str]:
+    return {name: answer.state for name, answer in answers(world, ticket).items()}
+
+
+def test_all_questions_are_asked_together_and_decided_in_one_change(world: World) -> None:
+    panel = asking(world)
+    (ticket,) = made(world)
+    assert states(world, ticket) == {"urgency": "unanswered", "mood": "unanswered"}
+    (outcome,) = classify(world)
+    assert panel.questions_asked == [("0", ("category", "urgency", "mood"))]
+    assert outcome.value
+    assert outcome.value.ticket.category == "Billing"
+    assert values(world, ticket) == {"urgency": "now", "mood": "calm"}
+    history = world.triage().history(ticket.ticket_id)
+    assert sorted(answer.question for answer in history.classifications) == ["category", "mood", "urgency"]
+    assert [event.action for event in history.events] == ["created", "classified"]
+    assert log_is_whole(world)
+    assert classify(world) == []
+
+
+def test_the_category_is_saved_before_the_answer_that_a_stop_leaves_open_and_the_next_run_asks_that_alone(
+    world: World,
+) -> None:
+    panel = asking(world, Panel(late="urgency"))
+    panel.stops_before_late = True
+    (ticket,) = made(world)
+    outcomes = []
+    with pytest.raises(UnavailableError):
+        outcomes += list(world.triage().classify(Selection(), PLAN))
+    half = now(world, ticket)
+    assert (half.status, half.category, half.unanswered) == ("classified", "Billing", 1)
+    assert values(world, ticket) == {"urgency": None, "mood": "calm"}
+    panel.stops_before_late = False
+    panel.questions_asked.clear()
+    (outcome,) = classify(world)
+    assert panel.questions_asked == [("0", ("urgency",))]
+    assert (outcome.action, values(world, ticket)) == ("classified", {"urgency": "now", "mood": "calm"})
+    assert classify(world) == []
+    assert log_is_whole(world)
+
+
+def test_a_row_of_run_comes_out_with_its_last_answer_or_where_the_run_ends(world: World, tmp_path: Path) -> None:
+    lines = to_file(world, tmp_path)
+    asking(world, Panel(late="mood"))
+    outcomes = run(world, drafts(3))
+    assert [o.row for o in outcomes] == [0, 1, 2]
+    assert all(values(world, o.value.ticket) == {"urgency": "now", "mood": "calm"} for o in outcomes if o.value)
+    assert [line["ticket"]["answers"]["mood"]["value"] for line in lines()] == ["calm"] * 3
+
+
+@pytest.mark.parametrize("failures", [1, 3])
+def test_a_failing_question_fails_no_ticket_and_is_given_up_after_three_failures(world: World, failures: int) -> None:
+    panel = asking(world, Panel(failing=["mood"]))
+    (ticket,) = made(world)
+    for _ in range(failures):
+        (outcome,) = classify(world)
+        assert (outcome.action, outcome.error) == ("classified", None)
+    assert answers(world, ticket)["mood"][7:10] == ("failed", failures, "it said nothing")
+    assert panel.questions_asked[1:] == [("0", ("mood",))] * (failures - 1)
+    assert bool(classify(world)) == (failures < 3)
+
+
+@pytest.mark.parametrize("state", ["unsure", "failed"])
+def test_an_open_required_question_holds_the_ticket_until_a_person_answers_it(world: World, state: str) -> None:
+    panel = Panel(unsure=["urgency"]) if state == "unsure" else Panel(failing=["urgency"])
+    asking(world, panel, URGENCY._replace(required=True))
+    (ticket,) = made(world)
+    (outcome,) = classify(world)
+    assert (outcome.action, now(world, ticket).category) == ("needs_review", "Billing")
+    judge(world, ticket, "Technical")
+    assert now(world, ticket).status == "needs_review"  # a verdict on the category does not release it
+    judge(world, ticket, "later", "urgency")
+    assert (now(world, ticket).status, now(world, ticket).category) == ("classified", "Technical")
+    judge(world, ticket, None, "urgency")
+    assert now(world, ticket).status == "needs_review"
+    judge(world, ticket, None)
+    assert (now(world, ticket).status, now(world, ticket).category) == ("needs_review", "Billing")
+
+
+def judge(world: World, ticket: Ticket, value: str | None, question: str = "category") -> None:
+    (outcome,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, value, question=question)])
+    assert outcome.error is None, outcome.error
+
+
+def test_no_machine_changes_what_a_person_answered_question_by_question(world: World) -> None:
+    panel = asking(world)
+    (ticket,) = made(world)
+    judge(world, ticket, "later", "urgency")
+    classify(world)
+    assert panel.questions_asked == [("0", ("category", "mood"))]
+    assert values(world, ticket) == {"urgency": "later", "mood": "calm"}
+    (unknown,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "never", question="urgency")])
+    assert str(unknown.error) == '0: no urgency "never"'.replace("0", ticket.ticket_id, 1)
+    (unasked,) = world.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "x", question="colour")])
+    assert unasked.error
+    assert unasked.error.hint == "the questions are urgency, mood"
+
+
+def test_several_verdicts_on_a_ticket_in_one_input_are_all_kept(world: World) -> None:
+    asking(world)
+    tickets = made(world, 3)
+    given = [
+        VerdictDraft(2 * n + k, t.ticket_id, value, question=question)
+        for n, t in enumerate(tickets)
+        for k, (question, value) in enumerate([("urgency", "soon"), ("category", "General")])
+    ]
+    assert [o.action for o in world.triage().give_verdicts(given)] == ["verdict"] * 6
+    assert [(now(world, t).category, values(world, t)["urgency"]) for t in tickets] == [("General", "soon")] * 3
+    assert log_is_whole(world)
+
+
+def test_a_decided_ticket_is_asked_what_is_still_open(world: World) -> None:
+    """As one whose category an import brings, or a person gave before any classifier was asked."""
+    panel = asking(world)
+    (ticket,) = create(world, drafts(1, verdict="Technical"))
+    assert ticket.value
+    classify(world)
+    assert panel.questions_asked == [("0", ("urgency", "mood"))]
+    assert (now(world, ticket.value).category, values(world, ticket.value)["urgency"]) == ("Technical", "now")
+
+
+def test_another_text_opens_what_no_person_answered(world: World) -> None:
+    panel = asking(world)
+    (ticket,) = made(world)
+    classify(world)
+    judge(world, ticket, "Technical")
+    judge(world, ticket, "upset", "mood")
+    panel.questions_asked.clear()
+    create(world, drafts(1, description="Another text"))
+    assert states(world, ticket) == {"urgency": "unanswered", "mood": "answered"}
+    classify(world)
+    assert panel.questions_asked == [("0", ("urgency",))]
+
+
+def test_a_question_added_later_is_asked_of_named_tickets_alone_and_by_itself(world: World) -> None:
+    panel = asking(world, None, MOOD)
+    (ticket,) = made(world)
+    classify(world)
+    asking(world, panel)
+    panel.questions_asked.clear()
+    assert classify(world) == []  # what was decided before is asked when somebody names it
+    shown = next(world.triage().find(Selection()))
+    assert json.loads(shown.answers)["urgency"] == {"value": None}
+    classify(world, ticket)
+    assert panel.questions_asked == [("0", ("urgency",))]
+
+
+def test_rules_look_at_answers_and_null_is_an_open_one(world: World, tmp_path: Path) -> None:
+    asking(world, Panel(unsure=["mood"]))
+    boxes = {name: to_file(world, tmp_path, name) for name in ("fast", "open", "rest")}
+    for name in boxes:
+        (tmp_path / f"{name}.jsonl").touch()
+    (ticket,) = made(world)
+    classify(world)
+    world.rules = (
+        Rule("routes[0]", ("fast",), {"category": ("Billing",), "urgency": ("now", "soon")}),
+        Rule("routes[1]", ("open",), {"mood": (None,)}),
+        Rule("routes[2]", ("rest",)),
+    )
+    route(world)
+    assert [len(box()) for box in boxes.values()] == [1, 0, 0]
+    judge(world, ticket, "later", "urgency")
+    route(world)
+    assert [len(box()) for box in boxes.values()] == [1, 1, 0]
+    judge(world, ticket, "calm", "mood")
+    route(world)
+    assert [len(box()) for box in boxes.values()] == [1, 1, 1]
+
+
+def test_lists_and_counts_know_answers(world: World) -> None:
+    asking(world, Panel(unsure=["mood"]))
+    tickets = made(world, 3)
+    classify(world)
+    judge(world, tickets[1], "later", "urgency")
+    triage = world.triage()
+
+    def found(*named: str) -> set[str | None]:
+        return {t.external_id for t in triage.find(Selection(answers=named))}
+
+    assert found("urgency=now") == {"0", "2"}
+    assert found("urgency=later", "mood=") == {"1"}
+    assert found("mood=calm") == set()
+    from triage_cli.domain import StatsQuery
+
+    groups = triage.stats_by(StatsQuery(by=("urgency", "mood")))
+    assert [(group.keys, group.tickets) for group in groups] == [
+        ({"urgency": "later", "mood": None}, 1), ({"urgency": "now", "mood": None}, 2),
+    ]  # fmt: skip
+
+
+def test_forgetting_erases_the_reasons_of_answers(world: World) -> None:
+    asking(world)
+    (ticket,) = made(world, customer_id="C-1")
+    classify(world)
+    list(world.triage().forget("C-1"))
+    assert "because" not in now(world, ticket).answers
+    assert [a.reason for a in world.triage().history(ticket.ticket_id).classifications] == [None] * 3

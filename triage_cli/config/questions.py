@@ -1,0 +1,112 @@
+"""Questions in config.yaml that tickets are asked beside that for their category."""
+
+import re
+from collections.abc import Callable, Mapping
+
+from triage_cli.config.categories import in_levels, read_categories
+from triage_cli.config.classifiers import SHARE, ClassifierSpec
+from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
+from triage_cli.config.rule_conditions import ESCALATION_WHEN
+from triage_cli.config.validators import text, truth
+from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
+from triage_cli.domain import CATEGORY, NO_VALUE, Question
+
+MOST_QUESTIONS = 20
+QUESTION_NAME = "[A-Za-z][A-Za-z0-9_]{0,39}"
+# What a column of an answer is named after its question: the machine's unsure guess, and its confidence.
+COLUMN_ENDS = ("_suggestion", "_confidence")
+# Keys of the plan of questions that have no effect yet.
+LATER_KEYS: Mapping[str, str] = {
+    "many": "would ask for several values, and a question has one answer yet; remove it",
+    "column": "would take labels from an import, and these are for categories alone yet; remove it",
+    "map": "would take labels from an import, and these are for categories alone yet; remove it",
+    "max_error": "would be a promise, and there is one for categories alone yet; name a min_confidence instead",
+}
+
+
+@accepts(lambda: {"type": "object", "additionalProperties": record_schema(QUESTION), **_NAMES})
+def read_questions(setting: ConfigNode) -> dict[str, ConfigNode]:
+    """Return the questions as they stand, by their names; `checked_questions` reads them once classifiers are known."""
+    entries = setting.entries()
+    if len(entries) > MOST_QUESTIONS:
+        raise ConfigValueError(f"holds more than {MOST_QUESTIONS} questions")
+    taken, folded_names = _taken_names(), dict[str, str]()
+    for name, entry in entries.items():
+        folded = name.casefold()
+        base = next((folded.removesuffix(end) for end in COLUMN_ENDS if folded.endswith(end)), folded)
+        if not re.fullmatch(QUESTION_NAME, name):
+            entry.wrong("must have a name of at most 40 letters from a to z, digits and _, with a letter first")
+        elif folded in taken or base in taken:
+            entry.wrong("has the name of what a ticket has already; give the question another name")
+        elif folded_names.setdefault(folded, name) != name:
+            entry.wrong(f'has the name of "{folded_names[folded]}" but for its case')
+    return entries
+
+
+def _taken_names() -> frozenset[str]:
+    """Return the names of a record's fields, conditions, words of `stats --by`, templates and added columns."""
+    from triage_cli.config.template_language import DELIVERY_NAMES
+    from triage_cli.domain import STATS_KEYS, TICKET_KEYS, added_keys
+
+    others = "answers asked classifications deliveries events id label labels language note remote text ticket"
+    tables = (TICKET_KEYS, ESCALATION_WHEN, STATS_KEYS, DELIVERY_NAMES, added_keys(prefix=""))
+    return frozenset((CATEGORY, NO_VALUE, *others.split(), *(name for table in tables for name in table)))
+
+
+def checked_questions(
+    entries: Mapping[str, ConfigNode], classifiers: Mapping[str, ClassifierSpec], default: str, *, levels: bool
+) -> tuple[Question, ...]:
+    """Return the questions; `default` is the classifier of those that name none. Mistakes go to the diagnostics."""
+    questions = []
+    for name, entry in entries.items():
+        values = record(entry, QUESTION, f"questions.{name}", misplaced=LATER_KEYS)
+        if "values" not in values:
+            continue
+        listed = values["values"].read(_values_of(f"questions.{name}"), ())
+        values["values"] = in_levels(listed) if levels else listed
+        for value in listed:
+            if value.was:
+                entry.wrong(f'the value "{value.name}" has former names, and only categories are renamed yet')
+        named = values.get("classifier", default)
+        if named not in classifiers:
+            if "classifier" in values:
+                entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
+        elif objection := _classifier_objection(classifiers[named]):
+            entry.wrong(objection)
+        questions.append(Question(name, **values))
+    return tuple(questions)
+
+
+def _values_of(section: str) -> Callable[[ConfigNode], object]:
+    return lambda setting: read_categories(setting, section, _value_objection)
+
+
+def _value_objection(name: str) -> str:
+    """Return why a text cannot be a value of a question, else an empty text."""
+    if "," in name:
+        return f'"{name}" holds a comma, which parts the values of a verdict; write another sign'
+    return (
+        f'"{name}" is what a verdict says where no value holds; take another word'
+        if name.casefold() == NO_VALUE
+        else ""
+    )
+
+
+def _classifier_objection(spec: ClassifierSpec) -> str:
+    """Return why a classifier cannot be asked a further question, else an empty text."""
+    if spec.type == "local":
+        return ""
+    return (
+        f'would be asked of "{spec.name}" of type {spec.type}, and further questions are answered by embedded '
+        "classifiers alone yet; name one of type local as its classifier"
+    )
+
+
+_NAMES: Schema = {"propertyNames": {"pattern": f"^{QUESTION_NAME}$"}, "maxProperties": MOST_QUESTIONS}
+QUESTION: Mapping[str, Field] = {
+    "ask": Field(text),
+    "values": Field(accepts(lambda: schema_of(read_categories))(lambda setting: setting), needed=True),
+    "classifier": Field(text),
+    "min_confidence": Field(SHARE),
+    "required": Field(truth),
+}
