@@ -7,9 +7,7 @@ With --learn N the model also learns N tickets a category from train.csv, with -
 --all every one; figures are means over --draws. The last line is the mean of the sets. ECE is the expected calibration
 error, in ten bins; beside it stands what a perfectly calibrated model with these confidences has on as many tickets, by
 chance. --untaught also tests on the rows of train.csv that were not learned, so that chance counts less.
---limit N takes so many test tickets. --encoder FOLDER puts a sentence encoder beside the model; the
-last column is the share of tickets that it was asked about. --languages judges the simple tickets of the tests instead,
---letters their long letters.
+--limit N takes so many test tickets. --letters judges the long letters of the tests instead.
 """
 
 import argparse
@@ -26,7 +24,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from triage_cli.classifiers import Encoder, Floats, LocalClassifier
+from triage_cli.classifiers import LocalClassifier
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES, STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD
 from triage_cli.domain import Category, Classification, Graded, Ticket, calibration_error, macro_f1
@@ -65,28 +63,14 @@ def sample(labelled: Labelled, per_label: int, seed: int = 0) -> Labelled:
     return [item for items in by_label.values() for item in items[:per_label]]
 
 
-class CountingEncoder(Encoder):
-    """An encoder that counts the texts of tickets that it is asked about."""
-
-    asked = 0
-
-    def vectors(self, texts: Sequence[str], *, keep: bool = False) -> Floats:
-        """Return the vectors, as the encoder does."""
-        self.asked += 0 if keep else len(texts)
-        return super().vectors(texts, keep=keep)
-
-
-def answers(
-    categories: Sequence[Category], lesson: Labelled, texts: Sequence[str], encoder: Encoder | None = None
-) -> list[Classification]:
+def answers(categories: Sequence[Category], lesson: Labelled, texts: Sequence[str]) -> list[Classification]:
     is_cautious = categories is not DEFAULT_CATEGORIES and not lesson
     threshold = UNTAUGHT_THRESHOLD if is_cautious else STANDARD_THRESHOLD
     tickets = [
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
     classifier = LocalClassifier(
-        "local", fit(categories, lesson, encoder), threshold, actor="benchmark", run_id=None, categories=categories,
-        encoder=encoder,
+        "local", fit(categories, lesson), threshold, actor="benchmark", run_id=None, categories=categories
     )  # fmt: skip
     return [
         outcome.value.steps[0]
@@ -122,18 +106,15 @@ def figures(folder: Path, asked: argparse.Namespace) -> list[float]:
     for lesson in taught(train, asked):
         rows = tested(test, train, lesson, asked)
         number = sum(label in names for _, label in rows)
-        drawn.append(measured(rows, categories, lesson, CountingEncoder(asked.encoder) if asked.encoder else None))
+        drawn.append(measured(rows, categories, lesson))
     means = [fmean(column) for column in zip(*drawn, strict=True)]
     print(line(folder.name, str(len(names)), str(number), *(f"{figure:.3f}" for figure in means)), flush=True)
     return means
 
 
-def measured(
-    test: Labelled, categories: Sequence[Category], lesson: Labelled, encoder: CountingEncoder | None
-) -> list[float]:
-    given = answers(categories, lesson, [text for text, _ in test], encoder)
-    found = figures_of(test, given, [category.name for category in categories])
-    return [*found, encoder.asked / len(test)] if encoder else found
+def measured(test: Labelled, categories: Sequence[Category], lesson: Labelled) -> list[float]:
+    given = answers(categories, lesson, [text for text, _ in test])
+    return figures_of(test, given, [category.name for category in categories])
 
 
 def figures_of(test: Labelled, given: Sequence[Classification], names: Sequence[str]) -> list[float]:
@@ -161,19 +142,6 @@ def perfect_error(rows: Sequence[Graded]) -> float:
         drawn = [row._replace(guess=row.truth if chance.random() < (row.confidence or 0) else None) for row in rows]
         errors.append(calibration_error(drawn) or 0.0)
     return fmean(errors)
-
-
-def languages() -> None:
-    """Print how many of the tests' simple tickets of each language are right, with the built-in examples alone."""
-    from tests.support.labelled_languages import TICKETS
-
-    print(line("language", "tickets", "right", "sure", "right if sure"))
-    print(line(*["---"] * 5))
-    for name, tickets in TICKETS.items():
-        given = answers(DEFAULT_CATEGORIES, [], [text for text, _ in tickets])
-        right = [answer.category == label for answer, (_, label) in zip(given, tickets, strict=True)]
-        sure = [ok for ok, answer in zip(right, given, strict=True) if answer.is_sure]
-        print(line(name, *map(str, (len(tickets), sum(right), len(sure), sum(sure)))))
 
 
 def letters() -> None:
@@ -205,18 +173,13 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3, metavar="N", help="draws of labelled tickets")
     parser.add_argument("--untaught", action="store_true", help="test on what was not learned of train.csv, too")
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="test tickets of a set")
-    parser.add_argument("--encoder", type=Path, metavar="FOLDER", help="a sentence encoder beside the model")
-    parser.add_argument("--languages", action="store_true", help="the simple tickets in four languages")
     parser.add_argument("--letters", action="store_true", help="the long letters of the tests")
     asked = parser.parse_args()
     if asked.letters:
         return letters()
-    if asked.languages:
-        return languages()
     folders = sorted(path.parent for path in asked.data.glob("*/categories.yaml"))
-    header = [*HEADER, "asked"] if asked.encoder else HEADER
-    print(line(*header))
-    print(line(*["---"] * len(header)))
+    print(line(*HEADER))
+    print(line(*["---"] * len(HEADER)))
     rows = [figures(folder, asked) for folder in folders if not asked.sets or folder.name in asked.sets]
     means = [nanmean(column) for column in zip(*rows, strict=True)]
     print(line("mean", "", "", *(f"{figure:.3f}" for figure in means)))

@@ -172,8 +172,9 @@ def in_order_of_review(model: Model, left: Labelled, _chance: Random) -> list[in
     unsure = [n for n, (_, confidence) in enumerate(answers) if (confidence or 0) < THRESHOLD]
     table, margins = Predictor(model), {}
     for n in sorted(unsure, key=lambda n: answers[n][1] or 0)[:WINDOW]:
-        tokens = tokens_of(left[n][0])
-        second, first = sorted(table.predict([tokens])[0][0].tolist())[-2:] if tokens else (0.0, 0.0)
+        text = left[n][0]
+        tokens = tokens_of(text)
+        second, first = sorted(table.predict([tokens], [text])[0][0].tolist())[-2:] if tokens else (0.0, 0.0)
         margins[n] = first - second if answers[n][1] else 0.0
     waiting = sorted(margins, key=margins.__getitem__)
     order = most_representative([left[n][0] for n in waiting], [1 - margins[n] for n in waiting])

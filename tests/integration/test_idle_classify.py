@@ -15,7 +15,6 @@ from triage_cli.wiring import only_loads
 CLASSIFIERS = """classifiers:
   plain: {type: local}
   strict: {type: local, max_error: 5%}
-  far: {type: local, encoder: encoder-folder}
   gpt: {type: openai, model: m, api_key_env: NO_SUCH_KEY}
   mixed: {type: cascade, steps: [plain, gpt]}
 """
@@ -49,7 +48,6 @@ def test_no_classifier_is_opened_to_ask_about_nothing(world: World) -> None:
         (ClassifyPlan("plain"), True),
         (ClassifyPlan("plain", batch=True), False),
         (ClassifyPlan("strict"), False),
-        (ClassifyPlan("far"), False),
         (ClassifyPlan("gpt"), False),
         (ClassifyPlan("mixed"), False),
         (ClassifyPlan("nobody"), False),

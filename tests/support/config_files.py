@@ -9,7 +9,7 @@ EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 def whole_example() -> str:
     """Return the example with what is commented out in it, since it needs another machine or its own rights."""
     keys = (
-        "encoder:|remote:|pager:|tap:|vault:|  type: |  run:|  final_exit:|  format:|  stream:|  fields:"
+        "remote:|pager:|tap:|vault:|  type: |  run:|  final_exit:|  format:|  stream:|  fields:"
         "|  url: https://odd|  auth:|    bearer_command:|    env:"
     )
     commented = rf"(?m)^( *)# ({keys})"

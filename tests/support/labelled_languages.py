@@ -1,4 +1,20 @@
-"""Simple tickets of the default categories in four languages, none of which is a built-in example."""
+"""Simple tickets of the default categories, and of others, in several languages; none is a built-in example."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER = Path(__file__).with_name("languages")
+
+
+def tickets_of(file_name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (language, label, text) of the tickets of a file; before the label may stand a desk, after the language."""
+    language = label = ""
+    for text in (FOLDER / file_name).read_text(encoding="utf-8").splitlines():
+        if text.startswith("["):
+            language, label = text.strip("[]").rsplit(" ", 1)
+        elif text and not text.startswith("#"):
+            yield language, label, text
+
 
 TICKETS: dict[str, tuple[tuple[str, str], ...]] = {
     "German": (

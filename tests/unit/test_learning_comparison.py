@@ -51,9 +51,6 @@ class Memory:
     def suits(self, _weights: bytes) -> bool:
         return True
 
-    def lacks_encoder(self, _weights: bytes) -> bool:
-        return False
-
     def lacks_copies(self, _weights: bytes) -> bool:
         return False
 

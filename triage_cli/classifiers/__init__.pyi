@@ -5,17 +5,16 @@ import triage_cli.classifiers.embedded.fit
 import triage_cli.classifiers.embedded.word_vectors
 import triage_cli.classifiers.llm.classifier
 from triage_cli.classifiers.cascade import Cascade as Cascade
-from triage_cli.classifiers.embedded import encoder as encoder
 from triage_cli.classifiers.embedded import fitted_model as fitted_model
 from triage_cli.classifiers.embedded import guess_ahead as guess_ahead
 from triage_cli.classifiers.embedded import guesses as guesses
 from triage_cli.classifiers.embedded import language_guard as language_guard
 from triage_cli.classifiers.embedded.classifier import Head as Head
 from triage_cli.classifiers.embedded.classifier import LocalClassifier as LocalClassifier
-from triage_cli.classifiers.embedded.encoder import Encoder as Encoder
 from triage_cli.classifiers.embedded.facility_location import likenesses as likenesses
 from triage_cli.classifiers.embedded.facility_location import most_representative as most_representative
 from triage_cli.classifiers.embedded.fitted_model import DEFAULT_MODEL as DEFAULT_MODEL
+from triage_cli.classifiers.embedded.fitted_model import METHOD as METHOD
 from triage_cli.classifiers.embedded.fitted_model import Floats as Floats
 from triage_cli.classifiers.embedded.fitted_model import Integers as Integers
 from triage_cli.classifiers.embedded.fitted_model import Model as Model
@@ -31,6 +30,8 @@ from triage_cli.classifiers.embedded.inference import STEP_TEXTS as STEP_TEXTS
 from triage_cli.classifiers.embedded.inference import Predictor as Predictor
 from triage_cli.classifiers.embedded.inference import inference_steps as inference_steps
 from triage_cli.classifiers.embedded.label_tree import LabelTree as LabelTree
+from triage_cli.classifiers.embedded.language_guard import LEANINGS_FILE as LEANINGS_FILE
+from triage_cli.classifiers.embedded.language_guard import Told as Told
 from triage_cli.classifiers.embedded.logistic_regression import Design as Design
 from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
 from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms

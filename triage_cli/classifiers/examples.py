@@ -1,15 +1,12 @@
-"""Example tickets of the default categories: a file a language in `built_in/`, all of them invented."""
+"""Example tickets of the default categories, `built_in_examples.txt`, all of them invented."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from itertools import chain
 from pathlib import Path
 
 from triage_cli.domain import Category
 
-EXAMPLES_FOLDER = Path(__file__).with_name("built_in")
-EXAMPLE_LANGUAGES = ("en", "de", "fr", "es")
-ENGLISH = EXAMPLE_LANGUAGES[:1]
+EXAMPLES_FILE = Path(__file__).with_name("built_in_examples.txt")
 
 # Beside a category with only a description, more built-in examples would draw its tickets away (measured: a share of
 # 0.57 to 0.88 of sure answers was right with all examples, 0.78 to 0.93 with these).
@@ -17,10 +14,10 @@ _EXAMPLES_BESIDE_BARE = 8
 
 
 @cache
-def _built_in_examples(language: str) -> Mapping[str, tuple[str, ...]]:
-    """Return the built-in examples in a language, by the category's name in lower case."""
+def _built_in_examples() -> Mapping[str, tuple[str, ...]]:
+    """Return the built-in examples by the category's name in lower case."""
     examples_by_category: dict[str, list[str]] = {}
-    for line in (EXAMPLES_FOLDER / f"{language}.txt").read_text(encoding="utf-8").splitlines():
+    for line in EXAMPLES_FILE.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
             examples = examples_by_category.setdefault(line.strip("[]"), [])
         elif line and not line.startswith("#"):
@@ -28,14 +25,13 @@ def _built_in_examples(language: str) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(examples) for name, examples in examples_by_category.items()}
 
 
-def _built_in_examples_of(category: Category, languages: Sequence[str]) -> tuple[str, ...]:
-    category_name = (category.root or category.name).casefold()
-    return tuple(chain.from_iterable(_built_in_examples(language).get(category_name, ()) for language in languages))
+def _built_in_examples_of(category: Category) -> tuple[str, ...]:
+    return _built_in_examples().get((category.root or category.name).casefold(), ())
 
 
-def examples_of(categories: Sequence[Category], languages: Sequence[str] = ENGLISH) -> list[tuple[str, ...]]:
-    """Return the examples of each category: its own, or the built-in ones of a default category in these languages."""
-    examples_of_each = [category.examples or _built_in_examples_of(category, languages) for category in categories]
+def examples_of(categories: Sequence[Category]) -> list[tuple[str, ...]]:
+    """Return the examples of each category: its own, or the built-in ones of a default category."""
+    examples_of_each = [category.examples or _built_in_examples_of(category) for category in categories]
     if all(examples_of_each):
         return examples_of_each
     return [
@@ -45,5 +41,5 @@ def examples_of(categories: Sequence[Category], languages: Sequence[str] = ENGLI
 
 
 def are_built_in(categories: Sequence[Category]) -> bool:
-    """Return whether all categories have the built-in examples, which are in several languages."""
-    return all(not category.examples and _built_in_examples_of(category, ENGLISH) for category in categories)
+    """Return whether all categories have the built-in examples."""
+    return all(not category.examples and _built_in_examples_of(category) for category in categories)

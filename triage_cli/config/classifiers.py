@@ -1,13 +1,11 @@
 """Classifiers in config.yaml: their settings with the defaults, and their checks."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of, suggestion
+from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
 from triage_cli.config.rule_conditions import promised_error
 from triage_cli.config.validators import (
-    absolute,
     named_entries,
     number,
     one_of,
@@ -61,7 +59,6 @@ class ClassifierSpec(NamedTuple):
     audit_rate: float = 0
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
-    encoder: Path | None = None  # of type local: a folder with a sentence encoder, asked where the vectors are unsure
     instructions: str = ""  # of a language model: text in its prompt, about how this house sorts
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
@@ -77,6 +74,7 @@ STANDARD_THRESHOLD = 0.6
 # The same of the embedded model, where a person's own categories were neither taught nor evaluated, unless it is a step
 # of a cascade. On the sets that it was built with, at most one sure answer in ten is wrong (`benchmarks/accuracy.py`).
 UNTAUGHT_THRESHOLD = 0.85
+FORMER_KEYS = {"encoder": "the embedded model has an encoder of its own now, for sixteen languages; remove this line"}
 MODELS = ("decision", "openai", "anthropic")
 POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
@@ -89,7 +87,7 @@ def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
     checked = {}
     for name, inner in named_entries(setting).items():
         prefix = f"classifiers.{name}"
-        values = record(inner, CLASSIFIER, prefix, instead="api_key_env")
+        values = record(inner, CLASSIFIER, prefix, instead="api_key_env", misplaced=FORMER_KEYS)
         kind = values.get("type", "")
         if kind in KEY_VARIABLES and "api_key_env" not in inner.value:
             if values.get("base_url"):
@@ -128,11 +126,6 @@ def _price(setting: ConfigNode) -> Price:
     return Price(**record(setting, PRICE, setting.path))
 
 
-@accepts(schema_of(text))
-def _encoder_folder(setting: ConfigNode) -> Path:
-    return absolute(text(setting), setting.diagnostics.folder, setting.diagnostics.home)
-
-
 LONGEST_INSTRUCTIONS = 8_000  # characters
 _instructions = unless(
     {"type": "string", "pattern": r"\S", "maxLength": LONGEST_INSTRUCTIONS},
@@ -148,7 +141,6 @@ CLASSIFIER: Mapping[str, Field] = {
     "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
     "min_confidence": Field(SHARE, ("local", *MODELS)),
     "max_error": Field(promised_error, ("local", *MODELS)),
-    "encoder": Field(optional(_encoder_folder), ("local",)),
     "model": Field(text, MODELS, needed=True),
     "base_url": Field(optional(url), MODELS),
     "api_key_env": Field(optional(variable), MODELS),

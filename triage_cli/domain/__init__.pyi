@@ -303,6 +303,9 @@ from triage_cli.domain.kept_mappings import Reading as Reading
 from triage_cli.domain.kept_mappings import delimiter_named as delimiter_named
 from triage_cli.domain.kept_mappings import header_key as header_key
 from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_files
+from triage_cli.domain.languages import LANGUAGES as LANGUAGES
+from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES
+from triage_cli.domain.languages import with_blanks as with_blanks
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Figures as Figures
 from triage_cli.domain.learning import LabelCounts as LabelCounts

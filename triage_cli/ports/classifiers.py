@@ -61,9 +61,6 @@ class Trainer(Protocol):
     def suits(self, weights: bytes) -> bool:
         """A trainer tells whether a model has its categories, under their present or former names."""
 
-    def lacks_encoder(self, weights: bytes) -> bool:
-        """A trainer tells whether a model was trained without the encoder that is configured."""
-
     def lacks_copies(self, weights: bytes) -> bool:
         """A trainer tells whether a model, of an earlier release, knows what it learned by its exact spelling alone."""
 

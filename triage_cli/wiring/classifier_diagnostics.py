@@ -18,7 +18,7 @@ from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
-from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.learned_models import (
     caution,
     changed_reading,
@@ -67,17 +67,9 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
             if last_answer is not None:
                 share = last_answer.confidence
                 confidence = "" if share is None else f" at {share:.2f} ({last_answer.confidence_source})"
-                more = f"; {llm.provider.constraint}" if llm else _encoder_text(spec)
+                more = f"; {llm.provider.constraint}" if llm else ""
                 return f"{last_answer.classifier} answered {last_answer.category or 'none of these'}{confidence}{more}"
     raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
-
-
-def _encoder_text(spec: ClassifierSpec) -> str:
-    """Return what doctor tells of an encoder; empty if there is none. Raises `ConfigError` if it does not work."""
-    encoder = encoder_of(spec)
-    if encoder is None:
-        return ""
-    return f"; encoder of {encoder.vectors(['a']).shape[1]} dimensions, sha256 {encoder.fingerprint[:12]}…"
 
 
 def learned_version(config: Config) -> tuple[str, bool] | None:

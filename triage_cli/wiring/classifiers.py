@@ -12,7 +12,6 @@ from triage_cli.domain import (
     ABOVE,
     CATEGORY,
     NEVER,
-    Category,
     Classification,
     ClassifyPlan,
     ConfigError,
@@ -35,12 +34,11 @@ from triage_cli.wiring.learned_models import (
     suited,
     threshold_in_use,
     unsuited,
-    version_name_of,
 )
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 if TYPE_CHECKING:
-    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Encoder, Head, LLMClassifier, Model
+    from triage_cli.classifiers import BatchApi, Bounded, Calibrated, Head, LLMClassifier, Model
     from triage_cli.runtime import RateLimiter
 
 
@@ -167,7 +165,7 @@ class Classifiers(NamedTuple):
             shared_rate_limiter=limiters[spec.name],
         )
 
-    def built_in(self, encoder: "Encoder | None" = None, question: Question | None = None) -> "Model":
+    def built_in(self, question: Question | None = None) -> "Model":
         """Return the embedded model of a question's values alone, by default of the categories.
 
         It is fitted and stored if it is missing. That of the default categories comes with the package.
@@ -175,26 +173,20 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import fitted_model
 
         categories = question.values if question else self.config.categories
-        model = fitted_model.default_model(categories) if encoder is None else None
+        model = fitted_model.default_model(categories)
         if model is None:
-            model_key = self._built_in_key(encoder, categories)
+            model_key = fitted_model.fingerprint(categories)
             weights = self.store.model(model_key)
             if weights is None:
                 from triage_cli.classifiers import embedded_fit as fit
 
                 fitted_to = f"values of {question.name}" if question else "categories"
                 self._note(f"fitting the embedded model to {len(categories)} {fitted_to}, once")
-                weights = fit.fit(categories, encoder=encoder).to_bytes()
+                weights = fit.fit(categories).to_bytes()
                 self.store.keep_model(model_key, weights, {"categories": len(categories)})
             model = fitted_model.Model.from_bytes(weights)
         # Its labels are in the order of the categories, and may be their former names.
         return model._replace(labels=tuple(c.name for c in categories))
-
-    def _built_in_key(self, encoder: "Encoder | None", categories: Sequence[Category]) -> str:
-        """Return the key under which the embedded model of categories alone is stored."""
-        from triage_cli.classifiers import fitted_model
-
-        return fitted_model.fingerprint(categories) + (f" {encoder.fingerprint}" if encoder else "")
 
     def _note(self, sentence: str) -> None:
         if self.tell is not None:
@@ -272,10 +264,8 @@ class Classifiers(NamedTuple):
 
         steps = {question for question, asked_of in asked.items() if asked_of.steps}
         heads = [self._head(spec, q, is_step=q.name in steps) for q in self.config.questions if q.name in asked]
-        encoder = None
         if CATEGORY in asked:
-            category_head, encoder = self._category_head(spec, is_step=CATEGORY in steps)
-            heads.insert(0, category_head)
+            heads.insert(0, self._category_head(spec, is_step=CATEGORY in steps))
         first, *further = heads
         return embedded_classifier.LocalClassifier(
             spec.name,
@@ -287,7 +277,6 @@ class Classifiers(NamedTuple):
             question=first.question,
             version=first.version,
             overlaps=not self.asker.waits,
-            encoder=encoder,
             further=further,
         )
 
@@ -296,36 +285,28 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import embedded_classifier
 
         threshold = question_threshold(spec, question, is_step=is_step)
-        return embedded_classifier.Head(question.name, self.built_in(None, question), threshold, question.values)
+        return embedded_classifier.Head(question.name, self.built_in(question), threshold, question.values)
 
-    def _category_head(self, spec: ClassifierSpec, *, is_step: bool) -> "tuple[Head, Encoder | None]":
-        """Return what answers the category, and the encoder that is asked where it is unsure."""
+    def _category_head(self, spec: ClassifierSpec, *, is_step: bool) -> "Head":
+        """Return what answers the category."""
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
-        encoder = encoder_of(spec)
         version = open_model_registry(self.store).active()
         model, origin = None, ""
         if version is not None:
-            model = suited(version, self.config, self.store, self.tell, encoder)
+            model = suited(version, self.config, self.store, self.tell)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
             if model is None and self.tell is not None:
                 self.tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-            elif model is not None and not fitted_model.knows_encoder(model, encoder.fingerprint if encoder else ""):
-                self._note(
-                    f"{version_name_of(version)} was not fitted beside this encoder, which is not asked; "
-                    "next: triage learn with all the labels that it learned from"
-                )
-                encoder = None
         threshold = spec.threshold
         if not is_step:
-            encoder_name = encoder.fingerprint if encoder else ""
-            threshold = threshold_in_use(self.config, self.store, spec, taught=model is not None, encoder=encoder_name)
+            threshold = threshold_in_use(self.config, self.store, spec, taught=model is not None)
         if model is None:
-            is_first = self.store.model(self._built_in_key(encoder, self.config.categories)) is None
-            origin, model = "", self.built_in(encoder)
+            is_first = self.store.model(fitted_model.fingerprint(self.config.categories)) is None
+            origin, model = "", self.built_in()
             if is_first and threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None:
                 self._note(caution())
-        return embedded_classifier.Head(CATEGORY, model, threshold, self.config.categories, origin), encoder
+        return embedded_classifier.Head(CATEGORY, model, threshold, self.config.categories, origin)
 
 
 def question_threshold(spec: ClassifierSpec, question: Question, *, is_step: bool) -> float:
@@ -368,7 +349,7 @@ def only_loads(config: Config, plan: ClassifyPlan) -> bool:
     if spec is None or plan.batch:
         return False
     steps = [config.classifiers[name] for name in spec.steps] if spec.type == "cascade" else [spec]
-    return all(step.type == "local" and step.encoder is None and step.max_error is None for step in steps)
+    return all(step.type == "local" and step.max_error is None for step in steps)
 
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
@@ -388,15 +369,6 @@ def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "Ba
     from triage_cli.classifiers import AnthropicBatchApi
 
     return AnthropicBatchApi(llm_classifier.spec, env)
-
-
-def encoder_of(spec: ClassifierSpec) -> "Encoder | None":
-    """Return the encoder that an embedded classifier asks where it is unsure. Raises `ConfigError`."""
-    if spec.encoder is None:
-        return None
-    from triage_cli.classifiers import Encoder
-
-    return Encoder(spec.encoder)
 
 
 # Seconds between two looks at whether another model, calibration or name of a category is in force.

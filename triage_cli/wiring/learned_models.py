@@ -31,7 +31,7 @@ from triage_cli.ports import ModelRegistry, Store
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
 if TYPE_CHECKING:
-    from triage_cli.classifiers import Encoder, Model
+    from triage_cli.classifiers import Model
 
 
 _EARLIER_RELEASE = "an earlier release"
@@ -42,20 +42,16 @@ def suited(
     config: Config,
     store: Store,
     tell: Callable[[str], None] | None = None,
-    encoder: "Encoder | None" = None,
 ) -> "Model | None":
     """Return a learned model with the configuration's categories; None if it cannot answer for them.
 
-    A model of an earlier release, or of another encoder, is fitted again, once, if all labels that it learned from are
-    stored.
+    A model of an earlier release is fitted again, once, if all labels that it learned from are stored.
     """
     from triage_cli.classifiers import fitted_model
 
     model = fitted_model.Model.from_bytes(version.weights)
-    if model.method != fitted_model.METHOD or not fitted_model.knows_encoder(
-        model, encoder.fingerprint if encoder else ""
-    ):
-        model = _fitted_again(version, model, config, store, tell, encoder) or model
+    if model.method != fitted_model.METHOD:
+        model = _fitted_again(version, model, config, store, tell) or model
     return fitted_model.suited_model(model, config.categories)
 
 
@@ -65,17 +61,11 @@ def _fitted_again(
     config: Config,
     store: Store,
     tell: Callable[[str], None] | None,
-    encoder: "Encoder | None",
 ) -> "Model | None":
     from triage_cli.classifiers import fitted_model
     from triage_cli.service import CategoryNames
 
-    key_parts = (
-        fitted_model.METHOD,
-        old_model.learned,
-        fitted_model.fingerprint(config.categories),
-        encoder.fingerprint if encoder else "",
-    )
+    key_parts = (fitted_model.METHOD, old_model.learned, fitted_model.fingerprint(config.categories))
     model_key = sha256("\0".join(key_parts).encode()).hexdigest()
     weights = store.model(model_key)
     if weights is None:
@@ -92,11 +82,10 @@ def _fitted_again(
 
         if tell is not None:
             tell(
-                f"{version_name_of(version)} is of "
-                f"{_EARLIER_RELEASE if old_model.method != fitted_model.METHOD else 'another encoder'}: "
+                f"{version_name_of(version)} is of {_EARLIER_RELEASE}: "
                 f"fitting it again to its {len(learned_texts):,} labels, once"
             )
-        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts], encoder).to_bytes()
+        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts]).to_bytes()
         store.keep_model(model_key, weights, {"version": version.version, "labelled": len(learned_texts)})
     return fitted_model.Model.from_bytes(weights)
 
@@ -245,19 +234,17 @@ def levels_note(config: Config) -> str:
     return "" if "levels" in config.origins else levels_sentence(config.categories)
 
 
-def threshold_in_use(
-    config: Config, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, encoder: str = ""
-) -> float:
+def threshold_in_use(config: Config, store: Store, spec: ClassifierSpec, *, taught: bool | None = None) -> float:
     """Return the confidence from which on an embedded classifier, if it is no step of a cascade, is sure now.
 
-    `taught` says whether a learned version answers, if that is known; `encoder` is the fingerprint of the one in use.
+    `taught` says whether a learned version answers, if that is known.
     """
     if not is_cautious(config, spec) or (is_taught(config, store) if taught is None else taught):
         return spec.threshold
     from triage_cli.classifiers import embedded_classifier, fitted_model
 
     question = embedded_classifier.question_fingerprint(
-        fitted_model.fingerprint(config.categories), encoder, levels=any(c.parent for c in config.categories)
+        fitted_model.fingerprint(config.categories), levels=any(c.parent for c in config.categories)
     )
     is_evaluated = open_model_registry(store).calibration(question) is not None
     return STANDARD_THRESHOLD if is_evaluated else UNTAUGHT_THRESHOLD

@@ -7,7 +7,7 @@ from triage_cli.config import Config
 from triage_cli.domain import ClassifyPlan
 from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
-from triage_cli.wiring.classifiers import Asker, Classifiers, encoder_of
+from triage_cli.wiring.classifiers import Asker, Classifiers
 from triage_cli.wiring.learned_models import learned_before
 from triage_cli.wiring.stores import open_model_registry, open_store
 
@@ -48,9 +48,7 @@ def training_run(
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     categories = classifiers.config.categories
-    specs_with_encoder = (spec for spec in config.classifiers.values() if spec.encoder is not None)
-    encoder = next(map(encoder_of, specs_with_encoder), None)  # one learned model: one encoder stands beside it
-    trainer = LocalTrainer(categories, lambda: classifiers.built_in(encoder).to_bytes(), encoder)
+    trainer = LocalTrainer(categories, lambda: classifiers.built_in().to_bytes())
     return TrainingRun(
         store,
         open_model_registry(store),

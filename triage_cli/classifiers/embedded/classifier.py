@@ -9,14 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import (
     METHOD,
     VECTORS_NAME,
     Model,
     described_categories,
     fingerprint,
-    knows_encoder,
 )
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
@@ -37,14 +35,10 @@ from triage_cli.domain import (
 from triage_cli.runtime import Budget
 
 
-def question_fingerprint(model_name: str, encoder: str = "", *, levels: bool = False, question: str = CATEGORY) -> str:
-    """Return the fingerprint of what a model is asked, by its name and the fingerprint of the encoder beside it.
-
-    `levels` says whether its labels are in levels.
-    """
-    further = (f"\0{encoder}" if encoder else "") + ("\0levels" if levels else "")
+def question_fingerprint(model_name: str, *, levels: bool = False, question: str = CATEGORY) -> str:
+    """Return the fingerprint of what a model is asked, by its name, and by whether its labels are in levels."""
     # As long as there was one question alone, it had no name.
-    further += "" if question == CATEGORY else f"\0{question}"
+    further = ("\0levels" if levels else "") + ("" if question == CATEGORY else f"\0{question}")
     return sha256(f"{METHOD}\0{model_name}{further}".encode()).hexdigest()
 
 
@@ -65,15 +59,12 @@ class Head(NamedTuple):
         """Return the names of the values, with the levels that they are in."""
         return Levels.of(self.categories)
 
-    def fingerprint(self, encoder: Encoder | None) -> str:
+    @property
+    def fingerprint(self) -> str:
         """Return the fingerprint of the question as the model is asked it."""
-        beside = self.model.beside if encoder is not None else None
         # A trained model keeps its fingerprint if categories get other names and descriptions.
         return question_fingerprint(
-            self.model.learned or self.model.fingerprint,
-            beside.encoder if beside else "",
-            levels=bool(self.levels.parents),
-            question=self.question,
+            self.model.learned or self.model.fingerprint, levels=bool(self.levels.parents), question=self.question
         )
 
 
@@ -97,24 +88,21 @@ class LocalClassifier:
         question: str = CATEGORY,
         version: str = "",
         overlaps: bool = True,
-        encoder: Encoder | None = None,
         further: Sequence[Head] = (),
     ) -> None:
         self._heads = (Head(question, model, min_confidence, categories, version), *further)
         if any(head.model.fingerprint != fingerprint(head.categories) for head in self._heads):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        if not knows_encoder(model, encoder.fingerprint if encoder else ""):
-            raise TriageError("the fitted model is for another encoder", hint="fit it again")
         self.levels = self._heads[0].levels
-        self._fingerprints = [self._heads[0].fingerprint(encoder), *(head.fingerprint(None) for head in further)]
+        self._fingerprints = [head.fingerprint for head in self._heads]
         self.fingerprint = self._fingerprints[0]
         self._actor = actor
         self._run_id = run_id
         self._overlaps = overlaps
-        self.guesser = Guesser(model, self.fingerprint, min_confidence, encoder, self.levels)
+        self.guesser = Guesser(model, self.fingerprint, min_confidence, self.levels)
         for head, head_fingerprint in zip(further, self._fingerprints[1:], strict=True):
-            Guesser(head.model, head_fingerprint, head.min_confidence, levels=head.levels, lead=self.guesser)
+            Guesser(head.model, head_fingerprint, head.min_confidence, head.levels, lead=self.guesser)
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -136,8 +124,6 @@ class LocalClassifier:
             "learned": head.model.learned or None,
             "calibration": head.model.calibration,
         }
-        if head is self._heads[0] and self.guesser.encoder is not None:
-            options["encoder"] = self.guesser.encoder.fingerprint
         if head.levels.parents:
             options["levels"] = True
         return QuestionSpec(
@@ -186,7 +172,7 @@ class LocalClassifier:
             for (question, _, min_confidence, *_), asked_fingerprint, of_question in heads:
                 if question not in ticket.asked:
                     continue
-                label, confidence, reason, chances, answer_key, sure, doubts, _ = of_question
+                label, confidence, reason, chances, answer_key, sure, doubts, _language, _ = of_question
                 classification = Classification(
                     ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                     self.name, self._actor, asked_fingerprint, min_confidence, chances, answer_key, answered_at,

@@ -1,47 +1,51 @@
-"""Fits the embedded model to categories and labelled texts, in each language and beside an encoder."""
+"""Fits the embedded model to categories and labelled texts: for texts in English, and for those in other languages."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model, copy_numbers
-from triage_cli.classifiers.embedded.language_guard import share_foreign
+from triage_cli.classifiers.embedded.language_guard import Told, told
+from triage_cli.classifiers.embedded.multilingual_set import MultilingualSet
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet, TrainingText, labelled_texts_of
-from triage_cli.classifiers.examples import ENGLISH, EXAMPLE_LANGUAGES, are_built_in
-from triage_cli.domain import Category, ConfigError
+from triage_cli.domain import READ_LANGUAGES, Category, ConfigError
 
-FOREIGN_SHARE = 0.1  # of labelled texts in other languages from which on the language guard is off
+# Share of the labelled texts: of those in other languages from which on English is read as these are, and of those in
+# a language that the encoder does not know from which on this language is read all the same.
+MOSTLY_FOREIGN, TAUGHT_SHARE = 0.5, 0.1
 
-MakeTrainingSet = Callable[[Sequence[Category], Sequence[str], Sequence[TrainingText]], "TrainingSet"]
+MakeTrainingSet = Callable[[Sequence[Category], Sequence[TrainingText]], "TrainingSet"]
 
 
 def fit(
     categories: Sequence[Category],
     labelled: Sequence[tuple[str, str]] = (),
-    encoder: Encoder | None = None,
-    make_training_set: MakeTrainingSet | None = None,
+    make_training_set: MakeTrainingSet = TrainingSet,
     choices: Sequence[Choice] = (),
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
-    With an encoder there is also a model that is asked where this one is unsure. `choices` are the hyperparameters of
-    the one and the other (`chosen_hyperparameters`), which else are chosen on held-out labelled texts.
-    `make_training_set` makes the training set, if it is of another kind. Raises `ConfigError`.
+    `choices` are the hyperparameters for English and for other languages (`chosen_hyperparameters`), which else are
+    chosen on held-out labelled texts. `make_training_set` makes the training set, if it is of another kind. Raises
+    `ConfigError`.
     """
-    training_set, labelled_texts, english = _training_set(categories, labelled, make_training_set)
+    labelled_texts = _labelled_texts(categories, labelled)
+    training_set = make_training_set(categories, labelled_texts)
     choice = choices[0] if choices else training_set.choose_hyperparameters()
     # The names of these records go into the hash, so that another name would make another model of the same labels.
     fitted_to = repr((list(labelled), choice, *training_set.other_material)).encode("utf-8", "replace")
     learned = sha256(fitted_to).hexdigest() if labelled else ""
-    model = training_set.model(choice, learned)._replace(english=english)
-    if are_built_in(categories) and english:  # one model of all languages would be worse in English
-        model = model._replace(other=TrainingSet(categories, EXAMPLE_LANGUAGES, labelled_texts).model(choice, learned))
-    if encoder is not None:
-        training_set.add(encoder)
-        choice = choices[1] if choices else training_set.choose_hyperparameters()
-        beside = training_set.model(choice, learned)._replace(english=english)
-        model = model._replace(beside=beside._replace(encoder=encoder.fingerprint))
+    model = training_set.model(choice, learned)
+    if len(categories) > 1:
+        told_texts = _told(labelled_texts)
+        multilingual_set = _multilingual_set(categories, labelled_texts, told_texts)
+        choice = choices[1] if choices[1:] else multilingual_set.choose_hyperparameters()
+        model = model._replace(
+            english=not multilingual_set.mostly_foreign,
+            languages=_taught_languages(told_texts),
+            multilingual=multilingual_set.model(choice, learned),
+        )
     if labelled:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))
     return model
@@ -50,25 +54,43 @@ def fit(
 def chosen_hyperparameters(
     categories: Sequence[Category],
     labelled: Sequence[tuple[str, str]],
-    encoder: Encoder | None = None,
-    make_training_set: MakeTrainingSet | None = None,
+    make_training_set: MakeTrainingSet = TrainingSet,
 ) -> list[Choice]:
     """Return the hyperparameters that `fit` would choose. Raises `ConfigError`."""
-    training_set, _, _ = _training_set(categories, labelled, make_training_set)
-    choices = [training_set.choose_hyperparameters()]
-    if encoder is not None:
-        training_set.add(encoder)
-        choices.append(training_set.choose_hyperparameters())
+    labelled_texts = _labelled_texts(categories, labelled)
+    choices = [make_training_set(categories, labelled_texts).choose_hyperparameters()]
+    if len(categories) > 1:
+        multilingual_set = _multilingual_set(categories, labelled_texts, _told(labelled_texts))
+        choices.append(multilingual_set.choose_hyperparameters())
     return choices
 
 
-def _training_set(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], make_training_set: MakeTrainingSet | None
-) -> "tuple[TrainingSet, list[TrainingText], bool]":
-    """Return the training set to fit to, the labelled texts in it, and whether these are in English."""
+def _labelled_texts(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[TrainingText]:
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
-    labelled_texts = labelled_texts_of(categories, labelled)
-    english = share_foreign([words_of(labelled_text.text)[0] for labelled_text in labelled_texts]) < FOREIGN_SHARE
-    languages = EXAMPLE_LANGUAGES if are_built_in(categories) and not english else ENGLISH
-    return (make_training_set or TrainingSet)(categories, languages, labelled_texts), labelled_texts, english
+    return labelled_texts_of(categories, labelled)
+
+
+def _told(labelled_texts: Sequence[TrainingText]) -> list[Told]:
+    """Return what is told of the language of each labelled text."""
+    return [told(labelled_text.text, words_of(labelled_text.text)[0]) for labelled_text in labelled_texts]
+
+
+def _multilingual_set(
+    categories: Sequence[Category], labelled_texts: Sequence[TrainingText], told_texts: Sequence[Told]
+) -> MultilingualSet:
+    foreign = sum(each.foreign for each in told_texts)
+    mostly_foreign = foreign > 0 and foreign >= MOSTLY_FOREIGN * len(told_texts)
+    return MultilingualSet(categories, labelled_texts, mostly_foreign=mostly_foreign)
+
+
+def _taught_languages(told_texts: Sequence[Told]) -> tuple[str, ...]:
+    """Return the languages that the encoder does not know and the labelled texts teach, ascending."""
+    counts = Counter(each.language for each in told_texts if each.foreign and each.language)
+    return tuple(
+        sorted(
+            language
+            for language, count in counts.items()
+            if count >= TAUGHT_SHARE * len(told_texts) and language not in READ_LANGUAGES
+        )
+    )

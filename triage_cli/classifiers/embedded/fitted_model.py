@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.score_calibration import DESCRIPTIONS_CALIBRATION, NEAR, Distance, ScoreCalibration
-from triage_cli.classifiers.examples import EXAMPLE_LANGUAGES, are_built_in, examples_of
+from triage_cli.classifiers.examples import are_built_in, examples_of
 from triage_cli.domain import Category, TriageError, copy_keys, keys_of_originals
 from triage_cli.runtime import AGAIN
 
@@ -21,8 +21,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
 VECTORS_NAME = "minilm-words-256"  # the name of the word vectors, for the record
-METHOD = "3"  # to be increased when the same categories and labels would give another fitted model
-WORDING_METHOD = "4"  # the same for a model without labelled texts
+METHOD = "4"  # to be increased when the same categories and labels would give another fitted model
+WORDING_METHOD = "5"  # the same for a model without labelled texts
 DEFAULT_MODEL = Path(__file__).with_name("default_model.npz")
 
 
@@ -33,13 +33,13 @@ class Model(NamedTuple):
     labels) are the weights of the embedding, `terms` (terms, labels) those of each n-gram in `ngrams` and then each
     word in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes
     (`text_number`) of the labelled texts, `taught` those (`word_number`) of all words of the training texts, ascending.
-    `english` if few of the labelled texts were in another language, so that a language that was not taught is not read.
-    `other` is asked about texts in other languages, if it was taught theirs. `beside` is asked about texts of which
-    this one is unsure: its `vectors` go on with the dimensions of the encoder whose fingerprint is `encoder`.
-    `method` is the `METHOD` that it was fitted by; only a model of the present one can answer. `copies` are the hashes
-    (`copy_numbers`) by which copies of the labelled texts in another spelling are recognised, ascending; None in a
-    model of an earlier release, and in one within another. `distance` says how much less a text is worth that is far
-    from what a model without labelled texts was taught.
+    `multilingual` is asked about texts that are not in English: its `vectors` are weights of the encoder's
+    dimensions. `english` if it is asked about these alone, and not about all texts. `languages` are those that the
+    encoder does not know and the labelled texts have taught. `method` is the `METHOD` that it was fitted by; only a
+    model of the present one can answer. `copies` are the hashes (`copy_numbers`) by which copies of the labelled
+    texts in another spelling are recognised, ascending; None in a model of an earlier release, and in one within
+    another. `distance` says how much less a text is worth that is far from what a model without labelled texts was
+    taught.
     """
 
     labels: tuple[str, ...]
@@ -55,9 +55,8 @@ class Model(NamedTuple):
     seen: NDArray[np.uint64]
     taught: NDArray[np.uint32]
     english: bool = True
-    other: "Model | None" = None
-    beside: "Model | None" = None
-    encoder: str = ""
+    languages: tuple[str, ...] = ()
+    multilingual: "Model | None" = None
     method: str = METHOD
     copies: NDArray[np.uint32] | None = None
     distance: Distance = NEAR
@@ -70,7 +69,7 @@ class Model(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         npz_file = BytesIO()
-        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.encoder]
+        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.languages]
         copies: dict[str, Any] = {} if self.copies is None else {"copies": self.copies}
         np.savez_compressed(
             npz_file,
@@ -78,7 +77,7 @@ class Model(NamedTuple):
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
             seen=self.seen, taught=self.taught, distance=np.array(self.distance),
-            english=np.bool_(self.english), other=_nested_bytes(self.other), beside=_nested_bytes(self.beside),
+            english=np.bool_(self.english), multilingual=_nested_bytes(self.multilingual),
             **copies,
         )  # fmt: skip
         return npz_file.getvalue()
@@ -89,14 +88,14 @@ class Model(NamedTuple):
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
                 labels, fingerprint, learned, whole_words, *added = json.loads(arrays["head"].tobytes())
-                method, encoder = (added + ["2", ""][len(added) :])[:2]  # missing in older models
+                method, languages = (added + ["2", ()][len(added) :])[:2]  # missing in older models
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if added else "tokens"],
                     tuple(whole_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], _score_calibration(arrays), arrays["seen"],
                     arrays["taught"] if added else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
-                    _nested_model(arrays, "other"), _nested_model(arrays, "beside"), encoder, method,
+                    tuple(languages) if method == METHOD else (), _nested_model(arrays, "multilingual"), method,
                     arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
@@ -139,7 +138,7 @@ def fingerprint(categories: Sequence[Category]) -> str:
 
 def described_categories(categories: Sequence[Category]) -> str:
     """Return the categories that a model is fitted to, with their examples, as JSON."""
-    with_examples = zip(categories, examples_of(categories, EXAMPLE_LANGUAGES), strict=True)
+    with_examples = zip(categories, examples_of(categories), strict=True)
     return json.dumps([[c.name, c.description, list(examples)] for c, examples in with_examples], ensure_ascii=False)
 
 
@@ -176,11 +175,6 @@ def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
 def lacks_copies(model: Model) -> bool:
     """Return whether an earlier release has fitted a model, which kept the exact spelling of what it learned alone."""
     return model.copies is None and len(model.seen) > 0
-
-
-def knows_encoder(model: Model, encoder: str) -> bool:
-    """Return whether a model was fitted beside the encoder with this fingerprint; none, the empty one, is known."""
-    return not encoder or (model.beside is not None and model.beside.encoder == encoder)
 
 
 def suited_model(model: Model, categories: Sequence[Category]) -> Model | None:

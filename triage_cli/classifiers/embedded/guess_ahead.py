@@ -24,8 +24,7 @@ class GuessAhead(Generic[T]):
     """Guesses in a thread, and in a process where there are many texts and another processor.
 
     Threads share one interpreter, so that a thread alone saves less; with a process, it has the time to make what
-    `answers` returns for tickets and their guesses. With an encoder, which works outside of the interpreter, no process
-    is started.
+    `answers` returns for tickets and their guesses.
     """
 
     def __init__(self, guesser: Guesser, answers: Callable[[Sequence[Ticket], Sequence[Guess]], Sequence[T]]) -> None:
@@ -34,8 +33,7 @@ class GuessAhead(Generic[T]):
         self._guess_thread = ThreadPoolExecutor(1, "guessing")
         self._pending_answers: Future[Sequence[T]] | None = None  # the thread, about the last tickets
         self._guess_process: GuessProcess | None = None
-        has_use = guesser.encoder is None and (os.cpu_count() or 1) > 1
-        self._texts_until_process = TEXTS_UNTIL_PROCESS if has_use else None
+        self._texts_until_process = TEXTS_UNTIL_PROCESS if (os.cpu_count() or 1) > 1 else None
 
     def __enter__(self) -> Self:
         """Return the same object, whose thread starts with the first chunk."""

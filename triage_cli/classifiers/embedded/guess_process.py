@@ -25,7 +25,7 @@ _PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of 
 
 
 class GuessProcess:
-    """Guesses as a `Guesser` without an encoder does, once it is ready. Raises `OSError` if it has ended."""
+    """Guesses as a `Guesser` does, once it is ready. Raises `OSError` if it has ended."""
 
     def __init__(self, guesser: Guesser) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this program again

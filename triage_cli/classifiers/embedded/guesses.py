@@ -6,28 +6,21 @@ from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
-import numpy as np
-
-from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Model
-from triage_cli.classifiers.embedded.inference import Prediction, Predictor, inference_steps, replace_predictions
+from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
 from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
-from triage_cli.domain import Levels, Suspicion, is_plain
+from triage_cli.domain import LANGUAGES, Levels, Suspicion, is_plain
 
 KEPT_LABELS = 10  # of a guess whose probability is stored
-# An encoder is asked about unsure texts that it may make sure (their confidence has this share of the threshold), or
-# whose best two labels are this close. The others would cost nearly as much again, and gain a fifth.
-IN_REACH, TIED = 0.75, 0.05
-
-_FOREIGN = "seems to be in a language that this model was not taught"
 _VAGUE = "too few words that say something"
 
 
 class Guess(NamedTuple):
-    """The best label for a text; `doubts` are kinds of text that is addressed to a classifier, where it is sure.
+    """The best label for a text, and its language, None where that is not clear.
 
-    Of labels in levels, it is the lowest one that is sure; `probabilities` then begin with the guess. `further` are the
-    guesses about the text of the models that answer further questions.
+    Of labels in levels, it is the lowest one that is sure; `probabilities` then begin with the guess. `doubts` are
+    kinds of text that is addressed to a classifier, where the guess is sure. `further` are the guesses about the text
+    of the models that answer further questions.
     """
 
     label: str | None
@@ -37,6 +30,7 @@ class Guess(NamedTuple):
     answer_key: str
     is_sure: bool
     doubts: Sequence[str]
+    language: str | None
     further: "Sequence[Guess]" = ()
 
 
@@ -46,14 +40,15 @@ class _JudgedText(NamedTuple):
     reason: str
     probabilities: str | None
     doubtful: bool
+    language: str | None
     above: Sequence[tuple[str, float]] = ()  # the levels above the label, with their probabilities
 
 
-_WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=True)
+_WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=True, language=None)
 
 
 class Guesser:
-    """Guesses with a fitted model, and with an encoder where that is unsure; `fingerprint` is that of the question.
+    """Guesses with a fitted model; `fingerprint` is that of the question.
 
     Those that are to follow one another answer further questions about the texts of the first one: it reads them, and
     looks up their words, for all.
@@ -64,7 +59,6 @@ class Guesser:
         model: Model,
         fingerprint: str,
         min_confidence: float,
-        encoder: Encoder | None = None,
         levels: Levels | None = None,
         *,
         lead: "Guesser | None" = None,
@@ -72,7 +66,6 @@ class Guesser:
         self.model = model
         self.fingerprint = fingerprint
         self.min_confidence = min_confidence
-        self.encoder = encoder
         self._suspicion = Suspicion(model.labels)
         self.levels = levels
         lead_predictor = lead._predictor if lead else None  # noqa: SLF001
@@ -80,9 +73,6 @@ class Guesser:
         self.followers: list[Guesser] = []
         if lead is not None:
             lead.followers.append(self)
-        self._encoder_predictor = (
-            Predictor(model.beside, levels=levels) if model.beside and encoder is not None else None
-        )
         json_labels = [json.dumps(label, ensure_ascii=False) for label in model.labels]
         number = ":%.3f" if self._predictor.tree is None else ":%.4f"  # as a confidence, which it may become
         self._label_keys = [json_label.replace("%", "%%") + number for json_label in json_labels]
@@ -110,7 +100,7 @@ class Guesser:
 
     def _guess(self, text: str, judged: _JudgedText) -> Guess:
         answer_key = sha256(f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
-        label, confidence, reason, probabilities, doubtful, above = judged
+        label, confidence, reason, probabilities, doubtful, language, above = judged
         if above and confidence is not None and confidence < self.min_confidence:
             sure_levels = (level for level in above if level[1] >= self.min_confidence)
             label, confidence = next(sure_levels, (label, confidence))
@@ -118,44 +108,33 @@ class Guesser:
         # Words that were cut off, or that contain invisible characters, have no traces.
         has_traces = is_sure and (doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS)
         doubts = self._suspicion.found(text) if has_traces else ()
-        return Guess(label, confidence, reason, probabilities, answer_key, is_sure, doubts)
+        return Guess(label, confidence, reason, probabilities, answer_key, is_sure, doubts, language)
 
     def _judged_texts(self, texts: Sequence[str], tokens_by_row: Mapping[int, Sequence[str]]) -> list[_JudgedText]:
         judged_texts, tree = [_WITHOUT_WORDS] * len(texts), self._predictor.tree
         if tokens_by_row:
-            predicted = self._predictor.predict(list(tokens_by_row.values()))
-            if self._encoder_predictor is not None:
-                self._ask_encoder(predicted, [texts[row] for row in tokens_by_row], list(tokens_by_row.values()))
+            predicted = self._predictor.predict(list(tokens_by_row.values()), [texts[row] for row in tokens_by_row])
             predictions = zip(
                 tokens_by_row, predicted.chances.tolist(), predicted.best.tolist(), predicted.runner_up.tolist(),
-                predicted.strongest_words, predicted.foreign.tolist(), predicted.vague.tolist(),
+                predicted.strongest_words, predicted.languages, predicted.unread.tolist(), predicted.vague.tolist(),
                 predicted.doubtful.tolist(), strict=True,
             )  # fmt: skip
-            for row, chances, best, runner_up, strongest_words, is_foreign, is_vague, doubtful in predictions:
-                if is_foreign or is_vague:
-                    reason = f"{_FOREIGN if is_foreign else _VAGUE}; next: {self._plain_labels[runner_up]}"
-                    judged_texts[row] = _JudgedText(self.model.labels[best], None, reason, None, doubtful=True)
+            for row, chances, best, runner_up, strongest_words, language, is_unread, is_vague, doubtful in predictions:
+                if is_unread or is_vague:
+                    why = _unread(language) if is_unread else _VAGUE
+                    reason = f"{why}; next: {self._plain_labels[runner_up]}"
+                    judged_texts[row] = _JudgedText(
+                        self.model.labels[best], None, reason, None, doubtful=True, language=language
+                    )
                     continue
                 reason = self._guess_reason(strongest_words, runner_up, chances[runner_up])
                 path = () if tree is None else tree.path(best)
                 chances_json, chance = self._probabilities_json(chances, path), round(chances[best], 4)
                 above = [(self.model.labels[each], round(chances[each], 4)) for each in path[1:]] if path else ()
-                judged_texts[row] = _JudgedText(self.model.labels[best], chance, reason, chances_json, doubtful, above)
+                judged_texts[row] = _JudgedText(
+                    self.model.labels[best], chance, reason, chances_json, doubtful, language, above
+                )
         return judged_texts
-
-    def _ask_encoder(self, predicted: Prediction, texts: Sequence[str], tokens: Sequence[Sequence[str]]) -> None:
-        """Replace unsure predictions that the model beside the encoder can change by its own."""
-        every_text = np.arange(len(predicted.best))
-        best_chances = predicted.chances[every_text, predicted.best]
-        leads = best_chances - predicted.chances[every_text, predicted.runner_up]
-        can_change = (best_chances >= IN_REACH * self.min_confidence) | (leads < TIED)
-        is_readable = ~predicted.foreign & ~predicted.vague
-        asked_rows = np.flatnonzero((best_chances < self.min_confidence) & can_change & is_readable)
-        if self.encoder is not None and self._encoder_predictor is not None and len(asked_rows):
-            rows = asked_rows.tolist()
-            encoded = self.encoder.vectors([texts[row] for row in rows])
-            by_encoder = self._encoder_predictor.predict([tokens[row] for row in rows], encoded)
-            replace_predictions(predicted, asked_rows, by_encoder)
 
     def _guess_reason(self, strongest_words: Sequence[str], runner_up: int, chance: float) -> str:
         if len(self._plain_labels) == 1:
@@ -174,6 +153,11 @@ class Guesser:
         return ("{" + ",".join(keys) + "}") % tuple(probabilities)
 
 
+def _unread(language: str | None) -> str:
+    name = LANGUAGES.get(language or "")
+    return f"seems to be in {name or 'a language'}, which this model was not taught"
+
+
 def likeliest_labels(
     model: Model, texts: Sequence[str], levels: Levels | None = None
 ) -> list[tuple[str | None, float | None]]:
@@ -186,8 +170,8 @@ def likeliest_labels(
     for rows in inference_steps(texts):
         tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
         if tokens_by_row:
-            predictions = predictor.predict(list(tokens_by_row.values()))
-            is_unread = predictions.foreign | predictions.vague
+            predictions = predictor.predict(list(tokens_by_row.values()), [texts[row] for row in tokens_by_row])
+            is_unread = predictions.unread | predictions.vague
             by_text = zip(tokens_by_row, predictions.chances, predictions.best, is_unread, strict=True)
             for row, chances, best, unread in by_text:
                 guesses[row] = model.labels[best], None if unread else float(chances[best])

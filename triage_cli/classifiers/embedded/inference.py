@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.classifiers.embedded.encoder import encoded, say_nothing
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.label_tree import LabelTree
-from triage_cli.classifiers.embedded.language_guard import are_foreign
+from triage_cli.classifiers.embedded.language_guard import are_plainly_english, told_by_letters
 from triage_cli.classifiers.embedded.tokens import (
     COUNT_WEIGHTS,
     LENGTH_DIMENSIONS,
@@ -17,8 +18,7 @@ from triage_cli.classifiers.embedded.tokens import (
     length_scales,
 )
 from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
-from triage_cli.classifiers.embedded.word_vectors import word_vectors
-from triage_cli.domain import Levels, Suspicion
+from triage_cli.domain import READ_LANGUAGES, Levels, Suspicion
 
 # Texts and their characters that are in one step of inference: as much as a processor's second cache holds.
 STEP_TEXTS, STEP_CHARACTERS = 96, 64_000
@@ -41,15 +41,16 @@ class Prediction(NamedTuple):
     """Predictions for texts: probabilities (texts, labels), the best two labels, the strongest words for the best one.
 
     If labels are in levels, the probability of one is that of all below it, too, and the best one is the guess.
-    `foreign` marks texts that seem to be in a language that was not taught, `vague` those that say too little for a
-    probability, `doubtful` those that `Suspicion.found` must check.
+    `languages` are those of the texts, where they are clear. `unread` marks texts in a language that was not taught,
+    `vague` those that say too little for a probability, `doubtful` those that `Suspicion.found` must check.
     """
 
     chances: Floats
     best: Integers
     runner_up: Integers
     strongest_words: list[list[str]]
-    foreign: NDArray[np.bool_]
+    languages: list[str | None]
+    unread: NDArray[np.bool_]
     vague: NDArray[np.bool_]
     doubtful: NDArray[np.bool_]
 
@@ -58,6 +59,7 @@ class Predictor:
     """Predicts labels of texts with a fitted model, by a table of the words that occurred so far.
 
     One that follows another, `lead`, predicts for the texts that this has just predicted for: words are looked up once.
+    With `any_language`, the model is one of the encoder's vectors (`Model.multilingual`).
     """
 
     def __init__(
@@ -66,25 +68,26 @@ class Predictor:
         suspicion: Suspicion | None = None,
         levels: Levels | None = None,
         lead: "Predictor | None" = None,
+        *,
+        any_language: bool = False,
     ) -> None:
         self.model = model
         self.tree = LabelTree(model, levels) if levels is not None and levels.parents else None
         suspicion = suspicion or Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
-        self.other = Predictor(model.other, levels=levels) if model.other else None
+        self.any_language = any_language
+        nested = model.multilingual
+        self.multilingual = Predictor(nested, levels=levels, any_language=True) if nested else None
+        self.read_languages = READ_LANGUAGES.union(model.languages)
         self.word_table: WordTable = WordTable(
-            model, suspicion, least_rows=STEP_CHARACTERS, lead=lead.word_table if lead else None
+            model, suspicion, STEP_CHARACTERS, lead.word_table if lead else None, any_language=any_language
         )
         self._lead = lead
         self._last_words: tuple[Integers, Integers, Floats] | None = None
-        self.encoder_weights = model.vectors[word_vectors().dimensions :]
 
-    def predict(self, texts: Sequence[Sequence[str]], encoded: Floats | None = None) -> Prediction:
-        """Return the predictions for texts (their words), none of which is empty.
-
-        `encoded` are an encoder's vectors (texts, dimensions), if the model was fitted to them.
-        """
-        word_numbers, text_indexes, word_weights = self._last_words = self._words(texts)
+    def predict(self, words: Sequence[Sequence[str]], texts: Sequence[str]) -> Prediction:
+        """Return the predictions for texts, given by their words and as they are, none of which is without words."""
+        word_numbers, text_indexes, word_weights = self._last_words = self._words(words)
         word_counts = np.bincount(text_indexes, minlength=len(texts))
         text_starts = np.cumsum(word_counts) - word_counts
         word_rows = self.word_table.rows.take(word_numbers, axis=0)
@@ -92,11 +95,16 @@ class Predictor:
         word_rows[:, -1] *= word_weights
         text_sums = np.add.reduceat(word_rows, text_starts)
         vector_scales, term_scales = length_scales(text_sums[:, :LENGTH_DIMENSIONS], text_sums[:, -1])
-        vector_scores = text_sums[:, self.word_table.vector_columns] * vector_scales[:, None]
-        scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None]
-        if encoded is not None:
-            scores += encoded @ self.encoder_weights
         mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
+        vague = is_vague(mark_sums)
+        if self.any_language:
+            text_vectors = encoded(texts)
+            vector_scores = text_vectors @ self.model.vectors
+            vector_scales = (1 / word_counts).astype(np.float32)  # of a word's share in them
+            vague |= say_nothing(text_vectors)
+        else:
+            vector_scores = text_sums[:, self.word_table.vector_columns] * vector_scales[:, None]
+        scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None]
         shifts = self.model.distance.shifts(word_counts, small_words_of(mark_sums))
         label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32), shifts)
         if self.tree is None:
@@ -113,18 +121,37 @@ class Predictor:
 
         vector_leads = lead(self.word_table.vector_columns) * vector_scales[text_indexes]
         advantages = vector_leads + lead(self.word_table.term_columns) * term_scales[text_indexes]
-        leanings = np.add.reduceat(self.word_table.leanings[word_numbers], text_starts, dtype=np.int64)
         traces = np.bitwise_or.reduceat(self.word_table.traces[word_numbers], text_starts)[:, None]
         doubtful = ((traces & self.required_traces) == self.required_traces).any(axis=1) | (word_counts == MAX_WORDS)
-        is_foreign = are_foreign(leanings, word_counts) & ~is_readable(mark_sums, word_counts)
-        vague = is_vague(mark_sums) & (len(self.model.labels) > 1)
         strongest_words = self._strongest_words(word_numbers, text_indexes, advantages, len(texts))
-        prediction = Prediction(label_chances, best, runner_up, strongest_words, is_foreign, vague, doubtful)
-        if self.other is not None and is_foreign.any():
-            foreign_texts = np.flatnonzero(is_foreign)
-            by_other_model = self.other.predict([texts[row] for row in foreign_texts.tolist()])
-            replace_predictions(prediction, foreign_texts, by_other_model)
+        unread, languages = np.zeros(len(texts), np.bool_), list[str | None](["en"] * len(texts))
+        prediction = Prediction(label_chances, best, runner_up, strongest_words, languages, unread, vague, doubtful)
+        if not self.any_language:
+            leanings = np.add.reduceat(self.word_table.leanings[word_numbers], text_starts, dtype=np.int64)
+            self._read_foreign_texts(prediction, words, texts, are_plainly_english(leanings, word_counts))
+            unread &= ~is_readable(mark_sums, word_counts)
+        if len(self.model.labels) == 1:
+            unread[:] = vague[:] = False
         return prediction
+
+    def _read_foreign_texts(
+        self, prediction: Prediction, words: Sequence[Sequence[str]], texts: Sequence[str], english: NDArray[np.bool_]
+    ) -> None:
+        """Tell the languages of texts that are not plainly English, and ask the multilingual model where it reads."""
+        foreign = np.full(len(texts), not self.model.english)
+        for row in np.flatnonzero(~english).tolist():
+            told = told_by_letters(texts[row])
+            prediction.languages[row] = told.language
+            foreign[row] |= told.foreign
+            prediction.unread[row] = told.foreign and (told.language or "en") not in self.read_languages
+        rows = np.flatnonzero(foreign)
+        if self.multilingual is not None and len(rows):
+            asked = rows.tolist()
+            by_vectors = self.multilingual.predict([words[row] for row in asked], [texts[row] for row in asked])
+            for name in ("chances", "best", "runner_up", "vague"):
+                getattr(prediction, name)[rows] = getattr(by_vectors, name)
+            for row, strongest_words in zip(asked, by_vectors.strongest_words, strict=True):
+                prediction.strongest_words[row] = strongest_words
 
     def _words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         if self._lead is None or self._lead._last_words is None:  # noqa: SLF001 - of its own kind
@@ -132,11 +159,11 @@ class Predictor:
         self.word_table.follow()
         return self._lead._last_words  # noqa: SLF001
 
-    def _distinct_words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
+    def _distinct_words(self, words: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""
-        word_numbers = self.word_table.look_up(texts)
+        word_numbers = self.word_table.look_up(words)
         occurrences = np.arange(len(word_numbers))
-        text_indexes = np.repeat(np.arange(len(texts)), [len(tokens) for tokens in texts])
+        text_indexes = np.repeat(np.arange(len(words)), [len(tokens) for tokens in words])
         word_keys = (text_indexes << NUMBER_BITS | word_numbers) << INDEX_BITS | occurrences
         word_keys.sort()  # puts equal words of a text side by side, the first one first
         first_occurrences = np.flatnonzero(np.diff(word_keys >> INDEX_BITS, prepend=-1))
@@ -163,14 +190,6 @@ class Predictor:
             list(dict.fromkeys([shown_words[number] for number in ranked_words[start : min(start + 4, end)]]))[:3]
             for start, end in zip([0, *ends], ends, strict=False)
         ]
-
-
-def replace_predictions(prediction: Prediction, rows: Integers, other: Prediction) -> None:
-    """Put another model's predictions for some texts into place, but for `doubtful`, which does not depend on it."""
-    for name in ("chances", "best", "runner_up", "foreign", "vague"):
-        getattr(prediction, name)[rows] = getattr(other, name)
-    for row, strongest_words in zip(rows, other.strongest_words, strict=True):
-        prediction.strongest_words[row] = strongest_words
 
 
 def best_two_labels(chances: Floats) -> tuple[Integers, Integers]:

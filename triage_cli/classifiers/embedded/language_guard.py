@@ -1,62 +1,93 @@
-"""Detects texts that seem not to be English, the only language that the embedded model reads.
+"""Tells the language of texts: which are English, which are read by the multilingual encoder, which by nobody.
 
-Each word leans to English or away from it, by lists of common words and by its letters. The guard prevents sure answers
-about texts that were not understood; it does not identify languages.
+Most tickets of an English desk are plainly English by their words, each of which leans to English or away from it:
+`tools/make_leanings.py` has asked py3langid about each word of the lexicon. py3langid itself is asked about the others.
 """
 
-import re
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import PUNCTUATION, word_lists
+from triage_cli.classifiers.embedded.tokens import bare_word
+from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
+from triage_cli.domain import LANGUAGES, READ_LANGUAGES, encodable
 
-WORDS_PER_LEANING = 4  # a text is foreign if its leaning is at most -1 per so many distinct words
-PLAINLY_FOREIGN = -6  # or if its leaning is at most this
+if TYPE_CHECKING:  # takes half a second, and many programs meet no other language
+    from py3langid.langid import LanguageIdentifier
 
-_FOREIGN_ELISION = re.compile(r"(?:[cdjlmnst]|qu|un|d?all|dell|nell|sull|dov|com|quest|quell)'[^\W\d_]{2,}")
-_FOREIGN_ENDING = re.compile(
-    r".{3,}(?:keit|lich|schaft|ieren|iert|zione|zioni|idad|idade|ciones|mente|heden|igheid|elijk|elijke|ijke)"
-    r"|.{5,}(?:ung|ungen|problem|probleme|fehler|anfrage|ausfall)"
-)
-# Letters of other scripts, without mathematical and decorative forms of Latin letters.
-_OTHER_SCRIPTS = re.compile(
-    "[\u0370-\u1cff\u1f00-\u1fff\u2c00-\u2c5f\u2c80-\u2dff\u2e80-\ua63f\ua640-\ua6ff\ua800-\uab2f\uab70-\ufaff"
-    "\ufb13-\ufdff\ufe70-\ufefc\uff66-\uffdc\U00010000-\U0001cfff\U0001e800-\U0001efff\U00020000-\U0003ffff]"
-)
-_ACCENTED_LETTER = re.compile("[\u00df-\u00f6\u00f8-\u024f\u1e00-\u1eff]")
-_QUOTES = PUNCTUATION + "«»„“”‘’‹›¿¡…–—"
+LEANINGS_FILE = Path(__file__).with_name("leanings.npy")
+UNKNOWN_LEANING = -100  # of a word that the lexicon does not know
+PLAIN_ENGLISH = -20  # the mean leaning of the words of a text from which on it is English without further question
+MAX_CHARACTERS = 300  # of a text by which its language is told
+CLEAR = 0.5  # probability of a language from which on it is told
+# Below the first probability of English a text may be in another language, below the second it is, if so much speaks
+# for the languages that are read. A text of which neither is true is taken for English: for names, codes and typing
+# errors no language is likely.
+PERHAPS_ENGLISH, HARDLY_ENGLISH, PERHAPS_READ = 0.25, 0.1, 0.35
+
+
+class Told(NamedTuple):
+    """What is told of a text: its language, None where that is not clear, and whether it seems not to be English."""
+
+    language: str | None
+    foreign: bool
+
+
+ENGLISH = Told("en", foreign=False)
 
 
 @cache
-def _leanings() -> Mapping[str, int]:
-    lists = word_lists("word_leanings.txt")
-    return {word: int(leaning) for leaning, words in lists.items() for word in words}
+def _leanings() -> NDArray[np.int8]:
+    leanings: NDArray[np.int8] = np.load(LEANINGS_FILE, allow_pickle=False)
+    return leanings
 
 
 def leaning_of(word: str) -> int:
-    """Return the leaning of a lower-case word: above zero to English, below zero away from it."""
-    bare_word = word.strip(PUNCTUATION)
-    if not bare_word.isascii():
-        bare_word = word.replace("’", "'").strip(_QUOTES)
-    bare_word = bare_word.removesuffix("'s")
-    leaning = _leanings().get(bare_word)
-    if leaning is not None:
-        return leaning
-    if _OTHER_SCRIPTS.search(bare_word) or ("'" in bare_word and _FOREIGN_ELISION.fullmatch(bare_word)):
-        return -2
-    return -1 if _ACCENTED_LETTER.search(bare_word) or _FOREIGN_ENDING.fullmatch(bare_word) else 0
+    """Return the leaning of a lower-case word: above zero to English, far below zero away from it, 0 without letters.
+
+    It is about 20 times the logarithm of how much likelier the word is in English than in the likeliest other language.
+    """
+    if not any(map(str.isalpha, word)):
+        return 0
+    parts = [part for part in word_parts(bare_word(word)) if not part.isdigit()]
+    lexicon, leanings = word_vectors().lexicon, _leanings()
+    each = [int(leanings[row]) if (row := lexicon.row(part)) is not None else UNKNOWN_LEANING for part in parts]
+    return round(sum(each) / len(each)) if each else UNKNOWN_LEANING
 
 
-def are_foreign(leanings: NDArray[np.int64], word_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which texts seem not to be English, from the sum of their words' leanings and their number of words."""
-    return (leanings < 0) & ((-WORDS_PER_LEANING * leanings >= word_counts) | (leanings <= PLAINLY_FOREIGN))
+def are_plainly_english(leanings: NDArray[np.int64], word_counts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which texts are plainly English, by the sum of their words' leanings and their number of words."""
+    plain: NDArray[np.bool_] = leanings >= PLAIN_ENGLISH * word_counts
+    return plain
 
 
-def share_foreign(texts: Sequence[Sequence[str]]) -> float:
-    """Return the share of texts (lists of words) that seem not to be English; 0 if there are none."""
-    leanings = np.array([sum(map(leaning_of, tokens)) for tokens in texts], np.int64)
-    word_counts = np.array([len(tokens) for tokens in texts])
-    return float(are_foreign(leanings, word_counts).mean()) if texts else 0.0
+def told(text: str, distinct: Sequence[str]) -> Told:
+    """Return what is told of the language of a text with these distinct words."""
+    leanings, word_counts = np.array([sum(map(leaning_of, distinct))]), np.array([len(distinct)])
+    return ENGLISH if not distinct or are_plainly_english(leanings, word_counts)[0] else told_by_letters(text)
+
+
+@lru_cache(256)  # asked again for each further question
+def told_by_letters(text: str) -> Told:
+    """Return what py3langid tells of a text that is not plainly English."""
+    chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))
+    language = max(chances, key=chances.__getitem__)
+    told_language = language if chances[language] >= CLEAR else None
+    in_english, in_read = chances["en"], sum(chances[code] for code in READ_LANGUAGES)
+    if language == "en" or in_english >= PERHAPS_ENGLISH:
+        return Told(told_language, foreign=False)
+    is_likely = told_language is not None or in_read >= CLEAR
+    return Told(told_language, is_likely or (in_read >= PERHAPS_READ and in_english < HARDLY_ENGLISH))
+
+
+@cache
+def _identifier() -> "LanguageIdentifier":
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(list(LANGUAGES))
+    return identifier

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.fitted_model import Floats
+from triage_cli.domain import with_blanks
 
 MAX_CHARACTERS = 4_000  # of a text that are read, so that a megabyte costs no more than a long mail
 MAX_WORDS = 512  # distinct ones of a text
@@ -39,7 +40,7 @@ def tokens_of(text: str) -> list[str]:
     text = text[:MAX_CHARACTERS]
     if not any(map(str.isalpha, text)):
         return []
-    tokens = text.lower().split()
+    tokens = with_blanks(text.lower()).split()
     if len(tokens) > MAX_WORDS:
         first_words = set(islice(dict.fromkeys(tokens), MAX_WORDS))
         tokens = [token for token in tokens if token in first_words]

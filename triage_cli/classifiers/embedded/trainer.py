@@ -10,20 +10,18 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fit import MakeTrainingSet, chosen_hyperparameters, fit
 from triage_cli.classifiers.embedded.fitted_model import (
     Floats,
     Integers,
     Model,
-    knows_encoder,
     knows_exactly,
     lacks_copies,
     suited_model,
 )
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
 from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
-from triage_cli.classifiers.embedded.language_guard import share_foreign
+from triage_cli.classifiers.embedded.language_guard import told
 from triage_cli.classifiers.embedded.logistic_regression import TOLERANCE
 from triage_cli.classifiers.embedded.score_calibration import (
     ScoreCalibration,
@@ -40,7 +38,6 @@ from triage_cli.classifiers.embedded.training_set import (
     labelled_texts_of,
     taught_words_of,
 )
-from triage_cli.classifiers.examples import ENGLISH
 from triage_cli.domain import NOTHING, Category, Labelled, Levels, Unlabelled
 from triage_cli.ports import Settings
 
@@ -55,12 +52,10 @@ class SelfTrainingSet(TrainingSet):
     def __init__(
         self,
         categories: Sequence[Category],
-        languages: Sequence[str],
         labelled_texts: Sequence[TrainingText],
         more: Unlabelled,
     ) -> None:
-        super().__init__(categories, languages, [*labelled_texts, *(TrainingText(text, 0) for text in more.texts)])
-        self._languages = languages
+        super().__init__(categories, [*labelled_texts, *(TrainingText(text, 0) for text in more.texts)])
         # A guess teaches no language.
         self.taught_words = taught_words_of(self.texts[: self.wording_count + len(labelled_texts)])
         self.labelled_texts = labelled_texts
@@ -71,7 +66,7 @@ class SelfTrainingSet(TrainingSet):
 
     @cached_property
     def _labelled_set(self) -> TrainingSet:
-        return TrainingSet(self.categories, self._languages, self.labelled_texts)
+        return TrainingSet(self.categories, self.labelled_texts)
 
     def weigh(self, weight: float) -> None:
         """Set the weight of the texts without a label."""
@@ -126,10 +121,10 @@ def weighed_unlabelled(
     """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
     labelled_texts, known_texts = labelled_texts_of(categories, labelled), {text for text, _ in labelled}
     text_words = {text: words_of(text)[0] for text in texts if text not in known_texts}
-    readable = tuple(text for text, tokens in text_words.items() if tokens and not share_foreign([tokens]))
+    readable = tuple(text for text, tokens in text_words.items() if tokens and not told(text, tokens).foreign)
     if len(labelled_texts) < TEXTS_TO_CHOOSE or not readable:
         return NOTHING
-    training_set = SelfTrainingSet(categories, ENGLISH, labelled_texts, Unlabelled(readable))
+    training_set = SelfTrainingSet(categories, labelled_texts, Unlabelled(readable))
     weight = training_set.best_weight()
     return Unlabelled(readable, weight) if weight else NOTHING
 
@@ -151,33 +146,25 @@ LEAST_CHANCE = 1e-6  # bounds the log loss of a single labelled text
 class LocalTrainer:
     """Implements `ports.Trainer` with the embedded model, for one list of categories."""
 
-    def __init__(
-        self, categories: Sequence[Category], built_in: Callable[[], bytes], encoder: Encoder | None = None
-    ) -> None:
+    def __init__(self, categories: Sequence[Category], built_in: Callable[[], bytes]) -> None:
         self._categories = categories
         self._levels = Levels.of(categories)
-        self._encoder = encoder
         self.built_in = built_in
 
     def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
-        """Return texts without a label that are worth to be learned from, beside these labelled ones; else none.
-
-        With an encoder there are none: it would have to read all of them for each training.
-        """
-        if self._encoder is not None:
-            return NOTHING
+        """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
         return weighed_unlabelled(self._categories, [(each.text, each.category) for each in labelled], texts)
 
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
         """Return the hyperparameters that are best for held-out labelled texts."""
         pairs = [(each.text, each.category) for each in labelled]
-        return chosen_hyperparameters(self._categories, pairs, self._encoder, _make_training_set(more))
+        return chosen_hyperparameters(self._categories, pairs, _make_training_set(more))
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
         """Return a model of the categories, labelled texts, and texts without a label."""
         pairs = [(each.text, each.category) for each in labelled]
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
-        return fit(self._categories, pairs, self._encoder, _make_training_set(more), choices).to_bytes()
+        return fit(self._categories, pairs, _make_training_set(more), choices).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         """Return a model's answers about texts: (category, confidence)."""
@@ -192,7 +179,8 @@ class LocalTrainer:
         for rows in inference_steps([each.text for each in labelled]):
             tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(labelled[row].text))}
             if tokens_by_row:
-                chances = predictor.predict(list(tokens_by_row.values())).chances
+                texts = [labelled[row].text for row in tokens_by_row]
+                chances = predictor.predict(list(tokens_by_row.values()), texts).chances
                 for row, label_chances in zip(tokens_by_row, chances, strict=True):
                     chance = label_chances[label_indexes[labelled[row].category]]
                     losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))
@@ -210,10 +198,6 @@ class LocalTrainer:
         """Return whether a model has these categories, under their present or former names."""
         return suited_model(Model.from_bytes(weights), self._categories) is not None
 
-    def lacks_encoder(self, weights: bytes) -> bool:
-        """Return whether a model was trained without the encoder that is configured."""
-        return not knows_encoder(Model.from_bytes(weights), self._encoder.fingerprint if self._encoder else "")
-
     def lacks_copies(self, weights: bytes) -> bool:
         """Return whether a model of an earlier release cannot recognise what it has learned in another spelling."""
         return lacks_copies(Model.from_bytes(weights))
@@ -223,5 +207,5 @@ class LocalTrainer:
         return suited_model(model, self._categories) or model
 
 
-def _make_training_set(more: Unlabelled) -> MakeTrainingSet | None:
-    return partial(SelfTrainingSet, more=more) if more.texts else None
+def _make_training_set(more: Unlabelled) -> MakeTrainingSet:
+    return partial(SelfTrainingSet, more=more) if more.texts else TrainingSet

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage_cli.classifiers.embedded.encoder import Encoder
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, fingerprint, text_number, word_number
 from triage_cli.classifiers.embedded.logistic_regression import (
     TOLERANCE,
@@ -62,14 +61,14 @@ class Vocabulary(NamedTuple):
     rarity: Floats
 
 
-def wording_texts_of(categories: Sequence[Category], languages: Sequence[str]) -> list[TrainingText]:
+def wording_texts_of(categories: Sequence[Category]) -> list[TrainingText]:
     """Return the training texts of the categories: names, descriptions whole and by phrase, and examples.
 
-    Built-in examples are taken in these languages. The texts of each category have the same total weight, so that many
+    The texts of each category have the same total weight, so that many
     examples do not draw tickets to a category.
     """
     category_groups = []
-    for label, (category, examples) in enumerate(zip(categories, examples_of(categories, languages), strict=True)):
+    for label, (category, examples) in enumerate(zip(categories, examples_of(categories), strict=True)):
         category_name = re.sub(r"[\W_]+", " ", category.name)
         phrases = re.split(r"[,:;.]\s|\s(?:and|or)\s", category.description)
         whole_texts = (f"{category_name}. {category.description}", category_name, *examples)
@@ -196,10 +195,11 @@ class Choice(NamedTuple):
 class TrainingSet:
     """All training texts as matrices: first the categories' wording, then the labelled texts. Raises `ConfigError`."""
 
-    def __init__(
-        self, categories: Sequence[Category], languages: Sequence[str], labelled_texts: Sequence[TrainingText]
-    ) -> None:
-        wording_texts = wording_texts_of(categories, languages)
+    strengths: Sequence[float] = STRENGTHS
+    wording_shares: Sequence[float] = WORDING_SHARES
+
+    def __init__(self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText]) -> None:
+        wording_texts = wording_texts_of(categories)
         training_texts = [*wording_texts, *labelled_texts]
         if not training_texts:
             raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
@@ -208,13 +208,15 @@ class TrainingSet:
         self.categories = categories
         self.label_count = len(categories)
         has_examples, has_built_in = any(examples_of(categories)), are_built_in(categories)
-        own_calibration = EXAMPLES_CALIBRATION if has_examples else DESCRIPTIONS_CALIBRATION
-        self.wording_calibration = BUILT_IN_CALIBRATION if has_built_in else own_calibration
+        self.wording_calibration = self._wording_calibration(built_in=has_built_in, examples=has_examples)
         self.wording_distance = BUILT_IN_DISTANCE if has_built_in else OWN_DISTANCE
         self.vocabulary = corpus.vocabulary()
-        has_full_terms = len(training_texts) >= FULL_TERMS_TEXTS * self.label_count
-        self.term_weight = FULL_TERM_WEIGHT if has_full_terms else REDUCED_TERM_WEIGHT
-        self._set_design(corpus.design(self.vocabulary, self.term_weight))
+        self.term_weight = self._term_weight()
+        design = corpus.design(self.vocabulary, self.term_weight)
+        self.full_design = self.design = design._replace(vectors=self._vectors(design.vectors))
+        self.rotation: Floats | None = None
+        if len(self.texts) <= ROTATED_TEXTS:
+            self.design, self.rotation = rotated_design(self.full_design)
         self.labels = np.array([training_text.label for training_text in training_texts])
         self.text_weights = np.array([training_text.weight for training_text in training_texts])
         self.wording_count = len(wording_texts)
@@ -222,16 +224,19 @@ class TrainingSet:
         self.labelled_texts = labelled_texts
         self.taught_words = taught_words_of(self.texts)
 
-    def _set_design(self, design: Design) -> None:
-        self.full_design = self.design = design
-        self.rotation: Floats | None = None
-        if len(design.vectors) <= ROTATED_TEXTS:
-            self.design, self.rotation = rotated_design(design)
+    def _term_weight(self) -> np.float32:
+        """Return the weight of the terms beside the vectors."""
+        has_full_terms = len(self.texts) >= FULL_TERMS_TEXTS * self.label_count
+        return FULL_TERM_WEIGHT if has_full_terms else REDUCED_TERM_WEIGHT
 
-    def add(self, encoder: Encoder) -> None:
-        """Put an encoder's vectors of all training texts beside those of their words."""
-        vectors = np.hstack([self.full_design.vectors, encoder.vectors(self.texts, keep=True)])
-        self._set_design(self.full_design._replace(vectors=vectors))
+    def _vectors(self, word_vectors: Floats) -> Floats:
+        """Return the vectors of the training texts; `word_vectors` are the means of those of their words."""
+        return word_vectors
+
+    def _wording_calibration(self, *, built_in: bool, examples: bool) -> ScoreCalibration:
+        """Return the calibration where there are no labelled texts."""
+        own_calibration = EXAMPLES_CALIBRATION if examples else DESCRIPTIONS_CALIBRATION
+        return BUILT_IN_CALIBRATION if built_in else own_calibration
 
     def model(self, choice: Choice, learned: str) -> Model:
         """Return the model that is fitted with these hyperparameters; `learned` is the name of the labelled texts."""
@@ -290,16 +295,16 @@ class TrainingSet:
     def cross_validated_choice(self) -> Choice:
         """Return the hyperparameters with the lowest loss on texts that are held out fold by fold."""
         labelled_count = len(self.labelled_texts)
-        shares: Sequence[float] = WORDING_SHARES
+        shares = self.wording_shares
         if not self.wording_count or labelled_count * self.label_count > ONE_FOLD_SIZE:
             has_plenty = labelled_count >= PLENTY_PER_LABEL * self.label_count
-            shares = (OUTNUMBERED_SHARE,) if has_plenty else WORDING_SHARES[:1]
+            shares = (OUTNUMBERED_SHARE,) if has_plenty else shares[:1]
         tried: dict[Choice, list[tuple[Floats, Integers]]] = {}
         for held_out in self.folds() if labelled_count > 1 else ():
             held_out_labels = self.labels[self.wording_count + held_out]
-            for share in shares if labelled_count >= TEXTS_TO_CHOOSE else WORDING_SHARES[:1]:
+            for share in shares if labelled_count >= TEXTS_TO_CHOOSE else shares[:1]:
                 start_weights = None
-                for strength in sorted(STRENGTHS) if labelled_count >= TEXTS_TO_CHOOSE else STRENGTHS[:1]:
+                for strength in sorted(self.strengths) if labelled_count >= TEXTS_TO_CHOOSE else STRENGTHS[:1]:
                     scores, start_weights = self._held_out_scores(Choice(strength, share), held_out, start_weights)
                     tried.setdefault(Choice(strength, share), []).append((scores, held_out_labels))
         losses = [

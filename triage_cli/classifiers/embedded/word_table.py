@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
+from triage_cli.classifiers.embedded.encoder import encoded
 from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
 from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS, NGRAM_BUCKETS, bare_word, ngrams_of, word_lists
@@ -25,15 +27,16 @@ _KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "yxcvbnm",
 _KEYBOARD = " ".join((*_KEYBOARD_ROWS, *(row[::-1] for row in _KEYBOARD_ROWS)))
 
 
-def word_marks(word: str, *, taught: bool, learned: bool) -> int:
+def word_marks(word: str, *, taught: bool, learned: bool, any_language: bool = False) -> int:
     """Return the marks of a lower-case word without punctuation around it: whether it is known, content, and taught.
 
-    `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone.
+    `taught` words occur in the training texts; `learned` ones in several labelled texts, and may stand alone. In
+    `any_language`, all words are known.
     """
     taught_mark = TAUGHT if taught else 0
-    if word in _MEANINGLESS or not (taught or _is_known(word)) or _is_keyboard_noise(word):
+    if word in _MEANINGLESS or not (any_language or taught or _is_known(word)) or _is_keyboard_noise(word):
         return taught_mark
-    if len(word) < 3 or word in _WEAK:
+    if len(word) < (3 if word.isascii() else 2) or word in _WEAK:
         return taught_mark + KNOWN
     return taught_mark + CONTENT + (LEAST_KNOWN if learned else 1) * KNOWN
 
@@ -75,7 +78,14 @@ def is_readable(mark_sums: NDArray[np.int64], word_counts: NDArray[np.int64]) ->
 def showable_word(word: str) -> str:
     """Return a word as a reason may show it; empty for common words, and for what may be a number or an address."""
     shown = bare_word(word)
-    return shown if 3 <= len(shown) <= 24 and shown.isalpha() and shown not in SILENT else ""
+    if not (3 if shown.isascii() else 2) <= len(shown) <= 24 or shown in SILENT:
+        return ""
+    # A vowel sign is no letter, and a part of one: words of Thai have some.
+    return shown if all(map(str.isalpha, shown if shown.isascii() else _without_marks(shown))) else ""
+
+
+def _without_marks(word: str) -> str:
+    return "".join(character for character in word if not category(character).startswith("M"))
 
 
 TABLE_BYTES = 64 << 20  # that the rows of a full table take
@@ -99,12 +109,22 @@ class WordTable:
 
     For each word it also keeps its leaning to English, its marks, and its traces for `Suspicion`. A full table starts
     again; it has at least `least_rows`. A table that follows another one, `lead`, has its words under their numbers.
+    With `any_language`, words are not looked up in the lexicon, and the scores by vector are those of the encoder's
+    vector of the word alone, which say what speaks for a label and do not add up.
     """
 
-    def __init__(self, model: Model, suspicion: Suspicion, least_rows: int, lead: "WordTable | None" = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        suspicion: Suspicion,
+        least_rows: int,
+        lead: "WordTable | None" = None,
+        *,
+        any_language: bool,
+    ) -> None:
         self.model = model
         self.suspicion = suspicion
-        self.guards_language = model.english and len(model.labels) > 1
+        self.any_language = any_language
         self.taught_words = frozenset(model.taught.tolist())
         label_count = len(model.labels)
         self.vector_columns = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + label_count)
@@ -123,7 +143,6 @@ class WordTable:
         self.shown_words: list[str] = []
         self.word_numbers = _WordNumbers()
         self.vectors = word_vectors()
-        self.vector_weights = model.vectors[: self.vectors.dimensions]
         # Row 0 is for n-grams that do not occur in the training texts.
         self.term_rows = np.zeros(NGRAM_BUCKETS, np.int32)
         self.term_rows[model.ngrams] = np.arange(1, len(model.ngrams) + 1)
@@ -161,13 +180,13 @@ class WordTable:
 
     def _add_words(self, new_words: Sequence[str]) -> None:
         ngrams, ngram_starts = ngrams_of(new_words)
-        new_vectors = self.vectors.of(new_words)
         term_rows = self.term_rows[ngrams]
         new_span = slice(len(self.shown_words), len(self.shown_words) + len(new_words))
         new_rows = self.rows[new_span]
-        new_rows[:, :LENGTH_DIMENSIONS] = new_vectors[:, :LENGTH_DIMENSIONS]
+        new_vectors = encoded(new_words) if self.any_language else self.vectors.of(new_words)
+        new_rows[:, :LENGTH_DIMENSIONS] = 0 if self.any_language else new_vectors[:, :LENGTH_DIMENSIONS]
         # Not by `@`: its last bits depend on which words are added together.
-        new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new_vectors, self.vector_weights)
+        new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new_vectors, self.model.vectors)
         bare_words = [bare_word(word) for word in new_words]
         whole_word_terms = [self.whole_word_terms.get(word, 0) for word in bare_words]
         ngram_scores = np.add.reduceat(self.term_weights[term_rows], ngram_starts)
@@ -176,9 +195,14 @@ class WordTable:
         new_rows[:, -1] = ngram_rarities + self.rarity[whole_word_terms] ** 2
         shown_words = [showable_word(word) for word in new_words]
         self.is_showable[new_span] = [bool(word) for word in shown_words]
-        self.leanings[new_span] = [leaning_of(word) for word in new_words] if self.guards_language else 0
+        self.leanings[new_span] = 0 if self.any_language else [leaning_of(word) for word in new_words]
         self.marks[new_span] = [
-            word_marks(word, taught=word_number(word) in self.taught_words, learned=bool(number and self.model.learned))
+            word_marks(
+                word,
+                taught=word_number(word) in self.taught_words,
+                learned=bool(number and self.model.learned),
+                any_language=self.any_language,
+            )
             for word, number in zip(bare_words, whole_word_terms, strict=True)
         ]
         self.traces[new_span] = self.suspicion.traces(new_words)

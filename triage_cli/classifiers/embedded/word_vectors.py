@@ -37,6 +37,15 @@ class Lexicon:
     def __contains__(self, word: str) -> bool:
         return word in self._entry_rows
 
+    @property
+    def entries(self) -> list[str]:
+        """The words and word pieces, in the order of their rows."""
+        return list(self._entry_rows)
+
+    def row(self, word: str) -> int | None:
+        """Return the row of a whole word; None if it has none."""
+        return self._entry_rows.get(word)
+
     def rows(self, part: str) -> list[int]:
         """Return the row of a word, else those of the longest word pieces it consists of; empty if there are none."""
         row = self._entry_rows.get(part)

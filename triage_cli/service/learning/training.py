@@ -270,11 +270,8 @@ class TrainingRun:
             len(training_data.overruled),
         )
         in_use = self._in_use(labelled_rows, used_version)
-        is_outdated = in_use.whole and (
-            self._trainer.lacks_encoder(in_use.weights)
-            # The store has the texts of verdicts; those of a file are known only while it is here.
-            or (bool(training_data.file_rows) and self._trainer.lacks_copies(in_use.weights))
-        )
+        # The store has the texts of verdicts; those of a file are known only while it is here.
+        is_outdated = in_use.whole and bool(training_data.file_rows) and self._trainer.lacks_copies(in_use.weights)
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
