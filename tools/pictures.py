@@ -30,6 +30,7 @@ WIDTHS = (80, 120)
 THEMES: dict[str, TerminalTheme] = {"dark": SVG_EXPORT_THEME, "light": DEFAULT_TERMINAL_THEME}
 DATABASE = ("--db", "demo.db")
 RUN = ("run", "samples/tickets.csv", *DATABASE)
+LEVELS_FILE = ("--config", "levels.yaml")
 PICTURES: dict[str, tuple[str, ...]] = {
     "start": DATABASE,
     "list": ("list", "--limit", "12", *DATABASE),
@@ -37,7 +38,22 @@ PICTURES: dict[str, tuple[str, ...]] = {
     "logs": ("logs", "T-023", *DATABASE),
     "stats": ("stats", *DATABASE),
     "eval": ("eval", "samples/tickets.csv", *DATABASE),
+    "levels": ("list", "--limit", "12", "--columns", "external_id,category,suggestion,confidence", *LEVELS_FILE),
 }
+# The configuration of the picture of levels.
+LEVELS = """
+database: levels.db
+categories:
+  - {name: Billing, description: Everything about money}
+  - {name: Billing/Refund, description: "Money back: refunds, chargebacks, reimbursements"}
+  - {name: Billing/Invoice, description: "Bills, invoices and receipts: copies, tax numbers"}
+  - {name: Billing/Payment, description: "Ways to pay, declined cards, payments that do not go through"}
+  - {name: Account, description: Everything about accounts}
+  - {name: Account/Sign-up, description: "Signing up, registrations that fail"}
+  - {name: Account/Access, description: "Passwords, PINs, keys, logins"}
+  - {name: Shop, description: "Orders, deliveries, addresses, newsletters"}
+classifiers: {local: {type: local, min_confidence: 0.7}}
+"""
 NAMES = ("first-run", *PICTURES, "review")
 # What a live line leaves behind that was drawn and taken away.
 LIVE = re.compile(r"\r\x1b\[K(?:[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏][^\r\n]*)?")
@@ -133,6 +149,9 @@ def drawn(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         first |= {width: screen(folder, width, *RUN) for width in WIDTHS[1:]}
         screen(folder, 80, "verdict", "T-023", "Technical", "--note", "an outage, by the time of day", *DATABASE)
         screen(folder, 80, "route", *DATABASE)
+        (folder / "levels.yaml").write_text(LEVELS, encoding="utf-8")
+        (folder / "levels.yaml").chmod(0o600)
+        screen(folder, 80, "run", "samples/tickets.csv", "--config", "levels.yaml")
         for width in WIDTHS:
             shown = {name: screen(folder, width, *PICTURES[name]) for name in names if name in PICTURES}
             for look, theme in THEMES.items():

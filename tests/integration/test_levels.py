@@ -8,8 +8,10 @@ from itertools import product
 import pytest
 
 from tests.support.fake_destination import FakeDestination
+from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
+from triage_cli.cli import PlainReview, ReviewSession, TicketQueue, View
 from triage_cli.domain import (
     Answer,
     Category,
@@ -185,3 +187,26 @@ def test_counts_by_the_first_level_and_what_overrules_a_machine(tree: World) -> 
     assert sum(group.tickets for group in groups if group.keys["category:1"] == "Billing") == 2
     (week,) = tree.triage().overruled(None, None)
     assert (week.category, week.judged, week.overruled) == ("Billing", 2, 1)
+
+
+def test_a_review_asks_for_the_first_level_and_then_for_what_is_below(tree: World) -> None:
+    tree.classifier = FakeClassifier(lambda _: ("Billing/Refund", 0.3))
+    list(tree.triage().create(TicketDraft(n, n, f"s{n}") for n in range(3)))
+    list(tree.triage().classify(Selection(), ClassifyPlan()))
+
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees("1 Billing↵  2 Technical")
+        await reviewer.press("1", see="below Billing; 1 is Billing itself, esc goes back")
+        await reviewer.sees("2 Billing/Refund↵")
+        await reviewer.press("escape", see="1 Billing↵  2 Technical")
+        await reviewer.press("1", "1", see=": Billing; u takes it back")
+        await reviewer.press("1", "2", see="below Billing/Refund; 1 is Billing/Refund itself")
+        await reviewer.press("2", see=": Billing/Refund/Late; u takes it back")
+
+    reviewing(tree.triage(), script)
+    assert Counter(held(tree).values()) == {"Billing": 1, "Billing/Refund/Late": 1, None: 1}
+    shown: list[str] = []
+    names = [category.name for category in TREE]
+    session = ReviewSession(tree.triage(), names, levels=Levels.of(TREE))
+    PlainReview(session, TicketQueue(session.triage, View(), names), iter(["1", "2", "1"]), shown.append).work()
+    assert Counter(held(tree).values()) == {"Billing": 1, "Billing/Refund/Late": 1, "Billing/Refund": 1}

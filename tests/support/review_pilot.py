@@ -9,6 +9,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from triage_cli.cli import ReviewApp, ReviewSession, View
+from triage_cli.domain import Levels
 from triage_cli.ports import Triage
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "review"
@@ -78,8 +79,9 @@ def reviewing(
     learn: Callable[[], str] | None = None,
 ) -> ReviewApp:
     """Run the application over use cases, and return it once the script has ended."""
-    names = [category.name for category in triage.categories()]
-    app = ReviewApp(ReviewSession(triage, names, learn), view or View())
+    categories = triage.categories()
+    names = [category.name for category in categories]
+    app = ReviewApp(ReviewSession(triage, names, learn, Levels.of(categories)), view or View())
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

@@ -139,7 +139,8 @@ def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], tri
 @router.get("/categories", response_model=list[classification.Category])
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
-    return reply([category._asdict() for category in triage.categories()])
+    rows = (category._asdict() for category in triage.categories())
+    return reply([{key: value for key, value in row.items() if key != "parent" or value} for row in rows])
 
 
 @router.get("/me", response_model=administration.Me)

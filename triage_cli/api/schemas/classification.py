@@ -170,6 +170,7 @@ class Category(BaseModel):
     description: str = Field(description="what belongs to it, as every classifier reads it")
     examples: list[str] = Field(description="texts that belong to it")
     was: list[str] = Field(description="its former names")
+    parent: str | None = Field(None, description="the category that it is below; missing: none")
 
 
 class CategoryRule(BaseModel):

@@ -43,7 +43,6 @@ class TicketBrowser(App[int]):
         self.session = session
         self.view = view
         self.queue = TicketQueue(session.triage, view, session.category_names)
-        self.by_key = key_bindings.keys_of(session.category_names)
         self.cursor = 0
         self.ticket: Ticket | None = None
         self.message = ""
@@ -74,6 +73,11 @@ class TicketBrowser(App[int]):
         """Return the error that ended the application, if any."""
         return self._exception
 
+    @property
+    def by_key(self) -> dict[str, str]:
+        """Return the categories to choose from by their keys."""
+        return key_bindings.keys_of(self.session.choices)
+
     # -- what is shown
 
     def on_resize(self) -> None:
@@ -83,8 +87,8 @@ class TicketBrowser(App[int]):
     def draw(self) -> None:
         """Draw all panes of the browser, but not the prompt."""
         width, height = self.size
-        guess = self.session.guess(self.ticket) if self.ticket else None
-        names, most = self.session.category_names, max(1, height // 5)
+        guess = self.session.likely_choice(self.ticket) if self.ticket else None
+        names, most = self.session.choices, max(1, height // 5)
         categories = screen_lines.category_lines(self.by_key, names, guess, width, most)
         message, message_style = self.message, screen_lines.BOLD
         if not message and self.note:
@@ -170,7 +174,7 @@ class TicketBrowser(App[int]):
         ticket_before, self._why = self.ticket, None
         self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
         if self.ticket is None or ticket_before is None or self.ticket.ticket_id != ticket_before.ticket_id:
-            self.note = None
+            self.note = self.session.opened = None
         self.draw()
         if self.ticket is not None:
             # The pane's own timer, which ends with it.
@@ -326,8 +330,11 @@ class ReviewApp(TicketBrowser):
         key_action = self.actions.get(character or "") or self.actions.get(key)
         if key_action is not None:
             self._try_action(key_action)
+        elif key == "escape" and self.session.opened is not None:
+            self.session.opened = None
+            self.draw()
         elif character and character in self.by_key:
-            self._try_action(partial(self.give, self.by_key[character]))
+            self._try_action(partial(self.choose, self.by_key[character]))
         elif character and character.isprintable():
             self.tell(f'no key "{character}": ? shows the keys, / finds a category by its name')
 
@@ -344,7 +351,7 @@ class ReviewApp(TicketBrowser):
         if "place" in event.marks:
             self._try_action(partial(self.go_to, event.marks["place"]))
         elif "category" in event.marks:
-            self._try_action(partial(self.give, self.session.category_names[event.marks["category"]]))
+            self._try_action(partial(self.choose, self.session.choices[event.marks["category"]]))
 
     def ask(self, key: str) -> None:
         """Open the prompt for a category, a note or a filter."""
@@ -401,6 +408,14 @@ class ReviewApp(TicketBrowser):
             self.tell("there is no guess to take: a key of the list gives a category")
         else:
             self.give(guess)
+
+    def choose(self, category: str) -> None:
+        """Give a category, or show those below it."""
+        if self.session.open(category):
+            self.tell(f"below {category}; 1 is {category} itself, esc goes back")
+            self.draw()
+        else:
+            self.give(category)
 
     def give(self, category: str) -> None:
         """Store a verdict, then go to the next ticket."""

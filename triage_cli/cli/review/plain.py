@@ -28,7 +28,6 @@ class PlainReview:
         self._queue = queue
         self._typed_lines = lines
         self._write_line = write
-        self._categories_by_key = key_bindings.keys_of(session.category_names)
         self._typed_note: str | None = None
 
     def work(self) -> None:
@@ -50,13 +49,13 @@ class PlainReview:
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
         for screen_line in screen_lines.ticket_lines(ticket, why, self._session.category_names, width):
             self._write_line("".join(segment.text for segment in screen_line))
-        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.category_names}
-        for key, category in self._categories_by_key.items():
+        self._write_line("\n" + "\n".join((*wrapped(self._key_list(), width), *wrapped(LINE_HINT, width))))
+
+    def _key_list(self) -> str:
+        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.choices}
+        for key, category in key_bindings.keys_of(self._session.choices).items():
             keys_by_category[category].append(key)
-        key_list = "   ".join(
-            f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_category.items()
-        )
-        self._write_line("\n" + "\n".join((*wrapped(key_list, width), *wrapped(LINE_HINT, width))))
+        return "   ".join(f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_category.items())
 
     def _write_wrapped(self, text: str) -> None:
         self._write_line("\n".join(wrapped(text, self._width())))
@@ -133,11 +132,14 @@ class PlainReview:
             self._write_line("noted for the verdict")
 
     def _give_verdict(self, ticket: Ticket, typed_line: str) -> int:
-        guess = self._session.guess(ticket)
+        guess, by_key = self._session.guess(ticket), key_bindings.keys_of(self._session.choices)
         if not typed_line:
             matching_categories = [guess] if guess else []
-        elif typed_line in self._categories_by_key:
-            matching_categories = [self._categories_by_key[typed_line]]
+        elif typed_line in by_key and self._session.open(by_key[typed_line]):
+            self._write_wrapped(self._key_list())
+            return 0
+        elif typed_line in by_key:
+            matching_categories = [by_key[typed_line]]
         else:
             matching_categories = key_bindings.beginning_with(typed_line, self._session.category_names)
         if len(matching_categories) != 1:

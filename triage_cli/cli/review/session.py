@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.cli import messages
 from triage_cli.cli.review.key_bindings import LEARN
-from triage_cli.domain import RowError, Selection, StatsQuery, Ticket, TriageError, VerdictDraft, short
+from triage_cli.domain import FLAT, Levels, RowError, Selection, StatsQuery, Ticket, TriageError, VerdictDraft, short
 from triage_cli.ports import Triage
 from triage_cli.service import EVERY
 
@@ -21,12 +21,21 @@ class ReviewStep(NamedTuple):
 class ReviewSession:
     """A review session: gives verdicts, each stored before the call returns, and remembers its steps for undo.
 
-    `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote.
+    `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote. Where
+    categories are in levels, a person is asked for the first level, and then, once it is `opened`, for what is below.
     """
 
-    def __init__(self, triage: Triage, category_names: Sequence[str], learn: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self,
+        triage: Triage,
+        category_names: Sequence[str],
+        learn: Callable[[], str] | None = None,
+        levels: Levels = FLAT,
+    ) -> None:
         self.triage = triage
         self.category_names = tuple(category_names)
+        self.levels = levels
+        self.opened: str | None = None
         self.steps: list[ReviewStep] = []
         self._learn = learn
         self._verdicts_when_learned = 0  # the number of verdicts given then
@@ -40,6 +49,24 @@ class ReviewSession:
     def skipped(self) -> int:
         """Return the number of tickets that were skipped in the session."""
         return len(self.steps) - self.verdicts_given
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the categories to choose from now: those of the first level, or an opened one and those below it."""
+        below = (name for name in self.category_names if self.levels.parents.get(name) == self.opened)
+        return tuple(below) if self.opened is None else (self.opened, *below)
+
+    def open(self, category: str) -> bool:
+        """Open a category that has others below it, and return whether it was; one that is open already is chosen."""
+        if category == self.opened or category not in self.levels.parents.values():
+            return False
+        self.opened = category
+        return True
+
+    def likely_choice(self, ticket: Ticket) -> str | None:
+        """Return which of the choices leads to the guess about a ticket."""
+        path = [] if (guess := self.guess(ticket)) is None else [*self.levels.path(guess)]
+        return next((name for name in path if name in self.choices), None)
 
     def summary(self) -> str:
         """Return a summary of the session, with the number of tickets that still need a person if it can be read."""
@@ -69,6 +96,7 @@ class ReviewSession:
                 raise
             raise _changed_since_shown(ticket, ticket_now) from refused
         self.steps.append(ReviewStep(ticket, category, decided_ticket))
+        self.opened = None
         return decided_ticket
 
     def read_again(self, ticket: Ticket) -> Ticket:
@@ -95,6 +123,7 @@ class ReviewSession:
     def skip(self, ticket: Ticket) -> None:
         """Skip a ticket, which leaves it for later."""
         self.steps.append(ReviewStep(ticket, None, ticket))
+        self.opened = None
 
     def can_undo(self) -> bool:
         """Return whether the last step of the session can be undone; a removed category cannot be given again."""
