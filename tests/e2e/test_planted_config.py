@@ -101,3 +101,13 @@ def test_a_folder_that_guards_its_entries_is_as_good_as_ones_own(tmp_path: Path)
     assert not distrust(tmp_path.stat())
     tmp_path.chmod(0o777)
     assert distrust(tmp_path.stat()) == BY_OTHERS
+
+
+def test_a_named_file_that_others_can_write_starts_no_classifier(cli: Cli) -> None:
+    file = cli.folder / "config.yaml"
+    file.write_text("classifiers: {mine: {type: command, run: [touch, started]}}\nclassifier: mine\n")
+    writable(file)
+    done = cli("run", "--config", "config.yaml", stdin="id,subject\n1,Refund\n")
+    assert done.returncode == 2
+    assert "classifiers.mine: commands run only from a file that others cannot write" in done.stderr
+    assert not (cli.folder / "started").exists()

@@ -11,7 +11,15 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
-from triage_cli.domain import ClassifyPlan, Labelled, NewConfiguration, TicketDraft, UsageError, timestamp
+from triage_cli.domain import (
+    ClassifyPlan,
+    Labelled,
+    NewConfiguration,
+    TicketDraft,
+    UnavailableError,
+    UsageError,
+    timestamp,
+)
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -103,3 +111,20 @@ def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis], o
     finally:
         remote.close()
         stub.close()
+
+
+def test_a_configuration_that_was_sent_starts_no_program(
+    server: ApiServer, there: RemoteAnalysis, here: LocalAnalysis, tmp_path: Path
+) -> None:
+    """It stands in a file of the server by then, which nobody else can write."""
+    stored(server)
+    mark, new = tmp_path / "started", tmp_path / "sent.yaml"
+    new.write_text(f"classifiers: {{mine: {{type: command, run: [touch, {mark}]}}}}\nclassifier: mine\n")
+    with pytest.raises(
+        UsageError, match='classifier "mine" is a program, and a configuration that was sent starts none'
+    ):
+        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert not mark.exists()
+    with pytest.raises(UnavailableError, match="exited with 0"):
+        here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert mark.exists(), "a local plan may start it"

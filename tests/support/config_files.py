@@ -224,6 +224,9 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         f"classifiers: {{a: {{type: openai, model: m, instructions: {'x ' * 4001}}}}}",
         "1: classifiers.a.instructions: has",
     ),
+    ("classifiers: {a: {type: command}}", "1: classifiers.a: run is missing"),
+    ("classifiers: {a: {type: command, run: ls -l}}", "1: classifiers.a.run: must be a list, since no shell is used"),
+    ("classifiers: {a: {type: command, run: [ls], redact: [email]}}", "1: classifiers.a.redact: means nothing to type"),
     ("classifiers: {a: {type: openai, model: m, redact: [mail]}}", '1: classifiers.a.redact[0]: "mail" is none'),
     (
         "classifiers:\n  a:\n    type: cascade\n    steps:\n    - local\n    - lokal",

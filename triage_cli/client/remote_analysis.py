@@ -135,7 +135,10 @@ class RemoteAnalysis:
         """
         if ask or max_cost is not None:
             raise UsageError("a plan over a remote asks nobody", hint="leave out --ask, or run it on that machine")
-        texts = {key: None if name is None else _text_of(Path(name)) for key, name in new._asdict().items()}
+        texts = {
+            key: None if name is None else _text_of(Path(name))
+            for key, name in (("config", new.config), ("routes", new.routes))
+        }
         response = self._post("/plan", texts | {"written_since": written_since})
         return self._remote.converted(_plan, response)
 

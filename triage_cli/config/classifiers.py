@@ -6,6 +6,7 @@ from typing import NamedTuple
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
 from triage_cli.config.rule_conditions import promised_error
 from triage_cli.config.validators import (
+    command,
     named_entries,
     number,
     one_of,
@@ -43,7 +44,7 @@ class ClassifierSpec(NamedTuple):
     """One classifier as configured; keys that mean nothing to its type keep their default."""
 
     name: str
-    type: str  # local | decision | openai | anthropic | cascade
+    type: str  # local | decision | openai | anthropic | command | cascade
     min_confidence: float | None = None  # null, of type local alone: see `UNTAUGHT_THRESHOLD`
     max_error: MaxError | None = None  # the share of wrong sure answers that is promised, in place of min_confidence
     model: str | None = None
@@ -60,6 +61,7 @@ class ClassifierSpec(NamedTuple):
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
     instructions: str = ""  # of a language model: text in its prompt, about how this house sorts
+    run: tuple[str, ...] = ()  # of type command: the program and its arguments, without a shell
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
     @property
@@ -76,6 +78,9 @@ STANDARD_THRESHOLD = 0.6
 UNTAUGHT_THRESHOLD = 0.85
 FORMER_KEYS = {"encoder": "the embedded model has an encoder of its own now, for sixteen languages; remove this line"}
 MODELS = ("decision", "openai", "anthropic")
+# Types that answer by themselves, each with a threshold.
+ANSWERING = ("local", *MODELS, "command")
+COMMAND_TIMEOUT = 120.0  # seconds that a program may take for its next answer; the first one takes the longest
 POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
 SHARE = number(0, 1)
 MONEY = number(0, 1_000_000)
@@ -95,6 +100,9 @@ def read_classifiers(setting: ConfigNode) -> dict[str, ClassifierSpec]:
             values["api_key_env"] = KEY_VARIABLES[kind]
         if "max_error" in values and "min_confidence" in values:
             inner.wrong("max_error stands in place of min_confidence: leave one of them out")
+        if kind == "command":
+            inner.refuse_command()
+            values.setdefault("timeout", COMMAND_TIMEOUT)
         if kind != "local":
             values.setdefault("min_confidence", STANDARD_THRESHOLD)
         checked[name] = ClassifierSpec(name, **{"type": "", **values})
@@ -138,9 +146,10 @@ PRICE: Mapping[str, Field] = {
     "cache_write": Field(optional(MONEY)),
 }
 CLASSIFIER: Mapping[str, Field] = {
-    "type": Field(one_of("local", *MODELS, "cascade"), needed=True),
-    "min_confidence": Field(SHARE, ("local", *MODELS)),
-    "max_error": Field(promised_error, ("local", *MODELS)),
+    "type": Field(one_of(*ANSWERING, "cascade"), needed=True),
+    "min_confidence": Field(SHARE, ANSWERING),
+    "max_error": Field(promised_error, ANSWERING),
+    "run": Field(command, ("command",), needed=True),
     "model": Field(text, MODELS, needed=True),
     "base_url": Field(optional(url), MODELS),
     "api_key_env": Field(optional(variable), MODELS),
@@ -148,7 +157,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "workers": Field(number(1, 1000, whole=True), MODELS),
     "requests_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
     "tokens_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
-    "timeout": Field(number(0.1, 3600), MODELS),
+    "timeout": Field(number(0.1, 3600), (*MODELS, "command")),
     "max_retries": Field(number(0, 100, whole=True), MODELS),
     "price": Field(optional(_price), MODELS),
     "instructions": Field(_instructions, MODELS),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from triage_cli.config import Config, load_config
 from triage_cli.domain import (
     ClassifyPlan,
+    ConfigError,
     Drift,
     Evaluated,
     Foreseen,
@@ -54,6 +55,16 @@ from triage_cli.wiring.stores import open_inflow, open_model_registry, open_stor
 
 if TYPE_CHECKING:  # most commands learn nothing
     from triage_cli.service import EvaluationRun, TrainingRun
+
+
+def _refuse_programs(config: Config) -> None:
+    """Raise `ConfigError` if a configuration that somebody has sent would start a program on this machine."""
+    for name, spec in config.classifiers.items():
+        if spec.type == "command":
+            raise ConfigError(
+                f'classifier "{name}" is a program, and a configuration that was sent starts none',
+                hint="plan on the machine that has the program, or send the routes alone",
+            )
 
 
 def _no_limit() -> UsageError:
@@ -203,6 +214,8 @@ class LocalAnalysis:
             env=os.environ,
             cwd=Path.cwd(),
         )._replace(remote=None)
+        if new.sent and new.config is not None:
+            _refuse_programs(new_config)
         asker = None
         if ask:
             if max_cost is None and new_config.per_day is None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 
-from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
     Calibration,
     ClassifyPlan,
@@ -54,7 +54,7 @@ def asks_provider(config: Config, classifier_name: str) -> bool:
 def _ask_test_question(config: Config, store: Store, classifier_name: str, budget: Budget) -> str:
     spec = config.classifiers[classifier_name]
     plan, asker = ClassifyPlan(classifier_name, force=True, max_wait=0.0), Asker("doctor", ids.new_id(), {})
-    llm = Classifiers(config, store, asker).llm(spec, plan) if spec.type not in ("local", "cascade") else None
+    llm = Classifiers(config, store, asker).llm(spec, plan) if spec.type in MODELS else None
     classifier = llm or Classifiers.of(config, store, asker).open(plan)
     category = config.categories[0].name
     question = Ticket.of_text("", ticket_id=ids.new_id(), source="doctor")

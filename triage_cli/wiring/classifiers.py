@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from triage_cli.config import UNTAUGHT_THRESHOLD, ClassifierSpec, Config
+from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config, without_secrets
 from triage_cli.domain import (
     ABOVE,
     CATEGORY,
@@ -111,7 +111,7 @@ class Classifiers(NamedTuple):
         if spec.type != "cascade" and question == CATEGORY:
             return [spec.name]  # which refuses itself to be asked offline
         names = spec.steps or (spec.name,)
-        return [n for n in names if not self.config.offline or self.config.classifiers[n].type == "local"]
+        return [n for n in names if not self.config.offline or self.config.classifiers[n].type not in MODELS]
 
     def _step(
         self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Mapping[str, ClassifierSpec], *, has_next: bool
@@ -122,6 +122,8 @@ class Classifiers(NamedTuple):
         """
         if spec.type == "local":
             return self._with_thresholds(spec, self._embedded(spec, asked))
+        if spec.type == "command":
+            return self._with_thresholds(spec, self._program(spec))
         return self._with_thresholds(spec, self._paid(spec, plan, has_next=has_next))
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
@@ -259,6 +261,14 @@ class Classifiers(NamedTuple):
 
         return CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
 
+    def _program(self, spec: ClassifierSpec) -> Classifier:
+        from triage_cli.classifiers import CommandClassifier
+
+        env = without_secrets(self.config, os.environ)
+        return CommandClassifier(
+            spec, self.config.categories, env=env, actor=self.asker.actor, run_id=self.asker.run_id
+        )
+
     def _embedded(self, spec: ClassifierSpec, asked: Mapping[str, ClassifierSpec]) -> Classifier:
         from triage_cli.classifiers import embedded_classifier
 
@@ -357,7 +367,7 @@ def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
     if config.offline:
         return []
     names = spec.steps if spec.type == "cascade" else (spec.name,)
-    return [name for name in names if config.classifiers[name].type != "local"]
+    return [name for name in names if config.classifiers[name].type in MODELS]
 
 
 def batch_api_of(llm_classifier: "LLMClassifier", env: Mapping[str, str]) -> "BatchApi":

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from triage_cli.config import Config
+from triage_cli.config import MODELS, Config
 from triage_cli.domain import ClassifyPlan, Ticket
 from triage_cli.runtime import Network
 
@@ -26,7 +26,7 @@ def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket])
     """Estimate tokens and cost of classifying tickets, without a call; for a cascade, of its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
     steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
-    paid_step = next((step for step in steps if step.type != "local"), None)
+    paid_step = next((step for step in steps if step.type in MODELS), None)
     if paid_step is None:
         return CostEstimate(sum(1 for _ in tickets))
     from triage_cli.classifiers import ANSWER_TOKENS, costs, llm_classifier

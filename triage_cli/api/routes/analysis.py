@@ -99,7 +99,8 @@ def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
             if file is not None:
                 with open(file, "w", encoding="utf-8", opener=private) as stream:
                     stream.write(texts[name] or "")
-        new = NewConfiguration(*(None if file is None else str(file) for file in files.values()))
+        paths = {name: None if file is None else str(file) for name, file in files.items()}
+        new = NewConfiguration(paths["config"], paths["routes"], sent=True)
         try:
             compared = current.plan(new, query_time(body.written_since), ask=False, max_cost=None)
         except ConfigError as error:  # the caller sees neither the file nor this machine's terminal

@@ -11,10 +11,14 @@ PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
 
 
 class NewConfiguration(NamedTuple):
-    """The files of a new configuration: a whole one, or None for the present one, and its rules if they stand alone."""
+    """The files of a new configuration: a whole one, or None for the present one, and its rules if they stand alone.
+
+    One that was `sent` over the network starts no program.
+    """
 
     config: str | None
     routes: str | None = None
+    sent: bool = False
 
 
 class Move(NamedTuple):

@@ -1,0 +1,292 @@
+"""Classifiers of type `command`: a program of one's own, such as SetFit or fastText, that answers lines of JSON.
+
+It gets a line for each ticket on its stdin, `{"id", "subject", "description", "questions"}`, and writes one for each to
+its stdout, in any order: `{"id", "category"}`, and if it likes `confidence` (0 to 1) and `reason`. `questions` has the
+categories that it may answer; null means none of them. One process serves a whole run; its stdin ends with it.
+"""
+
+import hashlib
+import json
+import math
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+from triage_cli.config import ClassifierSpec
+from triage_cli.domain import (
+    CATEGORY,
+    Action,
+    Answer,
+    AnswerError,
+    Category,
+    Classification,
+    ConfigError,
+    Levels,
+    Outcome,
+    QuestionSpec,
+    Ticket,
+    UnavailableError,
+    ids,
+    readable,
+    times,
+)
+from triage_cli.runtime import Budget, children, kill_group
+
+CHUNK_SIZE = 64  # tickets that are asked about at once
+LONGEST_LINE = 65_536  # bytes of an answer
+LINES_AHEAD = 2 * CHUNK_SIZE  # that are read before they are looked at; a program that writes more waits
+SHOWN = 200  # characters of its stderr in a message
+LONGEST_REASON = 300  # characters
+END_SECONDS = 2.0  # for a program to end once its stdin has
+NO_LINE = b""  # where its stdout ends
+
+
+class CommandClassifier:
+    """Implements `ports.Classifier` by a program in the environment `env`; a new command is a new question."""
+
+    chunk_size = CHUNK_SIZE
+
+    def __init__(
+        self,
+        spec: ClassifierSpec,
+        categories: Sequence[Category],
+        *,
+        env: Mapping[str, str],
+        actor: str,
+        run_id: str | None,
+    ) -> None:
+        self.name = spec.name
+        self.levels = Levels.of(categories)
+        self.labels = frozenset(category.name for category in categories)
+        self.spec = spec
+        self.env = env
+        self._actor = actor
+        self._run_id = run_id
+        self._categories_json = json.dumps(
+            [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
+        )
+        first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in categories])
+        asked = json.dumps(["command", spec.run, first_names, sorted(self.levels.parents)])
+        self.fingerprint = hashlib.sha256(asked.encode()).hexdigest()
+        self._questions = {CATEGORY: [category.name for category in categories]}
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return the fingerprint of the only question that it asks."""
+        return (self.fingerprint,)
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprint of a question that it answers."""
+        return self.fingerprints if question == CATEGORY else ()
+
+    def questions(self) -> tuple[QuestionSpec, ...]:
+        """Return the question that the program is asked, for the record."""
+        return (
+            QuestionSpec(
+                fingerprint=self.fingerprint,
+                kind="command",
+                model=self.spec.run[0],
+                endpoint="",
+                prompt="",
+                categories=self._categories_json,
+                options=json.dumps({"run": self.spec.run}),
+                first_at=times.now(),
+            ),
+        )
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer of the program with the threshold that it would have now."""
+        answer = answer.at_threshold(self.spec.threshold)
+        return self.levels.settled(answer, lambda _: self.spec.threshold) if self.levels.parents else answer
+
+    def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+        """Yield the program's answers, a chunk at a time; it is started with the first ticket, and costs nothing.
+
+        Raises `UnavailableError` if it ends, hangs or breaks the protocol, after what it answered was yielded.
+        """
+        program: _Program | None = None
+        try:
+            for chunk in chunks:
+                asked = {ticket.ticket_id: ticket for ticket in chunk}
+                if not asked or budget.stopping:
+                    yield ()
+                    continue
+                program = program or _Program(self.spec, self.env)
+                program.ask(self._lines(chunk))
+                answered: list[Outcome[Answer]] = []
+                try:
+                    while asked:
+                        ticket, reply = program.answer(asked)
+                        answered.append(self._outcome(ticket, reply)._replace(row=len(answered)))
+                except UnavailableError:
+                    yield answered
+                    raise
+                yield answered
+        finally:
+            if program is not None:
+                program.end()
+
+    def _lines(self, tickets: Iterable[Ticket]) -> bytes:
+        records = (
+            {"id": t.ticket_id, "subject": t.subject or "", "description": t.body or "", "questions": self._questions}
+            for t in tickets
+        )
+        return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+
+    def _outcome(self, ticket: Ticket, reply: Mapping[str, Any]) -> Outcome[Answer]:
+        problem = self._problem(reply)
+        confidence = None if problem or reply.get("category") is None else reply.get("confidence")
+        reason = reply.get("reason")
+        step = Classification(
+            classification_id=ids.new_id(),
+            ticket_id=ticket.ticket_id,
+            run_id=self._run_id,
+            step=self.name,
+            category=None if problem else reply.get("category"),
+            confidence=None if confidence is None else float(confidence),
+            confidence_source=None if confidence is None else "said",
+            reason=" ".join(readable(reason[:LONGEST_REASON]).split()) or None if isinstance(reason, str) else None,
+            classifier=self.name,
+            actor=self._actor,
+            fingerprint=self.fingerprint,
+            threshold=self.spec.threshold,
+            probabilities=None,
+            answer_key=ids.answer_key(self.fingerprint, ticket.text),
+            at=times.now(),
+            error=problem or None,
+        )
+        if problem:
+            return Outcome(0, Action.FAILED, Answer(ticket, (step,), sure=False), AnswerError(problem), ticket)
+        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)
+
+    def _problem(self, reply: Mapping[str, Any]) -> str:
+        """Return why a reply is no answer about its ticket; empty if it is one."""
+        category, confidence = reply.get("category"), reply.get("confidence")
+        if "category" not in reply:
+            return f"{self.name} answered without a category"
+        if category is not None and category not in self.labels:
+            return f"{self.name} answered a category that is not in the list"
+        is_number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
+        if confidence is not None and not (is_number and math.isfinite(confidence) and 0 <= confidence <= 1):
+            return f"{self.name} answered a confidence that is no number from 0 to 1"
+        return ""
+
+
+class _Program:
+    """The process of one run."""
+
+    def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
+        self._spec = spec
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the config's owner named it; others' files are refused
+                spec.run,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=env,
+            )
+        except OSError as error:
+            raise ConfigError(
+                f'classifier "{spec.name}" cannot run {spec.run[0]}: {error.strerror}', hint="check its path and rights"
+            ) from error
+        children.add(self._process)
+        self._lines = queue.Queue[bytes](LINES_AHEAD)
+        self._stderr = bytearray()
+        self._ends = threading.Event()
+        for work, pipe in ((self._read, self._process.stdout), (self._keep_stderr, self._process.stderr)):
+            threading.Thread(target=work, args=(pipe,), daemon=True).start()
+
+    def ask(self, lines: bytes) -> None:
+        """Hand the program lines; a thread writes them, since the program may write before it has read all."""
+        self._writer = threading.Thread(target=self._write, args=(lines,), daemon=True)
+        self._writer.start()
+
+    def answer(self, asked: dict[str, Ticket]) -> tuple[Ticket, Mapping[str, Any]]:
+        """Return the next answer with its ticket, which is no longer `asked` about. Raises `UnavailableError`."""
+        try:
+            line = self._lines.get(timeout=self._spec.timeout)
+        except queue.Empty:
+            self._kill()
+            raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint="raise its timeout") from None
+        if line == NO_LINE:
+            raise self._broken(f"{self._how_it_ended()} with {len(asked)} tickets unanswered")
+        if not line.endswith(b"\n"):
+            self._kill()
+            raise self._broken(f"wrote a line of more than {LONGEST_LINE:,} bytes, or one that does not end")
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            reply = None
+        if not isinstance(reply, dict):
+            self._kill()
+            raise self._broken("wrote a line that is no JSON object")
+        name = reply.get("id")
+        ticket = asked.pop(name, None) if isinstance(name, str) else None
+        if ticket is None:
+            self._kill()
+            raise self._broken("answered about an id that it was not asked about, or twice")
+        return ticket, reply
+
+    def end(self) -> None:
+        """End the program: its stdin ends, and after a moment it is killed."""
+        self._ends.set()
+        self._writer.join(END_SECONDS)
+        if self._writer.is_alive():  # the program does not read, and what writes holds its stdin
+            self._kill()
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_SECONDS)
+        self._kill()
+        children.discard(self._process)
+
+    def _kill(self) -> None:
+        kill_group(self._process)
+        self._process.wait()
+
+    def _write(self, lines: bytes) -> None:
+        with suppress(OSError, ValueError):  # it may have ended, which the end of its stdout tells
+            if self._process.stdin is not None:
+                self._process.stdin.write(lines)
+                self._process.stdin.flush()
+
+    def _read(self, pipe: IO[bytes]) -> None:
+        with suppress(OSError, ValueError), pipe:
+            while not self._ends.is_set() and (line := pipe.readline(LONGEST_LINE)):
+                while not self._ends.is_set():
+                    with suppress(queue.Full):
+                        self._lines.put(line, timeout=0.2)
+                        break
+        with suppress(queue.Full):
+            self._lines.put(NO_LINE, timeout=END_SECONDS)
+
+    def _keep_stderr(self, pipe: IO[bytes]) -> None:
+        with suppress(OSError, ValueError), pipe:
+            while piece := pipe.read1(4096):  # type: ignore[attr-defined] # a buffered reader has it
+                self._stderr += piece
+                del self._stderr[: -4 * SHOWN]
+
+    def _how_it_ended(self) -> str:
+        deadline = time.monotonic() + END_SECONDS
+        while (code := self._process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if code is None:
+            self._kill()
+            return "closed its stdout"
+        return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+
+    def _broken(self, what: str, hint: str = "") -> UnavailableError:
+        said = _shown(self._stderr)
+        message = f'classifier "{self._spec.name}": {self._spec.run[0]} {what}{f" ({said})" if said else ""}'
+        return UnavailableError(message, hint=hint or "what it answered is stored; mend it and run the command again")
+
+
+def _shown(output: bytes | bytearray) -> str:
+    """Return the end of what a program wrote, in one line."""
+    return " ".join(output.decode("utf-8", "replace").split())[-SHOWN:]
