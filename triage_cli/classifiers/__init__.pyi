@@ -33,6 +33,7 @@ from triage_cli.classifiers.embedded.inference import inference_steps as inferen
 from triage_cli.classifiers.embedded.label_tree import LabelTree as LabelTree
 from triage_cli.classifiers.embedded.language_guard import LEANINGS_FILE as LEANINGS_FILE
 from triage_cli.classifiers.embedded.language_guard import Told as Told
+from triage_cli.classifiers.embedded.language_guard import told_language as told_language
 from triage_cli.classifiers.embedded.logistic_regression import Design as Design
 from triage_cli.classifiers.embedded.logistic_regression import fit_weights as fit_weights
 from triage_cli.classifiers.embedded.logistic_regression import merged_terms as merged_terms
@@ -100,6 +101,7 @@ from triage_cli.classifiers.llm.redaction import redact as redact
 from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
 from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
+from triage_cli.classifiers.wrapped_classifier import ToldLanguage as ToldLanguage
 
 embedded_classifier = triage_cli.classifiers.embedded.classifier
 embedded_fit = triage_cli.classifiers.embedded.fit

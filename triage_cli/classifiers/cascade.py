@@ -273,9 +273,9 @@ class _CascadeState:
         key, answer = _key_of(outcome), outcome.value
         if answer and any(step.is_paid for step in answer.steps):
             self.unsaved_ids[key] = None
-        doubts = answer.doubts if isinstance(answer, Answer) else None
+        doubts, language = (answer.doubts, answer.language) if isinstance(answer, Answer) else (None, None)
         steps = self._steps_so_far(outcome)
-        self._earlier_answers[key] = Answer(outcome.ticket, steps, sure, doubts, _question_of(outcome))
+        self._earlier_answers[key] = Answer(outcome.ticket, steps, sure, doubts, _question_of(outcome), language)
 
 
 class _Lookahead(Iterator[Sequence[Ticket]]):

@@ -104,6 +104,18 @@ class Bounded(WrappedClassifier):
         return step._replace(threshold=self._category_thresholds.get(step.category or "", NEVER))
 
 
+class ToldLanguage(WrappedClassifier):
+    """A classifier that does not tell the languages of texts, with what does."""
+
+    def __init__(self, wrapped: Classifier, tell: Callable[[str], str | None]) -> None:
+        super().__init__(wrapped)
+        self._tell = tell
+
+    def changed(self, answer: Answer) -> Answer:
+        """Return an answer with the language of its ticket."""
+        return answer._replace(language=answer.ticket.language or self._tell(answer.ticket.text))
+
+
 class Calibrated(WrappedClassifier):
     """A classifier whose answers have calibrated confidence, and their own one as `raw`.
 

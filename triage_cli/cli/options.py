@@ -12,6 +12,7 @@ import typer
 
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain import (
+    LANGUAGES,
     PRIORITIES,
     SORTS,
     STATS_KEYS,
@@ -91,6 +92,14 @@ Statuses = Annotated[
 MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
 
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+
+
+def languages(typed: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the codes that the values of `--language` mean. Raises `UsageError`."""
+    codes = tuple(code.lower() for code in typed or ())
+    if unknown := [code for code in codes if code not in LANGUAGES]:
+        raise UsageError(f'no language "{unknown[0]}"', hint=f"the languages are {', '.join(LANGUAGES)}")
+    return codes
 
 
 def typed_priority(typed: str | None) -> str | None:

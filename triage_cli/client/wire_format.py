@@ -114,10 +114,14 @@ for _error_class in _error_classes(TriageError):
 # Records of the store
 
 
+LATER_KEYS = frozenset({"language"})  # of a ticket, which a server of an earlier release does not have
+
+
 def ticket_of(wire_record: Any) -> Ticket:
     """Return a ticket from its wire record, which has no identity, hash and time of storing."""
     if not isinstance(wire_record, dict):
         raise ProtocolError("no ticket")
+    wire_record = dict.fromkeys(LATER_KEYS) | wire_record
     ticket_json_types = {**_json_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
     for key in TICKET_KEYS:
         if not isinstance(wire_record.get(key, ...), ticket_json_types[key]):
@@ -262,6 +266,7 @@ REPEATED = {
     "categories": "category",
     "suggestions": "suggestion",
     "sources": "source",
+    "languages": "language",
     "destinations": "destination",
     "extras": "extra",
     "answers": "answer",

@@ -8,7 +8,7 @@ from typing import Any
 from triage_cli.config.key_tables import Field, Schema, accepts, or_null, record, record_schema, schema_of
 from triage_cli.config.validators import duration, number, one_of, optional, several, share, text, truth, unless
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, UnsupportedScalar
-from triage_cli.domain import ESCALATED, EXTRA, PRIORITIES, Bounds, Match, MaxError, Words
+from triage_cli.domain import ESCALATED, EXTRA, LANGUAGES, PRIORITIES, Bounds, Match, MaxError, Words
 
 # The largest share of wrong answers that can be promised.
 MOST_ERROR = 0.5
@@ -152,6 +152,7 @@ WHEN: Mapping[str, Field] = {
     "customer_id": Field(several(text, least=1)),
     "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
+    "language": Field(several(one_of(*LANGUAGES), least=1)),
     COLUMN: Field(_column_condition),
     "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),

@@ -117,7 +117,8 @@ class QuestionSpec(NamedTuple):
 class Answer(NamedTuple):
     """A classifier's final answer to a question about a ticket: those of all its steps, of which the last one decides.
 
-    `doubts` is what `Suspicion` found in the text, None if the classifier did not look.
+    `doubts` is what `Suspicion` found in the text, None if the classifier did not look. `language` is that of the text,
+    None if it is not clear or the classifier did not look.
     """
 
     ticket: Ticket
@@ -125,6 +126,7 @@ class Answer(NamedTuple):
     sure: bool
     doubts: tuple[str, ...] | None = None
     question: str = CATEGORY
+    language: str | None = None
 
 
 class Postponed(NamedTuple):

@@ -110,7 +110,9 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     )
     if not is_rewritten:
         return ticket
-    ticket = ticket._replace(content_hash=identified.content, subject=draft.subject, description=draft.description)
+    ticket = ticket._replace(
+        content_hash=identified.content, subject=draft.subject, description=draft.description, language=None
+    )
     return without_answers(ticket) if known_ticket.verdict or keeps_category else reset(ticket)
 
 

@@ -53,4 +53,4 @@ class Precedent(NamedTuple):
             at=times.now(),
             reused=self.verdict_id,
         )
-        return Answer(ticket, (step,), sure=True, doubts=())
+        return Answer(ticket, (step,), sure=True, doubts=(), language=self.ticket.language)

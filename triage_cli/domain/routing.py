@@ -13,7 +13,7 @@ SETTLED = ("routing", "routed", "undeliverable", "unroutable")
 # The fields of a ticket that routing rules read.
 READ = (
     *("category", "priority", "customer_id", "external_id", "source", "confidence", "confidence_source", "verdict"),
-    *("extra", "answers"),
+    *("extra", "answers", "language"),
 )
 
 

@@ -14,7 +14,7 @@ from triage_cli.domain.tickets import Ticket
 # The prefix of a rule's condition on a column of a ticket's `extra`.
 EXTRA = "extra."
 # The conditions that look at a field of a ticket by its name; other names are those of questions.
-FIELDS = frozenset({"category", "priority", "customer_id", "external_id", "source", "verdict", "status"})
+FIELDS = frozenset({"category", "priority", "customer_id", "external_id", "source", "language", "verdict", "status"})
 # The statuses in which a ticket may wait to be escalated.
 ESCALATED = ("new", "failed", "needs_review", "routing", "unroutable", "undeliverable")
 
@@ -23,10 +23,10 @@ class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
     `when` maps a question to the values that its answer may have, None for one that is open. It maps `category`,
-    `priority`, `customer_id`, `external_id`, `source`, `verdict` or `extra.COLUMN` to the accepted values, `text` or
-    `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in which the ticket is routed;
-    an escalation has `status` and `age`, too. Without conditions, a rule matches every ticket. `max_error` is the share
-    of wrong answers that is promised of what the rule takes.
+    `priority`, `customer_id`, `external_id`, `source`, `language`, `verdict` or `extra.COLUMN` to the accepted
+    values, `text` or `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in which
+    the ticket is routed; an escalation has `status` and `age`, too. Without conditions, a rule matches every
+    ticket. `max_error` is the share of wrong answers that is promised of what the rule takes.
     """
 
     name: str

@@ -21,7 +21,7 @@ from triage_cli.domain.times import timestamp
 TICKET_KEYS = (
     "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",
     "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
-    "cost_usd", "error", "extra",
+    "cost_usd", "error", "extra", "language",
 )  # fmt: skip
 ADDED_PREFIX = "triage_"
 EVENT_KEYS = LoggedEvent._fields

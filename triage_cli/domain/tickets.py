@@ -182,7 +182,8 @@ class Ticket(NamedTuple):
 
     By its `identity` an import recognises it; `revision` grows with each change; `extra` is a JSON object; `verdict`
     is 1 if a person set the category. `answers` is a JSON object of the answers to further questions, `unanswered` 1 if
-    one of these is to be asked. The last fields are no columns: `run_id` is the run that holds it, `asked` the
+    one of these is to be asked. `language` is that of its text, None until a classifier was asked and where it is not
+    clear. The last fields are no columns: `run_id` is the run that holds it, `asked` the
     questions that this run asks about it now.
     """
 
@@ -215,6 +216,7 @@ class Ticket(NamedTuple):
     revision: int = 1
     answers: str = "{}"
     unanswered: int = 0
+    language: str | None = None
     run_id: str | None = None
     asked: tuple[str, ...] = (CATEGORY,)
 
@@ -309,6 +311,7 @@ class Selection(NamedTuple):
     suggestions: tuple[str, ...] = ()
     written_since: str | None = None
     extras: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
     unanswered: bool = False
     answers: tuple[str, ...] = ()
 

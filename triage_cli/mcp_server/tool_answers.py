@@ -99,6 +99,7 @@ class TicketFields(BaseModel):
     classifier: str | None
     verdict: bool = Field(description="whether a person decided the category")
     routed_to: str | None
+    language: str | None = Field(description="of its text, where that is clear")
     suspicious: list[str] = Field(description="what in its text seems to address a machine")
 
 

@@ -166,14 +166,20 @@ def answer_given(
 
 
 def answered_ticket(
-    ticket_before: Ticket, steps: Sequence[Classification], error: TriageError | None, labels: Levels, *, sure: bool
+    ticket_before: Ticket,
+    steps: Sequence[Classification],
+    error: TriageError | None,
+    labels: Levels,
+    *,
+    sure: bool,
+    language: str | None = None,
 ) -> Ticket:
-    """Return a ticket after the answers about its category; no run holds it."""
+    """Return a ticket after the answers about its category, with its language where that is known; no run holds it."""
     given = answer_given(given_answer(ticket_before, CATEGORY), steps, error, labels, sure=sure)
-    return with_category(ticket_before, given, ticket_before.revision + 1)
+    return with_category(ticket_before, given, ticket_before.revision + 1, language)
 
 
-def with_category(ticket_before: Ticket, given: GivenAnswer, revision: int) -> Ticket:
+def with_category(ticket_before: Ticket, given: GivenAnswer, revision: int, language: str | None = None) -> Ticket:
     """Return a ticket with what holds of its category, and the status that follows; no run holds it."""
     if given.error is not None and given.verdict:
         return ticket_before._replace(error=given.error, revision=revision, run_id=None)
@@ -202,6 +208,7 @@ def with_category(ticket_before: Ticket, given: GivenAnswer, revision: int) -> T
         revision,
         ticket_before.answers,
         ticket_before.unanswered,
+        language or ticket_before.language,
         None,  # no run holds it
         ticket_before.asked,
     ))  # fmt: skip

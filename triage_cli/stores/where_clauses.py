@@ -74,7 +74,12 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
             is_mail = field == "customer_id" and "@" in value
             conditions.append("lowered(customer_id) = lowered(:customer_id)" if is_mail else condition)
             values[field] = storable_text(value) if isinstance(value, str) else value
-    for field, column in (("categories", "category"), ("sources", "source"), ("suggestions", "suggestion")):
+    for field, column in (
+        ("categories", "category"),
+        ("sources", "source"),
+        ("suggestions", "suggestion"),
+        ("languages", "language"),
+    ):
         if chosen_values := [storable_text(value) for value in getattr(selection, field)]:
             equality = f"{column} = :{field}"  # an index answers it on PostgreSQL
             conditions.append(
@@ -157,7 +162,10 @@ DAY = "substr(tickets.stored_at, 1, 10)"
 # By the name of a key, as in `StatsKey`: the columns of tickets, and what is made of them or stands in other tables. A
 # ticket with deliveries to several destinations is in the group of each.
 GROUP_KEYS = {
-    **{key: f"tickets.{key}" for key in ("category", "status", "classifier", "priority", "customer_id", "source")},
+    **{
+        key: f"tickets.{key}"
+        for key in ("category", "status", "classifier", "priority", "customer_id", "source", "language")
+    },
     "category:1": "tickets.category",  # of which the use cases take the first level
     "day": DAY,
     "week": "{monday}",

@@ -128,7 +128,7 @@ class Classifiers(NamedTuple):
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
-        from triage_cli.classifiers import BatchClient
+        from triage_cli.classifiers import BatchClient, ToldLanguage, told_language
 
         spec = self.config.classifiers.get(name)
         if spec is None:
@@ -140,11 +140,12 @@ class Classifiers(NamedTuple):
         llm = self.llm(spec, plan)
         calibrated = self._calibrated(spec, llm)
         bounded = self._bounded(spec, llm, calibrated)
+        finished = ToldLanguage(llm, told_language)
         return BatchClient(
             llm,
             batch_api_of(llm, os.environ),
             has_next=name in steps[:-1],
-            calibrate=calibrated.changed if calibrated is not None else None,
+            calibrate=lambda answer: finished.changed(calibrated.changed(answer) if calibrated else answer),
             bound=bounded.changed if bounded is not None else None,
         )
 
@@ -243,7 +244,7 @@ class Classifiers(NamedTuple):
         return Calibrated(classifier, calibration, levels, above)
 
     def _paid(self, spec: ClassifierSpec, plan: ClassifyPlan, *, has_next: bool = False) -> Classifier:
-        from triage_cli.classifiers import CachedClassifier
+        from triage_cli.classifiers import CachedClassifier, ToldLanguage, told_language
 
         llm = self.llm(spec, plan)
         inner: Classifier = llm
@@ -259,7 +260,8 @@ class Classifiers(NamedTuple):
             stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
             return {k: a for k, a in stored.items() if a.category is None or a.category in category_names}
 
-        return CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
+        cached = CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
+        return ToldLanguage(cached, told_language)
 
     def _program(self, spec: ClassifierSpec) -> Classifier:
         from triage_cli.classifiers import CommandClassifier

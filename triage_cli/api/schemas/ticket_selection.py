@@ -51,6 +51,7 @@ class TicketConditions(QueryParameters):
         None, description="stored at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
     )
     source: list[ShortText] = repeatable("shop")
+    language: list[ShortText] = repeatable("de", "the language of the text, by its code")
     destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
     extra: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
         "plan=gold", "a column of the input, or a field, with this value"

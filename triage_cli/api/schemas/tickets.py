@@ -114,6 +114,9 @@ class Ticket(BaseModel):
     answers: dict[str, GivenAnswer] = Field(
         default={}, description="to further questions, by their names; no key where there are none"
     )
+    language: str | None = Field(
+        None, description="the language of its text; null before a classifier was asked, and where it is not clear"
+    )
 
 
 class Similar(Ticket):

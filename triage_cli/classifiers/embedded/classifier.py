@@ -172,12 +172,12 @@ class LocalClassifier:
             for (question, _, min_confidence, *_), asked_fingerprint, of_question in heads:
                 if question not in ticket.asked:
                     continue
-                label, confidence, reason, chances, answer_key, sure, doubts, _language, _ = of_question
+                label, confidence, reason, chances, answer_key, sure, doubts, language, _ = of_question
                 classification = Classification(
                     ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                     self.name, self._actor, asked_fingerprint, min_confidence, chances, answer_key, answered_at,
                     question=question,
                 )  # fmt: skip
-                answer = Answer(ticket, (classification,), sure, tuple(doubts), question)
+                answer = Answer(ticket, (classification,), sure, tuple(doubts), question, language)
                 outcomes.append(Outcome(len(outcomes), Action.ANSWERED, answer, None, ticket))
         return outcomes

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.tokens import bare_word
+from triage_cli.classifiers.embedded.tokens import bare_word, words_of
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
 from triage_cli.domain import LANGUAGES, READ_LANGUAGES, encodable
 
@@ -72,6 +72,12 @@ def told(text: str, distinct: Sequence[str]) -> Told:
 
 
 @lru_cache(256)  # asked again for each further question
+def told_language(text: str) -> str | None:
+    """Return the language of the text of a ticket, None where that is not clear."""
+    distinct, _ = words_of(text)
+    return told(text, distinct).language if distinct else None
+
+
 def told_by_letters(text: str) -> Told:
     """Return what py3langid tells of a text that is not plainly English."""
     chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))

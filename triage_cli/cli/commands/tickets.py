@@ -59,6 +59,9 @@ class TicketFilters:
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.")
     ] = None
+    language: Annotated[
+        list[str] | None, typer.Option(metavar="CODE", help="Tickets in this language, such as de; may be repeated.")
+    ] = None
     destination: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.")
     ] = None
@@ -114,6 +117,7 @@ class TicketFilters:
             search=searched_text,
             until=options.earliest(options.typed_moment(self.until), options.past(self.older_than)),
             sources=tuple(self.source or ()),
+            languages=options.languages(self.language),
             destinations=tuple(self.destination or ()),
             extras=tuple(self.extra or ()),
             answers=options.named_answers(self.answer, questions),

@@ -35,7 +35,7 @@ class Stats(NamedTuple):
 # What each means in a database is in `GROUP_KEYS` of `stores.where_clauses`.
 StatsKey = Literal[
     "category", "category:1", "status", "day", "week", "month", "classifier", "destination", "priority", "customer_id",
-    "source", "actor",
+    "source", "actor", "language",
 ]  # fmt: skip
 STATS_KEYS: tuple[str, ...] = get_args(StatsKey)
 

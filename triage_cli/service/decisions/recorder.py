@@ -338,7 +338,8 @@ class DecisionRecorder:
                 further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
                 data.setdefault("answers", {})[name] = _further_data(given, steps, doubts)
                 continue
-            after = answered_ticket(after, steps, outcome.error, self.labels, sure=sure)
+            language = outcome.value.language if outcome.value else None
+            after = answered_ticket(after, steps, outcome.error, self.labels, sure=sure, language=language)
             data |= self._decided_data(after, steps)
             if doubts:
                 after = after._replace(reason=held(doubts, after.reason))

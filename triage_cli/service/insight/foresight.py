@@ -106,7 +106,9 @@ class Foresight:
             if answer and answer.sure:
                 doubts = self._suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
             is_sure = bool(answer and answer.sure and not doubts)
-            answered = answered_ticket(ticket, steps, outcome.error, self._labels, sure=is_sure)
+            answered = answered_ticket(
+                ticket, steps, outcome.error, self._labels, sure=is_sure, language=answer.language if answer else None
+            )
             if doubts:
                 answered = answered._replace(reason=held(doubts, answered.reason))
             yield ticket.ticket_id, self._routed(answered, steps[-1] if steps else None)

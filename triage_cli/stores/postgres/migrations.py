@@ -165,6 +165,7 @@ STEPS: dict[int, tuple[str, ...]] = {
         'alter table graded_answers add column probabilities text collate "C"',
     ),
     20: ('create table ticket_words (ticket_id text collate "C" primary key, words bytea not null)',),
+    21: ('alter table tickets add column language text collate "C"',),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

@@ -43,7 +43,7 @@ create table tickets (
     verdict bigint not null default 0, routed_to text collate "C", cost_usd double precision not null default 0,
     error text collate "C", failures bigint not null default 0, decision_id text collate "C",
     revision bigint not null default 1, answers text collate "C" not null default '{}',
-    unanswered bigint not null default 0
+    unanswered bigint not null default 0, language text collate "C"
 );
 
 -- One queue an index: a plain index over status would be written for every ticket of an import.

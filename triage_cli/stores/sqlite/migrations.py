@@ -142,6 +142,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table graded_answers add column probabilities text",
     ),
     "twentieth": ("create table ticket_words (ticket_id text primary key, words blob not null) without rowid",),
+    "twenty-first": ("alter table tickets add column language text",),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

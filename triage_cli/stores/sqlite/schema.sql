@@ -39,7 +39,7 @@ create table tickets (
     failures integer not null default 0,
     decision_id text references classifications (classification_id) deferrable initially deferred,
     revision integer not null default 1, answers text not null default '{}',
-    unanswered integer not null default 0
+    unanswered integer not null default 0, language text
 );
 
 -- One queue an index: a plain index over status would be written for every ticket of an import.
