@@ -29,6 +29,7 @@ MIGRATION_NAMES = (
     "eighteenth",
     "nineteenth",
     "twentieth",
+    "twenty-first",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (
