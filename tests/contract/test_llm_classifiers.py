@@ -27,7 +27,7 @@ from tests.support.llm_server import (
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from tests.support.world import a_budget
-from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Cost, build
+from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, build
 from triage_cli.config import ClassifierSpec, Price
 from triage_cli.domain import (
     BudgetError,
@@ -837,3 +837,43 @@ def _levels() -> Iterator[None]:
     yield
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
+
+
+NESTED = (Category("Billing"), Category("Billing/Refund", parent="Billing"), Category("Technical"))
+
+
+@pytest.mark.parametrize(
+    ("chances", "least", "expected"),
+    [
+        ({"Billing/Refund": 0.5, "Billing": 0.3, "Technical": 0.2}, 0.7, ("Billing", 0.8, "Billing/Refund")),
+        ({"Billing/Refund": 0.5, "Billing": 0.3, "Technical": 0.2}, 0.5, ("Billing/Refund", 0.5, None)),
+        ({"Billing/Refund": 0.5, "Billing": 0.3, "Technical": 0.2}, 0.9, ("Billing/Refund", 0.5, None)),
+    ],
+)
+def test_where_no_child_is_sure_a_ticket_is_sure_at_the_parent(
+    serve: Callable[[Script], LlmServer], chances: dict[str, float], least: float, expected: tuple[str, float, str]
+) -> None:
+    server = serve(always(Step(decision("Billing/Refund", chances))))
+    classifier = opened(server, "decision", categories=NESTED, min_confidence=least)
+    flat = opened(server, "decision", categories=[c._replace(parent="") for c in NESTED], min_confidence=least)
+    assert classifier.fingerprint != flat.fingerprint
+    (outcome,), _ = asked(classifier)
+    assert outcome.value is not None
+    (step,) = outcome.value.steps
+    assert (step.category, step.confidence, classifier.levels.below(step)) == expected
+    assert outcome.value.sure is step.is_sure is (least < 0.9)
+    again = opened(server, "decision", categories=NESTED, min_confidence=0.7).rejudged(step)
+    assert (again.category, again.confidence) == ("Billing", 0.8)
+
+
+def test_without_probabilities_a_parent_has_its_child_s_confidence(serve: Callable[[Script], LlmServer]) -> None:
+    classifier = opened(serve(always(Step(chat(verdict("Billing/Refund", 0.65))))), categories=NESTED)
+    (outcome,), _ = asked(classifier)
+    assert outcome.value is not None
+    (step,) = outcome.value.steps
+    assert classifier.levels.steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
+    bounded = Bounded(classifier, {"Billing": 0.6, "Billing/Refund": 0.9}, classifier.levels)
+    settled = bounded.changed(outcome.value)
+    assert (settled.steps[-1].category, settled.sure, classifier.levels.below(settled.steps[-1])) == (
+        "Billing", True, "Billing/Refund",
+    )  # fmt: skip

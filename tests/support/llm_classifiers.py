@@ -63,8 +63,9 @@ def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> LLMCla
         "api_key_env": "KEY",
         "timeout": 5.0,
     }
+    categories = spec.pop("categories", CATEGORIES)
     return build(
-        ClassifierSpec("gpt", kind, **(base | spec)), CATEGORIES, env=env, actor="tester", run_id="r",
+        ClassifierSpec("gpt", kind, **(base | spec)), categories, env=env, actor="tester", run_id="r",
         time_source=Clock().time_source, **options,
     )  # fmt: skip
 

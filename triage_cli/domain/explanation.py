@@ -192,8 +192,10 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
     # A rename changes stored answers, but not stored questions.
     sentence = _answer_sentence(answer, who, names)
     if detail.get("suggestion") and detail.get("category"):
-        below = detail["suggestion"]
-        sentence += f"; its guess below that is {below} at {two_decimals(answer.chances.get(below))}"
+        guess, chance = next(
+            iter(answer.chances.items()), (detail["suggestion"], None)
+        )  # the first, by its present name
+        sentence += f"; its guess below that is {guess} at {two_decimals(chance)}"
     if detail.get("outcome") == "late":
         yield f"{sentence}; that came late: the ticket had changed meanwhile, so it changed nothing"
         return
