@@ -11,7 +11,7 @@ from tests.support.online import ONLINE
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
-from tests.support.world import FakeClassifier, World
+from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.domain import (
@@ -502,3 +502,58 @@ def test_a_limit_and_filters_of_options(unsure: World) -> None:
         await reviewer.sees("no ticket matches the filter")
 
     reviewing(unsure.triage(), empty, View(filters=Filters(search="nowhere")))
+
+
+ALARMS = ("Printer is broken", "Disk nearly full on host 1", "disk NEARLY full on host 2", "Disk nearly full on host 3")
+
+
+@pytest.fixture
+def alarms(world: World) -> World:
+    """Three tickets with the same text that wait, and one with another."""
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.5))
+    drafts = [
+        TicketDraft(n, n + 2, text, "It was noticed", external_id=str(n), cells=()) for n, text in enumerate(ALARMS)
+    ]
+    list(world.triage().create(drafts))
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    return world
+
+
+def verdicts(world: World) -> dict[str | None, str | None]:
+    return {name: category for name, (_, category, decided) in standing(world).items() if decided}
+
+
+def test_what_waits_with_the_same_text_is_decided_together_and_taken_back_at_once(alarms: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press("2", see="2 waiting tickets have the same text: = decides them too")
+        await reviewer.press("=", see="2 tickets: Technical; u takes them back")
+        assert verdicts(alarms) == dict.fromkeys("123", "Technical")
+        await reviewer.press("u", see="taken back: Technical")
+        assert len(verdicts(alarms)) == 1
+        await reviewer.press("=", see="nothing that waits has nearly the text")
+        await reviewer.press("u", see="taken back: Technical")
+        assert verdicts(alarms) == {}
+        await reviewer.press("q")
+
+    view = View(order="newest")
+    assert reviewing(alarms.triage(), script, view, size=(120, 40)).session.verdicts_given == 0
+
+
+def test_what_another_person_decided_meanwhile_is_not_decided_together(alarms: World) -> None:
+    review = ReviewSession(alarms.triage("ada"), [c.name for c in CATEGORIES])
+    tickets = {t.external_id: t for t in alarms.store.find(Selection())}
+    review.give(tickets["1"], "Technical")
+    assert review.offer_alike == "2 waiting tickets have the same text: = decides them too"
+    list(alarms.triage("bob").give_verdicts([VerdictDraft(0, tickets["2"].ticket_id, "General")]))
+    step = review.give_alike()
+    assert (step.decided.external_id, step.alike) == ("3", ())
+    assert verdicts(alarms) == {"1": "Technical", "2": "General", "3": "Technical"}
+
+
+def test_the_plain_review_decides_together_too(alarms: World) -> None:
+    review, written = ReviewSession(alarms.triage(), [c.name for c in CATEGORIES]), list[str]()
+    queue = TicketQueue(alarms.triage(), View(order="newest"), review.category_names)
+    PlainReview(review, queue, iter(["2", "=", "q"]), written.append).work()
+    assert "2 tickets: Technical" in written
+    assert any("Printer is broken" in line for line in written), "the one that is left is shown"
+    assert verdicts(alarms) == dict.fromkeys("123", "Technical")

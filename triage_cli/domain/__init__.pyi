@@ -247,7 +247,6 @@ from triage_cli.domain.insight.reports import report_record as report_record
 from triage_cli.domain.insight.reports import volume_days as volume_days
 from triage_cli.domain.insight.reports import waiting_by_age as waiting_by_age
 from triage_cli.domain.insight.similar_texts import ALIKE as ALIKE
-from triage_cli.domain.insight.similar_texts import COMMON as COMMON
 from triage_cli.domain.insight.similar_texts import FEWEST as FEWEST
 from triage_cli.domain.insight.similar_texts import SimilarTexts as SimilarTexts
 from triage_cli.domain.insight.similar_texts import WordWeights as WordWeights
@@ -255,6 +254,7 @@ from triage_cli.domain.insight.similar_texts import words_of as words_of
 from triage_cli.domain.insight.similar_words import DAYS as DAYS
 from triage_cli.domain.insight.similar_words import IN_SUBJECT as IN_SUBJECT
 from triage_cli.domain.insight.similar_words import MOST_SIMILAR as MOST_SIMILAR
+from triage_cli.domain.insight.similar_words import NEARLY_SAME as NEARLY_SAME
 from triage_cli.domain.insight.similar_words import SimilarQuery as SimilarQuery
 from triage_cli.domain.insight.similar_words import SimilarTicket as SimilarTicket
 from triage_cli.domain.insight.similar_words import similar_record as similar_record

@@ -8,7 +8,6 @@ from mcp.server.mcpserver import Context
 from pydantic import Field
 
 from triage_cli.domain import (
-    MOST_SIMILAR,
     AgentSuggestionDraft,
     ClassifyPlan,
     Priority,
@@ -119,7 +118,7 @@ class ReadTools:
         self,
         ticket_id: TicketName,
         decided: Annotated[bool, Field(description="only tickets that a person decided")] = False,
-        limit: Annotated[int, Field(ge=1, le=MOST_SIMILAR)] = 5,
+        limit: PageLimit = 5,
     ) -> tool_answers.SimilarTickets:
         """Find the tickets with the most similar texts, the most similar first: how others like it were decided."""
         found = self._triage.similar(ticket_id, SimilarQuery(decided=decided, limit=limit))

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from triage_cli.domain import (
-    COMMON,
     DAYS,
     FEWEST,
     IN_SUBJECT,
@@ -114,7 +113,7 @@ def _keep(words: Mapping[str, bytes], contents: Mapping[str, str], db: Db) -> No
 def _ranked(wanted: bytes, rows: Sequence[Row], limit: int) -> list[tuple[str, float]]:
     """Return the ids of the rows with the highest cosine of weighed words, and the cosines.
 
-    Words are weighed by how rare they are among the rows, as in `domain.insight.similar_texts`; common ones not at all.
+    Words are weighed by how rare they are among the rows. Common ones count too: those of an alarm that comes all day.
     """
     import numpy as np
 
@@ -141,5 +140,4 @@ def _weights(counts: "np.ndarray[Any, Any]", number: int) -> "np.ndarray[Any, An
 
     scale = max(number, FEWEST)
     weights: np.ndarray[Any, Any] = np.log1p(scale / (counts + 1)).astype(np.float32)
-    weights[counts > COMMON * scale] = 0
     return weights

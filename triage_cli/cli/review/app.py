@@ -262,6 +262,7 @@ class ReviewApp(TicketBrowser):
             "enter": self.take_guess,
             key_bindings.SKIP: self.skip,
             key_bindings.UNDO: self.undo,
+            key_bindings.ALIKE: self.give_alike,
             key_bindings.ORDER: self.reorder,
             key_bindings.ROUTE: self.route,
             key_bindings.LEARN: self.learn,
@@ -426,7 +427,18 @@ class ReviewApp(TicketBrowser):
         self.note = None
         self.marks[ticket.ticket_id] = "✓"
         undo = "; u takes it back" if self.session.can_undo() else ""
-        self._go_on(messages.joined(f"{_short_name(ticket)}: {category}{undo}", self.session.offer))
+        done = f"{_short_name(ticket)}: {category}{undo}"
+        self._go_on(messages.joined(done, self.session.offer_alike or self.session.offer))
+
+    def give_alike(self) -> None:
+        """Give what waits with nearly the text of the last ticket the same category."""
+        step = self.session.give_alike()
+        for ticket in (step.decided, *step.alike):
+            self.marks[ticket.ticket_id] = "✓"
+            self.queue.update(ticket)
+        number = messages.plural(1 + len(step.alike), "tickets")
+        self.cursor -= 1  # the one that is shown may not be among them
+        self._go_on(f"{number}: {step.category}; u takes them back")
 
     def skip(self) -> None:
         """Skip the ticket, which leaves it for later."""
@@ -437,9 +449,10 @@ class ReviewApp(TicketBrowser):
 
     def undo(self) -> None:
         """Undo the last verdict or skip, and go to its ticket."""
-        ticket, category, _ = self.session.undo()
-        self.marks.pop(ticket.ticket_id, None)
-        self.queue.update(ticket)
+        ticket, category, _, alike = self.session.undo()
+        for taken_back in (ticket, *alike):
+            self.marks.pop(taken_back.ticket_id, None)
+            self.queue.update(taken_back)
         self.message = safe_text.safe(f"taken back: {category}" if category else "back")
         if self.queue.place(ticket.ticket_id) is None:  # the queue was loaded after the verdict
             self.open(self.view)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 # The keys of commands.
 QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN = "q", "s", "u", "n", "f", "o", "r", "l"
 NAME, HELP = "/", "?"
+ALIKE = "="  # decides what waits with nearly the same text as the ticket before
 WHY = "w"  # only where one line is read at a time; the full screen always shows why
 COMMANDS = {  # what each key does, for the help
     "enter": "take the guess",
@@ -13,6 +14,7 @@ COMMANDS = {  # what each key does, for the help
     NAME: "a category by the beginning of its name",
     NOTE: "a note for the next verdict",
     SKIP: "skip",
+    ALIKE: "the same for what waits with its text",
     UNDO: "undo the last verdict or skip",
     FILTER: "find and filter tickets",
     ORDER: "another order: most informative, urgent, newest first",

@@ -29,13 +29,14 @@ class PlainReview:
         self._typed_lines = lines
         self._write_line = write
         self._typed_note: str | None = None
+        self._together: set[str] = set()  # the ids of tickets that were decided with another one
 
     def work(self) -> None:
         """Ask about tickets until there are no more tickets or typed lines, or the person quits."""
         queue_place = 0
         while queue_place < len(self._queue.entries) or self._queue.load():
             ticket = self._queue.ticket(queue_place)
-            if ticket is None:
+            if ticket is None or ticket.ticket_id in self._together:
                 queue_place += 1
                 continue
             step = self._handle_lines(ticket, queue_place)
@@ -97,8 +98,8 @@ class PlainReview:
         if typed_line == key_bindings.SKIP:
             self._session.skip(ticket)
             return 1
-        if typed_line == key_bindings.UNDO:
-            return self._undo(ticket)
+        if typed_line in (key_bindings.UNDO, key_bindings.ALIKE):
+            return self._undo(ticket) if typed_line == key_bindings.UNDO else self._give_alike(ticket)
         if typed_line == key_bindings.LEARN:
             self._write_line("learning from the verdicts")
             self._write_line(safe_text.safe(self._session.learn()))
@@ -109,8 +110,18 @@ class PlainReview:
             return 0
         return self._give_verdict(ticket, typed_line)
 
+    def _give_alike(self, ticket: Ticket) -> int:
+        step = self._session.give_alike()
+        decided = (step.decided, *step.alike)
+        self._together |= {each.ticket_id for each in decided}
+        for each in decided:
+            self._queue.update(each)
+        self._write_line(safe_text.safe(f"{messages.plural(len(decided), 'tickets')}: {step.category}"))
+        return int(ticket.ticket_id in self._together)
+
     def _undo(self, ticket: Ticket) -> int:
         undone = self._session.undo()
+        self._together -= {each.ticket_id for each in (undone.ticket, *undone.alike)}
         self._write_line(safe_text.safe(f"taken back: {undone.category or 'skip'}"))
         self._queue.update(undone.ticket)
         queue_place = self._queue.place(undone.ticket.ticket_id)
@@ -149,5 +160,5 @@ class PlainReview:
             return 0
         self._session.give(ticket, matching_categories[0], self._typed_note)
         verdict = f"{safe_text.safe(name_of(ticket))}: {safe_text.safe(matching_categories[0])}"
-        self._write_line(messages.joined(verdict, self._session.offer))
+        self._write_line(messages.joined(verdict, self._session.offer_alike or self._session.offer))
         return 1

@@ -4,18 +4,38 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
-from triage_cli.cli.review.key_bindings import LEARN
-from triage_cli.domain import FLAT, Levels, RowError, Selection, StatsQuery, Ticket, TriageError, VerdictDraft, short
+from triage_cli.cli.review.key_bindings import ALIKE, LEARN
+from triage_cli.domain import (
+    FLAT,
+    MOST_SIMILAR,
+    NEARLY_SAME,
+    Levels,
+    RowError,
+    Selection,
+    SimilarQuery,
+    SimilarTicket,
+    StatsQuery,
+    Ticket,
+    TriageError,
+    VerdictDraft,
+    short,
+)
 from triage_cli.ports import Triage
 from triage_cli.service import EVERY
 
+SAME = 0.9999  # the similarity from which on two texts are the same
+
 
 class ReviewStep(NamedTuple):
-    """A step of a review session: the ticket before it, the given category (None: skipped), and the decided ticket."""
+    """A step of a review session: the ticket before it, the given category (None: skipped), and the decided ticket.
+
+    `alike` are the other tickets that the same step decided.
+    """
 
     ticket: Ticket
     category: str | None
     decided: Ticket
+    alike: tuple[Ticket, ...] = ()
 
 
 class ReviewSession:
@@ -37,18 +57,19 @@ class ReviewSession:
         self.levels = levels
         self.opened: str | None = None
         self.steps: list[ReviewStep] = []
+        self.alike: list[SimilarTicket] = []  # what waits with nearly the text of the ticket that was decided last
         self._learn = learn
         self._verdicts_when_learned = 0  # the number of verdicts given then
 
     @property
     def verdicts_given(self) -> int:
         """Return the number of verdicts of the session that were not undone."""
-        return sum(step.category is not None for step in self.steps)
+        return sum(1 + len(step.alike) for step in self.steps if step.category is not None)
 
     @property
     def skipped(self) -> int:
         """Return the number of tickets that were skipped in the session."""
-        return len(self.steps) - self.verdicts_given
+        return sum(step.category is None for step in self.steps)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -97,7 +118,47 @@ class ReviewSession:
             raise _changed_since_shown(ticket, ticket_now) from refused
         self.steps.append(ReviewStep(ticket, category, decided_ticket))
         self.opened = None
+        self.alike = self._waiting_alike(decided_ticket)
         return decided_ticket
+
+    def _waiting_alike(self, ticket: Ticket) -> list[SimilarTicket]:
+        try:
+            found = self.triage.similar(ticket.ticket_id, SimilarQuery(waiting=True, limit=MOST_SIMILAR))
+        except TriageError:  # an older instance knows none; the verdict is stored
+            return []
+        return [each for each in found if each.similarity >= NEARLY_SAME and each.ticket.status == "needs_review"]
+
+    @property
+    def offer_alike(self) -> str:
+        """Return the offer to decide what waits with nearly the same text too; empty if nothing does."""
+        if not self.alike:
+            return ""
+        nearly = sum(each.similarity < SAME for each in self.alike)
+        how_many = messages.plural(len(self.alike), "waiting tickets have", "waiting ticket has")
+        which = "nearly the same text" if nearly == len(self.alike) else "the same text"
+        some = f" ({nearly:,} of them nearly)" if 0 < nearly < len(self.alike) else ""
+        return f"{how_many} {which}{some}: {ALIKE} decides them too"
+
+    def give_alike(self) -> ReviewStep:
+        """Give what waits with nearly the same text the category of the last step, and return that as one step.
+
+        Tickets that have changed since are left out. Raises `TriageError` if there are none.
+        """
+        if not self.alike or not self.steps or self.steps[-1].category is None:
+            raise RowError("nothing that waits has nearly the text of the ticket that was decided last")
+        category = self.steps[-1].category
+        before = {each.ticket.ticket_id: each.ticket for each in self.alike}
+        drafts = [VerdictDraft(n, t.ticket_id, category, None, t.shown_hash) for n, t in enumerate(before.values())]
+        self.alike, decided = [], self._store_all(drafts)
+        if not decided:
+            raise RowError("others have changed these tickets since")
+        first, *others = decided
+        self.steps.append(ReviewStep(before[first.ticket_id], category, first, tuple(others)))
+        return self.steps[-1]
+
+    def _store_all(self, drafts: Sequence[VerdictDraft]) -> list[Ticket]:
+        """Store verdicts; return the tickets that took theirs."""
+        return [o.value for o in self.triage.give_verdicts(drafts) if o.error is None and o.value is not None]
 
     def read_again(self, ticket: Ticket) -> Ticket:
         """Return the ticket as it is stored now. Raises `TriageError`."""
@@ -122,6 +183,7 @@ class ReviewSession:
 
     def skip(self, ticket: Ticket) -> None:
         """Skip a ticket, which leaves it for later."""
+        self.alike = []
         self.steps.append(ReviewStep(ticket, None, ticket))
         self.opened = None
 
@@ -137,7 +199,15 @@ class ReviewSession:
         """
         if not self.steps:
             raise RowError("nothing to undo")
-        step = self.steps[-1]
+        step, self.alike = self.steps[-1], []
+        if step.alike:
+            together = (step.decided, *step.alike)
+            held = [VerdictDraft(n, t.ticket_id, None, None, t.shown_hash) for n, t in enumerate(together)]
+            taken_back = self._store_all(held)
+            self.steps.pop()
+            if not taken_back:
+                raise RowError("others have decided these tickets since")
+            return step._replace(ticket=taken_back[0], alike=tuple(taken_back[1:]))
         if removed := self._removed_category(step):
             raise RowError(f"{removed} is no category now, so that it cannot be given again")
         ticket = step.ticket

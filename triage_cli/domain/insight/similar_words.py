@@ -16,7 +16,7 @@ from triage_cli.domain.tickets import Ticket
 
 IN_SUBJECT = 1 << 15  # is added to the number of a word that the subject has
 DAYS = 90  # within which a ticket without a verdict was stored to be compared
-MOST_SIMILAR = 50  # tickets that are returned at once
+MOST_SIMILAR = 500  # tickets that are returned at once
 NEARLY_SAME = 0.9  # the similarity from which on two texts are nearly the same
 _BLANKLESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{2,}")
 
