@@ -47,6 +47,7 @@ CASES: dict[str, list[tuple[str, str]]] = {
         ("tickets.csv --label team --calibrate", ""),
         ("--adversarial", ""),
     ],
+    "discover": [("tickets.csv", ""), ("", "")],
     "suspects": [("tickets.csv --label team", "")],
     "list": [("", "")],
     "show": [("A-1", "")],
@@ -78,7 +79,7 @@ FILE_MAKERS = {"learn": {0}, "eval": {0, 1}}  # those of the cases that read a f
 # What asks for a database that is there: commands, and the numbers of those of their cases that write, or check.
 WRITERS = {
     "classify": {1}, "route": {1}, "reclassify": {0}, "plan": {0, 1}, "spikes": {0}, "drift": {0}, "report": {0},
-    "verdict": {0, 1}, "review": {0}, "learn": {1}, "keys revoke": {0}, "keys rotate": {0},
+    "discover": {1}, "verdict": {0, 1}, "review": {0}, "learn": {1}, "keys revoke": {0}, "keys rotate": {0},
     "db migrate": {0}, "db backup": {0}, "undo": {1}, "forget": {1}, "db copy": {0}, "mcp": {0, 1},
 }  # fmt: skip
 RECORD = {"type": "RECORD", "stream": "tickets", "record": {"id": "S-1", "text": "I was charged twice"}}

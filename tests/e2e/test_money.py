@@ -105,6 +105,7 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("eval --adversarial", ""),
         ("eval --adversarial --classifier both", ""),
     ],
+    "discover": [("discover", ""), ("discover labelled.csv", "")],
     "suspects": [("suspects labelled.csv", "")],
 }
 DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval"}  # the commands that ask a provider
@@ -185,6 +186,7 @@ REQUESTS: dict[str, Any] = {
     "POST /audit/verify": None,
     "POST /readings/{header}": {"reading": {"description": "Text"}},
     "POST /spikes": None,
+    "POST /discover": None,
     "POST /suspects": None,
     "POST /learn": {"rows": [{"text": "The case number 3 of an invoice", "label": "Billing"}]},
     "POST /eval": {"rows": [{"text": "The case number 4 of an invoice", "label": "Billing"}], "classifier": "other"},

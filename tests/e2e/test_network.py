@@ -207,6 +207,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "learn": ("learn new.csv", "learn"),
     "eval": ("eval new.csv", "eval new.csv --classifier both", "eval new.csv --classifier both --calibrate",
              "eval --adversarial --classifier gpt"),
+    "discover": ("discover", "discover new.csv"),
     "suspects": ("suspects", "suspects new.csv"),
     "audit verify": ("audit verify",),
     "audit head": ("audit head",),

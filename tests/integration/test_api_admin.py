@@ -21,6 +21,7 @@ ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),
     ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"), ("GET", "/spikes"), ("POST", "/spikes"),
     ("GET", "/drift"), ("POST", "/suspects"), ("POST", "/learn"), ("POST", "/eval"), ("POST", "/plan"),
+    ("POST", "/discover"),
 ]  # fmt: skip
 
 

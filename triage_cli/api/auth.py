@@ -27,6 +27,7 @@ ADMIN_PATHS = (
     "/spikes",
     "/drift",
     "/suspects",
+    "/discover",
     "/learn",
     "/eval",
     "/plan",

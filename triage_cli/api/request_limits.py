@@ -13,7 +13,17 @@ from triage_cli.domain import MediaTypeError, RequestTimeoutError, TooLargeError
 
 MEGABYTE = 1 << 20
 TABLE_PATH = "/tickets/batch"
-BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts", "/suspects", "/learn", "/eval")
+BULK_PATHS = (
+    TABLE_PATH,
+    "/classify",
+    "/route",
+    "/reclassify",
+    "/verdicts",
+    "/suspects",
+    "/discover",
+    "/learn",
+    "/eval",
+)
 
 
 class RequestLimits(NamedTuple):

@@ -10,6 +10,7 @@ from triage_cli.classifiers.embedded import fitted_model as fitted_model
 from triage_cli.classifiers.embedded import guess_ahead as guess_ahead
 from triage_cli.classifiers.embedded import guesses as guesses
 from triage_cli.classifiers.embedded import language_guard as language_guard
+from triage_cli.classifiers.embedded import topics as topics
 from triage_cli.classifiers.embedded.classifier import Head as Head
 from triage_cli.classifiers.embedded.classifier import LocalClassifier as LocalClassifier
 from triage_cli.classifiers.embedded.facility_location import likenesses as likenesses
@@ -53,6 +54,7 @@ from triage_cli.classifiers.embedded.tokens import bare_word as bare_word
 from triage_cli.classifiers.embedded.tokens import ngrams_of as ngrams_of
 from triage_cli.classifiers.embedded.tokens import tokens_of as tokens_of
 from triage_cli.classifiers.embedded.tokens import words_of as words_of
+from triage_cli.classifiers.embedded.topics import find_topics as find_topics
 from triage_cli.classifiers.embedded.trainer import LocalTrainer as LocalTrainer
 from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE
 from triage_cli.classifiers.embedded.word_table import showable_word as showable_word

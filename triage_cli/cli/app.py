@@ -48,6 +48,7 @@ COMMANDS = {
     "serve": "serve:serve",
     "mcp": "serve:mcp",
     "keys": "keys:GROUP",
+    "discover": "discover:discover",
     "learn": "learn:learn",
     "eval": "evaluate:evaluate",
     "suspects": "learn:suspects",

@@ -54,6 +54,7 @@ HEADINGS = {
     "Better answers": {
         "reclassify": "Ask again; show or change other categories",
         "plan": "See what a new configuration would change",
+        "discover": "Find topics in tickets, and propose categories",
         "learn": "Fit the embedded classifier to verdicts and labelled files",
         "eval": "Measure classifiers on labelled tickets",
         "suspects": "Find labels that are likely wrong",

@@ -16,9 +16,11 @@ from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     GROUP_LISTS,
     RECORD_LISTS,
+    TOPIC_CHARACTERS,
     Calibration,
     ClassifyPlan,
     Confused,
+    Discovery,
     Drift,
     Evaluated,
     Figures,
@@ -35,6 +37,7 @@ from triage_cli.domain import (
     Outcome,
     Plan,
     PlanAccuracy,
+    Proposal,
     Report,
     Scored,
     Spike,
@@ -44,6 +47,9 @@ from triage_cli.domain import (
     Suspect,
     SuspectReport,
     TicketDraft,
+    Topic,
+    TopicGroup,
+    TopicText,
     TrainingReport,
     UsageError,
     Volume,
@@ -107,6 +113,14 @@ class RemoteAnalysis:
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """Have the remote find wrong labels."""
         return self._remote.converted(_suspect_report, self._post("/suspects", _labelled_body(rows)))
+
+    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+        """Have the remote find the topics of these tickets, which it does not store, or of its own."""
+        rows = None
+        if tickets is not None:
+            rows = [{"text": text[:TOPIC_CHARACTERS], "customer": customer} for text, customer in tickets]
+        body = asked._asdict() | {"sources": list(asked.sources), "rows": rows}
+        return self._remote.converted(_proposal, self._post("/discover", body))
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
         """Have the remote learn; it does not tell how far it is."""
@@ -237,6 +251,16 @@ def _suspect_report(wire_record: Any) -> SuspectReport:
         tuple(wire_format.named(Suspect, one) for one in suspects),
         tuple(wire_format.named(Confused, one) for one in confused),
         counts,
+    )
+
+
+def _proposal(wire_record: Any) -> Proposal:
+    topics, groups = (wire_format.rows_of(wire_record.get(key)) for key in ("topics", "groups"))
+    found_topics = (wire_format.named(Topic, topic) for topic in topics)
+    found_groups = (wire_format.named(TopicGroup, group) for group in groups)
+    return wire_format.named(Proposal, {**wire_record, "topics": [], "groups": []})._replace(
+        topics=tuple(each._replace(words=tuple(each.words), examples=tuple(each.examples)) for each in found_topics),
+        groups=tuple(each._replace(words=tuple(each.words)) for each in found_groups),
     )
 
 

@@ -176,13 +176,13 @@ def _in_flow(text: str, node: Any, added: str) -> str:
 
 
 def _in_line(name: str, entry: dict[str, Any]) -> str:
-    return f"{_scalar(name)}: {_flow(entry)}"
+    return f"{scalar(name)}: {_flow(entry)}"
 
 
 def _block(name: str, entry: dict[str, Any], indent: int, line_end: str) -> str:
     """Return an entry as lines."""
     keys = "".join(f"{' ' * (indent + 2)}{key}: {_flow(value)}{line_end}" for key, value in entry.items())
-    return _lines(_scalar(name), indent, line_end) + keys
+    return _lines(scalar(name), indent, line_end) + keys
 
 
 def _lines(key: str, indent: int, line_end: str) -> str:
@@ -194,10 +194,10 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
-    return str(value).lower() if isinstance(value, bool) else _scalar(value)
+    return str(value).lower() if isinstance(value, bool) else scalar(value)
 
 
-def _scalar(text: str) -> str:
+def scalar(text: str) -> str:
     """Return a text as YAML reads it again; quoted as in JSON where it is not plainly a word."""
     if _PLAIN_WORD.fullmatch(text) and text.lower() not in _YAML_WORDS:
         return text

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from triage_cli.domain import (
     ClassifyPlan,
+    Discovery,
     Drift,
     Evaluated,
     Foreseen,
@@ -14,11 +15,13 @@ from triage_cli.domain import (
     NewConfiguration,
     Outcome,
     Plan,
+    Proposal,
     Report,
     SpikeSearch,
     SpikeSending,
     SuspectReport,
     TicketDraft,
+    TopicText,
     TrainingReport,
 )
 
@@ -58,6 +61,9 @@ class Analysis(Protocol):
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused categories."""
+
+    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+        """An `Analysis` finds the topics of these tickets (None: of the stored ones), and proposes categories."""
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
         """An `Analysis` fits the embedded model to verdicts and labelled rows, and uses it if it is better.

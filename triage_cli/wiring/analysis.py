@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config, load_config
 from triage_cli.domain import (
+    TOPIC_CHARACTERS,
     ClassifyPlan,
     ConfigError,
+    Discovery,
     Drift,
     Evaluated,
     Foreseen,
@@ -19,6 +21,7 @@ from triage_cli.domain import (
     NewConfiguration,
     Outcome,
     Plan,
+    Proposal,
     Report,
     Selection,
     SpikeSearch,
@@ -26,6 +29,7 @@ from triage_cli.domain import (
     SuspectReport,
     Ticket,
     TicketDraft,
+    TopicText,
     TrainingReport,
     UsageError,
     compare,
@@ -49,6 +53,7 @@ from triage_cli.wiring.classifier_diagnostics import own_threshold
 from triage_cli.wiring.classifiers import Asker
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
+from triage_cli.wiring.discovery import discover
 from triage_cli.wiring.learning_runs import evaluation_run, training_run
 from triage_cli.wiring.plan import PlanAsker, open_classifier, plan
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
@@ -173,6 +178,15 @@ class LocalAnalysis:
         material = training.training_data(rows)
         suspects, confused = training.suspects(material)
         return SuspectReport(tuple(suspects), tuple(confused), material.counts)
+
+    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+        """Return the topics of these tickets, or of the stored ones, without writing anything."""
+        if tickets is None:
+            store = self._store or open_store(self._config, read_only=True)
+            selection = Selection(written_since=asked.written_since, sources=asked.sources)
+            stored = (ticket for ticket in store.find(selection) if not ticket.is_erased)
+            tickets = (TopicText(ticket.text[:TOPIC_CHARACTERS], ticket.customer_id or "") for ticket in stored)
+        return discover(self._config.categories, tickets, asked)
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
         """Fit the embedded model to verdicts and rows, and use it if it is better."""

@@ -16,11 +16,14 @@ from triage_cli.client import error_fields
 from triage_cli.domain import (
     ClassifyPlan,
     ConfigError,
+    Discovery,
     Labelled,
     NewConfiguration,
     Spike,
+    TopicText,
     UsageError,
     plan_record,
+    proposal_record,
     report_record,
     training_record,
 )
@@ -67,6 +70,17 @@ def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None =
     report = current.suspects(_labelled(body))
     suspects, confused = ([each._asdict() for each in records] for records in (report.suspects, report.confused))
     return reply({"suspects": suspects, "confused": confused, "counts": report.counts._asdict()})
+
+
+@router.post("/discover", response_model=analysis.Proposal)
+def discover(current: CurrentAnalysis, body: analysis.DiscoverIn | None = None) -> Response:
+    """Find the topics of the rows, or of stored tickets, as proposals for categories; nothing is stored or asked."""
+    body = body or analysis.DiscoverIn()
+    if body.rows is not None and (body.written_since is not None or body.sources):
+        raise UsageError("written_since and sources are for stored tickets, and rows are given", hint="leave them out")
+    rows = None if body.rows is None else (TopicText(row.text, row.customer) for row in body.rows)
+    asked = Discovery(body.most, query_time(body.written_since), tuple(body.sources))
+    return reply(proposal_record(current.discover(rows, asked)))
 
 
 @router.post("/learn", response_model=analysis.Learned)

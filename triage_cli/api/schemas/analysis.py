@@ -19,7 +19,7 @@ from triage_cli.api.schemas.shared_fields import (
     Usd,
     WorkerCount,
 )
-from triage_cli.domain import Measure, SpikeKind
+from triage_cli.domain import FEWEST_TOPICS, MOST_TOPICS, USUAL_TOPICS, Measure, SpikeKind
 
 DAY, WEEK, TEN_YEARS = 86_400.0, 7 * 86_400.0, 3652 * 86_400.0
 MOST_ROWS = 100_000
@@ -150,6 +150,59 @@ class LabelledRows(RequestBody):
     """Labelled texts; verdicts count beside them."""
 
     rows: list[LabelledIn] = Field(default_factory=list, max_length=MOST_ROWS, description="labelled texts")
+
+
+class TopicTextIn(RequestBody):
+    """A ticket in which topics are sought; it is not stored."""
+
+    text: LongText = Field(description="its text, of which the first 2,000 characters are read")
+    customer: Annotated[str, Field(max_length=1000)] = Field("", description="who wrote it; empty: unknown")
+
+
+class DiscoverIn(RequestBody):
+    """In which tickets topics are sought, and how many."""
+
+    rows: Annotated[list[TopicTextIn], Field(max_length=MOST_ROWS)] | None = Field(
+        None, description="tickets that are not stored; null: the stored ones"
+    )
+    most: Annotated[int, Field(ge=FEWEST_TOPICS, le=MOST_TOPICS)] = Field(
+        USUAL_TOPICS, description="at most so many topics: two to three times as many as categories are wanted"
+    )
+    written_since: Moment | None = Field(None, description="stored tickets written at this time or later; null: all")
+    sources: Annotated[list[ShortName], Field(max_length=100)] = Field(
+        default_factory=list, description="stored tickets of these sources alone; empty: of all"
+    )
+
+
+class Topic(BaseModel):
+    """Tickets that are alike: a proposal for a category."""
+
+    name: str = Field(description="made of its typical words")
+    parent: str = Field(description="the name of its group; empty: it has none")
+    category: str = Field(description="the name of the proposed category: `parent/name`, or `name`")
+    words: list[str] = Field(description="its typical words, the most typical first")
+    tickets: int = Field(description="how many there are")
+    customers: int = Field(description="how many customers wrote them")
+    nearest: str | None = Field(description="the nearest category of the configuration; null: none is near")
+    examples: list[str] = Field(description="the texts nearest to its middle, personal data masked")
+
+
+class TopicGroup(BaseModel):
+    """Several topics that are alike: a proposal for a parent of categories."""
+
+    name: str = Field(description="made of its most typical word")
+    words: list[str] = Field(description="the typical words of its topics")
+
+
+class Proposal(BaseModel):
+    """The topics of tickets, as proposals for categories."""
+
+    topics: list[Topic] = Field(description="the largest first")
+    groups: list[TopicGroup] = Field(description="groups of topics that are alike")
+    tickets: int = Field(description="how many tickets there were")
+    near: int = Field(description="those near a topic, so in it; a person may see some of them elsewhere")
+    vague: int = Field(description="those that say too little")
+    far: int = Field(description="those near no topic")
 
 
 class LearnIn(LabelledRows):

@@ -41,6 +41,11 @@ def word_marks(word: str, *, taught: bool, learned: bool, any_language: bool = F
     return taught_mark + CONTENT + (LEAST_KNOWN if learned else 1) * KNOWN
 
 
+def is_content(word: str) -> bool:
+    """Return whether a lower-case word that several texts have means something."""
+    return word_marks(word, taught=True, learned=False) % TAUGHT >= CONTENT
+
+
 def _is_known(word: str) -> bool:
     lexicon = word_vectors().lexicon
     if word.isascii() and word.isalnum():

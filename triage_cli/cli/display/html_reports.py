@@ -1,4 +1,4 @@
-"""The HTML reports of `eval` and `plan`, and how all such pages are made: without scripts, every text escaped."""
+"""The HTML pages of `eval`, `plan`, `discover`, and how all such pages are made: no scripts, every text escaped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from triage_cli.cli.display.eval_tables import percent, span
 from triage_cli.cli.messages import plural
 from triage_cli.cli.safe_text import safe
-from triage_cli.domain import Evaluated, Plan, Scored, now, status_words
+from triage_cli.domain import Evaluated, Plan, Proposal, Scored, now, shortened, status_words
 
 CURVE_COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2")
 MOST_REPORT_CATEGORIES = 40  # that the report's picture of confusion can hold
@@ -84,6 +84,11 @@ def plan_page(plan: Plan, name: str, since: str) -> str:
     return html_page(
         "plan_report.html", plan=plan, name=name, since=since, at=report_time, pages=pages, most=MOST_REPORT_MOVES
     )
+
+
+def topics_page(proposal: Proposal) -> str:
+    """Return the HTML page of a proposal, with the examples of each topic."""
+    return html_page("topics.html", proposal=proposal, shortened_example=shortened, at=now()[:16].replace("T", " "))
 
 
 def html_page(template: str, **values: Any) -> str:

@@ -1,4 +1,4 @@
-"""Tables of `spikes`, `drift` and `plan`."""
+"""Tables of `spikes`, `discover`, `drift` and `plan`."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,7 @@ from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
 from triage_cli.cli.terminal import AMBER
 from triage_cli.domain import Move, Plan, short
 
+MOST_EXAMPLE = 80  # characters of the example of a topic
 MOST_MOVES = 20  # of a plan that are shown
 
 
@@ -27,6 +28,19 @@ def spikes(records: Sequence[Record]) -> RenderableType:
         spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}, {before}; {shares}")]
         spike_lines += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
     return Group(*spike_lines, text(f"({local_time.time_zone()})", "dim")) if records else Group()
+
+
+def topics(records: Sequence[Record]) -> RenderableType:
+    """Return the table of topics, the largest first, each with one example."""
+    topic_table = AutoWidthTable(
+        ("topic", "tickets", "customers", "words", "nearest", "example"), spare=("customers", "nearest", "example")
+    )
+    for topic in records:
+        counts = text(f"{topic['tickets']:,}"), text(f"{topic['customers']:,}")
+        words, nearest = text(", ".join(topic["words"])), text(topic["nearest"] or "")
+        example = text(topic["examples"][0][:MOST_EXAMPLE] if topic["examples"] else "", "dim")
+        topic_table.add_row(text(topic["category"], "bold"), *counts, words, nearest, example)
+    return topic_table
 
 
 def drift(records: Sequence[Record]) -> RenderableType:

@@ -4,7 +4,7 @@ import io
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -31,9 +31,10 @@ SHORTENED_WIDTH = 6
 LONG_CELL_WIDTH = 16  # columns that a long cell needs beside the short cells of its row
 
 
-def rendered(table: Any) -> Iterator[str]:
+def rendered(table: Any, stream: TextIO | None = None) -> Iterator[str]:
     """Return a table as lines of text, laid out for the width of the terminal; coloured on a terminal only."""
-    on_terminal, coloured = is_terminal(sys.stdout), has_colour(sys.stdout)
+    stream = stream or sys.stdout
+    on_terminal, coloured = is_terminal(stream), has_colour(stream)
     width = shutil.get_terminal_size((120, 24)).columns if on_terminal else 160
     console = Console(
         file=io.StringIO(), force_terminal=on_terminal or coloured, width=width, no_color=None if coloured else True

@@ -1,0 +1,230 @@
+"""Topics: what many unlabelled texts are about, found by how alike they are.
+
+Topics are groups of texts around centres (spherical k-means, begun as in Arthur & Vassilvitskii 2007). Nothing depends
+on chance: the same texts in the same order make the same topics.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
+from triage_cli.classifiers.embedded.text_space import TextSpace, unit
+from triage_cli.classifiers.embedded.training_set import PERSONAL_WORD
+from triage_cli.classifiers.embedded.word_table import showable_word
+from triage_cli.domain import first_hidden
+
+MOST_FITTED = 20_000  # texts that topics are fitted to, evenly spread; the others are put to them
+SLICE = 5_000  # texts that are put to topics at once
+TOPIC_TEXTS = 5  # for each topic at least, on average
+RESTARTS, ROUNDS, DRAWS = 3, 25, 4  # of the draws the best one begins a topic
+NEAR = 0.25  # the least cosine of a text and its topic; with less it is near none
+LARGEST, DIVISIONS = 0.25, 5  # the share of texts above which a topic is divided, in the place of the smallest
+LEAST_DIVIDED = 8  # topics from which on that is done
+CORE_PART, LEAST_CORE, MOST_CORE = 0.3, 3, 15  # of a topic's texts, the nearest to its centre
+MOST_WORDS, CANDIDATES = 8, 40  # that a topic shows, that are looked at
+SAME_BEGINNING, LONGEST_ENDING = 4, 3  # letters of words that differ in their endings alone
+WORD_WRITERS = 3  # who use a word that is shown: what fewer write may name one of them
+ALIKE, MOST_ALIKE = 0.4, 6  # the least mean cosine of topics under one parent, and their number
+_VAGUE, _FAR = -1, -2  # in place of a topic
+
+
+class FoundTopic(NamedTuple):
+    """A topic: the indexes of its texts, and of its core, the nearest to its centre first; its typical words.
+
+    `group` is the number of the group of topics that it is in, `nearest` the index of the nearest of the other texts.
+    """
+
+    members: Integers
+    core: tuple[int, ...]
+    words: tuple[str, ...]
+    group: int | None
+    nearest: int | None
+
+
+class FoundTopics(NamedTuple):
+    """Topics, the largest first; the words of each group of them; how many texts say too little, or are near none."""
+
+    topics: tuple[FoundTopic, ...]
+    group_words: tuple[tuple[str, ...], ...]
+    vague: int
+    far: int
+
+
+def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others: Sequence[str] = ()) -> FoundTopics:
+    """Return at most so many topics of texts by these writers, and of `others` the nearest to each topic."""
+    fitted = np.unique(np.linspace(0, max(0, len(texts) - 1), min(len(texts), MOST_FITTED)).astype(int))
+    space = TextSpace([texts[index] for index in fitted])
+    says_something = space.says_something(space.bags)
+    vectors = space.vectors[says_something]
+    topic_count = min(most, len(vectors) // TOPIC_TEXTS)
+    if topic_count < 2:
+        vague = sum(int((~space.vectors_of(texts[start : start + SLICE])[1]).sum()) for start in _starts(texts))
+        return FoundTopics((), (), vague, len(texts) - vague)
+    centres = _divided(vectors, _centres(vectors, topic_count))
+    places, closeness = _placed(space, texts, centres)
+    sizes = np.bincount(places[places >= 0], minlength=len(centres))
+    order = [int(topic) for topic in np.argsort(-sizes, kind="stable") if sizes[topic]]
+    centres = centres[order]
+    groups = _groups(centres)
+    group_of = {topic: number for number, group in enumerate(groups) for topic in group}
+    typical = _TypicalWords(space, [writers[index] for index in fitted], places[fitted])
+    nearest = _nearest(space, others, centres)
+    topics = []
+    for place, topic in enumerate(order):
+        members = np.flatnonzero(places == topic)
+        members = members[np.argsort(-closeness[members], kind="stable")]
+        words = typical.of([topic])
+        topics.append(FoundTopic(members, _core(texts, members), words, group_of.get(place), nearest[place]))
+    group_words = tuple(typical.of([order[place] for place in group]) for group in groups)
+    return FoundTopics(tuple(topics), group_words, int((places == _VAGUE).sum()), int((places == _FAR).sum()))
+
+
+def _starts(texts: Sequence[str]) -> range:
+    return range(0, len(texts), SLICE)
+
+
+def _centres(vectors: Floats, count: int) -> Floats:
+    """Return the centres of so many groups: of several beginnings, those to which the vectors are nearest."""
+    found = [
+        _settled(vectors, _beginning(vectors, count, np.random.default_rng(seed)), ROUNDS) for seed in range(RESTARTS)
+    ]
+    return max(found, key=lambda centres: float((vectors @ centres.T).max(axis=1).sum()))
+
+
+def _beginning(vectors: Floats, count: int, random: np.random.Generator) -> Floats:
+    """Return vectors that are far from each other, as first centres."""
+    chosen = [int(random.integers(len(vectors)))]
+    distances = 1 - vectors @ vectors[chosen[0]]
+    while len(chosen) < count:
+        chances = np.maximum(distances, 0).astype(np.float64) + 1e-9  # texts that are all alike have no distance
+        draws = random.choice(len(vectors), size=DRAWS, p=chances / chances.sum())
+        left = [np.minimum(distances, 1 - vectors @ vectors[draw]) for draw in draws]
+        best = min(range(DRAWS), key=lambda draw: float(left[draw].sum()))
+        chosen.append(int(draws[best]))
+        distances = left[best]
+    return vectors[chosen]
+
+
+def _settled(vectors: Floats, centres: Floats, rounds: int) -> Floats:
+    """Return the centres after so many rounds in which each moves to the middle of the vectors nearest to it."""
+    places = np.full(len(vectors), -1)
+    for _ in range(rounds):
+        places_before, places = places, (vectors @ centres.T).argmax(axis=1)
+        if np.array_equal(places, places_before):
+            break
+        ones = np.ones(len(vectors), np.float32)
+        members = csr_matrix((ones, (places, np.arange(len(vectors)))), shape=(len(centres), len(vectors)))
+        is_empty = (np.bincount(places, minlength=len(centres)) == 0)[:, None]
+        centres = np.where(is_empty, centres, unit(members @ vectors))
+    return centres
+
+
+def _divided(vectors: Floats, centres: Floats) -> Floats:
+    """Return centres of which none has most of the vectors, as far as these can be told apart."""
+    for _ in range(DIVISIONS if len(centres) >= LEAST_DIVIDED else 0):
+        places = (vectors @ centres.T).argmax(axis=1)
+        sizes = np.bincount(places, minlength=len(centres))
+        largest, smallest = int(sizes.argmax()), int(sizes.argmin())
+        if sizes[largest] <= LARGEST * len(vectors):
+            break
+        centres = centres.copy()
+        centres[[largest, smallest]] = _centres(vectors[places == largest], 2)
+        centres = _settled(vectors, centres, rounds=2)  # more of them would join the halves again
+    return centres
+
+
+def _placed(space: TextSpace, texts: Sequence[str], centres: Floats) -> tuple[Integers, Floats]:
+    """Return the topic of each text, or why it has none, and how near the text is to it."""
+    places, closeness = np.full(len(texts), _VAGUE), np.zeros(len(texts), np.float32)
+    for start in _starts(texts):
+        vectors, says_something = space.vectors_of(texts[start : start + SLICE])
+        likeness = vectors @ centres.T
+        closest = likeness.max(axis=1)
+        closeness[start : start + SLICE] = closest
+        near = np.where(closest >= NEAR, likeness.argmax(axis=1), _FAR)
+        places[start : start + SLICE] = np.where(says_something, near, _VAGUE)
+    return places, closeness
+
+
+def _nearest(space: TextSpace, others: Sequence[str], centres: Floats) -> list[int | None]:
+    if not others:
+        return [None] * len(centres)
+    vectors, _ = space.vectors_of(others)
+    likeness = centres @ vectors.T
+    return [int(row.argmax()) if row.max() >= NEAR else None for row in likeness]
+
+
+def _core(texts: Sequence[str], members: Integers) -> tuple[int, ...]:
+    """Return the nearest of a topic's texts, each text once."""
+    most = max(LEAST_CORE, min(MOST_CORE, int(CORE_PART * len(members))))
+    core: dict[str, int] = {}
+    for index in members.tolist():
+        core.setdefault(" ".join(texts[index].casefold().split()), index)
+        if len(core) == most:
+            break
+    return tuple(core.values())
+
+
+def _groups(centres: Floats) -> list[list[int]]:
+    """Return the groups of several topics that are alike (agglomerative, by their mean likeness)."""
+    likeness = centres @ centres.T
+    groups = [[place] for place in range(len(centres))]
+    while True:
+        best, pair = ALIKE, None
+        for number, group in enumerate(groups):
+            for other in range(number):
+                if len(group) + len(groups[other]) <= MOST_ALIKE:
+                    mean = float(likeness[np.ix_(group, groups[other])].mean())
+                    if mean > best:
+                        best, pair = mean, (other, number)
+        if pair is None:
+            return [sorted(group) for group in groups if len(group) > 1]
+        groups[pair[0]] += groups.pop(pair[1])
+
+
+class _TypicalWords:
+    """Finds the words that are more frequent in some topics than elsewhere; none of them is of a personal kind."""
+
+    def __init__(self, space: TextSpace, writers: Sequence[str], places: Integers) -> None:
+        self._words = space.words
+        self._bags = (space.bags > 0).astype(np.float32)
+        self._writers = np.unique(np.array(writers), return_inverse=True)[1]
+        self._places = places
+        self._shares = space.counts / len(places)
+        self._may_show = np.fromiter(map(_may_show, space.words), np.bool_, len(space.words)) & space.is_content
+
+    def of(self, topics: Sequence[int]) -> tuple[str, ...]:
+        """Return the typical words of these topics, the most typical first."""
+        rows = np.flatnonzero(np.isin(self._places, topics))
+        bags = self._bags[rows]
+        shares = np.asarray(bags.sum(axis=0)).ravel() / max(1, len(rows))
+        lift = np.log(np.maximum(shares, 1e-9) / self._shares)
+        score = np.where(self._may_show & (lift > 0), shares * lift, 0)
+        columns = bags.tocsc()
+        typical: list[str] = []
+        for number in np.argsort(-score, kind="stable")[:CANDIDATES]:
+            users = columns.indices[columns.indptr[number] : columns.indptr[number + 1]]
+            if score[number] > 0 and len(np.unique(self._writers[rows[users]])) >= WORD_WRITERS:
+                typical.append(self._words[number])
+        return tuple(_without_endings(typical))[:MOST_WORDS]
+
+
+def _without_endings(words: Sequence[str]) -> Iterator[str]:
+    """Yield words but for those that are an earlier one with another ending, as far as the letters tell."""
+    kept: list[str] = []
+    for word in words:
+        if not any(_differ_in_ending(word, other) for other in kept):
+            kept.append(word)
+            yield word
+
+
+def _differ_in_ending(word: str, other: str) -> bool:
+    same = max(SAME_BEGINNING, len(word) - LONGEST_ENDING, len(other) - LONGEST_ENDING)
+    return len(word) >= same and word[:same] == other[:same]
+
+
+def _may_show(word: str) -> bool:
+    return showable_word(word) == word and not PERSONAL_WORD.search(word) and not first_hidden(word)

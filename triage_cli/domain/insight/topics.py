@@ -1,0 +1,125 @@
+"""Topics: what tickets without categories are about, proposed as categories for a person to name, merge and drop."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from triage_cli.domain.tickets import Category
+
+FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
+TOPIC_CHARACTERS = (
+    2_000  # characters of a ticket's text in which its topic is sought; it has said by then what it is about
+)
+EXAMPLES = 6  # tickets of a topic that a configuration gets
+EXAMPLE_CHARACTERS = 300  # of each that are shown
+NAME_WORDS = 2
+
+
+class Discovery(NamedTuple):
+    """What is to be discovered: at most so many topics, in the stored tickets written since, or of these sources."""
+
+    most: int = USUAL_TOPICS
+    written_since: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+class TopicText(NamedTuple):
+    """A ticket in which topics are sought; `customer` is empty where nobody knows who wrote it."""
+
+    text: str
+    customer: str = ""
+
+
+class Topic(NamedTuple):
+    """Tickets that are alike: a proposal for a category.
+
+    `name` is made of its typical words, and `parent` names a group of several topics (empty: none). `nearest` is the
+    category of the configuration that is nearest to it, if one is near. `examples` are the texts of its core, the most
+    typical first, on one line each and with personal data masked.
+    """
+
+    name: str
+    parent: str
+    words: tuple[str, ...]
+    tickets: int
+    customers: int
+    nearest: str | None
+    examples: tuple[str, ...]
+
+    @property
+    def category(self) -> str:
+        """Return the name of the proposed category."""
+        return f"{self.parent}/{self.name}" if self.parent else self.name
+
+
+class TopicGroup(NamedTuple):
+    """Several topics that are alike: a proposal for a parent of categories."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+class Proposal(NamedTuple):
+    """The topics of tickets, the largest first, their groups, and what is in none.
+
+    `vague` tickets say too little, `far` ones are near no topic.
+    """
+
+    topics: tuple[Topic, ...]
+    groups: tuple[TopicGroup, ...]
+    tickets: int
+    vague: int
+    far: int
+
+    @property
+    def near(self) -> int:
+        """Return how many tickets are near a topic. Nobody can know how many of them a person would put there."""
+        return self.tickets - self.vague - self.far
+
+
+def name_of(words: Sequence[str], taken: set[str], besides: Sequence[str] = (), most: int = NAME_WORDS) -> str:
+    """Return a name of typical words that is not `taken`, and take it; words `besides` are not needed in it."""
+    own = [word for word in words if word not in besides] or list(words) or ["topic"]
+    for count in range(min(most, len(own)), len(own) + 1):
+        name = " ".join(own[:count])[:60].strip().capitalize()
+        if name.casefold() not in taken:
+            break
+    number, first = 2, name
+    while name.casefold() in taken:
+        name, number = f"{first} {number}", number + 1
+    taken.add(name.casefold())
+    return name
+
+
+def proposed_categories(proposal: Proposal) -> list[Category]:
+    """Return the categories that a proposal asks for: each group before its topics, then those without a group."""
+    categories = []
+    for group in proposal.groups:
+        categories.append(Category(group.name, ", ".join(group.words)))
+        categories += [_category(topic) for topic in proposal.topics if topic.parent == group.name]
+    return categories + [_category(topic) for topic in proposal.topics if not topic.parent]
+
+
+def _category(topic: Topic) -> Category:
+    examples = tuple(shortened(text) for text in topic.examples[:EXAMPLES])
+    return Category(topic.category, ", ".join(topic.words), examples)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of an example, up to the end of a word."""
+    return text if len(text) <= EXAMPLE_CHARACTERS else re.sub(r"\s\S*$", "", text[:EXAMPLE_CHARACTERS]) + " …"
+
+
+def proposal_record(proposal: Proposal) -> dict[str, Any]:
+    """Return a proposal as JSON has it."""
+    return proposal._asdict() | {
+        "near": proposal.near,
+        "topics": [topic._asdict() | {"category": topic.category} for topic in proposal.topics],
+        "groups": [group._asdict() for group in proposal.groups],
+    }
+
+
+def labelled_core(proposal: Proposal) -> Iterator[tuple[str, str]]:
+    """Yield the core of each topic: text and category."""
+    for topic in proposal.topics:
+        yield from ((text, topic.category) for text in topic.examples)
