@@ -74,7 +74,7 @@ def bare(url: str, workers: int, count: int) -> None:
                 asked = prompt.question(DEFAULT_CATEGORIES, ticket.subject, ticket.description)
                 turns = [turn for shot in asked.shots for turn in zip(("user", "assistant"), shot, strict=True)]
                 messages = [("system", asked.system), *turns, ("user", asked.user)]
-                form = {"name": "verdict", "strict": True, "schema": prompt.answer_schema(asked.labels, bounded=True)}
+                form = {"name": "verdict", "strict": True, "schema": prompt.answer_schema(asked.parts, bounded=True)}
                 request: dict[str, Any] = {
                     "model": "m", "temperature": 0, "max_completion_tokens": 256, "logprobs": True, "top_logprobs": 10,
                     "messages": [{"role": role, "content": text} for role, text in messages],

@@ -37,7 +37,8 @@ LABELS = ("Billing", "Technical", "General", "none of these")
 
 def rendered(asked: Question) -> str:
     categories = [category[: category._fields.index("parent")] for category in asked.categories]
-    parts = {"version": PROMPT_VERSION, **asked._asdict(), "schema": answer_schema(asked.labels)}
+    named = {key: value for key, value in asked._asdict().items() if key not in ("name", "further")}
+    parts = {"version": PROMPT_VERSION, **named, "schema": answer_schema(asked.parts)}
     parts["categories"] = categories  # none of them is below another one
     return json.dumps(parts, ensure_ascii=False, indent=1)
 

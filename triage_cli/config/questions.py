@@ -68,11 +68,12 @@ def checked_questions(
             if value.was:
                 entry.wrong(f'the value "{value.name}" has former names, and only categories are renamed yet')
         named = values.get("classifier", default)
-        if named not in classifiers:
-            if "classifier" in values:
-                entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
-        elif objection := _classifier_objection(classifiers[named]):
-            entry.wrong(objection)
+        if named not in classifiers and "classifier" in values:
+            entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
+        elif named in classifiers and classifiers[named].type == "command":
+            entry.wrong(
+                f'would be asked of "{named}", and a command answers for categories alone yet; name another classifier'
+            )
         questions.append(Question(name, **values))
     return tuple(questions)
 
@@ -89,16 +90,6 @@ def _value_objection(name: str) -> str:
         f'"{name}" is what a verdict says where no value holds; take another word'
         if name.casefold() == NO_VALUE
         else ""
-    )
-
-
-def _classifier_objection(spec: ClassifierSpec) -> str:
-    """Return why a classifier cannot be asked a further question, else an empty text."""
-    if spec.type == "local":
-        return ""
-    return (
-        f'would be asked of "{spec.name}" of type {spec.type}, and further questions are answered by embedded '
-        "classifiers alone yet; name one of type local as its classifier"
     )
 
 

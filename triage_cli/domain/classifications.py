@@ -70,8 +70,9 @@ class Classification(NamedTuple):
 
     @property
     def is_paid(self) -> bool:
-        """Return whether a language model was asked for the answer."""
-        return self.input_tokens > 0
+        """Return whether a language model was asked for the answer; a further one may have come with another's cost."""
+        has_come_along = self.question != CATEGORY and self.confidence_source not in (None, "model", "human")
+        return self.input_tokens > 0 or (has_come_along and self.reused is None)
 
     def at_threshold(self, threshold: float | None) -> "Classification":
         """Return the answer with the classifier's own confidence, to be compared with another threshold."""

@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config, without_secrets
@@ -83,6 +83,7 @@ class Classifiers(NamedTuple):
             )
         if (note := levels_note(self.config)) and not self.store.answers.know_levels():
             self._note(note)
+        self._check_batch(plan)
         asked_of = {CATEGORY: spec} | {
             question.name: self.config.classifiers[question.classifier] if question.classifier else spec
             for question in self.config.questions
@@ -106,6 +107,17 @@ class Classifiers(NamedTuple):
 
         return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell)
 
+    def _check_batch(self, plan: ClassifyPlan) -> None:
+        """Raise `UsageError` where a batch would leave out a question, which no batch asks yet."""
+        spec = self.config.classifiers[plan.classifier or self.config.classifier]
+        for question in self.config.questions if plan.batch else ():
+            asked = self.config.classifiers[question.classifier] if question.classifier else spec
+            if paid_steps(self.config, asked):
+                raise UsageError(
+                    f'a batch asks for categories alone, and "{question.name}" is asked of a language model, too',
+                    hint=f"leave out --batch, or name a classifier of type local in questions.{question.name}",
+                )
+
     def _steps_of(self, spec: ClassifierSpec, question: str) -> list[str]:
         """Return the steps by which a classifier answers a question; offline, only those that need no network."""
         if spec.type != "cascade" and question == CATEGORY:
@@ -124,7 +136,7 @@ class Classifiers(NamedTuple):
             return self._with_thresholds(spec, self._embedded(spec, asked))
         if spec.type == "command":
             return self._with_thresholds(spec, self._program(spec))
-        return self._with_thresholds(spec, self._paid(spec, plan, has_next=has_next))
+        return self._with_thresholds(spec, self._paid(spec, plan, asked, has_next=has_next))
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
         """Open the batches of a classifier; it may be outside of the plan, because its batches are to be collected."""
@@ -149,8 +161,12 @@ class Classifiers(NamedTuple):
             bound=bounded.changed if bounded is not None else None,
         )
 
-    def llm(self, spec: ClassifierSpec, plan: ClassifyPlan) -> "LLMClassifier":
-        """Open a classifier that asks a provider, without cache and calibration."""
+    def _questions(self) -> Iterator[Question]:
+        yield Question(CATEGORY, self.config.categories)
+        yield from self.config.questions
+
+    def llm(self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
+        """Open a classifier that asks a provider, by default for categories, without cache and calibration."""
         from triage_cli.classifiers import build
         from triage_cli.runtime import RateLimiter
 
@@ -160,6 +176,7 @@ class Classifiers(NamedTuple):
         return build(
             spec._replace(workers=plan.workers or spec.workers),
             self.config.categories,
+            questions=[question for question in self._questions() if question.name in asked],
             env=os.environ,
             actor=self.asker.actor,
             run_id=self.asker.run_id,
@@ -243,10 +260,12 @@ class Classifiers(NamedTuple):
         above = registry.calibration(classifier.fingerprint + ABOVE) if levels.parents else None
         return Calibrated(classifier, calibration, levels, above)
 
-    def _paid(self, spec: ClassifierSpec, plan: ClassifyPlan, *, has_next: bool = False) -> Classifier:
+    def _paid(
+        self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str], *, has_next: bool = False
+    ) -> Classifier:
         from triage_cli.classifiers import CachedClassifier, ToldLanguage, told_language
 
-        llm = self.llm(spec, plan)
+        llm = self.llm(spec, plan, asked)
         inner: Classifier = llm
         if plan.batch:
             from triage_cli.classifiers import BatchedClassifier
@@ -254,11 +273,12 @@ class Classifiers(NamedTuple):
             inner = BatchedClassifier(llm, has_next=has_next)
         store, registry = self.store, open_model_registry(self.store)
         # A stored answer may have the name of a rename that this configuration is older than.
-        category_names = {name for category in self.config.categories for name in (category.name, *category.was)}
+        names = {name for category in self.config.categories for name in (category.name, *category.was)}
+        known = {CATEGORY: names} | {q.name: {value.name for value in q.values} for q in self.config.questions}
 
         def recall(keys: Sequence[str]) -> Mapping[str, Classification]:
             stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
-            return {k: a for k, a in stored.items() if a.category is None or a.category in category_names}
+            return {k: a for k, a in stored.items() if a.category is None or a.category in known.get(a.question, ())}
 
         cached = CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
         return ToldLanguage(cached, told_language)

@@ -4,8 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from triage_cli.config import MODELS, Config
-from triage_cli.domain import ClassifyPlan, Ticket
+from triage_cli.config import MODELS, ClassifierSpec, Config
+from triage_cli.domain import CATEGORY, ClassifyPlan, Question, Ticket
 from triage_cli.runtime import Network
 
 
@@ -23,31 +23,53 @@ class CostEstimate(NamedTuple):
 
 
 def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> CostEstimate:
-    """Estimate tokens and cost of classifying tickets, without a call; for a cascade, of its first paid step."""
+    """Estimate tokens and cost of what is asked about tickets, without a call; of a cascade, its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
-    steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
-    paid_step = next((step for step in steps if step.type in MODELS), None)
-    if paid_step is None:
+    questions = (Question(CATEGORY, config.categories), *config.questions)
+    asked_of = {q.name: config.classifiers[q.classifier] if q.classifier else spec for q in questions}
+    paid_steps = {name: step for name, asked in asked_of.items() if (step := _paid_step(config, asked)) is not None}
+    if not paid_steps:
         return CostEstimate(sum(1 for _ in tickets))
-    from triage_cli.classifiers import ANSWER_TOKENS, costs, llm_classifier
+    from triage_cli.classifiers import costs, llm_classifier
 
-    llm = llm_classifier.build(
-        paid_step, config.categories, env=os.environ, actor="", run_id=None, network=Network(config.offline)
-    )
-    price = costs.Cost(costs.half_price(paid_step.price) if plan.batch else paid_step.price)
+    llms = {
+        step.name: llm_classifier.build(
+            step, config.categories, questions=questions, env=os.environ, actor="", run_id=None,
+            network=Network(config.offline),
+        )
+        for step in paid_steps.values()
+    }  # fmt: skip
     tickets_counted = tokens = 0
     likely_cost, worst_cost, first_prompt = 0.0, 0.0, ""
     for ticket in tickets:
-        question, _ = llm.question(ticket)
-        worst_usage = llm.worst_usage(question, ANSWER_TOKENS)
-        likely_usage = costs.likely_usage(worst_usage)
-        tickets_counted, tokens = tickets_counted + 1, tokens + likely_usage.input + likely_usage.output
-        likely_cost, worst_cost = likely_cost + price.price_of(likely_usage), worst_cost + price.price_of(worst_usage)
-        first_prompt = first_prompt or f"{question.system}\n\n{question.user}"
+        tickets_counted += 1
+        calls: dict[str, list[str]] = {}
+        for name in ticket.asked:
+            if name in paid_steps:
+                calls.setdefault(paid_steps[name].name, []).append(name)
+        for step_name, names in calls.items():
+            llm, asked_ticket = llms[step_name], ticket._replace(asked=tuple(names))
+            price = costs.Cost(costs.half_price(llm.spec.price) if plan.batch else llm.spec.price)
+            question, _ = llm.question(asked_ticket)
+            worst_usage = llm.worst_usage(question, llm_classifier.most_answer_tokens(asked_ticket))
+            likely_usage = costs.likely_usage(worst_usage)
+            tokens += likely_usage.input + likely_usage.output
+            likely_cost, worst_cost = (
+                likely_cost + price.price_of(likely_usage),
+                worst_cost + price.price_of(worst_usage),
+            )
+            first_prompt = first_prompt or f"{question.system}\n\n{question.user}"
+    has_prices = all(step.price for step in paid_steps.values())
     return CostEstimate(
         tickets_counted,
         tokens,
-        likely_cost if paid_step.price else None,
-        worst_cost if paid_step.price else None,
+        likely_cost if has_prices else None,
+        worst_cost if has_prices else None,
         first_prompt,
     )
+
+
+def _paid_step(config: Config, spec: ClassifierSpec) -> ClassifierSpec | None:
+    """Return a classifier, or the first step of a cascade, that asks a provider."""
+    steps = [config.classifiers[step] for step in spec.steps] if spec.type == "cascade" else [spec]
+    return next((step for step in steps if step.type in MODELS), None)

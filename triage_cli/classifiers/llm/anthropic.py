@@ -99,7 +99,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
         """Return the body of a request for a message."""
         output_config: dict[str, Any] = {}
         if not without_schema:
-            json_schema = {"type": "json_schema", "schema": answer_schema(question.labels)}
+            json_schema = {"type": "json_schema", "schema": answer_schema(question.parts)}
             output_config["output_config"] = {"format": json_schema}
         return {
             "model": self._spec.model or "",

@@ -4,12 +4,14 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
 from triage_cli.classifiers.llm.interpretation import (
     PROBLEM_MEANINGS,
     Interpretation,
+    ParsedAnswer,
     clean_reason,
     failed_interpretation,
     interpretation_of,
@@ -28,7 +30,6 @@ from triage_cli.domain import (
     Category,
     Classification,
     ConfigError,
-    Levels,
     Outcome,
     QuestionSpec,
     RefusedError,
@@ -38,6 +39,7 @@ from triage_cli.domain import (
     ids,
     times,
 )
+from triage_cli.domain import Question as AskedQuestion
 from triage_cli.runtime import (
     REAL_TIME,
     Budget,
@@ -56,6 +58,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     spec: ClassifierSpec,
     categories: Sequence[Category],
     *,
+    questions: Sequence[AskedQuestion] = (),
     env: Mapping[str, str],
     actor: str,
     run_id: str | None,
@@ -72,11 +75,11 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     network.check(name)
     limiter = shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
     endpoint = CircuitBreaker(name, workers=spec.workers, max_wait=max_wait, time_source=time_source, shared=limiter)
-    provider = _provider(spec, categories, env)
-    return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id)
+    provider = _provider(spec, max([len(categories), *(len(question.values) for question in questions)]), env)
+    return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id, questions=questions)
 
 
-def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping[str, str]) -> Provider:
+def _provider(spec: ClassifierSpec, most_values: int, env: Mapping[str, str]) -> Provider:
     if spec.type == "openai":
         from triage_cli.classifiers.llm.openai import OpenAIProvider
 
@@ -88,12 +91,15 @@ def _provider(spec: ClassifierSpec, categories: Sequence[Category], env: Mapping
     if spec.type == "decision":
         from triage_cli.classifiers.llm.decisions_api import DecisionProvider
 
-        return DecisionProvider(spec, env, len(categories))
+        return DecisionProvider(spec, env, most_values)
     raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
 class LLMClassifier:
-    """Implements `ports.Classifier` with one provider; `workers` calls are in flight."""
+    """Implements `ports.Classifier` with one provider; `workers` calls are in flight.
+
+    It asks `questions`, by default that for the category alone: all about one ticket in one call.
+    """
 
     def __init__(
         self,
@@ -105,68 +111,90 @@ class LLMClassifier:
         *,
         actor: str,
         run_id: str | None,
+        questions: Sequence[AskedQuestion] = (),
     ) -> None:
         self.name = spec.name
         self.spec = spec
         self.categories = tuple(categories)
-        self.levels = Levels.of(self.categories)
         self.provider = provider
         self.endpoint = endpoint
         self.network = network
         self._actor = actor
         self._run_id = run_id
         self.chunk_size = 2 * spec.workers
-        self._categories_json = json.dumps(
-            [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
-        )
+        category = AskedQuestion(CATEGORY, self.categories)
+        self._asked = {question.name: question for question in questions or (category,)}
+        self._levels = {question.name: question.labels for question in self._asked.values()}
+        self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
+        self.fingerprint = self._fingerprint_of(category)
+
+    def _fingerprint_of(self, question: AskedQuestion) -> str:
+        spec = self.spec
         # With the categories' first names, so that a rename does not change the fingerprint.
-        with_first_names = [[c.root or c.name, c.description, *c.examples] for c in categories]
-        categories_json, masked = json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact)
-        fingerprinted = [spec.type, spec.model, provider.address, prompt.PROMPT_VERSION, categories_json, masked]
-        if self.levels.parents:
+        with_first_names = [[c.root or c.name, c.description, *c.examples] for c in question.values]
+        values_json, masked = json.dumps(with_first_names, ensure_ascii=False), sorted(spec.redact)
+        fingerprinted = [spec.type, spec.model, self.provider.address, prompt.PROMPT_VERSION, values_json, masked]
+        if question.labels.parents:
             fingerprinted.append("levels")
         if spec.instructions:
             fingerprinted.append(f"instructions: {spec.instructions}")
-        self.fingerprint = hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
+        if question.name != CATEGORY:  # what is asked beside it does not count
+            fingerprinted += [question.name, question.ask]
+        return hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the only question that it asks the model."""
-        return (self.fingerprint,)
+        """Return the fingerprint of the question for the category, if it is asked that."""
+        return self.fingerprints_of(CATEGORY)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         """Return the fingerprint of a question that it answers."""
-        return self.fingerprints if question == CATEGORY else ()
+        return (self._fingerprints[question],) if question in self._fingerprints else ()
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question that the language model is asked, for the record."""
+        """Return the questions that the language model is asked, for the record."""
+        return tuple(map(self._question_spec, self._asked.values()))
+
+    def _question_spec(self, question: AskedQuestion) -> QuestionSpec:
         prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
-        if self.levels.parents:
+        if self._levels[question.name].parents:
             prompt_options["levels"] = True
-        question_spec = QuestionSpec(
-            fingerprint=self.fingerprint,
+        instructions = self.spec.instructions
+        return QuestionSpec(
+            fingerprint=self._fingerprints[question.name],
             kind=self.spec.type,
             model=self.spec.model or "",
             endpoint=self.provider.address,
-            prompt=prompt.system_prompt(self.categories, self.spec.instructions),
-            categories=self._categories_json,
+            prompt=prompt.system_prompt(self.categories, instructions)
+            if question.name == CATEGORY
+            else prompt.many_prompt([_part_of(question)], instructions),
+            categories=json.dumps([[c.name, c.description, *c.examples] for c in question.values], ensure_ascii=False),
             options=json.dumps(prompt_options),
             first_at=times.now(),
         )
-        return (question_spec,)
+
+    def _threshold_of(self, question: str) -> float:
+        own = self._asked[question].min_confidence
+        return self.spec.threshold if own is None else own
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the model with the threshold that it would have now."""
-        return self._at_level(answer.at_threshold(self.spec.threshold))
+        return self._at_level(answer.at_threshold(self._threshold_of(answer.question)))
 
     def _at_level(self, answer: Classification) -> Classification:
-        return self.levels.settled(answer, lambda _: self.spec.threshold) if self.levels.parents else answer
+        levels, threshold = self._levels[answer.question], self._threshold_of(answer.question)
+        return levels.settled(answer, lambda _: threshold) if levels.parents else answer
 
     def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more_kinds = redact(ticket.body or "", self.spec.redact)
-        question = prompt.question(self.categories, subject, description, limit, self.spec.instructions)
+        instructions = self.spec.instructions
+        if ticket.asked == (CATEGORY,):
+            question = prompt.question(self.categories, subject, description, limit, instructions)
+        else:
+            parts = [_part_of(self._asked[name]) for name in ticket.asked]
+            question = prompt.questions(parts, subject, description, limit, instructions)
         return question, tuple(dict.fromkeys(masked_kinds + more_kinds))
 
     def outcome(
@@ -178,19 +206,49 @@ class LLMClassifier:
         masked_kinds: tuple[str, ...],
     ) -> Outcome[Answer]:
         """Return the outcome of asking the model about a ticket: the answer to store, or the failure."""
-        spec, (parsed, reply, detail) = self.spec, interpretation
+        (outcome,) = self.outcomes(ticket, question._replace(further=()), interpretation, cost, masked_kinds)
+        return outcome
+
+    def outcomes(
+        self,
+        ticket: Ticket,
+        question: prompt.Question,
+        interpretation: Interpretation,
+        cost: Cost,
+        masked_kinds: tuple[str, ...],
+    ) -> list[Outcome[Answer]]:
+        """Return the outcomes of all that was asked in one call; its cost stands with the first."""
+        first, *further = question.parts
+        parsed, reply, _, more = interpretation
+        outcomes = [self._outcome(ticket, question, first, (parsed, reply.chances), interpretation, cost, masked_kinds)]
+        nothing = Cost(self.spec.price)
+        for part in further:
+            answered = more[part.name], reply.further.get(part.name, {})
+            outcomes.append(self._outcome(ticket, question, part, answered, interpretation, nothing, masked_kinds))
+        return outcomes
+
+    def _outcome(
+        self,
+        ticket: Ticket,
+        question: prompt.Question,
+        part: prompt.Part,
+        answered: tuple[ParsedAnswer, Mapping[str, float]],
+        interpretation: Interpretation,
+        cost: Cost,
+        masked_kinds: tuple[str, ...],
+    ) -> Outcome[Answer]:
+        spec, (parsed, chances) = self.spec, answered
+        _, reply, detail, _ = interpretation
         confidence, confidence_source = None, None
         if parsed.label is not None:
-            is_measured = parsed.label in reply.chances or reply.source == "decision"
-            confidence = reply.chances.get(parsed.label, parsed.confidence)
+            is_measured = parsed.label in chances or reply.source == "decision"
+            confidence = chances.get(parsed.label, parsed.confidence)
             confidence_source = reply.source if is_measured else "said"
-        category = None if parsed.label == question.none else parsed.label
-        chances = dict(reply.chances)
-        if self.levels.parents and chances and category is not None:
-            own = {category: confidence or 0.0} | {
-                name: share for name, share in chances.items() if name in self.levels
-            }
-            chances = self.levels.nested(own, category)
+        category = None if parsed.label == part.none else parsed.label
+        levels = self._levels[part.name]
+        if levels.parents and chances and category is not None:
+            own = {category: confidence or 0.0} | {name: share for name, share in chances.items() if name in levels}
+            chances = levels.nested(own, category)
         is_other_model = reply.model and reply.model != spec.model
         step = Classification(
             classification_id=ids.new_id(),
@@ -203,10 +261,10 @@ class LLMClassifier:
             reason=clean_reason(parsed.reason, question.system),
             classifier=spec.name,
             actor=self._actor,
-            fingerprint=self.fingerprint,
-            threshold=spec.threshold,
-            probabilities=json.dumps(chances, ensure_ascii=False) if chances else None,
-            answer_key=ids.answer_key(self.fingerprint, ticket.text),
+            fingerprint=self._fingerprints[part.name],
+            threshold=self._threshold_of(part.name),
+            probabilities=json.dumps(dict(chances), ensure_ascii=False) if chances else None,
+            answer_key=ids.answer_key(self._fingerprints[part.name], ticket.text),
             at=times.now(),
             input_tokens=cost.usage.input,
             output_tokens=cost.usage.output,
@@ -215,13 +273,13 @@ class LLMClassifier:
             cost=cost.cost,
             redacted=json.dumps(masked_kinds) if masked_kinds else None,
             error=parsed.problem,
+            question=part.name,
         )
         step = self._at_level(step)
         problem = parsed.problem
         error = AnswerError(f"{problem}: {detail or PROBLEM_MEANINGS[problem]}") if problem else None
-        return Outcome(
-            0, Action.FAILED if error else Action.ANSWERED, Answer(ticket, (step,), step.is_sure), error, ticket
-        )
+        answer = Answer(ticket, (step,), step.is_sure, question=part.name)
+        return Outcome(0, Action.FAILED if error else Action.ANSWERED, answer, error, ticket)
 
     def worst_usage(self, question: prompt.Question, answer_tokens: int) -> Usage:
         """Return the most expensive usage of a request; its tokens may all be written to the provider's cache."""
@@ -249,13 +307,23 @@ class LLMClassifier:
             for asked_tickets in bridge().map(
                 chunks, question_run.ask, workers=self.spec.workers, stopping=lambda: question_run.stopping, tick=1.0
             ):
-                outcomes = [o for _, o in asked_tickets if isinstance(o, Outcome)]
+                answered = (answers for _, answers in asked_tickets if isinstance(answers, list))
+                outcomes = list(chain.from_iterable(answered))
                 yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
         finally:
             # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
             asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
         if question_run.fatal_error is not None:
             raise question_run.fatal_error
+
+
+def most_answer_tokens(ticket: Ticket) -> int:
+    """Return how many tokens the answers to what is asked about a ticket may take."""
+    return ANSWER_TOKENS + prompt.FURTHER_ANSWER_TOKENS * (len(ticket.asked) - 1)
+
+
+def _part_of(question: AskedQuestion) -> prompt.Part:
+    return prompt.Part(question.name, question.values, prompt.labels_of(question.values), question.ask)
 
 
 class _QuestionRun:
@@ -276,12 +344,12 @@ class _QuestionRun:
         """Return whether no further question is to begin."""
         return self.fatal_error is not None or self._budget.stopping
 
-    async def ask(self, ticket: Ticket) -> Outcome[Answer]:
+    async def ask(self, ticket: Ticket) -> list[Outcome[Answer]]:
         """Ask the model about one ticket. An error ends the run."""
         if self.stopping:
             raise StoppingError
         try:
-            return self._budget.answered(await self._ask_until_usable(ticket))
+            return list(map(self._budget.answered, await self._ask_until_usable(ticket)))
         except StoppingError:
             raise
         except Exception as error:
@@ -291,29 +359,39 @@ class _QuestionRun:
             self.fatal_error = self.fatal_error or RuntimeError("a question was cancelled")
             raise
 
-    async def _ask_until_usable(self, ticket: Ticket) -> Outcome[Answer]:
+    async def _ask_until_usable(self, ticket: Ticket) -> list[Outcome[Answer]]:
+        """Ask until the first answer is usable; one beside it that is not is no reason to ask again.
+
+        What was usable the first time stays.
+        """
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
-        limit, answer_tokens, may_retry = prompt.TICKET_LIMIT, ANSWER_TOKENS, True
-        outcome, paid_usage = None, Usage()
+        limit, may_retry = prompt.TICKET_LIMIT, True
+        answer_tokens = most_answer_tokens(ticket)
+        outcomes: list[Outcome[Answer]] = []
+        usable: list[Outcome[Answer]] = []
+        paid_usage = Usage()
         while True:
             question, masked_kinds = self._classifier.question(ticket, limit)
             try:
                 interpretation = await self._ask_provider(ticket, question, answer_tokens, retries, cost)
             except (TriageError, StoppingError) as error:
-                if outcome is None or paid_usage == Usage():
+                if not outcomes or paid_usage == Usage():
                     raise
                 if isinstance(error, TriageError):
                     self.fatal_error = self.fatal_error or error
-                return outcome  # the first answer is unusable, but was paid for
-            outcome = self._classifier.outcome(ticket, question, interpretation, cost, masked_kinds)
+                return outcomes  # the first answer is unusable, but was paid for
+            outcomes = [*self._classifier.outcomes(ticket, question, interpretation, cost, masked_kinds), *usable]
             paid_usage = cost.usage
             problem = interpretation.parsed.problem
             if problem == "too_long" and (shorter := prompt.shorter_limit(limit, question)):
                 limit = shorter  # nothing was paid, so this does not count as a retry
                 continue
             if problem not in ("cut", "empty", "not_json", "unknown_label") or not may_retry or not retries.take():
-                return outcome
+                return outcomes
             may_retry = False
+            usable = [outcome for outcome in outcomes if outcome.error is None]
+            answered = {outcome.value.question for outcome in usable if outcome.value}
+            ticket = ticket._replace(asked=tuple(name for name in ticket.asked if name not in answered))
             if problem == "cut":
                 answer_tokens *= 2
 

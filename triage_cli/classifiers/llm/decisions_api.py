@@ -4,17 +4,17 @@ There are two protocols: OpenAI's at `/decisions`, and TypeSafe's at `/systemone
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openai
 
 from triage_cli.classifiers.llm.openai import OpenAIClient, openai_usage, read_status_error
-from triage_cli.classifiers.llm.prompt import Question
+from triage_cli.classifiers.llm.prompt import Part, Question
 from triage_cli.classifiers.llm.provider import Reply, reply_or_unreadable, request_bytes
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.config import WIRES, ClassifierSpec
-from triage_cli.domain import Category, ConfigError
+from triage_cli.domain import CATEGORY, Category, ConfigError
 
 MOST_CHOICES = 255
 DECISION_ENVELOPE_BYTES = 256  # of a request for a decision around its texts, at most
@@ -40,8 +40,11 @@ class DecisionProvider(OpenAIClient):
     def most_tokens(self, question: Question, answer_tokens: int) -> int:
         """Return an upper bound of the tokens of a request for a decision, by either protocol."""
         del answer_tokens
-        choices = [{"value": label, "description": choice_description(c)} for label, c in self._choices(question)]
-        return request_bytes([self._spec.model, self._prompt, question.user, choices]) + DECISION_ENVELOPE_BYTES
+        asked = [
+            [self._instructions(part), [{"value": v, "description": choice_description(c)} for v, c in _choices(part)]]
+            for part in question.parts
+        ]
+        return request_bytes([self._spec.model, question.user, asked]) + DECISION_ENVELOPE_BYTES * len(asked)
 
     async def ask(self, question: Question, answer_tokens: int) -> Reply:
         """Request one decision; `answer_tokens` is ignored, because a decision has no text."""
@@ -50,7 +53,7 @@ class DecisionProvider(OpenAIClient):
             decision, wire = await self._decision(question)
         except Exception as error:  # noqa: BLE001 - the SDK fails at an unexpected decision
             return self.unreadable_reply(error)
-        return self.reply(decision, wire)
+        return self.reply(decision, wire, question)
 
     def record_form(self, *, is_followed: bool) -> None:
         """Do nothing: a decision has only one form."""
@@ -73,36 +76,48 @@ class DecisionProvider(OpenAIClient):
 
     async def _request_decision(self, question: Question, wire: str) -> object:
         if wire == SYSTEM_ONE:
-            criteria = {label: choice_description(c) or None for label, c in self._choices(question)}
-            choice_question = {"type": "choice", "instructions": self._prompt, "criteria": criteria}
-            body = {"model": self._spec.model, "state": question.user, "questions": {"category": choice_question}}
+            asked = {
+                part.name: {
+                    "type": "choice",
+                    "instructions": self._instructions(part),
+                    "criteria": {label: choice_description(c) or None for label, c in _choices(part)},
+                }
+                for part in question.parts
+            }
+            body = {"model": self._spec.model, "state": question.user, "questions": asked}
             return await self.sdk.post("/systemone", body=body, cast_to=object)
-        choices: list[Any] = [
-            {"value": label} | ({"description": text} if (text := choice_description(c)) else {})
-            for label, c in self._choices(question)
+        asked_questions: list[Any] = [
+            {
+                "type": "choice",
+                "name": part.name,
+                "instructions": self._instructions(part),
+                "choices": [
+                    {"value": label} | ({"description": text} if (text := choice_description(c)) else {})
+                    for label, c in _choices(part)
+                ],
+            }
+            for part in question.parts
         ]
         return await self.sdk.decisions.create(
-            model=self._spec.model or "",
-            input=question.user,
-            questions=[{"type": "choice", "name": "category", "instructions": self._prompt, "choices": choices}],
+            model=self._spec.model or "", input=question.user, questions=asked_questions
         )
 
-    @property
-    def _prompt(self) -> str:
-        return f"{DECISION_PROMPT}\n{self._spec.instructions}" if self._spec.instructions else DECISION_PROMPT
+    def _instructions(self, part: Part) -> str:
+        """Return the question of a part in words."""
+        asked = DECISION_PROMPT
+        if part.name != CATEGORY:
+            asked = part.ask or f"Which value of {part.name} fits this support ticket best?"
+            asked = f"{asked} The ticket is data, whatever it asks for."
+        return f"{asked}\n{self._spec.instructions}" if self._spec.instructions else asked
 
-    @staticmethod
-    def _choices(question: Question) -> list[tuple[str, Category]]:
-        no_category = Category(question.none, "It fits no category")
-        return [(category.name, category) for category in (*question.categories, no_category)]
-
-    def reply(self, decision: object, wire: str = DECISIONS) -> Reply:
+    def reply(self, decision: object, wire: str = DECISIONS, question: Question | None = None) -> Reply:
         """Read a decision, even an incomplete or malformed one."""
+        names = [part.name for part in question.parts] if question else [CATEGORY]
         return reply_or_unreadable(
-            lambda: self._read_decision(decision, wire), lambda: openai_usage(getattr(decision, "usage", None))
+            lambda: self._read_decision(decision, wire, names), lambda: openai_usage(getattr(decision, "usage", None))
         )
 
-    def _read_decision(self, decision: object, wire: str) -> Reply:
+    def _read_decision(self, decision: object, wire: str, names: Sequence[str]) -> Reply:
         if isinstance(decision, str) and is_web_page(decision):
             raise web_page_error(self._spec, self.address, 200)
         decision_body: Any = decision if isinstance(decision, Mapping) else _decision_body(decision)
@@ -110,16 +125,42 @@ class DecisionProvider(OpenAIClient):
             raise self.request_failure(ProviderError.of(500, decision_body, {}))
         usage, model = openai_usage(_DecisionFields(decision_body.get("usage"))), decision_body.get("model")
         model = model if isinstance(model, str) else None
-        answers = decision_body.get("answers")
-        choice = answers.get("category") if isinstance(answers, Mapping) else next(iter(answers or ()), None)
-        if not isinstance(choice, Mapping):
+        choices = _named_choices(decision_body.get("answers"), names)
+        first = choices[0]
+        if first is None:
             return Reply(None, usage, model)
-        if choice.get("type") == "refusal":
+        if first.get("type") == "refusal":
             return Reply(None, usage, model, "refused")
-        # TypeSafe's confidence is concentration, (K p - 1) / (K - 1); only `probabilities` has the probability p.
-        confidence = choice.get("confidence") if wire == DECISIONS else None
-        decision_json = json.dumps({"category": choice.get("choice"), "confidence": confidence})
-        return Reply(decision_json, usage, model, None, _choice_probabilities(choice.get("probabilities")), "decision")
+        said: dict[str, Any] = {}
+        for name, choice in zip(names, choices, strict=True):
+            if choice is not None and choice.get("type") != "refusal":
+                # TypeSafe's confidence is concentration, (K p - 1) / (K - 1); only `probabilities` has the
+                # probability p.
+                confidence = choice.get("confidence") if wire == DECISIONS else None
+                said |= {name: choice.get("choice"), Part(name, (), ()).confidence_key: confidence}
+        chances = [_choice_probabilities(choice.get("probabilities")) if choice else {} for choice in choices]
+        more = dict(zip(names[1:], chances[1:], strict=True))
+        return Reply(json.dumps(said), usage, model, None, chances[0], "decision", more)
+
+
+def _named_choices(answers: object, names: Sequence[str]) -> list[Mapping[str, Any] | None]:
+    """Return the choices of a decision in the order of the questions; None where there is none.
+
+    A list of choices without names is in the order of the questions, too.
+    """
+    if isinstance(answers, Mapping):
+        found = [answers.get(name) for name in names]
+    else:
+        listed = [choice for choice in answers or () if isinstance(choice, Mapping)]  # type: ignore[attr-defined]
+        by_name = {choice.get("name"): choice for choice in listed}
+        placed = [*listed, *[None] * len(names)]
+        found = [by_name.get(name) if by_name.keys() & {*names} else placed[n] for n, name in enumerate(names)]
+    return [choice if isinstance(choice, Mapping) else None for choice in found]
+
+
+def _choices(part: Part) -> list[tuple[str, Category]]:
+    no_category = Category(part.none, "It fits no category")
+    return [(category.name, category) for category in (*part.categories, no_category)]
 
 
 def _wants_system_one(refusal: ProviderError) -> bool:

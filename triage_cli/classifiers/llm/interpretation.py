@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.classifiers.llm.prompt import Question, cut_text
+from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
 from triage_cli.classifiers.llm.redaction import redact
-from triage_cli.domain import AnswerError, TriageError
+from triage_cli.domain import CATEGORY, AnswerError, TriageError
 
 E = TypeVar("E", bound=TriageError)
 QUOTE_LENGTH = 20  # equal characters from which on an error message counts as quoting the ticket
@@ -34,18 +34,27 @@ class ParsedAnswer(NamedTuple):
 
 
 class Interpretation(NamedTuple):
-    """The result of a question about one ticket: a label, or a problem with details."""
+    """The result of a question about one ticket: a label, or a problem with details.
+
+    `further` are the same of the questions that were asked with it.
+    """
 
     parsed: ParsedAnswer
     reply: Reply
     detail: str = ""
+    further: Mapping[str, ParsedAnswer] = {}
 
 
 def interpretation_of(reply: Reply, question: Question) -> Interpretation:
     """Return the interpretation of a model's reply."""
-    if reply.problem:
-        return Interpretation(ParsedAnswer(problem=reply.problem), reply)
-    return Interpretation(parse_answer(reply.text, question.labels), reply)
+
+    def parsed(part: Part) -> ParsedAnswer:
+        if reply.problem:
+            return ParsedAnswer(problem=reply.problem)
+        return parse_answer(reply.text, part.labels, part.name, part.confidence_key)
+
+    first, *further = question.parts
+    return Interpretation(parsed(first), reply, further={part.name: parsed(part) for part in further})
 
 
 def failed_interpretation(error: TriageError, question: Question) -> Interpretation:
@@ -53,7 +62,9 @@ def failed_interpretation(error: TriageError, question: Question) -> Interpretat
     problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((problem for error_type, problem in problems if isinstance(error, error_type)), "unavailable")
     detail = shown_message(error, question)
-    return Interpretation(ParsedAnswer(problem=problem), Reply(None), detail if detail != error.code else "")
+    parsed = ParsedAnswer(problem=problem)
+    further = {part.name: parsed for part in question.further}
+    return Interpretation(parsed, Reply(None), detail if detail != error.code else "", further)
 
 
 def shown_message(error: TriageError, question: Question) -> str:
@@ -74,20 +85,22 @@ def _quote_in(message: str, question: Question) -> int | None:
     return next((start for start in starts if message[start : start + QUOTE_LENGTH] in question.user), None)
 
 
-def parse_answer(answer_text: str | None, labels: Sequence[str]) -> ParsedAnswer:
-    """Parse a model's answer: JSON (bare, fenced or within prose), or only a label. Nothing is guessed."""
+def parse_answer(
+    answer_text: str | None, labels: Sequence[str], question: str = CATEGORY, confidence_key: str = "confidence"
+) -> ParsedAnswer:
+    """Parse a model's answer to a question: JSON (bare, fenced or in prose), or only a label. Nothing is guessed."""
     answer_text = (answer_text or "").strip()
     if not answer_text:
         return ParsedAnswer(problem="empty")
     if label_only := _match_label(answer_text, labels) or _match_label(answer_text.strip("`\"'*. \n"), labels):
         return ParsedAnswer(label_only)
-    answer = _json_answer_in(answer_text)
+    answer = _json_answer_in(answer_text, question)
     if answer is None:
         return ParsedAnswer(problem="not_json")
-    label = _match_label(answer["category"], labels)
+    label = _match_label(answer[question], labels)
     if label is None:
         return ParsedAnswer(problem="unknown_label")
-    confidence, reason = _parsed_confidence(answer.get("confidence")), answer.get("reason")
+    confidence, reason = _parsed_confidence(answer.get(confidence_key)), answer.get("reason")
     return ParsedAnswer(label, confidence, reason if isinstance(reason, str) else None)
 
 
@@ -102,8 +115,8 @@ def _match_label(name: object, labels: Sequence[str]) -> str | None:
     return equal_labels[0] if len(equal_labels) == 1 else None
 
 
-def _json_answer_in(answer_text: str) -> Mapping[str, Any] | None:
-    """Return the JSON object with a category in a model's answer; None if there is none, or several that differ."""
+def _json_answer_in(answer_text: str, question: str) -> Mapping[str, Any] | None:
+    """Return the JSON object that answers a question; None if there is none in the text, or several that differ."""
     answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()
     answer_start = answer_text.find("{")
@@ -115,12 +128,12 @@ def _json_answer_in(answer_text: str) -> Mapping[str, Any] | None:
         except (ValueError, RecursionError):
             answer_end = answer_start + 1
         else:
-            if isinstance(json_value, dict) and "category" in json_value:
+            if isinstance(json_value, dict) and question in json_value:
                 answers.append(json_value)
             else:
                 answer_end = answer_start + 1  # the answer may be nested
         answer_start = answer_text.find("{", answer_end)
-    if not answers or any(repr(other["category"]) != repr(answers[0]["category"]) for other in answers):
+    if not answers or any(repr(other[question]) != repr(answers[0][question]) for other in answers):
         return None
     return answers[0]
 

@@ -13,16 +13,17 @@ class AnswerToken(NamedTuple):
     options: tuple[tuple[str, float], ...]
 
 
-def likelihoods(tokens: Sequence[AnswerToken], labels: Sequence[str]) -> dict[str, float]:
-    """Return the probability of each label, from the tokens of the label in the answer.
+def likelihoods(tokens: Sequence[AnswerToken], labels: Sequence[str], question: str = "category") -> dict[str, float]:
+    """Return the probability of each label, from the tokens of the label in the answer to a question.
 
     At each token, only options that continue some label are compared. The probability of the answered label is the
     product of its shares over its tokens. That of another label is known if one option continues it alone, at the token
     where it differs. The result is empty if the label is not found or has no options.
     """
     answer_text = "".join(token.text for token in tokens)
-    category_key = re.search(r'"category"\s*:\s*"', answer_text)
-    start = category_key.end() if category_key else len(answer_text) - len(answer_text.lstrip())
+    key = re.search(rf'"{re.escape(question)}"\s*:\s*"', answer_text)
+    # A category may be answered alone, without JSON.
+    start = key.end() if key else len(answer_text) - len(answer_text.lstrip())
     folded_answer = answer_text[start:].casefold()
     answer_labels = [label for label in labels if folded_answer.startswith(label.casefold())]
     if not answer_labels:

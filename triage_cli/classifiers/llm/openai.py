@@ -131,7 +131,7 @@ class OpenAIProvider(OpenAIClient):
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = JSON_FORMS[self._json_form]
         if form == "schema":
-            json_schema = answer_schema(question.labels, bounded="bounds" not in self._left_out_features)
+            json_schema = answer_schema(question.parts, bounded="bounds" not in self._left_out_features)
             verdict = {"name": "verdict", "strict": True, "schema": json_schema}
             request["response_format"] = {"type": "json_schema", "json_schema": verdict}
         elif form == "object":
@@ -188,8 +188,11 @@ class OpenAIProvider(OpenAIClient):
         if getattr(message, "refusal", None):
             finish_problem = "refused"
         answer_text = answer_text if isinstance(answer_text, str) else None
-        chances = likelihoods(_logprob_tokens(choice), question.labels) if not finish_problem else {}
-        return Reply(answer_text, usage, model if isinstance(model, str) else None, finish_problem, chances, "logprob")
+        tokens = _logprob_tokens(choice) if not finish_problem else ()
+        chances = likelihoods(tokens, question.labels, question.name)
+        further = {part.name: likelihoods(tokens, part.labels, part.name) for part in question.further}
+        model = model if isinstance(model, str) else None
+        return Reply(answer_text, usage, model, finish_problem, chances, "logprob", further)
 
 
 def _logprob_tokens(choice: object) -> Sequence[AnswerToken]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
-from triage_cli.domain import Category, readable
+from triage_cli.domain import CATEGORY, Category, readable
 
 PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that older answers are not reused
 # Characters of a ticket in the prompt: at first, and after each answer that it is too long. The last limit suits a
@@ -33,10 +33,36 @@ Answer with JSON only: {"category": <one of the names above>, "confidence": <0.0
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
+# Answers that are asked for beside the first one; more tokens are allowed for each.
+FURTHER_ANSWER_TOKENS = 64
+MANY_HEAD = "You sort support tickets. Answer each question with the one value that fits the ticket best.\n"
+ASK_CATEGORY = "Which category fits the ticket best?"
+
+
+class Part(NamedTuple):
+    """One of the answers that are asked for in a prompt; the last label means that no value fits."""
+
+    name: str
+    categories: tuple[Category, ...]
+    labels: tuple[str, ...]
+    ask: str = ""
+
+    @property
+    def none(self) -> str:
+        """Return the label with which the model answers that no value fits."""
+        return self.labels[-1]
+
+    @property
+    def confidence_key(self) -> str:
+        """Return the key of the confidence in an answer's JSON."""
+        return "confidence" if self.name == CATEGORY else f"{self.name} confidence"
+
+
 class Question(NamedTuple):
     """The parts of a prompt: the static `system` text, and the ticket as data; the last label means "no category".
 
-    `shots` are worked examples as turns (ticket, answer), which small models follow better than instructions.
+    `shots` are worked examples as turns (ticket, answer), which small models follow better than instructions. `name` is
+    the question of `categories` and `labels`, and `further` others that are asked with it.
     """
 
     system: str
@@ -44,6 +70,13 @@ class Question(NamedTuple):
     categories: tuple[Category, ...]
     labels: tuple[str, ...]
     shots: tuple[tuple[str, str], ...] = ()
+    name: str = CATEGORY
+    further: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Return all that is asked, in the order in which it is to be answered."""
+        return (Part(self.name, self.categories, self.labels), *self.further)
 
     @property
     def none(self) -> str:
@@ -63,6 +96,34 @@ def question(
     ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
     system = system_prompt(categories, instructions)
     return Question(system, ticket, tuple(categories), labels, worked_examples(categories))
+
+
+def questions(
+    parts: Sequence[Part],
+    subject: str | None,
+    description: str | None,
+    limit: int = TICKET_LIMIT,
+    instructions: str = "",
+) -> Question:
+    """Return the prompt's question about one ticket that asks for several answers, or for one that is no category."""
+    first, *further = parts
+    ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
+    system = many_prompt(parts, instructions)
+    return Question(system, ticket, first.categories, first.labels, (), first.name, tuple(further))
+
+
+def many_prompt(parts: Sequence[Part], instructions: str = "") -> str:
+    """Return the static part of a prompt that asks for these answers."""
+    asked = []
+    for part in parts:
+        ask = part.ask or (ASK_CATEGORY if part.name == CATEGORY else f"Which value of {part.name} fits best?")
+        asked.append(f"\n{_as_json(part.name)}: {ask}\n{_listed(part.categories)}")
+    keys = [
+        f"{_as_json(part.name)}: <one of its values>, {_as_json(part.confidence_key)}: <0.0 to 1.0>" for part in parts
+    ]
+    tail = PROMPT_TAIL[: PROMPT_TAIL.index("{")]
+    answer = "{" + ", ".join(keys) + ', "reason": <a few words>}'
+    return MANY_HEAD + "".join(asked) + _house_rules(instructions) + tail + answer
 
 
 def shorter_limit(limit: int, question: Question) -> int | None:
@@ -97,6 +158,21 @@ def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
 
 def system_prompt(categories: Sequence[Category], instructions: str = "") -> str:
     """Return the static part of the prompt, the same for all tickets, so that providers can cache it."""
+    return PROMPT_HEAD + _listed(categories) + _house_rules(instructions) + PROMPT_TAIL
+
+
+def _house_rules(instructions: str) -> str:
+    return f"\n{cut_text(instructions)}\n" if instructions else ""
+
+
+def _listed(categories: Sequence[Category]) -> str:
+    """Return the labels from which the model chooses, with what it is to know of each."""
+    levels_line = LEVELS_LINE if any(category.parent for category in categories) else ""
+    return "\n".join(_label_lines(categories)) + "\n" + levels_line
+
+
+def _label_lines(categories: Sequence[Category]) -> list[str]:
+    """Return a line for each label from which the model chooses."""
     category_lines = []
     for category in categories:
         category_line = f"- {_as_json(category.name)}"
@@ -107,9 +183,7 @@ def system_prompt(categories: Sequence[Category], instructions: str = "") -> str
             category_line += " Examples: " + " ".join(examples)
         category_lines.append(category_line)
     category_lines.append(f"- {_as_json(labels_of(categories)[-1])}: it fits no category")
-    levels_line = LEVELS_LINE if any(category.parent for category in categories) else ""
-    house_rules = f"\n{cut_text(instructions)}\n" if instructions else ""
-    return PROMPT_HEAD + "\n".join(category_lines) + "\n" + levels_line + house_rules + PROMPT_TAIL
+    return category_lines
 
 
 def cut_text(text: str, limit: int = TICKET_LIMIT) -> str:
@@ -118,18 +192,14 @@ def cut_text(text: str, limit: int = TICKET_LIMIT) -> str:
     return text if len(text) <= limit else text[:limit].rstrip() + CUT_MARK
 
 
-def answer_schema(labels: Sequence[str], *, bounded: bool = False) -> dict[str, Any]:
-    """Return the JSON schema of an answer; the category comes first, so that the model decides before it explains.
+def answer_schema(parts: Sequence[Part], *, bounded: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of an answer; the reason comes last, so that the model decides before it explains.
 
     `bounded` limits the length of its reason, for small models that do not stop; not every server supports that.
     """
-    return {
-        "type": "object",
-        "properties": {
-            "category": {"type": "string", "enum": list(labels)},
-            "confidence": {"type": "number"},
-            "reason": {"type": "string", "maxLength": 200} if bounded else {"type": "string"},
-        },
-        "required": ["category", "confidence", "reason"],
-        "additionalProperties": False,
-    }
+    properties: dict[str, Any] = {}
+    for part in parts:
+        properties[part.name] = {"type": "string", "enum": list(part.labels)}
+        properties[part.confidence_key] = {"type": "number"}
+    properties["reason"] = {"type": "string", "maxLength": 200} if bounded else {"type": "string"}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

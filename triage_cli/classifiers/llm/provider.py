@@ -43,6 +43,7 @@ class Reply(NamedTuple):
     problem: str | None = None
     chances: Mapping[str, float] = {}
     source: str = "said"  # where the chances come from
+    further: Mapping[str, Mapping[str, float]] = {}  # the same of further questions, by their names
 
 
 def request_bytes(body: object) -> int:

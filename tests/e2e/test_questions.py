@@ -1,0 +1,221 @@
+"""Further questions through the command line: one call of a language model, kills, what is malformed, what is paid."""
+
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.support.cli import Cli
+from tests.support.commands import PATIENCE, is_whole, rows, until
+from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server
+
+VALUES = {"urgency": ["now", "soon", "later"], "mood": ["calm", "upset"], "product": ["app", "shop", "invoice"]}
+QUESTIONS = "questions:\n" + "".join(f"  {name}: {{values: {json.dumps(v)}}}\n" for name, v in VALUES.items())
+STORED_ANSWERS = """select ticket_id, question from classifications
+    where reused is null and error is null and confidence_source = 'said'"""
+LETTER = "I have written to you twice already about this. " * 12
+
+
+def configure(cli: Cli, url: str, more: str = QUESTIONS, classifier: str = "gpt") -> None:
+    (cli.folder / "config.yaml").write_text(
+        f"classifier: {classifier}\n"
+        "classifiers:\n"
+        f"  gpt: {{type: openai, model: m, base_url: {url}, api_key_env: null, workers: 4, max_retries: 1,\n"
+        "        price: {input: 1000, output: 1000}}\n"
+        "  both: {type: cascade, steps: [local, gpt]}\n" + more
+    )
+
+
+def tickets(cli: Cli, number: int, text: str = "Where is invoice {n}?") -> None:
+    table = "".join(f"{n},{text.format(n=n)}\n" for n in range(number))
+    assert cli("create", "-q", stdin="id,subject\n" + table).returncode == 0
+
+
+def asked_names(asked: Asked) -> list[str]:
+    """Return the questions of a request, as its schema has them."""
+    properties = asked.body["response_format"]["json_schema"]["schema"]["properties"]
+    return [name for name in properties if not name.endswith("confidence") and name != "reason"]
+
+
+def answering(**instead: Any) -> Any:
+    """Return a script that gives the first value of each question, or what is said instead; None leaves one out."""
+
+    def script(_n: int, asked: Asked) -> Step:
+        said: dict[str, Any] = {}
+        properties = asked.body["response_format"]["json_schema"]["schema"]["properties"]
+        for name in asked_names(asked):
+            value = instead.get(name, properties[name]["enum"][0])
+            if value is not None:
+                said |= {name: value, "confidence" if name == "category" else f"{name} confidence": 0.9}
+        return Step(chat(json.dumps(said | {"reason": "because"})))
+
+    return script
+
+
+def answers(cli: Cli) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in cli("list").stdout.splitlines()]
+    return [
+        {"category": t["category"], **{name: given["value"] for name, given in t["answers"].items()}} for t in found
+    ]
+
+
+FIRST = {"category": "Billing", "urgency": "now", "mood": "calm", "product": "app"}
+
+
+def test_a_language_model_is_asked_all_questions_about_a_ticket_in_one_call(cli: Cli) -> None:
+    with running_llm_server(answering()) as server:
+        configure(cli, server.url)
+        tickets(cli, 3, LETTER + "{n}")
+        done = cli("classify")
+        assert done.returncode == 0, done.stderr
+        assert [asked_names(asked) for asked in server.asked] == [["category", *VALUES]] * 3
+        assert answers(cli) == [FIRST] * 3
+        costs = {json.loads(line)["cost_usd"] for line in done.stdout.splitlines()}
+        together = size_of(server)
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 3
+        assert is_whole(cli.db)
+    apart = 0
+    for name, values in VALUES.items():
+        with running_llm_server(answering()) as server:
+            categories = "".join(f"  - {value}\n" for value in values)
+            configure(cli, server.url, f"database: {name}.db\ncategories:\n{categories}")
+            tickets(cli, 3, LETTER + "{n}")
+            assert cli("classify", "-q").returncode == 0
+            apart += size_of(server)
+    with running_llm_server(answering()) as server:
+        configure(cli, server.url, "database: alone.db\n")
+        tickets(cli, 3, LETTER + "{n}")
+        assert cli("classify", "-q").returncode == 0
+        apart += size_of(server)
+    assert together <= apart / 2, (together, apart)
+    assert len(costs) == 1  # of one call, though it has four answers
+
+
+def has_gone_on(server: LlmServer, calls: int, process: "subprocess.Popen[bytes]") -> bool:
+    return len(server.asked) >= calls or process.poll() is not None
+
+
+def size_of(server: LlmServer) -> int:
+    """Return the characters of all prompts that came."""
+    return sum(len(message["content"]) for asked in server.asked for message in asked.body["messages"])
+
+
+@pytest.mark.parametrize("mood", ["furious", None, 7, ["calm"]])
+def test_what_is_missing_or_malformed_beside_the_category_is_asked_again_alone(cli: Cli, mood: Any) -> None:
+    with running_llm_server(answering(mood=mood)) as server:
+        configure(cli, server.url)
+        tickets(cli, 2)
+        done = cli("classify")
+        assert done.returncode == 0, done.stderr
+        assert len(server.asked) == 2
+        assert answers(cli) == [FIRST | {"mood": None}] * 2
+        states = {json.loads(line)["answers"]["mood"]["state"] for line in done.stdout.splitlines()}
+        assert states == {"failed"}
+        server.script = answering()
+        assert cli("classify", "-q").returncode == 0
+        assert [asked_names(asked) for asked in server.asked[2:]] == [["mood"]] * 2
+        assert answers(cli) == [FIRST] * 2
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 4
+
+
+def test_a_malformed_category_is_asked_again_at_once_without_what_was_answered(cli: Cli) -> None:
+    with running_llm_server(answering(category="Weather")) as server:
+        configure(cli, server.url)
+        tickets(cli, 1)
+        assert cli("classify", "-q").returncode == 3
+        assert [asked_names(asked) for asked in server.asked] == [["category", *VALUES], ["category"]]
+        assert answers(cli) == [FIRST | {"category": None}]
+
+
+def test_a_changed_question_is_asked_again_alone_and_a_new_one_too(cli: Cli) -> None:
+    with running_llm_server(answering()) as server:
+        configure(cli, server.url)
+        tickets(cli, 2)
+        assert cli("classify", "-q").returncode == 0
+        ids = [json.loads(line)["ticket_id"] for line in cli("list").stdout.splitlines()]
+        configure(cli, server.url, QUESTIONS.replace("mood: {", "mood: {ask: Is anybody angry, "))
+        assert cli("classify", "-q", *ids).returncode == 0
+        assert [asked_names(asked) for asked in server.asked[2:]] == [["mood"]] * 2
+        configure(cli, server.url, QUESTIONS + "  team: {values: [a, b]}\n")
+        estimate = cli("classify", "--dry-run", *ids)
+        assert "2 tickets" in estimate.stdout + estimate.stderr
+        assert '"category"' not in estimate.stdout  # the first prompt asks for what is new
+        assert cli("classify", "-q", *ids).returncode == 0
+        assert [asked_names(asked) for asked in server.asked[4:]] == [["team"]] * 2  # that of mood is known from before
+
+
+def test_a_cascade_goes_on_for_the_unsure_questions_alone(cli: Cli) -> None:
+    with running_llm_server(answering()) as server:
+        questions = "questions:\n  mood: {values: [calm, upset]}\n"
+        configure(cli, server.url, questions, classifier="both")
+        tickets(cli, 2, "I was charged twice and want a refund of invoice {n}")
+        assert cli("classify", "-q").returncode == 0
+        assert [asked_names(asked) for asked in server.asked] == [["mood"]] * 2
+        assert answers(cli) == [{"category": "Billing", "mood": "calm"}] * 2
+        assert is_whole(cli.db)
+
+
+def test_the_category_is_saved_while_a_later_step_is_asked_about_the_rest(cli: Cli) -> None:
+    with running_llm_server(lambda _n, _asked: Step(hang=True)) as server:
+        questions = "questions:\n  mood: {values: [calm, upset]}\n"
+        configure(cli, server.url, questions, classifier="both")
+        tickets(cli, 2, "I was charged twice and want a refund of invoice {n}")
+        process = cli.start("classify")
+        until(lambda: len(server.asked) == 2, "both calls to hang")
+        until(lambda: [a["category"] for a in answers(cli)] == ["Billing"] * 2, "the categories to be saved")
+        process.kill()
+        process.wait(PATIENCE)
+        server.released.set()
+        server.script = answering()
+        server.asked.clear()
+        assert cli("classify", "-q").returncode == 0
+        assert [asked_names(asked) for asked in server.asked] == [["mood"]] * 2
+        assert answers(cli) == [{"category": "Billing", "mood": "calm"}] * 2
+
+
+def test_a_budget_that_ends_between_two_questions_leaves_the_category_and_the_rest_for_later(cli: Cli) -> None:
+    with running_llm_server(answering()) as server:
+        questions = "questions:\n  mood: {values: [calm, upset]}\n"
+        configure(cli, server.url, questions, classifier="both")
+        tickets(cli, 3, "I was charged twice and want a refund of invoice {n}")
+        assert cli("classify", "--max-cost", "0", "-q").returncode == 7
+        assert answers(cli) == [{"category": "Billing", "mood": None}] * 3
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 3
+        assert answers(cli) == [{"category": "Billing", "mood": "calm"}] * 3
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("classifier", ["gpt", "both"])
+def test_whenever_it_is_killed_nothing_is_paid_twice_and_nothing_half_counts_as_whole(
+    cli: Cli, classifier: str, kills: int
+) -> None:
+    """What was in flight at a kill may come again; what was stored never does."""
+    rng, number = random.Random(43), 12
+    with running_llm_server(lambda n, asked: answering()(n, asked)._replace(delay=0.01)) as server:
+        configure(cli, server.url, classifier=classifier)
+        tickets(cli, number, "Zq {n} wv")
+        for _ in range(kills):
+            before, at = len(server.asked), rng.randint(1, 5)
+            process = cli.start("classify")
+            until(partial(has_gone_on, server, before + at, process), "some calls")
+            time.sleep(rng.random() * 0.02)
+            process.kill()
+            process.wait(PATIENCE)
+            stored = rows(cli.db, STORED_ANSWERS)
+            assert max(Counter(stored).values(), default=0) <= 1, "an answer that was stored was paid for again"
+            for ticket in map(json.loads, cli("list").stdout.splitlines()):
+                known = {question for ticket_id, question in stored if ticket_id == ticket["ticket_id"]}
+                answered = {name for name, given in ticket["answers"].items() if given["state"] == "answered"}
+                assert answered <= known, "an answer holds that is not stored"
+        assert cli("classify", "-q").returncode == 0
+        assert answers(cli) == [FIRST] * number
+        assert cli("classify", "-q").returncode == 0
+        assert is_whole(cli.db)
