@@ -193,6 +193,9 @@ def test_it_fits_and_axe_finds_nothing_wrong(
 ) -> None:
     text = {"subject": "S" * 300, "description": "word " * 300, "extra": '{"plan": "gold"}', "reason": "w" * 200}
     server = served({"subject": "short"}, text, {"subject": None, "description": None})
+    with server.client() as client:
+        judge(client, "T-00", "General")
+        assert client.post("/tickets/T-00/route").json()["status"] == "routed"
     ada = visit(server, viewport={"width": width, "height": 740}, color_scheme=scheme)
     assert ada.violations() == [], "signing in"
     page = ada.page
@@ -319,13 +322,13 @@ def test_a_verdict_whose_answer_is_lost_is_given_once(
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_restarted_loses_no_verdict(fitted: Cli, browser: Browser) -> None:
-    fitted.folder.joinpath("config.yaml").write_text("server: {app: true}\n")
+    fitted.folder.joinpath("config.yaml").write_text(
+        "server: {app: true}\nclassifiers: {local: {type: local, min_confidence: 0.9999}}\n"
+    )
     key = key_of(fitted)
     with serve_command(fitted) as (process, url, _), httpx.Client(base_url=url, headers={"X-API-Key": key}) as client:
-        for n in range(4):
-            client.post("/tickets", json={"external_id": f"T-{n}", "subject": f"hello {n}"})
-            client.post(f"/tickets/T-{n}/classify")
-        waiting = client.get("/tickets?order=review").json()
+        for subject in ("Where is my invoice", "The printer hums", "Opening hours on Sunday", "A blue parcel"):
+            client.post("/tickets?do=classify", json={"subject": subject})
         ada = Visitor(browser, url, key).comes()
         expect(ada.title).to_be_focused()
         ada.presses("1")
@@ -339,4 +342,4 @@ def test_a_server_that_is_killed_and_restarted_loses_no_verdict(fitted: Cli, bro
         ada.hears(": Technical; u takes it back.")
         ada.leaves()
     verdicts = rows(fitted.db, "select category from tickets where verdict = 1 order by category")
-    assert (len(waiting), verdicts) == (4, [("Billing",), ("Technical",)])
+    assert verdicts == [("Billing",), ("Technical",)]

@@ -268,7 +268,7 @@ def test_a_key_of_the_environment_opens_every_process_and_no_log_or_file_has_it_
                 if number % 4 == 0:
                     tokens.expire()
                 body = {"subject": f"I was charged twice, {number}"}
-                made = httpx.post(f"{url}/tickets?do=classify,route", headers={"X-API-Key": key}, json=body)
+                made = httpx.post(f"{url}/tickets?do=classify,route", headers={"X-API-Key": key}, json=body, timeout=60)
                 assert (made.status_code, made.json()["deliveries"][0]["state"]) == (201, "accepted"), made.text
             tokens.replies = [Reply(401, '{"error": "invalid_client"}')] * 9
             tokens.expire()

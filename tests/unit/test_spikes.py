@@ -99,6 +99,11 @@ def test_groups_that_are_as_usual_take_few_comparisons(monkeypatch: pytest.Monke
     assert compared <= 1.25 * len(present), "each ticket once to make groups; of a group few with earlier weeks"
 
 
+def test_without_earlier_weeks_no_tickets_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(SimilarTexts, "alike")  # among a first import of 100,000 tickets it would take minutes
+    assert find_spikes(Inflow(3).period(200), []) == []
+
+
 def test_without_earlier_weeks_there_is_nothing_to_compare_with() -> None:
     assert find_spikes(week(0, technical=60), []) == []
     assert find_spikes([], BEFORE) == []

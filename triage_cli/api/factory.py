@@ -1,6 +1,7 @@
 """Makes the FastAPI application: its routers, error handlers, middleware and description."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -57,6 +58,8 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
         anyio.to_thread.current_default_thread_limiter().total_tokens = ENDPOINT_THREADS
         app.state.probes = anyio.CapacityLimiter(PROBE_THREADS)
         server_state.background.start()
+        if server_state.browsers.app:  # so that the first person does not wait until the order of review is loaded
+            threading.Thread(target=lambda: list(server_state.services.ranked(["first"], [1.0]))).start()
         yield
         await anyio.to_thread.run_sync(server_state.close)
 

@@ -44,7 +44,7 @@ def shares_name(store: Store, ticket: Ticket) -> bool:
 
 # How many tickets are ordered together, the least sure first: more than a person reviews in some hours. Of long letters
 # they are fewer, since who waits for the first one waits for the order of all.
-WINDOW, WINDOW_CHARACTERS = 1_000, 250_000
+WINDOW, WINDOW_CHARACTERS = 1_000, 200_000
 
 
 def review_margin(chances: Mapping[str, float], confidence: float | None) -> float:

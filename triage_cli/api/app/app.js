@@ -8,7 +8,6 @@ const HIDDEN = /[\p{Cc}\p{Bidi_Control}]/gu;
 // What a person decides by. If only something else has changed, such as a delivery, a verdict is given all the same.
 const DECIDED_BY = ["subject", "description", "category", "suggestion", "verdict", "reason"];
 const state = { key: sessionStorage.getItem(KEY_PLACE), me: null, hasSimilar: true, busy: false, turn: 0 };
-const NOTHING = { shown: null, steps: [], queue: [], place: 0, next: null, marks: new Map() };
 
 const at = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -39,7 +38,6 @@ const say = (sentence) => fill(at("said"), sentence);
 const listed = (items, tag = "ul") => (items.length ? made(tag, {}, items.map((item) => made("li", {}, item))) : null);
 
 // --- requests
-
 class Problem extends Error {
   constructor(status, sentence, more) {
     super(sentence);
@@ -115,7 +113,6 @@ async function doing(work) {
 }
 
 // --- signing in, and pages
-
 async function signIn() {
   state.me = (await call("me")).record;
   state.categories = (await call("categories")).record.map((category) => category.name);
@@ -136,7 +133,7 @@ function signOut(sentence) {
 }
 
 function showParts() {
-  Object.assign(state, NOTHING, { steps: [], marks: new Map() });
+  Object.assign(state, { shown: null, steps: [], queue: [], place: 0, next: null, marks: new Map() });
   at("sign-in").hidden = Boolean(state.me);
   for (const element of all("[data-signed-in]")) element.hidden = !state.me;
   for (const section of all("main > section")) section.hidden = true;
@@ -162,7 +159,6 @@ async function openPage() {
 }
 
 // --- the queue
-
 function queuePath() {
   const asked = { limit: 50, status: "needs_review" };
   const search = at("filter").value.replace(/\b(priority|category):(?:"([^"]*)"|(\S+))/gi, (_, name, quoted, word) => {
@@ -221,37 +217,39 @@ async function goOn(sentence) {
 }
 
 // --- a ticket
-
 async function show(id, pane) {
   const turn = ++state.turn;
   const path = `tickets/${id}`;
-  const [{ record: ticket, etag }, why, similar] = await Promise.all(
-    [call(path), call(`${path}/why`), similarTo(path)]);
+  const [{ record: ticket, etag }, why] = await Promise.all([call(path), call(`${path}/why`)]);
   if (turn !== state.turn) return; // another one is to be shown by now
+  const similar = made("div", {});
   state.shown = { ticket, etag, pane };
   fill(pane, made("h2", { tabindex: -1 }, ticket.subject || "No subject"), factsOf(ticket), textOf(ticket.description),
     mayDecide() ? decisionOf(ticket) : made("p", {}, `Your role, ${state.me.role}, may read, and change nothing.`),
     made("h3", {}, "Why"), listed(why.record.why), listed(why.record.agent_suggestions.map((each) =>
       `${each.agent} suggests ${each.category}${each.note ? `: ${each.note}` : ""}`)),
-    similar.length > 0 && made("h3", {}, "Similar tickets"), listed(similar.map((other) => [
-      made("a", { href: `#ticket/${encodeURIComponent(other.ticket_id)}` }, other.subject || nameOf(other)),
-      other.category && `: ${other.category}`])),
+    similar,
     made("details", { open: pane === at("single") }, made("summary", {}, "Deliveries and history"),
       made("h3", {}, "Deliveries"), listed(ticket.deliveries.map((each) =>
         `${each.destination}: ${each.state}, tried ${each.tries.length} times`)) || made("p", {}, "None."),
       made("h3", {}, "History"), listed(ticket.events.map((event) =>
         `${moment(event.timestamp)}: ${spaced(event.action)}, by ${event.actor}`), "ol")));
+  addSimilar(similar, path);
   pane.querySelector("h2").focus({ preventScroll: true });
   const { top } = pane.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) pane.scrollIntoView();
 }
 
-async function similarTo(path) {
+// Adds similar tickets when they are found, which may take longer than all else.
+async function addSimilar(place, path) {
+  if (!state.hasSimilar) return;
   try {
-    return state.hasSimilar ? (await call(`${path}/similar?limit=2`)).record : [];
+    const { record } = await call(`${path}/similar?limit=2`);
+    if (record.length) fill(place, made("h3", {}, "Similar tickets"), listed(record.map((other) => [
+      made("a", { href: `#ticket/${encodeURIComponent(other.ticket_id)}` }, cut(other.subject || nameOf(other), 200)),
+      other.category && `: ${other.category}`])));
   } catch (problem) {
     state.hasSimilar = problem.status !== 404; // an older server has none
-    return [];
   }
 }
 
@@ -332,7 +330,6 @@ function leave(event) {
 }
 
 // --- deciding
-
 async function give(question, category) {
   const { ticket, etag, pane } = state.shown;
   try {
@@ -396,7 +393,6 @@ async function route() {
 }
 
 // --- today
-
 async function showToday() {
   const since = new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
   const ofToday = (path, more) => call(`${path}?${new URLSearchParams({ since, ...more })}`);
@@ -424,7 +420,6 @@ function table(title, names, rows) {
 }
 
 // --- keys
-
 // As the terminal has them: digits for the first nine categories, and for each the first free letter of its name.
 function keysOf(categories) {
   const keys = new Map(categories.slice(0, 9).map((name, place) => [String(place + 1), name]));
@@ -474,7 +469,6 @@ function press(event) {
 }
 
 // --- begin
-
 const on = (id, type, work) => at(id).addEventListener(type, (event) => {
   if (type === "submit") event.preventDefault();
   work();

@@ -124,6 +124,8 @@ def find_spikes(now: Period, before: Sequence[Period], others: Period = ()) -> l
     A week without tickets in these hours counts, too. `others` are tickets of other hours, whose words tell which are
     rare. Tickets of a group that is a spike are not counted again for their category.
     """
+    if not before:  # nothing to compare with, such as on the day of a first import, which may be large
+        return []
     finder = _SpikeFinder(now, before, others)
     spikes_found = list(finder.groups())
     in_groups = {ticket_id for spike in spikes_found for ticket_id in spike.members}
