@@ -27,6 +27,8 @@ _KANA = "\u3040-\u309f", "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 _IDEOGRAPHS = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _SYLLABLES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 _WITHOUT_BLANKS = re.compile("|".join(f"([{each}]+)" for each in (*_KANA, _IDEOGRAPHS, _SYLLABLES)))
+# What is a word of them, in a text `with_blanks`; a vowel sign of a syllable is no letter.
+WORD_WITHOUT_BLANKS = f"[{_SYLLABLES}]{{3,}}|[{_KANA[0]}{_KANA[1]}{_IDEOGRAPHS}]{{2,}}"
 _TOGETHER = {3: 2, 4: 4}  # characters of the pieces of a run, by its group
 
 

@@ -284,12 +284,13 @@ class Classifiers(NamedTuple):
         return ToldLanguage(cached, told_language)
 
     def _program(self, spec: ClassifierSpec) -> Classifier:
-        from triage_cli.classifiers import CommandClassifier
+        from triage_cli.classifiers import CommandClassifier, ToldLanguage, told_language
 
         env = without_secrets(self.config, os.environ)
-        return CommandClassifier(
+        program = CommandClassifier(
             spec, self.config.categories, env=env, actor=self.asker.actor, run_id=self.asker.run_id
         )
+        return ToldLanguage(program, told_language)
 
     def _embedded(self, spec: ClassifierSpec, asked: Mapping[str, ClassifierSpec]) -> Classifier:
         from triage_cli.classifiers import embedded_classifier

@@ -10,8 +10,9 @@ from itertools import chain, islice
 from operator import itemgetter
 
 from triage_cli.domain.evaluation.cross_validation import DisjointSets
+from triage_cli.domain.languages import WORD_WITHOUT_BLANKS, with_blanks
 
-_WORD = re.compile(r"[^\W\d_]{3,}")
+_WORD = re.compile(rf"{WORD_WITHOUT_BLANKS}|[^\W\d_]{{3,}}")
 _LONGEST = 200  # words at the beginning of a text by which it is compared
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
 ROUNDING = 1e-9  # more than the errors of lengths and cosines
@@ -21,7 +22,7 @@ FEWEST = 50  # earlier texts are taken to be so many at least: a word in one of 
 
 def words_of(text: str) -> frozenset[str]:
     """Return the distinct words at the beginning of a text."""
-    return frozenset(map(itemgetter(0), islice(_WORD.finditer(text.casefold()), _LONGEST)))
+    return frozenset(map(itemgetter(0), islice(_WORD.finditer(with_blanks(text.casefold())), _LONGEST)))
 
 
 class WordWeights:
