@@ -27,8 +27,8 @@ T = TypeVar("T")
 LONGEST_SOURCE = 20_000
 # The names of a delivery's values other than its ticket.
 DELIVERY_NAMES = ("category", "suggestion", "confidence", "rule", "delivery_id", "replaces", "attempt")
-# Below this name any name is accepted, since the columns of a ticket are not known in advance.
-OPEN_NAME = "ticket.extra"
+# Below these names any name is accepted: the columns of a ticket, and the questions of a configuration, are not known.
+OPEN_NAMES = ("ticket.extra", "ticket.answers", "answers")
 # The syntax that a template may use.
 SYNTAX = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Const, nodes.Filter, nodes.Test, nodes.Compare,
@@ -151,7 +151,7 @@ class TemplateMistake(ValueError):  # noqa: N818 - a mistake in the configuratio
 
 def delivery_names(kept: AbstractSet[str] = frozenset(), others: AbstractSet[str] = frozenset()) -> frozenset[str]:
     """Return the names that a destination's templates may use: `kept` values of earlier answers, and `others`."""
-    fields = [f"ticket.{key}" for key in TICKET_KEYS]
+    fields = ["answers", "ticket.answers", *(f"ticket.{key}" for key in TICKET_KEYS)]
     return frozenset([*DELIVERY_NAMES, *fields, *(f"remote.{name}" for name in kept), *others])
 
 
@@ -309,7 +309,8 @@ def _dotted_name(node: nodes.Node) -> tuple[str, ...]:
 
 def _check_name(dotted: tuple[str, ...], allowed: AbstractSet[str]) -> None:
     name = ".".join(dotted)
-    if name not in allowed and not (OPEN_NAME in allowed and name.startswith(f"{OPEN_NAME}.")):
+    is_open = any(name.startswith(f"{each}.") for each in OPEN_NAMES if each in allowed)
+    if name not in allowed and not is_open:
         raise TemplateMistake(_unknown("name", name, allowed))
 
 

@@ -8,6 +8,7 @@ from triage_cli.domain import (
     OutgoingDelivery,
     Ticket,
     compact,
+    given_answers,
     ticket_record,
     undecided,
     writable_text,
@@ -58,6 +59,7 @@ def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, A
         "replaces": delivery.replaces,
         "attempt": delivery.attempts + 1,
         "ticket": ticket_record(ticket),
+        "answers": {name: given.value for name, given in given_answers(ticket).items()},
         "remote": {},
         **others,
     }

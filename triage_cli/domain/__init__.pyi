@@ -359,6 +359,7 @@ from triage_cli.domain.questions import GivenAnswer as GivenAnswer
 from triage_cli.domain.questions import Question as Question
 from triage_cli.domain.questions import all_given as all_given
 from triage_cli.domain.questions import given_answer as given_answer
+from triage_cli.domain.questions import given_answers as given_answers
 from triage_cli.domain.questions import open_required as open_required
 from triage_cli.domain.questions import settled_by as settled_by
 from triage_cli.domain.questions import with_given as with_given

@@ -5,6 +5,8 @@ further questions stand in the column `answers`, a JSON object by question.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.json_values import compact, from_json
@@ -69,11 +71,14 @@ UNANSWERED = GivenAnswer()
 ANSWER_KEYS = GivenAnswer._fields[: GivenAnswer._fields.index("state") + 1]
 
 
-def given_answers(ticket: Ticket) -> dict[str, GivenAnswer]:
+def given_answers(ticket: Ticket) -> Mapping[str, GivenAnswer]:
     """Return what holds of the further questions on a ticket, by their names."""
-    if ticket.answers == "{}":
-        return {}
-    return {name: GivenAnswer(**values) for name, values in from_json(ticket.answers).items()}
+    return _answers_in(ticket.answers)
+
+
+@lru_cache(256)  # new tickets have the same
+def _answers_in(answers: str) -> Mapping[str, GivenAnswer]:
+    return MappingProxyType({name: GivenAnswer(**values) for name, values in from_json(answers).items()})
 
 
 def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
@@ -158,9 +163,10 @@ def _with_answers(ticket: Ticket, answers: Mapping[str, GivenAnswer]) -> Ticket:
     stored = {
         name: {
             field: value
-            for field, value in zip(GivenAnswer._fields, answer, strict=True)
-            if field == "value" or value != GivenAnswer._field_defaults[field]
+            for field, value, default in zip(GivenAnswer._fields, answer, UNANSWERED, strict=True)
+            if value != default or field == "value"
         }
         for name, answer in answers.items()
     }
-    return ticket._replace(answers=compact(stored), unanswered=int(any(a.is_open for a in answers.values())))
+    unanswered = int(any(answer.is_open for answer in answers.values()))
+    return ticket._replace(answers=compact(stored), unanswered=unanswered)

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import NamedTuple
 from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
 from triage_cli.classifiers.embedded.encoder import encoded
-from triage_cli.classifiers.embedded.fitted_model import Integers, Model, word_number
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, word_number
 from triage_cli.classifiers.embedded.language_guard import leaning_of
 from triage_cli.classifiers.embedded.tokens import LENGTH_DIMENSIONS, NGRAM_BUCKETS, bare_word, ngrams_of, word_lists
 from triage_cli.classifiers.embedded.word_vectors import word_parts, word_vectors
@@ -109,6 +110,19 @@ class _WordNumbers(dict[str, int]):
         return word_number
 
 
+class _NewWords(NamedTuple):
+    """Words that a table has no rows of yet, the `first` of which is to have this number, and what they are made of."""
+
+    first: int
+    words: Sequence[str]
+    ngrams: Integers
+    ngram_starts: Integers
+    vectors: Floats
+    bare_words: list[str]
+    shown_words: list[str]
+    leanings: list[int]
+
+
 class WordTable:
     """One row for each word: a cut-off vector, the scores for each label by vector and by terms, the rarity.
 
@@ -138,6 +152,10 @@ class WordTable:
         # Takes memory only as it is filled: the system allocates pages when they are written.
         self.max_rows: int = lead.max_rows if lead else max(TABLE_BYTES // (4 * row_width), least_rows)
         self._lead = lead
+        self._has_followers = False
+        if lead is not None:
+            lead._has_followers = True  # noqa: SLF001 - of its own kind
+        self.new_words: list[_NewWords] = []  # of the last texts, for tables that follow
         self.fresh_starts = 0  # how often the table was full
         self.words: list[str] = []  # by their numbers
         self.rows = np.empty((self.max_rows, row_width), np.float32)
@@ -177,30 +195,49 @@ class WordTable:
         if self.fresh_starts != self._lead.fresh_starts:
             self.fresh_starts = self._lead.fresh_starts
             self.shown_words.clear()
-        self._add_all(self._lead.words[len(self.shown_words) :])
+        new_words = self._lead.new_words
+        if new_words and new_words[0].first == len(self.shown_words) and self.any_language == self._lead.any_language:
+            for new in new_words:
+                self._add(new)
+        else:
+            self._add_all(self._lead.words[len(self.shown_words) :])
 
     def _add_all(self, new_words: Sequence[str]) -> None:
+        self.new_words = []
         for start in range(0, len(new_words), 1024):  # in parts, to bound memory
-            self._add_words(new_words[start : start + 1024])
+            new = self._read(new_words[start : start + 1024])
+            self._add(new)
+            if self._has_followers:
+                self.new_words.append(new)
 
-    def _add_words(self, new_words: Sequence[str]) -> None:
-        ngrams, ngram_starts = ngrams_of(new_words)
-        term_rows = self.term_rows[ngrams]
-        new_span = slice(len(self.shown_words), len(self.shown_words) + len(new_words))
+    def _read(self, words: Sequence[str]) -> _NewWords:
+        """Return what is the same of words for all models."""
+        ngrams, ngram_starts = ngrams_of(words)
+        return _NewWords(
+            first=len(self.shown_words),
+            words=words,
+            ngrams=ngrams,
+            ngram_starts=ngram_starts,
+            vectors=encoded(words) if self.any_language else self.vectors.of(words),
+            bare_words=[bare_word(word) for word in words],
+            shown_words=[showable_word(word) for word in words],
+            leanings=[] if self.any_language else [leaning_of(word) for word in words],
+        )
+
+    def _add(self, new: _NewWords) -> None:
+        term_rows = self.term_rows[new.ngrams]
+        new_span = slice(len(self.shown_words), len(self.shown_words) + len(new.words))
         new_rows = self.rows[new_span]
-        new_vectors = encoded(new_words) if self.any_language else self.vectors.of(new_words)
-        new_rows[:, :LENGTH_DIMENSIONS] = 0 if self.any_language else new_vectors[:, :LENGTH_DIMENSIONS]
+        new_rows[:, :LENGTH_DIMENSIONS] = 0 if self.any_language else new.vectors[:, :LENGTH_DIMENSIONS]
         # Not by `@`: its last bits depend on which words are added together.
-        new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new_vectors, self.model.vectors)
-        bare_words = [bare_word(word) for word in new_words]
-        whole_word_terms = [self.whole_word_terms.get(word, 0) for word in bare_words]
-        ngram_scores = np.add.reduceat(self.term_weights[term_rows], ngram_starts)
+        new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new.vectors, self.model.vectors)
+        whole_word_terms = [self.whole_word_terms.get(word, 0) for word in new.bare_words]
+        ngram_scores = np.add.reduceat(self.term_weights[term_rows], new.ngram_starts)
         new_rows[:, self.term_columns] = ngram_scores + self.term_weights[whole_word_terms]
-        ngram_rarities = np.add.reduceat(self.rarity[term_rows] ** 2, ngram_starts)
+        ngram_rarities = np.add.reduceat(self.rarity[term_rows] ** 2, new.ngram_starts)
         new_rows[:, -1] = ngram_rarities + self.rarity[whole_word_terms] ** 2
-        shown_words = [showable_word(word) for word in new_words]
-        self.is_showable[new_span] = [bool(word) for word in shown_words]
-        self.leanings[new_span] = 0 if self.any_language else [leaning_of(word) for word in new_words]
+        self.is_showable[new_span] = [bool(word) for word in new.shown_words]
+        self.leanings[new_span] = 0 if self.any_language else new.leanings
         self.marks[new_span] = [
             word_marks(
                 word,
@@ -208,7 +245,7 @@ class WordTable:
                 learned=bool(number and self.model.learned),
                 any_language=self.any_language,
             )
-            for word, number in zip(bare_words, whole_word_terms, strict=True)
+            for word, number in zip(new.bare_words, whole_word_terms, strict=True)
         ]
-        self.traces[new_span] = self.suspicion.traces(new_words)
-        self.shown_words += shown_words
+        self.traces[new_span] = self.suspicion.traces(new.words)
+        self.shown_words += new.shown_words

@@ -127,6 +127,7 @@ class LLMClassifier:
         self._levels = {question.name: question.labels for question in self._asked.values()}
         self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
         self.fingerprint = self._fingerprint_of(category)
+        self.levels = category.labels
 
     def _fingerprint_of(self, question: AskedQuestion) -> str:
         spec = self.spec
