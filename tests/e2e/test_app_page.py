@@ -281,6 +281,18 @@ def test_a_role_sees_and_does_what_it_may(served: Callable[..., ApiServer], visi
         visitor.complaints[:] = [each for each in visitor.complaints if "401" not in each and "403" not in each]
 
 
+def test_similar_tickets_are_shown_and_lead_to_each_other(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    texts = ("the printer hums loudly <b>", "the printer hums loudly again", "an invoice of October is missing")
+    ada = visit(served(*[{"subject": text, "description": text} for text in texts]), place="#ticket/T-00")
+    expect(ada.title).to_have_text(texts[0])
+    ada.page.get_by_role("link", name=texts[1]).click()
+    expect(ada.title).to_have_text(texts[1])
+    expect(ada.page.get_by_role("link", name=texts[0])).to_be_visible()
+    assert ada.violations() == []
+
+
 def test_the_key_is_of_its_tab_alone(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
     ada = visit(served({}))
     expect(ada.title).to_be_focused()
