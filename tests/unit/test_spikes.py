@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
-from triage_cli.domain import ALIKE, InflowTicket, SentSpike, SimilarTexts, WordWeights, find_spikes, words_of
+from triage_cli.domain import ALIKE, InflowTicket, SentSpike, SimilarTexts, WordWeights, find_spikes, spikes, words_of
 
 SEEDS = range(6)
 
@@ -102,6 +102,15 @@ def test_groups_that_are_as_usual_take_few_comparisons(monkeypatch: pytest.Monke
 def test_without_earlier_weeks_no_tickets_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(SimilarTexts, "alike")  # among a first import of 100,000 tickets it would take minutes
     assert find_spikes(Inflow(3).period(200), []) == []
+
+
+def test_of_a_huge_window_a_part_is_compared_and_a_large_group_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spikes, "MOST_GROUPED", 60)
+    planted = [
+        ticket(500 + n, "Technical", f"p{n}", f"The login page shows gateway timeout {'z' * n}") for n in range(80)
+    ]
+    spike = next(s for s in find_spikes([*week(0, billing=120, technical=40), *planted], BEFORE) if s.kind == "group")
+    assert spike.tickets == 20
 
 
 def test_without_earlier_weeks_there_is_nothing_to_compare_with() -> None:

@@ -221,6 +221,7 @@ from triage_cli.domain.ids import forgotten as forgotten
 from triage_cli.domain.ids import joined_id as joined_id
 from triage_cli.domain.ids import new_id as new_id
 from triage_cli.domain.ids import short as short
+from triage_cli.domain.insight import spikes as spikes
 from triage_cli.domain.insight.drift import Count as Count
 from triage_cli.domain.insight.drift import Drift as Drift
 from triage_cli.domain.insight.drift import Measure as Measure

@@ -34,6 +34,7 @@ BURSTS = 1.5  # the variance of the number of customers, over that of independen
 _RISK = 0.01  # of a false spike in one window, for categories and for groups each
 DOUBT = 0.05  # the risk that the earlier share is larger than its upper bound
 EXAMPLES, SHOWN = 3, 160  # tickets that a spike shows, and characters of each
+MOST_GROUPED = 5_000  # tickets of a window that are compared with each other, which takes their square of time
 LEAST_GROUPS = 5  # groups that are counted at least in the correction: they were found in the data that tests them
 
 
@@ -158,16 +159,26 @@ class _SpikeFinder:
         self._customers_before = sum(len(_customers(period)) for period in before)
 
     def groups(self) -> Iterable[Spike]:
-        """Yield the groups of similar tickets that are spikes."""
-        vectors = [self._weights.vector(distinct) for distinct in self._window_words]
-        large_groups = [g for g in groups(vectors) if len(_customers(self._window[i] for i in g)) >= CUSTOMERS]
+        """Yield the groups of similar tickets that are spikes.
+
+        Of a window with more than `MOST_GROUPED` tickets, as after a large import, so many are compared with each
+        other: its groups have more customers than is told.
+        """
+        if not self._weeks:
+            return
+        chosen = range(0, len(self._window), math.ceil(len(self._window) / MOST_GROUPED) or 1)
+        vectors = [self._weights.vector(self._window_words[i]) for i in chosen]
+        grouped = [[chosen[n] for n in group] for group in groups(vectors)]
+        large_groups = [g for g in grouped if len(_customers(self._window[i] for i in g)) >= CUSTOMERS]
         if not large_groups:
             return
         comparisons = max(LEAST_GROUPS, len(large_groups))
         earlier_texts = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier_words)
         for group in large_groups:
             tickets = [self._window[ticket_index] for ticket_index in group]
-            customers_before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
+            customers_before = self._like_before(
+                (self._weights.vector(self._window_words[i]) for i in group), earlier_texts, tickets, comparisons
+            )
             if customers_before is not None:
                 in_group = set(group)
                 group_texts = [self._window_words[ticket_index] for ticket_index in group]
