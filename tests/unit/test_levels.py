@@ -123,6 +123,7 @@ def test_a_ticket_of_which_no_child_is_sure_gets_the_parent_that_is() -> None:
     guess, *above = levels.levels.steps(answer)
     assert guess[0] == levels.levels.below(answer) != "Billing"
     assert above == [("Billing", answer.confidence)]
+    assert "; next: Billing/Refund 0." in (answer.reason or ""), "neither the guess nor what is above it"
     assert one(classifier(fit_model(NESTED), NESTED, 0.0), between).category == guess[0]
     assert one(classifier(fit_model(NESTED), NESTED, 0.999), between).category == guess[0]
     assert levels.fingerprint != classifier(fit_model(SHOP), SHOP).fingerprint

@@ -112,7 +112,7 @@ class Predictor:
         else:
             own_chances = label_chances
             label_chances, best = self.tree.read(own_chances)
-            runner_up = second_label(own_chances, best)
+            runner_up = self.tree.next_to(best, own_chances)
         word_indexes = np.arange(len(word_numbers))
 
         def lead(columns: slice) -> Floats:

@@ -49,6 +49,15 @@ class LabelTree:
             self._shift_path(chances, guesses)
         return chances, guesses
 
+    def next_to(self, guesses: Integers, own: Floats) -> Integers:
+        """Return the likeliest label of each text that is neither its guess nor above that."""
+        others, rows, labels = own.copy(), np.arange(len(own)), guesses
+        for _ in range(self._depth):
+            others[rows, labels] = -1
+            labels = np.where(self._parents[labels] >= 0, self._parents[labels], labels)
+        next_labels: Integers = others.argmax(axis=1)
+        return next_labels
+
     def path(self, guess: int) -> Sequence[int]:
         """Return the index of a label, and those of the labels above it."""
         path = [guess]
