@@ -293,6 +293,17 @@ def test_similar_tickets_are_shown_and_lead_to_each_other(
     assert ada.violations() == []
 
 
+def test_answers_to_further_questions_are_told(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
+    ada = visit(served({}))
+    answers = {"urgency": {"value": "now", "suggestion": None}, "mood": {"value": None, "suggestion": "calm"}}
+    ada.page.route(
+        re.compile("/tickets/[0-9a-f-]+$"),
+        lambda route: route.fulfill(response=(got := route.fetch()), json=got.json() | {"answers": answers}),
+    )
+    ada.page.goto(f"{ada.url}/app#ticket/T-00")
+    expect(ada.page.locator("#single dl")).to_contain_text("urgencynowmoodcalm (a guess)")
+
+
 def test_the_key_is_of_its_tab_alone(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
     ada = visit(served({}))
     expect(ada.title).to_be_focused()

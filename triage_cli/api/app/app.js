@@ -260,7 +260,10 @@ function factsOf(ticket) {
     Category: ticket.category && `${ticket.category}${ticket.verdict ? ", by a person" : ""}`, Guess: guessed(ticket),
     Reason: ticket.reason, "Sent to": ticket.routed_to, Error: ticket.error,
   };
-  const known = [...Object.entries(facts), ...Object.entries(ticket.extra)].filter(([, fact]) => fact || fact === 0);
+  const answers = Object.entries(ticket.answers || {}).map(([name, { value, suggestion }]) =>
+    [name, value ?? (suggestion && `${suggestion} (a guess)`)]);
+  const all = [...Object.entries(facts), ...answers, ...Object.entries(ticket.extra)];
+  const known = all.filter(([, fact]) => fact || fact === 0);
   return made("dl", {}, known.map(([name, fact]) =>
     [made("dt", {}, name), made("dd", {}, typeof fact === "object" ? JSON.stringify(fact) : fact)]));
 }
