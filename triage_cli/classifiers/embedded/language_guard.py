@@ -71,13 +71,13 @@ def told(text: str, distinct: Sequence[str]) -> Told:
     return ENGLISH if not distinct or are_plainly_english(leanings, word_counts)[0] else told_by_letters(text)
 
 
-@lru_cache(256)  # asked again for each further question
 def told_language(text: str) -> str | None:
     """Return the language of the text of a ticket, None where that is not clear."""
     distinct, _ = words_of(text)
     return told(text, distinct).language if distinct else None
 
 
+@lru_cache(256)  # asked again for each further question
 def told_by_letters(text: str) -> Told:
     """Return what py3langid tells of a text that is not plainly English."""
     chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))
