@@ -211,6 +211,27 @@ def test_instructions_stand_in_the_prompt_and_are_part_of_the_question(kind: str
     assert rule in spec.prompt
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_the_nearest_decided_tickets_stand_behind_the_fixed_part_masked_and_are_named(kind: str) -> None:
+    decided = tickets(2, "write to ada@example.com about it")
+    near = [t._replace(ticket_id=f"d{n}", category=("Billing", "General")[n], verdict=1) for n, t in enumerate(decided)]
+    with running_llm_server() as server:
+        plain = opened(server, kind)
+        asked(plain)
+        taught = opened(server, kind, nearest=2, redact=("email",), find_nearest=lambda _: near)
+        outcomes, error = asked(taught)
+        before, after = (json.dumps(one.body) for one in server.asked)
+    assert error is None
+    assert after.count("write to") == 2
+    assert "ada@example.com" not in after
+    assert "write to" not in before
+    if kind == "openai":  # where the user's ticket comes last
+        assert after.index("I was charged twice") < after.index("write to") < after.index(WORDS)
+    assert json.loads(steps(outcomes)[0].nearest or "") == ["d0", "d1"]
+    assert plain.fingerprint != taught.fingerprint
+    assert taught.fingerprint == opened(server, kind, nearest=2, redact=("email",)).fingerprint
+
+
 def test_an_address_is_recorded_without_its_password() -> None:
     assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").questions()[0].endpoint == "http://127.0.0.1:9/v1"
 

@@ -57,6 +57,7 @@ def opened(server: LlmServer | str, kind: str = "openai", **spec: Any) -> LLMCla
     options: dict[str, Any] = {"max_wait": 120.0, "network": ONLINE} | {
         k: spec.pop(k) for k in ("max_wait", "network") if k in spec
     }
+    options["nearest"] = spec.pop("find_nearest", None)
     base: dict[str, Any] = {
         "model": "m",
         "base_url": root if kind == "anthropic" else url,

@@ -40,6 +40,7 @@ def rendered(asked: Question) -> str:
     named = {key: value for key, value in asked._asdict().items() if key not in ("name", "further")}
     parts = {"version": PROMPT_VERSION, **named, "schema": answer_schema(asked.parts)}
     parts["categories"] = categories  # none of them is below another one
+    assert parts.pop("decided") == ()
     return json.dumps(parts, ensure_ascii=False, indent=1)
 
 

@@ -61,6 +61,7 @@ class ClassifierSpec(NamedTuple):
     redact: tuple[str, ...] = ()
     hysteresis: float = 0
     instructions: str = ""  # of a language model: text in its prompt, about how this house sorts
+    nearest: int = 0  # of a language model: how many of the nearest decided tickets stand in its prompt
     run: tuple[str, ...] = ()  # of type command: the program and its arguments, without a shell
     wire: str | None = None  # of type decision: decisions | systemone; null: found out
 
@@ -161,6 +162,7 @@ CLASSIFIER: Mapping[str, Field] = {
     "max_retries": Field(number(0, 100, whole=True), MODELS),
     "price": Field(optional(_price), MODELS),
     "instructions": Field(_instructions, MODELS),
+    "nearest": Field(number(0, 20, whole=True), ("openai", "anthropic")),
     "redact": Field(several(one_of(*REDACTABLE)), MODELS),
     "steps": Field(several(text, alone=False, least=1, most=20), ("cascade",), needed=True),
     "audit_rate": Field(SHARE, ("cascade",)),

@@ -20,7 +20,8 @@ class Classification(NamedTuple):
     the question (`QuestionSpec`), `answer_key` the question about this text (of a precedent, the text's digest);
     `threshold` is the confidence that the answer had to reach. Tokens are counts, `cost` is USD. If the confidence was
     calibrated, `raw` is the classifier's own number. In an answer to a further `question`, `category` is its value;
-    what a call costs stands with one of its answers.
+    what a call costs stands with one of its answers. `nearest` are the ids of the decided tickets that stood in the
+    prompt, as JSON.
     """
 
     classification_id: str
@@ -48,6 +49,7 @@ class Classification(NamedTuple):
     error: str | None = None
     raw: float | None = None
     question: str = CATEGORY
+    nearest: str | None = None
 
     @property
     def raw_confidence(self) -> float | None:

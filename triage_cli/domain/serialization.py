@@ -58,6 +58,8 @@ def classification_record(answer: Classification) -> dict[str, Any]:
     record["probabilities"] = from_json(answer.probabilities) if answer.probabilities else None
     if answer.question == CATEGORY:  # as long as there were no others
         del record["question"]
+    if answer.nearest is None:
+        del record["nearest"]
     return record
 
 

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config, without_secrets
@@ -12,6 +13,7 @@ from triage_cli.domain import (
     ABOVE,
     CATEGORY,
     NEVER,
+    Category,
     Classification,
     ClassifyPlan,
     ConfigError,
@@ -19,6 +21,10 @@ from triage_cli.domain import (
     EventAction,
     Levels,
     Question,
+    Selection,
+    SimilarQuery,
+    Suspicion,
+    Ticket,
     UsageError,
     thresholds_of,
     times,
@@ -183,6 +189,7 @@ class Classifiers(NamedTuple):
             max_wait=plan.max_wait,
             network=Network(self.config.offline),
             shared_rate_limiter=limiters[spec.name],
+            nearest=partial(nearest_decided, self.store, self.config.categories, spec.nearest),
         )
 
     def built_in(self, question: Question | None = None) -> "Model":
@@ -340,6 +347,26 @@ class Classifiers(NamedTuple):
             if is_first and threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None:
                 self._note(caution())
         return embedded_classifier.Head(CATEGORY, model, threshold, self.config.categories, origin)
+
+
+# Of the decided tickets, how many of the newest are compared, and how many of the nearest are looked at.
+COMPARED, LOOKED_AT = 5_000, 50
+
+
+def nearest_decided(store: Store, categories: Sequence[Category], number: int, ticket: Ticket) -> list[Ticket]:
+    """Return the nearest tickets with a verdict, the nearest last: one of each category first, as far as there is room.
+
+    None has another category than these, or a text that addresses the classifier.
+    """
+    labels = frozenset(category.name for category in categories)
+    suspicion = Suspicion(labels)
+    found = store.words.similar(ticket, SimilarQuery(decided=True, limit=LOOKED_AT), COMPARED)
+    tickets = store.find(Selection(ids=tuple(ticket_id for ticket_id, _ in found))) if found else ()
+    near = [t for t in tickets if t.verdict and t.category in labels and not suspicion.found(t.text)]
+    firsts = list({t.category: t for t in reversed(near)}.values())
+    chosen = sorted(firsts, key=near.index)[:number]
+    chosen += [t for t in near if t not in chosen][: number - len(chosen)]
+    return sorted(chosen, key=near.index, reverse=True)
 
 
 def question_threshold(spec: ClassifierSpec, question: Question, *, is_step: bool) -> float:

@@ -137,6 +137,9 @@ class Classification(BaseModel):
     redacted: str | None = Field(description="what was taken out of the text")
     error: str | None = Field(description="why it is no answer")
     question: str = Field(CATEGORY, description="the further question whose answer it is; else no key")
+    nearest: str | None = Field(
+        None, description="ids of decided tickets that stood in the prompt, as JSON; else no key"
+    )
 
 
 class ClassifyTextIn(RequestBody):

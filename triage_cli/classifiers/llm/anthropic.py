@@ -105,7 +105,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
             "model": self._spec.model or "",
             "max_tokens": answer_tokens,
             "system": [{"type": "text", "text": question.system, "cache_control": {"type": "ephemeral"}}],
-            "messages": [{"role": "user", "content": question.user}],
+            "messages": [*question.decided_turns, {"role": "user", "content": question.user}],
             **output_config,
         }
 

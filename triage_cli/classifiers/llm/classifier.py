@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from triage_cli.classifiers.llm import prompt
@@ -53,6 +53,9 @@ from triage_cli.runtime import (
     persist,
 )
 
+# Returns the nearest decided tickets, the nearest last.
+FindNearest = Callable[[Ticket], Sequence[Ticket]]
+
 
 def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     spec: ClassifierSpec,
@@ -66,6 +69,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     network: Network,
     shared_rate_limiter: RateLimiter | None = None,
     time_source: TimeSource = REAL_TIME,
+    nearest: FindNearest | None = None,
 ) -> "LLMClassifier":
     """Return a classifier of type `openai`, `anthropic` or `decision`; `shared_rate_limiter` is that of its provider.
 
@@ -76,7 +80,17 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     limiter = shared_rate_limiter or RateLimiter(spec.requests_per_minute, spec.tokens_per_minute)
     endpoint = CircuitBreaker(name, workers=spec.workers, max_wait=max_wait, time_source=time_source, shared=limiter)
     provider = _provider(spec, max([len(categories), *(len(question.values) for question in questions)]), env)
-    return LLMClassifier(spec, categories, provider, endpoint, network, actor=actor, run_id=run_id, questions=questions)
+    return LLMClassifier(
+        spec,
+        categories,
+        provider,
+        endpoint,
+        network,
+        actor=actor,
+        run_id=run_id,
+        questions=questions,
+        nearest=nearest,
+    )
 
 
 def _provider(spec: ClassifierSpec, most_values: int, env: Mapping[str, str]) -> Provider:
@@ -101,7 +115,7 @@ class LLMClassifier:
     It asks `questions`, by default that for the category alone: all about one ticket in one call.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
         self,
         spec: ClassifierSpec,
         categories: Sequence[Category],
@@ -112,8 +126,11 @@ class LLMClassifier:
         actor: str,
         run_id: str | None,
         questions: Sequence[AskedQuestion] = (),
+        nearest: FindNearest | None = None,
     ) -> None:
         self.name = spec.name
+        self._find_nearest = nearest if spec.nearest else None
+        self._nearest: dict[str, Sequence[Ticket]] = {}  # of tickets that are asked about now
         self.spec = spec
         self.categories = tuple(categories)
         self.provider = provider
@@ -139,6 +156,8 @@ class LLMClassifier:
             fingerprinted.append("levels")
         if spec.instructions:
             fingerprinted.append(f"instructions: {spec.instructions}")
+        if spec.nearest and question.name == CATEGORY:  # not which tickets: a new verdict has none asked again
+            fingerprinted.append(f"nearest: {spec.nearest}")
         if question.name != CATEGORY:  # what is asked beside it does not count
             fingerprinted += [question.name, question.ask]
         return hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
@@ -196,7 +215,23 @@ class LLMClassifier:
         else:
             parts = [_part_of(self._asked[name]) for name in ticket.asked]
             question = prompt.questions(parts, subject, description, limit, instructions)
+        if self._find_nearest is not None and ticket.asked == (CATEGORY,):
+            near = self._nearest.get(ticket.ticket_id)
+            shots = self._decided_examples(self._find_nearest(ticket) if near is None else near)
+            question = question._replace(decided=shots)
         return question, tuple(dict.fromkeys(masked_kinds + more_kinds))
+
+    def _decided_examples(self, decided: Iterable[Ticket]) -> tuple[tuple[str, str], ...]:
+        """Return decided tickets as worked examples, redacted as every text is."""
+        masks = self.spec.redact
+        texts = ((redact(t.subject or "", masks)[0], redact(t.body or "", masks)[0], t.category or "") for t in decided)
+        return prompt.decided_examples(texts)
+
+    def _with_nearest(self, chunks: Iterable[Sequence[Ticket]], find: FindNearest) -> Iterator[Sequence[Ticket]]:
+        """Look up the nearest decided tickets in the caller's thread, since calls in flight wait for no database."""
+        for chunk in chunks:
+            self._nearest |= {t.ticket_id: find(t) for t in chunk if t.asked == (CATEGORY,)}
+            yield chunk
 
     def outcome(
         self,
@@ -275,6 +310,7 @@ class LLMClassifier:
             redacted=json.dumps(masked_kinds) if masked_kinds else None,
             error=parsed.problem,
             question=part.name,
+            nearest=json.dumps([t.ticket_id for t in near]) if (near := self._nearest.get(ticket.ticket_id)) else None,
         )
         step = self._at_level(step)
         problem = parsed.problem
@@ -303,6 +339,8 @@ class LLMClassifier:
 
     def _classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         question_run = _QuestionRun(self, budget)
+        if self._find_nearest is not None:
+            chunks = self._with_nearest(chunks, self._find_nearest)
         self.provider.open(self.network)
         try:
             for asked_tickets in bridge().map(
@@ -310,6 +348,8 @@ class LLMClassifier:
             ):
                 answered = (answers for _, answers in asked_tickets if isinstance(answers, list))
                 outcomes = list(chain.from_iterable(answered))
+                for outcome in outcomes:
+                    self._nearest.pop(outcome.ticket.ticket_id, None)
                 yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
         finally:
             # Without waiting, because a generator that was dropped may be closed in the loop's own thread.

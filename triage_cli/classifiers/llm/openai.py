@@ -127,7 +127,7 @@ class OpenAIProvider(OpenAIClient):
         messages = [{"role": "system", "content": question.system}]
         for ticket, answer in question.shots if "shots" not in self._left_out_features else ():
             messages += [{"role": "user", "content": ticket}, {"role": "assistant", "content": answer}]
-        messages.append({"role": "user", "content": question.user})
+        messages += [*question.decided_turns, {"role": "user", "content": question.user}]
         request: dict[str, Any] = {"model": self._spec.model, "messages": messages}
         form = JSON_FORMS[self._json_form]
         if form == "schema":

@@ -1,7 +1,7 @@
 """The prompt for language models: the question about a ticket, and the JSON schema of an answer."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
@@ -12,6 +12,7 @@ PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that
 # small decision model, which reads 512 tokens.
 TICKET_LIMIT, SHORT_TICKET_LIMIT, *_ = TICKET_LIMITS = (24_000, 4_000, 1_000, 400)
 EXAMPLES_PER_CATEGORY = 8  # in the prompt
+DECIDED_LIMIT = 300  # characters of each text of a ticket that a person decided
 WORKED_EXAMPLES = 8  # in the prompt, one for each of the first categories
 CUT_MARK = " [cut here]"
 NO_CATEGORY_LABELS = (
@@ -63,6 +64,7 @@ class Question(NamedTuple):
 
     `shots` are worked examples as turns (ticket, answer), which small models follow better than instructions. `name` is
     the question of `categories` and `labels`, and `further` others that are asked with it.
+    `decided` are tickets that people decided, as such turns, which every model is shown.
     """
 
     system: str
@@ -72,11 +74,21 @@ class Question(NamedTuple):
     shots: tuple[tuple[str, str], ...] = ()
     name: str = CATEGORY
     further: tuple[Part, ...] = ()
+    decided: tuple[tuple[str, str], ...] = ()
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """Return all that is asked, in the order in which it is to be answered."""
         return (Part(self.name, self.categories, self.labels), *self.further)
+
+    @property
+    def decided_turns(self) -> list[dict[str, str]]:
+        """Return the decided tickets as messages of a conversation, in the form that all vendors share."""
+        return [
+            {"role": role, "content": content}
+            for ticket, answer in self.decided
+            for role, content in (("user", ticket), ("assistant", answer))
+        ]
 
     @property
     def none(self) -> str:
@@ -124,6 +136,17 @@ def many_prompt(parts: Sequence[Part], instructions: str = "") -> str:
     tail = PROMPT_TAIL[: PROMPT_TAIL.index("{")]
     answer = "{" + ", ".join(keys) + ', "reason": <a few words>}'
     return MANY_HEAD + "".join(asked) + _house_rules(instructions) + tail + answer
+
+
+def decided_examples(decided: Iterable[tuple[str, str, str]]) -> tuple[tuple[str, str], ...]:
+    """Return worked examples of tickets that people decided, each a subject, a description and a category."""
+    return tuple(
+        (
+            _ticket_json(cut_text(subject, DECIDED_LIMIT), cut_text(text, DECIDED_LIMIT)),
+            _answer_json(Category(category)),
+        )
+        for subject, text, category in decided
+    )
 
 
 def shorter_limit(limit: int, question: Question) -> int | None:

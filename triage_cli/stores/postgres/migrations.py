@@ -166,6 +166,7 @@ STEPS: dict[int, tuple[str, ...]] = {
     ),
     20: ('create table ticket_words (ticket_id text collate "C" primary key, words bytea not null)',),
     21: ('alter table tickets add column language text collate "C"',),
+    22: ('alter table classifications add column nearest text collate "C"',),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

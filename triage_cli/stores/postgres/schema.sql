@@ -89,7 +89,7 @@ create table classifications (
     reused text collate "C", input_tokens bigint not null, output_tokens bigint not null,
     cache_read bigint not null, cache_write bigint not null, cost double precision not null,
     redacted text collate "C", error text collate "C", raw double precision,
-    question text collate "C" not null default 'category'
+    question text collate "C" not null default 'category', nearest text collate "C"
 );
 
 create index classifications_of on classifications (ticket_id);

@@ -143,6 +143,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
     "twentieth": ("create table ticket_words (ticket_id text primary key, words blob not null) without rowid",),
     "twenty-first": ("alter table tickets add column language text",),
+    "twenty-second": ("alter table classifications add column nearest text",),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

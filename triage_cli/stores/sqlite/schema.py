@@ -30,6 +30,7 @@ MIGRATION_NAMES = (
     "nineteenth",
     "twentieth",
     "twenty-first",
+    "twenty-second",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -68,7 +68,7 @@ create table classifications (
     probabilities text, answer_key text not null, at text not null, reused text, input_tokens integer not null,
     output_tokens integer not null, cache_read integer not null, cache_write integer not null,
     cost real not null, redacted text, error text, raw real,
-    question text not null default 'category'
+    question text not null default 'category', nearest text
 );
 
 create index classifications_of on classifications (ticket_id);
