@@ -90,12 +90,21 @@ def _ticket_fields(ticket: Record, *, verbose: bool) -> Iterator[tuple[str, obje
     yield "status", status
     yield "category", category
     yield "confidence", confidence
+    yield from ((name, _answer_cell(answer)) for name, answer in ticket.get("answers", {}).items())
     yield from ((name, ticket[name]) for name in ("reason", "priority", "customer_id"))
     yield "created_at", to_the_second(ticket["created_at"])
     yield "routed to", ticket["routed_to"] if ticket["status"] == "routed" else None
     yield "cost", f"${ticket['cost_usd']:.4f}" if ticket["cost_usd"] else None
     yield "error", ticket["error"]
     yield from (ticket["extra"] or {}).items()
+
+
+def _answer_cell(answer: Record) -> Text:
+    """Return the cell of an answer to a further question; a guess is in doubt."""
+    if answer["value"] is None:
+        return text(f"{answer['suggestion']}?" if answer["suggestion"] else answer["state"], "dim italic")
+    by = "a person" if answer["verdict"] else f"{answer['confidence']:.2f}"
+    return text(f"{answer['value']} ({by})")
 
 
 def _ticket_text(ticket: Record) -> Iterator[tuple[str, str]]:
