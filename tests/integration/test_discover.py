@@ -1,5 +1,6 @@
 """`triage discover`: topics of a file and of stored tickets, as a configuration, a table, JSON and a page."""
 
+import asyncio
 import csv
 import io
 import json
@@ -8,6 +9,8 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.three_subjects import three_subjects
+from triage_cli.cli import TopicEditor, TopicScreen
+from triage_cli.domain import ExitCode, Proposal, Topic
 
 
 def export(number: int = 240) -> str:
@@ -68,3 +71,51 @@ def test_mistakes_are_told_before_anything_is_read(desk: Cli) -> None:
         done = desk("discover", *line)
         assert done.returncode != 0
         assert message in done.stderr
+
+
+def test_edits_by_lines_end_with_a_configuration_and_labels_that_can_be_learned(desk: Cli) -> None:
+    lines = "nest 1\nnest 2\nnest 3\nname 1 Parcels\nmerge 1 2\nundo\nshow 1\nnest 2 Money\nquit\n"
+    done = desk("discover", "export.csv", "--most", "3", "--edit", "--labels", "labels.csv", stdin=lines)
+    assert done.returncode == 0, done.stderr
+    (desk.folder / "config.yaml").write_text(done.stdout)
+    names = [json.loads(line)["category"] for line in desk("config", "check").stdout.splitlines()]
+    assert names[:2] == ["Parcels", "Money"]
+    assert names[2].startswith("Money/")
+    rows = list(csv.DictReader(io.StringIO((desk.folder / "labels.csv").read_text())))
+    assert {row["label"] for row in rows} == {*names} - {"Money"}
+    learned = desk("learn", "labels.csv", "--label", "label", "-o", "json")
+    assert json.loads(learned.stdout)["labelled"] == len(rows), learned.stderr
+
+
+def test_a_proposal_is_edited_and_a_mistake_of_a_script_writes_nothing(desk: Cli) -> None:
+    (desk.folder / "proposal.yaml").write_text(desk("discover", "export.csv", "--most", "3", "-q").stdout)
+    edited = desk("discover", "--edit", "proposal.yaml", "-q", stdin="nest 1\nnest 2\nnest 3\nname 2 Second\n")
+    assert edited.stdout.count("- name:") == 3
+    assert "- name: Second\n" in edited.stdout
+    for lines, message in {"name 9 X\n": 'no topic "9"', "drop 1 2 3\n": "fewer than two categories"}.items():
+        refused = desk("discover", "--edit", "proposal.yaml", "--labels", "l.csv", stdin=lines)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert message in refused.stderr
+        assert not (desk.folder / "l.csv").exists()
+    assert "leave out -o json" in desk("discover", "--edit", "proposal.yaml", "-o", "json").stderr
+
+
+def test_the_screen_edits_by_keys() -> None:
+    topics = tuple(
+        Topic(name, "", (name,), 5, 5, None, (f"{name} example",)) for name in ("Parcels", "Invoices", "Passwords")
+    )
+    editor = TopicEditor.of_proposal(Proposal(topics, (), 15, 0, 0))
+    screen = TopicScreen(editor)
+
+    async def run() -> None:
+        async with screen.run_test(size=(90, 20)) as pilot:
+            await pilot.press("down", "n", *["backspace"] * 8, "B", "i", "l", "l", "s", "enter")
+            await pilot.press("up", "m", "3", "enter", "d", "u", "p", "X", "escape")
+            shown = "\n".join(strip.text for strip in screen.screen._compositor.render_strips())
+            assert "Parcels (10 tickets)" in shown
+            assert "Passwords example" in shown
+            await pilot.press("q")
+
+    asyncio.run(run())
+    assert screen.return_value == ExitCode.OK
+    assert [topic.category for topic in editor.topics] == ["Parcels", "Bills"]

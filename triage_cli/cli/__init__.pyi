@@ -40,6 +40,8 @@ from triage_cli.cli.safe_text import safe as safe
 from triage_cli.cli.summaries import step_after_learning as step_after_learning
 from triage_cli.cli.text_layout import cut as cut
 from triage_cli.cli.text_layout import wrapped as wrapped
+from triage_cli.cli.topic_editor.editing import TopicEditor as TopicEditor
+from triage_cli.cli.topic_editor.screen import TopicScreen as TopicScreen
 
 from . import app as app
 from . import column_selection as column_selection

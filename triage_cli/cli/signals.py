@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
@@ -163,3 +164,13 @@ class _SignalNudger:
         signal.set_wakeup_fd(self._wakeup_fd_before)
         os.close(self._write_fd)
         signal.signal(signal.SIGURG, self._handler_before)
+
+
+@contextmanager
+def own_wakeup() -> Iterator[None]:
+    """Restore the stopper's wakeup file descriptor after an event loop has used it."""
+    wakeup_before = signal.set_wakeup_fd(-1)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup_before, warn_on_full_buffer=False)

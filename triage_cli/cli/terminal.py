@@ -45,6 +45,11 @@ def is_dumb() -> bool:
     return os.environ.get("TERM", "").lower() in DUMB_TERMINALS
 
 
+def has_screen() -> bool:
+    """Return whether there is a terminal that a full-screen application can draw on; Textual does so on stderr."""
+    return is_terminal(sys.stdin) and is_terminal(sys.stderr) and bool(os.environ.get("TERM")) and not is_dumb()
+
+
 def styled(text: str, style: str) -> str:
     """Return a text in a style of the terminal, an SGR code."""
     return f"\x1b[{style}m{text}\x1b[0m"

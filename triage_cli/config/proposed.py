@@ -6,8 +6,8 @@ from triage_cli.config.saved_imports import scalar
 from triage_cli.domain import Category
 
 HEADER = """\
-# Proposed categories: name, merge and drop them, check them with triage config check, and see with triage plan what
-# they would change.
+# Proposed categories: name, merge and drop them (triage discover --edit), check them with triage config check, and see
+# with triage plan what they would change.
 categories:
 """
 

@@ -281,6 +281,7 @@ from triage_cli.domain.insight.stats import overruled_share as overruled_share
 from triage_cli.domain.insight.topics import FEWEST_TOPICS as FEWEST_TOPICS
 from triage_cli.domain.insight.topics import MOST_TOPICS as MOST_TOPICS
 from triage_cli.domain.insight.topics import TOPIC_CHARACTERS as TOPIC_CHARACTERS
+from triage_cli.domain.insight.topics import TOPIC_EXAMPLES as TOPIC_EXAMPLES
 from triage_cli.domain.insight.topics import USUAL_TOPICS as USUAL_TOPICS
 from triage_cli.domain.insight.topics import Discovery as Discovery
 from triage_cli.domain.insight.topics import Proposal as Proposal

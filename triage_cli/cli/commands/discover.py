@@ -1,24 +1,31 @@
 """`triage discover`: finds topics in tickets, and proposes them as categories."""
 
+import csv
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from triage_cli.cli import input_tables, messages, options
+from triage_cli.cli import input_tables, messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.config import proposed_configuration
+from triage_cli.cli.signals import own_wakeup
+from triage_cli.cli.topic_editor.editing import LineEditor, TopicEditor
+from triage_cli.config import load_config, proposed_configuration
 from triage_cli.domain import (
     FEWEST_TOPICS,
     MOST_TOPICS,
     TOPIC_CHARACTERS,
     USUAL_TOPICS,
+    Category,
     Discovery,
+    ExitCode,
     Proposal,
     Rejected,
     TicketDraft,
@@ -28,7 +35,9 @@ from triage_cli.domain import (
     proposed_categories,
 )
 from triage_cli.readers import ReadOptions, open_table
+from triage_cli.runtime import open_text
 
+LEAST_CATEGORIES = 2  # of a configuration
 TOPIC_COLUMNS = ("category", "tickets", "customers", "words", "nearest", "examples")
 TOPICS_TABLE = drawn_by("insight_tables.topics")
 
@@ -52,6 +61,17 @@ def discover(
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Stored tickets of this source; may be repeated.")
     ] = None,
+    edit: Annotated[
+        bool,
+        typer.Option(
+            "--edit",
+            help="Name, merge, drop and nest the topics before they are written; FILE may be a proposal.yaml.",
+        ),
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write the most typical tickets of each topic, to learn from."),
+    ] = None,
     output: Annotated[
         Literal["yaml", "table", "json", "html"],
         typer.Option(
@@ -61,7 +81,7 @@ def discover(
             help="yaml: a configuration, beside a table on stderr; html: a page without scripts; table; json.",
         ),
     ] = "yaml",
-) -> None:
+) -> int:
     """Find topics in the tickets of files, or in the stored ones, and propose a category for each.
 
     Nothing is stored, and nobody is asked. What patterns recognise as personal data is masked. Topics that are alike
@@ -71,12 +91,21 @@ def discover(
     triage discover export.csv > proposal.yaml
     triage discover --since 90d --most 30 -o table
     triage discover export.csv -o html > topics.html
+    triage discover export.csv --edit --labels labels.csv > config.yaml
+    triage learn labels.csv --label label
     """
     if files and (since is not None or source):
         raise UsageError("--since and --source are for stored tickets, and files are named", hint="leave them out")
+    proposed_file = _proposed_file(files) if edit else None
+    _check_edit(context, files, labels, edit=edit, output=output)
     printer = Printer("json" if output == "json" else "table")
+    if proposed_file is not None:
+        return _edited(context, printer, TopicEditor.of_categories(_categories_of(proposed_file)), labels)
     asked = Discovery(most, options.typed_moment(since), tuple(source or ()))
     proposal = _proposal(context, files, asked)
+    if edit:
+        context.say(_coverage(proposal))
+        return _edited(context, printer, TopicEditor.of_proposal(proposal), labels)
     if output == "json":
         printer.one(proposal_record(proposal), TOPICS_TABLE, ())
     elif output == "table":
@@ -91,6 +120,72 @@ def discover(
             printer.write(proposed_configuration(proposed_categories(proposal)))
     printer.flush()
     context.say(_coverage(proposal))
+    _write_labels(context, labels, TopicEditor.of_proposal(proposal))
+    return ExitCode.OK
+
+
+def _proposed_file(files: list[str] | None) -> Path | None:
+    """Return the configuration to edit, if one is named in place of tickets."""
+    return Path(files[0]) if files and len(files) == 1 and Path(files[0]).suffix in (".yaml", ".yml") else None
+
+
+def _check_edit(
+    context: CommandContext, files: list[str] | None, labels: Path | None, *, edit: bool, output: str
+) -> None:
+    """Raise `UsageError` for options that do not go together, before anything is read."""
+    if edit and output != "yaml":
+        raise UsageError("--edit ends with a configuration", hint=f"leave out -o {output}")
+    if edit and files and "-" in files:
+        raise UsageError("--edit reads edits from stdin, and tickets come from there", hint="name a file")
+    if labels is not None and not labels.parent.is_dir():
+        raise UsageError(f"no folder {labels.parent} for the labels", hint="name another file with --labels")
+    input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
+
+
+def _categories_of(file: Path) -> Sequence[Category]:
+    """Return the categories of a configuration."""
+    return load_config(config=str(file), env=os.environ, cwd=Path.cwd()).categories
+
+
+def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None) -> int:
+    """Let a person, or a script's lines, edit topics; then write the configuration, and the labels."""
+    if terminal.has_screen():
+        from triage_cli.cli.topic_editor.screen import TopicScreen
+
+        screen = TopicScreen(editor)
+        context.stopper.watch(screen.stop)
+        with own_wakeup():
+            code = screen.run()
+        if screen.failure is not None:
+            raise screen.failure
+        if code:
+            return context.stopper.code or code
+    else:
+        told = terminal.is_terminal(sys.stdin)
+        LineEditor(editor, context.say, told=told).work(context.stopper.interruptible(sys.stdin))
+        if context.stopper.code:
+            raise KeyboardInterrupt
+    categories = editor.categories()
+    if len(categories) < LEAST_CATEGORIES:
+        raise UsageError("fewer than two categories are left, and nothing is written", hint="discover with more topics")
+    printer.write(proposed_configuration(categories))
+    printer.flush()
+    _write_labels(context, labels, editor)
+    return ExitCode.OK
+
+
+def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEditor) -> None:
+    """Write the core of each topic as labelled tickets."""
+    if labels is None:
+        return
+    try:
+        with open_text(labels, "w") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(("description", "label"))
+            writer.writerows(editor.labels())
+    except OSError as error:
+        raise UsageError(f"cannot write {labels}: {error.strerror}", hint="name another with --labels") from error
+    context.say(f"wrote {labels}")
 
 
 def _proposal(context: CommandContext, files: list[str] | None, asked: Discovery) -> Proposal:

@@ -1,10 +1,6 @@
 """`triage review`: shows tickets that wait for a person, or all, in a full-screen application."""
 
-import os
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Annotated
 
@@ -17,6 +13,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.signals import own_wakeup
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import ExitCode, Levels, UsageError
 
@@ -55,7 +52,7 @@ def review(
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
     learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
     review_session = ReviewSession(context.triage, names, learn_verdicts, Levels.of(categories))
-    run_review = _run_plain_review if _needs_plain_review() else _run_full_screen
+    run_review = _run_full_screen if terminal.has_screen() else _run_plain_review
     review_code = run_review(context, review_session, review_view)
     if review_session.verdicts_given:
         context.say("next: triage route")
@@ -68,11 +65,6 @@ def _learn_verdicts(context: CommandContext) -> str:
     warn = training_warnings.append
     training_run = wiring.learning_runs.training_run(context.config, *context.signature, lambda _: None, warn=warn)
     return as_typed(messages.joined(*summaries.learning_summary(training_run.learn_verdicts()), *training_warnings))
-
-
-def _needs_plain_review() -> bool:
-    """Return whether the terminal cannot draw a full-screen review; Textual draws on stderr."""
-    return not os.environ.get("TERM") or terminal.is_dumb() or not terminal.is_terminal(sys.stderr)
 
 
 def _nothing_to_review(review_view: View) -> str:
@@ -110,20 +102,10 @@ def _run_full_screen(context: CommandContext, review_session: ReviewSession, rev
         return ExitCode.OK
     context.stopper.watch(review_app.stop)
     try:
-        with _own_wakeup():
+        with own_wakeup():
             review_code = review_app.run()
     finally:
         context.say(review_session.summary())
     if review_app.failure is not None:
         raise review_app.failure
     return ExitCode.OK if review_code is None else review_code
-
-
-@contextmanager
-def _own_wakeup() -> Iterator[None]:
-    """Restore the stopper's wakeup file descriptor after an event loop has used it."""
-    wakeup_before = signal.set_wakeup_fd(-1)
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(wakeup_before, warn_on_full_buffer=False)

@@ -1,8 +1,6 @@
 """The full-screen application of `triage review`: queue, ticket and explanation, keys, prompts, verdicts."""
 
 import asyncio
-import select
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -18,7 +16,7 @@ from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
-from triage_cli.cli.review.widgets import Pane, QueuePane
+from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
 from triage_cli.cli.text_layout import cut
 from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
 
@@ -280,9 +278,7 @@ class ReviewApp(TicketBrowser):
 
     def _end_without_terminal(self) -> None:
         """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
-        terminal_poll = select.poll()
-        terminal_poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
-        if any(event & (select.POLLHUP | select.POLLERR) for _, event in terminal_poll.poll(0)):
+        if has_hung_up():
             self.exit(ExitCode.TERMINATED)
 
     def stop(self) -> None:

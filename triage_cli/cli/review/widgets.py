@@ -1,5 +1,7 @@
 """Textual widgets of `triage review`: panes that draw lines of styled text and never read it as markup."""
 
+import select
+import sys
 from collections.abc import Callable, Sequence
 
 from rich.segment import Segment
@@ -94,3 +96,10 @@ class QueuePane(Pane, can_focus=False):
         click_mark = Style.from_meta({"place": queue_place})
         queue_line = self._queue_line(queue_place, self.size.width)
         return self._strip([Segment(s.text, s.style + click_mark if s.style else click_mark) for s in queue_line])
+
+
+def has_hung_up() -> bool:
+    """Return whether the terminal is gone."""
+    terminal_poll = select.poll()
+    terminal_poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in terminal_poll.poll(0))

@@ -1,7 +1,7 @@
 """Topics: what tickets without categories are about, proposed as categories for a person to name, merge and drop."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from triage_cli.domain.tickets import Category
@@ -10,7 +10,7 @@ FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
 TOPIC_CHARACTERS = (
     2_000  # characters of a ticket's text in which its topic is sought; it has said by then what it is about
 )
-EXAMPLES = 6  # tickets of a topic that a configuration gets
+TOPIC_EXAMPLES = 6  # tickets of a topic that a configuration gets
 EXAMPLE_CHARACTERS = 300  # of each that are shown
 NAME_WORDS = 2
 
@@ -101,7 +101,7 @@ def proposed_categories(proposal: Proposal) -> list[Category]:
 
 
 def _category(topic: Topic) -> Category:
-    examples = tuple(shortened(text) for text in topic.examples[:EXAMPLES])
+    examples = tuple(shortened(text) for text in topic.examples[:TOPIC_EXAMPLES])
     return Category(topic.category, ", ".join(topic.words), examples)
 
 
@@ -117,9 +117,3 @@ def proposal_record(proposal: Proposal) -> dict[str, Any]:
         "topics": [topic._asdict() | {"category": topic.category} for topic in proposal.topics],
         "groups": [group._asdict() for group in proposal.groups],
     }
-
-
-def labelled_core(proposal: Proposal) -> Iterator[tuple[str, str]]:
-    """Yield the core of each topic: text and category."""
-    for topic in proposal.topics:
-        yield from ((text, topic.category) for text in topic.examples)

@@ -1,0 +1,1 @@
+"""`triage discover --edit`: a person names, merges, drops and nests topics, on a screen or by lines."""

@@ -1,0 +1,223 @@
+"""Edits topics by lines such as `merge 3 7`, which a person types, a script sends, or a key of the screen makes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, zip_longest
+from typing import NamedTuple, Self
+
+from triage_cli.cli.messages import plural
+from triage_cli.config import no_name
+from triage_cli.domain import TOPIC_EXAMPLES, Category, Proposal, UsageError, shortened
+
+HELP = (
+    "name N NAME · text N DESCRIPTION · merge N M… (M into N) · drop N… · nest N PARENT (without PARENT: the first "
+    "level) · show N · list · undo · quit (writes)"
+)
+
+
+class EditedTopic(NamedTuple):
+    """A topic that becomes a category; `number` stays the same. `tickets` is None for one of a configuration.
+
+    `core` are its examples whole, the most typical first.
+    """
+
+    number: int
+    name: str
+    parent: str
+    description: str
+    tickets: int | None
+    core: tuple[str, ...]
+
+    @property
+    def category(self) -> str:
+        """Return the name of its category."""
+        return f"{self.parent}/{self.name}" if self.parent else self.name
+
+    @property
+    def line(self) -> str:
+        """Return the topic on one line."""
+        tickets = "" if self.tickets is None else f" ({plural(self.tickets, 'tickets')})"
+        return f"{self.number:>3}  {self.category}{tickets}: {self.description}"
+
+
+class TopicEditor:
+    """Topics, and what they were before each edit; `parents` are the descriptions of the categories above."""
+
+    def __init__(self, topics: Sequence[EditedTopic], parents: dict[str, str]) -> None:
+        self.topics = tuple(topics)
+        self._parents = parents
+        self._before: list[tuple[EditedTopic, ...]] = []
+        self._edits: dict[str, Callable[[str], str]] = {
+            "name": self._name,
+            "text": self._describe,
+            "merge": self._merge,
+            "drop": self._drop,
+            "nest": self._nest,
+        }
+
+    @classmethod
+    def of_proposal(cls, proposal: Proposal) -> Self:
+        """Return the editor of what was discovered."""
+        return cls(
+            [
+                EditedTopic(number, each.name, each.parent, ", ".join(each.words), each.tickets, each.examples)
+                for number, each in enumerate(proposal.topics, 1)
+            ],
+            {group.name: ", ".join(group.words) for group in proposal.groups},
+        )
+
+    @classmethod
+    def of_categories(cls, categories: Sequence[Category]) -> Self:
+        """Return the editor of a configuration; a parent without examples is no topic."""
+        above = {category.parent for category in categories if category.parent}
+        topics = [each for each in categories if each.examples or each.name not in above]
+        return cls(
+            [
+                EditedTopic(
+                    number,
+                    each.name.removeprefix(f"{each.parent}/") if each.parent else each.name,
+                    each.parent,
+                    each.description,
+                    None,
+                    each.examples,
+                )
+                for number, each in enumerate(topics, 1)
+            ],
+            {each.name: each.description for each in categories if each.name in above},
+        )
+
+    def do(self, line: str) -> str:
+        """Carry out a line and return what was done. Raises `UsageError`, and nothing has changed then."""
+        verb, _, rest = line.strip().partition(" ")
+        if verb == "undo":
+            if not self._before:
+                raise UsageError("there is nothing to take back")
+            self.topics = self._before.pop()
+            return "taken back"
+        if verb not in self._edits:
+            raise UsageError(f'no edit "{verb[:20]}"', hint=HELP)
+        before = self.topics
+        try:
+            done = self._edits[verb](rest.strip())
+            self._check_names()
+        except UsageError:
+            self.topics = before
+            raise
+        self._before.append(before)
+        return done
+
+    def topic(self, number: str) -> EditedTopic:
+        """Return the topic of a number. Raises `UsageError`."""
+        for topic in self.topics:
+            if number.strip() == str(topic.number):
+                return topic
+        raise UsageError(f'no topic "{number[:20]}"', hint="list shows the numbers")
+
+    def categories(self) -> list[Category]:
+        """Return the categories that the topics make: each parent before its own."""
+        own = {topic.category: topic for topic in self.topics}
+        below: dict[str, list[Category]] = {}  # of each category of the first level
+        for topic in self.topics:
+            if topic.parent:
+                below.setdefault(topic.parent, []).append(_category(topic))
+            else:
+                below.setdefault(topic.category, [])
+        first_level = (
+            _category(own[name]) if name in own else Category(name, self._parents.get(name, "")) for name in below
+        )
+        return [*chain.from_iterable((above, *below[above.name]) for above in first_level)]
+
+    def labels(self) -> Iterator[tuple[str, str]]:
+        """Yield the core of each topic: text and category."""
+        for topic in self.topics:
+            yield from ((text, topic.category) for text in topic.core)
+
+    def _change(self, topic: EditedTopic, changed: EditedTopic) -> None:
+        self.topics = tuple(changed if each is topic else each for each in self.topics)
+
+    def _name(self, rest: str) -> str:
+        number, _, name = rest.partition(" ")
+        topic = self.topic(number)
+        changed = topic._replace(name=name.strip())
+        self._change(topic, changed)
+        return f"{number} is {changed.category}"
+
+    def _describe(self, rest: str) -> str:
+        number, _, description = rest.partition(" ")
+        topic = self.topic(number)
+        self._change(topic, topic._replace(description=description.strip()))
+        return f"{number} has another description"
+
+    def _merge(self, rest: str) -> str:
+        first, *others = map(self.topic, rest.split() or [""])
+        if not others or first in others:
+            raise UsageError("merge takes a topic and those that join it", hint="merge 3 7 puts 7 into 3")
+        joined = [first, *others]
+        interleaved = chain.from_iterable(zip_longest(*(topic.core for topic in joined)))
+        known = [topic.tickets for topic in joined if topic.tickets is not None]
+        merged = first._replace(
+            tickets=sum(known) if known else None, core=tuple(dict.fromkeys(text for text in interleaved if text))
+        )
+        self.topics = tuple(merged if each is first else each for each in self.topics if each not in others)
+        return f"{', '.join(str(other.number) for other in others)} joined {merged.category}"
+
+    def _drop(self, rest: str) -> str:
+        dropped = [self.topic(number) for number in rest.split() or [""]]
+        self.topics = tuple(each for each in self.topics if each not in dropped)
+        return f"dropped {', '.join(topic.category for topic in dropped)}"
+
+    def _nest(self, rest: str) -> str:
+        number, _, parent = rest.partition(" ")
+        topic = self.topic(number)
+        changed = topic._replace(parent=parent.strip())
+        self._change(topic, changed)
+        return f"{number} is {changed.category}"
+
+    def _check_names(self) -> None:
+        taken: set[str] = set()
+        for topic in self.topics:
+            if objection := no_name(topic.name) or no_name(topic.category):
+                raise UsageError(f"the name of {topic.number} {objection}", hint="name it otherwise")
+            if topic.category.casefold() in taken:
+                raise UsageError(f"{topic.category} is there already", hint="merge puts one topic into another")
+            taken.add(topic.category.casefold())
+
+
+def _category(topic: EditedTopic) -> Category:
+    return Category(topic.category, topic.description, tuple(map(shortened, topic.core[:TOPIC_EXAMPLES])))
+
+
+class LineEditor:
+    """Edits by lines; `write` prints one. A mistake is `told` to a person, and ends the edits of a script."""
+
+    def __init__(self, editor: TopicEditor, write: Callable[[str], None], *, told: bool) -> None:
+        self._editor = editor
+        self._write = write
+        self._told = told
+
+    def work(self, lines: Iterator[str]) -> None:
+        """Carry out lines up to `quit` or their end. Raises `UsageError`."""
+        self._list()
+        for line in lines:
+            verb, _, rest = line.strip().partition(" ")
+            if verb == "quit":
+                return
+            try:
+                if verb == "list":
+                    self._list()
+                elif verb == "help":
+                    self._write(HELP)
+                elif verb == "show":
+                    topic = self._editor.topic(rest)
+                    for shown in (topic.line, *map(shortened, topic.core)):
+                        self._write(shown)
+                elif verb:
+                    self._write(self._editor.do(line))
+            except UsageError as error:
+                if not self._told:
+                    raise
+                self._write(error.sentence())
+
+    def _list(self) -> None:
+        for topic in self._editor.topics:
+            self._write(topic.line)
+        self._write(HELP)

@@ -1,0 +1,181 @@
+"""The screen of `triage discover --edit`: topics, one in full, and a prompt; each key makes a line for the editor."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.app import App, ComposeResult
+from textual.containers import Horizontal
+from textual.widgets import Input
+
+from triage_cli.cli import messages, safe_text
+from triage_cli.cli.review.screen_lines import BOLD, DIM, ScreenLine
+from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
+from triage_cli.cli.text_layout import cut, wrapped
+from triage_cli.cli.topic_editor.editing import EditedTopic, TopicEditor
+from triage_cli.domain import ExitCode, UsageError, shortened
+
+KEYS = "n name  t text  m merge into it  p parent  d drop  u undo  q write and quit  ctrl+c leave"
+HANGUP_SECONDS = 1.0  # between two looks whether the terminal still exists
+PROMPTS = {
+    "n": ("name", "its name"),
+    "t": ("text", "its description"),
+    "m": ("merge", "the numbers of those that join it"),
+    "p": ("nest", "the name of its parent; empty: the first level"),
+}
+SELECTED = Style(reverse=True)
+
+
+class TopicScreen(App[int]):
+    """Shows topics and takes keys; its result is an exit code."""
+
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    CSS: ClassVar[str] = """
+    #head, #foot { height: 1; overflow: hidden; }
+    #topics { width: 45%; min-width: 20; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    #topic { width: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    #prompt { display: none; height: 1; border: none; padding: 0; }
+    """
+
+    def __init__(self, editor: TopicEditor) -> None:
+        super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
+        self._editor = editor
+        self._cursor = 0
+        self._message = ""
+        self._verb = ""  # of the line that the prompt makes; empty while it is closed
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def compose(self) -> ComposeResult:
+        """Lay out head, topics, one topic, foot and prompt."""
+        yield Pane(id="head")
+        with Horizontal():
+            yield QueuePane(self._topic_line, id="topics")
+            yield Pane(id="topic")
+        yield Pane(id="foot")
+        yield Input(id="prompt", disabled=True)
+
+    def on_mount(self) -> None:
+        """Show the first topic, in the colours of the terminal."""
+        self.theme = "ansi-dark"
+        self._loop = asyncio.get_running_loop()
+        self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
+        self._draw()
+
+    def _end_without_terminal(self) -> None:
+        if has_hung_up():
+            self.exit(ExitCode.TERMINATED)
+
+    def stop(self) -> None:
+        """End without writing; for signal handlers."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.exit, ExitCode.INTERRUPTED)
+
+    @property
+    def failure(self) -> Exception | None:
+        """Return the error that ended the application, if any."""
+        return self._exception
+
+    def _fatal_error(self) -> None:
+        """Exit without Textual's traceback, which shows local variables; the command line reports the error."""
+        self._close_messages_no_wait()
+
+    def on_resize(self) -> None:
+        """Draw all panes for the new size."""
+        self.call_after_refresh(self._draw)
+
+    @property
+    def _selected(self) -> EditedTopic | None:
+        topics = self._editor.topics
+        return topics[self._cursor] if topics else None
+
+    def _draw(self) -> None:
+        topics = self._editor.topics
+        self._cursor = max(0, min(self._cursor, len(topics) - 1))
+        heading = f"discover {messages.plural(len(topics), 'topics')}"
+        self.query_one("#head", Pane).show(lambda width: [[Segment(cut(heading, width), BOLD)]])
+        foot, style = (self._message, BOLD) if self._message else (KEYS, DIM)
+        self.query_one("#foot", Pane).show(lambda width: [[Segment(cut(foot, width), style)]])
+        queue = self.query_one("#topics", QueuePane)
+        queue.resize_to(len(topics))
+        queue.reveal(self._cursor)
+        self.query_one("#topic", Pane).show(self._topic_lines)
+
+    def _topic_line(self, place: int, width: int) -> ScreenLine:
+        if place >= len(self._editor.topics):
+            return []
+        return [Segment(cut(self._editor.topics[place].line, width), SELECTED if place == self._cursor else None)]
+
+    def _topic_lines(self, width: int) -> Sequence[ScreenLine]:
+        topic = self._selected
+        if topic is None:
+            return [[Segment("no topic is left: u takes the last edit back")]]
+        lines: list[ScreenLine] = [[Segment(line, BOLD)] for line in wrapped(safe_text.safe(topic.line.strip()), width)]
+        for text in topic.core:
+            lines.append([])
+            lines += [[Segment(line)] for line in wrapped(safe_text.safe(shortened(text)), width)]
+        return lines
+
+    def on_key(self, event: events.Key) -> None:
+        """Handle a key that the prompt does not take."""
+        if event.key == "ctrl+c":
+            self.exit(ExitCode.INTERRUPTED)
+        elif self._verb:
+            if event.key == "escape":
+                self._close_prompt()
+                self._draw()
+        else:
+            self._press(event.key, event.character or "")
+
+    def _press(self, key: str, character: str) -> None:
+        self._message = ""
+        page = max(1, self.size.height - 3)
+        steps = {"up": -1, "down": 1, "pageup": -page, "pagedown": page, "home": -self._cursor, "end": 10**6}
+        topic = self._selected
+        if key in steps:
+            self._cursor += steps[key]
+        elif character == "q":
+            self.exit(ExitCode.OK)
+        elif character == "u":
+            self._do("undo")
+        elif character == "d" and topic is not None:
+            self._do(f"drop {topic.number}")
+        elif character in PROMPTS and topic is not None:
+            self._ask(character, topic)
+        self._draw()
+
+    def _ask(self, character: str, topic: EditedTopic) -> None:
+        self._verb, question = PROMPTS[character]
+        self._message = f"{question}: enter takes it, esc leaves"
+        prompt = self.query_one("#prompt", Input)
+        prompt.value = {"n": topic.name, "t": topic.description, "p": topic.parent}.get(character, "")
+        prompt.disabled, prompt.styles.display = False, "block"
+        self.screen.set_focus(prompt)
+
+    def _close_prompt(self) -> None:
+        self._verb, self._message = "", ""
+        prompt = self.query_one("#prompt", Input)
+        self.set_focus(None)
+        prompt.disabled, prompt.styles.display = True, "none"
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Carry out the line that the prompt makes."""
+        verb, topic = self._verb, self._selected
+        self._close_prompt()
+        if topic is not None:
+            self._do(f"{verb} {topic.number} {event.value.strip()}")
+        self._draw()
+
+    def on_pane_clicked(self, event: Pane.Clicked) -> None:
+        """Go to the topic that was clicked."""
+        self._cursor = event.marks.get("place", self._cursor)
+        self._draw()
+
+    def _do(self, line: str) -> None:
+        try:
+            self._message = safe_text.safe(self._editor.do(line))
+        except UsageError as error:
+            self._message = safe_text.safe(messages.sentence(error))
