@@ -94,13 +94,14 @@ def miscalibration(pairs: Floats) -> str:
 def seconds_per_text(model: Model, many: Sequence[Category], texts: Sequence[str]) -> float:
     """Return the processor's time for a text; weights are random, since fitting so many categories takes minutes."""
     random, names = np.random.default_rng(0), tuple(category.name for category in many)
-    wide = {
-        part: random.normal(size=(len(getattr(model, part)), len(names))).astype(np.float32)
-        for part in ("vectors", "terms")
-    }
-    model = model._replace(
-        labels=names, fingerprint=fingerprint(many), bias=np.zeros(len(names), np.float32), multilingual=None, **wide
-    )
+
+    def drawn(part: Floats) -> Floats:
+        weights: Floats = random.normal(size=(len(part), len(names))).astype(np.float32)
+        return weights
+
+    bias, vectors, terms = np.zeros(len(names), np.float32), drawn(model.vectors), drawn(model.terms)
+    model = model._replace(labels=names, bias=bias, vectors=vectors, terms=terms)
+    model = model._replace(fingerprint=fingerprint(many), multilingual=None)
     asked = LocalClassifier("local", model, 0.0, actor="", run_id=None, categories=many, overlaps=False)
     times = []
     for _ in range(5):
