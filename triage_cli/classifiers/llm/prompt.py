@@ -12,7 +12,7 @@ PROMPT_VERSION = "1"  # to be increased with every change of the prompt, so that
 # small decision model, which reads 512 tokens.
 TICKET_LIMIT, SHORT_TICKET_LIMIT, *_ = TICKET_LIMITS = (24_000, 4_000, 1_000, 400)
 EXAMPLES_PER_CATEGORY = 8  # in the prompt
-DECIDED_LIMIT = 300  # characters of each text of a ticket that a person decided
+DECIDED_LIMIT = 200  # characters of each text of a ticket that a person decided
 WORKED_EXAMPLES = 8  # in the prompt, one for each of the first categories
 CUT_MARK = " [cut here]"
 NO_CATEGORY_LABELS = (
