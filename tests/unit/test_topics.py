@@ -41,6 +41,28 @@ def test_texts_of_which_only_a_part_is_fitted_are_put_to_the_same_topics(monkeyp
         assert Counter(LABELS[i] for i in topic.members).most_common(1)[0][1] > 0.9 * len(topic.members)
 
 
+@pytest.mark.slow  # the encoder is loaded
+def test_topics_of_several_languages_are_subjects_and_not_languages() -> None:
+    wordings = {
+        "parcel": ("my parcel is late, {}", "mein Paket ist verspätet, {}", "mi paquete llega tarde, {}"),
+        "password": ("I forgot my password, {}", "ich habe mein Passwort vergessen, {}", "olvidé mi contraseña, {}"),
+        "invoice": ("the invoice is wrong, {}", "die Rechnung ist falsch, {}", "la factura es incorrecta, {}"),
+    }
+    ends = (("please help", "today", "again"), ("bitte helfen", "heute", "wieder"), ("por favor", "hoy", "otra vez"))
+    labelled = [
+        (wording.format(end), subject, language)
+        for subject, in_languages in wordings.items()
+        for language, wording in enumerate(in_languages)
+        for end in ends[language] * 3
+    ]
+    found = find_topics([text for text, _, _ in labelled], [str(n) for n in range(len(labelled))], 3)
+    own, languages = (
+        sum(Counter(labelled[index][key] for index in topic.members).most_common(1)[0][1] for topic in found.topics)
+        for key in (1, 2)
+    )
+    assert own > 0.8 * len(labelled) > 0.6 * len(labelled) > languages
+
+
 def test_what_says_too_little_or_is_near_no_topic_is_counted_apart() -> None:
     others = ["hello", "thanks", "", "qwertz", "xylophone marmalade"]
     found = find_topics([*TEXTS, *others], [*WRITERS, *"abcde"], 3)

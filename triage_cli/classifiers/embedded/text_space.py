@@ -3,18 +3,21 @@
 Two views count alike: the sum of the vectors of a text's words, in which rare ones count more and what all texts have
 in common is taken out (Arora et al. 2017), and its terms by rarity in fewer dimensions (latent semantic analysis, by
 the randomised decomposition of Halko et al. 2011). The first is better on short texts, the second on long letters.
+Where many texts are not in English, the multilingual encoder takes the place of both, so that topics are subjects and
+not languages.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from triage_cli.classifiers.embedded.encoder import encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats
+from triage_cli.classifiers.embedded.language_guard import are_plainly_english, leaning_of
 from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, words_of
 from triage_cli.classifiers.embedded.word_table import SILENT, is_content
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
@@ -24,6 +27,7 @@ LEAST_TEXTS = 2  # with a word of the space: one that occurs in a single text ma
 RARE_SHARE = np.float32(1e-3)  # of all words; the weight of a word with this share is halved
 SILENT_WEIGHT = np.float32(0.3)
 COMMON_SHARE = 0.3  # of the texts; a word in more of them is no term
+FOREIGN_SHARE = 0.1  # of the texts that are not plainly English, above which the encoder is used
 DIMENSIONS, SPARE_DIMENSIONS, ROUNDS = 64, 10, 3  # of the terms; the spare ones make the others exact
 
 
@@ -39,14 +43,23 @@ class TextSpace:
         self.is_content = np.fromiter(map(is_content, self.words), np.bool_, len(self.words))
         is_silent = np.fromiter((word in SILENT for word in self.words), np.bool_, len(self.words))
         self.bags = self._matrix(bags)
-        self._fit_words(is_silent)
+        self._is_multilingual = self._foreign_share() > FOREIGN_SHARE
+        self._fit_words(texts, is_silent)
         self._fit_terms(is_silent, len(texts))
+        self.vectors = self._vectors(texts, self.bags)  # of the texts that the space is fitted to
 
-    def _fit_words(self, is_silent: NDArray[np.bool_]) -> None:
+    def _foreign_share(self) -> float:
+        """Return the share of texts that are not plainly English."""
+        has_word = self.bags > 0
+        leanings = has_word @ np.fromiter(map(leaning_of, self.words), np.int64, len(self.words))
+        is_plain = are_plainly_english(leanings, has_word @ np.ones(len(self.words), np.int64))
+        return 1 - float(is_plain.mean()) if len(is_plain) else 0.0
+
+    def _fit_words(self, texts: Sequence[str], is_silent: NDArray[np.bool_]) -> None:
         shares = (self.counts / max(1, self.counts.sum())).astype(np.float32)
         weights = RARE_SHARE / (RARE_SHARE + shares) * np.where(is_silent, SILENT_WEIGHT, np.float32(1))
         self._word_vectors = word_vectors().of(self.words) * weights[:, None]
-        sums = unit(self.bags @ self._word_vectors)
+        sums = self._meanings(texts, self.bags)
         self._mean = sums.mean(axis=0) if len(sums) else np.zeros(sums.shape[1], np.float32)
         sums -= self._mean
         _, axes = np.linalg.eigh(sums.T @ sums)
@@ -65,23 +78,23 @@ class TextSpace:
         _, axes = np.linalg.eigh(projected.T @ projected)
         self._term_axes = (basis @ axes[:, ::-1][:, :DIMENSIONS]).astype(np.float32)
 
-    @cached_property
-    def vectors(self) -> Floats:
-        """The vectors of the texts that the space is fitted to."""
-        return self._vectors(self.bags)
-
     def vectors_of(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
         """Return the vectors of texts, and which of them say something."""
         bags = self._matrix([_bag(text) for text in texts])
-        return self._vectors(bags), self.says_something(bags)
+        return self._vectors(texts, bags), self.says_something(bags)
 
     def says_something(self, bags: csr_matrix) -> NDArray[np.bool_]:
         """Return which texts have a word that means something, and that another text has, too."""
         has_content: NDArray[np.bool_] = bags @ self.is_content.astype(np.float32) > 0
         return has_content
 
-    def _vectors(self, bags: csr_matrix) -> Floats:
-        sums = unit(bags @ self._word_vectors) - self._mean
+    def _meanings(self, texts: Sequence[str], bags: csr_matrix) -> Floats:
+        return encoded(texts).copy() if self._is_multilingual else unit(bags @ self._word_vectors)
+
+    def _vectors(self, texts: Sequence[str], bags: csr_matrix) -> Floats:
+        sums = self._meanings(texts, bags) - self._mean
+        if self._is_multilingual:  # terms would part the languages, and sentences have no axis in common
+            return unit(sums)
         sums -= (sums @ self._first_axis) @ self._first_axis.T
         return unit(np.hstack([unit(sums), unit(self._terms(bags) @ self._term_axes)]))
 
