@@ -164,8 +164,6 @@ class _SpikeFinder:
         Of a window with more than `MOST_GROUPED` tickets, as after a large import, so many are compared with each
         other: its groups have more customers than is told.
         """
-        if not self._weeks:
-            return
         chosen = range(0, len(self._window), math.ceil(len(self._window) / MOST_GROUPED) or 1)
         vectors = [self._weights.vector(self._window_words[i]) for i in chosen]
         grouped = [[chosen[n] for n in group] for group in groups(vectors)]
