@@ -450,4 +450,6 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
             when = {}
         rule = Rule("r", ("a",), when, 0.0)
         assert routing_rules.holds(rule, read, at=times.now())  # type: ignore[arg-type]
+    a_question = Rule("r", ("a",), {"urgency": ("now",)}, 0.0)
+    assert not routing_rules.holds(a_question, read, at=times.now())  # type: ignore[arg-type]
     assert read.fields == {*routing.READ, "text", "subject"}
