@@ -120,8 +120,7 @@ def review(folder: Path, width: int, theme: str) -> str:
     typed_commands.remember(sys.argv[1:])
     try:
         context = CommandContext(GlobalOptions(db=str(folder / "demo.db")), "refused")
-        names = [category.name for category in context.local.categories()]
-        app = ReviewApp(ReviewSession(context.local, names), View())
+        app = ReviewApp(ReviewSession(context.local, context.local.questions()), View())
 
         async def look() -> str:
             async with app.run_test(size=(width, 24)) as pilot:

@@ -27,6 +27,7 @@ from triage_cli.client import (
 )
 from triage_cli.destinations import FileDestination
 from triage_cli.domain import (
+    CATEGORY,
     MOST_ROWS_LATE,
     AnswerError,
     BudgetError,
@@ -50,6 +51,7 @@ from triage_cli.domain import (
     chunks,
     ids,
     in_order,
+    shown_hash_of,
 )
 from triage_cli.ports import Triage
 
@@ -315,7 +317,7 @@ def test_of_several_verdicts_on_a_ticket_the_last_holds_and_a_repetition_changes
 def test_undo_takes_back_a_note_on_a_verdict_that_had_none(side: Side) -> None:
     list(side.make().create([a_row(0)]))
     list(side.make().give_verdicts([VerdictDraft(0, "E-0", "Billing")]))
-    session = ReviewSession(side.make(), ("Billing", "Technical"))
+    session = ReviewSession(side.make(), side.make().questions())
     (before,) = side.make().find(Selection())
     assert session.give(before, "Billing", "a slip").reason == "a slip"
     undone = session.undo().ticket
@@ -343,7 +345,7 @@ def test_of_two_people_who_press_a_key_at_once_one_hears_of_the_other(side: Side
     list(side.make().create([a_row(n) for n in range(12)]))
     shown = list(side.make().find(Selection()))
     keys = ("Billing", "Technical")
-    people = [ReviewSession(side.make(), keys) for _ in keys]
+    people = [ReviewSession(side.make(), side.make().questions()) for _ in keys]
     with ThreadPoolExecutor(len(people)) as pool:
         for ticket in shown:
             pressed = threading.Barrier(len(people), timeout=PATIENCE)
@@ -365,7 +367,7 @@ def test_a_verdict_on_what_was_shown_is_rejected_once_that_is_another(side: Side
     changed = "E-0: it has changed since it was shown"
 
     def given(shown: Ticket, category: str | None, note: str | None = None) -> str:
-        draft = VerdictDraft(0, "E-0", category, note, shown.shown_hash)
+        draft = VerdictDraft(0, "E-0", category, note, shown_hash_of(shown, CATEGORY))
         (outcome,) = side.make().give_verdicts([draft])
         return outcome.error.message if outcome.error else outcome.action
 

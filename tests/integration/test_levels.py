@@ -206,7 +206,8 @@ def test_a_review_asks_for_the_first_level_and_then_for_what_is_below(tree: Worl
     reviewing(tree.triage(), script)
     assert Counter(held(tree).values()) == {"Billing": 1, "Billing/Refund/Late": 1, None: 1}
     shown: list[str] = []
-    names = [category.name for category in TREE]
-    session = ReviewSession(tree.triage(), names, levels=Levels.of(TREE))
-    PlainReview(session, TicketQueue(session.triage, View(), names), iter(["1", "2", "1"]), shown.append).work()
+    session = ReviewSession(tree.triage(), tree.triage().questions())
+    PlainReview(
+        session, TicketQueue(session.triage, View(), session.category_names), iter(["1", "2", "1"]), shown.append
+    ).work()
     assert Counter(held(tree).values()) == {"Billing": 1, "Billing/Refund/Late": 1, "Billing/Refund": 1}

@@ -11,19 +11,21 @@ from tests.support.online import ONLINE
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.stored_tickets import a_ticket, filled, stored
-from tests.support.world import CATEGORIES, FakeClassifier, World
+from tests.support.world import FakeClassifier, World
 from triage_cli.cli import Filters, PlainReview, ReviewSession, TicketQueue, View, session
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.domain import (
     AgentSuggestionDraft,
     Category,
     ClassifyPlan,
+    Question,
     Rule,
     Selection,
     StoreError,
     Ticket,
     TicketDraft,
     VerdictDraft,
+    given_answer,
 )
 from triage_cli.service import LocalConsultation
 from triage_cli.stores import SqliteStore
@@ -124,11 +126,10 @@ def test_it_offers_to_learn_and_goes_on_in_the_new_order(unsure: World, monkeypa
 
 def test_the_plain_review_learns_as_well(unsure: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "EVERY", 2)
-    names, printed = [category.name for category in unsure.categories], list[str]()
-    review_session = ReviewSession(unsure.triage(), names, learner(unsure))
-    PlainReview(
-        review_session, TicketQueue(unsure.triage(), View(), names), iter(["b", "b", "l", "g", "q"]), printed.append
-    ).work()
+    printed = list[str]()
+    review_session = ReviewSession(unsure.triage(), unsure.triage().questions(), learner(unsure))
+    queue = TicketQueue(unsure.triage(), View(), review_session.category_names)
+    PlainReview(review_session, queue, iter(["b", "b", "l", "g", "q"]), printed.append).work()
     text = "\n".join(printed)
     assert "1: Billing; 2 new verdicts: l learns from them" in text
     assert "1 no longer waits" in text[text.index("learning from the verdicts") :]
@@ -168,7 +169,7 @@ def test_what_agents_suggest_is_shown_and_enter_takes_the_machine_s_guess(unsure
     assert standing(unsure)["0"] == ("classified", "Billing", True)
     shown: list[str] = []
     consult.suggest(AgentSuggestionDraft("1", "General", "claude-code"))
-    review_session = ReviewSession(unsure.triage(), ["Billing", "Technical", "General"])
+    review_session = ReviewSession(unsure.triage(), unsure.triage().questions())
     PlainReview(
         review_session,
         TicketQueue(review_session.triage, View(), review_session.category_names),
@@ -342,9 +343,11 @@ def test_no_verdict_is_given_on_a_text_that_was_not_shown_and_its_note_waits(uns
 
 def plainly(world: World, lines: Iterable[str], learn: Callable[[], str] | None = None) -> str:
     """Review line by line, and return what was printed."""
-    names, printed = [category.name for category in world.categories], list[str]()
-    session = ReviewSession(world.triage(), names, learn)
-    PlainReview(session, TicketQueue(world.triage(), View(), names), iter(lines), printed.append).work()
+    printed = list[str]()
+    session = ReviewSession(world.triage(), world.triage().questions(), learn)
+    PlainReview(
+        session, TicketQueue(world.triage(), View(), session.category_names), iter(lines), printed.append
+    ).work()
     return "\n".join(printed)
 
 
@@ -540,7 +543,7 @@ def test_what_waits_with_the_same_text_is_decided_together_and_taken_back_at_onc
 
 
 def test_what_another_person_decided_meanwhile_is_not_decided_together(alarms: World) -> None:
-    review = ReviewSession(alarms.triage("ada"), [c.name for c in CATEGORIES])
+    review = ReviewSession(alarms.triage("ada"), alarms.triage().questions())
     tickets = {t.external_id: t for t in alarms.store.find(Selection())}
     review.give(tickets["1"], "Technical")
     assert review.offer_alike == "2 waiting tickets have the same text: = decides them too"
@@ -551,9 +554,98 @@ def test_what_another_person_decided_meanwhile_is_not_decided_together(alarms: W
 
 
 def test_the_plain_review_decides_together_too(alarms: World) -> None:
-    review, written = ReviewSession(alarms.triage(), [c.name for c in CATEGORIES]), list[str]()
+    review, written = ReviewSession(alarms.triage(), alarms.triage().questions()), list[str]()
     queue = TicketQueue(alarms.triage(), View(order="newest"), review.category_names)
     PlainReview(review, queue, iter(["2", "=", "q"]), written.append).work()
     assert "2 tickets: Technical" in written
     assert any("Printer is broken" in line for line in written), "the one that is left is shown"
     assert verdicts(alarms) == dict.fromkeys("123", "Technical")
+
+
+@pytest.fixture
+def asked(unsure: World) -> World:
+    """The four tickets; a person must say how urgent each is, and may say how its writer feels."""
+    unsure.further = (
+        Question("urgency", (Category("now"), Category("soon"), Category("later")), required=True),
+        Question("mood", (Category("calm"), Category("upset"))),
+    )
+    return unsure
+
+
+def answers(world: World, name: str) -> dict[str, str | None]:
+    ticket = next(t for t in SqliteStore(world.store.path).find(Selection()) if t.external_id == name)
+    return {question.name: given_answer(ticket, question.name).value for question in world.further}
+
+
+@pytest.mark.parametrize("is_remote", [False, True])
+def test_a_question_is_a_row_of_keys_and_a_required_one_holds_its_ticket(
+    asked: World, tmp_path: Path, *, is_remote: bool
+) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.sees(".  category  urgency  mood")
+        await reviewer.sees("1 Billing↵  2 Technical")
+        await reviewer.sees("urgency: unanswered")
+        await reviewer.press("2", see="0: Technical; u takes it back")
+        await reviewer.sees("1 now (N)  2 soon (S)  3 later")
+        await reviewer.sees("review 1 of 4")
+        assert standing(asked)["0"] == ("needs_review", "Technical", True)
+        await reviewer.press("1", see="0: urgency=now; u takes it back")
+        await reviewer.sees("review 2 of 4   2 given")
+        await reviewer.sees("1 Billing↵")
+        assert standing(asked)["0"] == ("classified", "Technical", True)
+        await reviewer.press("u", see="taken back: urgency=now")
+        await reviewer.sees("1 now (N)  2 soon (S)  3 later")
+        assert (standing(asked)["0"][0], answers(asked, "0")["urgency"]) == ("needs_review", None)
+        await reviewer.press("/", see="urgency: enter takes it")
+        await reviewer.type("la")
+        await reviewer.press("enter", see="0: urgency=later")
+        await reviewer.press(".", ".", see="1 calm  2 upset")
+        await reviewer.press("enter", see="there is no guess to take: a key of the list gives a value of mood")
+        await reviewer.press("u", see="taken back: urgency=later")
+        await reviewer.press("3", see="0: urgency=later")
+        await reviewer.press(".", ".", "2", see="1: mood=upset")
+        await reviewer.sees("mood: upset, decided by a person")
+        await reviewer.sees("1 Billing↵")  # what the ticket still waits for
+        await reviewer.press("?", see="the next question about the ticket")
+
+    if is_remote:
+        with running_server(tmp_path, services=asked.triage()._services) as running:
+            triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
+            reviewing(triage, script, size=(120, 24))
+            triage.close()
+    else:
+        reviewing(asked.triage(), script, size=(120, 24))
+    assert (answers(asked, "0"), answers(asked, "1")["mood"]) == ({"urgency": "later", "mood": None}, "upset")
+    assert {t.external_id for t in asked.triage().find(View().selection())} == {"1", "2", "3"}
+
+
+def test_no_answer_of_another_person_is_overruled_unseen(asked: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        bob = asked.triage("bob")
+        await reviewer.press(".", see="1 now (N)  2 soon (S)  3 later")
+        list(bob.give_verdicts([VerdictDraft(0, "0", "soon", question="urgency"), VerdictDraft(1, "0", "General")]))
+        await reviewer.press("1", see="another person has decided: soon; give it again to overrule that")
+        await reviewer.press("1", see="0: urgency=now")
+        list(bob.give_verdicts([VerdictDraft(0, "0", "later", question="urgency")]))
+        await reviewer.press("u", see="0: another person has decided since: later; that stays")
+
+    reviewing(asked.triage(), script, size=(120, 24))
+    assert (standing(asked)["0"][1], answers(asked, "0")["urgency"]) == ("General", "later")
+
+
+def test_the_plain_review_asks_the_questions_too(asked: World) -> None:
+    text = plainly(asked, iter(["2", "now", "u", ".", "calm", "soon", ".", "q"]))
+    assert "urgency:   1/" in text
+    assert [line for line in text.splitlines() if line.startswith(("0: ", "taken back"))] == [
+        "0: Technical", "0: urgency=now", "taken back: urgency=now", "0: mood=calm", "0: urgency=soon",
+    ]  # fmt: skip
+    assert standing(asked)["0"] == ("classified", "Technical", True)
+    assert answers(asked, "0") == {"urgency": "soon", "mood": "calm"}
+
+
+def test_without_questions_the_key_of_the_next_one_is_none(unsure: World) -> None:
+    async def script(reviewer: Reviewer) -> None:
+        await reviewer.press(".", see='no key ".": ? shows the keys')
+
+    reviewing(unsure.triage(), script)
+    assert "that is no key and no category" in plainly(unsure, iter([".", "q"]))

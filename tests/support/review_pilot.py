@@ -9,7 +9,6 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from triage_cli.cli import ReviewApp, ReviewSession, View
-from triage_cli.domain import Levels
 from triage_cli.ports import Triage
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "review"
@@ -79,9 +78,7 @@ def reviewing(
     learn: Callable[[], str] | None = None,
 ) -> ReviewApp:
     """Run the application over use cases, and return it once the script has ended."""
-    categories = triage.categories()
-    names = [category.name for category in categories]
-    app = ReviewApp(ReviewSession(triage, names, learn, Levels.of(categories)), view or View())
+    app = ReviewApp(ReviewSession(triage, triage.questions(), learn), view or View())
 
     async def run() -> None:
         async with app.run_test(size=size) as pilot:

@@ -61,7 +61,7 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
     lines = texts(screen_lines.ticket_lines(ticket, why, NAMES, width))
     lines += texts([screen_lines.queue_line(entry_of(ticket), " ", width, marked=True)] if width >= 20 else [])
     lines += (
-        texts(screen_lines.category_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
+        texts(screen_lines.choice_lines(keys_of([text or "x"]), [text or "x"], text, width, 3)) if width >= 20 else []
     )
     for line in lines:
         assert not RAW.search(line)
@@ -114,7 +114,7 @@ def test_no_command_that_is_proposed_holds_what_a_shell_would_run() -> None:
 
 def test_categories_take_no_more_lines_than_they_may_and_the_guess_is_marked() -> None:
     names = [f"Category {n}" for n in range(40)]
-    lines = texts(screen_lines.category_lines(keys_of(names), names, "Category 1", 60, 3))
+    lines = texts(screen_lines.choice_lines(keys_of(names), names, "Category 1", 60, 3))
     assert len(lines) == 3
     assert "2 Category 1↵" in lines[0]
     shown = sum(line.count("Category") for line in lines)

@@ -18,6 +18,7 @@ from triage_cli.client.address import Address
 from triage_cli.client.http_connection import Connection, Params, StreamAbortedError, UnreachableError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     AgentSuggestion,
     AgentSuggestionDraft,
@@ -37,6 +38,7 @@ from triage_cli.domain import (
     NotFoundError,
     Outcome,
     Overruled,
+    Question,
     Reading,
     ReclassifyPlan,
     RefusedError,
@@ -280,6 +282,13 @@ class RemoteTriage:
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get at the remote."""
         return tuple(self.converted_rows(partial(wire_format.named, Category), self.connection.get("/categories")[0]))
+
+    def questions(self) -> tuple[Question, ...]:
+        """Return the questions that tickets are asked at the remote; an older one asks for the category alone."""
+        try:
+            return tuple(self.converted_rows(wire_format.question_of, self.connection.get("/questions")[0]))
+        except NotFoundError:
+            return (Question(CATEGORY, self.categories()),)
 
     def last_reading(self, header: str) -> Reading | None:
         """Return how a file with this header was read the last time into the remote, None if there was none."""

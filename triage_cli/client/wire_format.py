@@ -21,6 +21,7 @@ from triage_cli.domain import (
     Action,
     AgentSuggestion,
     Attempt,
+    Category,
     Classification,
     ClassifyPlan,
     Decided,
@@ -30,6 +31,7 @@ from triage_cli.domain import (
     History,
     LoggedEvent,
     Outcome,
+    Question,
     ReclassifyPlan,
     Routed,
     RoutePlan,
@@ -147,6 +149,13 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
         if not has_all:
             raise ProtocolError(f"ticket without a proper answer to {name}")
     return {name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS}) for name, answer in answers.items()}
+
+
+def question_of(wire_record: Any) -> Question:
+    """Return a question from its wire record, with what a person needs to answer it."""
+    if not isinstance(wire_record, dict) or not isinstance(values := wire_record.get("values"), list):
+        raise ProtocolError("no Question")
+    return named(Question, {**wire_record, "values": [named(Category, value) for value in values]})
 
 
 def similar_of(wire_record: Any) -> SimilarTicket:

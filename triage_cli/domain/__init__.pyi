@@ -364,6 +364,7 @@ from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
 from triage_cli.domain.questions import open_required as open_required
 from triage_cli.domain.questions import settled_by as settled_by
+from triage_cli.domain.questions import shown_hash_of as shown_hash_of
 from triage_cli.domain.questions import with_given as with_given
 from triage_cli.domain.questions import with_questions as with_questions
 from triage_cli.domain.questions import without_reasons as without_reasons

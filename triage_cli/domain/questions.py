@@ -101,6 +101,15 @@ def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
     )
 
 
+def shown_hash_of(ticket: Ticket, question: str) -> str:
+    """Return the hash of what a person decides a question by: the text, and a verdict on it that holds."""
+    from triage_cli.domain import ids  # imports hashlib, which most commands need not
+
+    given = given_answer(ticket, question)
+    verdict = (given.value, given.reason) if given.verdict else (None, None)
+    return ids.shown_hash(ticket.subject, ticket.description, *verdict)
+
+
 def with_given(ticket: Ticket, answers: Mapping[str, GivenAnswer]) -> Ticket:
     """Return a ticket with what holds of further questions; what it has of others stays."""
     return _with_answers(ticket, {**given_answers(ticket), **answers}) if answers else ticket

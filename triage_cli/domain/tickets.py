@@ -164,7 +164,7 @@ class VerdictDraft(NamedTuple):
     `row` is its position in the input.
 
     The same category again keeps its note if `note` is None, and loses it if `note` is empty. With `shown`, the
-    `shown_hash` of the ticket that the person saw, it is rejected if the ticket is another by now. Of several tickets
+    `shown_hash_of` the ticket that the person saw, it is rejected if the ticket is another by now. Of several tickets
     with the external id `name`, the one of `source` is meant.
     """
 
@@ -252,14 +252,6 @@ class Ticket(NamedTuple):
     def is_erased(self) -> bool:
         """Return whether the ticket's text was erased."""
         return self.status in ERASED
-
-    @property
-    def shown_hash(self) -> str:
-        """Return the hash of what a person decides by: the text, and a verdict that holds."""
-        from triage_cli.domain import ids  # imports hashlib, which most commands need not
-
-        verdict = (self.category, self.reason) if self.verdict else (None, None)
-        return ids.shown_hash(self.subject, self.description, *verdict)
 
     @property
     def size(self) -> int:

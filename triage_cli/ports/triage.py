@@ -17,6 +17,7 @@ from triage_cli.domain import (
     LoggedEvent,
     Outcome,
     Overruled,
+    Question,
     Reading,
     ReclassifyPlan,
     Rejected,
@@ -98,6 +99,9 @@ class Triage(Protocol):
 
     def categories(self) -> tuple[Category, ...]:
         """A `Triage` knows the categories that a ticket may get."""
+
+    def questions(self) -> tuple[Question, ...]:
+        """A `Triage` knows the questions that tickets are asked, that for the category first."""
 
     def last_reading(self, header: str) -> Reading | None:
         """A `Triage` knows how a file with this header was read the last time, None if there was none."""

@@ -24,6 +24,7 @@ from triage_cli.domain import (
     Outcome,
     Overruled,
     PullPlan,
+    Question,
     Reading,
     ReclassifyPlan,
     Rejected,
@@ -470,6 +471,10 @@ class LocalTriage:
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""
         return self._services.categories
+
+    def questions(self) -> tuple[Question, ...]:
+        """Return the questions that tickets are asked, that for the category first."""
+        return self._services.questions
 
     def last_reading(self, header: str) -> Reading | None:
         """Return how a file with this header was read the last time, None if there was none."""

@@ -1,5 +1,6 @@
 """Endpoints that read: tickets, their history and explanation, the audit log, counts."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
 from triage_cli.client import REPEATED
 from triage_cli.domain import (
+    Category,
     EventQuery,
     Selection,
     SimilarQuery,
@@ -139,8 +141,23 @@ def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], tri
 @router.get("/categories", response_model=list[classification.Category])
 def categories(triage: CurrentTriage) -> Response:
     """Return the categories that a ticket may get."""
-    rows = (category._asdict() for category in triage.categories())
-    return reply([{key: value for key, value in row.items() if key != "parent" or value} for row in rows])
+    return reply(_category_records(triage.categories()))
+
+
+@router.get("/questions", response_model=list[classification.Question])
+def questions(triage: CurrentTriage) -> Response:
+    """Return the questions that tickets are asked, that for the category first, with their values."""
+    return reply(
+        [
+            {"name": each.name, "ask": each.ask, "required": each.required, "values": _category_records(each.values)}
+            for each in triage.questions()
+        ]
+    )
+
+
+def _category_records(categories: Iterable[Category]) -> list[dict[str, Any]]:
+    rows = (category._asdict() for category in categories)
+    return [{key: value for key, value in row.items() if key != "parent" or value} for row in rows]
 
 
 @router.get("/me", response_model=administration.Me)

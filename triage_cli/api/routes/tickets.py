@@ -34,6 +34,7 @@ from triage_cli.domain import (
     TriageError,
     VerdictDraft,
     delivery_record,
+    shown_hash_of,
     ticket_record,
 )
 from triage_cli.ports import Triage
@@ -235,7 +236,7 @@ def _judged(triage: Triage, name: str, body: classification.VerdictIn, if_match:
     if if_match and not _is_matched(if_match, ticket.revision):
         raise ChangedError(f"{name}: it has changed since it was shown", hint="read it again")
     # What a person decides by is compared again where the verdict is saved.
-    shown = ticket.shown_hash if if_match else None
+    shown = shown_hash_of(ticket, body.question) if if_match else None
     draft = VerdictDraft(0, ticket.ticket_id, body.category, note=body.note, shown=shown, question=body.question)
     (outcome,) = triage.give_verdicts([draft])
     judged: Ticket = outcome_value(outcome, ticket.ticket_id)

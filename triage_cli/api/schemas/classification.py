@@ -176,6 +176,15 @@ class Category(BaseModel):
     parent: str | None = Field(None, description="the category that it is below; missing: none")
 
 
+class Question(BaseModel):
+    """A question that tickets are asked, with the values from which an answer is chosen."""
+
+    name: str = Field(description="its name; `category` is that for the category")
+    ask: str = Field(description="the question in words, as language models read it; empty: none")
+    required: bool = Field(description="whether an open answer holds its ticket for review; the category always does")
+    values: list[Category] = Field(description="its values")
+
+
 class CategoryRule(BaseModel):
     """A rule that tickets of a category can match."""
 
@@ -227,7 +236,8 @@ class NamedVerdict(RequestBody):
     shown: str | None = Field(
         None,
         description="what the person saw: SHA-256 (hex) of the compact JSON array of subject, description, and the"
-        " verdict's category and reason (null without one); if that has changed, the verdict is rejected",
+        " category (or value of `question`) and reason of the verdict that held (null without one); if"
+        " that has changed, the verdict is rejected",
     )
     source: str | None = Field(
         None, description="if several tickets have this external id: the source of the one meant"

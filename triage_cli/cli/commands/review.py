@@ -15,7 +15,7 @@ from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.signals import own_wakeup
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import ExitCode, Levels, UsageError
+from triage_cli.domain import ExitCode, UsageError
 
 
 @remote_command
@@ -45,13 +45,13 @@ def review(
             "review needs a terminal",
             hint="triage list --status needs_review -o csv gives a table to fill in, triage verdict - takes it",
         )
-    categories = context.triage.categories()
-    names = [each.name for each in categories]
+    questions = context.triage.questions()
+    names = [category.name for category in questions[0].values]
     one_priority, searched = options.single("--priority", priority), options.single("--search", search)
     review_filters = filters.checked_filters(one_priority, category or (), status or (), searched, names, every=every)
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
     learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
-    review_session = ReviewSession(context.triage, names, learn_verdicts, Levels.of(categories))
+    review_session = ReviewSession(context.triage, questions, learn_verdicts)
     run_review = _run_full_screen if terminal.has_screen() else _run_plain_review
     review_code = run_review(context, review_session, review_view)
     if review_session.verdicts_given:

@@ -73,7 +73,7 @@ class TicketBrowser(App[int]):
 
     @property
     def by_key(self) -> dict[str, str]:
-        """Return the categories to choose from by their keys."""
+        """Return the values to choose from by their keys."""
         return key_bindings.keys_of(self.session.choices)
 
     # -- what is shown
@@ -87,15 +87,20 @@ class TicketBrowser(App[int]):
         width, height = self.size
         guess = self.session.likely_choice(self.ticket) if self.ticket else None
         names, most = self.session.choices, max(1, height // 5)
-        categories = screen_lines.category_lines(self.by_key, names, guess, width, most)
+        choices = screen_lines.choice_lines(self.by_key, names, guess, width, most)
+        if self.session.asks_more:
+            choices.insert(0, screen_lines.question_line([*self.session.questions], self.session.asked.name, width))
+        commands = key_bindings.shown(key_bindings.SHORT_COMMANDS, asks_more=self.session.asks_more)
         message, message_style = self.message, screen_lines.BOLD
         if not message and self.note:
             message, message_style = f"note: {self.note}", screen_lines.DIM
         self._pane("head").show(lambda width: [self._head_line(width)])
-        self._pane("keys").styles.height = len(categories)
-        self._pane("keys").show(lambda _: categories)
+        self._pane("keys").styles.height = len(choices)
+        self._pane("keys").show(lambda _: choices)
         self._pane("foot").show(
-            lambda width: [[Segment(cut(message, width), message_style)] if message else screen_lines.key_line(width)]
+            lambda width: [
+                [Segment(cut(message, width), message_style)] if message else screen_lines.key_line(commands, width)
+            ]
         )
         queue_pane = self.query_one("#queue", QueuePane)
         queue_pane.styles.display = "none" if self.helps else "block"
@@ -109,7 +114,8 @@ class TicketBrowser(App[int]):
     def _draw_ticket(self) -> None:
         ticket_pane, ticket, why = self._pane("ticket"), self.ticket, self._why
         if self.helps:
-            ticket_pane.show(screen_lines.help_lines)
+            commands = key_bindings.shown(key_bindings.COMMANDS, asks_more=self.session.asks_more)
+            ticket_pane.show(partial(screen_lines.help_lines, commands))
         elif ticket is None:
             no_ticket = "no ticket matches the filter" if self.view.filters.line else "there are no tickets"
             ticket_pane.show(lambda width: [[Segment(cut(no_ticket, width))]])
@@ -173,6 +179,8 @@ class TicketBrowser(App[int]):
         self.ticket = self.queue.ticket(self.cursor) if self.queue.entries else None
         if self.ticket is None or ticket_before is None or self.ticket.ticket_id != ticket_before.ticket_id:
             self.note = self.session.opened = None
+        if self.ticket is not None:
+            self.session.begin(self.ticket)
         self.draw()
         if self.ticket is not None:
             # The pane's own timer, which ends with it.
@@ -267,6 +275,7 @@ class ReviewApp(TicketBrowser):
             key_bindings.HELP: self.help,
             key_bindings.QUIT: partial(self.exit, ExitCode.OK),
             **{key: partial(self.ask, key) for key in key_bindings.PROMPTS},
+            **({key_bindings.NEXT_QUESTION: self.ask_next} if session.asks_more else {}),
         }
 
     def on_mount(self) -> None:
@@ -333,7 +342,7 @@ class ReviewApp(TicketBrowser):
         elif character and character in self.by_key:
             self._try_action(partial(self.choose, self.by_key[character]))
         elif character and character.isprintable():
-            self.tell(f'no key "{character}": ? shows the keys, / finds a category by its name')
+            self.tell(f'no key "{character}": ? shows the keys, / finds a {self.session.asked_for} by its name')
 
     def _try_action(self, action: Callable[[], None]) -> None:
         try:
@@ -343,21 +352,24 @@ class ReviewApp(TicketBrowser):
             self._read_again()
 
     def on_pane_clicked(self, event: Pane.Clicked) -> None:
-        """Handle a click: go to a ticket, or give a category."""
+        """Handle a click: go to a ticket, ask another question, or give an answer."""
         self.message = ""
         if "place" in event.marks:
             self._try_action(partial(self.go_to, event.marks["place"]))
-        elif "category" in event.marks:
-            self._try_action(partial(self.choose, self.session.choices[event.marks["category"]]))
+        elif "question" in event.marks:
+            self.session.ask([*self.session.questions][event.marks["question"]])
+            self.draw()
+        elif "choice" in event.marks:
+            self._try_action(partial(self.choose, self.session.choices[event.marks["choice"]]))
 
     def ask(self, key: str) -> None:
-        """Open the prompt for a category, a note or a filter."""
+        """Open the prompt for an answer, a note or a filter."""
         self._prompt_key = key
         prompt = self.query_one("#prompt", Input)
         prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
         prompt.disabled, prompt.styles.display = False, "block"
         self.screen.set_focus(prompt)
-        self.tell(key_bindings.PROMPTS[key] + "enter takes it, esc leaves")
+        self.tell(key_bindings.PROMPTS[key].format(self.session.asked.name) + "enter takes it, esc leaves")
 
     def _close_prompt(self) -> None:
         self._prompt_key, self.message = "", ""
@@ -367,10 +379,10 @@ class ReviewApp(TicketBrowser):
         self.draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Show which categories begin with the typed text."""
+        """Show which answers begin with the typed text."""
         if self._prompt_key == key_bindings.NAME:
-            matching_categories = key_bindings.beginning_with(event.value, self.session.category_names)
-            self.tell(", ".join(matching_categories[:12]) or "no category begins so: esc leaves")
+            matching_names = key_bindings.beginning_with(event.value, self.session.names)
+            self.tell(", ".join(matching_names[:12]) or f"no {self.session.asked_for} begins so: esc leaves")
 
     async def on_input_submitted(self, event: Input.Submitted) -> None:
         """Handle the typed text, and then the keys that came after it."""
@@ -380,10 +392,10 @@ class ReviewApp(TicketBrowser):
     def _submit(self, typed: str) -> None:
         """Handle the text that was typed into the prompt."""
         if self._prompt_key == key_bindings.NAME:
-            matching_categories = key_bindings.beginning_with(typed, self.session.category_names)
-            if len(matching_categories) == 1:
+            matching_names = key_bindings.beginning_with(typed, self.session.names)
+            if len(matching_names) == 1:
                 self._close_prompt()
-                self._try_action(partial(self.give, matching_categories[0]))
+                self._try_action(partial(self.give, matching_names[0]))
         elif self._prompt_key == key_bindings.NOTE:
             self.note = typed or None
             self._close_prompt()
@@ -399,42 +411,57 @@ class ReviewApp(TicketBrowser):
     # -- deciding
 
     def take_guess(self) -> None:
-        """Give the guessed category as the verdict."""
+        """Give the guess as the verdict."""
         guess = self.session.guess(self.ticket) if self.ticket else None
         if guess is None:
-            self.tell("there is no guess to take: a key of the list gives a category")
+            self.tell(f"there is no guess to take: a key of the list gives a {self.session.asked_for}")
         else:
             self.give(guess)
 
-    def choose(self, category: str) -> None:
-        """Give a category, or show those below it."""
-        if self.session.open(category):
-            self.tell(f"below {category}; 1 is {category} itself, esc goes back")
+    def ask_next(self) -> None:
+        """Ask the next question about the ticket."""
+        self.session.ask_next()
+        self.draw()
+
+    def choose(self, value: str) -> None:
+        """Give an answer, or show those below it."""
+        if self.session.open(value):
+            self.tell(f"below {value}; 1 is {value} itself, esc goes back")
             self.draw()
         else:
-            self.give(category)
+            self.give(value)
 
-    def give(self, category: str) -> None:
-        """Store a verdict, then go to the next ticket."""
+    def give(self, value: str) -> None:
+        """Store a verdict, then go to the next ticket; one that waits for another answer stays."""
         if self.ticket is None:
             return
         ticket = self.ticket
-        self.queue.update(self.session.give(ticket, category, self.note))
+        decided = self.session.give(ticket, value, self.note)
+        self._update_decided(decided)
         self.note = None
-        self.marks[ticket.ticket_id] = "✓"
         undo = "; u takes it back" if self.session.can_undo() else ""
-        done = f"{_short_name(ticket)}: {category}{undo}"
-        self._go_on(messages.joined(done, self.session.offer_alike or self.session.offer))
+        done = f"{_short_name(ticket)}: {self.session.steps[-1].said}{undo}"
+        message = messages.joined(done, self.session.offer_alike or self.session.offer)
+        if self.session.held_by(decided):
+            self.message = safe_text.safe(message)
+            self.go_to(self.cursor)
+        else:
+            self._go_on(message)
+
+    def _update_decided(self, ticket: Ticket) -> None:
+        """Show a decided ticket in the queue, with a mark if it waits for nothing more."""
+        if not self.session.held_by(ticket):
+            self.marks[ticket.ticket_id] = "✓"
+        self.queue.update(ticket)
 
     def give_alike(self) -> None:
-        """Give what waits with nearly the text of the last ticket the same category."""
+        """Give what waits with nearly the text of the last ticket the same answer."""
         step = self.session.give_alike()
         for ticket in (step.decided, *step.alike):
-            self.marks[ticket.ticket_id] = "✓"
-            self.queue.update(ticket)
+            self._update_decided(ticket)
         number = messages.plural(1 + len(step.alike), "tickets")
         self.cursor -= 1  # the one that is shown may not be among them
-        self._go_on(f"{number}: {step.category}; u takes them back")
+        self._go_on(f"{number}: {step.said}; u takes them back")
 
     def skip(self) -> None:
         """Skip the ticket, which leaves it for later."""
@@ -445,11 +472,12 @@ class ReviewApp(TicketBrowser):
 
     def undo(self) -> None:
         """Undo the last verdict or skip, and go to its ticket."""
-        ticket, category, _, alike = self.session.undo()
-        for taken_back in (ticket, *alike):
+        step = self.session.undo()
+        ticket = step.ticket
+        for taken_back in (ticket, *step.alike):
             self.marks.pop(taken_back.ticket_id, None)
             self.queue.update(taken_back)
-        self.message = safe_text.safe(f"taken back: {category}" if category else "back")
+        self.message = safe_text.safe(f"taken back: {step.said}" if step.said else "back")
         if self.queue.place(ticket.ticket_id) is None:  # the queue was loaded after the verdict
             self.open(self.view)
         self.go_to(self.queue.place(ticket.ticket_id) or 0)

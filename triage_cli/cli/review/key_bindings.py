@@ -1,17 +1,19 @@
 """The keys of `triage review`: one for each category, and those of commands."""
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 # The keys of commands.
 QUIT, SKIP, UNDO, NOTE, FILTER, ORDER, ROUTE, LEARN = "q", "s", "u", "n", "f", "o", "r", "l"
 NAME, HELP = "/", "?"
 ALIKE = "="  # decides what waits with nearly the same text as the ticket before
+NEXT_QUESTION = "."  # only where tickets are asked more than their category
 WHY = "w"  # only where one line is read at a time; the full screen always shows why
 COMMANDS = {  # what each key does, for the help
     "enter": "take the guess",
     "1-9, a letter": "that category",
     NAME: "a category by the beginning of its name",
+    NEXT_QUESTION: "the next question about the ticket, with keys for its values",
     NOTE: "a note for the next verdict",
     SKIP: "skip",
     ALIKE: "the same for what waits with its text",
@@ -29,11 +31,16 @@ COMMANDS = {  # what each key does, for the help
 }
 # The keys of the last line of the screen, each in a word; the most needed ones come first.
 SHORT_COMMANDS = {
-    HELP: "help", QUIT: "quit", "↵": "guess", SKIP: "skip", UNDO: "undo", NOTE: "note", NAME: "name", FILTER: "find",
-    ORDER: "order", ROUTE: "route", LEARN: "learn",
+    HELP: "help", QUIT: "quit", "↵": "guess", NEXT_QUESTION: "question", SKIP: "skip", UNDO: "undo", NOTE: "note",
+    NAME: "name", FILTER: "find", ORDER: "order", ROUTE: "route", LEARN: "learn",
 }  # fmt: skip
-PROMPTS = {NAME: "category: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
+PROMPTS = {NAME: "{}: ", NOTE: "note for the next verdict: ", FILTER: "show only: "}
 CATEGORY_DIGITS = "123456789"
+
+
+def shown(commands: Mapping[str, str], *, asks_more: bool) -> dict[str, str]:
+    """Return the commands to show: that for the next question only where tickets are asked more than one."""
+    return {key: word for key, word in commands.items() if asks_more or key != NEXT_QUESTION}
 
 
 def keys_of(category_names: Sequence[str]) -> dict[str, str]:

@@ -15,11 +15,12 @@ from triage_cli.cli.typed_commands import with_typed_step
 from triage_cli.domain import Ticket, TriageError
 
 LINE_HINT = "enter: the guess, a key or the beginning of a name, s skip, u undo, w why, n TEXT note, l learn, q quit"
+QUESTION_HINT = f"{key_bindings.NEXT_QUESTION} the next question"
 TO_FIRST_TICKET = -sys.maxsize  # a step in the queue
 
 
 class PlainReview:
-    """Asks for the category of each ticket of a queue; `lines` are what is typed, `write` prints a line."""
+    """Asks for the answers to each ticket of a queue; `lines` are what is typed, `write` prints a line."""
 
     def __init__(
         self, session: ReviewSession, queue: TicketQueue, lines: Iterator[str], write: Callable[[str], None]
@@ -29,6 +30,8 @@ class PlainReview:
         self._typed_lines = lines
         self._write_line = write
         self._typed_note: str | None = None
+        self._line_hint = f"{LINE_HINT}, {QUESTION_HINT}" if session.asks_more else LINE_HINT
+        self._decided: Ticket | None = None  # by the last line, and waiting for another answer
         self._together: set[str] = set()  # the ids of tickets that were decided with another one
 
     def work(self) -> None:
@@ -50,13 +53,15 @@ class PlainReview:
         why = self._session.triage.why(ticket.ticket_id)._replace(why=())
         for screen_line in screen_lines.ticket_lines(ticket, why, self._session.category_names, width):
             self._write_line("".join(segment.text for segment in screen_line))
-        self._write_line("\n" + "\n".join((*wrapped(self._key_list(), width), *wrapped(LINE_HINT, width))))
+        self._write_line("\n" + "\n".join((*wrapped(self._key_list(), width), *wrapped(self._line_hint, width))))
 
     def _key_list(self) -> str:
-        keys_by_category: dict[str, list[str]] = {category: [] for category in self._session.choices}
-        for key, category in key_bindings.keys_of(self._session.choices).items():
-            keys_by_category[category].append(key)
-        return "   ".join(f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_category.items())
+        keys_by_name: dict[str, list[str]] = {name: [] for name in self._session.choices}
+        for key, name in key_bindings.keys_of(self._session.choices).items():
+            keys_by_name[name].append(key)
+        question = [f"{self._session.asked.name}:"] if self._session.asks_more else []
+        choices = (f"{'/'.join(keys)} {safe_text.safe(name)}".strip() for name, keys in keys_by_name.items())
+        return "   ".join((*question, *choices))
 
     def _write_wrapped(self, text: str) -> None:
         self._write_line("\n".join(wrapped(text, self._width())))
@@ -67,6 +72,7 @@ class PlainReview:
 
     def _handle_lines(self, ticket: Ticket, queue_place: int) -> int | None:
         """Print a ticket and handle typed lines until one moves on; return by how many tickets, None to quit."""
+        self._session.begin(ticket)
         self._print_ticket(ticket, queue_place)
         self._typed_note = None
         for line in self._typed_lines:
@@ -77,6 +83,7 @@ class PlainReview:
                 self._write_line(safe_text.safe(messages.sentence(error)))
                 ticket = self._read_again(ticket, queue_place)
                 continue
+            ticket, self._decided = self._decided or ticket, None
             if step != 0 or typed_line == key_bindings.QUIT:
                 return step or None
         return None
@@ -105,7 +112,8 @@ class PlainReview:
             self._write_line(safe_text.safe(self._session.learn()))
             self._queue = self._queue.again()
             return TO_FIRST_TICKET
-        if typed_line in (key_bindings.WHY, key_bindings.HELP) or typed_line.startswith(f"{key_bindings.NOTE} "):
+        stays = [key_bindings.WHY, key_bindings.HELP, *([key_bindings.NEXT_QUESTION] * self._session.asks_more)]
+        if typed_line in stays or typed_line.startswith(f"{key_bindings.NOTE} "):
             self._explain_or_note(ticket, typed_line)
             return 0
         return self._give_verdict(ticket, typed_line)
@@ -113,16 +121,16 @@ class PlainReview:
     def _give_alike(self, ticket: Ticket) -> int:
         step = self._session.give_alike()
         decided = (step.decided, *step.alike)
-        self._together |= {each.ticket_id for each in decided}
+        self._together |= {each.ticket_id for each in decided if not self._session.held_by(each)}
         for each in decided:
             self._queue.update(each)
-        self._write_line(safe_text.safe(f"{messages.plural(len(decided), 'tickets')}: {step.category}"))
+        self._write_line(safe_text.safe(f"{messages.plural(len(decided), 'tickets')}: {step.said}"))
         return int(ticket.ticket_id in self._together)
 
     def _undo(self, ticket: Ticket) -> int:
         undone = self._session.undo()
         self._together -= {each.ticket_id for each in (undone.ticket, *undone.alike)}
-        self._write_line(safe_text.safe(f"taken back: {undone.category or 'skip'}"))
+        self._write_line(safe_text.safe(f"taken back: {undone.said or 'skip'}"))
         self._queue.update(undone.ticket)
         queue_place = self._queue.place(undone.ticket.ticket_id)
         if queue_place is None:  # the queue was loaded after the verdict
@@ -131,13 +139,16 @@ class PlainReview:
         return queue_place - (self._queue.place(ticket.ticket_id) or 0)
 
     def _explain_or_note(self, ticket: Ticket, typed_line: str) -> None:
-        """Handle a typed line that stays at the ticket: print the explanation or the keys, or keep a note."""
+        """Handle a typed line that stays at the ticket: print the explanation or keys, or keep a note."""
         if typed_line == key_bindings.HELP:
-            self._write_wrapped(LINE_HINT)
+            self._write_wrapped(self._line_hint)
         elif typed_line == key_bindings.WHY:
             for sentence in with_typed_step(self._session.triage.why(ticket.ticket_id).why):
                 safe_sentence = safe_text.safe(localized(sentence, screen_lines.TO_THE_MINUTE))
                 self._write_wrapped(safe_sentence)
+        elif typed_line == key_bindings.NEXT_QUESTION:
+            self._session.ask_next()
+            self._write_wrapped(self._key_list())
         else:
             self._typed_note = typed_line[2:].strip()
             self._write_line("noted for the verdict")
@@ -145,20 +156,24 @@ class PlainReview:
     def _give_verdict(self, ticket: Ticket, typed_line: str) -> int:
         guess, by_key = self._session.guess(ticket), key_bindings.keys_of(self._session.choices)
         if not typed_line:
-            matching_categories = [guess] if guess else []
+            matching_names = [guess] if guess else []
         elif typed_line in by_key and self._session.open(by_key[typed_line]):
             self._write_wrapped(self._key_list())
             return 0
         elif typed_line in by_key:
-            matching_categories = [by_key[typed_line]]
+            matching_names = [by_key[typed_line]]
         else:
-            matching_categories = key_bindings.beginning_with(typed_line, self._session.category_names)
-        if len(matching_categories) != 1:
-            safe_names = map(safe_text.safe, matching_categories)
-            matching_text = ", ".join(safe_names) or f"that is no key and no category; {LINE_HINT}"
-            self._write_wrapped(matching_text)
+            matching_names = key_bindings.beginning_with(typed_line, self._session.names)
+        if len(matching_names) != 1:
+            no_match = f"that is no key and no {self._session.asked_for}; {self._line_hint}"
+            self._write_wrapped(", ".join(map(safe_text.safe, matching_names)) or no_match)
             return 0
-        self._session.give(ticket, matching_categories[0], self._typed_note)
-        verdict = f"{safe_text.safe(name_of(ticket))}: {safe_text.safe(matching_categories[0])}"
+        decided = self._session.give(ticket, matching_names[0], self._typed_note)
+        verdict = safe_text.safe(f"{name_of(ticket)}: {self._session.steps[-1].said}")
         self._write_line(messages.joined(verdict, self._session.offer_alike or self._session.offer))
-        return 1
+        self._queue.update(decided)
+        if not self._session.held_by(decided):
+            return 1
+        self._decided, self._typed_note = decided, None
+        self._write_wrapped(self._key_list())
+        return 0

@@ -10,13 +10,13 @@ from rich.segment import Segment
 from rich.style import Style
 
 from triage_cli.cli.local_time import localized
-from triage_cli.cli.review.key_bindings import COMMANDS, SHORT_COMMANDS
+from triage_cli.cli.review.key_bindings import NEXT_QUESTION
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
 from triage_cli.cli.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
-from triage_cli.domain import AgentSuggestion, Ticket, Why, shell_name, status_words
+from triage_cli.domain import AgentSuggestion, GivenAnswer, Ticket, Why, given_answers, shell_name, status_words
 
 ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
@@ -65,6 +65,20 @@ def _head_lines(ticket: Ticket, category_names: Collection[str], width: int) -> 
     if ticket.reason and category:
         because = "note: " if ticket.verdict else "because of: "
         yield from _wrapped_lines(f"{because}{ticket.reason}", width, DIM)
+    for question, given in given_answers(ticket).items():
+        yield from _answer_lines(question, given, width)
+
+
+def _answer_lines(question: str, given: GivenAnswer, width: int) -> Iterator[ScreenLine]:
+    """Yield what holds of a further question: a person's answer, a machine's, its guess, or that there is none."""
+    answer = given.value or given.suggestion
+    if given.verdict:
+        yield from _wrapped_lines(f"{question}: {answer}, decided by a person", width, PERSON)
+    elif answer:
+        unsure = "" if given.value else "?"
+        yield [Segment(cut(f"{question}: {answer}{unsure}  {confidence_bar(given.confidence)}", width), GUESS)]
+    else:
+        yield from _wrapped_lines(f"{question}: {given.error or given.state}", width, DIM)
 
 
 def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[ScreenLine]:
@@ -156,42 +170,52 @@ def _end_of_name(name: str, width: int) -> str:
     return f"…{end_of_name}"
 
 
-def category_lines(
-    by_key: Mapping[str, str], category_names: Sequence[str], guess: str | None, width: int, most: int
+def question_line(names: Sequence[str], asked: str, width: int) -> ScreenLine:
+    """Return the names of the questions, with the one that is asked marked; a click reports the index."""
+    line, place = [Segment(NEXT_QUESTION, BOLD)], names.index(asked)
+    first = next((n for n in range(place) if cell_len("  ".join(("", *names[n : place + 1]))) < width), place)
+    for index, name in enumerate(names[first:], first):
+        click = Style.from_meta({"question": index})
+        line += [Segment("  "), Segment(name, (CURSOR if name == asked else DIM) + click)]
+    return line
+
+
+def choice_lines(
+    by_key: Mapping[str, str], names: Sequence[str], guess: str | None, width: int, most: int
 ) -> list[ScreenLine]:
-    """Return as many categories with their keys as fit into `most` screen lines; a click reports the index."""
-    category_rows: list[list[ScreenLine]] = [[]]
-    for index, name in enumerate(category_names):
-        category_keys = [key for key, category_name in by_key.items() if category_name == name]
-        category = _category(name, category_keys, width, Style.from_meta({"category": index}), guessed=name == guess)
-        if category_rows[-1] and _row_width([*category_rows[-1], category]) > width:
-            category_rows.append([])
-        category_rows[-1].append(category)
-    shown_rows, hidden = category_rows[:most], sum(map(len, category_rows[most:]))
+    """Return as many values of a question with their keys as fit into `most` lines; a click reports the index."""
+    rows: list[list[ScreenLine]] = [[]]
+    for index, name in enumerate(names):
+        its_keys = [key for key, named in by_key.items() if named == name]
+        choice = _choice(name, its_keys, width, Style.from_meta({"choice": index}), guessed=name == guess)
+        if rows[-1] and _row_width([*rows[-1], choice]) > width:
+            rows.append([])
+        rows[-1].append(choice)
+    shown_rows, hidden = rows[:most], sum(map(len, rows[most:]))
     while hidden and _row_width([*shown_rows[-1], [Segment(_hidden_note(hidden))]]) > width and len(shown_rows[-1]) > 1:
         shown_rows[-1].pop()
         hidden += 1
     if hidden:
         shown_rows[-1].append([Segment(_hidden_note(hidden), DIM)])
-    return [list(chain.from_iterable(_with_gaps(category_row))) for category_row in shown_rows]
+    return [list(chain.from_iterable(_with_gaps(row))) for row in shown_rows]
 
 
 def _hidden_note(hidden: int) -> str:
     return f"… / finds the other {hidden}"
 
 
-def _row_width(category_row: Sequence[ScreenLine]) -> int:
-    """Return how many columns a row of categories takes on the screen."""
-    return sum(cell_len(s.text) for category in _with_gaps(category_row) for s in category)
+def _row_width(row: Sequence[ScreenLine]) -> int:
+    """Return how many columns a row of choices takes on the screen."""
+    return sum(cell_len(s.text) for choice in _with_gaps(row) for s in choice)
 
 
-def _with_gaps(category_row: Sequence[ScreenLine]) -> Iterator[ScreenLine]:
-    for number, category in enumerate(category_row):
-        yield [Segment("  "), *category] if number else category
+def _with_gaps(row: Sequence[ScreenLine]) -> Iterator[ScreenLine]:
+    for number, choice in enumerate(row):
+        yield [Segment("  "), *choice] if number else choice
 
 
-def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> ScreenLine:
-    """Return a category on the screen: its digit, its name with the letter underlined, and enter if it is the guess."""
+def _choice(name: str, keys: Sequence[str], width: int, click: Style, *, guessed: bool) -> ScreenLine:
+    """Return a value on the screen: its digit, its name with the letter underlined, and enter if it is the guess."""
     name_style = GUESS + click if guessed else click
     digits = "".join(key for key in keys if key.isdigit())
     letter = next((key for key in keys if not key.isdigit()), "")
@@ -209,26 +233,26 @@ def _category(name: str, keys: Sequence[str], width: int, click: Style, *, guess
     return [*segments, Segment("↵", GUESS + click)] if guessed else segments
 
 
-def key_line(width: int) -> ScreenLine:
+def key_line(commands: Mapping[str, str], width: int) -> ScreenLine:
     """Return the last line of the screen: as many keys, each with a word, as fit, as far apart as there is room."""
-    gaps = (gap for gap in (3, 2, 1) if _keys_width(len(SHORT_COMMANDS), gap) <= width)
-    gap, shown = next(gaps, 1), len(SHORT_COMMANDS)
-    while shown > 1 and _keys_width(shown, gap) > width:
+    gaps = (gap for gap in (3, 2, 1) if _keys_width(commands, len(commands), gap) <= width)
+    gap, shown = next(gaps, 1), len(commands)
+    while shown > 1 and _keys_width(commands, shown, gap) > width:
         shown -= 1
-    keys = [[Segment(key, BOLD), Segment(f" {word}", DIM)] for key, word in SHORT_COMMANDS.items()][:shown]
+    keys = [[Segment(key, BOLD), Segment(f" {word}", DIM)] for key, word in commands.items()][:shown]
     return [segment for number, key in enumerate(keys) for segment in ([Segment(" " * gap), *key] if number else key)]
 
 
-def _keys_width(shown: int, gap: int) -> int:
+def _keys_width(commands: Mapping[str, str], shown: int, gap: int) -> int:
     """Return how many columns the first keys of the last line take."""
-    return sum(cell_len(f"{key} {word}") + gap for key, word in islice(SHORT_COMMANDS.items(), shown)) - gap
+    return sum(cell_len(f"{key} {word}") + gap for key, word in islice(commands.items(), shown)) - gap
 
 
-def help_lines(width: int) -> list[ScreenLine]:
+def help_lines(commands: Mapping[str, str], width: int) -> list[ScreenLine]:
     """Return the screen lines of the help: each key and what it does."""
     help_page: list[ScreenLine] = []
-    key_width = max(map(len, COMMANDS)) + 2
-    for key, meaning in COMMANDS.items():
+    key_width = max(map(len, commands)) + 2
+    for key, meaning in commands.items():
         for number, meaning_line in enumerate(wrapped(meaning, max(10, width - key_width))):
             help_page.append([Segment(f"{key if not number else '':<{key_width}}", BOLD), Segment(meaning_line)])
     help_text = (

@@ -1,15 +1,15 @@
 """One review session: the verdicts and skips of a person, and their undo."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
 from triage_cli.cli.review.key_bindings import ALIKE, LEARN
 from triage_cli.domain import (
-    FLAT,
+    CATEGORY,
     MOST_SIMILAR,
     NEARLY_SAME,
-    Levels,
+    Question,
     RowError,
     Selection,
     SimilarQuery,
@@ -18,7 +18,10 @@ from triage_cli.domain import (
     Ticket,
     TriageError,
     VerdictDraft,
+    given_answer,
     short,
+    shown_hash_of,
+    with_questions,
 )
 from triage_cli.ports import Triage
 from triage_cli.service import EVERY
@@ -27,35 +30,38 @@ SAME = 0.9999  # the similarity from which on two texts are the same
 
 
 class ReviewStep(NamedTuple):
-    """A step of a review session: the ticket before it, the given category (None: skipped), and the decided ticket.
+    """A step of a review session: the ticket before it, the given answer (None: skipped), and the decided ticket.
 
     `alike` are the other tickets that the same step decided.
     """
 
     ticket: Ticket
-    category: str | None
+    value: str | None
     decided: Ticket
+    question: str = CATEGORY
     alike: tuple[Ticket, ...] = ()
+
+    @property
+    def said(self) -> str | None:
+        """Return the given answer as `triage verdict` takes it: a category, or `urgency=now`."""
+        return self.value if self.value is None or self.question == CATEGORY else f"{self.question}={self.value}"
 
 
 class ReviewSession:
     """A review session: gives verdicts, each stored before the call returns, and remembers its steps for undo.
 
-    `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote. Where
-    categories are in levels, a person is asked for the first level, and then, once it is `opened`, for what is below.
+    `learn` lets the embedded model learn from all verdicts, and returns a summary; it is None on a remote. Of the
+    `questions`, the first of which is that for the category, one is `asked` at a time. Where its values are in levels,
+    a person is asked for the first level, and then, once it is `opened`, for what is below.
     """
 
-    def __init__(
-        self,
-        triage: Triage,
-        category_names: Sequence[str],
-        learn: Callable[[], str] | None = None,
-        levels: Levels = FLAT,
-    ) -> None:
+    def __init__(self, triage: Triage, questions: Sequence[Question], learn: Callable[[], str] | None = None) -> None:
         self.triage = triage
-        self.category_names = tuple(category_names)
-        self.levels = levels
+        self.questions = {question.name: question for question in questions}
+        self.category_names = _names(questions[0])
+        self.asked = questions[0]
         self.opened: str | None = None
+        self._asked_of: str | None = None  # the id of the ticket
         self.steps: list[ReviewStep] = []
         self.alike: list[SimilarTicket] = []  # what waits with nearly the text of the ticket that was decided last
         self._learn = learn
@@ -64,30 +70,75 @@ class ReviewSession:
     @property
     def verdicts_given(self) -> int:
         """Return the number of verdicts of the session that were not undone."""
-        return sum(1 + len(step.alike) for step in self.steps if step.category is not None)
+        return self._given(self.questions)
+
+    def _given(self, questions: Container[str]) -> int:
+        """Return the number of verdicts on these questions."""
+        given = (step for step in self.steps if step.value is not None and step.question in questions)
+        return sum(1 + len(step.alike) for step in given)
 
     @property
     def skipped(self) -> int:
         """Return the number of tickets that were skipped in the session."""
-        return sum(step.category is None for step in self.steps)
+        return sum(step.value is None for step in self.steps)
+
+    # -- what is asked
+
+    @property
+    def asked_for(self) -> str:
+        """Return what a person gives now, in words."""
+        return CATEGORY if self.asked.name == CATEGORY else f"value of {self.asked.name}"
+
+    @property
+    def asks_more(self) -> bool:
+        """Return whether tickets are asked more than their category."""
+        return len(self.questions) > 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the values of the question that is asked."""
+        return _names(self.asked)
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Return the categories to choose from now: those of the first level, or an opened one and those below it."""
-        below = (name for name in self.category_names if self.levels.parents.get(name) == self.opened)
+        """Return the values to choose from now: those of the first level, or an opened one and those below it."""
+        parents = self.asked.labels.parents
+        below = (name for name in self.names if parents.get(name) == self.opened)
         return tuple(below) if self.opened is None else (self.opened, *below)
 
-    def open(self, category: str) -> bool:
-        """Open a category that has others below it, and return whether it was; one that is open already is chosen."""
-        if category == self.opened or category not in self.levels.parents.values():
+    def open(self, value: str) -> bool:
+        """Open a value that has others below it, and return whether it was; one that is open already is chosen."""
+        if value == self.opened or value not in self.asked.labels.parents.values():
             return False
-        self.opened = category
+        self.opened = value
         return True
+
+    def ask(self, question: str) -> None:
+        """Ask another question about the ticket."""
+        self.asked, self.opened = self.questions[question], None
+
+    def ask_next(self) -> None:
+        """Ask the question after the present one; the first follows the last."""
+        names = [*self.questions]
+        self.ask(names[(names.index(self.asked.name) + 1) % len(names)])
+
+    def begin(self, ticket: Ticket) -> None:
+        """Ask about another ticket what it waits for, or else its category; about the same one, go on."""
+        if ticket.ticket_id != self._asked_of:
+            self._asked_of = ticket.ticket_id
+            self.ask(self.held_by(ticket) or CATEGORY)
+
+    def held_by(self, ticket: Ticket) -> str | None:
+        """Return the first question for which a ticket waits for a person; None if it does not wait."""
+        holding = (name for name, each in self.questions.items() if name == CATEGORY or each.required)
+        return next((name for name in holding if given_answer(ticket, name).state != "answered"), None)
 
     def likely_choice(self, ticket: Ticket) -> str | None:
         """Return which of the choices leads to the guess about a ticket."""
-        path = [] if (guess := self.guess(ticket)) is None else [*self.levels.path(guess)]
+        path = [] if (guess := self.guess(ticket)) is None else [*self.asked.labels.path(guess)]
         return next((name for name in path if name in self.choices), None)
+
+    # -- what is given
 
     def summary(self) -> str:
         """Return a summary of the session, with the number of tickets that still need a person if it can be read."""
@@ -99,26 +150,28 @@ class ReviewSession:
         return f"{session_counts}, {sum(count.tickets for count in waiting_counts):,} left"
 
     def guess(self, ticket: Ticket) -> str | None:
-        """Return the category that a machine decided or guessed; None if there is none, or it no longer exists."""
-        guess = ticket.suggestion or ticket.category
-        return guess if guess in self.category_names and not ticket.verdict else None
+        """Return the answer that a machine decided or guessed; None if there is none, or it no longer exists."""
+        given = given_answer(ticket, self.asked.name)
+        guess = given.suggestion or given.value
+        return guess if guess in self.asked.labels and not given.verdict else None
 
-    def give(self, ticket: Ticket, category: str, note: str | None = None) -> Ticket:
-        """Store a verdict and return the changed ticket.
+    def give(self, ticket: Ticket, value: str, note: str | None = None) -> Ticket:
+        """Store a verdict on the question that is asked, and return the changed ticket; ask what it still waits for.
 
         Raises `TriageError` if it cannot be given, also if another person has decided since the ticket was read, or
         its text has changed.
         """
+        question = self.asked.name
         try:
-            decided_ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket.shown_hash))
+            decided_ticket = self._store_verdict(_draft(0, ticket, question, value, note))
         except RowError as refused:
-            ticket_now = self.read_again(ticket)
-            if ticket_now.is_erased or ticket_now.shown_hash == ticket.shown_hash:
+            now = self.read_again(ticket)
+            if now.is_erased or shown_hash_of(now, question) == shown_hash_of(ticket, question):
                 raise
-            raise _changed_since_shown(ticket, ticket_now) from refused
-        self.steps.append(ReviewStep(ticket, category, decided_ticket))
-        self.opened = None
+            raise _changed_since_shown(ticket, now, question) from refused
+        self.steps.append(ReviewStep(ticket, value, decided_ticket, question))
         self.alike = self._waiting_alike(decided_ticket)
+        self.ask(self.held_by(decided_ticket) or question)
         return decided_ticket
 
     def _waiting_alike(self, ticket: Ticket) -> list[SimilarTicket]:
@@ -140,25 +193,26 @@ class ReviewSession:
         return f"{how_many} {which}{some}: {ALIKE} decides them too"
 
     def give_alike(self) -> ReviewStep:
-        """Give what waits with nearly the same text the category of the last step, and return that as one step.
+        """Give what waits with nearly the same text the answer of the last step, and return that as one step.
 
         Tickets that have changed since are left out. Raises `TriageError` if there are none.
         """
-        if not self.alike or not self.steps or self.steps[-1].category is None:
+        if not self.alike or not self.steps or self.steps[-1].value is None:
             raise RowError("nothing that waits has nearly the text of the ticket that was decided last")
-        category = self.steps[-1].category
+        last = self.steps[-1]
         before = {each.ticket.ticket_id: each.ticket for each in self.alike}
-        drafts = [VerdictDraft(n, t.ticket_id, category, None, t.shown_hash) for n, t in enumerate(before.values())]
+        drafts = [_draft(n, ticket, last.question, last.value) for n, ticket in enumerate(before.values())]
         self.alike, decided = [], self._store_all(drafts)
         if not decided:
             raise RowError("others have changed these tickets since")
         first, *others = decided
-        self.steps.append(ReviewStep(before[first.ticket_id], category, first, tuple(others)))
+        self.steps.append(ReviewStep(before[first.ticket_id], last.value, first, last.question, tuple(others)))
         return self.steps[-1]
 
     def _store_all(self, drafts: Sequence[VerdictDraft]) -> list[Ticket]:
         """Store verdicts; return the tickets that took theirs."""
-        return [o.value for o in self.triage.give_verdicts(drafts) if o.error is None and o.value is not None]
+        stored = (o.value for o in self.triage.give_verdicts(drafts) if o.error is None and o.value is not None)
+        return [self._shown(ticket) for ticket in stored]
 
     def read_again(self, ticket: Ticket) -> Ticket:
         """Return the ticket as it is stored now. Raises `TriageError`."""
@@ -167,7 +221,7 @@ class ReviewSession:
     @property
     def offer(self) -> str:
         """Return the offer to learn, if the session has enough verdicts since the last time; else an empty text."""
-        new_verdicts = self.verdicts_given - self._verdicts_when_learned
+        new_verdicts = self._given({CATEGORY}) - self._verdicts_when_learned  # those on other questions teach nothing
         enough = self._learn is not None and new_verdicts >= EVERY
         return f"{new_verdicts} new verdicts: {LEARN} learns from them" if enough else ""
 
@@ -178,71 +232,94 @@ class ReviewSession:
         """
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
-        self._verdicts_when_learned = self.verdicts_given
+        self._verdicts_when_learned = self._given({CATEGORY})
         return self._learn()
 
     def skip(self, ticket: Ticket) -> None:
         """Skip a ticket, which leaves it for later."""
         self.alike = []
-        self.steps.append(ReviewStep(ticket, None, ticket))
+        self.steps.append(ReviewStep(ticket, None, ticket, self.asked.name))
         self.opened = None
 
     def can_undo(self) -> bool:
-        """Return whether the last step of the session can be undone; a removed category cannot be given again."""
-        return bool(self.steps) and self._removed_category(self.steps[-1]) is None
+        """Return whether the last step of the session can be undone; a removed value cannot be given again."""
+        return bool(self.steps) and self._removed_value(self.steps[-1]) is None
 
     def undo(self) -> ReviewStep:
-        """Undo the last step, and return it with the ticket as it is now: an earlier verdict holds again.
+        """Undo the last step, and return it with the ticket as it is now, of which the same is asked again.
 
-        Raises `TriageError` if there is no step, or the earlier verdict is no category now; then the step stays. If
-        another person has decided since, that is raised and stays, and the step is dropped.
+        An earlier verdict holds again. Raises `TriageError` if there is no step, or that is no value now; then the
+        step stays. If another person has decided since, that is raised and stays, and the step is dropped.
         """
         if not self.steps:
             raise RowError("nothing to undo")
         step, self.alike = self.steps[-1], []
         if step.alike:
             together = (step.decided, *step.alike)
-            held = [VerdictDraft(n, t.ticket_id, None, None, t.shown_hash) for n, t in enumerate(together)]
+            held = [_draft(n, ticket, step.question, None) for n, ticket in enumerate(together)]
             taken_back = self._store_all(held)
             self.steps.pop()
             if not taken_back:
                 raise RowError("others have decided these tickets since")
-            return step._replace(ticket=taken_back[0], alike=tuple(taken_back[1:]))
-        if removed := self._removed_category(step):
-            raise RowError(f"{removed} is no category now, so that it cannot be given again")
+            return self._back_at(step._replace(ticket=taken_back[0], alike=tuple(taken_back[1:])))
+        if removed := self._removed_value(step):
+            noun = CATEGORY if step.question == CATEGORY else f"value of {step.question}"
+            raise RowError(f"{removed} is no {noun} now, so that it cannot be given again")
         ticket = step.ticket
-        if step.category is not None:
-            ticket_now = self._check_verdict_holds(step)
-            category, note = (ticket.category, ticket.reason or "") if ticket.verdict else (None, None)
-            ticket = self._store_verdict(VerdictDraft(0, ticket.ticket_id, category, note, ticket_now.shown_hash))
-        return self.steps.pop()._replace(ticket=ticket)
+        if step.value is not None:
+            ticket_now, before = self._check_verdict_holds(step), given_answer(ticket, step.question)
+            value, note = (before.value, before.reason or "") if before.verdict else (None, None)
+            ticket = self._store_verdict(_draft(0, ticket_now, step.question, value, note))
+        return self._back_at(self.steps.pop()._replace(ticket=ticket))
+
+    def _back_at(self, undone: ReviewStep) -> ReviewStep:
+        """Ask again what an undone step had answered."""
+        self._asked_of = undone.ticket.ticket_id
+        self.ask(undone.question)
+        return undone
 
     def _check_verdict_holds(self, step: ReviewStep) -> Ticket:
         """Return the ticket as it is now. Raises `RowError`, and drops the step, if its verdict is another's."""
-        now, given = self.read_again(step.decided), step.decided
-        if (now.verdict, now.category, now.reason) == (given.verdict, given.category, given.reason):
-            return now
+        ticket_now = self.read_again(step.decided)
+        now, given = (given_answer(ticket, step.question) for ticket in (ticket_now, step.decided))
+        if (now.verdict, now.value, now.reason) == (given.verdict, given.value, given.reason):
+            return ticket_now
         self.steps.pop()
-        changed = f"decided since: {now.category}; that stays" if now.verdict else "taken the verdict back"
-        raise RowError(f"{now.external_id or short(now.ticket_id)}: another person has {changed}")
+        changed = f"decided since: {now.value}; that stays" if now.verdict else "taken the verdict back"
+        raise RowError(f"{ticket_now.external_id or short(ticket_now.ticket_id)}: another person has {changed}")
 
-    def _removed_category(self, step: ReviewStep) -> str | None:
-        """Return the category that a verdict replaced, if it no longer exists."""
-        replaced_category = step.ticket.category if step.category and step.ticket.verdict else None
-        return None if replaced_category in self.category_names else replaced_category
+    def _removed_value(self, step: ReviewStep) -> str | None:
+        """Return the value that a verdict replaced, if it no longer exists."""
+        before = given_answer(step.ticket, step.question)
+        replaced_value = before.value if step.value and before.verdict else None
+        return None if replaced_value in self.questions[step.question].labels else replaced_value
 
     def _store_verdict(self, draft: VerdictDraft) -> Ticket:
         for outcome in self.triage.give_verdicts([draft]):
             if outcome.error is not None:
                 raise outcome.error
             if outcome.value is not None:
-                return outcome.value
+                return self._shown(outcome.value)
         raise TriageError("the verdict was not stored", hint="try again")
 
+    def _shown(self, ticket: Ticket) -> Ticket:
+        """Return a stored ticket with an answer to each question, given or not."""
+        return with_questions(ticket, [name for name in self.questions if name != CATEGORY])
 
-def _changed_since_shown(ticket: Ticket, ticket_now: Ticket) -> RowError:
+
+def _names(question: Question) -> tuple[str, ...]:
+    return tuple(value.name for value in question.values)
+
+
+def _draft(row: int, ticket: Ticket, question: str, value: str | None, note: str | None = None) -> VerdictDraft:
+    """Return a verdict on what was shown of a ticket; without a value, the one that holds is taken back."""
+    return VerdictDraft(row, ticket.ticket_id, value, note, shown_hash_of(ticket, question), question=question)
+
+
+def _changed_since_shown(ticket: Ticket, ticket_now: Ticket, question: str) -> RowError:
     """Return the error that says what has changed of a ticket since the review showed it."""
     if (ticket_now.subject, ticket_now.description) != (ticket.subject, ticket.description):
         return RowError("its text has changed", hint="read it again, then give the category again")
-    changed = f"decided: {ticket_now.category}" if ticket_now.verdict else "taken the verdict back"
+    now = given_answer(ticket_now, question)
+    changed = f"decided: {now.value}" if now.verdict else "taken the verdict back"
     return RowError(f"another person has {changed}", hint="give it again to overrule that")

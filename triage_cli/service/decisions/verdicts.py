@@ -35,6 +35,7 @@ from triage_cli.domain import (
     last_decision,
     reset,
     settled_by,
+    shown_hash_of,
     storable_text,
     times,
     with_given,
@@ -264,7 +265,7 @@ def _verdict_refusal(resolved: _ResolvedVerdict) -> RowError | None:
     if ticket.is_erased:
         why = ERASED[ticket.status]
         return RowError(f"{draft.name}: {why}, so there is nothing to decide", hint="leave it out")
-    if not resolved.is_later and draft.shown not in (None, ticket.shown_hash):
+    if not resolved.is_later and draft.shown not in (None, shown_hash_of(ticket, draft.question)):
         return ChangedError(f"{draft.name}: it has changed since it was shown", hint="read it again")
     return None
 
