@@ -11,6 +11,7 @@ from triage_cli.api.http_protocol import TimeoutProtocol as TimeoutProtocol
 from triage_cli.api.ndjson import NdjsonResponse as NdjsonResponse
 from triage_cli.api.ndjson import StreamSlots as StreamSlots
 from triage_cli.api.request_limits import RequestLimits as RequestLimits
+from triage_cli.api.routes import queries as queries
 from triage_cli.api.routes import tickets as tickets
 from triage_cli.api.routes.webhooks import verified_event_id as verified_event_id
 from triage_cli.api.server import Server as Server

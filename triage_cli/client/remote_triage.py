@@ -35,6 +35,7 @@ from triage_cli.domain import (
     Head,
     History,
     LoggedEvent,
+    NoEndpointError,
     NotFoundError,
     Outcome,
     Overruled,
@@ -287,7 +288,7 @@ class RemoteTriage:
         """Return the questions that tickets are asked at the remote; an older one asks for the category alone."""
         try:
             return tuple(self.converted_rows(wire_format.question_of, self.connection.get("/questions")[0]))
-        except NotFoundError:
+        except NoEndpointError:
             return (Question(CATEGORY, self.categories()),)
 
     def last_reading(self, header: str) -> Reading | None:
