@@ -116,7 +116,7 @@ class CommandClassifier:
                     yield ()
                     continue
                 program = program or _Program(self.spec, self.env)
-                program.ask(self._lines(chunk))
+                program.send(self._lines(chunk))
                 answered: list[Outcome[Answer]] = []
                 try:
                     while asked:
@@ -201,7 +201,7 @@ class _Program:
         for work, pipe in ((self._read, self._process.stdout), (self._keep_stderr, self._process.stderr)):
             threading.Thread(target=work, args=(pipe,), daemon=True).start()
 
-    def ask(self, lines: bytes) -> None:
+    def send(self, lines: bytes) -> None:
         """Hand the program lines; a thread writes them, since the program may write before it has read all."""
         self._writer = threading.Thread(target=self._write, args=(lines,), daemon=True)
         self._writer.start()

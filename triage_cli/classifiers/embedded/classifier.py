@@ -155,9 +155,6 @@ class LocalClassifier:
             return
         with GuessAhead(self.guesser, self._answers) as ahead:
             for chunk in chunks:
-                if not chunk:  # asks for the answers so far: what costs nothing is not lost, and may come later
-                    yield ()
-                    continue
                 outcomes = ahead.answers()
                 ahead.begin(chunk)
                 yield outcomes

@@ -24,6 +24,8 @@ UNKNOWN_LEANING = -100  # of a word that the lexicon does not know
 PLAIN_ENGLISH = -20  # the mean leaning of the words of a text from which on it is English without further question
 MAX_CHARACTERS = 300  # of a text by which its language is told
 CLEAR = 0.5  # probability of a language from which on it is told
+# Of a text of up to so many characters, it is told from here on: "Question" alone is as good French.
+SHORT, CLEAR_IF_SHORT = 25, 0.7
 # Below the first probability of English a text may be in another language, below the second it is, if so much speaks
 # for the languages that are read. A text of which neither is true is taken for English: for names, codes and typing
 # errors no language is likely.
@@ -82,11 +84,13 @@ def told_by_letters(text: str) -> Told:
     """Return what py3langid tells of a text that is not plainly English."""
     chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))
     language = max(chances, key=chances.__getitem__)
-    told_language = language if chances[language] >= CLEAR else None
+    is_clear = chances[language] >= CLEAR
+    is_told = is_clear and (len(text) > SHORT or chances[language] >= CLEAR_IF_SHORT)
+    told_language = language if is_told else None
     in_english, in_read = chances["en"], sum(chances[code] for code in READ_LANGUAGES)
     if language == "en" or in_english >= PERHAPS_ENGLISH:
         return Told(told_language, foreign=False)
-    is_likely = told_language is not None or in_read >= CLEAR
+    is_likely = is_clear or in_read >= CLEAR
     return Told(told_language, is_likely or (in_read >= PERHAPS_READ and in_english < HARDLY_ENGLISH))
 
 
