@@ -118,7 +118,7 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
         ("a ticket past the log", (
             "insert into tickets select 'other', 'other', source, null, content_hash, subject, "
          "description, null, null, 2, null, stored_at, '{}', status, category, null, null, null, null, null, 0, null, "
-         "0, null, 0, null, 1 from tickets limit 1"), "ticket other has no event in the log"),
+         "0, null, 0, null, 1, '{}', 0, null from tickets limit 1"), "ticket other has no event in the log"),
         ("a ticket gone", "delete from tickets where external_id = 'X-1'", "is gone from the table of tickets"),
         ("an answer gone", "delete from classifications where rowid = 2", "is gone from the table of classifications"),
         ("a verdict past the log", "update classifications set confidence_source = 'human' where rowid = 1",

@@ -25,7 +25,7 @@ def test_create_prints_a_record_a_row_and_one_summary(cli: Cli) -> None:
         "description": "The app crashes on login with error 500", "customer_id": "C-2", "priority": "urgent",
         "created_at": None, "status": "new", "category": None, "suggestion": None, "confidence": None,
         "confidence_source": None, "classifier": None, "reason": None, "verdict": False, "routed_to": None,
-        "cost_usd": 0.0, "error": None, "extra": {},
+        "cost_usd": 0.0, "error": None, "extra": {}, "language": None,
     }  # fmt: skip
     assert UUID.fullmatch(made[1]["ticket_id"])
     taken, summary = done.stderr.splitlines()

@@ -166,7 +166,7 @@ def test_a_remote_hints_at_no_database_of_its_own_and_its_caller_at_the_typed_re
 def test_the_commands_that_work_on_a_remote_are_those_that_hints_name_with_it(cli: Cli) -> None:
     words: dict[str, list[str]] = {name: [] for name in app.COMMANDS if name not in FOR_NOBODY} | {
         "config": ["check"], "db": ["path"], "audit": ["head"], "keys": ["list"], "show": ["x"], "why": ["x"],
-        "forget": ["--customer-id", "x"], "verdict": ["x", "y"], "plan": ["x.yaml"],
+        "forget": ["--customer-id", "x"], "similar": ["x"], "verdict": ["x", "y"], "plan": ["x.yaml"],
     }  # fmt: skip
     remote = ("--remote", "http://127.0.0.1:9")
     refused = {name for name in words if "works on a database here" in cli(name, *words[name], *remote).stderr}

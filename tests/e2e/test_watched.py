@@ -215,7 +215,7 @@ def commands() -> set[str]:
 
 
 def test_no_command_that_prints_records_is_forgotten_here_nor_one_with_a_bar() -> None:
-    assert set(JOBS) == commands()
+    assert set(JOBS) == commands() - {"discover"}, "it prints a configuration, which has no columns"
     commands_of = {name: f"triage_cli.cli.commands.{path.partition(':')[0]}" for name, path in app.COMMANDS.items()}
     modules = {name: importlib.import_module(module) for name, module in commands_of.items()}
     barred = {name for name, job in JOBS.items() if job.bar}

@@ -460,7 +460,7 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
                 "insert into batch_items values ('b', ?, ?, ?, 'new', 0.0, null, 'waiting')", (ticket.ticket_id, n, key)
             )
             db.execute(
-                "insert into trials values (?, ?, 's', 'c', 0.9, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0)",
+                "insert into trials values (?, ?, 's', 'c', 0.9, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0, null)",
                 (key, str(n)),
             )
             answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'

@@ -19,8 +19,8 @@ NEXT = "Next: "  # as the last sentence of `why` begins
 # The commands that a message may ask for: those that work on a remote, and those that do so on its machine only.
 REMOTE_COMMANDS = (
     "audit", "check", "classify", "create", "discover", "drift", "eval", "forget", "keys", "learn", "list", "logs",
-    "plan", "reclassify", "report", "review", "route", "run", "runs", "show", "spikes", "stats", "suspects", "undo",
-    "verdict", "why", "--help",
+    "plan", "reclassify", "report", "review", "route", "run", "runs", "show", "similar", "spikes", "stats", "suspects",
+    "undo", "verdict", "why", "--help",
 )  # fmt: skip
 LOCAL_COMMANDS = ("config", "db", "doctor", "pull")
 # A named run, as in `triage classify (run 1234ABCD, …)`, is not for typing.

@@ -211,7 +211,12 @@ def verdict(
     printer.check_columns(context.ticket_columns())
     if name == "-":
         return _give_many(context, printer, note, rejects, clear=clear)
-    drafts = list(_typed_verdicts(context, context.triage.resolve(name or ""), answers or [], note))
+    typed = _typed_answers(answers or [], context.question_names)
+    ticket_id = context.triage.resolve(name or "")
+    drafts = [
+        VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
+        for row, (subject, given) in enumerate(typed.items())
+    ]
     outcomes = list(context.triage.give_verdicts(drafts))
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
@@ -226,20 +231,17 @@ def verdict(
     return ExitCode.OK
 
 
-def _typed_verdicts(
-    context: CommandContext, ticket_id: str, answers: Sequence[str], note: str | None
-) -> Iterator[VerdictDraft]:
-    """Yield the verdicts that are typed: a category, and values of questions; without any, the category is cleared."""
+def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str, str | None]:
+    """Return what is typed, by the question: None takes it back, as the category without any. Raises `UsageError`."""
     said: dict[str, str | None] = {}
     for word in answers:
         question, equals, value = word.partition("=")
-        is_question = bool(equals) and question in context.question_names
+        is_question = bool(equals) and question in questions
         subject = question if is_question else CATEGORY
         if subject in said:
             raise UsageError(f"two answers are given to {subject}", hint="give one")
         said[subject] = (value.strip() or None) if is_question else word
-    for row, (subject, given) in enumerate((said or {CATEGORY: None}).items()):
-        yield VerdictDraft(row, ticket_id, given, None if given is None else note, question=subject)
+    return said or {CATEGORY: None}
 
 
 def _check_verdict_options(name: str | None, category: Sequence[str], rejects: Path | None, *, clear: bool) -> None:

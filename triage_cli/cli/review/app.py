@@ -357,7 +357,7 @@ class ReviewApp(TicketBrowser):
         if "place" in event.marks:
             self._try_action(partial(self.go_to, event.marks["place"]))
         elif "question" in event.marks:
-            self.session.ask([*self.session.questions][event.marks["question"]])
+            self.session.turn_to([*self.session.questions][event.marks["question"]])
             self.draw()
         elif "choice" in event.marks:
             self._try_action(partial(self.choose, self.session.choices[event.marks["choice"]]))

@@ -113,20 +113,20 @@ class ReviewSession:
         self.opened = value
         return True
 
-    def ask(self, question: str) -> None:
+    def turn_to(self, question: str) -> None:
         """Ask another question about the ticket."""
         self.asked, self.opened = self.questions[question], None
 
     def ask_next(self) -> None:
         """Ask the question after the present one; the first follows the last."""
         names = [*self.questions]
-        self.ask(names[(names.index(self.asked.name) + 1) % len(names)])
+        self.turn_to(names[(names.index(self.asked.name) + 1) % len(names)])
 
     def begin(self, ticket: Ticket) -> None:
         """Ask about another ticket what it waits for, or else its category; about the same one, go on."""
         if ticket.ticket_id != self._asked_of:
             self._asked_of = ticket.ticket_id
-            self.ask(self.held_by(ticket) or CATEGORY)
+            self.turn_to(self.held_by(ticket) or CATEGORY)
 
     def held_by(self, ticket: Ticket) -> str | None:
         """Return the first question for which a ticket waits for a person; None if it does not wait."""
@@ -171,7 +171,7 @@ class ReviewSession:
             raise _changed_since_shown(ticket, now, question) from refused
         self.steps.append(ReviewStep(ticket, value, decided_ticket, question))
         self.alike = self._waiting_alike(decided_ticket)
-        self.ask(self.held_by(decided_ticket) or question)
+        self.turn_to(self.held_by(decided_ticket) or question)
         return decided_ticket
 
     def _waiting_alike(self, ticket: Ticket) -> list[SimilarTicket]:
@@ -275,7 +275,7 @@ class ReviewSession:
     def _back_at(self, undone: ReviewStep) -> ReviewStep:
         """Ask again what an undone step had answered."""
         self._asked_of = undone.ticket.ticket_id
-        self.ask(undone.question)
+        self.turn_to(undone.question)
         return undone
 
     def _check_verdict_holds(self, step: ReviewStep) -> Ticket:
