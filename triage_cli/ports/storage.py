@@ -250,6 +250,9 @@ class AuditLog(Protocol):
 class Precedents(Protocol):
     """Port of what people decided about texts, and of the tickets that follow it."""
 
+    def any(self) -> bool:
+        """A store tells whether there are precedents at all."""
+
     def of_texts(self, digests: Sequence[str]) -> list[SharedText]:
         """A store returns what people decided about texts with these digests, by text and category."""
 

@@ -72,6 +72,10 @@ class SqlPrecedents:
         if digests:
             db.execute(MARK_CHANGED, {"digests": compact(sorted(digests)), "mark": ids.new_id()})
 
+    def any(self) -> bool:
+        """Return whether there are precedents at all: else no text needs to be folded."""
+        return bool(self._database.read("select 1 from precedents limit 1"))
+
     def of_texts(self, digests: Sequence[str]) -> list[SharedText]:
         """Return what people decided about texts with these digests: for each text and category the oldest ticket."""
         return [SharedText(*row) for row in self._database.read(SHARED_TEXTS, (compact(list(digests)),))]

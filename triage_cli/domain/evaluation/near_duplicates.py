@@ -142,7 +142,11 @@ def folded_digest(text: str) -> str:
     Two characters of a script without blanks tell as much as a word.
     """
     words = distinct_words(text)
-    telling = sum(max(1, len(_BLANKLESS.findall(w)) // 2) for w in words if _TELLING.match(w) and w not in _FILLERS)
+    telling = sum(
+        1 if w.isascii() else max(1, len(_BLANKLESS.findall(w)) // 2)
+        for w in words
+        if _TELLING.match(w) and w not in _FILLERS
+    )
     if telling < LEAST_TELLING:
         return ""
     return blake2b(" ".join(sorted(words)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

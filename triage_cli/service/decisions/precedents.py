@@ -41,6 +41,8 @@ class Precedents:
         None has one that has a verdict or no text, or whose text addresses the classifier; nor has any where people
         decided the same text differently.
         """
+        if not self._store.precedents.any():
+            return {}
         digests = {t.ticket_id: folded_digest(t.text) for t in tickets if not (t.verdict or t.is_erased)}
         precedents = self._of_digests({digest for digest in digests.values() if digest})
         found = {
