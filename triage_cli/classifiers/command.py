@@ -34,7 +34,7 @@ from triage_cli.domain import (
     readable,
     times,
 )
-from triage_cli.runtime import Budget, children, kill_group
+from triage_cli.runtime import Budget, end_command, started_command
 
 CHUNK_SIZE = 64  # tickets that are asked about at once
 LONGEST_LINE = 65_536  # bytes of an answer
@@ -182,19 +182,12 @@ class _Program:
     def __init__(self, spec: ClassifierSpec, env: Mapping[str, str]) -> None:
         self._spec = spec
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - the config's owner named it; others' files are refused
-                spec.run,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=env,
-            )
+            piped = subprocess.PIPE
+            self._process = started_command(spec.run, env, stdin=piped, stdout=piped, stderr=piped)
         except OSError as error:
             raise ConfigError(
                 f'classifier "{spec.name}" cannot run {spec.run[0]}: {error.strerror}', hint="check its path and rights"
             ) from error
-        children.add(self._process)
         self._lines = queue.Queue[bytes](LINES_AHEAD)
         self._stderr = bytearray()
         self._ends = threading.Event()
@@ -244,11 +237,9 @@ class _Program:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
         self._kill()
-        children.discard(self._process)
 
     def _kill(self) -> None:
-        kill_group(self._process)
-        self._process.wait()
+        end_command(self._process)
 
     def _write(self, lines: bytes) -> None:
         with suppress(OSError, ValueError):  # it may have ended, which the end of its stdout tells

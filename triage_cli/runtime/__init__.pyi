@@ -13,7 +13,9 @@ from triage_cli.runtime.budget import BudgetLimits as BudgetLimits
 from triage_cli.runtime.budget import Grant as Grant
 from triage_cli.runtime.budget import number_that_fits as number_that_fits
 from triage_cli.runtime.build import build_commit as build_commit
+from triage_cli.runtime.child_command import end_command as end_command
 from triage_cli.runtime.child_command import run_command as run_command
+from triage_cli.runtime.child_command import started_command as started_command
 from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
 from triage_cli.runtime.circuit_breaker import Circuit as Circuit

@@ -1,4 +1,4 @@
-"""Runs a command of the configuration without a shell: bounded in time, and in what is kept of its output."""
+"""Starts commands of the configuration without a shell, and runs one: bounded in time and in what it leaves."""
 
 import subprocess
 import threading
@@ -19,6 +19,27 @@ class CommandResult(NamedTuple):
     output: bytes
 
 
+def started_command(
+    command: Sequence[str], env: Mapping[str, str], *, stdin: int, stdout: int, stderr: int
+) -> "subprocess.Popen[bytes]":
+    """Start a command without a shell, in the environment `env` and a process group of its own; `end_command` ends it.
+
+    Raises `OSError` if it cannot be started.
+    """
+    process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
+        command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=env
+    )
+    children.add(process)
+    return process
+
+
+def end_command(process: "subprocess.Popen[bytes]") -> None:
+    """End a command with the processes that it has started, unless it has ended, and wait for it."""
+    kill_group(process)
+    process.wait()
+    children.discard(process)
+
+
 def run_command(
     command: Sequence[str],
     stdin_bytes: bytes,
@@ -33,15 +54,13 @@ def run_command(
     Of one of its outputs `most` bytes are kept, the other one is discarded. After `timeout` seconds it is killed, with
     all processes that it has started, and `TimeoutExpired` is raised. Raises `OSError` if it cannot be started.
     """
-    process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
+    process = started_command(
         command,
+        env,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE if keep == "stdout" else subprocess.DEVNULL,
         stderr=subprocess.PIPE if keep == "stderr" else subprocess.DEVNULL,
-        start_new_session=True,
-        env=env,
     )
-    children.add(process)
     output = bytearray()
     # Processes that the command has started may keep its pipes open after it has ended: their end is not waited for.
     threading.Thread(target=_write_stdin, args=(process.stdin, stdin_bytes), daemon=True).start()
@@ -51,8 +70,7 @@ def run_command(
     try:
         exit_code = process.wait(timeout)
     except subprocess.TimeoutExpired:
-        kill_group(process)
-        process.wait()
+        end_command(process)
         raise
     finally:
         children.discard(process)

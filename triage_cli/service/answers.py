@@ -15,6 +15,7 @@ from triage_cli.domain import (
     Levels,
     Outcome,
     Postponed,
+    Suspicion,
     Ticket,
     TriageError,
     Unfinished,
@@ -107,6 +108,13 @@ def _sorted(
             case _:
                 final.append(cast(Outcome[Answer], outcome))
     return Arrived(final, postponed), unfinished
+
+
+def text_doubts(suspicion: Suspicion, ticket: Ticket, answer: Answer | None) -> Sequence[str]:
+    """Return what a ticket's text has by which only a person may accept a sure answer; none for an unsure one."""
+    if answer is None or not answer.sure:
+        return ()
+    return suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
 STATUS_INDEX = Ticket._fields.index("status")

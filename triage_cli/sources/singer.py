@@ -27,7 +27,7 @@ from triage_cli.domain import (
     writable_text,
 )
 from triage_cli.ports import Pause
-from triage_cli.runtime import children, kill_group, open_text
+from triage_cli.runtime import end_command, kill_group, open_text, started_command
 from triage_cli.sources.items import ItemReader
 
 # The longest line of a tap, in bytes; of a longer one so much of the beginning is kept.
@@ -68,19 +68,12 @@ class SingerSource:
 
     def _tap_pages(self, command: list[str], seconds: float | None) -> Iterator[SourcePage]:
         try:
-            process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the check refuses one others can write
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
-                env=self._env,
-            )
+            pipe = subprocess.PIPE
+            process = started_command(command, self._env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
         except OSError as error:
             raise UsageError(
                 f"cannot run {command[0]}: {error.strerror}", hint="check its path and its rights"
             ) from error
-        children.add(process)
         last_stderr_line: deque[bytes] = deque(maxlen=1)
         stderr_reader = threading.Thread(target=_keep_last_line, args=(process.stderr, last_stderr_line), daemon=True)
         stderr_reader.start()
@@ -100,9 +93,7 @@ class SingerSource:
         finally:
             if seconds is not None:
                 deadline.cancel()
-            kill_group(process)
-            process.wait()
-            children.discard(process)
+            end_command(process)
             if process.stdout:
                 process.stdout.close()
         stderr_reader.join(1)

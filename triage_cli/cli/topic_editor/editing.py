@@ -135,17 +135,21 @@ class TopicEditor:
         self.topics = tuple(changed if each is topic else each for each in self.topics)
 
     def _name(self, rest: str) -> str:
-        number, _, name = rest.partition(" ")
-        topic = self.topic(number)
-        changed = topic._replace(name=name.strip())
-        self._change(topic, changed)
-        return f"{number} is {changed.category}"
+        topic, name = self._topic_and_text(rest)
+        return self._renamed(topic, topic._replace(name=name))
 
     def _describe(self, rest: str) -> str:
-        number, _, description = rest.partition(" ")
-        topic = self.topic(number)
-        self._change(topic, topic._replace(description=description.strip()))
-        return f"{number} has another description"
+        topic, description = self._topic_and_text(rest)
+        self._change(topic, topic._replace(description=description))
+        return f"{topic.number} has another description"
+
+    def _topic_and_text(self, rest: str) -> tuple[EditedTopic, str]:
+        number, _, text = rest.partition(" ")
+        return self.topic(number), text.strip()
+
+    def _renamed(self, topic: EditedTopic, changed: EditedTopic) -> str:
+        self._change(topic, changed)
+        return f"{topic.number} is {changed.category}"
 
     def _merge(self, rest: str) -> str:
         first, *others = map(self.topic, rest.split() or [""])
@@ -166,11 +170,8 @@ class TopicEditor:
         return f"dropped {', '.join(topic.category for topic in dropped)}"
 
     def _nest(self, rest: str) -> str:
-        number, _, parent = rest.partition(" ")
-        topic = self.topic(number)
-        changed = topic._replace(parent=parent.strip())
-        self._change(topic, changed)
-        return f"{number} is {changed.category}"
+        topic, parent = self._topic_and_text(rest)
+        return self._renamed(topic, topic._replace(parent=parent))
 
     def _check_names(self) -> None:
         taken: set[str] = set()

@@ -165,8 +165,8 @@ class _SpikeFinder:
         other: its groups have more customers than is told.
         """
         chosen = range(0, len(self._window), math.ceil(len(self._window) / MOST_GROUPED) or 1)
-        vectors = [self._weights.vector(self._window_words[i]) for i in chosen]
-        grouped = [[chosen[n] for n in group] for group in groups(vectors)]
+        vectors = {i: self._weights.vector(self._window_words[i]) for i in chosen}
+        grouped = [[chosen[n] for n in group] for group in groups([*vectors.values()])]
         large_groups = [g for g in grouped if len(_customers(self._window[i] for i in g)) >= CUSTOMERS]
         if not large_groups:
             return
@@ -174,9 +174,7 @@ class _SpikeFinder:
         earlier_texts = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier_words)
         for group in large_groups:
             tickets = [self._window[ticket_index] for ticket_index in group]
-            customers_before = self._like_before(
-                (self._weights.vector(self._window_words[i]) for i in group), earlier_texts, tickets, comparisons
-            )
+            customers_before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
             if customers_before is not None:
                 in_group = set(group)
                 group_texts = [self._window_words[ticket_index] for ticket_index in group]
@@ -231,7 +229,7 @@ class _SpikeFinder:
 
     def _is_spike(self, kind: SpikeKind, tickets: Period, customers_before: int, comparisons: int) -> bool:
         customers = len(_customers(tickets))
-        if customers < CUSTOMERS or not self._weeks:
+        if customers < CUSTOMERS:
             return False
         risk = _RISK / comparisons
         is_by_share = self._share_has_grown(customers, customers_before)

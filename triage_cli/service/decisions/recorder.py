@@ -45,6 +45,7 @@ from triage_cli.service.answers import (
     answered_ticket,
     answers,
     steps_within,
+    text_doubts,
     with_cost,
 )
 from triage_cli.service.decisions.category_check import Unchecked
@@ -331,7 +332,7 @@ class DecisionRecorder:
         further: dict[str, GivenAnswer] = {}
         for outcome, steps in answered:
             # A suspicious text is classified all the same, but only a person may accept the answer.
-            doubts = self._text_doubts(before, outcome.value)
+            doubts = tuple(text_doubts(self.suspicion, before, outcome.value))
             sure = bool(outcome.value and outcome.value.sure and not doubts)
             if (name := question_of(outcome)) != CATEGORY:
                 given = answer_given(given_answer(before, name), steps, outcome.error, self._labels[name], sure=sure)
@@ -418,11 +419,6 @@ class DecisionRecorder:
     def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.
         return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
-
-    def _text_doubts(self, ticket: Ticket, answer: Answer | None) -> tuple[str, ...]:
-        if answer is None or not answer.sure:
-            return ()
-        return self.suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
 
 
 def question_of(outcome: Outcome[Answer]) -> str:

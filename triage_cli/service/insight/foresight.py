@@ -24,7 +24,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget
-from triage_cli.service.answers import Arrived, answered_ticket, answers, steps_within
+from triage_cli.service.answers import Arrived, answered_ticket, answers, steps_within, text_doubts
 from triage_cli.service.category_renames import CategoryNames, current_names
 from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.decisions.recorder import held, suspicion_of
@@ -102,9 +102,7 @@ class Foresight:
         for outcome in arrived.final:
             ticket, answer = outcome.ticket, outcome.value
             steps = steps_within(answer, self._labels)
-            doubts: Sequence[str] = ()
-            if answer and answer.sure:
-                doubts = self._suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+            doubts = text_doubts(self._suspicion, ticket, answer)
             is_sure = bool(answer and answer.sure and not doubts)
             answered = answered_ticket(
                 ticket, steps, outcome.error, self._labels, sure=is_sure, language=answer.language if answer else None

@@ -23,7 +23,7 @@ from triage_cli.domain import (
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.answers import Arrived, answers
+from triage_cli.service.answers import Arrived, answers, text_doubts
 from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
@@ -155,12 +155,10 @@ class PlanComparison:
 
     def _decided_by_new(self, ticket: Ticket, new_answer: Answer, last_step: Classification | None) -> Ticket:
         """Return a ticket after the answer of the new classifier."""
-        doubts = (
-            self._suspicion.found(ticket.text) if new_answer.sure and new_answer.doubts is None else new_answer.doubts
-        )
+        is_held = bool(text_doubts(self._suspicion, ticket, new_answer))
         has_category = last_step is not None and last_step.category in self._new_side.categories
         return ticket._replace(
-            category=last_step.category if last_step and has_category and new_answer.sure and not doubts else None,
+            category=last_step.category if last_step and has_category and new_answer.sure and not is_held else None,
             confidence=last_step.confidence if last_step else None,
             confidence_source=last_step.confidence_source if last_step else None,
             classifier=last_step.classifier if last_step else self._new_side.classifier.name,
