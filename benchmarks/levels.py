@@ -101,7 +101,7 @@ def seconds_per_text(model: Model, many: Sequence[Category], texts: Sequence[str
 
     bias, vectors, terms = np.zeros(len(names), np.float32), drawn(model.vectors), drawn(model.terms)
     model = model._replace(labels=names, bias=bias, vectors=vectors, terms=terms)
-    model = model._replace(fingerprint=fingerprint(many), multilingual=None)
+    model = model._replace(fingerprint=fingerprint(many), wording=())
     asked = LocalClassifier("local", model, 0.0, actor="", run_id=None, categories=many, overlaps=False)
     times = []
     for _ in range(5):

@@ -126,7 +126,7 @@ def judged(model: Model, tickets: Sequence[tuple[str, str]]) -> tuple[list[bool]
 
 
 def test_other_languages_do_not_change_what_is_read_in_english(default: Model) -> None:
-    alone = default._replace(multilingual=None)
+    alone = default._replace(wording=())
     texts = [text for text, _ in labelled_languages.TICKETS["English"]]
     assert answers(classifier(alone), *texts) == answers(classifier(default), *texts)
 

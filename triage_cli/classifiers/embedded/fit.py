@@ -14,6 +14,9 @@ from triage_cli.domain import READ_LANGUAGES, Category, ConfigError
 # Share of the labelled texts: of those in other languages from which on English is read as these are, and of those in
 # a language that the encoder does not know from which on this language is read all the same.
 MOSTLY_FOREIGN, TAUGHT_SHARE = 0.5, 0.1
+# Categories up to which a model without labelled texts is fitted for other languages by whoever reads the first text in
+# one: that takes less time than loading the encoder, which most runs never need. More of them take seconds or minutes.
+MOST_FITTED_LATER = 50
 
 MakeTrainingSet = Callable[[Sequence[Category], Sequence[TrainingText]], "TrainingSet"]
 
@@ -37,7 +40,9 @@ def fit(
     fitted_to = repr((list(labelled), choice, *training_set.other_material)).encode("utf-8", "replace")
     learned = sha256(fitted_to).hexdigest() if labelled else ""
     model = training_set.model(choice, learned)
-    if len(categories) > 1:
+    if not labelled and len(categories) <= MOST_FITTED_LATER:
+        model = model._replace(wording=tuple(categories))
+    elif len(categories) > 1:
         told_texts = _told(labelled_texts)
         multilingual_set = _multilingual_set(categories, labelled_texts, told_texts)
         choice = choices[1] if choices[1:] else multilingual_set.choose_hyperparameters()
@@ -49,6 +54,14 @@ def fit(
     if labelled:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))
     return model
+
+
+def multilingual_model(model: Model) -> Model | None:
+    """Return the model that answers for texts in other languages than English; it is fitted now if it was left."""
+    if len(model.wording) > 1:
+        multilingual_set = _multilingual_set(model.wording, (), ())
+        return multilingual_set.model(multilingual_set.choose_hyperparameters(), model.learned)
+    return model.multilingual
 
 
 def chosen_hyperparameters(

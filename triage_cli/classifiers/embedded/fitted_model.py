@@ -39,7 +39,8 @@ class Model(NamedTuple):
     model of the present one can answer. `copies` are the hashes (`copy_numbers`) by which copies of the labelled
     texts in another spelling are recognised, ascending; None in a model of an earlier release, and in one within
     another. `distance` says how much less a text is worth that is far from what a model without labelled texts was
-    taught.
+    taught. `wording` are the categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if
+    that is done.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +61,7 @@ class Model(NamedTuple):
     method: str = METHOD
     copies: NDArray[np.uint32] | None = None
     distance: Distance = NEAR
+    wording: tuple[Category, ...] = ()
 
     @property
     def knows_descriptions_alone(self) -> bool:
@@ -69,7 +71,15 @@ class Model(NamedTuple):
     def to_bytes(self) -> bytes:
         """Return the model as the bytes of an `.npz` file; equal models give equal bytes."""
         npz_file = BytesIO()
-        head = [self.labels, self.fingerprint, self.learned, self.whole_words, self.method, self.languages]
+        head = [
+            self.labels,
+            self.fingerprint,
+            self.learned,
+            self.whole_words,
+            self.method,
+            self.languages,
+            self.wording,
+        ]
         copies: dict[str, Any] = {} if self.copies is None else {"copies": self.copies}
         np.savez_compressed(
             npz_file,
@@ -88,7 +98,7 @@ class Model(NamedTuple):
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
                 labels, fingerprint, learned, whole_words, *added = json.loads(arrays["head"].tobytes())
-                method, languages = (added + ["2", ()][len(added) :])[:2]  # missing in older models
+                method, languages, wording = added + ["2", (), ()][len(added) :]  # missing in older models
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if added else "tokens"],
                     tuple(whole_words),
@@ -97,6 +107,8 @@ class Model(NamedTuple):
                     bool(arrays["english"]) if "english" in arrays else not learned,
                     tuple(languages) if method == METHOD else (), _nested_model(arrays, "multilingual"), method,
                     arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
+                    tuple(Category(name, description, tuple(examples), tuple(was), *other)
+                          for name, description, examples, was, *other in wording),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error

@@ -1,6 +1,7 @@
 """Inference with the embedded model: the labels of texts, from what each of their words adds to the scores."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -76,14 +77,24 @@ class Predictor:
         suspicion = suspicion or Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
         self.any_language = any_language
-        nested = model.multilingual
-        self.multilingual = Predictor(nested, levels=levels, any_language=True) if nested else None
+        self._levels = levels
         self.read_languages = READ_LANGUAGES.union(model.languages)
         self.word_table: WordTable = WordTable(
             model, suspicion, STEP_CHARACTERS, lead.word_table if lead else None, any_language=any_language
         )
         self._lead = lead
         self._last_words: tuple[Integers, Integers, Floats] | None = None
+
+    @cached_property
+    def multilingual(self) -> "Predictor | None":
+        """What predicts for texts in other languages than English: None if nothing does."""
+        from triage_cli.classifiers.embedded.fit import multilingual_model
+
+        model = multilingual_model(self.model)
+        if model is None:
+            return None
+        # Labels may have got other names since it was fitted.
+        return Predictor(model._replace(labels=self.model.labels), levels=self._levels, any_language=True)
 
     def predict(self, words: Sequence[Sequence[str]], texts: Sequence[str]) -> Prediction:
         """Return the predictions for texts, given by their words and as they are, none of which is without words."""
@@ -145,7 +156,7 @@ class Predictor:
             foreign[row] |= told.foreign
             prediction.unread[row] = told.foreign and (told.language or "en") not in self.read_languages
         rows = np.flatnonzero(foreign)
-        if self.multilingual is not None and len(rows):
+        if len(rows) and self.multilingual is not None:
             asked = rows.tolist()
             by_vectors = self.multilingual.predict([words[row] for row in asked], [texts[row] for row in asked])
             for name in ("chances", "best", "runner_up", "vague"):
