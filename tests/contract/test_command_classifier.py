@@ -11,7 +11,7 @@ import pytest
 from tests.support.world import CATEGORIES, a_budget
 from triage_cli.classifiers import CommandClassifier
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import Answer, ConfigError, Outcome, Ticket, TriageError, UnavailableError
+from triage_cli.domain import Answer, Category, ConfigError, Outcome, Question, Ticket, TriageError, UnavailableError
 
 READ = """
 import json, os, signal, sys, time
@@ -23,11 +23,15 @@ lines = map(json.loads, iter(sys.stdin.readline, ""))
 """
 
 
-def classifier(folder: Path, code: str, *, timeout: float = 20.0, **env: str) -> CommandClassifier:
+def classifier(
+    folder: Path, code: str, questions: Sequence[Question] = (), *, timeout: float = 20.0, **env: str
+) -> CommandClassifier:
     script = folder / "classify.py"
     script.write_text(READ + code)
     spec = ClassifierSpec("mine", "command", min_confidence=0.6, run=(sys.executable, str(script)), timeout=timeout)
-    return CommandClassifier(spec, CATEGORIES, env=dict(os.environ) | env, actor="tester", run_id="r")
+    return CommandClassifier(
+        spec, CATEGORIES, questions=questions, env=dict(os.environ) | env, actor="tester", run_id="r"
+    )
 
 
 def tickets(number: int) -> list[Ticket]:
@@ -80,6 +84,46 @@ def test_it_gets_the_text_and_the_categories_it_may_answer(tmp_path: Path) -> No
         "description": "text 0",
         "questions": {"category": ["Billing", "Technical", "General"]},
     }
+
+
+ASKED = (
+    Question("category", CATEGORIES),
+    Question("urgency", (Category("now"), Category("later")), min_confidence=0.3),
+    Question("mood", (Category("calm"), Category("upset"))),
+)
+
+
+def test_it_answers_further_questions_and_a_wrong_answer_fails_that_question_alone(tmp_path: Path) -> None:
+    code = """
+for asked in lines:
+    answers = {"urgency": {"value": "now", "confidence": 0.4, "reason": json.dumps(asked["questions"])}}
+    if asked["id"] != "t1":
+        answers["mood"] = {"value": ["calm"] if asked["id"] == "t2" else "calm", "confidence": 0.9}
+    answer(asked, answers=answers)
+"""
+    mine = classifier(tmp_path, code, ASKED)
+    assert len({*mine.fingerprints, *mine.fingerprints_of("urgency"), *mine.fingerprints_of("mood")}) == 3
+    of_category = classifier(tmp_path, code)
+    assert (of_category.fingerprints, of_category.fingerprints_of("mood")) == (mine.fingerprints, ())
+    every = ("category", "urgency", "mood")
+    whole, half, wrong, one = tickets(4)
+    asked_tickets = [t._replace(asked=every) for t in (whole, half, wrong)] + [one._replace(asked=("urgency",))]
+    outcomes, error = asked(mine, asked_tickets)
+    assert error is None
+    given = {(o.ticket.ticket_id, o.value.question): o for o in outcomes if o.value}
+    values = {key: o.value.steps[0].category for key, o in given.items() if o.value and not o.error}
+    sure = dict.fromkeys(((t, "category") for t in ("t0", "t1", "t2")), "Billing")
+    assert values == sure | dict.fromkeys(((t, "urgency") for t in ("t0", "t1", "t2", "t3")), "now") | {
+        ("t0", "mood"): "calm"
+    }
+    assert all(o.value.sure for o in outcomes if o.value and not o.error), "urgency has a threshold of its own"
+    assert {key: o.error.message for key, o in given.items() if o.error} == {
+        ("t1", "mood"): "mine answered without a value of mood",
+        ("t2", "mood"): "mine answered a value of mood that is not in the list",
+    }
+    answer = given["t3", "urgency"].value
+    assert answer is not None
+    assert json.loads(answer.steps[0].reason or "") == {"urgency": ["now", "later"]}
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from triage_cli.domain import (
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import LocalTriage, RunContext
 from triage_cli.service import ask_classifier as answers
-from triage_cli.stores import SqlModelRegistry, fill_precedents
+from triage_cli.stores import KEEP_PRECEDENTS, Db, SqlModelRegistry, fill_precedents
 
 ALARM = {"subject": "Disk alarm", "description": "Volume nearly full on host 17 at 04:12"}
 # Another spelling of it: case, order of words, numbers and HTML.
@@ -154,7 +154,7 @@ def test_followers_of_a_precedent_that_ends_are_asked_and_nothing_is_sent_twice(
     again = [(f"F-{n}", "Billing") for n in range(3)] if end == "changed" else []
     assert sorted(sent) == sorted([(f"F-{n}", "Technical") for n in range(3)] + again)
     assert log_is_whole(world)
-    assert world.store.precedents.changed() == {}
+    assert world.store.precedents.changed() == []
 
 
 def test_what_a_killed_command_left_is_done_by_the_next_run(world: World) -> None:
@@ -224,9 +224,22 @@ def test_why_tells_of_followers(world: World) -> None:
 
 def test_a_database_of_an_earlier_release_gets_its_precedents(world: World) -> None:
     precedent = decided(world)
-    world.store.database.write(lambda db: db.execute("delete from precedents"))
-    assert world.store.precedents.of_texts([folded_digest(precedent.text)]) == []
-    world.store.database.write(lambda db: fill_precedents(db.execute))
+
+    def migrate(db: Db) -> None:
+        """Do the steps that made the table, for categories alone at first."""
+        db.execute("delete from precedents")
+        db.execute("drop index precedents_of")
+        db.execute("create table precedents_before (ticket_id text, digest text)")
+        db.execute("create table changed_before (digest text, mark text)")
+        fill_precedents(
+            lambda sql, *values: db.execute(sql.replace("into precedents", "into precedents_before"), *values)
+        )
+        for statement in KEEP_PRECEDENTS:
+            db.execute(statement)
+
+    world.store.database.write(migrate)
+    digest = folded_digest(precedent.text)
+    assert [text.ticket_id for text in world.store.precedents.of_texts([digest], "category")] == [precedent.ticket_id]
     assert follower(world).confidence_source == "precedent"
 
 

@@ -6,7 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.use_cases import PLAN, classify, create, drafts, log_is_whole, made, now, route, run, to_file
+from tests.support.use_cases import (
+    PLAN,
+    a_draft,
+    classify,
+    create,
+    drafts,
+    log_is_whole,
+    made,
+    now,
+    route,
+    run,
+    to_file,
+)
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     Action,
@@ -14,12 +26,14 @@ from triage_cli.domain import (
     AnswerError,
     Category,
     Classification,
+    ClassifyPlan,
     GivenAnswer,
     Outcome,
     Question,
     Rule,
     Selection,
     Ticket,
+    TicketDraft,
     UnavailableError,
     VerdictDraft,
     all_given,
@@ -281,3 +295,104 @@ def test_forgetting_erases_the_reasons_of_answers(world: World) -> None:
     list(world.triage().forget("C-1"))
     assert "because" not in now(world, ticket).answers
     assert [a.reason for a in world.triage().history(ticket.ticket_id).classifications] == [None] * 3
+
+
+ALARM, AGAIN = "Volume nearly full on host 17", "on HOST 3: volume nearly full"
+
+
+def stored(world: World, draft: TicketDraft) -> list[Ticket]:
+    return [o.value for o in create(world, [draft._replace(subject="Disk alarm")]) if o.value]
+
+
+def decide(world: World, ticket: Ticket, question: str, value: str | None, actor: str = "ada") -> None:
+    list(world.triage(actor).give_verdicts([VerdictDraft(0, ticket.ticket_id, value, question=question)]))
+
+
+def decided_alarm(world: World) -> Ticket:
+    """Store a ticket about whose urgency a person decides, and of which a classifier tells the rest."""
+    (ticket,) = stored(world, a_draft(0, "V-1", customer_id="C-1", description=ALARM))
+    classify(world)
+    decide(world, ticket, "urgency", "later")
+    return ticket
+
+
+def follower(world: World, name: str = "F-1") -> Ticket:
+    (ticket,) = stored(world, a_draft(1, name, description=AGAIN))
+    classify(world)
+    return now(world, ticket)
+
+
+def why(world: World, ticket: Ticket) -> str:
+    return "\n".join(world.triage().why(ticket.ticket_id).why)
+
+
+def test_a_verdict_on_a_question_holds_for_the_same_text_and_the_rest_is_asked(world: World) -> None:
+    panel = asking(world)
+    precedent = decided_alarm(world)
+    panel.questions_asked.clear()
+    ticket = follower(world)
+    assert panel.questions_asked == [("F-1", ("category", "mood"))]
+    given = answers(world, ticket)["urgency"]
+    assert (given.value, given.confidence, given.confidence_source, given.verdict, given.state) == (
+        "later", None, "precedent", False, "answered",
+    )  # fmt: skip
+    assert values(world, ticket) == {"urgency": "later", "mood": "calm"}
+    sentence = "urgency: later, without asking a classifier: same text as V-1, which ada decided"
+    assert sentence in why(world, ticket)
+    assert "urgency: 1 ticket with the same text got this answer" in why(world, precedent)
+    assert [o.action for o in classify(world, ticket)] == ["unchanged"], "it is asked nothing again"
+    assert classify(world, ticket, plan=ClassifyPlan(force=True))
+    assert values(world, ticket)["urgency"] == "now"
+    assert "urgency: A person decided the same text (V-1: later)" in why(world, ticket)
+    classify(world, ticket)
+    assert values(world, ticket)["urgency"] == "later"
+    assert log_is_whole(world)
+
+
+@pytest.mark.parametrize("end", ["cleared", "changed", "disputed", "forced", "forgotten"])
+def test_what_follows_a_verdict_on_a_question_ends_with_it(world: World, tmp_path: Path, end: str) -> None:
+    lines = to_file(world, tmp_path)
+    panel = asking(world)
+    precedent = decided_alarm(world)
+    ticket = follower(world)
+    route(world)
+    sent = len(lines())
+    panel.questions_asked.clear()
+    if end == "cleared":
+        decide(world, precedent, "urgency", None)
+    elif end == "changed":
+        decide(world, precedent, "urgency", "soon")
+    elif end == "disputed":
+        (second,) = stored(world, a_draft(2, "V-2", description=AGAIN))
+        decide(world, second, "urgency", "soon", "bob")
+        assert "urgency: People decided this text differently (V-1: later, V-2: soon)" in why(world, ticket)
+    elif end == "forced":
+        classify(world, precedent, plan=ClassifyPlan(force=True))
+        panel.questions_asked.clear()
+    else:
+        list(world.triage().forget("C-1"))
+        told = "select reason, '' from classifications union all select answers, reason from tickets"
+        assert not any("V-1" in str(row) for row in world.store.database.read(told))
+    classify(world)
+    expected = ("soon", "precedent") if end == "changed" else ("now", "model")
+    given = answers(world, ticket)["urgency"]
+    assert (given.value, given.confidence_source) == expected
+    asked = {name: questions for name, questions in panel.questions_asked if name == "F-1"}
+    assert asked == ({} if end == "changed" else {"F-1": ("urgency",)})
+    route(world)
+    assert len([line for line in lines() if line["ticket"]["external_id"] in ("V-1", "F-1")]) == sent
+    assert world.store.precedents.changed() == []
+    assert log_is_whole(world)
+
+
+def test_a_required_answer_that_ends_with_its_precedent_holds_its_ticket(world: World) -> None:
+    asking(world, None, URGENCY._replace(required=True))
+    precedent = decided_alarm(world)
+    ticket = follower(world)
+    assert ticket.status == "classified"
+    decide(world, precedent, "urgency", None)
+    held = now(world, ticket)
+    assert (held.status, held.category, states(world, ticket)) == ("needs_review", "Billing", {"urgency": "unanswered"})
+    assert "urgency: ada: the verdict on the same text holds no more, so it is not later any more" in why(world, held)
+    classify(world)
+    assert now(world, ticket).status == "classified"

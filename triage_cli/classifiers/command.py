@@ -1,8 +1,10 @@
 """Classifiers of type `command`: a program of one's own, such as SetFit or fastText, that answers lines of JSON.
 
 It gets a line for each ticket on its stdin, `{"id", "subject", "description", "questions"}`, and writes one for each to
-its stdout, in any order: `{"id", "category"}`, and if it likes `confidence` (0 to 1) and `reason`. `questions` has the
-categories that it may answer; null means none of them. One process serves a whole run; its stdin ends with it.
+its stdout, in any order: `{"id", "category"}`, and if it likes `confidence` (0 to 1) and `reason`. `questions` has what
+it is asked about this ticket, with the values that it may answer; null means none of them. Answers to further questions
+stand below `answers`, each as `{"value"}` with the same additions. One process serves a whole run; its stdin ends with
+it.
 """
 
 import hashlib
@@ -25,8 +27,8 @@ from triage_cli.domain import (
     Category,
     Classification,
     ConfigError,
-    Levels,
     Outcome,
+    Question,
     QuestionSpec,
     Ticket,
     UnavailableError,
@@ -46,7 +48,10 @@ NO_LINE = b""  # where its stdout ends
 
 
 class CommandClassifier:
-    """Implements `ports.Classifier` by a program in the environment `env`; a new command is a new question."""
+    """Implements `ports.Classifier` by a program in the environment `env`; a new command is a new question.
+
+    It asks `questions`, by default that for the category alone: all about one ticket in one line.
+    """
 
     chunk_size = CHUNK_SIZE
 
@@ -55,53 +60,63 @@ class CommandClassifier:
         spec: ClassifierSpec,
         categories: Sequence[Category],
         *,
+        questions: Sequence[Question] = (),
         env: Mapping[str, str],
         actor: str,
         run_id: str | None,
     ) -> None:
         self.name = spec.name
-        self.levels = Levels.of(categories)
-        self.labels = frozenset(category.name for category in categories)
+        category = Question(CATEGORY, tuple(categories))
+        self._asked = {question.name: question for question in questions or (category,)}
+        self._levels = {question.name: question.labels for question in self._asked.values()}
         self.spec = spec
         self.env = env
         self._actor = actor
         self._run_id = run_id
-        self._categories_json = json.dumps(
-            [[c.name, c.description, *c.examples] for c in categories], ensure_ascii=False
-        )
-        first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in categories])
-        asked = json.dumps(["command", spec.run, first_names, sorted(self.levels.parents)])
-        self.fingerprint = hashlib.sha256(asked.encode()).hexdigest()
-        self._questions = {CATEGORY: [category.name for category in categories]}
+        self.fingerprint = self._fingerprint_of(category)
+        self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
+
+    def _fingerprint_of(self, question: Question) -> str:
+        first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in question.values])
+        asked = ["command", self.spec.run, first_names, sorted(question.labels.parents)]
+        asked += [] if question.name == CATEGORY else [question.name]
+        return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the only question that it asks."""
-        return (self.fingerprint,)
+        """Return the fingerprint of the question for the category, if it is asked that."""
+        return self.fingerprints_of(CATEGORY)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         """Return the fingerprint of a question that it answers."""
-        return self.fingerprints if question == CATEGORY else ()
+        return (self._fingerprints[question],) if question in self._fingerprints else ()
 
     def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question that the program is asked, for the record."""
-        return (
-            QuestionSpec(
-                fingerprint=self.fingerprint,
-                kind="command",
-                model=self.spec.run[0],
-                endpoint="",
-                prompt="",
-                categories=self._categories_json,
-                options=json.dumps({"run": self.spec.run}),
-                first_at=times.now(),
-            ),
+        """Return the questions that the program is asked, for the record."""
+        return tuple(map(self._question_spec, self._asked.values()))
+
+    def _question_spec(self, question: Question) -> QuestionSpec:
+        values = [[c.name, c.description, *c.examples] for c in question.values]
+        return QuestionSpec(
+            fingerprint=self._fingerprints[question.name],
+            kind="command",
+            model=self.spec.run[0],
+            endpoint="",
+            prompt="",
+            categories=json.dumps(values, ensure_ascii=False),
+            options=json.dumps({"run": self.spec.run}),
+            first_at=times.now(),
         )
+
+    def _threshold_of(self, question: str) -> float:
+        own = self._asked[question].min_confidence
+        return self.spec.threshold if own is None else own
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer of the program with the threshold that it would have now."""
-        answer = answer.at_threshold(self.spec.threshold)
-        return self.levels.settled(answer, lambda _: self.spec.threshold) if self.levels.parents else answer
+        levels, threshold = self._levels[answer.question], self._threshold_of(answer.question)
+        answer = answer.at_threshold(threshold)
+        return levels.settled(answer, lambda _: threshold) if levels.parents else answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield the program's answers, a chunk at a time; it is started with the first ticket, and costs nothing.
@@ -121,7 +136,9 @@ class CommandClassifier:
                 try:
                     while asked:
                         ticket, reply = program.answer(asked)
-                        answered.append(self._outcome(ticket, reply)._replace(row=len(answered)))
+                        for question in ticket.asked:
+                            outcome = self._outcome(ticket, question, _given(reply, question))
+                            answered.append(outcome._replace(row=len(answered)))
                 except UnavailableError:
                     yield answered
                     raise
@@ -131,49 +148,69 @@ class CommandClassifier:
                 program.end()
 
     def _lines(self, tickets: Iterable[Ticket]) -> bytes:
+        names = {question.name: [value.name for value in question.values] for question in self._asked.values()}
         records = (
-            {"id": t.ticket_id, "subject": t.subject or "", "description": t.body or "", "questions": self._questions}
+            {
+                "id": t.ticket_id,
+                "subject": t.subject or "",
+                "description": t.body or "",
+                "questions": {question: names[question] for question in t.asked},
+            }
             for t in tickets
         )
         return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
-    def _outcome(self, ticket: Ticket, reply: Mapping[str, Any]) -> Outcome[Answer]:
-        problem = self._problem(reply)
-        confidence = None if problem or reply.get("category") is None else reply.get("confidence")
-        reason = reply.get("reason")
+    def _outcome(self, ticket: Ticket, question: str, given: Mapping[str, Any]) -> Outcome[Answer]:
+        problem = self._problem(question, given)
+        value = None if problem else given["value"]
+        confidence = None if value is None else given.get("confidence")
+        reason = given.get("reason")
+        fingerprint = self._fingerprints[question]
         step = Classification(
             classification_id=ids.new_id(),
             ticket_id=ticket.ticket_id,
             run_id=self._run_id,
             step=self.name,
-            category=None if problem else reply.get("category"),
+            category=value,
             confidence=None if confidence is None else float(confidence),
             confidence_source=None if confidence is None else "said",
             reason=" ".join(readable(reason[:LONGEST_REASON]).split()) or None if isinstance(reason, str) else None,
             classifier=self.name,
             actor=self._actor,
-            fingerprint=self.fingerprint,
-            threshold=self.spec.threshold,
+            fingerprint=fingerprint,
+            threshold=self._threshold_of(question),
             probabilities=None,
-            answer_key=ids.answer_key(self.fingerprint, ticket.text),
+            answer_key=ids.answer_key(fingerprint, ticket.text),
             at=times.now(),
             error=problem or None,
+            question=question,
         )
+        answer = Answer(ticket, (step,), step.is_sure, question=question)
         if problem:
-            return Outcome(0, Action.FAILED, Answer(ticket, (step,), sure=False), AnswerError(problem), ticket)
-        return Outcome(0, Action.ANSWERED, Answer(ticket, (step,), step.is_sure), None, ticket)
+            return Outcome(0, Action.FAILED, answer, AnswerError(problem), ticket)
+        return Outcome(0, Action.ANSWERED, answer, None, ticket)
 
-    def _problem(self, reply: Mapping[str, Any]) -> str:
-        """Return why a reply is no answer about its ticket; empty if it is one."""
-        category, confidence = reply.get("category"), reply.get("confidence")
-        if "category" not in reply:
-            return f"{self.name} answered without a category"
-        if category is not None and category not in self.labels:
-            return f"{self.name} answered a category that is not in the list"
+    def _problem(self, question: str, given: Mapping[str, Any]) -> str:
+        """Return why something is no answer to a question; empty if it is one."""
+        what = CATEGORY if question == CATEGORY else f"value of {question}"
+        if "value" not in given:
+            return f"{self.name} answered without a {what}"
+        value, confidence = given["value"], given.get("confidence")
+        if value is not None and not (isinstance(value, str) and value in self._levels[question]):
+            return f"{self.name} answered a {what} that is not in the list"
         is_number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
         if confidence is not None and not (is_number and math.isfinite(confidence) and 0 <= confidence <= 1):
             return f"{self.name} answered a confidence that is no number from 0 to 1"
         return ""
+
+
+def _given(reply: Mapping[str, Any], question: str) -> Mapping[str, Any]:
+    """Return what a program's line says to a question, with its `value`; empty if that is nothing."""
+    if question == CATEGORY:
+        return {**reply, "value": reply[CATEGORY]} if CATEGORY in reply else {}
+    answers = reply.get("answers")
+    given = answers.get(question) if isinstance(answers, dict) else None
+    return given if isinstance(given, dict) else {}
 
 
 class _Program:

@@ -70,10 +70,6 @@ def checked_questions(
         named = values.get("classifier", default)
         if named not in classifiers and "classifier" in values:
             entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
-        elif named in classifiers and classifiers[named].type == "command":
-            entry.wrong(
-                f'would be asked of "{named}", and a command answers for categories alone yet; name another classifier'
-            )
         questions.append(Question(name, **values))
     return tuple(questions)
 

@@ -143,7 +143,7 @@ def last_decision(events: Sequence[LoggedEvent], question: str = CATEGORY) -> De
     """
     for event in reversed(events):
         detail = json.loads(event.detail)
-        if event.action == EventAction.PRECEDENT_ENDED:
+        if event.action == EventAction.PRECEDENT_ENDED and detail.get("question", CATEGORY) == question:
             return None
         if event.action == EventAction.UPDATED and {"subject", "description"} & set(detail.get("fields", ())):
             return None

@@ -483,7 +483,7 @@ def _event_sentences(
                 EventAction.FORGOTTEN: "its text was forgotten, and what was said about it",
                 EventAction.WITHDRAWN: "its import was taken back, and its text erased",
             }
-            yield f"{event.actor}: {erased.get(event.action, event.action)}"
+            yield f"{_prefix(detail)}{event.actor}: {erased.get(event.action, event.action)}"
 
 
 def _classified_sentences(
@@ -539,8 +539,13 @@ def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator
         yield f"the input gave the category {detail['said']}; the verdict of a person stays"
 
 
+def _prefix(detail: Mapping[str, Any]) -> str:
+    """Return the beginning of a sentence about another question than the category."""
+    return f"{detail['question']}: " if detail.get("question") else ""
+
+
 def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
-    question = f"{detail['question']}: " if detail.get("question") else ""
+    question = _prefix(detail)
     value = detail.get("value") if question else detail.get("category")
     if value is None:
         return (

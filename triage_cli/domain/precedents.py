@@ -8,21 +8,22 @@ from triage_cli.domain.tickets import Ticket
 
 
 class SharedText(NamedTuple):
-    """What people decided about a text: its digest, a category, the oldest ticket that has it, and how many do."""
+    """What people answered to a question about a text: digest, category or value, and the oldest such ticket."""
 
     digest: str
+    question: str
     category: str
     ticket_id: str
-    tickets: int
 
 
 class Precedent(NamedTuple):
     """A ticket with a verdict that others with its text follow, and the record of the verdict.
 
-    `category` is under its present name, and `giver` is who decided.
+    `category`, or the value of another `question`, is under its present name, and `giver` is who decided.
     """
 
     digest: str
+    question: str
     category: str
     ticket: Ticket
     verdict_id: str
@@ -52,5 +53,6 @@ class Precedent(NamedTuple):
             answer_key=self.digest,
             at=times.now(),
             reused=self.verdict_id,
+            question=self.question,
         )
-        return Answer(ticket, (step,), sure=True, doubts=(), language=self.ticket.language)
+        return Answer(ticket, (step,), sure=True, doubts=(), question=self.question, language=self.ticket.language)

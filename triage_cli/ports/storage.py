@@ -253,19 +253,19 @@ class Precedents(Protocol):
     def any(self) -> bool:
         """A store tells whether there are precedents at all."""
 
-    def of_texts(self, digests: Sequence[str]) -> list[SharedText]:
-        """A store returns what people decided about texts with these digests, by text and category."""
+    def of_texts(self, digests: Sequence[str], question: str) -> list[SharedText]:
+        """A store returns what people answered to a question about texts with these digests, by text and answer."""
 
-    def following(self, digest: str) -> int:
-        """A store tells how many tickets follow a precedent with this digest."""
+    def following(self, digest: str, question: str) -> int:
+        """A store tells how many tickets follow a precedent for a question with this digest."""
 
-    def changed(self) -> Mapping[str, str]:
-        """A store returns the digests whose precedents have changed while tickets follow them, each with a mark."""
+    def changed(self) -> list[tuple[str, str, str]]:
+        """A store returns the precedents that have changed while tickets follow them: digest, question and a mark."""
 
-    def followers(self, digest: str, limit: int) -> Iterator[list[Ticket]]:
-        """A store yields the tickets that follow a precedent with this digest, `limit` at a time."""
+    def followers(self, digest: str, question: str, limit: int) -> Iterator[list[Ticket]]:
+        """A store yields the tickets that follow a precedent for a question with this digest, `limit` at a time."""
 
-    def dealt_with(self, digest: str, mark: str) -> None:
+    def dealt_with(self, digest: str, question: str, mark: str) -> None:
         """A store records that the followers of a changed precedent were dealt with, unless it changed again."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
     ALIKE,
+    CATEGORY,
     PRECEDENT,
     Category,
     Delivery,
@@ -21,6 +22,8 @@ from triage_cli.domain import (
     explain,
     folded_digest,
     from_json,
+    given_answer,
+    given_answers,
     of_decisions,
     route_sentences,
     routing,
@@ -40,26 +43,30 @@ def why(history: History, categories: Sequence[Category], routing_map: RoutingMa
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
     *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near)
-    why_lines += [*_precedent_sentence(store, history.ticket), *_similar_sentence(store, history.ticket), next_line]
+    digest = "" if history.ticket.is_erased else folded_digest(history.ticket.text)
+    for question in (CATEGORY, *given_answers(history.ticket)) if digest else ():
+        why_lines += _precedent_sentence(store, history.ticket, digest, question)
+    why_lines += [*_similar_sentence(store, history.ticket), next_line]
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
 
 
-def _precedent_sentence(store: Store, ticket: Ticket) -> Iterator[str]:
-    """Explain what people decided about the same text, where that is not what the ticket follows."""
-    digest = "" if ticket.is_erased else folded_digest(ticket.text)
-    texts = store.precedents.of_texts([digest]) if digest else []
+def _precedent_sentence(store: Store, ticket: Ticket, digest: str, question: str) -> Iterator[str]:
+    """Explain what people answered to a question about the same text, where that is not what the ticket follows."""
+    texts, given = store.precedents.of_texts([digest], question), given_answer(ticket, question)
+    about, noun = ("", "category") if question == CATEGORY else (f"{question}: ", "answer")
     named = (
         {t.ticket_id: t for t in store.find(Selection(ids=tuple(text.ticket_id for text in texts)))} if texts else {}
     )
     decided = ", ".join(f"{shell_name(named[t.ticket_id])}: {t.category}" for t in texts if t.ticket_id in named)
     if len({text.category for text in texts}) > 1:
-        yield f"People decided this text differently ({decided}), so no ticket follows a verdict on it."
-    elif ticket.verdict and texts:
-        if followers := store.precedents.following(digest):
-            yield f"{followers:,} {'ticket' if followers == 1 else 'tickets'} with the same text got this category."
-    elif texts and ticket.confidence_source != PRECEDENT:
-        yield f"A person decided the same text ({decided}): a ticket that comes with it now gets that category."
+        yield f"{about}People decided this text differently ({decided}), so no ticket follows a verdict on it."
+    elif given.verdict and texts:
+        if followers := store.precedents.following(digest, question):
+            number = f"{followers:,} {'ticket' if followers == 1 else 'tickets'}"
+            yield f"{about}{number} with the same text got this {noun}."
+    elif texts and given.confidence_source != PRECEDENT:
+        yield f"{about}A person decided the same text ({decided}): a ticket that comes with it now gets that {noun}."
 
 
 # Of `why`, which a person waits for: the decided tickets that are compared, and those that are told.

@@ -271,7 +271,7 @@ class LocalTriage:
             self._recorder = recorder
             self._import_id = recorder.context.run.import_id or self._import_id
             self._apply_renames(recorder.context.run.run_id)
-            end_followers(self._store, self._actor, recorder.context.lease)
+            end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
             yield recorder
 
     def _apply_renames(self, run_id: str | None) -> None:
@@ -417,7 +417,7 @@ class LocalTriage:
         """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
             yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
-            end_followers(self._store, self._actor, recorder.context.lease)
+            end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def imported(self, name: str) -> tuple[Run, ...]:
         """Return the runs of an import, as `ports.Triage` does."""
@@ -433,7 +433,7 @@ class LocalTriage:
             for outcome in ImportUndo(self._store, runs, recorder.context).outcomes():
                 recorder.add([outcome])
                 yield outcome
-            end_followers(self._store, self._actor, recorder.context.lease)
+            end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
         """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
@@ -461,12 +461,12 @@ class LocalTriage:
             self._apply_renames(None)
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, None)
             yield from chain.from_iterable(verdict_recorder.record(first))
-            end_followers(self._store, self._actor)
+            end_followers(self._store, self._verdicts.required, self._actor)
             return
         with self._recorded_run("verdict") as recorder:
             verdict_recorder = VerdictRecorder(self._store, self._verdicts, self._actor, recorder.context.lease)
             yield from recorder.counted(verdict_recorder.record(self._until_stopped(chain(first, drafts))))
-            end_followers(self._store, self._actor, recorder.context.lease)
+            end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get."""

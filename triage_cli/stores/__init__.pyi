@@ -13,6 +13,7 @@ from triage_cli.stores.bulk_insert import write_all as write_all
 from triage_cli.stores.categories import BEARS_CATEGORY as BEARS_CATEGORY
 from triage_cli.stores.categories import CategoryMemory as CategoryMemory
 from triage_cli.stores.data_migrations import COUNT_ALL as COUNT_ALL
+from triage_cli.stores.data_migrations import KEEP_PRECEDENTS as KEEP_PRECEDENTS
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN as MARK_FORGOTTEN
 from triage_cli.stores.data_migrations import fill_precedents as fill_precedents
 from triage_cli.stores.database import Db as Db

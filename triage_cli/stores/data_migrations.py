@@ -65,3 +65,15 @@ def fill_precedents(execute: Callable[..., Rows]) -> None:
             if digest := folded_digest(text_of(*texts)):
                 execute(ADD_PRECEDENT, (ticket_id, digest))
         after = rows[-1][0]
+
+
+# To version 23, in which verdicts on further questions are precedents too. The new table is made before.
+KEEP_PRECEDENTS = (
+    """insert into precedents select before.ticket_id, 'category', before.digest, tickets.decision_id
+        from precedents_before before join tickets on tickets.ticket_id = before.ticket_id
+        where tickets.verdict = 1 and tickets.decision_id is not null""",
+    """insert into changed_precedents select digest, 'category', mark from changed_before""",
+    "drop table precedents_before",
+    "drop table changed_before",
+    "create index precedents_of on precedents (digest, question)",
+)

@@ -1,10 +1,21 @@
 """The tables of precedents: the verdicts that tickets with the same text follow, and those whose followers must end."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import Change, Classification, EventAction, SharedText, Ticket, compact, folded_digest, ids
+from triage_cli.domain import (
+    CATEGORY,
+    Change,
+    Classification,
+    EventAction,
+    SharedText,
+    Ticket,
+    compact,
+    folded_digest,
+    from_json,
+    given_answer,
+    ids,
+)
 from triage_cli.stores.bulk_insert import write_all
-from triage_cli.stores.data_migrations import ADD_PRECEDENT
 from triage_cli.stores.database import Database, Db, write_one
 
 # Of changes with these events, a verdict or the text that it is about may be another one afterwards.
@@ -17,27 +28,33 @@ _TOUCHING_ACTIONS = frozenset(
         EventAction.WITHDRAWN,
     }
 )
-KNOWN = "select ticket_id, digest from precedents where ticket_id in (select value from json_each(?))"
-DROP = "delete from precedents where ticket_id in (select value from json_each(?))"
+KNOWN = """select ticket_id, question, digest, verdict_id from precedents
+    where ticket_id in (select value from json_each(?))"""
+DROP = "delete from precedents where question = ? and ticket_id in (select value from json_each(?))"
+ADD = "insert into precedents (ticket_id, question, digest, verdict_id) values (?, ?, ?, ?)"
 ERASE_REASONS = (  # which name the tickets that are followed
     """update tickets set reason = null where decision_id in (select classification_id from classifications
-        where confidence_source = 'precedent' and answer_key in (select value from json_each(?)))""",
-    """update classifications set reason = null where confidence_source = 'precedent'
-        and answer_key in (select value from json_each(?))""",
+        where confidence_source = 'precedent' and answer_key = :digest and question = :question)""",
+    """update classifications set reason = null
+        where confidence_source = 'precedent' and answer_key = :digest and question = :question""",
 )
-MARK_CHANGED = """insert into changed_precedents (digest, mark)
-    select distinct answer_key, :mark from classifications
+MARK_CHANGED = """insert into changed_precedents (digest, question, mark)
+    select distinct answer_key, question, :mark from classifications
     where confidence_source = 'precedent' and answer_key in (select value from json_each(:digests))
-    on conflict (digest) do update set mark = excluded.mark"""
-SHARED_TEXTS = """select p.digest, t.category, min(t.ticket_id), count(*)
-    from precedents p join tickets t on t.ticket_id = p.ticket_id
-    where p.digest in (select value from json_each(?)) and t.verdict = 1 and t.category is not null
-    group by p.digest, t.category order by 3"""
-CHANGED = "select digest, mark from changed_precedents order by digest"
-_OF_FOLLOWERS = """from classifications c join tickets t on t.decision_id = c.classification_id
-    where c.confidence_source = 'precedent' and c.answer_key = ? and t.verdict = 0"""
+        and question = :question
+    on conflict (digest, question) do update set mark = excluded.mark"""
+SHARED_TEXTS = """select p.digest, p.question, verdict.category, min(p.ticket_id)
+    from precedents p join classifications verdict on verdict.classification_id = p.verdict_id
+    where p.digest in (select value from json_each(?)) and p.question = ? and verdict.category is not null
+    group by p.digest, p.question, verdict.category order by 4"""
+CHANGED = "select digest, question, mark from changed_precedents order by digest, question"
+# The answer to a further question names the classification that it rests on, by an id that nothing else contains.
+_OF_FOLLOWERS = """from classifications c join tickets t on t.ticket_id = c.ticket_id
+    where c.confidence_source = 'precedent' and c.answer_key = ? and c.question = ?
+        and (t.decision_id = c.classification_id or t.answers like '%' || c.classification_id || '%')"""
 FOLLOWING = f"select count(*) {_OF_FOLLOWERS}"
 FOLLOWERS = f"select t.* {_OF_FOLLOWERS} and t.ticket_id > ? order by t.ticket_id limit ?"
+ANSWERS_OF_FOLLOWERS = f"select distinct t.ticket_id, t.answers {_OF_FOLLOWERS}"
 
 
 class SqlPrecedents:
@@ -51,74 +68,97 @@ class SqlPrecedents:
 
         A verdict is about the text that the person saw: if that changes, it is no precedent any more.
         """
-        touched = {c.ticket.ticket_id: c for c in changes if c.ticket and _touches(c, c.ticket)}
+        touched = {c.ticket.ticket_id: c for c in changes if c.ticket and _touches(c)}
         if not touched:
             return
-        before: Mapping[str, str] = dict(db.execute(KNOWN, (compact(list(touched)),)).fetchall())
-        given = {ticket_id for ticket_id, change in touched.items() if _gives_verdict(change)}
+        known = db.execute(KNOWN, (compact(list(touched)),)).fetchall()
+        before = {(ticket_id, question): (digest, verdict_id) for ticket_id, question, digest, verdict_id in known}
+        given = {(ticket_id, question) for ticket_id, change in touched.items() for question in _given_verdicts(change)}
         after = {}
-        for ticket_id, change in touched.items():
-            digest = _digest_after(change) if ticket_id in given or ticket_id in before else ""
-            if digest and (ticket_id in given or digest == before[ticket_id]):
-                after[ticket_id] = digest
-        differing = {i for i in before.keys() | after.keys() if before.get(i) != after.get(i)}
-        if gone := [ticket_id for ticket_id in differing if ticket_id in before]:
-            db.execute(DROP, (compact(gone),))
-        write_all(db, ADD_PRECEDENT, [(ticket_id, after[ticket_id]) for ticket_id in differing if ticket_id in after])
-        if erased := [digest for ticket_id, digest in before.items() if touched[ticket_id].erases]:
-            for statement in ERASE_REASONS:
-                db.execute(statement, (compact(erased),))
-        digests = {both[i] for both in (before, after) for i in differing | given if i in both}
-        if digests:
-            db.execute(MARK_CHANGED, {"digests": compact(sorted(digests)), "mark": ids.new_id()})
+        for key in before.keys() | given:
+            now = _decided_after(touched[key[0]], key[1])
+            if now and (key in given or now[0] == before[key][0]):
+                after[key] = now
+        differing = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        for question in sorted({question for _, question in differing}):
+            gone = [ticket_id for ticket_id, about in differing if about == question and (ticket_id, about) in before]
+            db.execute(DROP, (question, compact(gone)))
+        write_all(db, ADD, [(*key, *after[key]) for key in differing if key in after])
+        for (ticket_id, question), (digest, _) in before.items():
+            if touched[ticket_id].erases:
+                _erase_reasons(db, digest, question)
+        for question in sorted({question for _, question in differing}):
+            digests = {both[k][0] for both in (before, after) for k in differing if k[1] == question and k in both}
+            values = {"digests": compact(sorted(digests)), "question": question, "mark": ids.new_id()}
+            db.execute(MARK_CHANGED, values)
 
     def any(self) -> bool:
         """Return whether there are precedents at all: else no text needs to be folded."""
         return bool(self._database.read("select 1 from precedents limit 1"))
 
-    def of_texts(self, digests: Sequence[str]) -> list[SharedText]:
-        """Return what people decided about texts with these digests: for each text and category the oldest ticket."""
-        return [SharedText(*row) for row in self._database.read(SHARED_TEXTS, (compact(list(digests)),))]
+    def of_texts(self, digests: Sequence[str], question: str) -> list[SharedText]:
+        """Return what people answered to a question about texts with these digests, with the oldest ticket of each."""
+        rows = self._database.read(SHARED_TEXTS, (compact(list(digests)), question))
+        return [SharedText(*row) for row in rows]
 
-    def following(self, digest: str) -> int:
-        """Return how many tickets follow a precedent with this digest."""
-        rows = self._database.read(FOLLOWING, (digest,))
+    def following(self, digest: str, question: str) -> int:
+        """Return how many tickets follow a precedent for a question with this digest."""
+        rows = self._database.read(FOLLOWING, (digest, question))
         return int(rows[0][0])
 
-    def changed(self) -> Mapping[str, str]:
-        """Return the digests whose precedents have changed while tickets follow them, each with a mark."""
-        return dict(self._database.read(CHANGED))
+    def changed(self) -> list[tuple[str, str, str]]:
+        """Return the precedents that have changed while tickets follow them: digest, question and a mark."""
+        return [(digest, question, mark) for digest, question, mark in self._database.read(CHANGED)]
 
-    def followers(self, digest: str, limit: int) -> Iterator[list[Ticket]]:
-        """Yield the tickets that follow a precedent with this digest, `limit` at a time."""
+    def followers(self, digest: str, question: str, limit: int) -> Iterator[list[Ticket]]:
+        """Yield the tickets that follow a precedent for a question with this digest, `limit` at a time."""
         after = ""
-        while rows := self._database.read(FOLLOWERS, (digest, after, limit)):
+        while rows := self._database.read(FOLLOWERS, (digest, question, after, limit)):
             yield [Ticket(*row) for row in rows]
             after = rows[-1][0]
 
-    def dealt_with(self, digest: str, mark: str) -> None:
+    def dealt_with(self, digest: str, question: str, mark: str) -> None:
         """Record that the followers of a changed precedent were dealt with, unless it has changed again."""
-        write_one(self._database, "delete from changed_precedents where digest = ? and mark = ?", (digest, mark))
+        drop = "delete from changed_precedents where digest = ? and question = ? and mark = ?"
+        write_one(self._database, drop, (digest, question, mark))
 
 
-def _touches(change: Change, ticket: Ticket) -> bool:
-    if change.event.action == EventAction.CREATED:
-        return bool(ticket.verdict)
-    return change.event.action in _TOUCHING_ACTIONS or bool(change.decision and change.decision.overrules)
+def _erase_reasons(db: Db, digest: str, question: str) -> None:
+    """Erase the reasons of answers that follow a precedent: they name its ticket."""
+    followers = () if question == CATEGORY else db.execute(ANSWERS_OF_FOLLOWERS, (digest, question)).fetchall()
+    for ticket_id, stored in followers:
+        answers = from_json(stored)
+        answers[question].pop("reason", None)
+        db.execute("update tickets set answers = ? where ticket_id = ?", (compact(answers), ticket_id))
+    for statement in ERASE_REASONS:
+        db.execute(statement, {"digest": digest, "question": question})
 
 
-def _digest_after(change: Change) -> str:
-    """Return the digest of the text that a verdict is about after a change; empty if there is no such text."""
-    if change.ticket is None or not change.ticket.verdict or change.erases:
-        return ""
-    return folded_digest(change.ticket.text)
-
-
-def _gives_verdict(change: Change) -> bool:
-    """Return whether a change gives its ticket the verdict that holds."""
-    return change.ticket is not None and any(
-        isinstance(added, Classification)
-        and added.confidence_source == "human"
-        and added.classification_id == change.ticket.decision_id
-        for added in change.adds
+def _touches(change: Change) -> bool:
+    """Return whether a verdict, or the text that it is about, may be another one after a change."""
+    return (
+        change.event.action in _TOUCHING_ACTIONS
+        or bool(change.decision and change.decision.overrules)
+        or (change.event.action == EventAction.CREATED and bool(_given_verdicts(change)))
     )
+
+
+def _decided_after(change: Change, question: str) -> tuple[str, str] | None:
+    """Return the digest of the text that a verdict on a question is about after a change, and the verdict, if any."""
+    if change.ticket is None or change.erases:
+        return None
+    given = given_answer(change.ticket, question)
+    digest = folded_digest(change.ticket.text) if given.verdict and given.decision_id else ""
+    return (digest, given.decision_id) if digest and given.decision_id else None
+
+
+def _given_verdicts(change: Change) -> list[str]:
+    """Return the questions on which a change gives its ticket the verdict that holds."""
+    return [
+        added.question
+        for added in change.adds
+        if isinstance(added, Classification)
+        and added.confidence_source == "human"
+        and change.ticket is not None
+        and added.classification_id == given_answer(change.ticket, added.question).decision_id
+    ]

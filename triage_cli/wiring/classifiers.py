@@ -4,7 +4,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -141,7 +141,7 @@ class Classifiers(NamedTuple):
         if spec.type == "local":
             return self._with_thresholds(spec, self._embedded(spec, asked))
         if spec.type == "command":
-            return self._with_thresholds(spec, self._program(spec))
+            return self._with_thresholds(spec, self._program(spec, asked))
         return self._with_thresholds(spec, self._paid(spec, plan, asked, has_next=has_next))
 
     def batcher(self, name: str, plan: ClassifyPlan) -> Batcher:
@@ -167,9 +167,9 @@ class Classifiers(NamedTuple):
             bound=bounded.changed if bounded is not None else None,
         )
 
-    def _questions(self) -> Iterator[Question]:
-        yield Question(CATEGORY, self.config.categories)
-        yield from self.config.questions
+    def _questions(self, names: Collection[str]) -> list[Question]:
+        every = (Question(CATEGORY, self.config.categories), *self.config.questions)
+        return [question for question in every if question.name in names]
 
     def llm(self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
         """Open a classifier that asks a provider, by default for categories, without cache and calibration."""
@@ -182,7 +182,7 @@ class Classifiers(NamedTuple):
         return build(
             spec._replace(workers=plan.workers or spec.workers),
             self.config.categories,
-            questions=[question for question in self._questions() if question.name in asked],
+            questions=self._questions(asked),
             env=os.environ,
             actor=self.asker.actor,
             run_id=self.asker.run_id,
@@ -290,12 +290,17 @@ class Classifiers(NamedTuple):
         cached = CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
         return ToldLanguage(cached, told_language)
 
-    def _program(self, spec: ClassifierSpec) -> Classifier:
+    def _program(self, spec: ClassifierSpec, asked: Collection[str]) -> Classifier:
         from triage_cli.classifiers import CommandClassifier, ToldLanguage, told_language
 
         env = without_secrets(self.config, os.environ)
         program = CommandClassifier(
-            spec, self.config.categories, env=env, actor=self.asker.actor, run_id=self.asker.run_id
+            spec,
+            self.config.categories,
+            questions=self._questions(asked),
+            env=env,
+            actor=self.asker.actor,
+            run_id=self.asker.run_id,
         )
         return ToldLanguage(program, told_language)
 

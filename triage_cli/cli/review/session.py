@@ -179,7 +179,8 @@ class ReviewSession:
             found = self.triage.similar(ticket.ticket_id, SimilarQuery(waiting=True, limit=MOST_SIMILAR))
         except TriageError:  # an older instance knows none; the verdict is stored
             return []
-        return [each for each in found if each.similarity >= NEARLY_SAME and each.ticket.status == "needs_review"]
+        near = [each for each in found if each.similarity >= NEARLY_SAME and each.ticket.status == "needs_review"]
+        return [each for each in near if given_answer(each.ticket, self.asked.name).state != "answered"]
 
     @property
     def offer_alike(self) -> str:

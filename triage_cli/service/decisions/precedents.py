@@ -1,13 +1,16 @@
 """Finds the precedents of tickets before a classifier is asked, and ends what follows one that has changed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from triage_cli.domain import (
     CATEGORY,
     CHUNK,
     PRECEDENT,
+    UNANSWERED,
     Answer,
     Change,
+    Classification,
     Event,
     EventAction,
     Lease,
@@ -18,33 +21,41 @@ from triage_cli.domain import (
     Ticket,
     dedup,
     folded_digest,
+    given_answer,
+    settled_by,
     times,
+    with_given,
 )
 from triage_cli.ports import Store
 from triage_cli.service.runs import with_request
 
 
 class Precedents:
-    """Finds the precedents in one list of categories; `names` gives stored categories their names in it."""
+    """Finds the precedents by question: of each its `labels`, and the `names` that stored ones have among them."""
 
     def __init__(
-        self, store: Store, labels: frozenset[str], suspicion: Suspicion, names: Mapping[str, str] = {}
+        self,
+        store: Store,
+        labels: Mapping[str, frozenset[str]],
+        suspicion: Suspicion,
+        names: Mapping[str, Mapping[str, str]] = {},
     ) -> None:
         self._store = store
         self._labels = labels
         self._suspicion = suspicion
         self._names = names
 
-    def of(self, tickets: Sequence[Ticket]) -> dict[str, Precedent]:
-        """Return the precedents of those tickets that have one, by ticket id.
+    def of(self, tickets: Sequence[Ticket], question: str = CATEGORY) -> dict[str, Precedent]:
+        """Return the precedents for a question of those tickets that have one, by ticket id.
 
-        None has one that has a verdict or no text, or whose text addresses the classifier; nor has any where people
-        decided the same text differently.
+        None has one that has a verdict on it or no text, or whose text addresses the classifier; nor has any where
+        people decided the same text differently.
         """
         if not self._store.precedents.any():
             return {}
-        digests = {t.ticket_id: folded_digest(t.text) for t in tickets if not (t.verdict or t.is_erased)}
-        precedents = self._of_digests({digest for digest in digests.values() if digest})
+        undecided = [t for t in tickets if not (t.is_erased or given_answer(t, question).verdict)]
+        digests = {t.ticket_id: folded_digest(t.text) for t in undecided}
+        precedents = self._of_digests({digest for digest in digests.values() if digest}, question)
         found = {
             t.ticket_id: precedents[digests[t.ticket_id]] for t in tickets if digests.get(t.ticket_id) in precedents
         }
@@ -52,33 +63,38 @@ class Precedents:
         return {ticket_id: precedent for ticket_id, precedent in found.items() if ticket_id not in suspicious}
 
     def answers(self, tickets: Sequence[Ticket], run_id: str | None, actor: str) -> list[Answer]:
-        """Return the answers that their precedents give to tickets that are asked for their category."""
-        asked = [t for t in tickets if CATEGORY in t.asked]
-        precedents = self.of(asked)
-        return [precedents[t.ticket_id].answer(t, run_id, actor) for t in asked if t.ticket_id in precedents]
+        """Return the answers that their precedents give to the questions that tickets are asked."""
+        given = []
+        for question in self._labels:
+            if asked := [t for t in tickets if question in t.asked]:
+                precedents = self.of(asked, question)
+                given += [precedents[t.ticket_id].answer(t, run_id, actor) for t in asked if t.ticket_id in precedents]
+        return given
 
-    def _of_digests(self, digests: set[str]) -> dict[str, Precedent]:
-        shared = self._store.precedents.of_texts(sorted(digests)) if digests else []
+    def _of_digests(self, digests: set[str], question: str) -> dict[str, Precedent]:
+        shared = self._store.precedents.of_texts(sorted(digests), question) if digests else []
+        names = self._names.get(question, {})
         agreed = {}
-        for digest, texts in by_digest(shared).items():
-            categories = {self._names.get(text.category, text.category) for text in texts}
-            if len(categories) == 1 and categories <= self._labels:
+        for digest, texts in _by_digest(shared).items():
+            categories = {names.get(text.category, text.category) for text in texts}
+            if len(categories) == 1 and categories <= self._labels[question]:
                 agreed[digest] = texts[0]
         ids = tuple(text.ticket_id for text in agreed.values())
         tickets = {t.ticket_id: t for t in self._store.find(Selection(ids=ids))} if ids else {}
-        verdicts = self._store.answers.decisions([t.decision_id for t in tickets.values() if t.decision_id])
+        given = {ticket_id: given_answer(ticket, question) for ticket_id, ticket in tickets.items()}
+        verdicts = self._store.answers.decisions([g.decision_id for g in given.values() if g.verdict and g.decision_id])
         precedents = {}
         for digest, text in agreed.items():
             ticket = tickets.get(text.ticket_id)
-            verdict = verdicts.get(ticket.decision_id or "") if ticket else None
-            if ticket and ticket.verdict and verdict and not self._suspicion.found(ticket.text):
-                category = self._names.get(text.category, text.category)
+            verdict = verdicts.get(given[ticket.ticket_id].decision_id or "") if ticket else None
+            if ticket and verdict and not self._suspicion.found(ticket.text):
+                category = names.get(text.category, text.category)
                 giver = "a person" if verdict.is_imported else verdict.actor
-                precedents[digest] = Precedent(digest, category, ticket, verdict.classification_id, giver)
+                precedents[digest] = Precedent(digest, question, category, ticket, verdict.classification_id, giver)
         return precedents
 
 
-def by_digest(shared: Sequence[SharedText]) -> dict[str, list[SharedText]]:
+def _by_digest(shared: Sequence[SharedText]) -> dict[str, list[SharedText]]:
     """Return what people decided, by the digest of the text."""
     texts: dict[str, list[SharedText]] = {}
     for text in shared:
@@ -87,49 +103,67 @@ def by_digest(shared: Sequence[SharedText]) -> dict[str, list[SharedText]]:
 
 
 def follows(ticket: Ticket, precedents: Mapping[str, Precedent]) -> bool:
-    """Return whether a ticket has its category from one of the precedents, which are by ticket id."""
-    if ticket.confidence_source != PRECEDENT or ticket.ticket_id not in precedents:
-        return False
-    return precedents[ticket.ticket_id].category == ticket.category
+    """Return whether a ticket has its answer from one of the precedents for a question, which are by ticket id."""
+    precedent = precedents.get(ticket.ticket_id)
+    given = given_answer(ticket, precedent.question) if precedent else UNANSWERED
+    return precedent is not None and (given.confidence_source, given.value) == (PRECEDENT, precedent.category)
 
 
 # How often followers are ended again because other programs keep changing them; the next run does what is left.
 END_TRIES = 5
 
 
-def end_followers(store: Store, actor: str, lease: Lease | None = None) -> None:
-    """Have the next run ask about tickets whose precedent is gone, or in dispute: they lose its category.
+def end_followers(store: Store, required: Collection[str], actor: str, lease: Lease | None = None) -> None:
+    """Have the next run ask about tickets whose precedent is gone, or in dispute: they lose its answer.
 
-    What was delivered stays known, so that nothing is sent twice if the category comes back.
+    What was delivered stays known, so that nothing is sent twice if the answer comes back. `required` are the questions
+    without whose answer a ticket waits.
     """
-    for digest, mark in store.precedents.changed().items():
-        texts = store.precedents.of_texts([digest])
+    for digest, question, mark in store.precedents.changed():
+        texts = store.precedents.of_texts([digest], question)
         in_force = texts[0] if len({text.category for text in texts}) == 1 else None
         for _ in range(END_TRIES):
             conflicts = False
-            for followers in store.precedents.followers(digest, CHUNK):
-                changes = list(_endings(store, followers, in_force, actor, lease))
+            for followers in store.precedents.followers(digest, question, CHUNK):
+                endings = _endings(store, followers, question, in_force)
+                changes = [_ended(ticket, question, verdict, required, actor, lease) for ticket, verdict in endings]
                 conflicts |= any(store.save(changes, lease))
             if not conflicts:
-                store.precedents.dealt_with(digest, mark)
+                store.precedents.dealt_with(digest, question, mark)
                 break
 
 
 def _endings(
-    store: Store, followers: Sequence[Ticket], in_force: SharedText | None, actor: str, lease: Lease | None
-) -> list[Change]:
-    """Return the changes that end what follows another precedent than the one in force."""
-    followed = store.answers.decisions([t.decision_id for t in followers if t.decision_id])
+    store: Store, followers: Sequence[Ticket], question: str, in_force: SharedText | None
+) -> Iterator[tuple[Ticket, Classification | None]]:
+    """Yield the tickets that follow another precedent than the one in force, with its verdict if that is known."""
+    given = {ticket.ticket_id: given_answer(ticket, question) for ticket in followers}
+    followed = store.answers.decisions([answer.decision_id for answer in given.values() if answer.decision_id])
     verdicts = store.answers.decisions([answer.reused for answer in followed.values() if answer.reused])
-    changes = []
     for ticket in followers:
-        answer = followed.get(ticket.decision_id or "")
+        value, answer = given[ticket.ticket_id].value, followed.get(given[ticket.ticket_id].decision_id or "")
         verdict = verdicts.get(answer.reused or "") if answer else None
-        if in_force and verdict and (ticket.category, verdict.ticket_id) == (in_force.category, in_force.ticket_id):
-            continue
-        ended = dedup.without_category(ticket)._replace(revision=ticket.revision + 1, run_id=None)
-        data = {"was": ticket.category, "status": ended.status, "precedent": verdict.ticket_id if verdict else None}
-        run_id = lease.run_id if lease else None
-        event = Event(EventAction.PRECEDENT_ENDED, ticket.ticket_id, run_id, actor, times.now(), with_request(data))
-        changes.append(Change(event, ended, ticket.revision))
-    return changes
+        if not in_force or not verdict or (value, verdict.ticket_id) != (in_force.category, in_force.ticket_id):
+            yield ticket, verdict
+
+
+def _ended(
+    ticket: Ticket,
+    question: str,
+    verdict: Classification | None,
+    required: Collection[str],
+    actor: str,
+    lease: Lease | None,
+) -> Change:
+    """Return the change that takes from a ticket the answer that it has from a verdict on the same text."""
+    ended = (
+        dedup.without_category(ticket)
+        if question == CATEGORY
+        else settled_by(with_given(ticket, {question: UNANSWERED}), required)
+    )._replace(revision=ticket.revision + 1, run_id=None)
+    data: dict[str, Any] = {"was": given_answer(ticket, question).value, "status": ended.status}
+    data |= {"precedent": verdict.ticket_id if verdict else None}
+    data |= {"question": question} if question != CATEGORY else {}
+    run_id = lease.run_id if lease else None
+    event = Event(EventAction.PRECEDENT_ENDED, ticket.ticket_id, run_id, actor, times.now(), with_request(data))
+    return Change(event, ended, ticket.revision)

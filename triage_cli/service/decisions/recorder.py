@@ -95,7 +95,7 @@ class DecisionRecorder:
         self._labels = {question.name: question.labels for question in questions}
         self.required = tuple(question.name for question in questions if question.required)
         self.suspicion = suspicion_of(self.labels)
-        self.precedents = Precedents(context.store, self.labels, self.suspicion)
+        self.precedents = Precedents(context.store, self._labels, self.suspicion)
         context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
@@ -170,8 +170,13 @@ class DecisionRecorder:
         given = [(t, name, answer) for t in tickets for name, answer in all_given(t, asked).items()]
         stored_ids = [answer.decision_id for _, _, answer in given if answer.decision_id and not answer.verdict]
         stored = self.context.store.answers.decisions(stored_ids) if stored_ids else {}
+        precedents = {} if self._force else {name: self.precedents.of(tickets, name) for name in asked}
         open_questions: dict[str, list[str]] = {}
         for ticket, name, answer in given:
+            if ticket.ticket_id in precedents.get(name, {}):
+                if not follows(ticket, precedents[name]):
+                    open_questions.setdefault(ticket.ticket_id, []).append(name)
+                continue
             last = stored.get(answer.decision_id or "")
             is_known = last is not None and last.answer_key in {
                 ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints_of(name)
@@ -327,7 +332,7 @@ class DecisionRecorder:
         answered = [(outcome, self._signed(ticket, self._steps_of(outcome.value))) for outcome in outcomes]
         unsaved_steps = tuple([step for _, steps in answered for step in _unsaved(begun, steps)])
         after = with_cost(before, unsaved_steps)
-        decision = Decision(None, before.status, Standing.FURTHER)
+        decision, overrules = Decision(None, before.status, Standing.FURTHER), False
         data: dict[str, Any] = {}
         further: dict[str, GivenAnswer] = {}
         for outcome, steps in answered:
@@ -335,8 +340,10 @@ class DecisionRecorder:
             doubts = tuple(text_doubts(self.suspicion, before, outcome.value))
             sure = bool(outcome.value and outcome.value.sure and not doubts)
             if (name := question_of(outcome)) != CATEGORY:
-                given = answer_given(given_answer(before, name), steps, outcome.error, self._labels[name], sure=sure)
+                was = given_answer(before, name)
+                given = answer_given(was, steps, outcome.error, self._labels[name], sure=sure)
                 further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
+                overrules |= was.verdict and not given.verdict
                 data.setdefault("answers", {})[name] = _further_data(given, steps, doubts)
                 continue
             language = outcome.value.language if outcome.value else None
@@ -346,10 +353,9 @@ class DecisionRecorder:
                 after = after._replace(reason=held(doubts, after.reason))
             if outcome.error:
                 data["error"] = outcome.error.code
-            overrules = bool(before.verdict and not after.verdict)
-            if overrules:
-                data["overruled"] = before.category  # by force
-            decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts, overrules)
+            if before.verdict and not after.verdict:
+                overrules, data["overruled"] = True, before.category  # by force
+            decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts)
         if self.further:
             after = self._with_further(before, after, further, _still_open(begun, outcomes))
             decision = decision._replace(status=after.status)
@@ -357,6 +363,7 @@ class DecisionRecorder:
                 data["open"] = open_required(after, self.required)
         data |= self._sent_data(after, answered[-1][1], unsaved_steps) | decision_data(decision)
         event = self.context.event(EventAction.CLASSIFIED, after.ticket_id, data, at)
+        decision = decision._replace(overrules=overrules) if overrules else decision
         return Change(event, after, before.revision, unsaved_steps, decision)
 
     def _with_further(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     Answer,
     Category,
@@ -52,7 +53,9 @@ class Foresight:
         self._category_names = CategoryNames(categories)
         self._likely_cost = likely_cost
         self._suspicion = suspicion_of(self._labels)
-        self._precedents = Precedents(store, self._labels, self._suspicion, current_names(categories))
+        self._precedents = Precedents(
+            store, {CATEGORY: self._labels}, self._suspicion, {CATEGORY: current_names(categories)}
+        )
 
     def over(
         self, drafts: Iterable[TicketDraft], budget: Budget, trials: TrialRecorder | None = None

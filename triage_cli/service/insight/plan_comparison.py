@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     NOWHERE,
     PERSON,
     Answer,
@@ -79,7 +80,12 @@ class PlanComparison:
         self._pagers = pagers
         self._learned = learned
         self._suspicion = Suspicion(new.categories)
-        self._precedents = Precedents(store, new.categories, self._suspicion, {**names.present, **names.categories})
+        self._precedents = Precedents(
+            store,
+            {CATEGORY: new.categories},
+            self._suspicion,
+            {CATEGORY: {**names.present, **names.categories}},
+        )
         self._volumes_before: Counter[str] = Counter()
         self._volumes_after: Counter[str] = Counter()
         self._moves: list[Move] = []

@@ -167,6 +167,19 @@ STEPS: dict[int, tuple[str, ...]] = {
     20: ('create table ticket_words (ticket_id text collate "C" primary key, words bytea not null)',),
     21: ('alter table tickets add column language text collate "C"',),
     22: ('alter table classifications add column nearest text collate "C"',),
+    23: (
+        "alter table precedents rename to precedents_before",
+        "alter table changed_precedents rename to changed_before",
+        "alter table precedents_before drop constraint precedents_pkey",
+        "alter table changed_before drop constraint changed_precedents_pkey",
+        """create table precedents (
+            ticket_id text collate "C" not null, question text collate "C" not null, digest text collate "C" not null,
+            verdict_id text collate "C" not null, primary key (ticket_id, question))""",
+        """create table changed_precedents (
+            digest text collate "C" not null, question text collate "C" not null, mark text collate "C" not null,
+            primary key (digest, question))""",
+        *data_migrations.KEEP_PRECEDENTS,
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

@@ -345,16 +345,17 @@ create table changed_tickets (
 
 create index changed_tickets_at on changed_tickets (at);
 
--- Tickets with a verdict that others with the same text follow: digest is a hash of the text's folded words. And the
--- digests whose followers may have lost their precedent; mark tells one change of a text from the next.
+-- Verdicts on questions that tickets with the same text follow: digest is a hash of the text's folded words. And those
+-- whose followers may have lost their precedent; mark tells one change of a text from the next.
 create table precedents (
-    ticket_id text collate "C" primary key, digest text collate "C" not null
+    ticket_id text collate "C" not null, question text collate "C" not null, digest text collate "C" not null,
+    verdict_id text collate "C" not null, primary key (ticket_id, question)
 );
 
-create index precedents_of on precedents (digest);
+create index precedents_of on precedents (digest, question);
 
 create table changed_precedents (
-    digest text collate "C" primary key, mark text collate "C" not null
+    digest text collate "C" not null, question text collate "C" not null, mark text collate "C" not null, primary key (digest, question)
 );
 
 -- Numbers of the words of tickets, by which similar ones are found; filled in by whoever looks for some.

@@ -144,6 +144,16 @@ STEPS: dict[str, tuple[str, ...]] = {
     "twentieth": ("create table ticket_words (ticket_id text primary key, words blob not null) without rowid",),
     "twenty-first": ("alter table tickets add column language text",),
     "twenty-second": ("alter table classifications add column nearest text",),
+    "twenty-third": (
+        "alter table precedents rename to precedents_before",
+        "alter table changed_precedents rename to changed_before",
+        """create table precedents (
+            ticket_id text not null, question text not null, digest text not null, verdict_id text not null,
+            primary key (ticket_id, question))""",
+        """create table changed_precedents (
+            digest text not null, question text not null, mark text not null, primary key (digest, question))""",
+        *data_migrations.KEEP_PRECEDENTS,
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

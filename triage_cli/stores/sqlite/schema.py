@@ -31,6 +31,7 @@ MIGRATION_NAMES = (
     "twentieth",
     "twenty-first",
     "twenty-second",
+    "twenty-third",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

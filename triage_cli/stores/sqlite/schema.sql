@@ -287,16 +287,17 @@ create table changed_tickets (
 
 create index changed_tickets_at on changed_tickets (at);
 
--- Tickets with a verdict that others with the same text follow: digest is a hash of the text's folded words. And the
--- digests whose followers may have lost their precedent; mark tells one change of a text from the next.
+-- Verdicts on questions that tickets with the same text follow: digest is a hash of the text's folded words. And those
+-- whose followers may have lost their precedent; mark tells one change of a text from the next.
 create table precedents (
-    ticket_id text primary key, digest text not null
+    ticket_id text not null, question text not null, digest text not null,
+    verdict_id text not null, primary key (ticket_id, question)
 );
 
-create index precedents_of on precedents (digest);
+create index precedents_of on precedents (digest, question);
 
 create table changed_precedents (
-    digest text primary key, mark text not null
+    digest text not null, question text not null, mark text not null, primary key (digest, question)
 );
 
 -- Numbers of the words of tickets, by which similar ones are found; filled in by whoever looks for some.
