@@ -159,6 +159,7 @@ def prepare() -> None:
 
     import triage_cli
     from triage_cli.classifiers import embedded_word_vectors as word_vectors
+    from triage_cli.classifiers import encoder as embedded_encoder
     from triage_cli.classifiers import fitted_model
     from triage_cli.cli import app
     from triage_cli.config import DEFAULT_CATEGORIES
@@ -168,6 +169,7 @@ def prepare() -> None:
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
     word_vectors.word_vectors()
+    embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))  # in one thread: others would not be forked
     default_model, built_in = fitted_model.default_model, fitted_model.default_model(DEFAULT_CATEGORIES)
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)

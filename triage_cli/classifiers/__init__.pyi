@@ -6,6 +6,7 @@ import triage_cli.classifiers.embedded.word_vectors
 import triage_cli.classifiers.llm.classifier
 from triage_cli.classifiers.cascade import Cascade as Cascade
 from triage_cli.classifiers.command import CommandClassifier as CommandClassifier
+from triage_cli.classifiers.embedded import encoder as encoder
 from triage_cli.classifiers.embedded import fitted_model as fitted_model
 from triage_cli.classifiers.embedded import guess_ahead as guess_ahead
 from triage_cli.classifiers.embedded import guesses as guesses
