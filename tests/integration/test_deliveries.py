@@ -25,7 +25,7 @@ from tests.support.fake_destination import FakeDestination, drafts, run
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import FakeClassifier, World
-from triage_cli.api import background
+from triage_cli.api import server_state
 from triage_cli.destinations import CommandDestination, WebhookDestination
 from triage_cli.domain import (
     Action,
@@ -885,12 +885,12 @@ def test_commands_have_threads_of_their_own(world: World) -> None:
 
 
 @pytest.fixture
-def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[background.BackgroundWorker]:
+def working(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[server_state.BackgroundWorker]:
     """The background of a server that does not wait between two looks."""
-    monkeypatch.setattr(background, "LOOK", 0.02)
+    monkeypatch.setattr(server_state, "LOOK", 0.02)
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
-    monkeypatch.setattr(background, "RETRY_AFTER_ERROR", 0.0)
-    working = background.BackgroundWorker(world.triage()._services, {"desk": ("classify", "route")})
+    monkeypatch.setattr(server_state, "RETRY_AFTER_ERROR", 0.0)
+    working = server_state.BackgroundWorker(world.triage()._services, {"desk": ("classify", "route")})
     yield working
     working.stop()
     working.join()
@@ -910,7 +910,7 @@ def status(world: World, ticket_id: str) -> str:
 
 
 def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
-    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
+    world: World, three: dict[str, FakeDestination], working: server_state.BackgroundWorker
 ) -> None:
     three["a"].schedule = (0.3, 0.3)
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
@@ -929,7 +929,7 @@ def test_one_that_hangs_holds_up_neither_new_tickets_nor_what_others_are_owed(
 
 
 def test_the_background_leaves_one_that_keeps_failing_alone_over_all_its_looks(
-    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
+    world: World, three: dict[str, FakeDestination], working: server_state.BackgroundWorker
 ) -> None:
     three["b"]._answer = lambda _: DeliveryError("b is down", status=503)
     run(world, 900)
@@ -952,12 +952,12 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
             raise ConfigError("b needs a secret")
         return three[name]
 
-    for module in (background, queue):
+    for module in (server_state, queue):
         monkeypatch.setattr(module, "PAUSE", 3600.0)
-    monkeypatch.setattr(background, "LOOK", 0.02)
+    monkeypatch.setattr(server_state, "LOOK", 0.02)
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
     services = world.triage()._services
-    mistaken = background.BackgroundWorker(
+    mistaken = server_state.BackgroundWorker(
         services._replace(routing_map=services.routing_map._replace(destination=opened)),
         {"desk": ("classify", "route")},
     )
@@ -977,11 +977,11 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
 def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
     world: World,
     three: dict[str, FakeDestination],
-    working: background.BackgroundWorker,
+    working: server_state.BackgroundWorker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whoever sends may find a new delivery by itself, before it hears of it."""
-    monkeypatch.setattr(background, "PAUSE", 3600.0)
+    monkeypatch.setattr(server_state, "PAUSE", 3600.0)
     three["a"].schedule = (0.5, 0.5)
     three["a"]._answer = lambda _: DeliveryError("a is down", status=503) if len(three["a"].got) < 2 else None
     assert run(world, 1) == ["routing"]
@@ -993,7 +993,7 @@ def test_news_of_deliveries_that_were_sent_already_delay_no_second_attempt(
 
 
 def test_a_ticket_that_something_unexpected_befell_is_taken_up_again(
-    world: World, three: dict[str, FakeDestination], working: background.BackgroundWorker
+    world: World, three: dict[str, FakeDestination], working: server_state.BackgroundWorker
 ) -> None:
     answers = iter([RuntimeError("a bug")])
 

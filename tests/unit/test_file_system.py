@@ -14,7 +14,7 @@ from triage_cli.config import load_config
 from triage_cli.destinations import FileDestination
 from triage_cli.domain import StoreError
 from triage_cli.runtime import open_text, write_obstacle
-from triage_cli.stores import errors
+from triage_cli.stores import connection
 from triage_cli.wiring import unwritable
 
 
@@ -76,10 +76,10 @@ def test_a_database_on_a_read_only_disk_is_reported_as_that_and_not_as_damaged(
 ) -> None:
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-    assert "check the rights" in errors.translate(error, str(tmp_path / "t.db")).sentence()
+    assert "check the rights" in connection.translate(error, str(tmp_path / "t.db")).sentence()
     disk = os.statvfs_result((4096, 4096, 256, 64, 64, 0, 0, 0, os.ST_RDONLY, 255))
     monkeypatch.setattr(os, "statvfs", lambda _: disk)
-    message = errors.translate(error, str(tmp_path / "t.db"))
+    message = connection.translate(error, str(tmp_path / "t.db"))
     assert message.message == f"cannot use {tmp_path}/t.db: it is on a read-only file system"
 
 

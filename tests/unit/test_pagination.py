@@ -6,7 +6,8 @@ import pytest
 
 from triage_cli.config import CursorSpec, NextSpec, SourceSpec
 from triage_cli.domain import UsageError
-from triage_cli.sources import ItemReader, Page, Walk, begin_walk, read_items
+from triage_cli.sources import ItemReader, Page, Walk, begin_walk
+from triage_cli.sources import items as source_items
 
 SPEC = SourceSpec(
     "shop", "http", query={"since": "{{ cursor }}"}, next=NextSpec("link", "next"), cursor=CursorSpec("at", 0.0, 0.0)
@@ -65,13 +66,13 @@ def test_a_pull_since_a_time_claims_no_more_than_it_has_read() -> None:
 
 def test_a_circle_of_more_items_than_are_known_at_a_time_is_found_by_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their places are all new, as of a list that names each next page by a fresh address."""
-    monkeypatch.setattr(read_items, "MOST_KNOWN", 20)
+    monkeypatch.setattr(source_items, "MOST_KNOWN", 20)
     spec = SPEC._replace(fields={"external_id": ("id",), "subject": ("id",)})
-    items = read_items.ReadItems(spec, ItemReader(spec))
+    items = source_items.ReadItems(spec, ItemReader(spec))
     asked = 0
     with pytest.raises(UsageError, match="100 pages in a row held nothing new"):  # noqa: PT012 - as a pull goes on
         for number in range(1000):
             items.unread([{"id": f"{number % 30}-{n}"} for n in range(5)])
             items.check_goes_on(number, number + 1)
             asked = number + 1
-    assert asked == 30 + read_items.MOST_IDLE_PAGES - 1
+    assert asked == 30 + source_items.MOST_IDLE_PAGES - 1

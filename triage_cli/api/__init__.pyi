@@ -7,7 +7,6 @@ from triage_cli.api.auth import server_key_digest as server_key_digest
 from triage_cli.api.factory import ENDPOINT_THREADS as ENDPOINT_THREADS
 from triage_cli.api.factory import app as app
 from triage_cli.api.factory import create_app as create_app
-from triage_cli.api.http_protocol import TimeoutProtocol as TimeoutProtocol
 from triage_cli.api.ndjson import NdjsonResponse as NdjsonResponse
 from triage_cli.api.ndjson import StreamSlots as StreamSlots
 from triage_cli.api.request_limits import RequestLimits as RequestLimits
@@ -16,6 +15,7 @@ from triage_cli.api.routes import tickets as tickets
 from triage_cli.api.routes.webhooks import verified_event_id as verified_event_id
 from triage_cli.api.server import Server as Server
 from triage_cli.api.server import ServerSettings as ServerSettings
+from triage_cli.api.server import TimeoutProtocol as TimeoutProtocol
 from triage_cli.api.server import open_socket as open_socket
 from triage_cli.api.server import uvicorn_config as uvicorn_config
 from triage_cli.api.server_log import error_log as error_log
@@ -32,7 +32,6 @@ from triage_cli.api.worker_processes import WorkerProcesses as WorkerProcesses
 from triage_cli.api.worker_processes import follow_parent as follow_parent
 
 from . import auth as auth
-from . import background as background
 from . import factory as factory
 from . import idempotency as idempotency
 from . import ndjson as ndjson
@@ -40,5 +39,6 @@ from . import openapi as openapi
 from . import problems as problems
 from . import server as server
 from . import server_log as server_log
+from . import server_state as server_state
 from . import token_verifier as token_verifier
 from . import worker_processes as worker_processes

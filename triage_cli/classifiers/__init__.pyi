@@ -24,7 +24,7 @@ from triage_cli.classifiers.embedded.fitted_model import Model as Model
 from triage_cli.classifiers.embedded.fitted_model import default_model as default_model
 from triage_cli.classifiers.embedded.fitted_model import fingerprint as fingerprint
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead as GuessAhead
-from triage_cli.classifiers.embedded.guess_process import GuessProcess as GuessProcess
+from triage_cli.classifiers.embedded.guess_ahead import GuessProcess as GuessProcess
 from triage_cli.classifiers.embedded.guesses import Guess as Guess
 from triage_cli.classifiers.embedded.guesses import Guesser as Guesser
 from triage_cli.classifiers.embedded.guesses import likeliest_labels as likeliest_labels
@@ -86,9 +86,9 @@ from triage_cli.classifiers.llm.decisions_api import DecisionProvider as Decisio
 from triage_cli.classifiers.llm.interpretation import clean_reason as clean_reason
 from triage_cli.classifiers.llm.interpretation import interpretation_of as interpretation_of
 from triage_cli.classifiers.llm.interpretation import parse_answer as parse_answer
-from triage_cli.classifiers.llm.likelihood import AnswerToken as AnswerToken
-from triage_cli.classifiers.llm.likelihood import likelihoods as likelihoods
+from triage_cli.classifiers.llm.openai import AnswerToken as AnswerToken
 from triage_cli.classifiers.llm.openai import OpenAIProvider as OpenAIProvider
+from triage_cli.classifiers.llm.openai import likelihoods as likelihoods
 from triage_cli.classifiers.llm.prompt import CUT_MARK as CUT_MARK
 from triage_cli.classifiers.llm.prompt import PROMPT_VERSION as PROMPT_VERSION
 from triage_cli.classifiers.llm.prompt import TICKET_LIMIT as TICKET_LIMIT

@@ -14,8 +14,8 @@ from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer
-from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.domain import (
     TICKET_KEYS,
     Action,

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from triage_cli import wiring
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.reading_memory import ReadingMemory
+from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
 from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError

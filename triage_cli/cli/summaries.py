@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from triage_cli import wiring
-from triage_cli.cli import local_time, messages
+from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain import Stats
 
@@ -68,7 +68,7 @@ def waiting_offline(context: CommandContext, stats: Callable[[], Stats]) -> str:
 def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> None:
     """Print how many tickets wait in providers' batches to be classified, and since when."""
     for name, waits in ({} if context.quiet else stats().waiting).items():
-        since = f"{local_time.local_times(waits['since'])[:16].replace('T', ' ')} ({local_time.time_zone()})"
+        since = f"{terminal.local_times(waits['since'])[:16].replace('T', ' ')} ({terminal.time_zone()})"
         waiting = messages.plural(waits["tickets"], "wait in batches", "waits in batches")
         context.say(f"{waiting} of {name}, since {since}")
 

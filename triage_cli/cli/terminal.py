@@ -1,10 +1,12 @@
-"""The terminal and the standard streams: what the terminal can do, its colours, and streams that are closed."""
+"""The terminal and the standard streams: what it can do, its colours, its local time, and streams that are closed."""
 
 import io
 import os
+import re
 import stat
 import sys
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, TextIO
 
 from triage_cli.domain import UsageError
@@ -113,3 +115,28 @@ def is_closed(stream: TextIO) -> bool:
 def stdout_closed() -> UsageError:
     """Return the error of a command that must print to a closed stdout."""
     return UsageError("stdout is closed, and this command prints there", hint="send it elsewhere: > /dev/null")
+
+
+UTC_TIME = re.compile(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z")
+
+
+def localized(text: str, form: str) -> str:
+    """Return a text with its UTC times as local times in a form of `strftime`."""
+
+    def local_time(match: re.Match[str]) -> str:
+        try:
+            return f"{datetime.fromisoformat(match.group()).astimezone():{form}}"
+        except (ValueError, OverflowError):  # no valid time, or none that this machine can convert to local time
+            return match.group()
+
+    return UTC_TIME.sub(local_time, text)
+
+
+def local_times(text: str) -> str:
+    """Return a text with its UTC times as local times, if a person at a terminal reads it."""
+    return localized(text, "%Y-%m-%d %H:%M:%S") if is_terminal(sys.stdout) else text
+
+
+def time_zone() -> str:
+    """Return the name of the time zone of printed times: local time, or UTC if no person reads them."""
+    return "local time" if is_terminal(sys.stdout) else "UTC"

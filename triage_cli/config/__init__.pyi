@@ -25,6 +25,8 @@ from triage_cli.config.destinations import DestinationSpec as DestinationSpec
 from triage_cli.config.destinations import MailSpec as MailSpec
 from triage_cli.config.http_auth import FORBIDDEN_IN_HEADERS as FORBIDDEN_IN_HEADERS
 from triage_cli.config.http_auth import AuthSpec as AuthSpec
+from triage_cli.config.http_auth import OAuth2Spec as OAuth2Spec
+from triage_cli.config.http_auth import TokenSpec as TokenSpec
 from triage_cli.config.http_auth import auth_header_value as auth_header_value
 from triage_cli.config.http_destination import HTTP as HTTP
 from triage_cli.config.http_destination import AnswerTest as AnswerTest
@@ -38,7 +40,6 @@ from triage_cli.config.load import load_config as load_config
 from triage_cli.config.load import no_home as no_home
 from triage_cli.config.presets import load_preset as load_preset
 from triage_cli.config.presets import preset_names as preset_names
-from triage_cli.config.proposed import proposed_configuration as proposed_configuration
 from triage_cli.config.routes import ROUTE as ROUTE
 from triage_cli.config.rule_conditions import COLUMN as COLUMN
 from triage_cli.config.rule_conditions import WHEN as WHEN
@@ -63,6 +64,7 @@ from triage_cli.config.sources import NextSpec as NextSpec
 from triage_cli.config.sources import SourceSpec as SourceSpec
 from triage_cli.config.starter import STARTER as STARTER
 from triage_cli.config.starter import every_key as every_key
+from triage_cli.config.starter import proposed_configuration as proposed_configuration
 from triage_cli.config.template_language import FILTERS as FILTERS
 from triage_cli.config.template_language import LARGEST as LARGEST
 from triage_cli.config.template_language import Template as Template
@@ -77,8 +79,6 @@ from triage_cli.config.template_language import delivery_names as delivery_names
 from triage_cli.config.template_language import is_template as is_template
 from triage_cli.config.template_language import leaves as leaves
 from triage_cli.config.template_settings import no_address as no_address
-from triage_cli.config.token_auth import OAuth2Spec as OAuth2Spec
-from triage_cli.config.token_auth import TokenSpec as TokenSpec
 from triage_cli.config.validators import no_name as no_name
 from triage_cli.config.validators import variable as variable
 from triage_cli.config.webhooks import HookSpec as HookSpec

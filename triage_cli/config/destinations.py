@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.http_auth import mail_token, read_auth
+from triage_cli.config.http_auth import TokenSpec, mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
 from triage_cli.config.key_tables import Field, Schema, accepts, named_schema, record, record_schema
-from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import (
     command,
     named_entries,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from triage_cli.config.http_auth import AuthSpec, read_auth, settable_header
+from triage_cli.config.http_auth import AuthSpec, TokenSpec, read_auth, settable_header
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_settings import (
@@ -15,7 +15,6 @@ from triage_cli.config.template_settings import (
     template_text,
     template_tree,
 )
-from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import number, one_of, plain_value, several, text, truth, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 

@@ -1,10 +1,11 @@
 """The routing map of config.yaml: the short form, the long form, and addresses that become destinations."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from triage_cli.config.destinations import DestinationSpec, unnamed_webhook
-from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
+from triage_cli.config.key_tables import Field, Schema, accepts, listed, record, record_schema, schema_of, suggestion
 from triage_cli.config.rule_conditions import (
     BEFORE_WHEN,
     ESCALATION_WHEN,
@@ -14,8 +15,52 @@ from triage_cli.config.rule_conditions import (
     when_schema,
 )
 from triage_cli.config.validators import label, one_of, several, text, url
-from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError, kind
+from triage_cli.config.yaml_document import (
+    MAX_BYTES,
+    Check,
+    ConfigNode,
+    ConfigValueError,
+    Diagnostics,
+    UnreadableError,
+    kind,
+    parse,
+)
 from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Levels, Question, Rule
+
+SECTIONS = ("routes", "escalations")
+
+
+def open_routes(path: Path, label: str, diagnostics: Diagnostics) -> tuple[ConfigNode | None, ConfigNode | None]:
+    """Return the routing map of a file and its escalations, under the paths that they have in config.yaml.
+
+    The file is the map itself, or has both below their keys; without them they are None, as in a file that is no YAML.
+    Its mistakes go to diagnostics of its own, which join the others; `label` names it there. Raises `ConfigValueError`
+    if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as exc:
+        raise ConfigValueError(f"cannot read {path}: {exc.strerror}") from exc
+    file_diagnostics = diagnostics.of_other_file(label, path.parent)
+    try:
+        root = parse(content, file_diagnostics)
+    except UnreadableError as exc:
+        file_diagnostics.wrong(exc.line, "", str(exc))
+        return None, None
+    # Else such a key is the name of a category.
+    is_sectioned = isinstance(root.value, dict) and any(
+        key in root.value and isinstance(root.value[key].value, dict | list) for key in SECTIONS
+    )
+    if not is_sectioned:
+        return ConfigNode(root, "routes", file_diagnostics), None
+    for key, node in root.value.items():
+        if key not in SECTIONS:
+            file_diagnostics.wrong(node.line, key, f"unknown key; the file of a routing map has {listed(SECTIONS)}")
+    routes, escalations = (
+        ConfigNode(root.value[key], key, file_diagnostics) if key in root.value else None for key in SECTIONS
+    )
+    return routes, escalations
 
 
 def later(schema: Callable[[], Schema]) -> Check:

@@ -10,18 +10,55 @@ from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_cat
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
 from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
-from triage_cli.config.fields import read_fields
 from triage_cli.config.imports import read_imports
-from triage_cli.config.key_tables import DIALECT, Field, accepts, or_null, record, record_schema, schema_of, suggestion
+from triage_cli.config.key_tables import (
+    DIALECT,
+    Field,
+    Schema,
+    accepts,
+    named_schema,
+    or_null,
+    record,
+    record_schema,
+    schema_of,
+    suggestion,
+)
 from triage_cli.config.questions import checked_questions, read_questions
-from triage_cli.config.routes import RouteReader, escalations_schema, later, routes_schema
-from triage_cli.config.routes_file import open_routes
+from triage_cli.config.routes import RouteReader, escalations_schema, later, open_routes, routes_schema
+from triage_cli.config.rule_conditions import pattern
 from triage_cli.config.sources import read_sources
-from triage_cli.config.validators import number, one_of, optional, path, several, text, truth, url
+from triage_cli.config.validators import named_entries, number, one_of, optional, path, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
 from triage_cli.domain import ROLES, Category, Question, Rule
 from triage_cli.runtime import is_loopback
+
+MOST_FIELDS = 50
+# Columns of `extra` that triage itself writes.
+OWN_COLUMNS = ("mail", "thread", "updated_at")
+
+
+def _fields_schema() -> Schema:
+    return {**named_schema(schema_of(pattern)), "maxProperties": MOST_FIELDS}
+
+
+@accepts(_fields_schema)
+def read_fields(setting: ConfigNode) -> dict[str, str]:
+    """Return the pattern of each field by its name."""
+    from triage_cli.domain import TICKET_KEYS
+
+    entries = named_entries(setting)
+    if len(entries) > MOST_FIELDS:
+        raise ConfigValueError(f"holds more than {MOST_FIELDS} fields")
+    patterns = {}
+    for name, entry in entries.items():
+        if name in OWN_COLUMNS or name in TICKET_KEYS:
+            entry.wrong("is the name of what a ticket has already; give the field another name")
+        elif found := entry.read(pattern):
+            patterns[name] = found
+        entry.origin(f"fields.{name}")
+    return patterns
+
 
 TRIAGE_ROLE = one_of(*ROLES)
 

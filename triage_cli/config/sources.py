@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from triage_cli.config.destinations import mail_host
-from triage_cli.config.http_auth import AuthSpec, mail_token, read_auth, settable_header
+from triage_cli.config.http_auth import AuthSpec, TokenSpec, mail_token, read_auth, settable_header
 from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.template_settings import address, endpoint, named_templates, no_address, template_tree
-from triage_cli.config.token_auth import TokenSpec
 from triage_cli.config.validators import (
     SCALAR,
     command,

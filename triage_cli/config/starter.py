@@ -1,6 +1,10 @@
-"""The texts of `triage config init`: a short configuration to start from, or every key."""
+"""Texts of configurations: those of `triage config init`, short or with every key, and one that proposes categories."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+from triage_cli.config.saved_imports import scalar
+from triage_cli.domain import Category
 
 # The example with every key: in a wheel it is beside this module, in a clone at the root of the repository.
 EXAMPLE_FILES = (Path(__file__).with_name("example.yaml"), Path(__file__).parents[2] / "config.example.yaml")
@@ -50,3 +54,23 @@ def every_key() -> str:
         f"# {line}" if line.strip() and not line.startswith(("#", "database:")) else line
         for line in example_keys.splitlines(keepends=True)
     )
+
+
+HEADER = """\
+# Proposed categories: name, merge and drop them (triage discover --edit), check them with triage config check, and see
+# with triage plan what they would change.
+categories:
+"""
+
+
+def proposed_configuration(categories: Iterable[Category]) -> str:
+    """Return a configuration with these categories and nothing else."""
+    lines = [HEADER]
+    for category in categories:
+        lines.append(f"  - name: {scalar(category.name)}\n")
+        if category.description:
+            lines.append(f"    description: {scalar(category.description)}\n")
+        if category.examples:
+            lines.append("    examples:\n")
+            lines += [f"      - {scalar(text)}\n" for text in category.examples]
+    return "".join(lines)

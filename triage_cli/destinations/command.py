@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from triage_cli.destinations.attempts import attempted
-from triage_cli.destinations.payload import payload_line
+from triage_cli.destinations.payload import attempted, payload_line
 from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, Receipt
 from triage_cli.runtime import bridge, resource_exhaustion, run_command
 

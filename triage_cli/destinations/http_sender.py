@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import cache
 
-from triage_cli.destinations.attempts import attempted
+from triage_cli.destinations.payload import attempted
 from triage_cli.domain import NOT_ATTEMPTED, Action, DeliveryError, Outcome, OutgoingDelivery, Receipt, storable_text
 from triage_cli.runtime import (
     READ,

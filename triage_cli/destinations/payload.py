@@ -1,11 +1,13 @@
-"""The payload of a delivery: one JSON object, or the values for templates."""
+"""Attempts at deliveries: the payload, as one JSON object or as values for templates, and several attempts at once."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import (
     DeliveryError,
+    Outcome,
     OutgoingDelivery,
+    Receipt,
     Ticket,
     compact,
     given_answers,
@@ -13,6 +15,7 @@ from triage_cli.domain import (
     undecided,
     writable_text,
 )
+from triage_cli.runtime import bridge
 
 SCHEMA_VERSION = 1
 
@@ -63,3 +66,20 @@ def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, A
         "remote": {},
         **others,
     }
+
+
+def attempted(
+    chunks: Iterable[Sequence[OutgoingDelivery]],
+    attempt: Callable[[OutgoingDelivery], Awaitable[Outcome[Receipt]]],
+    workers: int,
+    unexpected: Callable[[Exception], DeliveryError],
+) -> Iterator[Sequence[Outcome[Receipt]]]:
+    """Make so many attempts at once; yield outcomes as they arrive, without blocking the caller.
+
+    `unexpected` returns the error of a delivery whose attempt raised.
+    """
+    for arrived in bridge().map(chunks, attempt, workers=workers, stopping=lambda: False, tick=0.0):
+        yield [
+            result if isinstance(result, Outcome) else Outcome.failed(outgoing, unexpected(result))
+            for outgoing, result in arrived
+        ]

@@ -12,8 +12,7 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from triage_cli.config import DestinationSpec, MailSpec, TemplateFailure
-from triage_cli.destinations.attempts import attempted
-from triage_cli.destinations.payload import not_renderable
+from triage_cli.destinations.payload import attempted, not_renderable
 from triage_cli.destinations.rendered_mail import HEADER_CONTROLS, MailMessages, bare_address
 from triage_cli.domain import (
     NOT_ATTEMPTED,

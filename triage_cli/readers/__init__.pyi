@@ -10,13 +10,13 @@ from triage_cli.readers.column_mapping import compact as compact
 from triage_cli.readers.column_mapping import id_column as id_column
 from triage_cli.readers.column_mapping import listing as listing
 from triage_cli.readers.column_mapping import match_columns as match_columns
+from triage_cli.readers.column_mapping import recognised_helpdesk as recognised_helpdesk
 from triage_cli.readers.csv_reader import CsvRecords as CsvRecords
 from triage_cli.readers.csv_reader import RowEnd as RowEnd
 from triage_cli.readers.csv_reader import csv_rows as csv_rows
 from triage_cli.readers.dates import moment as moment
 from triage_cli.readers.decoding import BLOCK as BLOCK
 from triage_cli.readers.decoding import decoded as decoded
-from triage_cli.readers.helpdesks import recognised_helpdesk as recognised_helpdesk
 from triage_cli.readers.json_reader import JsonRecords as JsonRecords
 from triage_cli.readers.json_reader import json_cell as json_cell
 from triage_cli.readers.json_reader import json_values as json_values

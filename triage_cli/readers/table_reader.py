@@ -9,20 +9,34 @@ from io import BytesIO
 from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain import TABLE_FORMATS, TICKET_KEYS, InputError, UsageError, added_keys
+from triage_cli.domain import TABLE_FORMATS, TICKET_KEYS, InputError, KeptMapping, UsageError, added_keys
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (
     MatchedColumns,
+    compact,
     has_text,
     html_remarks,
+    listing,
     mapping_summary,
     match_columns,
     no_id_note,
     unused_columns,
 )
 from triage_cli.readers.csv_reader import MYSQL_ESCAPES, NO_ESCAPES, CsvRecords, EscapedRecords
-from triage_cli.readers.csv_sample import SAMPLE_ROWS, SEP_LINE, CsvSample, delimiter_of, take_csv_sample
+from triage_cli.readers.csv_sample import (
+    SAMPLE_ROWS,
+    SEARCHED_ROWS,
+    SEP_LINE,
+    AfterHeader,
+    CsvSample,
+    check_column_count,
+    delimiter_of,
+    empty_columns,
+    find_header,
+    no_text_column,
+    take_csv_sample,
+)
 from triage_cli.readers.dates import date_orders, is_ambiguous_date, unread_date_reason
 from triage_cli.readers.decoding import (
     LONGEST,
@@ -34,21 +48,76 @@ from triage_cli.readers.decoding import (
     wide_encoding,
     wrong_encoding,
 )
-from triage_cli.readers.header_row import (
-    SEARCHED_ROWS,
-    AfterHeader,
-    check_column_count,
-    empty_columns,
-    find_header,
-    no_text_column,
-)
 from triage_cli.readers.json_reader import JsonLayout, JsonRecords, json_cell, layout_of, nested_keys
-from triage_cli.readers.kept_choice import with_kept_mapping
 from triage_cli.readers.mail_files import MAIL_FORMATS, MailFolder, RawMail, mail_format
 from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
 from triage_cli.readers.row_mapping import RowMapping, UnreadCells, UnreadFields, row_drafts
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
+
+HeaderRows = Callable[[ReadOptions], Iterable[Sequence[str]]]
+
+
+def with_kept_mapping(options: ReadOptions, header_rows: HeaderRows, name: str) -> ReadOptions:
+    """Return the options for reading a file, with what its kept mapping says; what was typed overrules that.
+
+    `header_rows` returns the rows that may be the header, if the file is read with some options. Raises `UsageError` if
+    two mappings fit equally well, or the one that fits names a column that the file lacks.
+    """
+    plain = options._replace(kept=())
+    if not options.header:
+        return plain
+    rows_by_format: dict[tuple[str | None, ...], list[Sequence[str]]] = {}
+    fitting: list[tuple[int, KeptMapping, ReadOptions, Sequence[str]]] = []
+    for kept in options.kept:
+        kept_options = _merged(plain, kept)
+        needed = {*map(_key, kept.columns)}
+        how_split = kept_options.format, kept_options.delimiter, kept_options.encoding
+        if how_split not in rows_by_format:
+            rows_by_format[how_split] = [*header_rows(kept_options)]
+        header = next((row for row in rows_by_format[how_split] if needed <= {*map(_key, row)}), None)
+        if header is not None:
+            fitting.append((len(needed), kept, kept_options, header))
+    most = max((number for number, *_ in fitting), default=0)
+    best = [one for one in fitting if one[0] == most]
+    if len(best) > 1:
+        names = " and ".join(f"imports.{kept.name}" for _, kept, *_ in best)
+        raise UsageError(
+            f"{names} fit {name} equally well, each by {most} of its columns",
+            hint="add a column to one of them that only its files have",
+        )
+    for _, kept, kept_options, header in best:
+        _check_columns(kept, options, header, name)
+        return kept_options
+    return plain
+
+
+def _merged(options: ReadOptions, kept: KeptMapping) -> ReadOptions:
+    return options._replace(
+        kept_as=kept.name,
+        mapping={**kept.mapping, **options.mapping},
+        source=options.source or kept.source,
+        html=kept.html if options.html is None else options.html,
+        format=options.format or kept.format,
+        delimiter=options.delimiter or kept.delimiter,
+        encoding=options.encoding or kept.encoding,
+    )
+
+
+def _key(column: str) -> str:
+    """Return a form of a column's name that is equal for names which `--map` takes for the same."""
+    return compact(column) or column.strip()
+
+
+def _check_columns(kept: KeptMapping, options: ReadOptions, header: Sequence[str], name: str) -> None:
+    columns = {*map(_key, header)}
+    for field, column in kept.mapping.items():
+        if column and field not in options.mapping and _key(column) not in columns:
+            raise UsageError(
+                f'imports.{kept.name}.map.{field}: {name} has no column "{column}"',
+                hint=f"its columns are {listing(header)}",
+            )
+
 
 HEAD_SIZE = 1 << 18  # bytes that are examined before the first ticket
 ALL_FORMATS = (*TABLE_FORMATS, *MAIL_FORMATS)

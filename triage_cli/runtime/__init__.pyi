@@ -55,8 +55,11 @@ from triage_cli.runtime.mail_connections import MailServer as MailServer
 from triage_cli.runtime.mail_connections import SmtpConnection as SmtpConnection
 from triage_cli.runtime.mail_connections import sent_forms as sent_forms
 from triage_cli.runtime.network import Network as Network
+from triage_cli.runtime.network import Resolver as Resolver
+from triage_cli.runtime.network import checked as checked
 from triage_cli.runtime.network import is_local as is_local
 from triage_cli.runtime.network import is_loopback as is_loopback
+from triage_cli.runtime.network import is_public as is_public
 from triage_cli.runtime.network import proxy_for as proxy_for
 from triage_cli.runtime.network import trust as trust
 from triage_cli.runtime.occurrence_counter import OccurrenceCounter as OccurrenceCounter
@@ -78,9 +81,6 @@ from triage_cli.runtime.retry import Retries as Retries
 from triage_cli.runtime.retry import limit_wait as limit_wait
 from triage_cli.runtime.retry import persist as persist
 from triage_cli.runtime.retry import retry_after as retry_after
-from triage_cli.runtime.ssrf_guard import Resolver as Resolver
-from triage_cli.runtime.ssrf_guard import checked as checked
-from triage_cli.runtime.ssrf_guard import is_public as is_public
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
 

@@ -18,8 +18,7 @@ import httpx
 from triage_cli.domain import DeliveryError, causes
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge, within
-from triage_cli.runtime.network import Network
-from triage_cli.runtime.ssrf_guard import Resolver, checked
+from triage_cli.runtime.network import Network, Resolver, checked
 
 # Errors that occur before a byte of the HTTP request is sent.
 UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)

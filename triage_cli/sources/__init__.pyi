@@ -5,6 +5,7 @@ from triage_cli.sources.imap import ImapLogin as ImapLogin
 from triage_cli.sources.imap import ImapSource as ImapSource
 from triage_cli.sources.imap import imap_day as imap_day
 from triage_cli.sources.imap import quoted_folder as quoted_folder
+from triage_cli.sources.items import MOST_IDLE_PAGES as MOST_IDLE_PAGES
 from triage_cli.sources.items import ItemReader as ItemReader
 from triage_cli.sources.pagination import Page as Page
 from triage_cli.sources.pagination import PageRequests as PageRequests
@@ -12,8 +13,7 @@ from triage_cli.sources.pagination import Walk as Walk
 from triage_cli.sources.pagination import begin_walk as begin_walk
 from triage_cli.sources.pagination import linked as linked
 from triage_cli.sources.pagination import mistakes as mistakes
-from triage_cli.sources.read_items import MOST_IDLE_PAGES as MOST_IDLE_PAGES
 from triage_cli.sources.singer import SingerSource as SingerSource
 
 from . import imap as imap
-from . import read_items as read_items
+from . import items as items

@@ -28,7 +28,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Pause
 from triage_cli.runtime import READ, Exchange, HttpAnswer, HttpRequest, limit_wait, retry_after
-from triage_cli.sources.items import ItemReader
+from triage_cli.sources.items import ItemReader, ReadItems
 from triage_cli.sources.pagination import (
     CLOCK_TOLERANCE,
     LARGEST_PAGE,
@@ -38,7 +38,6 @@ from triage_cli.sources.pagination import (
     begin_walk,
     takes_cursor,
 )
-from triage_cli.sources.read_items import ReadItems
 
 # The most retries of a source's request in a row: if the answer says when to retry, and if it does not.
 MOST_ASKED_RETRIES, MOST_RETRIES = 100, 8

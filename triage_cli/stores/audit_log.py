@@ -16,8 +16,15 @@ from urllib.parse import quote
 
 from triage_cli.domain import CheckError, EventQuery, Head, LoggedEvent, UnavailableError
 from triage_cli.runtime import NEWER
-from triage_cli.stores.sqlite.connection import IMMUTABLE, VERSION, check_sqlite, is_frozen
-from triage_cli.stores.sqlite.errors import NOT_OPENED, sqlite_code_of, translate
+from triage_cli.stores.sqlite.connection import (
+    IMMUTABLE,
+    NOT_OPENED,
+    VERSION,
+    check_sqlite,
+    is_frozen,
+    sqlite_code_of,
+    translate,
+)
 from triage_cli.stores.sqlite.head_file import kept_head, mend_command
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed

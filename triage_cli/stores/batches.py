@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
-from triage_cli.stores.bulk_insert import placeholders
-from triage_cli.stores.database import Database, Db
+from triage_cli.stores.database import Database, Db, placeholders
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.runs import SqlRuns

@@ -10,9 +10,8 @@ from operator import itemgetter
 from typing import Any
 
 from triage_cli.domain import Change, Classification, Delivery, Gauges, Ticket, compact, is_agents
-from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.data_migrations import COUNT_ALL
-from triage_cli.stores.database import Database, Db
+from triage_cli.stores.database import Database, Db, write_all
 from triage_cli.stores.dialect import CountedGroup
 from triage_cli.stores.events import LOCK_CHAIN
 

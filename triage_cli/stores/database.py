@@ -1,10 +1,12 @@
-"""The protocol of a database, which SQLite and PostgreSQL implement.
+"""The protocol of a database, which SQLite and PostgreSQL implement, and writing many rows by one statement on both.
 
 The SQL has `?` and `:name` for values, and takes lists as JSON for `json_each`; a PostgreSQL connection translates
 these.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain, count
 from typing import Any, Protocol, TypeVar
 
 from triage_cli.domain import Ticket
@@ -76,3 +78,54 @@ class Database(Protocol):
 def write_one(database: Database, sql: str, values: Values) -> None:
     """Run one statement in a transaction of its own."""
     database.write(lambda db: db.execute(sql, values))
+
+
+# Rows in one statement: a third faster than single rows, and SQLite works on them without holding the GIL. SQLite takes
+# 32,766 values at most.
+ROWS_PER_STATEMENT = 1000
+MOST_BOUND_VALUES = 32_000
+MANY_ROWS = 100  # from so many rows on, columns with one value (run id, classifier, time) are looked for and bound once
+
+
+def placeholders(fields: tuple[str, ...]) -> str:
+    """Return a question mark for each field of a row."""
+    return ", ".join("?" * len(fields))
+
+
+def write_all(db: Db, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert or update rows, many per statement; return how many. The statement has `values (?, …)` for one row."""
+    rows_written = 0
+    chunk_size = min(ROWS_PER_STATEMENT, MOST_BOUND_VALUES // len(rows[0])) if rows else ROWS_PER_STATEMENT
+    for chunk_start in range(0, len(rows), chunk_size):
+        row_chunk = rows[chunk_start : chunk_start + chunk_size]
+        if len(row_chunk) < MANY_ROWS:
+            small_statement = _multi_row_statement(statement, (False,) * len(row_chunk[0]), len(row_chunk))
+            rows_written += db.execute(small_statement, list(chain.from_iterable(row_chunk))).rowcount
+            continue
+        row_columns = list(zip(*row_chunk, strict=True))
+        constant_columns = tuple(c[0] == c[-1] and c.count(c[0]) == len(row_chunk) for c in row_columns)
+        if all(constant_columns):  # at least one column must be bound per row
+            constant_columns = (False, *constant_columns[1:])
+        varying_columns = [
+            column for column, is_constant in zip(row_columns, constant_columns, strict=True) if not is_constant
+        ]
+        values = [column[0] for column, is_constant in zip(row_columns, constant_columns, strict=True) if is_constant]
+        values += chain.from_iterable(zip(*varying_columns, strict=True))
+        rows_written += db.execute(_multi_row_statement(statement, constant_columns, len(row_chunk)), values).rowcount
+    return rows_written
+
+
+@lru_cache(128)  # several statements, of each number of rows that concurrent callers make
+def _multi_row_statement(statement: str, constant_columns: tuple[bool, ...], row_count: int) -> str:
+    """Return the statement for several rows. The values of `constant_columns` are bound once, before all rows.
+
+    Numbered placeholders would do the same, but Python 3.12 searches all numbers for each of them.
+    """
+    insert_head, _, values_tail = statement.partition("values ")
+    after_values = values_tail.partition(")")[2]
+    values_list = f"values {', '.join(['(' + ', '.join('?' * constant_columns.count(False)) + ')'] * row_count)}"
+    if not any(constant_columns):
+        return f"{insert_head}{values_list}{after_values}"
+    numbers = count(1)
+    selected_columns = ", ".join("?" if is_constant else f"column{next(numbers)}" for is_constant in constant_columns)
+    return f"{insert_head}select {selected_columns} from ({values_list}) many where true{after_values}"

@@ -1,14 +1,15 @@
-"""What imports did, as the audit log has it: which runs belong to one, and which tickets they made or changed.
+"""What imports did: which runs belong to one, which tickets they made or changed, and how files were read.
 
 Only the columns of events are read here, not what they say: who made a ticket stands nowhere else, and an import of
-last year can be taken back too.
+last year can be taken back too. How the last file with a header was read is kept, so that one that is read otherwise is
+noticed.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from triage_cli.domain import IMPORT_KINDS, Action, Run, Trace, compact
-from triage_cli.stores.database import Database
+from triage_cli.domain import IMPORT_KINDS, Action, Reading, Run, Trace, compact, from_json, now
+from triage_cli.stores.database import Database, write_one
 from triage_cli.stores.runs import SqlRuns
 
 # What a run's id can end with.
@@ -68,3 +69,24 @@ class SqlImports:
         for ticket_id, is_decided in self._database.read(OTHERS_EVENTS, values):
             reasons[ticket_id] = Action.DECIDED if is_decided else Action.REWRITTEN
         return reasons
+
+
+LAST = "select source, columns from readings where header = ?"
+KEEP = """insert into readings (header, source, columns, at) values (?, ?, ?, ?) on conflict (header) do update
+    set source = excluded.source, columns = excluded.columns, at = excluded.at"""
+
+
+class SqlReadings:
+    """Implements `ports.Readings` on the connections of a store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def last(self, header: str) -> Reading | None:
+        """Return how a file with this header was read the last time, None if there was none."""
+        rows = self._database.read(LAST, (header,))
+        return Reading(rows[0][0], from_json(rows[0][1])) if rows else None
+
+    def keep(self, header: str, reading: Reading) -> None:
+        """Record how a file with this header was read, in place of the time before."""
+        write_one(self._database, KEEP, (header, reading.source, compact(dict(reading.columns)), now()))

@@ -27,22 +27,18 @@ from triage_cli.domain import (
     refusals,
 )
 from triage_cli.stores import where_clauses
-from triage_cli.stores.additions import CHANGED_TICKET, SqlAdditions
 from triage_cli.stores.answers import SqlAnswers
 from triage_cli.stores.batches import SqlBatches
-from triage_cli.stores.bulk_insert import write_all
 from triage_cli.stores.categories import SqlCategories
 from triage_cli.stores.counts import Counts
-from triage_cli.stores.database import Database, Db, write_one
-from triage_cli.stores.deliveries import SqlDeliveries
+from triage_cli.stores.database import Database, Db, write_all, write_one
+from triage_cli.stores.deliveries import CHANGED_TICKET, SqlAdditions, SqlDeliveries
 from triage_cli.stores.dialect import Dialect
-from triage_cli.stores.erasure import erase_texts, external_ids_of
 from triage_cli.stores.events import SqlAuditLog
-from triage_cli.stores.imports import SqlImports
+from triage_cli.stores.imports import SqlImports, SqlReadings
 from triage_cli.stores.precedents import SqlPrecedents
-from triage_cli.stores.readings import SqlReadings
 from triage_cli.stores.runs import SqlRuns
-from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets
+from triage_cli.stores.tickets import MAYBE_FORGOTTEN, Tickets, erase_texts, external_ids_of
 from triage_cli.stores.word_index import SqlWordIndex
 
 KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"

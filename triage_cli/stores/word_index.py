@@ -21,8 +21,7 @@ from triage_cli.domain import (
     text_of,
     word_numbers,
 )
-from triage_cli.stores.bulk_insert import write_all
-from triage_cli.stores.database import Database, Db
+from triage_cli.stores.database import Database, Db, write_all
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,15 +1,18 @@
 """The analysis on this machine: what measures and improves decisions, over one configuration and its database."""
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from triage_cli.config import Config, load_config
+from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
 from triage_cli.domain import (
+    CONTROLS,
     TOPIC_CHARACTERS,
+    Category,
     ClassifyPlan,
     ConfigError,
     Discovery,
@@ -18,6 +21,7 @@ from triage_cli.domain import (
     Foreseen,
     LabelCounts,
     Labelled,
+    Levels,
     NewConfiguration,
     Outcome,
     Plan,
@@ -29,36 +33,43 @@ from triage_cli.domain import (
     SuspectReport,
     Ticket,
     TicketDraft,
+    Topic,
+    TopicGroup,
     TopicText,
     TrainingReport,
     UsageError,
     compare,
     draft_with_fields,
+    name_of,
     period_text,
     timestamp,
 )
-from triage_cli.ports import Inflow, Store, TellProgress
+from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import StopControl
 from triage_cli.service import (
     Began,
+    ConfigurationSide,
     Foresight,
+    NewNames,
+    PlanComparison,
     TrialRecorder,
+    category_renames,
     find_latest_spikes,
     make_report,
+    planned_escalations,
     recorded_run,
     send_new_spikes,
     unasked_budget,
 )
 from triage_cli.wiring.classifier_diagnostics import own_threshold
-from triage_cli.wiring.classifiers import Asker
+from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
-from triage_cli.wiring.discovery import discover
+from triage_cli.wiring.learned_models import learned_before
 from triage_cli.wiring.learning_runs import evaluation_run, training_run
-from triage_cli.wiring.plan import PlanAsker, open_classifier, plan
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
 
-if TYPE_CHECKING:  # most commands learn nothing
+if TYPE_CHECKING:
     from triage_cli.service import EvaluationRun, TrainingRun
 
 
@@ -252,3 +263,133 @@ class LocalAnalysis:
         classifier = open_classifier(self._config, store, plan, asker, self._analyst.tell, may_ask=may_ask)
         rules = routing_map(self._config, store) if routes else None
         return Foresight(classifier, rules, self._config.categories, likely_cost, store)
+
+
+# Presets, and parts of a name, of destinations that page somebody.
+PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
+
+
+class PlanAsker(NamedTuple):
+    """Who asks for a plan about tickets without a stored answer, by which command, and how much that may cost in USD.
+
+    `began` gets the run.
+    """
+
+    actor: str
+    command_line: str
+    max_cost: float | None
+    began: Began = lambda _: None
+
+
+def plan(
+    config: Config,
+    new_config: Config,
+    selection: Selection,
+    stop: StopControl,
+    tell: Callable[[str], None],
+    ask: PlanAsker | None = None,
+    store: Store | None = None,
+) -> Plan:
+    """Compare a new configuration with the present one on the database of the present one.
+
+    Without `ask` nothing is written. With it, the answers that were paid for are stored. A `store` may be open already.
+    """
+    store = store or open_store(config, read_only=ask is None)
+    if ask is None:
+        plan_comparison = _plan_comparison(config, new_config, store, Asker("plan", "", {}), tell, may_ask=False)
+        compared = plan_comparison.compare(selection, unasked_budget(stop))
+    else:
+        with recorded_run(store, "plan", ask.actor, ask.command_line, stop) as recorder:
+            ask.began(recorder)
+            budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
+            asker = Asker(ask.actor, recorder.context.run.run_id, {})
+            plan_comparison = _plan_comparison(config, new_config, store, asker, tell, may_ask=True)
+            trials = TrialRecorder(open_model_registry(store), recorder.context)
+            try:
+                compared = plan_comparison.compare(selection, budget, trials)
+            finally:
+                recorder.counts["asked"] = trials.saved
+    escalations = planned_escalations(store, routing_map(new_config, store))
+    compared = compared._replace(escalations=tuple(escalations.items()))
+    if not compared.unasked:
+        return compared
+    sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)
+    usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
+    return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
+
+
+def _plan_comparison(
+    config: Config, new_config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+) -> PlanComparison:
+    new_names = category_renames.current_names(new_config.categories)
+    present_names = category_renames.current_names(config.categories)
+    names = NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names)
+    return PlanComparison(
+        store,
+        _configuration_side(config, store, asker, tell, may_ask=False),
+        _configuration_side(new_config, store, asker, tell, may_ask=may_ask),
+        names,
+        frozenset(
+            name for each in (config, new_config) for name, spec in each.destinations.items() if pages_somebody(spec)
+        ),
+        lambda texts: learned_before(config, store, texts),
+    )
+
+
+def _configuration_side(
+    config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+) -> ConfigurationSide:
+    return ConfigurationSide(
+        open_classifier(config, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
+        routing_map(config, store),
+        Levels.of(config.categories),
+    )
+
+
+def open_classifier(
+    config: Config, store: Store, plan: ClassifyPlan, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+) -> Classifier:
+    """Open a classifier; unless it may ask, paid steps answer with what is stored and postpone the rest."""
+    spec = config.classifiers.get(plan.classifier or config.classifier)
+    postpones = not may_ask and spec is not None and bool(paid_steps(config, spec))
+    return Classifiers.of(config, store, asker, tell).open(plan._replace(batch=postpones))
+
+
+def pages_somebody(spec: DestinationSpec) -> bool:
+    """Return whether a destination pages somebody, as its preset or its name tells."""
+    preset = spec.http.preset if spec.http else None
+    return preset in PAGING_PRESETS or any(part in spec.name.casefold() for part in PAGING_NAMES)
+
+
+def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked: Discovery) -> Proposal:
+    """Return the topics of tickets, each with the nearest of the categories that there are."""
+    from triage_cli.classifiers import find_topics, redact
+
+    texts, writers = [], []
+    for number, ticket in enumerate(tickets):
+        texts.append(ticket.text[:TOPIC_CHARACTERS])
+        writers.append(ticket.customer or f"\0{number}")
+    existing = [" ".join((each.name, each.description, *each.examples)) for each in categories]
+    found = find_topics(texts, writers, asked.most, existing)
+    taken: set[str] = set()
+    groups = tuple(TopicGroup(name_of(words, taken, most=1), words) for words in found.group_words)
+    topics = []
+    for topic in found.topics:
+        group = None if topic.group is None else groups[topic.group]
+        topics.append(
+            Topic(
+                name=name_of(topic.words, taken, () if group is None else group.name.casefold().split()),
+                parent="" if group is None else group.name,
+                words=topic.words,
+                tickets=len(topic.members),
+                customers=len({writers[index] for index in topic.members}),
+                nearest=None if topic.nearest is None else categories[topic.nearest].name,
+                examples=tuple(redact(_on_one_line(texts[index]), REDACTABLE)[0] for index in topic.core),
+            )
+        )
+    return Proposal(tuple(topics), groups, len(texts), found.vague, found.far)
+
+
+def _on_one_line(text: str) -> str:
+    """Return a text without line ends and other controls, which no configuration takes."""
+    return " ".join(re.sub(f"[{CONTROLS}]", " ", text).split())

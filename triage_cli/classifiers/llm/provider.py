@@ -3,16 +3,60 @@
 import json
 import logging
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
+
+import httpx2
 
 from triage_cli.classifiers.llm.prompt import Question
 from triage_cli.classifiers.llm.provider_errors import ProviderError, connection_failure, request_failure
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import RefusedError, TemporaryError, TriageError, hide_secrets
 from triage_cli.runtime import Network
+
+MAX_RESPONSE_BYTES = 1 << 20
+MAX_COMPRESSED_BYTES = MAX_RESPONSE_BYTES // 32  # of a compressed response, which may grow a thousandfold
+
+
+class OversizeError(Exception):
+    """A response is larger than the limit."""
+
+
+def response_limit_hooks() -> dict[str, list[Callable[[httpx2.Response], Awaitable[Any]]]]:
+    """Return `event_hooks` for an httpx2 client that limit its responses; see `is_oversize` for their error."""
+    return {"response": [_limit_response]}
+
+
+def is_oversize(error: BaseException) -> bool:
+    """Return whether an SDK's error means that a response was too large."""
+    return isinstance(error, OversizeError) or isinstance(error.__cause__, OversizeError)
+
+
+async def _limit_response(response: httpx2.Response) -> None:
+    is_compressed = response.headers.get("content-encoding", "identity") != "identity"
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _LimitedStream(response.stream, MAX_COMPRESSED_BYTES if is_compressed else MAX_RESPONSE_BYTES)
+
+
+class _LimitedStream(httpx2.AsyncByteStream):
+    """A response's stream that raises `OversizeError` where it is longer than the limit."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, remaining_bytes: int) -> None:
+        self._stream = stream
+        self._remaining_bytes = remaining_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for response_bytes in self._stream:
+            self._remaining_bytes -= len(response_bytes)
+            if self._remaining_bytes < 0:
+                raise OversizeError
+            yield response_bytes
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
 
 LARGEST_COUNT = 1 << 31  # larger numbers of tokens in a provider's answer are cut
 ANSWER_TOKENS = 256  # that a provider may use for an answer; after a cut answer, twice as many
@@ -149,8 +193,6 @@ class ProviderClient(Generic[S]):
 
     def sdk_options(self) -> dict[str, Any]:
         """Return with what the SDK's client is made: the key, no retries of its own, and a limit on responses."""
-        from triage_cli.classifiers.llm.response_limit import response_limit_hooks
-
         hooks = {} if self.sends_batches else response_limit_hooks()
         timeout = self._spec.timeout + SDK_SLACK
         return {"hooks": hooks, "api_key": self._api_key, "timeout": timeout, "max_retries": 0}
@@ -184,8 +226,6 @@ class ProviderClient(Generic[S]):
 
     def unreadable_reply(self, error: Exception) -> Reply:
         """Return the reply for an answer that the provider's SDK cannot read. Raises the error of a failed request."""
-        from triage_cli.classifiers.llm.response_limit import is_oversize
-
         if isinstance(error, (self.sdk_error, ValueError)) and not is_oversize(error):
             raise self.translated_error(error) from None
         return UNREADABLE_REPLY

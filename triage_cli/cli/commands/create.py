@@ -15,9 +15,8 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.import_preview import Look, look_of, preview_tables, print_foreseen, print_preview
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
-from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
-from triage_cli.cli.saved_imports import ImportSaver
+from triage_cli.cli.saved_imports import ImportSaver, ReadingMemory
 from triage_cli.domain import (
     Action,
     ClassifyPlan,
@@ -143,7 +142,7 @@ def create(
     if not files and terminal.is_terminal(sys.stdin):
         raise UsageError("no ticket is given", hint="name a file, pipe one in, or type --subject S --description D")
     import_saver = ImportSaver(context, save)
-    import_saver.check(files, input_options)
+    import_saver.check(files, headed=not input_options.no_header)
     rejections = RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict)
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:

@@ -17,8 +17,8 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.import_preview import look_of, preview_tables
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
-from triage_cli.cli.reading_memory import ReadingMemory
 from triage_cli.cli.rejects import RejectWriter
+from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.domain import (
     ADDED_PREFIX,
     CHUNK,

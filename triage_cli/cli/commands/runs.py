@@ -1,17 +1,34 @@
-"""`triage runs`: lists bulk commands with their counts, cost and exit code."""
+"""Runs and imports: `triage runs` lists them with counts, cost and exit code, `triage undo` takes an import back."""
 
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal
 
 import typer
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, options, summaries, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import PrintOptions, drawn_by
+from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, drawn_by
+from triage_cli.cli.progress import elapsed_line
 from triage_cli.cli.typed_commands import as_typed
-from triage_cli.domain import KILLED, RUN_KEYS, NotFoundError, ids, run_record
+from triage_cli.domain import (
+    KILLED,
+    LAST_IMPORT,
+    RUN_KEYS,
+    Action,
+    NotFoundError,
+    Outcome,
+    Routed,
+    Run,
+    UsageError,
+    from_json,
+    ids,
+    outcome_record,
+    run_record,
+)
 
 RUN_KINDS = (
     "create", "pull", "classify", "route", "run", "undo", "reclassify", "plan", "preview", "verdict", "learn", "eval",
@@ -68,3 +85,118 @@ def _run_table(run_records: Sequence[Any]) -> object:
 def _run_counts(run_record: Any) -> str:
     run_counts = ", ".join(f"{n:,} {messages.STATUS_LABELS.get(did, did)}" for did, n in run_record["counts"].items())
     return run_counts or as_typed(UNCOUNTED_RUNS.get(run_record["exit_code"], ""))
+
+
+# What stays, and why, in the order of the summary.
+KEPT: Mapping[str, str] = {
+    Action.DECIDED: "decided by a person",
+    Action.REWRITTEN: "changed by a later import",
+    Action.ASKED: "asked about in a batch",
+}
+
+
+@remote_command
+def undo(
+    context: CommandContext,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN]", help="Id of the import in triage runs, or its end; or last: your last one."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be taken back; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
+    *,
+    printing: PrintOptions,
+) -> None:
+    """Take back an import of create, run or pull: withdraw the tickets that it made, with their text.
+
+    A ticket stays if a person decided it, or if a later import changed it, or while a batch asks about it. What the
+    import only changed stays too, and is listed. What was sent stays where it is, and is listed by destination.
+    Without RUN, on a terminal, it offers your last import.
+
+    \b
+    triage undo last --dry-run
+    triage undo 6920eb28ec5b --yes
+    """
+    if run is None and not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+        raise UsageError("no run is given", hint="triage runs lists them; triage undo last takes back your last import")
+    printer = printing.printer(quiet=context.quiet)
+    columns = context.ticket_columns("did")
+    printer.check_columns(columns)
+    triage = context.look() if dry_run else context.triage
+    runs = triage.imported(run or LAST_IMPORT)
+    run_id = runs[-1].run_id
+    if dry_run:
+        preview = Summary()
+        _print(printer, columns, preview.counted(triage.undo(run_id, dry_run=True)))
+        preview.say(context, would=True)
+    elif yes or _agreed(context, runs):
+        summary = Summary()
+        with elapsed_line("taking back", shown=context.shows_progress(printer.format)):
+            _print(printer, columns, summary.counted(triage.undo(run_id)))
+        summary.say(context)
+    else:
+        context.say("nothing was taken back")
+
+
+def _agreed(context: CommandContext, runs: Sequence[Run]) -> bool:
+    """Ask for confirmation on a terminal, unless there is nothing to take back."""
+    preview = Summary()
+    if all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+        for _ in preview.counted(context.triage.undo(runs[-1].run_id, dry_run=True)):
+            pass
+        messages.say(_described(runs))
+        preview.say(context, would=True)
+    withdrawn = messages.plural(preview.counts[Action.WITHDRAWN], "tickets")
+    return not preview.counts[Action.WITHDRAWN] or context.agrees(f"this takes back {withdrawn} for good")
+
+
+def _described(runs: Sequence[Run]) -> str:
+    """Return an import in a line: its id, when it was, what was typed, what it did."""
+    counts: Counter[str] = Counter()
+    for run in runs:
+        counts.update({did: n for did, n in from_json(run.counts).items() if did in summaries.CREATE_ACTIONS})
+    began = f"{terminal.local_times(runs[0].started_at)[:16].replace('T', ' ')} ({terminal.time_zone()})"
+    requests = f" in {len(runs)} runs" if len(runs) > 1 else ""
+    did = messages.counted(counts, ()) or "killed before it counted"
+    return f"import {ids.short(runs[-1].run_id)}, {began}: {runs[0].command_line}{requests}; {did}"
+
+
+class Summary:
+    """Counts what became of an import's tickets, and to which destinations those that are taken back were sent."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+
+    def counted(self, outcomes: Iterator[Outcome[Routed]]) -> Iterator[Outcome[Routed]]:
+        """Yield outcomes, and count them."""
+        for outcome in outcomes:
+            self.counts[outcome.action] += 1
+            if outcome.action == Action.WITHDRAWN and outcome.value and outcome.value.ticket.routed_to:
+                self._sent.update(outcome.value.ticket.routed_to.split(", "))
+            yield outcome
+
+    def say(self, context: CommandContext, *, would: bool = False) -> None:
+        """Write the summary: of what was done, or of what `would` be."""
+        kept = [f"{self.counts[action]:,} {why}" for action, why in KEPT.items() if self.counts[action]]
+        stays = f", {sum(self.counts[action] for action in KEPT):,} kept ({', '.join(kept)})" if kept else ""
+        context.say(f"{self.counts[Action.WITHDRAWN]:,} {'would be ' if would else ''}withdrawn{stays}")
+        if not self.counts:
+            context.say("note: no ticket of this import is left: it made none, or they are withdrawn already")
+        if changed := self.counts[Action.CHANGED]:
+            were = "ticket was there before, and keeps" if changed == 1 else "tickets were there before, and keep"
+            context.say(f"note: {changed:,} {were} what this import changed")
+        if self._sent:
+            places = summaries.listed_places(self._sent)
+            context.say(f"note: sent before, or perhaps sent, and out of reach: {places}; a file there keeps it")
+
+
+def _print(printer: Printer, columns: Sequence[str], outcomes: Iterator[Outcome[Routed]]) -> None:
+    """Print the record of each ticket; a table has those that stay, since of the others no text is left."""
+    shown = (o for o in outcomes if printer.format != "table" or o.action != Action.WITHDRAWN)
+    printer.many(shown, _record, columns, TICKETS_TABLE)
+
+
+def _record(outcome: Outcome[Routed]) -> dict[str, Any] | None:
+    record = outcome_record(outcome)
+    return None if record is None else record | {"did": outcome.action.value}

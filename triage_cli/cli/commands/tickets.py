@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 import typer
 
-from triage_cli.cli import local_time, messages, options, safe_text, terminal, ticket_id_input, typed_commands
+from triage_cli.cli import messages, options, safe_text, terminal, ticket_id_input, typed_commands
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
@@ -248,10 +248,10 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
     shown_lines = why_lines if verbose else map(partial(ROUTING_MAP_HASH.sub, ""), why_lines)
     for line_number, why_line in enumerate(shown_lines):
         timed = TIMED_LINE.match(why_line)
-        lead_time = f"  {local_time.local_times(timed[1])}  " if timed else ""
+        lead_time = f"  {terminal.local_times(timed[1])}  " if timed else ""
         # The first line has the ticket's own text, in which no time is converted.
         untimed_text = why_line[timed.end() if timed else 0 :]
-        why_text = safe_text.safe(local_time.local_times(untimed_text) if line_number else why_line)
+        why_text = safe_text.safe(terminal.local_times(untimed_text) if line_number else why_line)
         wrapped_lines = wrapped(f"{lead_time}{why_text}", why_width, indent=len(lead_time) or 6)
         style = terminal.BOLD if not line_number else terminal.GREEN if why_line.startswith(typed_commands.NEXT) else ""
         yield from (terminal.styled(part, style) if style and coloured else part for part in wrapped_lines)

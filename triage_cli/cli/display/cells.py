@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from triage_cli.cli import local_time
+from triage_cli.cli import terminal
 from triage_cli.cli.display.table_layout import LEAST_WIDTHS
 from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER
@@ -83,9 +83,9 @@ def ticket_name(ticket: Record) -> Text:
 
 def to_the_second(moment: str | None) -> str:
     """Return the text of a cell with a time, to the second: local time on a terminal, else UTC."""
-    return local_time.local_times(moment or "")[:19].replace("T", " ")
+    return terminal.local_times(moment or "")[:19].replace("T", " ")
 
 
 def is_time(cell_value: object) -> bool:
     """Return whether the value of a cell is a time."""
-    return isinstance(cell_value, str) and local_time.UTC_TIME.fullmatch(cell_value) is not None
+    return isinstance(cell_value, str) and terminal.UTC_TIME.fullmatch(cell_value) is not None

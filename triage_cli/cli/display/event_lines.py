@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from triage_cli.cli import local_time
+from triage_cli.cli import terminal
 from triage_cli.cli.display.cells import Record, text, ticket_name, to_the_second
 from triage_cli.cli.display.table_layout import StackingTable
 from triage_cli.domain import EventAction, shares_apart, short, status_words
@@ -40,7 +40,7 @@ def events(
         event_lines.add_row(text(event_time, "dim"), *ticket, text(e["action"], "bold"), text(event_summary))
     if not records or not explained:
         return event_lines
-    return Group(event_lines, text(f"({local_time.time_zone()}; -o jsonl has ids and hashes)", "dim"))
+    return Group(event_lines, text(f"({terminal.time_zone()}; -o jsonl has ids and hashes)", "dim"))
 
 
 def summary(action: str, detail: EventDetail, actor: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from triage_cli.cli import local_time
+from triage_cli.cli import terminal
 from triage_cli.cli.display.cells import Record, text
 from triage_cli.cli.display.eval_tables import percent
 from triage_cli.cli.display.table_layout import AutoWidthTable, borderless
@@ -20,14 +20,14 @@ def spikes(records: Sequence[Record]) -> RenderableType:
     """Return the spikes of topics, each with its shares of customers and its example tickets."""
     spike_lines: list[RenderableType] = []
     for spike in records:
-        since = local_time.local_times(spike["since"])
+        since = terminal.local_times(spike["since"])
         spike_counts = f"{spike['tickets']:,} tickets of {spike['customers']:,} customers since {since}"
         shares = f"{spike['share']:.1%} of the customers, {spike['share_before']:.1%} in the same hours before"
         before = f"usually {spike['customers_before']:,.1f}"
         topic = f"{spike['kind']} {spike['category'] or ''}".strip()
         spike_lines += [text(f"{spike['name']} ({topic})", "bold red"), text(f"  {spike_counts}, {before}; {shares}")]
         spike_lines += [text(f"  {short(e['ticket_id'])}  {e['text']}", "dim") for e in spike["examples"]]
-    return Group(*spike_lines, text(f"({local_time.time_zone()})", "dim")) if records else Group()
+    return Group(*spike_lines, text(f"({terminal.time_zone()})", "dim")) if records else Group()
 
 
 def topics(records: Sequence[Record]) -> RenderableType:

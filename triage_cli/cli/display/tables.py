@@ -9,7 +9,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from triage_cli.cli import local_time
+from triage_cli.cli import terminal
 from triage_cli.cli.display.cells import STATUS_COLOURS, Record, cell, is_time, text
 from triage_cli.cli.display.table_layout import AutoWidthTable, UnfoldingTable, borderless, fill, grid
 from triage_cli.cli.messages import plural
@@ -36,7 +36,7 @@ def plain(
     tables = [_plain_table(records, table_columns, room) for table_columns in column_choices]
     table = UnfoldingTable([*tables, _plain_table(records, column_choices[-1])], rows)
     has_times = any(is_time(record.get(column)) for record in records for column in columns)
-    return Group(table, text(f"({local_time.time_zone()})", "dim")) if has_times else table
+    return Group(table, text(f"({terminal.time_zone()})", "dim")) if has_times else table
 
 
 def _plain_table(records: Sequence[Record], columns: Sequence[str], room: Mapping[str, int] | None = None) -> Table:

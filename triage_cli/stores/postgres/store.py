@@ -166,7 +166,7 @@ class PostgresDialect(Dialect):
 
 
 class PostgresStore(SqlStore):
-    """The store on a server; threads share a pool of connections. Errors come from `postgres.errors.translate`.
+    """The store on a server; threads share a pool of connections. Errors come from `postgres.database.translate`.
 
     If the tables are missing, they are built with `make`; else any use raises `NoDatabaseError`.
     """

@@ -13,6 +13,7 @@ from triage_cli.domain import NoDatabaseError, StoreUnavailableError, Ticket, en
 from triage_cli.stores.database import Values, changed_values
 from triage_cli.stores.sqlite.connection import (
     IN_MEMORY,
+    WRITE_REFUSED,
     FileId,
     OpenedFile,
     check_version,
@@ -21,8 +22,10 @@ from triage_cli.stores.sqlite.connection import (
     file_id,
     frozen_state,
     opened,
+    replaced,
+    sqlite_code_of,
+    translate,
 )
-from triage_cli.stores.sqlite.errors import WRITE_REFUSED, replaced, sqlite_code_of, translate
 
 T = TypeVar("T")
 # Room on the disk from which on a database that refused a write takes some again, rather than one small one.

@@ -31,8 +31,16 @@ from triage_cli.domain import (
 )
 from triage_cli.runtime import FOLDER, alive, place, private
 from triage_cli.stores.audit_log import SqliteTrail
-from triage_cli.stores.sqlite.connection import BUSY_SECONDS, IMMUTABLE, VERSION, SelfClosingConnection, connect, newer
-from triage_cli.stores.sqlite.errors import sqlite_code_of, translate
+from triage_cli.stores.sqlite.connection import (
+    BUSY_SECONDS,
+    IMMUTABLE,
+    VERSION,
+    SelfClosingConnection,
+    connect,
+    newer,
+    sqlite_code_of,
+    translate,
+)
 from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
 from triage_cli.stores.sqlite.store import SqliteStore
 

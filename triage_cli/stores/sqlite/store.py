@@ -6,10 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import starmap
 from pathlib import Path
+from sqlite3 import Connection
 from typing import Any
 
 from triage_cli.domain import (
+    Attempt,
+    BatchItem,
     Change,
+    Classification,
+    Delivery,
     Head,
     Lease,
     NoDatabaseError,
@@ -24,17 +29,101 @@ from triage_cli.domain import (
 )
 from triage_cli.runtime import is_full, make_private
 from triage_cli.stores import where_clauses
-from triage_cli.stores.bulk_insert import write_all
+from triage_cli.stores.batches import PUT_BATCH_ITEM
 from triage_cli.stores.categories import CATEGORY_INDEX
+from triage_cli.stores.counts import COUNTED_AS
+from triage_cli.stores.database import placeholders, write_all
+from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.dialect import CountedGroup, Dialect
 from triage_cli.stores.events import SET_HEAD
 from triage_cli.stores.runs import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.sqlite import queries
-from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE
+from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
-from triage_cli.stores.sqlite.errors import translate
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
+from triage_cli.stores.tickets import (
+    COLUMN_COUNT,
+    DECISION_COLUMNS,
+    GIVEN_COLUMNS,
+    NEW_TICKET_DEFAULTS,
+    TICKET_COLUMNS,
+)
+
+LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
+UNCLAIMED_TICKET = (
+    f"not exists (select 1 from claims where claims.ticket_id = tickets.ticket_id and claims.run_id in {LIVE_RUNS})"
+)
+# A run claims in ascending order (by `after`), else it would claim a ticket that failed again and again.
+CLAIMABLE_TICKETS = "select *, :run from tickets where {where} order by urgency, ticket_id limit :limit"
+# The new revision makes late writes of the earlier holder conflict.
+TAKE_OVER_TICKETS = """update tickets set revision = revision + 1
+    where ticket_id in (select ticket_id from claims where ticket_id in (select value from json_each(?)))
+    returning ticket_id"""
+
+
+def _due_deliveries(of: str = "") -> str:
+    return f"""update deliveries set {TAKE_DELIVERY} where delivery_id in
+    (select delivery_id from deliveries where destination = :destination and state = 'pending'
+     and due_at <= :now and (run_id is null or run_id not in {LIVE_RUNS}) and {DELIVERY_STANDS} {of}
+     order by due_at limit :limit) returning *"""
+
+
+DUE_DELIVERIES, DUE_DELIVERIES_OF = _due_deliveries(), _due_deliveries(OF_THESE_TICKETS)
+
+MOVED_ON = """select key from json_each(?) left join tickets on ticket_id = key where revision is not value"""
+# Of tickets that still have the revision that is expected: few rows, because each returned row takes the GIL.
+UNMOVED_BEFORE = f"""select {COUNTED_AS}, count(*) from json_each(?)
+    join tickets on ticket_id = key and revision = value group by 1, 2, 3, 4"""
+
+# An identity that was taken in the meantime is no error; the count of inserted rows shows it.
+INSERT_TICKET = f"insert into tickets values ({placeholders(TICKET_COLUMNS)}) on conflict (identity) do nothing"
+_INSERT_NEW_TICKET = (
+    f"insert into tickets ({', '.join(TICKET_COLUMNS[:GIVEN_COLUMNS])}) "
+    f"values ({placeholders(TICKET_COLUMNS[:GIVEN_COLUMNS])}) "
+    "on conflict (identity) do nothing"
+)
+
+
+def _update_statement(columns: tuple[str, ...]) -> str:
+    return (
+        f"with new ({', '.join(columns)}) as (values ({placeholders(columns)})) update tickets set "
+        f"{', '.join(f'{f} = new.{f}' for f in columns[1:])} from new where tickets.ticket_id = new.ticket_id"
+    )
+
+
+_UPDATE_TICKETS = _update_statement(TICKET_COLUMNS)
+_DECIDE_TICKETS = _update_statement(DECISION_COLUMNS)
+SET_DECISION = "update tickets set decision_id = ? where ticket_id = ?"
+INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_RECORD = {
+    Classification: f"insert into classifications values ({placeholders(Classification._fields)})",
+    Delivery: PUT_DELIVERY,
+    Attempt: f"insert into attempts values ({placeholders(Attempt._fields)}) on conflict do nothing",
+    BatchItem: PUT_BATCH_ITEM,
+}
+
+
+def insert_tickets(db: Connection, tickets: Sequence[Ticket]) -> int:
+    """Insert tickets whose identity is free; return how many there were."""
+    if all(ticket[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for ticket in tickets):
+        return write_all(db, _INSERT_NEW_TICKET, [ticket[:GIVEN_COLUMNS] for ticket in tickets])
+    # Their decisions come later: to insert an answer that a ticket refers to already, SQLite looks through all tickets.
+    return write_all(db, INSERT_TICKET, [ticket._replace(decision_id=None)[:COLUMN_COUNT] for ticket in tickets])
+
+
+def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
+    """Write changed tickets; the caller has checked their revisions."""
+    rewritten: list[tuple[Any, ...]] = []
+    decided: list[tuple[Any, ...]] = []
+    for change in changes:
+        ticket = change.ticket
+        if ticket and change.rewrites:
+            rewritten.append(ticket[:COLUMN_COUNT])
+        elif ticket:
+            decided.append(ticket[:1] + ticket[GIVEN_COLUMNS:COLUMN_COUNT])
+    write_all(db, _UPDATE_TICKETS, rewritten)
+    write_all(db, _DECIDE_TICKETS, decided)
+
 
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
 # another program that fills the disk, at 25 MB/s, before they have come.
@@ -48,8 +137,8 @@ class SqliteDialect(Dialect):
     monday = "date({day}, '-6 days', 'weekday 1')"
     answer = "json_extract(tickets.answers, '$.{question}.value')"
     tickets_by_ending = "select * from tickets where ticket_id like '%' || :ending order by ticket_id desc limit :limit"
-    due_deliveries, due_deliveries_of = queries.DUE_DELIVERIES, queries.DUE_DELIVERIES_OF
-    free_batch = f"(run_id is null or run_id not in {queries.LIVE_RUNS})"
+    due_deliveries, due_deliveries_of = DUE_DELIVERIES, DUE_DELIVERIES_OF
+    free_batch = f"(run_id is null or run_id not in {LIVE_RUNS})"
     chain_end = "select seq, hash, key from chain"
     before_rename = (CATEGORY_INDEX,)
 
@@ -101,12 +190,12 @@ class SqliteDialect(Dialect):
         """Claim tickets that no live run holds."""
         conditions, values = where_clauses.where_claimable(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
-        query = queries.CLAIMABLE_TICKETS.format(where=" and ".join([*conditions, queries.UNCLAIMED_TICKET]))
+        query = CLAIMABLE_TICKETS.format(where=" and ".join([*conditions, UNCLAIMED_TICKET]))
         with closing(db.execute(query, values)) as rows:
             claimable = starmap(Ticket, rows)
             tickets = list(claimable if selection.ids is not None else first_of(claimable))
         claimed_ids = compact([ticket.ticket_id for ticket in tickets])
-        taken_over = {row[0] for row in db.execute(queries.TAKE_OVER_TICKETS, (claimed_ids,)).fetchall()}
+        taken_over = {row[0] for row in db.execute(TAKE_OVER_TICKETS, (claimed_ids,)).fetchall()}
         db.execute(INSERT_CLAIMS, {"run": lease.run_id, "ids": claimed_ids})
         if not taken_over:
             return tickets
@@ -121,23 +210,23 @@ class SqliteDialect(Dialect):
         if not changes:
             return {}, ()
         expected = {change.ticket.ticket_id: change.expected_revision for change in changes if change.ticket}
-        rows = db.execute(queries.UNMOVED_BEFORE, (compact(expected),)).fetchall()
+        rows = db.execute(UNMOVED_BEFORE, (compact(expected),)).fetchall()
         unmoved = {row[:4]: row[4] for row in rows}
         if sum(unmoved.values()) == len(expected):
             return unmoved, ()
-        return unmoved, [row[0] for row in db.execute(queries.MOVED_ON, (compact(expected),))]
+        return unmoved, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
 
     def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> bool:
         """Insert tickets whose identity is free; return whether all were."""
-        return queries.insert_tickets(db, tickets) == len(tickets)
+        return insert_tickets(db, tickets) == len(tickets)
 
     def add_records(self, db: sqlite3.Connection, record_type: type[Any], rows: Sequence[Any]) -> None:
         """Write answers, deliveries, attempts or items of batches."""
-        write_all(db, queries.INSERT_RECORD[record_type], rows)
+        write_all(db, INSERT_RECORD[record_type], rows)
 
     def add_events(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
         """Append rows to the audit log; set its head and the mark of its key."""
-        write_all(db, queries.INSERT_EVENT, rows)
+        write_all(db, INSERT_EVENT, rows)
         db.execute(SET_HEAD, (head.events, head.head, mark))
 
     def finish_tickets(self, db: sqlite3.Connection, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
@@ -145,8 +234,8 @@ class SqliteDialect(Dialect):
 
         The hashes of the events were made before this long update, during which other threads of Python can work.
         """
-        db.executemany(queries.SET_DECISION, [(t.decision_id, t.ticket_id) for t in new if t.decision_id])
-        queries.update_tickets(db, changed)
+        db.executemany(SET_DECISION, [(t.decision_id, t.ticket_id) for t in new if t.decision_id])
+        update_tickets(db, changed)
 
 
 class SqliteStore(SqlStore):
