@@ -53,6 +53,7 @@ from triage_cli.domain.classifications import Answer as Answer
 from triage_cli.domain.classifications import Answered as Answered
 from triage_cli.domain.classifications import Classification as Classification
 from triage_cli.domain.classifications import ClassifyPlan as ClassifyPlan
+from triage_cli.domain.classifications import ConfidenceSource as ConfidenceSource
 from triage_cli.domain.classifications import Decided as Decided
 from triage_cli.domain.classifications import Postponed as Postponed
 from triage_cli.domain.classifications import QuestionSpec as QuestionSpec

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.classifications import Classification
@@ -26,14 +27,14 @@ class AgentSuggestionDraft(NamedTuple):
 
 
 class AgentSuggestion(NamedTuple):
-    """What an agent suggested for a ticket; `actor` is the person or key on whose behalf it acts."""
+    """A category that an agent suggests for a ticket."""
 
-    ticket_id: str
-    category: str
-    agent: str
-    actor: str
-    at: str
-    note: str | None = None
+    ticket_id: Annotated[str, "the ticket's id"]
+    category: Annotated[str, "the category"]
+    agent: Annotated[str, "the agent's name, as it gave it"]
+    actor: Annotated[str, "the person or key on whose behalf it acts"]
+    at: Annotated[str, "when", datetime]
+    note: Annotated[str | None, "why, in the agent's words"] = None
 
 
 def agent_name(text: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from triage_cli.domain.tickets import CATEGORY, Ticket
 
@@ -10,18 +10,19 @@ from triage_cli.domain.tickets import CATEGORY, Ticket
 IMPORTED = "import"
 # The `classifier` and `confidence_source` of an answer that follows a person's verdict on the same text.
 PRECEDENT = "precedent"
+# Where a confidence comes from; numbers of different sources cannot be compared.
+ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", "human"]
 
 
 class Classification(NamedTuple):
     """One answer of a classifier or a person about one ticket; all answers are kept.
 
-    `category` is None if the classifier abstained or failed (`error`). `confidence_source` is `decision`, `logprob`,
-    `said`, `model`, `precedent` or `human`; numbers of different sources cannot be compared. `fingerprint` identifies
-    the question (`QuestionSpec`), `answer_key` the question about this text (of a precedent, the text's digest);
-    `threshold` is the confidence that the answer had to reach. Tokens are counts, `cost` is USD. If the confidence was
-    calibrated, `raw` is the classifier's own number. In an answer to a further `question`, `category` is its value;
-    what a call costs stands with one of its answers. `nearest` are the ids of the decided tickets that stood in the
-    prompt, as JSON.
+    `category` is None if the classifier abstained or failed (`error`). `confidence_source` is a `ConfidenceSource`.
+    `fingerprint` identifies the question (`QuestionSpec`), `answer_key` the question about this text (of a precedent,
+    the text's digest); `threshold` is the confidence that the answer had to reach. Tokens are counts, `cost` is USD. If
+    the confidence was calibrated, `raw` is the classifier's own number. In an answer to a further `question`,
+    `category` is its value; what a call costs stands with one of its answers. `nearest` are the ids of the decided
+    tickets that stood in the prompt, as JSON.
     """
 
     classification_id: str

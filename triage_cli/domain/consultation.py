@@ -1,8 +1,9 @@
 """Answers that are not stored: the category of a text, the route of a ticket, the profile of a category."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from triage_cli.domain.classifications import ConfidenceSource
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.tickets import Category
 
@@ -15,22 +16,22 @@ class TextQuestion(NamedTuple):
 
 
 class TextAnswer(NamedTuple):
-    """How a classifier would decide a ticket with the text of a consultation; `status` is what that ticket would have.
+    """How a classifier would decide a ticket with this text; nothing is stored."""
 
-    `category` is None if a person would have to decide; then `suggestion` is the guess. `suspicious` names text that is
-    addressed to the classifier. `cost_usd` was spent on the consultation.
-    """
-
-    status: str
-    category: str | None
-    suggestion: str | None
-    confidence: float | None
-    confidence_source: str | None
-    threshold: float | None
-    reason: str | None
-    classifier: str
-    suspicious: tuple[str, ...]
-    cost_usd: float
+    status: Annotated[str, "the status that a ticket would have", Literal["classified", "needs_review"]]
+    category: Annotated[str | None, "the category; null: a person would decide"]
+    suggestion: Annotated[str | None, "the guess, where a person would decide"]
+    confidence: Annotated[float | None, "how sure, from 0 to 1"]
+    confidence_source: Annotated[
+        str | None,
+        "the source of the confidence; `said` (by a language model) is the least reliable",
+        ConfidenceSource | None,
+    ]
+    threshold: Annotated[float | None, "the confidence at which it is sure"]
+    reason: Annotated[str | None, "why, in the classifier's words"]
+    classifier: Annotated[str, "the classifier's name in the configuration"]
+    suspicious: Annotated[tuple[str, ...], "kinds of text in it that address the classifier"]
+    cost_usd: Annotated[float, "what the answer has cost"]
 
 
 class Foreseen(NamedTuple):
@@ -70,11 +71,11 @@ class RoutePreview(NamedTuple):
 
 
 class CategoryRule(NamedTuple):
-    """A rule that tickets of a category can match; `when` are its further conditions in words, empty if it has none."""
+    """A rule that tickets of a category can match."""
 
-    rule: str
-    when: str
-    destinations: tuple[str, ...]
+    rule: Annotated[str, "its name"]
+    when: Annotated[str, "its further conditions in words; empty: none"]
+    destinations: Annotated[tuple[str, ...], "where it sends them"]
 
 
 class CategoryProfile(NamedTuple):

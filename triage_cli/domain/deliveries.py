@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import count
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.ids import delivery_id
@@ -81,15 +82,15 @@ class Delivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """One attempt at a delivery: its result and duration. `answer` is the beginning of a refusal's body."""
+    """One try at a delivery."""
 
-    delivery_id: str
-    number: int
-    at: str
-    status: int | None
-    error: str | None
-    seconds: float
-    answer: str | None = None
+    delivery_id: Annotated[str, "the delivery"]
+    number: Annotated[int, "the number of the try, from 1"]
+    at: Annotated[str, "when it ended", datetime]
+    status: Annotated[int | None, "the HTTP status that came back"]
+    error: Annotated[str | None, "why it was not accepted"]
+    seconds: Annotated[float, "how long it took"]
+    answer: Annotated[str | None, "the beginning of a refusal"] = None
 
 
 class OutgoingDelivery(NamedTuple):

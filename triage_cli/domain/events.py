@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.tickets import CATEGORY
 
@@ -85,10 +85,10 @@ class LoggedEvent(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The end of the audit log: the hash of its last event, and the number of events."""
+    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
 
-    head: str
-    events: int
+    head: Annotated[str, "the hash of the last event"]
+    events: Annotated[int, "how many there are"]
 
 
 class EventQuery(NamedTuple):

@@ -1,18 +1,15 @@
 """What learning and the search for wrong labels report."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 
 class LabelCounts(NamedTuple):
-    """The labelled tickets that were read: by category; those whose label is no category, by label.
+    """The labelled tickets that were read."""
 
-    `overruled` texts have two labels, of which the later one counts.
-    """
-
-    by_category: Mapping[str, int]
-    skipped: Mapping[str, int]
-    overruled: int
+    by_category: Annotated[Mapping[str, int], "by category"]
+    skipped: Annotated[Mapping[str, int], "those whose label is no category, by label"]
+    overruled: Annotated[int, "texts with two labels, of which the later one counts"]
 
     @property
     def total(self) -> int:
@@ -70,38 +67,37 @@ class TrainingReport(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """A suspect label: by which classifiers or labels (`voices`) it is contradicted, and by how many (`against`).
+    """A label that several answers contradict.
 
-    `confidence` is None if only another label contradicts it. `margin` is the probability of the suggestion less that
-    of the label, by a model trained on the other labels; None if that model does not make the suggestion.
+    The margin is that of a model trained on the other labels; None if that model does not make the suggestion.
     """
 
-    ticket_id: str
-    label: str
-    suggestion: str
-    confidence: float | None
-    margin: float | None
-    against: int
-    voices: Mapping[str, str]
-    text: str
+    ticket_id: Annotated[str, "the ticket's id; empty: a row of the request"]
+    label: Annotated[str, "the label"]
+    suggestion: Annotated[str, "what it should rather be"]
+    confidence: Annotated[float | None, "how sure that is; null: only another label says so"]
+    margin: Annotated[float | None, "the probability of the suggestion less that of the label"]
+    against: Annotated[int, "how many answers contradict the label"]
+    voices: Annotated[Mapping[str, str], "the answers, by who gave them"]
+    text: Annotated[str, "the text"]
 
 
 class Confused(NamedTuple):
-    """Two categories that are taken for each other: how often, and their descriptions."""
+    """Two categories that are taken for each other."""
 
-    label: str
-    guess: str
-    n: int
-    share: float
-    descriptions: tuple[str, str]
+    label: Annotated[str, "the label"]
+    guess: Annotated[str, "what looks like it"]
+    n: Annotated[int, "how often"]
+    share: Annotated[float, "of the tickets with the label"]
+    descriptions: Annotated[tuple[str, str], "of both categories in the configuration", list[str]]
 
 
 class SuspectReport(NamedTuple):
-    """The suspect labels, the confused categories, and the labels that were read."""
+    """The labels that are likely wrong."""
 
-    suspects: tuple[Suspect, ...]
-    confused: tuple[Confused, ...]
-    counts: LabelCounts
+    suspects: Annotated[tuple[Suspect, ...], "those with the largest margin first"]
+    confused: Annotated[tuple[Confused, ...], "categories that are confused, the most frequent first"]
+    counts: Annotated[LabelCounts, "the labels that were read"]
 
 
 def training_record(report: TrainingReport) -> dict[str, Any]:

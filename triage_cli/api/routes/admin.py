@@ -10,7 +10,8 @@ from triage_cli.api.idempotency import reply
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.bulk import ANSWERED_BY_LINES, outcome_stream
 from triage_cli.api.schemas import administration
-from triage_cli.domain import ApiKey, run_record
+from triage_cli.api.schemas.records import described
+from triage_cli.domain import ApiKey, Head, run_record
 from triage_cli.service import KeyRing
 
 router = new_router("administration", json_only)
@@ -68,7 +69,7 @@ def list_runs(query: Annotated[administration.RunQuery, Query()], triage: Curren
     return reply([run_record(run) for run in triage.runs(query.limit)])
 
 
-@router.post("/audit/verify", response_model=administration.Head)
+@router.post("/audit/verify", response_model=described(Head))
 def verify_audit_log(server_state: CurrentServer, body: administration.VerifyIn | None = None) -> Response:
     """Recompute the whole audit log, and return its head.
 

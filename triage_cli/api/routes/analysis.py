@@ -12,14 +12,19 @@ from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import analysis
+from triage_cli.api.schemas.records import described
 from triage_cli.client import error_fields
 from triage_cli.domain import (
     ClassifyPlan,
     ConfigError,
     Discovery,
+    Drift,
     Labelled,
     NewConfiguration,
+    Report,
     Spike,
+    SpikeSearch,
+    SuspectReport,
     TopicText,
     UsageError,
     plan_record,
@@ -32,7 +37,7 @@ from triage_cli.runtime import private
 router = new_router("analysis", json_only)
 
 
-@router.get("/spikes", response_model=analysis.SpikeSearch)
+@router.get("/spikes", response_model=described(SpikeSearch))
 def find_spikes(query: Annotated[analysis.SpikeQuery, Query()], current: CurrentAnalysis) -> Response:
     """Find categories and groups of similar tickets about which far more customers write than in earlier weeks."""
     search = current.find_spikes(timedelta(seconds=query.window), timedelta(seconds=query.baseline))
@@ -51,20 +56,20 @@ def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None)
     return reply({"destination": None, "sent": 0} if sending is None else sending._asdict())
 
 
-@router.get("/drift", response_model=list[analysis.Drift])
+@router.get("/drift", response_model=described(list[Drift]))
 def drift(query: Annotated[analysis.DriftQuery, Query()], current: CurrentAnalysis) -> Response:
     """Compare the decisions of a period with those of the time before, those that changed by more than chance first."""
     return reply([share._asdict() for share in current.drift(timedelta(seconds=query.window))])
 
 
-@router.get("/report", response_model=analysis.Report)
+@router.get("/report", response_model=described(Report))
 def report(query: Annotated[analysis.ReportQuery, Query()], current: CurrentAnalysis) -> Response:
     """Report what happened since: volume, who decided what, how sure and how right, what waits, spikes and drift."""
     since = datetime.now(UTC) - timedelta(days=7) if query.since is None else query.since.astimezone(UTC)
     return reply(report_record(current.report(since)))
 
 
-@router.post("/suspects", response_model=analysis.SuspectReport)
+@router.post("/suspects", response_model=described(SuspectReport))
 def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None = None) -> Response:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused."""
     report = current.suspects(_labelled(body))

@@ -9,7 +9,8 @@ from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_li
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import classification, routing
-from triage_cli.domain import AgentSuggestionDraft, ClassifyPlan, TextQuestion, agent_name
+from triage_cli.api.schemas.records import described
+from triage_cli.domain import AgentSuggestion, AgentSuggestionDraft, ClassifyPlan, TextAnswer, TextQuestion, agent_name
 from triage_cli.ports import Consultation
 from triage_cli.service import LocalConsultation
 
@@ -24,7 +25,7 @@ async def _current_consultation(request: Request, server_state: CurrentServer, c
 CurrentConsultation = Annotated[Consultation, Depends(_current_consultation)]
 
 
-@router.post("/classify/text", response_model=classification.TextAnswer)
+@router.post("/classify/text", response_model=described(TextAnswer))
 def classify_text(body: classification.ClassifyTextIn, consult: CurrentConsultation) -> Response:
     """Classify a text without storing it; what it costs counts against the budget.
 
@@ -50,7 +51,7 @@ def category_profiles(consult: CurrentConsultation) -> Response:
     return reply([p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles])
 
 
-@router.post("/tickets/{ticket_id}/suggestions", response_model=classification.AgentSuggestion)
+@router.post("/tickets/{ticket_id}/suggestions", response_model=described(AgentSuggestion))
 def suggest(
     ticket_id: TicketName, body: classification.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
 ) -> Response:

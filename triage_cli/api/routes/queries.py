@@ -13,10 +13,13 @@ from triage_cli.api.dependencies import CurrentCaller, CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
+from triage_cli.api.schemas.records import described
 from triage_cli.client import REPEATED
 from triage_cli.domain import (
     Category,
     EventQuery,
+    Head,
+    Overruled,
     Selection,
     SimilarQuery,
     StatsQuery,
@@ -132,7 +135,7 @@ def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage:
     return reply([group_record(group) for group in triage.stats_by(stats_query)])
 
 
-@router.get("/stats/overruled", response_model=list[administration.Overruled])
+@router.get("/stats/overruled", response_model=described(list[Overruled]))
 def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], triage: CurrentTriage) -> Response:
     """Return how often people overruled sure answers of machines, by week and category."""
     return reply([each._asdict() for each in triage.overruled(query_time(query.since), query_time(query.until))])
@@ -166,7 +169,7 @@ def me(caller: CurrentCaller) -> Response:
     return reply({"name": caller.name, "role": caller.role, "expires": caller.expires})
 
 
-@router.get("/audit/head", response_model=administration.Head)
+@router.get("/audit/head", response_model=described(Head))
 def head(triage: CurrentTriage) -> Response:
     """Return the head of the audit log, to be kept elsewhere."""
     return reply(triage.audit_head()._asdict())

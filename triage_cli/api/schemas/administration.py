@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from triage_cli import domain
+from triage_cli.api.schemas.records import describes
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
@@ -35,13 +37,6 @@ class VerifyIn(RequestBody):
         default_factory=list,
         description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
     )
-
-
-class Head(BaseModel):
-    """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
-
-    head: str = Field(description="the hash of the last event")
-    events: int = Field(description="how many there are")
 
 
 class EventQueryIn(QueryParameters):
@@ -211,6 +206,7 @@ class Stats(BaseModel):
     )
 
 
+@describes(domain.StatsGroup)
 class StatsGroup(BaseModel):
     """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
 
@@ -243,18 +239,6 @@ class VerdictPeriod(QueryParameters):
 
     since: Moment | None = Field(None, description="given at this time or later", examples=[EXAMPLE_SINCE])
     until: Moment | None = Field(None, description="given at this time or earlier", examples=[EXAMPLE_UNTIL])
-
-
-class Overruled(BaseModel):
-    """How often people overruled a machine's sure answers in a week, among those of a category that they judged."""
-
-    week: str = Field(description="its Monday")
-    category: str = Field(description="the machine's")
-    judged: int = Field(description="verdicts on tickets of which the machine was sure")
-    overruled: int = Field(description="how many of them are another category")
-    share: float = Field(description="`overruled` of `judged`")
-    low: float = Field(description="the lower end of the share's 95 % confidence interval")
-    high: float = Field(description="its upper end")
 
 
 class RunQuery(QueryParameters):

@@ -1,11 +1,10 @@
 """The schemas of analysis: spikes, drift, wrong labels, learning."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from triage_cli.api.schemas.administration import StatsGroup
+from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_TEXT,
     EXAMPLE_SINCE,
@@ -19,7 +18,16 @@ from triage_cli.api.schemas.shared_fields import (
     Usd,
     WorkerCount,
 )
-from triage_cli.domain import FEWEST_TOPICS, MOST_TOPICS, USUAL_TOPICS, Measure, SpikeKind
+from triage_cli.domain import (
+    FEWEST_TOPICS,
+    MOST_TOPICS,
+    USUAL_TOPICS,
+    LabelCounts,
+    Move,
+    PlanAccuracy,
+    TopicGroup,
+    Volume,
+)
 
 DAY, WEEK, TEN_YEARS = 86_400.0, 7 * 86_400.0, 3652 * 86_400.0
 MOST_ROWS = 100_000
@@ -42,38 +50,6 @@ class SpikesIn(RequestBody):
     baseline: Baseline = Field(28 * DAY, description=BASELINE_TEXT)
 
 
-class SpikeExample(BaseModel):
-    """A ticket of a spike."""
-
-    ticket_id: str = Field(description="the ticket's id")
-    text: str = Field(description="how its text begins")
-
-
-class Spike(BaseModel):
-    """A category or a group of similar tickets about which far more customers write than in earlier weeks."""
-
-    spike_id: str = Field(description="its id, which stays while it lasts")
-    kind: SpikeKind = Field(description="what the tickets have in common: their category, or their words")
-    name: str = Field(description="its typical words")
-    category: str | None = Field(description="the category of its tickets")
-    tickets: int = Field(description="how many there are")
-    customers: int = Field(description="how many customers wrote them")
-    share: float = Field(description="`customers` of all customers of the window")
-    share_before: float = Field(description="the same in the same hours of earlier weeks")
-    customers_before: float = Field(description="the mean number of such customers there")
-    since: datetime = Field(description="when its first ticket was written")
-    examples: list[SpikeExample] = Field(description="tickets of three customers")
-    members: list[str] = Field(description="the ids of all its tickets, oldest first")
-
-
-class SpikeSearch(BaseModel):
-    """The spikes of a window, and with how much it was compared."""
-
-    spikes: list[Spike] = Field(description="those with the most customers first")
-    tickets: int = Field(description="the tickets in the same hours of earlier weeks")
-    weeks: int = Field(description="how many earlier weeks those were")
-
-
 class SpikeSending(BaseModel):
     """What was sent to the destination of spikes."""
 
@@ -89,54 +65,10 @@ class DriftQuery(QueryParameters):
     )
 
 
-class Drift(BaseModel):
-    """A share of decisions now and before."""
-
-    measure: Measure = Field(description="what is compared")
-    name: str = Field(description="of which category or classifier")
-    n: int = Field(description="tickets now")
-    share: float | None = Field(description="the share now")
-    n_before: int = Field(description="tickets before")
-    share_before: float | None = Field(description="the share before")
-    p_value: float = Field(description="how likely such a difference is by chance")
-    moved: bool = Field(description="whether it is more than chance explains")
-
-
 class ReportQuery(QueryParameters):
     """The period of a report, up to now."""
 
     since: Moment | None = Field(None, description="its beginning; without it, a week ago", examples=[EXAMPLE_SINCE])
-
-
-class MeasuredShare(BaseModel):
-    """For how many tickets something held, with the 95 % confidence interval of its share."""
-
-    name: str = Field(description="the classifier or category")
-    n: int = Field(description="tickets")
-    held: int = Field(description="for how many of them it held")
-    share: float | None = Field(description="`held` of `n`; null: there are none")
-    low: float = Field(description="the interval's lower end")
-    high: float = Field(description="its upper end")
-
-
-class Report(BaseModel):
-    """What happened in a period."""
-
-    since: datetime = Field(description="its beginning")
-    until: datetime = Field(description="its end")
-    volume_key: str = Field(description="by what `volumes` are counted: day, or week")
-    volumes: list[StatsGroup] = Field(description="the tickets that were stored in the period, oldest first")
-    decided: list[StatsGroup] = Field(description="the same by category and classifier: `verdict` is people")
-    sure: MeasuredShare = Field(description="of the tickets that no person decided, those of which a machine was sure")
-    right: list[MeasuredShare] = Field(description="the answers of each classifier that verdicts confirm")
-    overruled: list[MeasuredShare] = Field(description="the sure answers that people overruled, by category")
-    waiting: list[StatsGroup] = Field(description="all tickets that wait, by status and day")
-    destinations: list[StatsGroup] = Field(description="the tickets of the period by destination")
-    deliveries: dict[str, dict[str, int]] = Field(description="all deliveries, by destination and state")
-    spikes: list[Spike] = Field(description="those of the last day, without examples and members")
-    spike_window: float = Field(description="the seconds up to `until` in which spikes were sought")
-    spike_weeks: int = Field(description="with how many earlier weeks these were compared")
-    drift: list[Drift] = Field(description="shares of the period and of the time before it")
 
 
 class LabelledIn(RequestBody):
@@ -187,14 +119,7 @@ class Topic(BaseModel):
     examples: list[str] = Field(description="the texts nearest to its middle, personal data masked")
 
 
-class TopicGroup(BaseModel):
-    """Several topics that are alike: a proposal for a parent of categories."""
-
-    name: str = Field(description="made of its most typical word")
-    words: list[str] = Field(description="the typical words of its topics")
-
-
-class Proposal(BaseModel):
+class Proposal(Response):
     """The topics of tickets, as proposals for categories."""
 
     topics: list[Topic] = Field(description="the largest first")
@@ -211,46 +136,7 @@ class LearnIn(LabelledRows):
     rollback: bool = Field(False, description="use the version before the one in use, and learn nothing")
 
 
-class LabelCounts(BaseModel):
-    """The labelled tickets that were read."""
-
-    by_category: dict[str, int] = Field(description="by category")
-    skipped: dict[str, int] = Field(description="those whose label is no category, by label")
-    overruled: int = Field(description="texts with two labels, of which the later one counts")
-
-
-class Suspect(BaseModel):
-    """A label that several answers contradict."""
-
-    ticket_id: str = Field(description="the ticket's id; empty: a row of the request")
-    label: str = Field(description="the label")
-    suggestion: str = Field(description="what it should rather be")
-    confidence: float | None = Field(description="how sure that is; null: only another label says so")
-    margin: float | None = Field(description="the probability of the suggestion less that of the label")
-    against: int = Field(description="how many answers contradict the label")
-    voices: dict[str, str] = Field(description="the answers, by who gave them")
-    text: str = Field(description="the text")
-
-
-class Confused(BaseModel):
-    """Two categories that are taken for each other."""
-
-    label: str = Field(description="the label")
-    guess: str = Field(description="what looks like it")
-    n: int = Field(description="how often")
-    share: float = Field(description="of the tickets with the label")
-    descriptions: list[str] = Field(description="of both categories in the configuration")
-
-
-class SuspectReport(BaseModel):
-    """The labels that are likely wrong."""
-
-    suspects: list[Suspect] = Field(description="those with the largest margin first")
-    confused: list[Confused] = Field(description="categories that are confused, the most frequent first")
-    counts: LabelCounts = Field(description="the labels that were read")
-
-
-class Learned(BaseModel):
+class Learned(Response):
     """What was learned."""
 
     counts: LabelCounts | None = Field(description="the labels that were read; null: nothing was learned from")
@@ -267,41 +153,7 @@ class PlanIn(RequestBody):
     written_since: Moment | None = Field(None, description="tickets written at this time or later; null: all")
 
 
-class Volume(BaseModel):
-    """How many of the tickets a destination gets."""
-
-    destination: str = Field(description="its name")
-    before: int = Field(description="by the present configuration")
-    after: int = Field(description="by the new one")
-    pages: bool = Field(description="whether it pages somebody")
-
-
-class PlanAccuracy(BaseModel):
-    """How right both classifiers are on tickets with a verdict."""
-
-    labelled: int = Field(description="such tickets")
-    right_before: int = Field(description="on how many the present classifier is right")
-    right_after: int = Field(description="on how many the new one is")
-
-
-class Move(BaseModel):
-    """A ticket that would get another category or other destinations."""
-
-    ticket_id: str = Field(description="the ticket's id")
-    external_id: str | None = Field(description="its id elsewhere")
-    status: str = Field(description="its status")
-    old: str | None = Field(description="its category")
-    new: str | None = Field(description="the category that it would get; null: a person would decide")
-    old_to: list[str] = Field(description="its destinations")
-    new_to: list[str] = Field(description="the destinations that it would get")
-    pages: bool = Field(description="whether a new one of these pages somebody")
-    old_confidence: float | None = Field(description="how sure its answer was")
-    new_confidence: float | None = Field(description="how sure the new answer is")
-    classifier: str | None = Field(description="the classifier that gave the new answer")
-    reason: str | None = Field(description="why, in its words")
-
-
-class Plan(BaseModel):
+class Plan(Response):
     """What a new configuration would change."""
 
     tickets: int = Field(description="the tickets that were compared")

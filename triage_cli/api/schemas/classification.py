@@ -1,10 +1,11 @@
 """Requests to classify, and the answers of classifiers; the verdicts of people, and what agents suggest."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
     CLASSIFIER_TEXT,
@@ -14,7 +15,6 @@ from triage_cli.api.schemas.shared_fields import (
     REASON_FIELD,
     RUN_ID_FIELD,
     TICKET_ID_FIELD,
-    ConfidenceSource,
     LongText,
     QueryParameters,
     RequestBody,
@@ -24,7 +24,7 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import CATEGORY, Status
+from triage_cli.domain import CATEGORY, CategoryRule, ConfidenceSource, Status
 
 CATEGORY_FIELD = Field(description="the category; null: none")
 
@@ -151,22 +151,7 @@ class ClassifyTextIn(RequestBody):
     max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
 
 
-class TextAnswer(BaseModel):
-    """How a classifier would decide a ticket with this text; nothing is stored."""
-
-    status: Literal["classified", "needs_review"] = Field(description="the status that a ticket would have")
-    category: str | None = Field(description="the category; null: a person would decide")
-    suggestion: str | None = Field(description="the guess, where a person would decide")
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    threshold: float | None = Field(description="the confidence at which it is sure")
-    reason: str | None = REASON_FIELD
-    classifier: str = CLASSIFIER_FIELD
-    suspicious: list[str] = Field(description="kinds of text in it that address the classifier")
-    cost_usd: float = Field(description="what the answer has cost")
-
-
-class Category(BaseModel):
+class Category(Response):
     """A label a ticket may get; `was` are its former names."""
 
     name: str = Field(description="its name")
@@ -183,14 +168,6 @@ class Question(BaseModel):
     ask: str = Field(description="the question in words, as language models read it; empty: none")
     required: bool = Field(description="whether an open answer holds its ticket for review; the category always does")
     values: list[Category] = Field(description="its values")
-
-
-class CategoryRule(BaseModel):
-    """A rule that tickets of a category can match."""
-
-    rule: str = Field(description="its name")
-    when: str = Field(description="its further conditions in words; empty: none")
-    destinations: list[str] = Field(description="where it sends them")
 
 
 class CategoryProfile(Category):
@@ -257,14 +234,3 @@ class SuggestionIn(RequestBody):
     category: ShortName = Field(description="one of the configuration, in any case")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")
-
-
-class AgentSuggestion(BaseModel):
-    """A category that an agent suggests for a ticket."""
-
-    ticket_id: str = TICKET_ID_FIELD
-    category: str = Field(description="the category")
-    agent: str = Field(description="the agent's name, as it gave it")
-    actor: str = Field(description="the person or key on whose behalf it acts")
-    at: datetime = Field(description="when")
-    note: str | None = Field(description="why, in the agent's words")

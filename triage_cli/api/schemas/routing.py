@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     DRY_RUN_FIELD,
     RUN_ID_FIELD,
@@ -15,22 +16,10 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import Status
+from triage_cli.domain import Attempt, Status
 
 
-class Attempt(BaseModel):
-    """One try at a delivery."""
-
-    delivery_id: str = Field(description="the delivery")
-    number: int = Field(description="the number of the try, from 1")
-    at: datetime = Field(description="when it ended")
-    status: int | None = Field(description="the HTTP status that came back")
-    error: str | None = Field(description="why it was not accepted")
-    seconds: float = Field(description="how long it took")
-    answer: str | None = Field(description="the beginning of a refusal")
-
-
-class Delivery(BaseModel):
+class Delivery(Response):
     """What one destination gets for one decision."""
 
     delivery_id: str = Field(description="its id, the same in all attempts")

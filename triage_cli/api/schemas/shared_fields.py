@@ -1,7 +1,7 @@
 """Fields, texts and problem documents that several schemas of requests and responses share."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
@@ -69,7 +69,6 @@ class RequestBody(BaseModel):
         return self.model_copy(update=given)
 
 
-ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", "human"]
 TICKET_ID_FIELD = Field(description="the ticket's id")
 RUN_ID_FIELD = Field(description="the run that did it; null: a single request")
 CONFIDENCE_FIELD = Field(description="how sure, from 0 to 1")

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.administration import Event
-from triage_cli.api.schemas.classification import AgentSuggestion, Classification, Classified
+from triage_cli.api.schemas.classification import Classification, Classified
+from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.routing import Delivery
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
@@ -14,7 +15,6 @@ from triage_cli.api.schemas.shared_fields import (
     CONFIDENCE_SOURCE_FIELD,
     REASON_FIELD,
     TICKET_ID_FIELD,
-    ConfidenceSource,
     LongText,
     Problem,
     QueryParameters,
@@ -22,7 +22,17 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     ShortText,
 )
-from triage_cli.domain import MAX_SOURCE, AnswerState, Priority, Status, all_encodable, compact, is_too_deep
+from triage_cli.domain import (
+    MAX_SOURCE,
+    AgentSuggestion,
+    AnswerState,
+    ConfidenceSource,
+    Priority,
+    Status,
+    all_encodable,
+    compact,
+    is_too_deep,
+)
 
 # The blanks that Python strips, and control characters: a text with nothing else counts as empty.
 BLANK_CHARACTERS = "\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000"
@@ -151,7 +161,7 @@ class Whole(Ticket):
     events: list[Event] = Field(description="its part of the audit log")
 
 
-class Why(BaseModel):
+class Why(Response):
     """The explanation of a ticket's decision."""
 
     ticket_id: str = TICKET_ID_FIELD

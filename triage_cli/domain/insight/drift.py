@@ -6,7 +6,7 @@ Holm's procedure rejects it (Holm 1979). So with a probability of 95 % none of t
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 _RISK = 0.05
 Measure = Literal["label", "sure", "verdicts", "second opinions"]
@@ -38,16 +38,16 @@ class PeriodCounts(NamedTuple):
 
 
 class Drift(NamedTuple):
-    """One share now and before, the probability of such a difference by chance, and whether it moved beyond chance."""
+    """A share of decisions now and before."""
 
-    measure: Measure
-    name: str
-    n: int
-    share: float | None
-    n_before: int
-    share_before: float | None
-    p_value: float
-    moved: bool
+    measure: Annotated[Measure, "what is compared"]
+    name: Annotated[str, "of which category or classifier"]
+    n: Annotated[int, "tickets now"]
+    share: Annotated[float | None, "the share now"]
+    n_before: Annotated[int, "tickets before"]
+    share_before: Annotated[float | None, "the share before"]
+    p_value: Annotated[float, "how likely such a difference is by chance"]
+    moved: Annotated[bool, "whether it is more than chance explains"]
 
 
 def compare(latest_period: PeriodCounts, earlier_period: PeriodCounts) -> list[Drift]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
 
@@ -22,37 +22,37 @@ class NewConfiguration(NamedTuple):
 
 
 class Move(NamedTuple):
-    """A ticket that would get another category or other destinations; `pages` if a new one of these pages somebody."""
+    """A ticket that would get another category or other destinations."""
 
-    ticket_id: str
-    external_id: str | None
-    status: str
-    old: str | None
-    new: str | None
-    old_to: tuple[str, ...]
-    new_to: tuple[str, ...]
-    pages: bool
-    old_confidence: float | None
-    new_confidence: float | None
-    classifier: str | None
-    reason: str | None
+    ticket_id: Annotated[str, "the ticket's id"]
+    external_id: Annotated[str | None, "its id elsewhere"]
+    status: Annotated[str, "its status"]
+    old: Annotated[str | None, "its category"]
+    new: Annotated[str | None, "the category that it would get; null: a person would decide"]
+    old_to: Annotated[tuple[str, ...], "its destinations"]
+    new_to: Annotated[tuple[str, ...], "the destinations that it would get"]
+    pages: Annotated[bool, "whether a new one of these pages somebody"]
+    old_confidence: Annotated[float | None, "how sure its answer was"]
+    new_confidence: Annotated[float | None, "how sure the new answer is"]
+    classifier: Annotated[str | None, "the classifier that gave the new answer"]
+    reason: Annotated[str | None, "why, in its words"]
 
 
 class Volume(NamedTuple):
-    """How many of the tickets a destination gets before and after, and whether it pages somebody."""
+    """How many of the tickets a destination gets."""
 
-    destination: str
-    before: int
-    after: int
-    pages: bool
+    destination: Annotated[str, "its name"]
+    before: Annotated[int, "by the present configuration"]
+    after: Annotated[int, "by the new one"]
+    pages: Annotated[bool, "whether it pages somebody"]
 
 
 class PlanAccuracy(NamedTuple):
-    """How many of `labelled` tickets, those with a verdict, the classifiers of both configurations answer rightly."""
+    """How right both classifiers are on tickets with a verdict."""
 
-    labelled: int
-    right_before: int
-    right_after: int
+    labelled: Annotated[int, "such tickets"]
+    right_before: Annotated[int, "on how many the present classifier is right"]
+    right_after: Annotated[int, "on how many the new one is"]
 
 
 class Plan(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.insight.drift import Count, Drift
@@ -15,14 +15,14 @@ MOST_DAYS = 62  # that a picture can hold: a longer period is counted by week
 
 
 class MeasuredShare(NamedTuple):
-    """For how many of `n` something held; the true share lies between `low` and `high` with 95 % confidence."""
+    """For how many tickets something held, with the 95 % confidence interval of its share."""
 
-    name: str
-    n: int
-    held: int
-    share: float | None
-    low: float
-    high: float
+    name: Annotated[str, "the classifier or category"]
+    n: Annotated[int, "tickets"]
+    held: Annotated[int, "for how many of them it held"]
+    share: Annotated[float | None, "`held` of `n`; null: there are none"]
+    low: Annotated[float, "the interval's lower end"]
+    high: Annotated[float, "its upper end"]
 
     @classmethod
     def of(cls, name: str, count: Count) -> "MeasuredShare":
@@ -32,30 +32,26 @@ class MeasuredShare(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What happened from `since` to `until`, without a ticket's text; of spikes the three words that tell them.
+    """What happened in a period.
 
-    The tickets stored in the period are counted in `volumes` by `volume_key` (`day` or `week`), in `decided` by
-    category and classifier, in `destinations` by destination; all that wait, in `waiting` by status and day.
-    `deliveries` counts all of each destination by state. `sure` counts the tickets that no person decided, and of how
-    many a machine was sure; `right` each classifier's answers about tickets with a verdict; `overruled` sure answers,
-    by category. `spikes` are those of the last `spike_window` seconds, compared with `spike_weeks` earlier weeks.
+    It has no ticket's text; of spikes the three words that tell them.
     """
 
-    since: str
-    until: str
-    volume_key: str
-    volumes: tuple[StatsGroup, ...]
-    decided: tuple[StatsGroup, ...]
-    sure: MeasuredShare
-    right: tuple[MeasuredShare, ...]
-    overruled: tuple[MeasuredShare, ...]
-    waiting: tuple[StatsGroup, ...]
-    destinations: tuple[StatsGroup, ...]
-    deliveries: Mapping[str, Mapping[str, int]]
-    spikes: tuple[Spike, ...]
-    spike_window: float
-    spike_weeks: int
-    drift: tuple[Drift, ...]
+    since: Annotated[str, "its beginning", datetime]
+    until: Annotated[str, "its end", datetime]
+    volume_key: Annotated[str, "by what `volumes` are counted: day, or week"]
+    volumes: Annotated[tuple[StatsGroup, ...], "the tickets that were stored in the period, oldest first"]
+    decided: Annotated[tuple[StatsGroup, ...], "the same by category and classifier: `verdict` is people"]
+    sure: Annotated[MeasuredShare, "of the tickets that no person decided, those of which a machine was sure"]
+    right: Annotated[tuple[MeasuredShare, ...], "the answers of each classifier that verdicts confirm"]
+    overruled: Annotated[tuple[MeasuredShare, ...], "the sure answers that people overruled, by category"]
+    waiting: Annotated[tuple[StatsGroup, ...], "all tickets that wait, by status and day"]
+    destinations: Annotated[tuple[StatsGroup, ...], "the tickets of the period by destination"]
+    deliveries: Annotated[Mapping[str, Mapping[str, int]], "all deliveries, by destination and state"]
+    spikes: Annotated[tuple[Spike, ...], "those of the last day, without examples and members"]
+    spike_window: Annotated[float, "the seconds up to `until` in which spikes were sought"]
+    spike_weeks: Annotated[int, "with how many earlier weeks these were compared"]
+    drift: Annotated[tuple[Drift, ...], "shares of the period and of the time before it"]
 
 
 # The lists of a report: by which keys its groups are counted, what other records they hold.

@@ -15,9 +15,10 @@ The risk is divided by the number of comparisons (Bonferroni).
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from itertools import chain
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
 from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, groups, words_of
@@ -49,43 +50,38 @@ class InflowTicket(NamedTuple):
 
 
 class SpikeExample(NamedTuple):
-    """A ticket of a spike, and how its text begins."""
+    """A ticket of a spike."""
 
-    ticket_id: str
-    text: str
+    ticket_id: Annotated[str, "the ticket's id"]
+    text: Annotated[str, "how its text begins"]
 
 
 SpikeKind = Literal["category", "group"]
 
 
 class Spike(NamedTuple):
-    """A category or a group of like tickets with a share or a number of customers far above those of earlier weeks.
+    """A category or a group of similar tickets about which far more customers write than in earlier weeks."""
 
-    `name` holds the words by which it differs; `category` is None if its tickets have none. `customers_before` is their
-    mean number in the same hours of an earlier week. `members` are all of its tickets, oldest first, and `since` is
-    when the first of them was written.
-    """
-
-    spike_id: str
-    kind: SpikeKind
-    name: str
-    category: str | None
-    tickets: int
-    customers: int
-    share: float
-    share_before: float
-    customers_before: float
-    since: str
-    examples: tuple[SpikeExample, ...]
-    members: tuple[str, ...]
+    spike_id: Annotated[str, "its id, which stays while it lasts"]
+    kind: Annotated[SpikeKind, "what the tickets have in common: their category, or their words"]
+    name: Annotated[str, "its typical words"]
+    category: Annotated[str | None, "the category of its tickets"]
+    tickets: Annotated[int, "how many there are"]
+    customers: Annotated[int, "how many customers wrote them"]
+    share: Annotated[float, "`customers` of all customers of the window"]
+    share_before: Annotated[float, "the same in the same hours of earlier weeks"]
+    customers_before: Annotated[float, "the mean number of such customers there"]
+    since: Annotated[str, "when its first ticket was written", datetime]
+    examples: Annotated[tuple[SpikeExample, ...], "tickets of three customers"]
+    members: Annotated[tuple[str, ...], "the ids of all its tickets, oldest first"]
 
 
 class SpikeSearch(NamedTuple):
-    """The spikes of a window, and with how many `tickets` it was compared, in the same hours of how many `weeks`."""
+    """The spikes of a window, and with how much it was compared."""
 
-    spikes: tuple[Spike, ...]
-    tickets: int
-    weeks: int
+    spikes: Annotated[tuple[Spike, ...], "those with the most customers first"]
+    tickets: Annotated[int, "the tickets in the same hours of earlier weeks"]
+    weeks: Annotated[int, "how many earlier weeks those were"]
 
 
 class SpikeSending(NamedTuple):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.levels import FLAT, Levels
@@ -72,19 +72,18 @@ class Judged(NamedTuple):
 
 
 class Overruled(NamedTuple):
-    """How often people overruled a machine's sure answers, among those that they judged in a week.
+    """How often people overruled a machine's sure answers in a week, among those of a category that they judged.
 
-    `week` is its Monday, `category` the machine's. The true share lies between `low` and `high` with 95 % confidence
-    (Wilson 1927), if they judged tickets as they come; a person who looks for mistakes finds more.
+    The interval (Wilson 1927) holds if they judged tickets as they come; a person who looks for mistakes finds more.
     """
 
-    week: str
-    category: str
-    judged: int
-    overruled: int
-    share: float
-    low: float
-    high: float
+    week: Annotated[str, "its Monday"]
+    category: Annotated[str, "the machine's"]
+    judged: Annotated[int, "verdicts on tickets of which the machine was sure"]
+    overruled: Annotated[int, "how many of them are another category"]
+    share: Annotated[float, "`overruled` of `judged`"]
+    low: Annotated[float, "the lower end of the share's 95 % confidence interval"]
+    high: Annotated[float, "its upper end"]
 
 
 def overruled_by_week(

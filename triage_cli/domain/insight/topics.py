@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.tickets import Category
 
@@ -55,8 +55,8 @@ class Topic(NamedTuple):
 class TopicGroup(NamedTuple):
     """Several topics that are alike: a proposal for a parent of categories."""
 
-    name: str
-    words: tuple[str, ...]
+    name: Annotated[str, "made of its most typical word"]
+    words: Annotated[tuple[str, ...], "the typical words of its topics"]
 
 
 class Proposal(NamedTuple):
