@@ -15,44 +15,27 @@ from triage_cli.client.remote_triage import RemoteTriage, stats_group
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     GROUP_LISTS,
-    RECORD_LISTS,
     TOPIC_CHARACTERS,
-    Calibration,
     ClassifyPlan,
-    Confused,
     Discovery,
     Drift,
     Evaluated,
-    Figures,
     Foreseen,
     LabelCounts,
     Labelled,
-    LearnedTickets,
-    Looked,
-    MeasuredShare,
-    Mistake,
-    Move,
     NewConfiguration,
     NoEndpointError,
     Outcome,
     Plan,
-    PlanAccuracy,
     Proposal,
     Report,
-    Scored,
-    Spike,
-    SpikeExample,
     SpikeSearch,
     SpikeSending,
-    Suspect,
     SuspectReport,
     TicketDraft,
-    Topic,
-    TopicGroup,
     TopicText,
     TrainingReport,
     UsageError,
-    Volume,
     ids,
     timestamp,
 )
@@ -91,7 +74,7 @@ class RemoteAnalysis:
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
         """Have the remote find spikes."""
         response = self._get("/spikes", {"window": window.total_seconds(), "baseline": baseline.total_seconds()})
-        return self._remote.converted(_spike_search, response)
+        return self._remote.converted_to(SpikeSearch, response)
 
     def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
         """Have the remote send the spikes that were not sent yet."""
@@ -112,7 +95,7 @@ class RemoteAnalysis:
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """Have the remote find wrong labels."""
-        return self._remote.converted(_suspect_report, self._post("/suspects", _labelled_body(rows)))
+        return self._remote.converted_to(SuspectReport, self._post("/suspects", _labelled_body(rows)))
 
     def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
         """Have the remote find the topics of these tickets, which it does not store, or of its own."""
@@ -120,7 +103,7 @@ class RemoteAnalysis:
         if tickets is not None:
             rows = [{"text": text[:TOPIC_CHARACTERS], "customer": customer} for text, customer in tickets]
         body = asked._asdict() | {"sources": list(asked.sources), "rows": rows}
-        return self._remote.converted(_proposal, self._post("/discover", body))
+        return self._remote.converted_to(Proposal, self._post("/discover", body))
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
         """Have the remote learn; it does not tell how far it is."""
@@ -131,7 +114,7 @@ class RemoteAnalysis:
     def roll_back(self) -> TrainingReport:
         """Have the remote use the version before the one in use."""
         response = self._post("/learn", {"rollback": True})
-        return self._remote.converted(lambda record: _training_report(_part(record, "report")), response)
+        return self._remote.converted(_training_report, response)
 
     def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
         """Have the remote measure a classifier."""
@@ -179,42 +162,19 @@ def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:
     return {"rows": [{"text": row.text, "label": row.category} for row in rows]}
 
 
-def _part(wire_record: Any, key: str) -> Any:
-    if not isinstance(wire_record, dict) or not isinstance(wire_record.get(key), dict):
-        raise wire_format.ProtocolError(f"no {key}")
-    return wire_record[key]
-
-
 def _learned(wire_record: Any) -> tuple[LabelCounts, TrainingReport]:
-    counts = wire_format.named(LabelCounts, _part(wire_record, "counts"))
-    return counts, _training_report(_part(wire_record, "report"))
+    counts = wire_format.object_of(wire_record).get("counts")
+    return wire_format.named(LabelCounts, counts), _training_report(wire_record)
 
 
 def _training_report(wire_record: Any) -> TrainingReport:
-    """Return a training report, whose parts are records of their own."""
-    parts = {"before": Figures, "after": Figures, "looked": Looked}
-    report = wire_format.named(TrainingReport, {**wire_record, **dict.fromkeys(parts)})
-    found: dict[str, Any] = {
-        name: None if wire_record.get(name) is None else wire_format.named(kind, wire_record[name])
-        for name, kind in parts.items()
-    }
-    return report._replace(**found)
+    return wire_format.named(TrainingReport, wire_format.object_of(wire_record).get("report"))
 
 
 def _evaluated(wire_record: Any) -> Evaluated:
-    calibrations, mistakes = (wire_format.rows_of(wire_record.get(key)) for key in ("calibrations", "mistakes"))
-    errors = {
-        key: None if wire_record.get(key) is None else wire_format.error_of(wire_record[key])
-        for key in ("stopped", "first_error")
-    }
-    learned = wire_record.get("learned")
-    return Evaluated(
-        scored=wire_format.named(Scored, _part(wire_record, "scored")),
-        calibrations=tuple(wire_format.named(Calibration, one) for one in calibrations),
-        mistakes=tuple(wire_format.named(Mistake, one) for one in mistakes),
-        learned=None if learned is None else wire_format.named(LearnedTickets, learned),
-        **errors,
-    )
+    errors = {key: wire_format.object_of(wire_record).get(key) for key in ("stopped", "first_error")}
+    evaluated = wire_format.named(Evaluated, {**wire_record, **dict.fromkeys(errors)})
+    return evaluated._replace(**{key: error and wire_format.error_of(error) for key, error in errors.items()})
 
 
 def _text_of(path: Path) -> str:
@@ -227,64 +187,21 @@ def _text_of(path: Path) -> str:
 
 
 def _plan(wire_record: Any) -> Plan:
-    accuracy = wire_format.named(PlanAccuracy, _part(wire_record, "accuracy"))
-    volumes, moves, matrix = (wire_format.rows_of(wire_record.get(key)) for key in ("destinations", "moves", "matrix"))
-    parts = {"accuracy": accuracy, "destinations": [], "moves": [], "matrix": [], "escalations": []}
-    escalations = wire_record.get("escalations") or {}
+    escalations = wire_format.object_of(wire_record).get("escalations") or {}
     if not isinstance(escalations, dict):
         raise wire_format.ProtocolError("no escalations")
-    return wire_format.named(Plan, {**wire_record, **parts})._replace(
-        destinations=tuple(wire_format.named(Volume, volume) for volume in volumes),
-        moves=tuple(
-            move._replace(old_to=tuple(move.old_to), new_to=tuple(move.new_to))
-            for move in (wire_format.named(Move, one) for one in moves)
-        ),
-        escalations=tuple(escalations.items()),
-        matrix=tuple((old, new, int(n)) for old, new, n in matrix),
-    )
-
-
-def _suspect_report(wire_record: Any) -> SuspectReport:
-    counts = wire_format.named(LabelCounts, _part(wire_record, "counts"))
-    suspects, confused = (wire_format.rows_of(wire_record.get(key)) for key in ("suspects", "confused"))
-    return SuspectReport(
-        tuple(wire_format.named(Suspect, one) for one in suspects),
-        tuple(wire_format.named(Confused, one) for one in confused),
-        counts,
-    )
-
-
-def _proposal(wire_record: Any) -> Proposal:
-    topics, groups = (wire_format.rows_of(wire_record.get(key)) for key in ("topics", "groups"))
-    found_topics = (wire_format.named(Topic, topic) for topic in topics)
-    found_groups = (wire_format.named(TopicGroup, group) for group in groups)
-    return wire_format.named(Proposal, {**wire_record, "topics": [], "groups": []})._replace(
-        topics=tuple(each._replace(words=tuple(each.words), examples=tuple(each.examples)) for each in found_topics),
-        groups=tuple(each._replace(words=tuple(each.words)) for each in found_groups),
-    )
-
-
-def _spike_search(wire_record: Any) -> SpikeSearch:
-    search = wire_format.named(SpikeSearch, wire_record)
-    spikes = (wire_format.named(Spike, spike) for spike in search.spikes)
-    return search._replace(
-        spikes=tuple(
-            spike._replace(examples=tuple(wire_format.named(SpikeExample, example) for example in spike.examples))
-            for spike in spikes
-        )
-    )
+    plan = wire_format.named(Plan, {**wire_record, "escalations": list(escalations.items())})
+    return plan._replace(matrix=tuple((old, new, int(n)) for old, new, n in plan.matrix))
 
 
 def _report(wire_record: Any) -> Report:
-    """Return a report, in whose lists are records and groups, and whose `sure` is a record."""
-    found: dict[str, Any] = {"sure": wire_format.named(MeasuredShare, _part(wire_record, "sure"))}
-    group_lists = {**GROUP_LISTS, "volumes": (str(wire_record.get("volume_key")),)}
-    for name, keys in group_lists.items():
-        found[name] = tuple(stats_group(one, keys) for one in wire_format.rows_of(wire_record.get(name)))
-    for name, kind in RECORD_LISTS.items():
-        found[name] = tuple(wire_format.named(kind, one) for one in wire_format.rows_of(wire_record.get(name)))
-    lists: dict[str, Any] = {name: [] for name in found}
-    return wire_format.named(Report, {**wire_record, **lists, "sure": found["sure"]})._replace(**found)
+    """Return a report, in whose lists are records and groups."""
+    group_lists = {**GROUP_LISTS, "volumes": (str(wire_format.object_of(wire_record).get("volume_key")),)}
+    groups: dict[str, Any] = {
+        name: tuple(stats_group(one, keys) for one in wire_format.rows_of(wire_record.get(name)))
+        for name, keys in group_lists.items()
+    }
+    return wire_format.named(Report, {**wire_record, **{name: [] for name in groups}})._replace(**groups)
 
 
 def _foreseen_in(wire_outcome: wire_format.Record) -> Foreseen:

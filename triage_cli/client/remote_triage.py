@@ -26,7 +26,6 @@ from triage_cli.domain import (
     BusyError,
     Category,
     CategoryProfile,
-    CategoryRule,
     ClassifyPlan,
     CreatedKey,
     Decided,
@@ -287,7 +286,9 @@ class RemoteTriage:
     def questions(self) -> tuple[Question, ...]:
         """Return the questions that tickets are asked at the remote; an older one asks for the category alone."""
         try:
-            return tuple(self.converted_rows(wire_format.question_of, self.connection.get("/questions")[0]))
+            return tuple(
+                self.converted_rows(partial(wire_format.named, Question), self.connection.get("/questions")[0])
+            )
         except NoEndpointError:
             return (Question(CATEGORY, self.categories()),)
 
@@ -468,7 +469,7 @@ class RemoteConsultation:
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the remote's categories with their thresholds and rules."""
         response = self._remote.connection.get("/categories/profiles")[0]
-        return self._remote.converted_rows(_category_profile, response)
+        return self._remote.converted_rows(partial(wire_format.named, CategoryProfile), response)
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Send the remote an agent's suggestion, which it records in the name of the API key."""
@@ -476,8 +477,3 @@ class RemoteConsultation:
         suggestions_path = f"{self._remote.path_of(draft.name)}/suggestions"
         response = self._remote.connection.post(suggestions_path, suggestion_body, ids.new_id())
         return self._remote.converted_to(AgentSuggestion, response)
-
-
-def _category_profile(wire_record: Any) -> CategoryProfile:
-    profile = wire_format.named(CategoryProfile, wire_record)
-    return profile._replace(rules=tuple(wire_format.named(CategoryRule, rule) for rule in profile.rules))

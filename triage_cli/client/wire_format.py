@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from triage_cli.domain import (
     ANSWER_KEYS,
@@ -19,9 +19,7 @@ from triage_cli.domain import (
     TICKET_KEYS,
     URGENCY,
     Action,
-    AgentSuggestion,
     Attempt,
-    Category,
     Classification,
     ClassifyPlan,
     Decided,
@@ -31,7 +29,6 @@ from triage_cli.domain import (
     History,
     LoggedEvent,
     Outcome,
-    Question,
     ReclassifyPlan,
     Routed,
     RoutePlan,
@@ -124,9 +121,9 @@ def ticket_of(wire_record: Any) -> Ticket:
     if not isinstance(wire_record, dict):
         raise ProtocolError("no ticket")
     wire_record = dict.fromkeys(LATER_KEYS) | wire_record
-    ticket_json_types = {**_json_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
+    json_types = {**_json_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
     for key in TICKET_KEYS:
-        if not isinstance(wire_record.get(key, ...), ticket_json_types[key]):
+        if not isinstance(wire_record.get(key, ...), json_types[key]):
             raise ProtocolError(f"ticket without a proper {key}")
     wire_fields = {key: wire_record[key] for key in TICKET_KEYS}
     extra, verdict = wire_fields["extra"], wire_fields["verdict"]
@@ -149,13 +146,6 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
         if not has_all:
             raise ProtocolError(f"ticket without a proper answer to {name}")
     return {name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS}) for name, answer in answers.items()}
-
-
-def question_of(wire_record: Any) -> Question:
-    """Return a question from its wire record, with what a person needs to answer it."""
-    if not isinstance(wire_record, dict) or not isinstance(values := wire_record.get("values"), list):
-        raise ProtocolError("no Question")
-    return named(Question, {**wire_record, "values": [named(Category, value) for value in values]})
 
 
 def similar_of(wire_record: Any) -> SimilarTicket:
@@ -201,38 +191,59 @@ def why_of(wire_record: Any) -> Why:
     explanation = named(Why, wire_record)
     if not all(isinstance(line, str) for line in explanation.why):
         raise ProtocolError("a story that is no text")
-    suggestions = tuple(named(AgentSuggestion, one) for one in explanation.agent_suggestions)
-    return explanation._replace(agent_suggestions=suggestions)
+    return explanation
 
 
 def named(kind: type[T], wire_record: Any) -> T:
-    """Return a domain record of a kind from a wire record, with tuples for lists.
+    """Return a domain record of a kind from a wire record, with the records in it, and tuples for lists.
 
     Unknown fields, of a newer server, are ignored.
     """
     if not isinstance(wire_record, dict):
         raise ProtocolError(f"no {kind.__name__}")
-    json_types = _json_types_of(cast("Hashable", kind))
-    wire_fields = {field: wire_record[field] for field in json_types if field in wire_record}
-    for field, wire_value in wire_fields.items():
-        if not isinstance(wire_value, json_types[field]):
+    fields: dict[str, Any] = {}
+    for field, wire_type in _wire_types_of(cast("Hashable", kind)).items():
+        if field not in wire_record:
+            continue
+        value = wire_record[field]
+        if not isinstance(value, wire_type.json_types):
             raise ProtocolError(f"{kind.__name__} without a proper {field}")
+        if isinstance(value, list):
+            value = tuple(value if wire_type.record is None else (named(wire_type.record, each) for each in value))
+        elif wire_type.record is not None and value is not None:
+            value = named(wire_type.record, value)
+        fields[field] = value
     try:
-        return kind(**{field: tuple(v) if isinstance(v, list) else v for field, v in wire_fields.items()})
+        return kind(**fields)
     except TypeError as error:
         raise ProtocolError(f"{kind.__name__} without all its fields") from error
 
 
+class _WireType(NamedTuple):
+    """The JSON types that a field of a wire record may have, and the record that it is, or holds a list of."""
+
+    json_types: tuple[type, ...]
+    record: type[Any] | None
+
+
 @cache
-def _json_types_of(kind: Hashable) -> Mapping[str, tuple[type, ...]]:
-    """Return the JSON types that each field of a wire record may have."""
+def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     as_json: Mapping[Any, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,), Literal: (str,)}
-    json_types = {}
+    wire_types = {}
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        python_types = [get_origin(hint_type) or hint_type for hint_type in hint_types]
-        json_types[field] = tuple(one for each in python_types for one in as_json.get(each, (each,)))
-    return json_types
+        record = next((one for each in hint_types for one in (each, *get_args(each)) if _is_record(one)), None)
+        python_types = [dict if _is_record(each) else get_origin(each) or each for each in hint_types]
+        wire_types[field] = _WireType(tuple(one for each in python_types for one in as_json.get(each, (each,))), record)
+    return wire_types
+
+
+def _json_types_of(kind: Hashable) -> dict[str, tuple[type, ...]]:
+    return {field: wire_type.json_types for field, wire_type in _wire_types_of(kind).items()}
+
+
+def _is_record(python_type: Any) -> bool:
+    return isinstance(python_type, type) and issubclass(python_type, tuple) and hasattr(python_type, "_fields")
 
 
 def delivery_of(wire_record: Any) -> Delivery:
@@ -257,6 +268,13 @@ def rows_of(wire_record: Any) -> list[Any]:
     """Return the wire records of a page. Raises `ProtocolError` if it is no list."""
     if not isinstance(wire_record, list):
         raise ProtocolError("no list")
+    return wire_record
+
+
+def object_of(wire_record: Any) -> dict[str, Any]:
+    """Return the fields of a wire record. Raises `ProtocolError` if it has none."""
+    if not isinstance(wire_record, dict):
+        raise ProtocolError("no object")
     return wire_record
 
 

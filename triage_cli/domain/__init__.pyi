@@ -225,7 +225,6 @@ from triage_cli.domain.ids import short as short
 from triage_cli.domain.insight import spikes as spikes
 from triage_cli.domain.insight.drift import Count as Count
 from triage_cli.domain.insight.drift import Drift as Drift
-from triage_cli.domain.insight.drift import Measure as Measure
 from triage_cli.domain.insight.drift import PeriodCounts as PeriodCounts
 from triage_cli.domain.insight.drift import compare as compare
 from triage_cli.domain.insight.drift import fisher as fisher
@@ -242,7 +241,6 @@ from triage_cli.domain.insight.plans import plan_record as plan_record
 from triage_cli.domain.insight.plans import volumes as volumes
 from triage_cli.domain.insight.reports import GROUP_LISTS as GROUP_LISTS
 from triage_cli.domain.insight.reports import LONGEST_REPORT as LONGEST_REPORT
-from triage_cli.domain.insight.reports import RECORD_LISTS as RECORD_LISTS
 from triage_cli.domain.insight.reports import MeasuredShare as MeasuredShare
 from triage_cli.domain.insight.reports import Report as Report
 from triage_cli.domain.insight.reports import report_record as report_record
@@ -264,8 +262,6 @@ from triage_cli.domain.insight.similar_texts import words_of as words_of
 from triage_cli.domain.insight.spikes import InflowTicket as InflowTicket
 from triage_cli.domain.insight.spikes import SentSpike as SentSpike
 from triage_cli.domain.insight.spikes import Spike as Spike
-from triage_cli.domain.insight.spikes import SpikeExample as SpikeExample
-from triage_cli.domain.insight.spikes import SpikeKind as SpikeKind
 from triage_cli.domain.insight.spikes import SpikeSearch as SpikeSearch
 from triage_cli.domain.insight.spikes import SpikeSending as SpikeSending
 from triage_cli.domain.insight.spikes import find_spikes as find_spikes
@@ -296,6 +292,7 @@ from triage_cli.domain.insight.topics import shortened as shortened
 from triage_cli.domain.json_values import DECODER as DECODER
 from triage_cli.domain.json_values import DEEPEST as DEEPEST
 from triage_cli.domain.json_values import all_encodable as all_encodable
+from triage_cli.domain.json_values import as_record as as_record
 from triage_cli.domain.json_values import compact as compact
 from triage_cli.domain.json_values import encodable as encodable
 from triage_cli.domain.json_values import foreign as foreign
@@ -329,7 +326,6 @@ from triage_cli.domain.learning import Looked as Looked
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import TrainingReport as TrainingReport
-from triage_cli.domain.learning import training_record as training_record
 from triage_cli.domain.levels import ABOVE as ABOVE
 from triage_cli.domain.levels import FLAT as FLAT
 from triage_cli.domain.levels import LevelCalibration as LevelCalibration
@@ -405,7 +401,6 @@ from triage_cli.domain.serialization import history_record as history_record
 from triage_cli.domain.serialization import outcome_record as outcome_record
 from triage_cli.domain.serialization import run_record as run_record
 from triage_cli.domain.serialization import ticket_record as ticket_record
-from triage_cli.domain.serialization import why_record as why_record
 from triage_cli.domain.source_pages import Nearness as Nearness
 from triage_cli.domain.source_pages import PullPlan as PullPlan
 from triage_cli.domain.source_pages import SourceCursor as SourceCursor

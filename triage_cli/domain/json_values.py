@@ -21,6 +21,15 @@ _ESCAPES = re.compile(r"\\u[dD][89abAB]\w{2}\\u[dD][c-fC-F]\w{2}|\\(u[dD][89a-fA
 _DIGITS = sys.int_info.default_max_str_digits
 
 
+def as_record(value: Any) -> Any:
+    """Return a record, or a list of some, as JSON has it: also the records in it are objects."""
+    if not isinstance(value, tuple | list):
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return {field: as_record(each) for field, each in zip(value._fields, value, strict=True)}
+    return [as_record(each) for each in value]
+
+
 def json_number(text: str) -> float | str:
     """Return a JSON number as a float; one that is too large for a float (1e999) stays a text."""
     value = float(text)

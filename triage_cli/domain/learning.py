@@ -1,7 +1,7 @@
 """What learning and the search for wrong labels report."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 
 class LabelCounts(NamedTuple):
@@ -98,9 +98,3 @@ class SuspectReport(NamedTuple):
     suspects: Annotated[tuple[Suspect, ...], "those with the largest margin first"]
     confused: Annotated[tuple[Confused, ...], "categories that are confused, the most frequent first"]
     counts: Annotated[LabelCounts, "the labels that were read"]
-
-
-def training_record(report: TrainingReport) -> dict[str, Any]:
-    """Return the JSON record of a training report."""
-    parts = {name: getattr(report, name) for name in ("before", "after", "looked")}
-    return report._asdict() | {name: None if part is None else part._asdict() for name, part in parts.items()}

@@ -8,7 +8,7 @@ from typing import Any
 from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.events import LoggedEvent
-from triage_cli.domain.history import History, Why
+from triage_cli.domain.history import History
 from triage_cli.domain.insight.plans import Flip
 from triage_cli.domain.insight.stats import StatsGroup
 from triage_cli.domain.json_values import from_json
@@ -77,11 +77,6 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
 def event_record(event: LoggedEvent) -> dict[str, Any]:
     """Return the JSON record of one event, with all that is needed to verify its hash."""
     return event._asdict() | {"detail": from_json(event.detail)}
-
-
-def why_record(why: Why) -> dict[str, Any]:
-    """Return the JSON record of a ticket's explanation."""
-    return why._asdict() | {"agent_suggestions": [suggestion._asdict() for suggestion in why.agent_suggestions]}
 
 
 def history_record(history: History) -> dict[str, Any]:

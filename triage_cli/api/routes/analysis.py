@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from starlette.responses import Response
@@ -22,15 +22,14 @@ from triage_cli.domain import (
     Labelled,
     NewConfiguration,
     Report,
-    Spike,
     SpikeSearch,
     SuspectReport,
     TopicText,
     UsageError,
+    as_record,
     plan_record,
     proposal_record,
     report_record,
-    training_record,
 )
 from triage_cli.runtime import private
 
@@ -41,11 +40,7 @@ router = new_router("analysis", json_only)
 def find_spikes(query: Annotated[analysis.SpikeQuery, Query()], current: CurrentAnalysis) -> Response:
     """Find categories and groups of similar tickets about which far more customers write than in earlier weeks."""
     search = current.find_spikes(timedelta(seconds=query.window), timedelta(seconds=query.baseline))
-    return reply(search._asdict() | {"spikes": [_spike_record(spike) for spike in search.spikes]})
-
-
-def _spike_record(spike: Spike) -> dict[str, Any]:
-    return spike._asdict() | {"examples": [example._asdict() for example in spike.examples]}
+    return reply(as_record(search))
 
 
 @router.post("/spikes", response_model=analysis.SpikeSending)
@@ -59,7 +54,7 @@ def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None)
 @router.get("/drift", response_model=described(list[Drift]))
 def drift(query: Annotated[analysis.DriftQuery, Query()], current: CurrentAnalysis) -> Response:
     """Compare the decisions of a period with those of the time before, those that changed by more than chance first."""
-    return reply([share._asdict() for share in current.drift(timedelta(seconds=query.window))])
+    return reply(as_record(current.drift(timedelta(seconds=query.window))))
 
 
 @router.get("/report", response_model=described(Report))
@@ -72,9 +67,7 @@ def report(query: Annotated[analysis.ReportQuery, Query()], current: CurrentAnal
 @router.post("/suspects", response_model=described(SuspectReport))
 def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None = None) -> Response:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused."""
-    report = current.suspects(_labelled(body))
-    suspects, confused = ([each._asdict() for each in records] for records in (report.suspects, report.confused))
-    return reply({"suspects": suspects, "confused": confused, "counts": report.counts._asdict()})
+    return reply(as_record(current.suspects(_labelled(body))))
 
 
 @router.post("/discover", response_model=analysis.Proposal)
@@ -97,9 +90,9 @@ def learn(current: CurrentAnalysis, body: analysis.LearnIn | None = None) -> Res
     if body is not None and body.rollback:
         if body.rows:
             raise UsageError("a rollback takes no rows", hint="leave one of them out")
-        return reply({"counts": None, "report": training_record(current.roll_back())})
+        return reply({"counts": None, "report": as_record(current.roll_back())})
     counts, report = current.learn(_labelled(body), lambda _doing, _share: None)
-    return reply({"counts": counts._asdict(), "report": training_record(report)})
+    return reply({"counts": as_record(counts), "report": as_record(report)})
 
 
 def _labelled(body: analysis.LabelledRows | None) -> list[Labelled]:
@@ -136,10 +129,8 @@ def evaluate(body: analysis.EvalIn, current: CurrentAnalysis) -> Response:
     errors = {name: getattr(evaluated, name) for name in ("stopped", "first_error")}
     return reply(
         {
+            **as_record(evaluated),
             "scored": evaluated.scored.record(),
-            "calibrations": [calibration._asdict() for calibration in evaluated.calibrations],
-            "mistakes": [mistake._asdict() for mistake in evaluated.mistakes],
-            "learned": None if evaluated.learned is None else evaluated.learned._asdict(),
             **{name: None if error is None else error_fields(error) for name, error in errors.items()},
         }
     )

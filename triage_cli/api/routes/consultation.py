@@ -10,7 +10,15 @@ from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
 from triage_cli.api.schemas import classification, routing
 from triage_cli.api.schemas.records import described
-from triage_cli.domain import AgentSuggestion, AgentSuggestionDraft, ClassifyPlan, TextAnswer, TextQuestion, agent_name
+from triage_cli.domain import (
+    AgentSuggestion,
+    AgentSuggestionDraft,
+    ClassifyPlan,
+    TextAnswer,
+    TextQuestion,
+    agent_name,
+    as_record,
+)
 from triage_cli.ports import Consultation
 from triage_cli.service import LocalConsultation
 
@@ -48,7 +56,7 @@ def preview_route(
 def category_profiles(consult: CurrentConsultation) -> Response:
     """Return the categories, the confidence that each needs, and where its tickets go."""
     profiles = consult.category_profiles()
-    return reply([p._asdict() | {"rules": [rule._asdict() for rule in p.rules]} for p in profiles])
+    return reply(as_record(profiles))
 
 
 @router.post("/tickets/{ticket_id}/suggestions", response_model=described(AgentSuggestion))

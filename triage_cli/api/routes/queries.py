@@ -24,13 +24,13 @@ from triage_cli.domain import (
     SimilarQuery,
     StatsQuery,
     UsageError,
+    as_record,
     event_record,
     group_record,
     history_record,
     similar_record,
     ticket_record,
     timestamp,
-    why_record,
 )
 from triage_cli.ports import Triage
 
@@ -81,7 +81,7 @@ def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
 @router.get("/tickets/{ticket_id}/why", response_model=tickets.Why)
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
-    return reply(why_record(triage.why(ticket_id)))
+    return reply(as_record(triage.why(ticket_id)))
 
 
 @router.get("/tickets/{ticket_id}/similar", response_model=list[tickets.Similar])
@@ -138,7 +138,7 @@ def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage:
 @router.get("/stats/overruled", response_model=described(list[Overruled]))
 def stats_overruled(query: Annotated[administration.VerdictPeriod, Query()], triage: CurrentTriage) -> Response:
     """Return how often people overruled sure answers of machines, by week and category."""
-    return reply([each._asdict() for each in triage.overruled(query_time(query.since), query_time(query.until))])
+    return reply(as_record(triage.overruled(query_time(query.since), query_time(query.until))))
 
 
 @router.get("/categories", response_model=list[classification.Category])

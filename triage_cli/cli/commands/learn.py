@@ -12,7 +12,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
-from triage_cli.domain import TrainingReport, UsageError, to_json, training_record
+from triage_cli.domain import TrainingReport, UsageError, as_record, to_json
 from triage_cli.service import LEAST_LABELLED
 
 LEARN_COLUMNS = TrainingReport._fields
@@ -59,7 +59,7 @@ def learn(
             context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
         names = [category.name for category in context.triage.categories()]
         unmeasured = [name for name in names if name not in counts.by_category]
-    printer.one(training_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
+    printer.one(as_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.learning_summary(training_report):
         context.say(line)
     if unmeasured and training_report.after:

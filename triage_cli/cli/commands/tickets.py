@@ -24,10 +24,10 @@ from triage_cli.domain import (
     Selection,
     SimilarQuery,
     UsageError,
+    as_record,
     history_record,
     similar_record,
     ticket_record,
-    why_record,
 )
 from triage_cli.service import category_renames
 
@@ -210,7 +210,7 @@ def why(context: CommandContext, name: Name, *, printing: PrintOptions) -> None:
         for why_line in why_lines:
             Printer("table").write_safe(why_line + "\n")
         return
-    printing.printer().one(why_record(explanation), _history_table(context), explanation._fields)
+    printing.printer().one(as_record(explanation), _history_table(context), explanation._fields)
 
 
 @remote_command

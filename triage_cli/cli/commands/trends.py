@@ -11,7 +11,17 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import Drift, ExitCode, Spike, SpikeSearch, SpikeSending, UsageError, report_record, to_json
+from triage_cli.domain import (
+    Drift,
+    ExitCode,
+    Spike,
+    SpikeSearch,
+    SpikeSending,
+    UsageError,
+    as_record,
+    report_record,
+    to_json,
+)
 from triage_cli.runtime import open_text
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
@@ -106,8 +116,7 @@ def _compared_with(spike_search: SpikeSearch) -> str:
 
 
 def _spike_record(spike: Spike) -> dict[str, Any]:
-    examples = [example._asdict() for example in spike.examples]
-    return {key: value for key, value in spike._asdict().items() if key in SPIKE_KEYS} | {"examples": examples}
+    return {key: value for key, value in as_record(spike).items() if key in SPIKE_KEYS}
 
 
 @remote_command

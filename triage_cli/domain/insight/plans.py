@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
+from triage_cli.domain.json_values import as_record
 
 # What stands in a plan for the destinations of a ticket that no rule matches, or that a person decides.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
@@ -84,13 +85,7 @@ class Plan(NamedTuple):
 
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Return the JSON record of a plan, with all its moves."""
-    return plan._asdict() | {
-        "share": round(plan.share, 4),
-        "accuracy": plan.accuracy._asdict(),
-        "destinations": [volume._asdict() for volume in plan.destinations],
-        "escalations": dict(plan.escalations),
-        "moves": [move._asdict() for move in plan.moves],
-    }
+    return {**as_record(plan), "share": round(plan.share, 4), "escalations": dict(plan.escalations)}
 
 
 def volumes(before: Counter[str], after: Counter[str], pagers: Iterable[str]) -> tuple[Volume, ...]:

@@ -8,6 +8,7 @@ from triage_cli.domain.evaluation.confidence_intervals import wilson
 from triage_cli.domain.insight.drift import Count, Drift
 from triage_cli.domain.insight.spikes import Spike
 from triage_cli.domain.insight.stats import StatsGroup
+from triage_cli.domain.json_values import as_record
 from triage_cli.domain.serialization import group_record
 
 LONGEST_REPORT = timedelta(days=3653)
@@ -56,16 +57,12 @@ class Report(NamedTuple):
 
 # The lists of a report: by which keys its groups are counted, what other records they hold.
 GROUP_LISTS = {"decided": ("category", "classifier"), "waiting": ("status", "day"), "destinations": ("destination",)}
-RECORD_LISTS: Mapping[str, type[Any]] = {
-    "right": MeasuredShare, "overruled": MeasuredShare, "spikes": Spike, "drift": Drift
-}  # fmt: skip
 
 
 def report_record(report: Report) -> dict[str, Any]:
     """Return a report as the JSON of the command line and the API has it."""
     groups = {name: [group_record(group) for group in getattr(report, name)] for name in ("volumes", *GROUP_LISTS)}
-    records = {name: [each._asdict() for each in getattr(report, name)] for name in RECORD_LISTS}
-    return {**report._asdict(), **groups, **records, "sure": report.sure._asdict()}
+    return {**as_record(report), **groups}
 
 
 def volume_days(since: datetime, until: datetime) -> tuple[str, list[str]]:

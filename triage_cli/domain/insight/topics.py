@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
+from triage_cli.domain.json_values import as_record
 from triage_cli.domain.tickets import Category
 
 FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
@@ -112,8 +113,5 @@ def shortened(text: str) -> str:
 
 def proposal_record(proposal: Proposal) -> dict[str, Any]:
     """Return a proposal as JSON has it."""
-    return proposal._asdict() | {
-        "near": proposal.near,
-        "topics": [topic._asdict() | {"category": topic.category} for topic in proposal.topics],
-        "groups": [group._asdict() for group in proposal.groups],
-    }
+    topics = [as_record(topic) | {"category": topic.category} for topic in proposal.topics]
+    return {**as_record(proposal), "near": proposal.near, "topics": topics}
