@@ -9,6 +9,7 @@ from triage_cli.cli import messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.config import SavedImport, no_name, with_import
 from triage_cli.domain import (
+    FILE_OPTIONS,
     LONGEST_COLUMN,
     KeptMapping,
     Reading,
@@ -101,8 +102,8 @@ class ImportSaver:
                     f"imports.{other.name} is for files with the same columns, so none would be chosen of the two",
                     hint="change that one in the configuration",
                 )
-        file_options = how.source, how.html, how.format, how.delimiter, how.encoding
-        kept = KeptMapping(self._name, columns, {**table.fields, **unread}, *file_options)
+        file_options = {option: getattr(how, option) for option in FILE_OPTIONS}
+        kept = KeptMapping(self._name, columns, {**table.fields, **unread}, **file_options)
         self._saved_import = with_import(config.path, Path.cwd(), kept)
 
     def write(self) -> None:
@@ -114,9 +115,5 @@ class ImportSaver:
 
 def _is_kept(kept: KeptMapping, typed: ReadOptions) -> bool:
     """Return whether a kept mapping says already what was typed."""
-    kept_options = (kept.source, kept.html, kept.format, kept.delimiter, kept.encoding)
-    typed_options = (typed.source, typed.html, typed.format, typed.delimiter, typed.encoding)
     is_same_map = all(kept.mapping.get(field) == column for field, column in typed.mapping.items())
-    return is_same_map and all(
-        value in (None, kept_value) for value, kept_value in zip(typed_options, kept_options, strict=True)
-    )
+    return is_same_map and all(getattr(typed, option) in (None, getattr(kept, option)) for option in FILE_OPTIONS)

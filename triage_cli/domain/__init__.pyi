@@ -308,6 +308,7 @@ from triage_cli.domain.json_values import storable_text as storable_text
 from triage_cli.domain.json_values import to_json as to_json
 from triage_cli.domain.json_values import without_lone_surrogates as without_lone_surrogates
 from triage_cli.domain.json_values import writable_text as writable_text
+from triage_cli.domain.kept_mappings import FILE_OPTIONS as FILE_OPTIONS
 from triage_cli.domain.kept_mappings import IMPORT_FIELDS as IMPORT_FIELDS
 from triage_cli.domain.kept_mappings import LONGEST_COLUMN as LONGEST_COLUMN
 from triage_cli.domain.kept_mappings import TABLE_FORMATS as TABLE_FORMATS

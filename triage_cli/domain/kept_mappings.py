@@ -28,6 +28,9 @@ class KeptMapping(NamedTuple):
     encoding: str | None = None
 
 
+FILE_OPTIONS = KeptMapping._fields[3:]  # how the file is read, whatever its columns mean
+
+
 def is_for_same_files(columns: Iterable[str], other_columns: Iterable[str]) -> bool:
     """Return whether two kept mappings with these columns always fit equally well."""
     return {column.strip() for column in columns} == {column.strip() for column in other_columns}

@@ -9,7 +9,15 @@ from io import BytesIO
 from itertools import chain, islice
 from typing import BinaryIO, NamedTuple
 
-from triage_cli.domain import TABLE_FORMATS, TICKET_KEYS, InputError, KeptMapping, UsageError, added_keys
+from triage_cli.domain import (
+    FILE_OPTIONS,
+    TABLE_FORMATS,
+    TICKET_KEYS,
+    InputError,
+    KeptMapping,
+    UsageError,
+    added_keys,
+)
 from triage_cli.readers import mail_html
 from triage_cli.readers.cell_values import unread_priority_reason
 from triage_cli.readers.column_mapping import (
@@ -93,15 +101,9 @@ def with_kept_mapping(options: ReadOptions, header_rows: HeaderRows, name: str) 
 
 
 def _merged(options: ReadOptions, kept: KeptMapping) -> ReadOptions:
-    return options._replace(
-        kept_as=kept.name,
-        mapping={**kept.mapping, **options.mapping},
-        source=options.source or kept.source,
-        html=kept.html if options.html is None else options.html,
-        format=options.format or kept.format,
-        delimiter=options.delimiter or kept.delimiter,
-        encoding=options.encoding or kept.encoding,
-    )
+    typed = {option: value for option in FILE_OPTIONS if (value := getattr(options, option)) not in (None, "")}
+    kept_options = {option: getattr(kept, option) for option in FILE_OPTIONS}
+    return options._replace(kept_as=kept.name, mapping={**kept.mapping, **options.mapping}, **kept_options | typed)
 
 
 def _key(column: str) -> str:
