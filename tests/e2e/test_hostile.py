@@ -18,7 +18,7 @@ from rich.console import Console
 from tests.support.cli import Cli
 from tests.support.commands import on_terminal, rows
 from tests.support.watched_terminal import watched
-from triage_cli.cli import cells, safe_text, table_layout, tables, ticket_tables
+from triage_cli.cli import cells, safe_text, table_layout, tables
 
 # Escape codes: a colour, a cursor, a title, a clipboard, a hyperlink, an 8-bit CSI; overrides; zero width; markup.
 NASTY = (
@@ -205,7 +205,7 @@ def test_a_cell_of_a_table_says_its_text_and_nothing_else(text: str) -> None:
 )
 def test_a_table_takes_any_text_in_any_column(text: str, column: str) -> None:
     record = dict.fromkeys(("ticket_id", "status", "category", "confidence", "priority", "subject", "description"))
-    shown = "".join(table_layout.rendered(ticket_tables.tickets([record | {column: text}])))
+    shown = "".join(table_layout.rendered(tables.tickets([record | {column: text}])))
     assert "\x1b" not in shown
     assert shown.startswith("id ")
 

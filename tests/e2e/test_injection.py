@@ -24,7 +24,7 @@ from tests.support.rooms import shipped_attacks
 from tests.support.webhook_receiver import Receiver
 from tests.support.world import CATEGORIES, FakeClassifier, World, a_budget
 from triage_cli.classifiers import interpretation, prompt
-from triage_cli.cli import Printer, cells, safe_text, table_layout, ticket_tables
+from triage_cli.cli import Printer, cells, safe_text, table_layout, tables
 from triage_cli.config import load_config
 from triage_cli.domain import (
     Category,
@@ -64,7 +64,7 @@ def the_terminal_shows_escape_codes_as_text(tmp_path: Path) -> None:
 def a_table_takes_markup_for_text(tmp_path: Path) -> None:
     del tmp_path
     record = dict.fromkeys(serialization.TICKET_KEYS) | {"subject": MARKUP, "customer_id": MARKUP, "category": MARKUP}
-    shown = "".join(table_layout.rendered(ticket_tables.tickets([record])))
+    shown = "".join(table_layout.rendered(tables.tickets([record])))
     assert "[/]" in shown
     assert "\x1b" not in shown
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.rooms import module_of
-from triage_cli.cli import Printer, column_selection
+from triage_cli.cli import Printer, output
 from triage_cli.domain import TICKET_KEYS, TicketDraft, UsageError
 from triage_cli.readers import ReadOptions, open_table
 
@@ -43,19 +43,17 @@ def printed(
 
 
 def test_columns_come_in_the_order_typed() -> None:
-    assert column_selection.parsed('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
-    assert column_selection.parsed(None) == ()
+    assert output.parsed_columns('subject, ticket_id,"a, b"') == ("subject", "ticket_id", "a, b")
+    assert output.parsed_columns(None) == ()
     for typed in ("", " ", "a,,b", "a,"):
         with pytest.raises(UsageError, match="names no column"):
-            column_selection.parsed(typed)
+            output.parsed_columns(typed)
 
 
 def test_part_of_a_column_is_found_by_dots() -> None:
-    found = column_selection.projected(
-        RECORD, ("extra.plan", "extra.a.b.c", "extra.none", "extra.missing", "subject.x")
-    )
+    found = output.projected(RECORD, ("extra.plan", "extra.a.b.c", "extra.none", "extra.missing", "subject.x"))
     assert list(found.values()) == ["gold", [1, 2], None, None, None]
-    assert column_selection.projected({"a.b": 1, "a": {"b": 2}}, ("a.b",)) == {"a.b": 1}
+    assert output.projected({"a.b": 1, "a": {"b": 2}}, ("a.b",)) == {"a.b": 1}
 
 
 @pytest.mark.parametrize(
@@ -87,8 +85,8 @@ def test_each_format_prints_the_columns_chosen() -> None:
         "json": '[\n{"subject": "a", "extra.plan": "gold"}\n]\n',
         "table": "subject  extra.plan\na        gold\n",
     }
-    for output, text in expected.items():
-        assert printed([RECORD], "subject,extra.plan", output) == text
+    for printed_as, text in expected.items():
+        assert printed([RECORD], "subject,extra.plan", printed_as) == text
     with pytest.raises(UsageError, match="does not go with -o id"):
         Printer("id", "subject")
 

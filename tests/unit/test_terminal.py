@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from triage_cli.cli import help_text, messages, terminal, ticket_tables
+from triage_cli.cli import help_text, messages, tables, terminal
 
 
 class Stream(io.StringIO):
@@ -83,6 +83,6 @@ def test_a_table_of_tickets_shows_a_confidence_whole_or_not_at_all(columns: int)
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=columns)
     with console.capture() as capture:
-        console.print(ticket_tables.tickets([record]))
+        console.print(tables.tickets([record]))
     header, row = capture.get().splitlines()
     assert ("0.96" in row) == ("confidence" in header)

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from starlette.datastructures import Headers
 
-from triage_cli.api.app_page import APP_FILES
-from triage_cli.api.docs_page import DOCS_FILES
+from triage_cli.api.pages import APP_FILES, DOCS_FILES
 from triage_cli.api.server_log import error_log
 from triage_cli.domain import ApiKey, ConfigError, RateLimitedError, UnauthenticatedError, api_keys, times
 from triage_cli.ports import ApiAccessStore

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
 
 from triage_cli import __version__
-from triage_cli.api import app_page, docs_page, problems
+from triage_cli.api import pages, problems
 from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
 from triage_cli.api.routes import (
@@ -67,7 +67,7 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
         title="triage",
         version=__version__,
         description="Support tickets in, decisions out: store, classify, route and audit.",
-        openapi_url=None,  # `docs_page` has it
+        openapi_url=None,  # `pages` has it
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -76,12 +76,13 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     )
     app.state.server_state = server_state
     problems.install_error_handlers(app)
-    route_modules = (docs_page, monitoring, bulk, tickets, queries, consultation, analysis, webhooks, imports, admin)
-    for route_module in route_modules:
-        # The routes as they are: `include_router` makes each anew at the first request.
-        app.router.routes += route_module.router.routes
+    modules = (monitoring, bulk, tickets, queries, consultation, analysis, webhooks, imports, admin)
+    routers = [pages.docs_router, *(module.router for module in modules)]
     if server_state.browsers.app:
-        app.router.routes += app_page.router.routes
+        routers.append(pages.app_router)
+    for router in routers:
+        # The routes as they are: `include_router` makes each anew at the first request.
+        app.router.routes += router.routes
     app.openapi = openapi_method(app)  # type: ignore[method-assign]  # FastAPI's own way to extend it
     app.add_middleware(CompressionMiddleware)
     app.add_middleware(AccessMiddleware, server_state=server_state, root_path=root_path)

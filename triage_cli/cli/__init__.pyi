@@ -13,7 +13,6 @@ from triage_cli.cli.display import cells as cells
 from triage_cli.cli.display import insight_tables as insight_tables
 from triage_cli.cli.display import table_layout as table_layout
 from triage_cli.cli.display import tables as tables
-from triage_cli.cli.display import ticket_tables as ticket_tables
 from triage_cli.cli.display.event_lines import summary as summary
 from triage_cli.cli.display.html_reports import plan_page as plan_page
 from triage_cli.cli.display.period_page import report_page as report_page
@@ -36,19 +35,19 @@ from triage_cli.cli.review.plain import PlainReview as PlainReview
 from triage_cli.cli.review.session import ReviewSession as ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue as TicketQueue
 from triage_cli.cli.review.ticket_queue import entry_of as entry_of
+from triage_cli.cli.safe_text import cut as cut
 from triage_cli.cli.safe_text import safe as safe
+from triage_cli.cli.safe_text import wrapped as wrapped
 from triage_cli.cli.summaries import step_after_learning as step_after_learning
-from triage_cli.cli.text_layout import cut as cut
-from triage_cli.cli.text_layout import wrapped as wrapped
 from triage_cli.cli.topic_editor.editing import TopicEditor as TopicEditor
 from triage_cli.cli.topic_editor.screen import TopicScreen as TopicScreen
 
 from . import app as app
-from . import column_selection as column_selection
 from . import help_text as help_text
 from . import live_line as live_line
 from . import messages as messages
 from . import options as options
+from . import output as output
 from . import progress as progress
 from . import safe_text as safe_text
 from . import terminal as terminal

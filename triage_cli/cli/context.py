@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
-from triage_cli.cli.column_selection import TicketColumns
+from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
 from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable

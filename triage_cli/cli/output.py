@@ -1,6 +1,7 @@
 """Output to stdout: records in the format of `--output`, as a table, JSON, JSON lines, CSV, TSV or ids."""
 
 import csv
+import difflib
 import importlib
 import sys
 import time
@@ -8,17 +9,92 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 import typer
 
-from triage_cli.cli import column_selection, messages, safe_text, terminal
-from triage_cli.domain import TriageError, UsageError, guarded, to_json
+from triage_cli.cli import messages, safe_text, terminal
+from triage_cli.domain import TICKET_KEYS, TriageError, UsageError, guarded, to_json
+
+Record = Mapping[str, Any]
+Columns = Annotated[
+    str | None,
+    typer.Option(metavar="A,B,...", help="Only these columns, in this order; extra.NAME is a column of the input."),
+]
+
+
+ANSWER_ENDS = {"": "value", "_suggestion": "suggestion", "_confidence": "confidence"}
+
+
+class TicketColumns(tuple[str, ...]):  # noqa: SLOT001 - a tuple of any length has no slots
+    """The columns of tickets, and those of their answers to `further` questions, which are printed where chosen."""
+
+    further: tuple[str, ...]
+
+    @classmethod
+    def of(cls, questions: Iterable[str], more: Sequence[str] = ()) -> Self:
+        """Return the columns of tickets that are asked these questions beside that for their category, and `more`."""
+        further = tuple(question + end for question in questions for end in ANSWER_ENDS)
+        ticket_columns = cls((*TICKET_KEYS, *(["answers"] if further else []), *more))
+        ticket_columns.further = further
+        return ticket_columns
+
+
+def parsed_columns(typed: str | None) -> tuple[str, ...]:
+    """Return the columns that `--columns` names, none if it was not typed; a name with a comma is quoted, as in CSV."""
+    if typed is None:
+        return ()
+    column_names = tuple(column_name.strip() for column_name in next(csv.reader([typed], skipinitialspace=True), ()))
+    if not all(column_names) or not column_names:
+        raise UsageError("--columns names no column", hint="write --columns ticket_id,category")
+    return column_names
+
+
+def check_chosen(chosen: Sequence[str], printed_columns: Sequence[str]) -> None:
+    """Raise `UsageError` for a chosen column that the command does not print, alone or as a part of another column."""
+    printed_columns = (*printed_columns, *getattr(printed_columns, "further", ()))
+    for column_name in chosen:
+        whole_column, _, part = column_name.partition(".")
+        if column_name not in printed_columns and not (part and whole_column in printed_columns):
+            folded_columns = {name.casefold(): name for name in printed_columns}
+            near = difflib.get_close_matches(column_name.casefold(), folded_columns, 1)
+            near_columns = [name for name in printed_columns if near and name.casefold() == near[0]]
+            all_columns = f"the columns are {', '.join(printed_columns)}"
+            hint = f'did you mean "{near_columns[0]}"?' if near_columns else all_columns
+            raise UsageError(f'no column "{column_name}"', hint=hint)
+
+
+def projected(record: Record, chosen: Sequence[str]) -> Record:
+    """Return a record with only the columns that `--columns` has chosen."""
+    return {column_name: _column_value(record, column_name) for column_name in chosen}
+
+
+def _column_value(record: Record, column_name: str) -> Any:
+    """Return the value of a column; `a.b.c` is looked up in the objects of column `a`, whose keys may hold dots."""
+    if column_name in record:
+        return record[column_name]
+    whole_column, _, parts = column_name.partition(".")
+    while parts:
+        column_object = record.get(whole_column)
+        if isinstance(column_object, Mapping):
+            return _column_value(column_object, parts)
+        next_part, _, parts = parts.partition(".")
+        whole_column = f"{whole_column}.{next_part}"
+    return _answer_value(record.get("answers"), column_name)
+
+
+def _answer_value(answers: object, column_name: str) -> Any:
+    """Return the value, the suggestion or the confidence of an answer, by the name of its column."""
+    for end, key in ANSWER_ENDS.items() if isinstance(answers, Mapping) else ():
+        question = column_name.removesuffix(end)
+        if column_name.endswith(end) and isinstance(answers, Mapping) and question in answers:
+            return answers[question][key]
+    return None
+
 
 T = TypeVar("T")
 Format = Literal["table", "json", "jsonl", "csv", "tsv", "id"]
 DELIMITED_FORMATS = ("csv", "tsv")
-Record = Mapping[str, Any]
 Table = Callable[[Sequence[Record]], object]
 Stop = Callable[[], None] | None
 Output = Annotated[
@@ -60,7 +136,7 @@ class Printer:
             raise UsageError("--columns does not go with -o id", hint="take -o tsv")
         self._on_terminal = terminal.is_terminal(sys.stdout)
         self.format: Format = output or ("csv" if excel else "table" if self._on_terminal else "jsonl")
-        self.chosen = column_selection.parsed(columns)
+        self.chosen = parsed_columns(columns)
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._stop = stop
@@ -71,7 +147,7 @@ class Printer:
 
     def check_columns(self, known: Sequence[str]) -> None:
         """Raise `UsageError` for an unknown column of `--columns`; for commands that work before they print."""
-        column_selection.check(self.chosen, known)
+        check_chosen(self.chosen, known)
 
     def many(
         self,
@@ -93,7 +169,7 @@ class Printer:
         records = (made for item in items if (made := record_of(item)) is not None)
         if self.chosen:
             record_columns, draw_table = self.chosen, drawn_by("tables.chosen", columns=self.chosen)
-            records = (column_selection.projected(item_record, self.chosen) for item_record in records)
+            records = (projected(item_record, self.chosen) for item_record in records)
         try:
             if self.format == "table":
                 self._write_table(iter(records), draw_table, rows)
@@ -129,7 +205,7 @@ class Printer:
         if self.silent:
             return
         if self.format == "json":
-            self.write(to_json(column_selection.projected(record, self.chosen) if self.chosen else record) + "\n")
+            self.write(to_json(projected(record, self.chosen) if self.chosen else record) + "\n")
             self.flush()
         else:
             self.all_of([record], record_columns, draw_table, key)
@@ -253,7 +329,7 @@ class PrintOptions:
 
     heading: ClassVar = "Output"
     output: Output = None
-    columns: column_selection.Columns = None
+    columns: Columns = None
 
     def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
         """Return the printer of the output; with `quiet` it prints nothing unless a format or columns were given."""
@@ -288,7 +364,7 @@ class _CsvSink:
 
 
 def drawn_by(table_name: str, **details: Any) -> Table:
-    """Return a function of `cli.display`, such as `ticket_tables.tickets`; it is imported, with Rich, when called.
+    """Return a function of `cli.display`, such as `tables.tickets`; it is imported, with Rich, when called.
 
     `details` are its arguments beside the records.
     """
@@ -301,7 +377,7 @@ def drawn_by(table_name: str, **details: Any) -> Table:
     return draw
 
 
-TICKETS_TABLE = drawn_by("ticket_tables.tickets")
+TICKETS_TABLE = drawn_by("tables.tickets")
 
 
 def _consume_rest(items: Iterable[object]) -> int:

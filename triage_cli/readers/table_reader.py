@@ -58,9 +58,8 @@ from triage_cli.readers.decoding import (
 )
 from triage_cli.readers.json_reader import JsonLayout, JsonRecords, json_cell, layout_of, nested_keys
 from triage_cli.readers.mail_files import MAIL_FORMATS, MailFolder, RawMail, mail_format
-from triage_cli.readers.non_ticket_rows import without_totals
 from triage_cli.readers.records import Records
-from triage_cli.readers.row_mapping import RowMapping, UnreadCells, UnreadFields, row_drafts
+from triage_cli.readers.row_mapping import RowMapping, UnreadCells, UnreadFields, row_drafts, without_totals
 from triage_cli.readers.table import ReadOptions, Table, triage_columns, unique_column_names
 
 HeaderRows = Callable[[ReadOptions], Iterable[Sequence[str]]]

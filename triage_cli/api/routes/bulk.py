@@ -32,7 +32,7 @@ from triage_cli.api.idempotency import BulkRequestLock, key_header, reply
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import query_time
-from triage_cli.api.schemas import administration, bulk, classification, routing, ticket_selection
+from triage_cli.api.schemas import administration, bulk, classification, ticket_selection
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_drafts, wire_format
@@ -318,14 +318,14 @@ def classify_many(
 def route_many(
     server_state: CurrentServer,
     triage: CurrentTriage,
-    query: Annotated[routing.RouteManyQuery, Query()],
-    body: routing.RouteManyIn | None = None,
+    query: Annotated[classification.RouteManyQuery, Query()],
+    body: classification.RouteManyIn | None = None,
 ) -> NdjsonResponse:
     """Route the selected tickets by the routing map, or all classified ones and deliveries that are due.
 
     With `dry_run` nothing is sent; the `preview` of a line says where its ticket would be.
     """
-    body = body or routing.RouteManyIn()
+    body = body or classification.RouteManyIn()
     route_plan = RoutePlan(**dict(body.plan))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:

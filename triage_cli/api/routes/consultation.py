@@ -8,7 +8,7 @@ from starlette.responses import Response
 from triage_cli.api.dependencies import CurrentCaller, CurrentServer, command_line, json_only, new_router
 from triage_cli.api.idempotency import CurrentIdempotency, JsonAnswer, reply
 from triage_cli.api.routes.tickets import MAX_WAIT, TicketName
-from triage_cli.api.schemas import classification, routing
+from triage_cli.api.schemas import classification
 from triage_cli.api.schemas.records import described
 from triage_cli.domain import (
     AgentSuggestion,
@@ -44,9 +44,9 @@ def classify_text(body: classification.ClassifyTextIn, consult: CurrentConsultat
     return reply(consult.classify_text(text_question, plan)._asdict())
 
 
-@router.get("/tickets/{ticket_id}/route/preview", response_model=routing.RoutePreview)
+@router.get("/tickets/{ticket_id}/route/preview", response_model=classification.RoutePreview)
 def preview_route(
-    ticket_id: TicketName, consult: CurrentConsultation, query: Annotated[routing.PreviewQuery, Query()]
+    ticket_id: TicketName, consult: CurrentConsultation, query: Annotated[classification.PreviewQuery, Query()]
 ) -> Response:
     """Return where a ticket would be sent now, and why; nothing is sent."""
     return reply(consult.preview_route(ticket_id, query.category)._asdict())

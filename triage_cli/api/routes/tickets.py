@@ -19,7 +19,7 @@ from triage_cli.api.routes.ticket_use_cases import (
     stored_answer,
     ticket_draft,
 )
-from triage_cli.api.schemas import classification, routing, ticket_selection, tickets
+from triage_cli.api.schemas import classification, ticket_selection, tickets
 from triage_cli.api.server_state import ServerState
 from triage_cli.domain import (
     ChangedError,
@@ -170,19 +170,19 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
     }
 
 
-@router.post("/tickets/{ticket_id}/route", response_model=routing.Routed, responses={200: WITH_ETAG})
+@router.post("/tickets/{ticket_id}/route", response_model=classification.Routed, responses={200: WITH_ETAG})
 def route(
     ticket_id: TicketName,
     use_cases: CurrentUseCases,
-    query: Annotated[routing.RouteQuery, Query()],
-    body: routing.RouteIn | None = None,
+    query: Annotated[classification.RouteQuery, Query()],
+    body: classification.RouteIn | None = None,
 ) -> Response:
     """Route one ticket by the routing map; a delivery that fails now stays pending, and `problem` has the error.
 
     400: it has no category yet. 409: no rule matches it. With `dry_run` nothing is sent, and `preview` says what would
     be.
     """
-    body = body or routing.RouteIn()
+    body = body or classification.RouteIn()
     plan = RoutePlan(body.retry_dead, body.again)
     if query.dry_run:
         return _previewed_route(use_cases, ticket_id, plan)

@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from triage_cli.api.schemas.administration import Event
-from triage_cli.api.schemas.classification import Classification, Classified
+from triage_cli.api.schemas.classification import Classification, Classified, Delivery
 from triage_cli.api.schemas.records import Response
-from triage_cli.api.schemas.routing import Delivery
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
     CONFIDENCE_FIELD,

@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from triage_cli.cli import messages, options
-from triage_cli.cli.column_selection import Columns
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
-from triage_cli.cli.output import Format, Printer, drawn_by
+from triage_cli.cli.output import Columns, Format, Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import CheckError, ExitCode, Move, NewConfiguration, Plan, UsageError, plan_record
 from triage_cli.service import FlipLimit

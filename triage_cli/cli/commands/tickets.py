@@ -234,14 +234,14 @@ def similar(
     printer = printing.printer()
     query = SimilarQuery(decided=decided, since=options.typed_moment(since), limit=limit)
     found = context.look().similar(name, query)
-    printer.many(found, similar_record, context.ticket_columns("similarity"), drawn_by("ticket_tables.similar"))
+    printer.many(found, similar_record, context.ticket_columns("similarity"), drawn_by("tables.similar"))
     if not found and context.guides:
         context.say("no ticket has a similar text")
 
 
 def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield the lines of `why` for a terminal: in local times, wrapped at words, with text after a time indented."""
-    from triage_cli.cli.text_layout import wrapped  # it imports Rich
+    from triage_cli.cli.safe_text import wrapped  # it imports Rich
 
     why_width = max(get_terminal_size((120, 24)).columns, NARROWEST_WHY)
     coloured = terminal.has_colour(sys.stdout)
@@ -277,7 +277,7 @@ def _note_unknown_filters(context: CommandContext, selection: Selection) -> None
 
 
 def _history_table(context: CommandContext) -> Table:
-    return drawn_by("ticket_tables.histories", verbose=bool(context.global_options.verbose))
+    return drawn_by("tables.histories", verbose=bool(context.global_options.verbose))
 
 
 def _note_unknown_filter(

@@ -1,10 +1,37 @@
-"""The page `/docs` and the description it shows: Swagger UI from installed files, so that it needs no internet."""
+"""The pages `/docs` and `/app`, from installed files, so that they need no internet."""
 
 from importlib.resources import files
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import JSONResponse, Response
+
+APP_FILES = {
+    "/app": ("app.html", "text/html"),
+    "/app/app.css": ("app.css", "text/css"),
+    "/app/app.js": ("app.js", "text/javascript"),
+}
+APP_HEADERS = {
+    # The page runs its own script alone, which can make no markup of a text, and it talks to this server alone.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+app_router = APIRouter(include_in_schema=False)
+
+
+@app_router.get("/app")
+@app_router.get("/app/app.css")
+@app_router.get("/app/app.js")
+def app_file(request: Request) -> Response:
+    """Return the page, or one of the files that it loads."""
+    name, media_type = APP_FILES[request.scope["route"].path]
+    return Response((files("triage_cli.api") / "app" / name).read_bytes(), headers=APP_HEADERS, media_type=media_type)
+
 
 # The package `fastapi-offline` carries Swagger UI's files; nothing else of it is used.
 SWAGGER_FILES = files("fastapi_offline") / "static"
@@ -19,17 +46,17 @@ DOCS_PAGE_POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-router = APIRouter(include_in_schema=False)
+docs_router = APIRouter(include_in_schema=False)
 
 
-@router.get("/openapi.json")
+@docs_router.get("/openapi.json")
 async def description(request: Request) -> Response:
     """Return the OpenAPI description; its server is this one, as the caller reached it."""
     this_server = {"url": str(request.base_url).rstrip("/")}
     return JSONResponse({**request.app.openapi(), "servers": [this_server]})
 
 
-@router.get("/docs")
+@docs_router.get("/docs")
 async def docs(request: Request) -> Response:
     """Return the page that describes the API."""
     root_path = request.scope.get("root_path", "")
@@ -45,7 +72,7 @@ async def docs(request: Request) -> Response:
     return docs_page
 
 
-@router.get("/docs/{name}")
+@docs_router.get("/docs/{name}")
 def docs_file(name: str) -> Response:
     """Return one of the files that the page `/docs` loads."""
     file_type = DOCS_FILES.get(f"/docs/{name}")
