@@ -172,9 +172,10 @@ def _training_report(wire_record: Any) -> TrainingReport:
 
 
 def _evaluated(wire_record: Any) -> Evaluated:
-    errors = {key: wire_format.object_of(wire_record).get(key) for key in ("stopped", "first_error")}
+    errors: dict[str, Any] = {key: wire_format.object_of(wire_record).get(key) for key in ("stopped", "first_error")}
     evaluated = wire_format.named(Evaluated, {**wire_record, **dict.fromkeys(errors)})
-    return evaluated._replace(**{key: error and wire_format.error_of(error) for key, error in errors.items()})
+    stopped, first_error = (error and wire_format.error_of(error) for error in errors.values())
+    return evaluated._replace(stopped=stopped, first_error=first_error)
 
 
 def _text_of(path: Path) -> str:

@@ -32,7 +32,7 @@ def described(hint: Any) -> Any:
 
 
 def _schema(record: type) -> type[BaseModel]:
-    fields = {}
+    fields: dict[str, Any] = {}
     for name, hint in get_type_hints(record, include_extras=True).items():
         if get_origin(hint) is Annotated:
             here, text, *in_json = get_args(hint)
