@@ -35,10 +35,10 @@ from triage_cli.cli.review.plain import PlainReview as PlainReview
 from triage_cli.cli.review.session import ReviewSession as ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue as TicketQueue
 from triage_cli.cli.review.ticket_queue import entry_of as entry_of
-from triage_cli.cli.safe_text import cut as cut
 from triage_cli.cli.safe_text import safe as safe
-from triage_cli.cli.safe_text import wrapped as wrapped
 from triage_cli.cli.summaries import step_after_learning as step_after_learning
+from triage_cli.cli.text_layout import cut as cut
+from triage_cli.cli.text_layout import wrapped as wrapped
 from triage_cli.cli.topic_editor.editing import TopicEditor as TopicEditor
 from triage_cli.cli.topic_editor.screen import TopicScreen as TopicScreen
 

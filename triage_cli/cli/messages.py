@@ -53,7 +53,7 @@ def formatted(message: str, stream: TextIO) -> str:
     """Return a message wrapped at words for the terminal, its first word (such as error) in colour."""
     columns = terminal.width(stream) if terminal.is_terminal(stream) else 0
     if columns >= NARROWEST_TERMINAL and len(message) * 2 >= columns:  # a character takes two columns at most
-        from triage_cli.cli.safe_text import wrapped  # with tables of wide characters, for long messages alone
+        from triage_cli.cli.text_layout import wrapped  # with tables of wide characters, for long messages alone
 
         message = "\n".join(wrapped(message, columns - 1, indent=INDENT, whole_words=True))
     prefix = MESSAGE_PREFIX.match(message)

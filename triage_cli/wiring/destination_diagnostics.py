@@ -205,7 +205,7 @@ def _token_note(config: Config, spec: DestinationSpec) -> str:
     auth = spec.http.auth if spec.http else spec.mail.auth if spec.mail else None
     if not isinstance(auth, OAuth2Spec) or config.offline:
         return ""
-    from triage_cli.wiring.destinations import open_tokens
+    from triage_cli.wiring.access_tokens import open_tokens
 
     tokens = open_tokens(config, f'destination "{spec.name}"', auth, os.environ)
     tokens.waited_for()

@@ -11,16 +11,14 @@ from triage_cli.config import (
     Config,
     DestinationSpec,
     HttpSpec,
-    OAuth2Spec,
     TokenSpec,
     check_signing_secrets,
     raise_template_mistakes,
-    secret,
     without_secrets,
 )
 from triage_cli.domain import AdditionKind, AdditionRule, ConfigError, Levels, Nearness
 from triage_cli.ports import Destination, Store
-from triage_cli.runtime import AccessTokens, ClientCredentials, Network, TokenCommand, client_tokens, printed_tokens
+from triage_cli.runtime import Network
 from triage_cli.service import RoutingMap
 from triage_cli.wiring.learned_models import level_chances, promised_thresholds
 
@@ -97,6 +95,7 @@ def open_destination(config: Config, receiver: str, *, guarded: bool = False) ->
 
 
 def _tokens(config: Config, receiver: str, auth: TokenSpec, *, guarded: bool) -> "AccessTokens":
+    from triage_cli.wiring.access_tokens import open_tokens
 
     return open_tokens(config, f'destination "{receiver}"', auth, os.environ, guarded=guarded)
 
@@ -253,27 +252,3 @@ def _place(url: str) -> tuple[str, tuple[str, ...]]:
             break
         path.append(part.lower())
     return (f"{host}:{port}" if host else ""), tuple(path)
-
-
-def open_tokens(
-    config: Config, owner: str, auth: TokenSpec, env: Mapping[str, str], *, guarded: bool = False
-) -> AccessTokens:
-    """Return the tokens of an `auth`; nothing is asked or run yet.
-
-    Raises `ConfigError` for a variable that is not set. `guarded` refuses a token server at a private address.
-    """
-    if isinstance(auth, OAuth2Spec):
-        client = ClientCredentials(
-            auth.token_url,
-            secret(owner, auth.client_id_env, env),
-            secret(owner, auth.client_secret_env, env),
-            (auth.client_id_env, auth.client_secret_env),
-            scope=auth.scope,
-            is_basic=auth.send == "basic",
-            params=tuple(auth.params.items()),
-            guarded=guarded,
-        )
-        return client_tokens(client, Network(config.offline))
-    check_signing_secrets(owner, auth.env, env)
-    command_env = without_secrets(config, env) | {variable: env[variable] for variable in auth.env}
-    return printed_tokens(TokenCommand(auth.bearer_command, tuple(command_env.items())))

@@ -48,7 +48,7 @@ def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -
     from triage_cli.destinations import HttpSecrets
     from triage_cli.runtime import Endpoint, host_of, open_exchange
     from triage_cli.sources import HttpSource, PageRequests
-    from triage_cli.wiring.destinations import open_tokens
+    from triage_cli.wiring.access_tokens import open_tokens
 
     check_source_templates(config, [source_name])
     owner = f'source "{source_name}"'
@@ -106,7 +106,7 @@ def _imap_source(config: Config, spec: SourceSpec, server: ImapSpec) -> "ImapSou
     password = secret(owner, server.password_env, os.environ) if server.password_env else ""
     tokens = None
     if server.auth is not None:
-        from triage_cli.wiring.destinations import open_tokens
+        from triage_cli.wiring.access_tokens import open_tokens
 
         tokens = open_tokens(config, owner, server.auth, os.environ)
     network = Network(config.offline)

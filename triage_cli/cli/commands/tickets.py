@@ -241,7 +241,7 @@ def similar(
 
 def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield the lines of `why` for a terminal: in local times, wrapped at words, with text after a time indented."""
-    from triage_cli.cli.safe_text import wrapped  # it imports Rich
+    from triage_cli.cli.text_layout import wrapped  # it imports Rich
 
     why_width = max(get_terminal_size((120, 24)).columns, NARROWEST_WHY)
     coloured = terminal.has_colour(sys.stdout)

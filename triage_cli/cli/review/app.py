@@ -17,7 +17,7 @@ from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
 from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
-from triage_cli.cli.safe_text import cut
+from triage_cli.cli.text_layout import cut
 from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
 
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again

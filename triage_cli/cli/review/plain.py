@@ -9,8 +9,8 @@ from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review import key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue, name_of
-from triage_cli.cli.safe_text import wrapped
 from triage_cli.cli.terminal import localized
+from triage_cli.cli.text_layout import wrapped
 from triage_cli.cli.typed_commands import with_typed_step
 from triage_cli.domain import Ticket, TriageError
 

@@ -11,8 +11,9 @@ from rich.style import Style
 
 from triage_cli.cli.review.key_bindings import NEXT_QUESTION
 from triage_cli.cli.review.ticket_queue import QueueEntry, name_of
-from triage_cli.cli.safe_text import cut, padded, paragraphs, safe, wrapped
+from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER, localized
+from triage_cli.cli.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
 from triage_cli.domain import AgentSuggestion, GivenAnswer, Ticket, Why, given_answers, shell_name, status_words
 

@@ -14,7 +14,7 @@ from textual.widgets import Input
 from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review.screen_lines import BOLD, DIM, ScreenLine
 from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
-from triage_cli.cli.safe_text import cut, wrapped
+from triage_cli.cli.text_layout import cut, wrapped
 from triage_cli.cli.topic_editor.editing import EditedTopic, TopicEditor
 from triage_cli.domain import ExitCode, UsageError, shortened
 
