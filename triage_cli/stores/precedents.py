@@ -15,7 +15,7 @@ from triage_cli.domain import (
     given_answer,
     ids,
 )
-from triage_cli.stores.database import Database, Db, write_one
+from triage_cli.stores.database import Database, Db, write_all, write_one
 
 # Of changes with these events, a verdict or the text that it is about may be another one afterwards.
 _TOUCHING_ACTIONS = frozenset(
