@@ -163,6 +163,18 @@ def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
     assert store.stats().by_category == {"Billing": 1}
 
 
+@pytest.mark.parametrize(
+    ("answer", "agreed"),
+    [("Billing", 1), ("Billing/Refund", 1), ("Billing / Refund", 1), ("Billings/Refund", 0), ("Technical", 0)],
+)
+def test_a_control_below_a_sure_category_agrees_with_it(store: SqliteStore, answer: str, agreed: int) -> None:
+    (ticket,), run_id = filled(store, a_ticket()), a_run(store).run_id
+    sure = an_answer(ticket)._replace(run_id=run_id)
+    control = an_answer(ticket, answer)._replace(run_id=run_id, classifier="llm", confidence_source="said")
+    store.save([owing(ticket)._replace(adds=(sure, control))])
+    assert store.stats().audited == {"fake": {"asked": 1, "agreed": agreed}}
+
+
 def test_a_save_that_fails_half_way_leaves_nothing(store: SqliteStore) -> None:
     """An answer about a ticket that does not exist is refused at the end of the transaction."""
     with pytest.raises(INTEGRITY):

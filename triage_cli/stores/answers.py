@@ -10,7 +10,10 @@ ANSWERS_TO_QUESTIONS = """select * from classifications where ticket_id in (sele
     and fingerprint in (select value from json_each(?)) order by classification_id"""
 # Sure answers of each step of a cascade that a later one was asked to confirm, and how many it confirmed. They have one
 # run, since only `audit_rate` asks twice in one. `{among}` may join the tickets that are meant.
-AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.category = control.category then 1 else 0 end)
+# A control that answers with a category below the sure one, `Billing/Refund` below `Billing`, agrees with it.
+AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.category = control.category
+            or substr(control.category, 1, length(sure.category)) = sure.category
+            and substr(ltrim(substr(control.category, length(sure.category) + 1)), 1, 1) = '/' then 1 else 0 end)
     from classifications control join classifications sure on sure.ticket_id = control.ticket_id
         and sure.run_id = control.run_id and sure.question = control.question
         and sure.classification_id < control.classification_id {among}
