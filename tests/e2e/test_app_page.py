@@ -1,5 +1,6 @@
 """The page `/app` in a real browser: verdicts, collisions, keys, sizes, hostile texts, roles, servers that go away."""
 
+import json
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -23,6 +24,11 @@ server: {app: true}
 categories: [Billing, Technical, General, Billing/Refund]
 routes: {Billing: out, Technical: out, General: out}
 destinations: {out: {type: file, path: out.jsonl}}
+"""
+ASKED = f"""{CONFIG}
+questions:
+  urgency: {{required: true, values: [now, soon, later]}}
+  mood: {{values: [calm, cross]}}
 """
 WAITING = {"status": "needs_review", "suggestion": "Billing", "confidence_source": "model", "classifier": "local"}
 RUNS = "window.ran=1"
@@ -61,14 +67,14 @@ def served(tmp_path: Path) -> Iterator[Callable[..., ApiServer]]:
     """Serve tickets that wait for a person, each with fields of the test's choice."""
     servers = []
 
-    def serve(*fields: dict[str, Any]) -> ApiServer:
+    def serve(*fields: dict[str, Any], config: str = CONFIG) -> ApiServer:
         store = SqliteStore(str(tmp_path / "triage.db"))
         tickets = [
             a_ticket(f"T-{n:02}", **WAITING | {"confidence": 0.4 + n / 1000} | each) for n, each in enumerate(fields)
         ]
         filled(store, *tickets)
         store.close()
-        running = running_server(tmp_path, config=CONFIG)
+        running = running_server(tmp_path, config=config)
         servers.append(running)
         return running.__enter__()
 
@@ -94,8 +100,9 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visitor]]:
         visitor.leaves()
 
 
-def judge(client: httpx.Client, name: str, category: str | None) -> None:
-    assert client.post(f"/tickets/{name}/verdict", json={"category": category}).status_code == 200
+def judge(client: httpx.Client, name: str, category: str | None, question: str = "category") -> None:
+    body = {"category": category, "question": question}
+    assert client.post(f"/tickets/{name}/verdict", json=body).status_code == 200
 
 
 def shown(visitor: Visitor) -> str:
@@ -181,7 +188,7 @@ def test_all_can_be_done_by_the_keyboard_alone(served: Callable[..., ApiServer],
     expect(ada.title).to_have_text("third")
     assert "skipped" not in ada.said.inner_text()
     page.goto(f"{server.url}/app#ticket/T-00")
-    expect(page.locator("#single h2")).to_have_text("first")
+    expect(ada.title).to_have_text("first")
     page.goto(f"{server.url}/app#today")
     expect(page.locator("#today h2")).to_have_text("Today")
 
@@ -200,7 +207,7 @@ def test_it_fits_and_axe_finds_nothing_wrong(
     assert ada.violations() == [], "signing in"
     page = ada.page
     for place, sign in (
-        ("#waiting", "#pane h2"), ("#ticket/T-01", "#single h2"), ("#today", "#today h2"), ("#ticket", "#open"),
+        ("#waiting", "#pane h2"), ("#ticket/T-01", "#pane h2"), ("#today", "#today h2"), ("#ticket", "#open"),
     ):  # fmt: skip
         page.goto(f"{server.url}/app{place}")
         expect(page.locator(sign)).to_be_visible()
@@ -245,7 +252,7 @@ def test_hostile_texts_are_shown_run_nothing_and_ask_for_nothing(
     assert set(seen) == stored
     for ticket_id in ids:
         page.goto(f"{server.url}/app#ticket/{ticket_id}")
-        expect(page.locator("#single h2")).to_be_visible()
+        expect(page.locator("#pane h2")).to_be_visible()
     elements = page.locator("script, img, svg, iframe, object, embed, base, form, style, video, math, template")
     assert elements.evaluate_all("(all) => all.map((it) => it.id || it.src || it.method)") == [
         f"{server.url}/app/app.js", "sign-in", "find", "open", "dialog",
@@ -293,15 +300,92 @@ def test_similar_tickets_are_shown_and_lead_to_each_other(
     assert ada.violations() == []
 
 
-def test_answers_to_further_questions_are_told(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
-    ada = visit(served({}))
-    answers = {"urgency": {"value": "now", "suggestion": None}, "mood": {"value": None, "suggestion": "calm"}}
-    ada.page.route(
-        re.compile("/tickets/[0-9a-f-]+$"),
-        lambda route: route.fulfill(response=(got := route.fetch()), json=got.json() | {"answers": answers}),
-    )
-    ada.page.goto(f"{ada.url}/app#ticket/T-00")
-    expect(ada.page.locator("#single dl")).to_contain_text("urgencynowmoodcalm (a guess)")
+def test_further_questions_are_answered_by_the_keyboard(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    guess = '{"urgency": {"suggestion": "soon", "confidence": 0.5, "confidence_source": "model", "state": "unsure"}}'
+    server = served(*[{"answers": guess}] * 3, config=ASKED)
+    ada = visit(server)
+    asked, facts = ada.page.locator("[data-asked] legend"), ada.page.locator("#pane dl")
+    expect(asked).to_have_text("Category")
+    expect(facts).to_contain_text("urgencysoon, a guess, 50 % sure (model)")
+    name = shown(ada)
+    ada.presses(".", ".")
+    expect(asked).to_have_text("mood")
+    expect(ada.page.locator("[data-asked]")).to_be_focused()
+    ada.presses("2")
+    ada.hears(f"{name}: cross; u takes it back.")
+    expect(asked).to_have_text("Category")  # for which it waits
+    ada.presses("1")
+    ada.hears(f"{name}: Billing; u takes it back.")
+    expect(asked).to_have_text("urgency")  # which is required
+    expect(facts).to_contain_text("CategoryBilling, by a person")
+    ada.presses("Enter")
+    ada.hears(f"{name}: soon; u takes it back.")
+    assert shown(ada) != name, "it waits no more"
+    ada.presses("u")
+    ada.hears("Taken back: soon.")
+    expect(asked).to_have_text("urgency")
+    assert shown(ada) == name
+    with server.client("admin") as ben:
+        judge(ben, name, "later", "urgency")
+        ada.presses("/")
+        ada.page.keyboard.insert_text("no")
+        ada.presses("Enter")
+        ada.hears("Nothing was changed, since another person has decided: later.")
+        expect(facts).to_contain_text("urgencylater, by a person")
+        ada.presses("1")
+        ada.hears(f"{name}: now; u takes it back.")
+        judge(ben, name, "General")  # of another question, so that the answer is taken back all the same
+        ada.presses("u")
+        ada.hears("Taken back: now.")
+        ada.page.locator("fieldset").get_by_role("button", name="calm").click()
+        ada.hears(f"{name}: calm; u takes it back.")
+        ticket = ben.get(f"/tickets/{name}").json()
+    answers = {each: (answer["value"], answer["verdict"]) for each, answer in ticket["answers"].items()}
+    assert (ticket["category"], answers) == ("General", {"urgency": ("later", True), "mood": ("calm", True)})
+
+
+def test_what_waits_with_nearly_the_same_text_is_decided_by_one_key_and_taken_back_by_one(
+    served: Callable[..., ApiServer], visit: Callable[..., Visitor]
+) -> None:
+    alarm = {"subject": "Alarm", "description": "the disk of server seven is nearly full again"}
+    server = served(alarm, alarm, alarm, {"description": "an invoice of October is missing"})
+    ada = visit(server, place="#ticket/T-00")
+    expect(ada.title).to_have_text("Alarm")
+    ada.presses("2")
+    ada.hears("T-00: Technical; u takes it back. = 2 more with nearly this text")
+    assert ada.violations() == []
+    with server.client("admin") as ben:
+
+        def judged() -> dict[str, str]:
+            return {t["external_id"]: t["category"] for t in ben.get("/tickets?verdict=true").json()}
+
+        judge(ben, "T-01", "General")
+        ada.presses("=")
+        ada.hears("1 more: Technical; u takes them back.")
+        assert judged() == {"T-00": "Technical", "T-01": "General", "T-02": "Technical"}
+        ada.presses("u")
+        ada.hears("Taken back: Technical.")
+        assert judged() == {"T-00": "Technical", "T-01": "General"}
+        ada.presses("=")
+        ada.hears("There is nothing here that = does.")
+
+
+def test_hostile_names_of_values_are_texts(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:
+    texts = [text for text in HOSTILE if "," not in text and text.isprintable() and len(text) <= 80]
+    names = json.dumps(texts, ensure_ascii=False)
+    server = served({}, config=f"server: {{app: true}}\ncategories: {names}\nquestions: {{mood: {{values: {names}}}}}")
+    ada = visit(server)
+    for question in ("Category", "mood"):
+        expect(ada.page.locator("[data-asked] legend")).to_have_text(question)
+        values = ada.page.locator("[data-asked] button").evaluate_all("(all) => all.map((it) => it.dataset.value)")
+        assert len(values) == len(set(values)) > 40, question
+        ada.presses("9")
+        ada.hears("u takes it back")
+        ada.presses("u", ".")
+    assert ada.page.evaluate("() => window.ran") is None
+    assert ada.page.locator("article :is(script, img, svg, iframe, object, embed, base, form, style)").count() == 0
 
 
 def test_the_key_is_of_its_tab_alone(served: Callable[..., ApiServer], visit: Callable[..., Visitor]) -> None:

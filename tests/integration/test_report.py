@@ -105,6 +105,7 @@ def report_of(names: list[str]) -> Report:
         spike_window=86_400.0,
         spike_weeks=4,
         drift=tuple(Drift("label", name, 10, 0.5, 10, 0.1, 0.001, moved=True) for name in names),
+        questions={"urgency": (*(group(4, 0, urgency=name) for name in names), group(9, 9, urgency=None))},
     )
 
 
@@ -115,12 +116,13 @@ def test_the_page_is_whole_has_no_script_and_tells_its_pictures_in_words() -> No
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     pictures = [attributes for tag, attributes in page.elements if tag == "svg" and attributes.get("role") == "img"]
-    assert len(pictures) == 4
+    assert len(pictures) == 5
     for picture in pictures:
         assert set((picture["aria-labelledby"] or "").split()) <= set(ids)
     assert page.texts_of("desc") == [
         "2026-11-23: 4 decided, 1 for a person; 2026-11-24: 9 decided.",
         "Billing: 4 by machines; Technical: 4 by machines; no category yet: 3 none.",
+        "open: 9 none; Billing: 4 decided; Technical: 4 decided.",
         "Billing: 90.0% of 10 verdicts, 59.6% to 98.2%; Technical: 90.0% of 10 verdicts, 59.6% to 98.2%.",
         "; ".join(["today: 1 otherwise", "1 to 2 days: 2 for a person", *(f"{band}: none" for band in EMPTY)]) + ".",
     ]
@@ -157,7 +159,7 @@ def test_long_periods_are_counted_by_week_and_leave_none_out() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ApiServer]:
-    with running_server(tmp_path) as running:
+    with running_server(tmp_path, config="questions: {urgency: {values: [now, later]}}\n") as running:
         yield running
 
 
@@ -167,6 +169,7 @@ def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(
     drafts = [TicketDraft(n, n, text, external_id=f"X-{n}", customer_id=f"C-{n}") for n, text in enumerate(texts)]
     list(triage.run(drafts, ClassifyPlan()))
     list(triage.give_verdicts([VerdictDraft(0, "X-0", "General"), VerdictDraft(1, "X-1", "Technical")]))
+    list(triage.give_verdicts([VerdictDraft(0, "X-0", "now", question="urgency")]))
     since = datetime.now(UTC) - WEEK
     here = LocalAnalysis(server.config, Analyst("tester", "test")).report(since)
     remote = wiring.remote(server.config._replace(remote=server.url), server.keys["reader"], insecure=False)
@@ -176,6 +179,7 @@ def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(
         remote.close()
     assert there._replace(until=here.until) == here
     assert [sum(each.tickets for each in groups) for groups in (here.decided, here.volumes)] == [9, 9]
+    assert [(each.keys["urgency"], each.tickets) for each in here.questions["urgency"]] == [("now", 1), (None, 8)]
     assert here.sure.n == 7
     assert [(each.n, each.held) for each in here.right] == [(2, 1)]
     assert sum(each.held for each in here.overruled) <= 1
@@ -199,7 +203,7 @@ def test_it_is_written_to_a_file_or_to_stdout(fitted: Cli) -> None:
         ("--since nonsense", '"nonsense" is no time'),
         ("--since 2999-01-01", "a report begins before now"),
         ("--since 1900-01-01", "at most ten years ago"),
-        ("--to missing/week.html", "no folder missing for the report"),
+        ("--to missing/week.html", "no folder missing for week.html"),
         ("--to -", "- names no file to write"),
         ("-o csv", "--output takes one of html, json"),
     ],

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -19,6 +20,7 @@ from triage_cli.config import is_own
 from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError
 from triage_cli.readers import LONGEST_CELL as LONGEST
 from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
+from triage_cli.runtime import open_text
 from triage_cli.service import CategoryNames
 
 NamedInput = tuple[str, BinaryIO | MailFolder]
@@ -51,9 +53,11 @@ def _open_input(input_name: str) -> BinaryIO | MailFolder:
 
 
 def check_written(context: CommandContext, path: Path | None, option: str, inputs: Iterable[int | str] = ()) -> None:
-    """Raise `UsageError` if an output file is stdout, is also an input, or is one of triage's own files (a queue)."""
+    """Raise `UsageError` if an output file is stdout, an input too, one of triage's own (a queue), or in no folder."""
     if path == Path("-"):
         raise UsageError("- names no file to write", hint=f"name one with {option}")
+    if path is not None and not path.parent.is_dir():
+        raise UsageError(f"no folder {path.parent} for {path.name}", hint=f"name another file with {option}")
     if path is not None and is_own(path, context.config):
         problem = f"{path} is a file of triage's own and would be overwritten"
         raise UsageError(problem, hint=f"name another with {option}")
@@ -62,6 +66,19 @@ def check_written(context: CommandContext, path: Path | None, option: str, input
     for input_file in inputs:
         if os.path.exists(input_file) and os.path.samestat(path.stat(), os.stat(input_file)):  # noqa: PTH110, PTH116 - or a number
             raise UsageError(f"{path} is read and would be written", hint=f"name another with {option}")
+
+
+@contextmanager
+def written_file(path: Path, option: str) -> Iterator[TextIOWrapper]:
+    """Write a file that a user named with an option; a new one only its owner can read.
+
+    Raises `UsageError` if it cannot be written.
+    """
+    try:
+        with open_text(path, "w") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint=f"name another with {option}") from error
 
 
 def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:

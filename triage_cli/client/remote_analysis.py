@@ -202,7 +202,12 @@ def _report(wire_record: Any) -> Report:
         name: tuple(stats_group(one, keys) for one in wire_format.rows_of(wire_record.get(name)))
         for name, keys in group_lists.items()
     }
-    return wire_format.named(Report, {**wire_record, **{name: [] for name in groups}})._replace(**groups)
+    answers = {
+        name: tuple(stats_group(one, (name,)) for one in wire_format.rows_of(rows))
+        for name, rows in wire_format.object_of(wire_record.get("questions") or {}).items()
+    }
+    lists = {name: [] for name in groups} | {"questions": {}}
+    return wire_format.named(Report, {**wire_record, **lists})._replace(**groups, questions=answers)
 
 
 def _foreseen_in(wire_outcome: wire_format.Record) -> Foreseen:

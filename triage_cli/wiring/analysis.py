@@ -181,7 +181,8 @@ class LocalAnalysis:
     def report(self, since: datetime) -> Report:
         """Return what happened since, without writing anything."""
         store = self._store or open_store(self._config, read_only=True)
-        return make_report(store, open_inflow(self._config, store), self._config.categories, since, datetime.now(UTC))
+        inflow, config = open_inflow(self._config, store), self._config
+        return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC))
 
     def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
         """Return suspect labels among the verdicts and these rows, and confused categories."""

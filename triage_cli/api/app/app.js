@@ -5,9 +5,8 @@ const KEY_PLACE = "triage-key"; // in the storage of this tab
 const LONGEST_TEXT = 20000; // characters that are shown at once
 // Control characters and changes of direction, by which a text could look like another one.
 const HIDDEN = /[\p{Cc}\p{Bidi_Control}]/gu;
-// What a person decides by. If only something else has changed, such as a delivery, a verdict is given all the same.
-const DECIDED_BY = ["subject", "description", "category", "suggestion", "verdict", "reason"];
-const state = { key: sessionStorage.getItem(KEY_PLACE), me: null, hasSimilar: true, busy: false, turn: 0 };
+const NEARLY_SAME = 0.9; // the similarity from which on two tickets wait for the same answer
+const state = { key: sessionStorage.getItem(KEY_PLACE), me: null, busy: false };
 
 const at = (id) => document.getElementById(id);
 const all = (selector) => [...document.querySelectorAll(selector)];
@@ -31,34 +30,31 @@ function fill(element, ...children) {
   element.replaceChildren(...wanted.map((child) => (child instanceof Node ? child : visible(String(child)))));
   return element;
 }
+
+const shown = (keys = "") => keys && [made("kbd", {}, keys.split(" ")[0]), " "];
+const button = (label, work, keys, more) => made("button",
+  { type: "button", onclick: () => doing(work), "aria-keyshortcuts": keys, ...more }, shown(keys), label);
 const visible = (text) => text.replace(HIDDEN, (it) =>
   "\n\r\t".includes(it) ? it : `\\u${it.charCodeAt().toString(16).padStart(4, "0")}`);
 
-const say = (sentence) => fill(at("said"), sentence);
+const say = (...what) => fill(at("said"), what);
 const listed = (items, tag = "ul") => (items.length ? made(tag, {}, items.map((item) => made("li", {}, item))) : null);
 
 // --- requests
-class Problem extends Error {
-  constructor(status, sentence, more) {
-    super(sentence);
-    Object.assign(this, { status }, more);
-  }
-}
+class Problem extends Error {}
+const problemOf = (sentence, more) => Object.assign(new Problem(sentence), more);
 
-async function call(path, body, headers = {}) {
-  const sent = { headers: { Authorization: `Bearer ${state.key}`, ...headers } };
-  if (body) {
-    Object.assign(sent, { method: "POST", body: JSON.stringify(body) });
-    sent.headers["Content-Type"] = "application/json";
-  }
+async function call(path, body, more) {
+  const headers = { Authorization: `Bearer ${state.key}`, "Content-Type": "application/json", ...more };
+  const sent = body ? { headers, method: "POST", body: JSON.stringify(body) } : { headers };
   const response = await fetch(path, sent).catch(() => null);
   const record = await response?.json().catch(() => (response.ok ? null : {}));
-  if (!record) throw new Problem(0, "The server cannot be reached.");
+  if (!record) throw problemOf("The server cannot be reached.", { status: 0 });
   const [etag, link, wait] = ["ETag", "Link", "Retry-After"].map((name) => response.headers.get(name));
   if (response.ok) return { record, etag, link };
   const said = [record.detail || `the server answered ${response.status}`, record.hint].filter(Boolean).join(": ");
-  const { ticket } = record;
-  throw new Problem(response.status, `${said[0].toUpperCase()}${said.slice(1)}.`, { ticket, etag, wait });
+  const { status } = response;
+  throw problemOf(`${said[0].toUpperCase()}${said.slice(1)}.`, { status, ticket: record.ticket, etag, wait });
 }
 
 // Sends what changes something, again until the server has answered: under one key it does that once.
@@ -75,25 +71,38 @@ async function send(path, body, headers = {}) {
         setTimeout(resolve, 1000 * wait);
         addEventListener("online", resolve, { once: true });
       });
-      if (!state.key) throw new Problem(0, "Signed out: the last change may not be stored.");
+      if (!state.key) throw problemOf("Signed out: the last change may not be stored.");
     }
   }
 }
 
-// Gives a verdict on what was seen. Raises a 412 with the present ticket if another person has changed that.
-async function judge(seen, etag, category, note) {
-  for (let tag = etag || "*"; ;) {
+// Gives a verdict on what was seen; if another person has changed that, nothing is given, and `change` tells it.
+async function judge(before, etag, question, value, note) {
+  const body = { category: value, note, question: question.name };
+  for (let tag = etag; ;) {
     try {
-      return await send(`tickets/${seen.ticket_id}/verdict`, { category, note }, { "If-Match": tag });
+      const { record, etag: now } = await send(`tickets/${before.ticket_id}/verdict`, body, { "If-Match": tag || "*" });
+      return { before, after: record, etag: now };
     } catch (problem) {
-      const now = problem.ticket;
-      if (!now) throw problem;
-      tag = problem.etag;
+      const { ticket: after, etag: now, repeated } = problem;
+      if (!after) throw problem;
+      const { value: given, verdict } = answerTo(question, after);
       // The answer to an earlier attempt was lost, and the verdict is there.
-      if (problem.repeated && (now.verdict ? now.category : null) === category) return { record: now, etag: tag };
-      if (!DECIDED_BY.every((name) => now[name] === seen[name])) throw problem;
+      if (repeated && (verdict ? given : null) === value) return { before, after, etag: now };
+      const change = changeOf(question, before, after);
+      if (change) return { before, change };
+      tag = now;
     }
   }
+}
+
+// Tells what has changed by which a person decides; if it is only something else, a verdict is given all the same.
+function changeOf(question, seen, now) {
+  const [before, given] = [answerTo(question, seen), answerTo(question, now)];
+  if (["subject", "description"].some((name) => now[name] !== seen[name])) return "its text has changed";
+  if (["value", "suggestion", "verdict", "reason"].every((name) => before[name] === given[name])) return null;
+  if (given.verdict) return `another person has decided: ${given.value}`;
+  return before.verdict ? "another person has taken the verdict back" : "its guess has changed";
 }
 
 // Does what a person asks for, one thing at a time, and says what went wrong.
@@ -115,12 +124,11 @@ async function doing(work) {
 // --- signing in, and pages
 async function signIn() {
   state.me = (await call("me")).record;
-  state.categories = (await call("categories")).record.map((category) => category.name);
-  state.keys = keysOf(state.categories);
+  state.questions = (await call("questions")).record.map(asQuestion);
   sessionStorage.setItem(KEY_PLACE, state.key);
+  Object.assign(state, { steps: [], marks: new Map() });
   const { name, role, expires } = state.me;
   fill(at("me"), `${name} (${role}${expires ? `, until ${moment(expires)}` : ""})`);
-  showParts();
   await openPage();
 }
 
@@ -132,29 +140,28 @@ function signOut(sentence) {
   at("key").focus();
 }
 
-function showParts() {
-  Object.assign(state, { shown: null, steps: [], queue: [], place: 0, next: null, marks: new Map() });
+function showParts(page) {
+  state.page = page;
   at("sign-in").hidden = Boolean(state.me);
-  for (const element of all("[data-signed-in]")) element.hidden = !state.me;
-  for (const section of all("main > section")) section.hidden = true;
-  for (const part of ["pane", "single", "today", "queue"]) fill(at(part));
+  for (const part of all("[data-signed-in]")) part.hidden = !state.me;
+  for (const part of all("[data-page]")) part.hidden = part.dataset.page !== page;
+  for (const link of all("header a")) link.ariaCurrent = link.hash === `#${page}` ? "page" : null;
+  for (const part of ["pane", "today", "queue"]) fill(at(part));
+  say("");
 }
 
 async function openPage() {
   const [view, name] = location.hash.slice(1).split(/\/(.*)/s);
   const page = ["ticket", "today"].includes(view) ? view : "waiting";
   state.hash = location.hash;
-  say("");
-  for (const part of ["pane", "single", "today"]) fill(at(part));
-  for (const section of all("main > section")) section.hidden = section.id !== page;
-  for (const link of all("header a")) link.ariaCurrent = link.hash === `#${page}` ? "page" : null;
+  showParts(page);
   document.title = `${page} - triage`;
   if (page === "waiting") await openQueue();
   else if (page === "today") await showToday();
   else if (name) {
     at("name").value = decodeURIComponent(name);
     const found = await call(`tickets?${new URLSearchParams({ name: at("name").value })}`);
-    await show(found.record[0].ticket_id, at("single"));
+    await show(found.record[0].ticket_id);
   } else at("name").focus();
 }
 
@@ -165,15 +172,15 @@ function queuePath() {
     asked[name.toLowerCase() === "category" ? "suggestion" : "priority"] = quoted ?? word;
     return "";
   }).trim();
-  if (search) asked.search = search;
-  Object.assign(asked, { review: { order: "review" }, urgent: { sort: "priority:desc" } }[at("order").value]);
+  const ordered = { review: { order: "review" }, urgent: { sort: "priority:desc" } }[at("order").value];
+  Object.assign(asked, search && { search }, ordered);
   return `tickets?${new URLSearchParams(asked)}`;
 }
 
 async function openQueue() {
   Object.assign(state, { queue: [], place: 0, next: queuePath() });
-  const [counted] = await Promise.all([call("stats"), loadMore()]);
-  fill(at("count"), `${(counted.record.by_status.needs_review || 0).toLocaleString()} wait for a person`);
+  const [{ record: stats }] = await Promise.all([call("stats"), loadMore()]);
+  fill(at("count"), `${(stats.by_status.needs_review || 0).toLocaleString()} wait for a person`);
   await goTo(0);
 }
 
@@ -190,208 +197,216 @@ async function loadMore() {
 }
 
 function drawQueue() {
-  fill(at("queue"), state.queue.map((ticket, place) => made("li", {}, made("button",
-    { type: "button", "aria-current": place === state.place && "true", onclick: () => doing(() => goTo(place)) },
-    cut(ticket.subject || ticket.description || "No text", 60),
-    made("small", {}, state.marks.get(ticket.ticket_id) || guessed(ticket) || "no guess")))));
+  fill(at("queue"), state.queue.map((ticket, place) => made("li", {}, button(
+    [cut(ticket.subject || ticket.description || "No text", 60), made("small", {}, markOf(ticket) || "no guess")],
+    () => goTo(place), null, { "aria-current": place === state.place && "true" }))));
   at("more").hidden = !state.next;
 }
+const markOf = (ticket) => state.marks.get(ticket.ticket_id) || toldOf(answerTo(openOn(ticket) || CATEGORY, ticket));
 
-async function goTo(place) {
+async function goTo(place, question) {
   if (place >= state.queue.length) await loadMore();
   state.place = Math.max(0, Math.min(place, state.queue.length - 1));
   drawQueue();
   at("queue").children[state.place]?.scrollIntoView({ block: "nearest" });
-  if (state.queue.length) await show(state.queue[state.place].ticket_id, at("pane"));
+  if (state.queue.length) await show(state.queue[state.place].ticket_id, question);
   else fill(at("pane"), made("p", {}, "No such ticket waits for a person."));
 }
 
-async function goOn(sentence) {
-  let place = state.place;
+// Goes on to what is to be decided next: another question about the ticket, or else the next ticket of the queue.
+async function goOn(after, question, mark, sentence) {
+  const open = after && openOn(after);
+  if (open || state.page !== "waiting") {
+    await show(after.ticket_id, open || question);
+    return say(sentence);
+  }
+  state.marks.set(state.shown.ticket.ticket_id, mark);
+  let { place } = state;
   do {
     if (++place >= state.queue.length) await loadMore();
   } while (state.marks.has(state.queue[place]?.ticket_id));
   const isLast = place >= state.queue.length;
   await goTo(isLast ? state.place : place);
-  say(isLast ? `${sentence} That was the last one.` : sentence);
+  return say(isLast ? `${sentence} That was the last one.` : sentence);
 }
 
 // --- a ticket
-async function show(id, pane) {
-  const turn = ++state.turn;
-  const path = `tickets/${id}`;
-  const [{ record: ticket, etag }, why] = await Promise.all([call(path), call(`${path}/why`)]);
-  if (turn !== state.turn) return; // another one is to be shown by now
-  const similar = made("div", {});
-  state.shown = { ticket, etag, pane };
-  fill(pane, made("h2", { tabindex: -1 }, ticket.subject || "No subject"), factsOf(ticket), textOf(ticket.description),
+async function show(id, question) {
+  const [{ record: ticket, etag }, why] = await Promise.all([call(`tickets/${id}`), call(`tickets/${id}/why`)]);
+  if (!state.me) return; // signed out meanwhile
+  const [pane, similar] = [at("pane"), made("div", {})];
+  state.shown = { ticket, etag, rows: made("div", {}) };
+  fill(pane, made("h2", { tabindex: -1 }, ticket.subject || "No subject"), factsOf(ticket), textOf(ticket),
     mayDecide() ? decisionOf(ticket) : made("p", {}, `Your role, ${state.me.role}, may read, and change nothing.`),
     made("h3", {}, "Why"), listed(why.record.why), listed(why.record.agent_suggestions.map((each) =>
       `${each.agent} suggests ${each.category}${each.note ? `: ${each.note}` : ""}`)),
     similar,
-    made("details", { open: pane === at("single") }, made("summary", {}, "Deliveries and history"),
+    made("details", { open: state.page === "ticket" }, made("summary", {}, "Deliveries and history"),
       made("h3", {}, "Deliveries"), listed(ticket.deliveries.map((each) =>
         `${each.destination}: ${each.state}, tried ${each.tries.length} times`)) || made("p", {}, "None."),
       made("h3", {}, "History"), listed(ticket.events.map((event) =>
         `${moment(event.timestamp)}: ${spaced(event.action)}, by ${event.actor}`), "ol")));
-  addSimilar(similar, path);
+  ask(question || openOn(ticket));
+  similarTo(ticket, "limit=2").then((found) => found.length && fill(similar, made("h3", {}, "Similar tickets"),
+    listed(found.map((other) => [made("a", { href: `#ticket/${encodeURIComponent(other.ticket_id)}` },
+      cut(other.subject || nameOf(other), 200)), other.category && `: ${other.category}`]))));
   pane.querySelector("h2").focus({ preventScroll: true });
   const { top } = pane.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) pane.scrollIntoView();
 }
 
-// Adds similar tickets when they are found, which may take longer than all else.
-async function addSimilar(place, path) {
-  if (!state.hasSimilar) return;
-  try {
-    const { record } = await call(`${path}/similar?limit=2`);
-    if (record.length) fill(place, made("h3", {}, "Similar tickets"), listed(record.map((other) => [
-      made("a", { href: `#ticket/${encodeURIComponent(other.ticket_id)}` }, cut(other.subject || nameOf(other), 200)),
-      other.category && `: ${other.category}`])));
-  } catch (problem) {
-    state.hasSimilar = problem.status !== 404; // an older server has none
-  }
-}
+// Finds similar tickets, which may take longer than all else and is no loss.
+const similarTo = ({ ticket_id: id }, query) =>
+  call(`tickets/${id}/similar?${query}`).then(({ record }) => record, () => []);
 
 function factsOf(ticket) {
-  const facts = {
-    Ticket: ticket.external_id || ticket.ticket_id, From: ticket.source, Customer: ticket.customer_id,
-    Priority: ticket.priority, Written: ticket.created_at && moment(ticket.created_at), Status: spaced(ticket.status),
-    Category: ticket.category && `${ticket.category}${ticket.verdict ? ", by a person" : ""}`, Guess: guessed(ticket),
-    Reason: ticket.reason, "Sent to": ticket.routed_to, Error: ticket.error,
-  };
-  const answers = Object.entries(ticket.answers || {}).map(([name, { value, suggestion }]) =>
-    [name, value ?? (suggestion && `${suggestion} (a guess)`)]);
-  const all = [...Object.entries(facts), ...answers, ...Object.entries(ticket.extra)];
-  const known = all.filter(([, fact]) => fact || fact === 0);
-  return made("dl", {}, known.map(([name, fact]) =>
+  const facts = [
+    ["Ticket", ticket.external_id || ticket.ticket_id], ["From", ticket.source], ["Customer", ticket.customer_id],
+    ["Priority", ticket.priority], ["Language", ticket.language],
+    ["Written", ticket.created_at && moment(ticket.created_at)], ["Status", spaced(ticket.status)],
+    ...state.questions.map((question) => [question.label, toldOf(answerTo(question, ticket))]),
+    ["Reason", ticket.reason], ["Sent to", ticket.routed_to], ["Error", ticket.error], ...Object.entries(ticket.extra),
+  ].filter(([, fact]) => fact || fact === 0);
+  return made("dl", {}, facts.map(([name, fact]) =>
     [made("dt", {}, name), made("dd", {}, typeof fact === "object" ? JSON.stringify(fact) : fact)]));
 }
 
-function guessed(ticket) {
-  if (!ticket.suggestion || ticket.confidence === null) return ticket.suggestion;
-  return `${ticket.suggestion}, ${Math.round(100 * ticket.confidence)} % sure (${ticket.confidence_source})`;
+function textOf({ description: text }) {
+  const part = (...range) => made("div", { class: "text" }, (text || "").slice(...range));
+  const isLong = text?.length > LONGEST_TEXT;
+  return [part(0, LONGEST_TEXT), isLong && made("details", {}, made("summary", {}, "The rest"), part(LONGEST_TEXT))];
 }
 
-function textOf(text) {
-  const shown = made("div", { class: "text" }, (text || "").slice(0, LONGEST_TEXT));
-  const rest = (text || "").length - LONGEST_TEXT;
-  const all = () => made("button", { type: "button", onclick: () => fill(shown, text) }, `${rest} characters more`);
-  if (rest > 0) shown.append("… ", all());
-  return shown;
+// --- questions: the category, and further ones
+// A ticket waits for a person where a question that `holds` it is open. `names` are the values, each behind the one
+// whose level it is below.
+function asQuestion({ name, required, values }) {
+  const below = (parent) => values.filter((each) => each.parent === parent)
+    .flatMap((each) => [each.name, ...below(each.name)]);
+  const [label, holds] = name === CATEGORY.name ? ["Category", true] : [name, required];
+  return { name, label, holds, names: below(), keys: keysOf(values.map((value) => value.name)) };
 }
 
-// The questions that a person answers, each a row of buttons. `keys` are its values by the key that gives each.
-const questionsOf = (ticket) => [
-  { name: "category", label: "Category", values: state.categories, keys: state.keys, guess: guessOf(ticket) },
+const CATEGORY = { name: "category" };
+const answerTo = ({ name }, ticket) =>
+  (name === CATEGORY.name ? { ...ticket, value: ticket.category } : ticket.answers?.[name] || {});
+const openOn = (ticket) => state.questions.find((question) => question.holds && !answerTo(question, ticket).value);
+
+function toldOf({ value, verdict, suggestion, confidence, confidence_source: source }) {
+  if (value || !suggestion) return verdict ? `${value}, by a person` : value;
+  return `${suggestion}, a guess${confidence == null ? "" : `, ${Math.round(100 * confidence)} % sure (${source})`}`;
+}
+
+// Asks a question about the ticket that is shown: the keys are those of its values.
+function ask(question = state.questions[0]) {
+  state.asked = question;
+  const { rows, ticket } = state.shown;
+  fill(rows, state.questions.map((each) => rowOf(each, answerTo(each, ticket))),
+    made("div", { class: "line" }, fieldOf("by-name", "/", question.label, { oninput: narrow })));
+  rows.querySelector("[data-asked]").focus();
+}
+
+function rowOf(question, { value, suggestion, verdict }) {
+  const [isAsked, guess] = [question === state.asked, verdict ? null : suggestion || value];
+  return made("fieldset", { "data-asked": isAsked, tabindex: -1 }, made("legend", {}, question.label),
+    made("div", { class: "choices" }, question.names.map((name) => button(
+      name === guess ? `${name} (the guess)` : name, () => give(question, name),
+      isAsked ? `${question.keys.get(name)}${name === guess ? " Enter" : ""}` : null,
+      { "data-value": name, class: name === guess && "guess", "aria-current": name === value && "true" }))));
+}
+
+const fieldOf = (id, key, label, more) => [made("label", { for: id }, shown(key), label),
+  made("input", { id, "aria-keyshortcuts": key, autocomplete: "off", maxlength: 10000, onkeydown: leave, ...more })];
+
+const decisionOf = (ticket) => [
+  state.shown.rows, made("div", { class: "line" }, fieldOf("note", "n", "Note")),
+  made("div", { class: "choices" }, state.page === "waiting" && button("Skip", skip, "s"), button("Undo", undo, "u"),
+    state.questions.length > 1 && button("Next question",
+      () => ask(state.questions[state.questions.indexOf(state.asked) + 1]), "."),
+    ticket.category && button(ticket.routed_to ? "Send again" : "Route now", route, "r")),
 ];
 
-function guessOf(ticket) {
-  const guess = ticket.suggestion || ticket.category;
-  return state.categories.includes(guess) && !ticket.verdict ? guess : null;
-}
-
-// Each name behind the one whose level it is below: that with which it begins before a slash.
-function inLevels(values) {
-  const parentOf = (name) => values.filter((other) => name.startsWith(`${other}/`)).sort().at(-1);
-  const below = (parent) => values.filter((name) => parentOf(name) === parent).flatMap((one) => [one, ...below(one)]);
-  return below(undefined);
-}
-
-function decisionOf(ticket) {
-  const shownKey = (key) => key && made("kbd", {}, key);
-  const button = (key, label, work, more) => made("button",
-    { type: "button", "aria-keyshortcuts": key, onclick: () => doing(work), ...more }, shownKey(key), ` ${label}`);
-  const field = (id, key, label, more) => [made("label", { for: id }, shownKey(key), ` ${label}`),
-    made("input", { id, autocomplete: "off", maxlength: 10000, onkeydown: leave, ...more })];
-  return [questionsOf(ticket).map(({ name, label, values, keys, guess }) => made("fieldset", { "data-question": name },
-    made("legend", {}, label), made("div", { class: "choices" }, inLevels(values).map((value) => button(
-      [...keys.keys()].find((key) => keys.get(key) === value), value === guess ? `${value} (the guess)` : value,
-      () => give(name, value), { "data-value": value, class: value === guess && "guess" }))))),
-  made("div", { class: "line" }, field("by-name", "/", "Category", { oninput: narrow }), field("note", "n", "Note")),
-  made("div", { class: "choices" }, state.shown.pane === at("pane") && button("s", "Skip", skip),
-    button("u", "Undo", undo), ticket.category && button("r", ticket.routed_to ? "Send again" : "Route now", route))];
-}
-
-// Shows the categories that begin with what is typed; Enter gives the one that is left, or is typed whole.
+// Shows the values that begin with what is typed; Enter gives the one that is left, or is typed whole.
 function narrow() {
   const typed = at("by-name").value.trim().toLowerCase();
-  const buttons = all("section:not([hidden]) [data-question=category] button");
-  for (const button of buttons) button.hidden = !button.dataset.value.toLowerCase().startsWith(typed);
-  const left = buttons.filter((button) => !button.hidden);
-  return left.find((button) => button.dataset.value.toLowerCase() === typed) || (left.length === 1 ? left[0] : null);
+  const buttons = [...state.shown.rows.querySelectorAll("[data-asked] button")];
+  for (const each of buttons) each.hidden = !each.dataset.value.toLowerCase().startsWith(typed);
+  const left = buttons.filter((each) => !each.hidden);
+  return left.find((each) => each.dataset.value.toLowerCase() === typed) || (left.length === 1 ? left[0] : null);
 }
 
 function leave(event) {
   if (!["Enter", "Escape"].includes(event.key)) return;
   event.preventDefault();
   event.stopPropagation();
-  const button = event.target.id === "by-name" && event.key === "Enter" && narrow();
-  if (button) button.click();
-  else if (button === null) say("No category begins so, or several do.");
-  else state.shown.pane.querySelector("h2").focus();
+  const found = event.target.id === "by-name" && event.key === "Enter" && narrow();
+  if (found) found.click();
+  else if (found === null) say(`No ${state.asked.label} begins so, or several do.`);
+  else at("pane").querySelector("h2").focus();
 }
 
 // --- deciding
-async function give(question, category) {
-  const { ticket, etag, pane } = state.shown;
-  try {
-    const { record, etag: tag } = await judge(ticket, etag, category, at("note").value.trim() || null);
-    state.steps.push({ before: ticket, after: record, etag: tag, category });
-  } catch (problem) {
-    if (!problem.ticket) throw problem;
-    await show(ticket.ticket_id, pane);
-    say(`Nothing was changed, since ${changeOf(ticket, problem.ticket)}. Give it again to overrule that.`);
-    return;
+async function give(question, value) {
+  const { ticket, etag } = state.shown;
+  const given = await judge(ticket, etag, question, value, at("note").value.trim() || null);
+  if (given.change) {
+    await show(ticket.ticket_id, question);
+    return say(`Nothing was changed, since ${given.change}. Give it again to overrule that.`);
   }
-  state.marks.set(ticket.ticket_id, `✓ ${category}`);
-  const sentence = `${nameOf(ticket)}: ${category}; u takes it back.`;
-  if (pane === at("pane")) await goOn(sentence);
-  else await show(ticket.ticket_id, pane).then(() => say(sentence));
+  state.steps.push({ question, value, given: [given] });
+  const alike = similarTo(ticket, "waiting=true&limit=500");
+  await goOn(given.after, question, `✓ ${value}`, `${nameOf(ticket)}: ${value}; u takes it back.`);
+  const waiting = (await alike).filter((each) => each.similarity >= NEARLY_SAME && each.status === "needs_review");
+  const offer = `${waiting.length} more with nearly this text`;
+  if (waiting.length) at("said").append(" ", button(offer, () => giveAlike(question, value, waiting), "="));
 }
 
-function changeOf(seen, now) {
-  if (["subject", "description"].some((name) => now[name] !== seen[name])) return "its text has changed";
-  if (now.verdict) return `another person has decided: ${now.category}`;
-  return seen.verdict ? "another person has taken the verdict back" : "its guess has changed";
+// Gives what waits with nearly the text of the ticket before the same answer, as one step.
+async function giveAlike(question, value, waiting) {
+  const given = [];
+  state.steps.push({ question, value, given });
+  for (const ticket of waiting) {
+    // No state of it was shown, so the server tells the present one, which must be as it was found.
+    const other = await judge(ticket, '"found"', question, value, null);
+    if (other.change) continue;
+    given.push(other);
+    state.marks.set(ticket.ticket_id, `✓ ${value}`);
+  }
+  drawQueue();
+  say(`${given.length} more: ${value}; u takes them back.`);
 }
 
 async function skip() {
-  const { ticket, pane } = state.shown;
-  if (pane !== at("pane")) return;
-  state.steps.push({ before: ticket, category: null });
-  if (!state.marks.has(ticket.ticket_id)) state.marks.set(ticket.ticket_id, "skipped");
-  await goOn(`${nameOf(ticket)}: skipped; u takes it back.`);
+  const { ticket } = state.shown;
+  state.steps.push({ question: state.asked, value: null, given: [{ before: ticket }] });
+  const mark = state.marks.get(ticket.ticket_id) || "skipped";
+  await goOn(null, null, mark, `${nameOf(ticket)}: skipped; u takes it back.`);
 }
 
 async function undo() {
-  const { before, after, etag, category } = state.steps.at(-1) || {};
-  if (!before) return say("There is nothing to undo.");
-  let sentence = "Back.";
-  if (category !== null) {
-    try {
-      await judge(after, etag, ...(before.verdict ? [before.category, before.reason || ""] : [null, null]));
-      sentence = `Taken back: ${category}.`;
-    } catch (problem) {
-      if (!problem.ticket) throw problem;
-      sentence = `${nameOf(before)} stays as it is, since ${changeOf(after, problem.ticket)}.`;
-    }
+  const { question, value, given } = state.steps.at(-1) || {};
+  if (!given) return say("There is nothing to undo.");
+  const kept = [];
+  for (const { before, after, etag } of given) {
+    const was = answerTo(question, before);
+    const back = was.verdict ? [was.value, was.reason || ""] : [null, null];
+    const { change } = after ? await judge(after, etag, question, ...back) : {};
+    if (change) kept.push(`${nameOf(before)} stays as it is, since ${change}.`);
+    state.marks.delete(before.ticket_id);
   }
   state.steps.pop();
-  state.marks.delete(before.ticket_id);
-  const place = state.queue.findIndex((ticket) => ticket.ticket_id === before.ticket_id);
-  if (state.shown.pane === at("pane") && place >= 0) await goTo(place);
-  else await show(before.ticket_id, state.shown.pane);
-  say(sentence);
+  const { ticket_id: id } = given[0]?.before || state.shown.ticket;
+  const place = state.queue.findIndex((ticket) => ticket.ticket_id === id);
+  await (state.page === "waiting" && place >= 0 ? goTo(place, question) : show(id, question));
+  say(kept.join(" ") || (value === null ? "Back." : `Taken back: ${value}.`));
 }
 
 async function route() {
-  const { ticket, pane } = state.shown;
-  if (!ticket.category) return say("There is nothing to route: it has no category yet.");
+  const { ticket } = state.shown;
   const again = Boolean(ticket.routed_to);
   if (again && !confirm(`Send ${nameOf(ticket)} to ${ticket.routed_to} again?`)) return;
   const { record } = await send(`tickets/${ticket.ticket_id}/route`, { again, retry_dead: true });
-  await show(ticket.ticket_id, pane);
+  await show(ticket.ticket_id);
   say(`${nameOf(ticket)}: ${record.problem?.detail || `${spaced(record.status)} ${record.routed_to || ""}`}`);
 }
 
@@ -423,31 +438,19 @@ function table(title, names, rows) {
 }
 
 // --- keys
-// As the terminal has them: digits for the first nine categories, and for each the first free letter of its name.
-function keysOf(categories) {
-  const keys = new Map(categories.slice(0, 9).map((name, place) => [String(place + 1), name]));
-  const used = new Set("qsunforlw");
-  const letters = [..."abcdefghijklmnopqrstuvwxyz"];
-  const upper = (some) => some.map((letter) => letter.toUpperCase());
-  for (const name of categories) {
-    const own = [...name.toLowerCase()].filter((letter) => letters.includes(letter));
-    const free = [...own, ...upper(own), ...letters, ...upper(letters)].find((letter) => !used.has(letter));
-    if (free) keys.set(free, name);
+// As the terminal has them: digits for the first nine values, and for each the first free letter of its name.
+function keysOf(names) {
+  const [used, letters] = [new Set("qsunforlw"), "abcdefghijklmnopqrstuvwxyz"];
+  return new Map(names.map((name, place) => {
+    const own = name.toLowerCase().replace(/[^a-z]/g, "");
+    const free = [...own, ...own.toUpperCase(), ...letters, ...letters.toUpperCase()].find((each) => !used.has(each));
     used.add(free);
-  }
-  return keys;
+    return [name, [place < 9 && String(place + 1), free].filter(Boolean).join(" ")];
+  }));
 }
 
-const toPlace = (place) => (at("waiting").hidden ? null : goTo(Math.max(0, place)));
-const DECIDING = {
-  "/": () => at("by-name").focus(), n: () => at("note").focus(), s: skip, u: undo, r: route,
-  Enter: () => {
-    const guess = guessOf(state.shown.ticket);
-    return guess ? give("category", guess) : say("There is no guess to take: another key gives a category.");
-  },
-};
+const toPlace = (place) => state.page === "waiting" && goTo(Math.max(0, place));
 const MOVING = {
-  "?": () => at("help").showModal(), q: () => signOut("Signed out."), f: () => at("filter").focus(),
   o: () => {
     at("order").selectedIndex = (at("order").selectedIndex + 1) % at("order").length;
     return openQueue();
@@ -458,17 +461,18 @@ const MOVING = {
   " ": () => scrollBy(0, 0.9 * innerHeight), Backspace: () => scrollBy(0, -0.9 * innerHeight),
 };
 
+// A key moves, or presses the button or opens the field that has it.
 function press(event) {
   const { target, key } = event;
   const isOff = !state.me || at("help").open || !at("single-keys").checked;
   if (isOff || event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select")) return;
   if (target.closest("button, a, summary") && ["Enter", " "].includes(key)) return;
-  const decide = DECIDING[key] || (state.keys.has(key) && (() => give("category", state.keys.get(key))));
-  if (!MOVING[key] && !decide) return;
-  event.preventDefault();
+  const its = all("[aria-keyshortcuts]").find((each) => each.ariaKeyShortcuts.split(" ").includes(key));
   if (MOVING[key]) doing(async () => MOVING[key]());
-  else if (state.shown?.pane.querySelector("h2") && mayDecide()) doing(async () => decide());
-  else say("There is no ticket here that you may decide.");
+  else if (its) its.matches("input") ? its.focus() : its.click();
+  else if (key.length > 1 && key !== "Enter") return;
+  else say(mayDecide() ? `There is nothing here that ${key} does.` : "There is no ticket here that you may decide.");
+  event.preventDefault();
 }
 
 // --- begin
@@ -484,8 +488,7 @@ on("sign-in", "submit", () => {
 });
 on("open", "submit", () => { location.hash = `#ticket/${encodeURIComponent(at("name").value.trim())}`; });
 on("find", "submit", () => at("filter").blur());
-on("filter", "change", () => doing(openQueue));
-on("order", "change", () => doing(openQueue));
+on("find", "change", () => doing(openQueue));
 on("more", "click", () => doing(loadMore));
 on("sign-out", "click", () => signOut("Signed out."));
 on("show-help", "click", () => at("help").showModal());

@@ -35,7 +35,6 @@ from triage_cli.domain import (
     proposed_categories,
 )
 from triage_cli.readers import ReadOptions, open_table
-from triage_cli.runtime import open_text
 
 LEAST_CATEGORIES = 2  # of a configuration
 TOPIC_COLUMNS = ("category", "tickets", "customers", "words", "nearest", "examples")
@@ -137,8 +136,6 @@ def _check_edit(
         raise UsageError("--edit ends with a configuration", hint=f"leave out -o {output}")
     if edit and files and "-" in files:
         raise UsageError("--edit reads edits from stdin, and tickets come from there", hint="name a file")
-    if labels is not None and not labels.parent.is_dir():
-        raise UsageError(f"no folder {labels.parent} for the labels", hint="name another file with --labels")
     input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
 
 
@@ -178,13 +175,10 @@ def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEdi
     """Write the core of each topic as labelled tickets."""
     if labels is None:
         return
-    try:
-        with open_text(labels, "w") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("description", "label"))
-            writer.writerows(editor.labels())
-    except OSError as error:
-        raise UsageError(f"cannot write {labels}: {error.strerror}", hint="name another with --labels") from error
+    with input_tables.written_file(labels, "--labels") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("description", "label"))
+        writer.writerows(editor.labels())
     context.say(f"wrote {labels}")
 
 

@@ -28,7 +28,6 @@ from triage_cli.domain import (
     gravest,
     now,
 )
-from triage_cli.runtime import open_text
 from triage_cli.service import AttackResult, EvaluationRun
 
 ATTACK_COLUMNS = ("classifier", "honest", "right", "tries", "steered", "sure", "unseen", "failed", "by_kind")
@@ -100,8 +99,6 @@ def evaluate(
         return _try_attacks(context, evaluation_plans, printing.printer())
     file = "-" if file is None else file
     labelled_files.check(file, label)
-    if report is not None and not report.parent.is_dir():
-        raise UsageError(f"no folder {report.parent} for the report", hint="name another file with --report")
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
@@ -253,11 +250,8 @@ def _calibration_refusal(evaluation: Evaluated) -> UsageError | None:
 def _write_report(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
     from triage_cli.cli.display import html_reports
 
-    try:
-        with open_text(path, "w") as file:
-            file.write(html_reports.evaluation_page(evaluations, source, now()))
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", hint="name another with --report") from error
+    with input_tables.written_file(path, "--report") as file:
+        file.write(html_reports.evaluation_page(evaluations, source, now()))
 
 
 def _refuse_label_options(label_options: Mapping[str, object]) -> None:

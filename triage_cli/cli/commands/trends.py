@@ -17,12 +17,10 @@ from triage_cli.domain import (
     Spike,
     SpikeSearch,
     SpikeSending,
-    UsageError,
     as_record,
     report_record,
     to_json,
 )
-from triage_cli.runtime import open_text
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 
@@ -139,8 +137,6 @@ def report(
     triage report --to week.html
     triage report --since 30d -o json
     """
-    if to is not None and not to.parent.is_dir():
-        raise UsageError(f"no folder {to.parent} for the report", hint="name another file with --to")
     input_tables.check_written(context, to, "--to")
     began = datetime.fromisoformat(options.typed_moment(since) or "").astimezone(UTC)
     context.require_database()
@@ -157,9 +153,6 @@ def report(
         printer.write(text)
         printer.flush()
         return
-    try:
-        with open_text(to, "w") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"cannot write {to}: {error.strerror}", hint="name another with --to") from error
+    with input_tables.written_file(to, "--to") as file:
+        file.write(text)
     context.say(f"wrote {to}")

@@ -67,6 +67,10 @@ def report_page(report: Report) -> str:
         ),
         categories=categories,
         category_picture=_rows("categories", "Tickets by category", categories[:MOST_BARS]),
+        questions=[
+            _rows(f"question-{name}", f"Tickets by {name}", _answer_bars(name, groups))
+            for name, groups in report.questions.items()
+        ],
         deciders=_deciders(report),
         right={each.name: each for each in report.right},
         right_picture=_shares("right", "Answers that verdicts confirm", report.right[:MOST_BARS]),
@@ -101,6 +105,13 @@ def _category_bars(decided: Iterable[StatsGroup]) -> list[Bar]:
             parts["none" if name is None else kind] += group.tickets
         bars.append(Bar("no category yet" if name is None else name, parts))
     return sorted(bars, key=lambda bar: (-bar.total, bar.name))
+
+
+def _answer_bars(question: str, groups: Iterable[StatsGroup]) -> list[Bar]:
+    """Return a bar for each answer to a further question, the most frequent first."""
+    counts = {group.keys[question] or "": group.tickets for group in groups}
+    bars = [Bar(value or "open", {"decided" if value else "none": number}) for value, number in counts.items()]
+    return sorted(bars, key=lambda bar: (-bar.total, bar.name))[:MOST_BARS]
 
 
 def _deciders(report: Report) -> list[tuple[str | None, int, int, float]]:

@@ -53,6 +53,9 @@ class Report(NamedTuple):
     spike_window: Annotated[float, "the seconds up to `until` in which spikes were sought"]
     spike_weeks: Annotated[int, "with how many earlier weeks these were compared"]
     drift: Annotated[tuple[Drift, ...], "shares of the period and of the time before it"]
+    questions: Annotated[
+        Mapping[str, tuple[StatsGroup, ...]], "the tickets of the period by their answers to each further question"
+    ] = {}
 
 
 # The lists of a report: by which keys its groups are counted, what other records they hold.
@@ -62,7 +65,11 @@ GROUP_LISTS = {"decided": ("category", "classifier"), "waiting": ("status", "day
 def report_record(report: Report) -> dict[str, Any]:
     """Return a report as the JSON of the command line and the API has it."""
     groups = {name: [group_record(group) for group in getattr(report, name)] for name in ("volumes", *GROUP_LISTS)}
-    return {**as_record(report), **groups}
+    record = {**as_record(report), **groups}
+    if not report.questions:
+        return {name: value for name, value in record.items() if name != "questions"}
+    answers = {name: [group_record(group) for group in groups] for name, groups in report.questions.items()}
+    return record | {"questions": answers}
 
 
 def volume_days(since: datetime, until: datetime) -> tuple[str, list[str]]:

@@ -11,6 +11,7 @@ from triage_cli.domain import (
     Count,
     Levels,
     MeasuredShare,
+    Question,
     Report,
     Selection,
     StatsGroup,
@@ -30,7 +31,12 @@ SPIKE_WINDOW, SPIKE_BASELINE = timedelta(days=1), timedelta(days=28)
 
 
 def make_report(
-    store: Store, inflow: Inflow, categories: Sequence[Category], since: datetime, until: datetime
+    store: Store,
+    inflow: Inflow,
+    categories: Sequence[Category],
+    questions: Sequence[Question],
+    since: datetime,
+    until: datetime,
 ) -> Report:
     """Return the report of a period in UTC. Raises `UsageError` if it is not one of at most ten years."""
     length = until - since
@@ -72,4 +78,5 @@ def make_report(
         spike_window=spike_window.total_seconds(),
         spike_weeks=search.weeks,
         drift=tuple(compare(latest, inflow.counts(before, start))),
+        questions={each.name: counted(stored, each.name) for each in questions},
     )
