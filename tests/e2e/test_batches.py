@@ -18,7 +18,7 @@ from tests.support.batch_kinds import KINDS
 from tests.support.batch_server import BatchServer, End, running_batch_server, well
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
-from tests.support.llm_server import verdict
+from tests.support.llm_server import refund_logprobs, verdict
 from triage_cli import wiring
 from triage_cli.classifiers import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.config import load_config
@@ -192,6 +192,27 @@ def test_what_waits_is_told_by_list_why_and_stats(shop: Shop) -> None:
     messages = list(explain(triage.history("t0")))
     assert any('put into a batch of classifier "gpt"' in line for line in messages)
     assert messages[-1].startswith('Next: it waits in a batch of classifier "gpt" since 20')
+
+
+def test_a_batch_settles_each_ticket_at_the_level_that_is_sure(openai_shop: Shop, server: BatchServer) -> None:
+    categories = "categories: [Billing, Billing/Refund, Technical]\n"
+    configured(openai_shop.folder, server, more=categories)
+    openai_shop.create("no child is sure", "a child is sure", "no level is sure")
+    openai_shop.classify()
+    (made,) = server.batches.values()
+    assert all("Billing/Refund" in json.dumps(request) for request in made.requests)
+    chances = {"no child": (0.9, 0.55), "a child": (0.95, 0.95), "no level": (0.5, 0.5)}
+
+    def answer(_n: int, ticket: str) -> End:
+        billing, refund = next(each for words, each in chances.items() if words in ticket)
+        return End('{"category": "Billing/Refund"}', logprobs=refund_logprobs(billing, refund))
+
+    server.finish(answer)
+    openai_shop.classify()
+    found = [(t.category, t.suggestion, t.confidence) for _, t in sorted(openai_shop.tickets().items())]
+    assert found == [
+        ("Billing", "Billing/Refund", 0.9), ("Billing/Refund", None, 0.9025), (None, "Billing/Refund", 0.25),
+    ]  # fmt: skip
 
 
 def test_answers_that_are_known_are_not_submitted_and_equal_texts_once(shop: Shop, server: BatchServer) -> None:

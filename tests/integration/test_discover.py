@@ -4,10 +4,14 @@ import asyncio
 import csv
 import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.commands import rows
+from tests.support.llm_server import Script, Step, chat, running_llm_server
 from tests.support.three_subjects import three_subjects
 from triage_cli.cli import TopicEditor, TopicScreen
 from triage_cli.domain import ExitCode, Proposal, Topic
@@ -119,3 +123,73 @@ def test_the_screen_edits_by_keys() -> None:
     asyncio.run(run())
     assert screen.return_value == ExitCode.OK
     assert [topic.category for topic in editor.topics] == ["Parcels", "Bills"]
+
+
+NAMED = """
+categories: [Billing, Other]
+classifiers:
+  gpt: {{type: openai, model: m, base_url: "{url}", api_key_env: null, price: {{input: 1.0, output: 1.0}}, max_retries: 0}}
+"""
+
+
+def naming(names: Callable[[list[dict[str, Any]]], object]) -> Script:
+    """Answer each request with what `names` makes of the topics that it shows."""
+    return lambda _n, asked: Step(chat(json.dumps(names(json.loads(asked.ticket)))))
+
+
+def test_a_language_model_names_topics_in_one_budgeted_call_and_sees_no_personal_data(desk: Cli) -> None:
+    with running_llm_server(naming(lambda topics: {str(t["topic"]): f"Name {t['topic']}" for t in topics})) as server:
+        (desk.folder / "config.yaml").write_text(NAMED.format(url=server.url))
+        done = desk("discover", "export.csv", "--most", "4", "--name-with", "gpt", "--max-cost", "1", "-o", "json")
+        assert done.returncode == 0, done.stderr
+        (asked,) = server.asked
+        found = json.loads(done.stdout)
+        things = len(found["topics"]) + len(found["groups"])
+        assert f"gpt named {things} of {things} topics and groups, for 0.0001 USD" in done.stderr
+        names = [each["name"] for each in (*found["groups"], *found["topics"])]
+        assert names == [f"Name {n}" for n in range(1, things + 1)]
+        assert {topic["parent"] for topic in found["topics"]} <= {"", *(group["name"] for group in found["groups"])}
+        assert "jane.doe" not in asked.ticket
+        assert "[email]" in asked.ticket
+        properties = asked.body["response_format"]["json_schema"]["schema"]["properties"]
+        assert [*properties] == [*(str(n) for n in range(1, things + 1)), "reason"]
+        (run,) = rows(desk.db, "select kind, spent, reserved, exit_code from runs")
+        assert run == ("discover", pytest.approx(110e-6), 0.0, 0)
+        poor = desk("discover", "export.csv", "--name-with", "gpt", "--max-cost", "0.000001")
+        assert (poor.returncode, poor.stdout, len(server.asked)) == (7, "", 1)
+        refused = desk("--offline", "discover", "export.csv", "--name-with", "gpt")
+        assert (refused.returncode, len(server.asked)) == (2, 1)
+
+
+def test_what_a_model_says_that_is_no_name_leaves_the_words(desk: Cli) -> None:
+    plain = json.loads(desk("discover", "export.csv", "--most", "4", "-o", "json").stdout)
+    words = [each["name"] for each in (*plain["groups"], *plain["topics"])]
+    answers: list[object] = [
+        {str(n): name for n, name in enumerate([words[1], "a/b", "x" * 5000, "\u202egnp", "\x1b[2J", "", ["a"]], 1)},
+        dict.fromkeys(map(str, range(1, 9)), "The same"),
+        {"1": {"name": "deep"}, "99": "No topic", "__proto__": "x"},
+        "{" * 10_000, [], None, "[red]" * 4,
+    ]  # fmt: skip
+    with running_llm_server(lambda n, _: Step(chat(json.dumps(answers[n])))) as server:
+        (desk.folder / "config.yaml").write_text(NAMED.format(url=server.url))
+        for n, answer in enumerate(answers):
+            done = desk("discover", "export.csv", "--most", "4", "--name-with", "gpt", "-o", "json")
+            assert done.returncode == 0, done.stderr
+            found = json.loads(done.stdout)
+            names = [each["name"] for each in (*found["groups"], *found["topics"])]
+            assert names == (["The same", *words[1:]] if n == 1 else words), answer
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("export.csv --name-with nobody", 'no classifier "nobody"'),
+        ("export.csv --name-with local", "of type local, which names nothing"),
+        ("export.csv --max-cost 1", "--max-cost is for --name-with"),
+        ("--edit proposal.yaml --name-with gpt", "--name-with names topics of tickets"),
+    ],
+)
+def test_a_mistake_about_names_is_a_sentence(desk: Cli, words: str, error: str) -> None:
+    done = desk("discover", *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr

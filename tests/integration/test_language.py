@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support import foreign_tickets as foreign
 from tests.support import labelled_languages
 from tests.support.cli import Cli
+from tests.support.commands import rows
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
 from triage_cli.classifiers import METHOD, Calibrated, Cascade, LocalTrainer, Model, Told, language_guard, words_of
@@ -275,6 +277,22 @@ def test_it_goes_to_review_and_why_says_so(fitted: Cli) -> None:
     assert " at unknown" not in explanation
     assert "without a confidence: seems to be in Swedish, which this model was not taught (next: " in explanation
     assert "it is not sure, so a person decides" in explanation
+
+
+def test_reclassify_tells_the_language_of_tickets_that_it_asks_about_and_rules_know_an_unclear_one(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(
+        "routes: [{when: {language: [null, de]}, to: out}]\ndestinations: {out: {type: file, path: out.jsonl}}\n"
+    )
+    fitted("create", "-q", stdin="id,description\n1,I was charged twice for my order and want a refund\n")
+    assert fitted("classify", "-q").returncode == 0
+    assert rows(fitted.db, "select language from tickets") == [("en",)]
+    with sqlite3.connect(fitted.db) as db:
+        db.execute("update tickets set language = null")
+    assert fitted("route", "-q").returncode == 0
+    assert (fitted.folder / "out.jsonl").read_text().count("\n") == 1
+    assert fitted("reclassify", "-q", "--force").returncode == 0
+    assert rows(fitted.db, "select language from tickets") == [("en",)]
+    assert "language is unclear or de" in fitted("config", "check", "-o", "table").stdout
 
 
 def test_eval_counts_it_as_not_answered_and_calibration_leaves_it_alone(fitted: Cli) -> None:

@@ -1,5 +1,6 @@
 """Categories in levels: what people set stays as they set it, and a machine's label may become finer."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -7,7 +8,9 @@ from itertools import product
 
 import pytest
 
+from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
+from tests.support.llm_server import Asked, Step, chat, refund_logprobs, running_llm_server
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
@@ -211,3 +214,44 @@ def test_a_review_asks_for_the_first_level_and_then_for_what_is_below(tree: Worl
         session, TicketQueue(session.triage, View(), session.category_names), iter(["1", "2", "1"]), shown.append
     ).work()
     assert Counter(held(tree).values()) == {"Billing": 1, "Billing/Refund/Late": 1, "Billing/Refund": 1}
+
+
+CASCADE = """
+categories: [Billing, Billing/Refund, Technical]
+classifier: both
+classifiers:
+  small: {{type: openai, model: small, base_url: "{url}", api_key_env: null, max_retries: 0}}
+  large: {{type: openai, model: large, base_url: "{url}", api_key_env: null, max_retries: 0}}
+  both: {{type: cascade, steps: [small, large]}}
+routes: {{Billing: billing, Technical: technical}}
+destinations:
+  billing: {{type: file, path: billing.jsonl}}
+  technical: {{type: file, path: technical.jsonl}}
+"""
+
+
+def test_a_cascade_goes_on_until_some_level_is_sure(cli: Cli) -> None:
+    chances = {"small one": (0.9, 0.55), "small none": (0.5, 0.5), "large": (0.95, 0.95)}
+
+    def script(_n: int, asked: Asked) -> Step:
+        key = "large" if asked.body["model"] == "large" else "small one" if "parent" in asked.ticket else "small none"
+        return Step(chat('{"category": "Billing/Refund"}', logprobs=refund_logprobs(*chances[key])))
+
+    with running_llm_server(script) as server:
+        (cli.folder / "config.yaml").write_text(CASCADE.format(url=server.url))
+        ran = cli("run", "-q", stdin="id,description\na,the parent is sure\nb,neither level is\n")
+        assert ran.returncode == 0, ran.stderr
+        assert [asked.body["model"] for asked in server.asked].count("large") == 1
+        (cli.folder / "labelled.csv").write_text("description,label\nthe parent,Billing/Refund\nof none,Technical\n")
+        assert cli("eval", "labelled.csv", "--classifier", "small", "--report", "r.html").returncode == 0
+    levels = (cli.folder / "r.html").read_text().partition("<h3>By level</h3>")[2].partition("</table>")[0]
+    assert re.findall("<tr><td>(.*?)</td><td>(.*?)</td><td>(.*?)</td>", levels) == [
+        ("1", "2", "50.0%"), ("2", "1", "100.0%"),
+    ]  # fmt: skip
+    columns = "external_id,category,suggestion,confidence,classifier,routed_to"
+    listed = cli("list", "--columns", columns, "-o", "csv", "--sort", "external_id").stdout
+    assert listed.splitlines()[1:] == [
+        "a,Billing,Billing/Refund,0.9,small,billing",
+        "b,Billing/Refund,,0.9025,large,billing",
+    ]
+    assert (cli.folder / "billing.jsonl").read_text().count("\n") == 2

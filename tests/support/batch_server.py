@@ -26,6 +26,7 @@ class End(NamedTuple):
     expired: bool = False
     model: str = "m"
     tokens: tuple[int, int] | None = None  # of request and answer, None for the usual ones
+    logprobs: Any = None  # as `chat` takes them
 
 
 Answering = Callable[[int, str], End | None]
@@ -162,7 +163,7 @@ def _openai_line(custom_id: str, end: End) -> dict[str, Any]:
     if end.expired:
         line["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
     elif end.text is not None:
-        body = chat(end.text) | {"model": end.model}
+        body = chat(end.text, logprobs=end.logprobs) | {"model": end.model}
         if end.tokens:
             body["usage"] = {"prompt_tokens": end.tokens[0], "completion_tokens": end.tokens[1]}
         line["response"] = {"status_code": 200, "request_id": "q", "body": body}

@@ -1,6 +1,7 @@
 """A provider on 127.0.0.1: a real HTTP server that speaks the wire formats, and misbehaves by script."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -63,6 +64,16 @@ def chat(text: str | None, *, finish: str = "stop", usage: Any = USAGE, **messag
 def verdict(category: str = "Billing", confidence: float = 0.9, reason: str = "because") -> str:
     """Return the text of a good answer."""
     return json.dumps({"category": category, "confidence": confidence, "reason": reason})
+
+
+def refund_logprobs(billing: float, refund: float) -> list[tuple[str, dict[str, float]]]:
+    """Return the tokens of an answer Billing/Refund: Billing and all below it has a chance, and of that Refund has."""
+    return [
+        ('{"category": "', {'{"category": "': 0.0}),
+        ("Billing", {"Billing": math.log(billing), "Technical": math.log(1 - billing)}),
+        ("/Refund", {"/Refund": math.log(refund), '"}': math.log(1 - refund)}),
+        ('"}', {'"}': 0.0}),
+    ]
 
 
 def message(text: str, *, stop: str = "end_turn") -> dict[str, Any]:

@@ -97,10 +97,10 @@ from triage_cli.classifiers.llm.prompt import Question as Question
 from triage_cli.classifiers.llm.prompt import answer_schema as answer_schema
 from triage_cli.classifiers.llm.prompt import labels_of as labels_of
 from triage_cli.classifiers.llm.prompt import question as question
-from triage_cli.classifiers.llm.prompt import system_prompt as system_prompt
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS as ANSWER_TOKENS
 from triage_cli.classifiers.llm.provider import Reply as Reply
 from triage_cli.classifiers.llm.redaction import redact as redact
+from triage_cli.classifiers.llm.topic_names import with_names as with_names
 from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
 from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated

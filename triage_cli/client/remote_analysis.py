@@ -102,7 +102,9 @@ class RemoteAnalysis:
         rows = None
         if tickets is not None:
             rows = [{"text": text[:TOPIC_CHARACTERS], "customer": customer} for text, customer in tickets]
-        body = asked._asdict() | {"sources": list(asked.sources), "rows": rows}
+        naming = ("name_with", "max_cost")  # which older servers do not know
+        settings = {key: value for key, value in asked._asdict().items() if key not in naming or value is not None}
+        body = settings | {"sources": list(asked.sources), "rows": rows}
         return self._remote.converted_to(Proposal, self._post("/discover", body))
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:

@@ -118,6 +118,17 @@ def promised_error(setting: ConfigNode) -> MaxError | None:
     return MaxError(values["each"], each=True) if "each" in values else None
 
 
+def _or_open(check: Check) -> Check:
+    """Accept one or several values, among them null: that of an open question, or of what is not clear."""
+    listed: Callable[[ConfigNode], tuple[str | None, ...]] = several(optional(check), least=1)
+
+    @accepts(lambda: or_null(schema_of(listed)))
+    def read(setting: ConfigNode) -> tuple[str | None, ...]:
+        return (None,) if setting.value is None else listed(setting)
+
+    return read
+
+
 @accepts(schema_of(truth))
 def _verdict_condition(setting: ConfigNode) -> tuple[bool]:
     return (truth(setting),)
@@ -138,6 +149,7 @@ def _age(setting: ConfigNode) -> tuple[float, str | None]:
     return values.get("over", 0.0), values.get("in")
 
 
+answer_condition = _or_open(text)
 ANY_NUMBER: Check = number(-1e15, 1e15)
 _listed_column: Callable[[ConfigNode], Any] = several(unless(COLUMN_TEXT, _comparison_objection), least=1)
 AGE: Mapping[str, Field] = {"over": Field(duration, needed=True), "in": Field(text)}
@@ -152,7 +164,7 @@ WHEN: Mapping[str, Field] = {
     "customer_id": Field(several(text, least=1)),
     "external_id": Field(several(text, least=1)),
     "source": Field(several(text, least=1)),
-    "language": Field(several(one_of(*LANGUAGES), least=1)),
+    "language": Field(_or_open(one_of(*LANGUAGES))),
     COLUMN: Field(_column_condition),
     "verdict": Field(_verdict_condition),
     "min_confidence": Field(number(0, 1)),
@@ -184,15 +196,6 @@ def when_schema(table: Mapping[str, Field] = WHEN) -> Schema:
     taken = {"not": {"enum": sorted({*TICKET_KEYS, *WHEN, *ESCALATION_WHEN} - conditions.keys())}}
     further = {"additionalProperties": schema_of(answer_condition), "propertyNames": {**names, **taken}}
     return record_schema(conditions) | {"patternProperties": columns} | further
-
-
-@accepts(lambda: or_null(schema_of(several(optional(text), least=1))))
-def answer_condition(setting: ConfigNode) -> tuple[str | None, ...]:
-    """Accept the values that an answer may have; null is that of an open question."""
-    if setting.value is None:
-        return (None,)
-    accepted: tuple[str | None, ...] = several(optional(text), least=1)(setting)
-    return accepted
 
 
 def read_conditions(setting: ConfigNode, name: str, when: Mapping[str, Field] = WHEN) -> dict[str, Any]:

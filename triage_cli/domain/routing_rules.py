@@ -126,11 +126,12 @@ ESCALATED = ("new", "failed", "needs_review", "routing", "unroutable", "undelive
 class Rule(NamedTuple):
     """A route: the first rule whose conditions all hold sends the ticket to its destinations.
 
-    `when` maps a question to the values that its answer may have, None for one that is open. It maps `category`,
-    `priority`, `customer_id`, `external_id`, `source`, `language`, `verdict` or `extra.COLUMN` to the accepted
-    values, `text` or `subject` to what they must have, `extra.COLUMN` also to bounds, and `hours` to those in which
-    the ticket is routed; an escalation has `status` and `age`, too. Without conditions, a rule matches every
-    ticket. `max_error` is the share of wrong answers that is promised of what the rule takes.
+    `when` maps a question to the values that its answer may have, None for one that is open, and `language` to codes,
+    None for one that is not clear. It maps `category`, `priority`, `customer_id`, `external_id`, `source`, `verdict`
+    or `extra.COLUMN` to the accepted values, `text` or `subject` to what they must have, `extra.COLUMN` also to
+    bounds, and `hours` to those in which the ticket is routed; an escalation has `status` and `age`, too. Without
+    conditions, a rule matches every ticket. `max_error` is the share of wrong answers that is promised of what the
+    rule takes.
     """
 
     name: str
@@ -226,7 +227,11 @@ def reach(rules: Iterable[Rule], category: str) -> Reach:
 
 def conditions(rule: Rule) -> str:
     """Return the conditions of a rule in words, without the one on the category."""
-    condition_clauses = [f"{name} {_in_words(values)}" for name, values in rule.when.items() if name != "category"]
+    condition_clauses = [
+        f"{name} {_in_words(values, 'unclear' if name == 'language' else 'open')}"
+        for name, values in rule.when.items()
+        if name != "category"
+    ]
     if rule.min_confidence is not None:
         condition_clauses.append(f"confidence is at least {rule.min_confidence:g}")
     if rule.max_error is not None:
@@ -235,14 +240,14 @@ def conditions(rule: Rule) -> str:
     return ", ".join(condition_clauses)
 
 
-def _in_words(condition: Condition) -> str:
-    """Return a condition as the end of a clause that begins with the field's name."""
+def _in_words(condition: Condition, absent: str) -> str:
+    """Return a condition as the end of a clause that begins with the field's name; `absent` is null in words."""
     if isinstance(condition, Words | Match | Bounds | Hours | Age):
         return str(condition)
-    return f"is {' or '.join(_value_in_words(value) for value in condition)}"
+    return f"is {' or '.join(_value_in_words(value, absent) for value in condition)}"
 
 
-def _value_in_words(value: str | bool | None) -> str:
+def _value_in_words(value: str | bool | None, absent: str) -> str:
     if value is None:
-        return "open"
+        return absent
     return str(value).lower() if isinstance(value, bool) else value

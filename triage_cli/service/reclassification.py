@@ -221,6 +221,8 @@ class ReclassifyRun:
             steps = steps_within(outcome.value, self._labels)
             before, unsaved_steps = self._recorder.without_saved_steps(outcome.ticket, steps)
             ticket = released_with_cost(before, unsaved_steps)
+            if outcome.value is not None:
+                ticket = ticket._replace(language=outcome.value.language or ticket.language)
             answer = steps[-1] if steps else None
             proposal = self._flip_decision(asked_rows.pop(before.ticket_id), ticket, answer, str(outcome.error or ""))
             proposals.append(proposal)

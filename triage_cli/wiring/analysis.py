@@ -192,13 +192,35 @@ class LocalAnalysis:
         return SuspectReport(tuple(suspects), tuple(confused), material.counts)
 
     def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
-        """Return the topics of these tickets, or of the stored ones, without writing anything."""
+        """Return the topics of these tickets, or of the stored ones; of writing only what naming them costs."""
+        if asked.name_with is not None:
+            _check_names_topics(self._config, asked.name_with)
         if tickets is None:
             store = self._store or open_store(self._config, read_only=True)
             selection = Selection(written_since=asked.written_since, sources=asked.sources)
             stored = (ticket for ticket in store.find(selection) if not ticket.is_erased)
             tickets = (TopicText(ticket.text[:TOPIC_CHARACTERS], ticket.customer_id or "") for ticket in stored)
-        return discover(self._config.categories, tickets, asked)
+        proposal = discover(self._config.categories, tickets, asked)
+        return proposal if asked.name_with is None or not proposal.topics else self._named(proposal, asked)
+
+    def _named(self, proposal: Proposal, asked: Discovery) -> Proposal:
+        """Return a proposal that a language model has named, in a run of its own."""
+        from triage_cli.classifiers import with_names
+
+        analyst, store = self._analyst, self._store or open_store(self._config, make=True)
+        with recorded_run(store, "discover", analyst.actor, analyst.command_line, self._stop_control) as recorder:
+            analyst.began(recorder)
+            budget = recorder.context.open_budget(asked.max_cost, self._config.per_day)
+            classifiers = Classifiers(self._config, store, Asker(analyst.actor, recorder.context.run.run_id, {}))
+            llm = classifiers.llm(self._config.classifiers[asked.name_with or ""], ClassifyPlan())
+            try:
+                named, count = with_names(proposal, llm, budget)
+            finally:
+                self.spent += budget.spent + budget.reserved
+            recorder.counts["named"] = count
+        things = len(proposal.topics) + len(proposal.groups)
+        analyst.tell(f"{asked.name_with} named {count:,} of {things:,} topics and groups, for {budget.spent:.4f} USD")
+        return named
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
         """Fit the embedded model to verdicts and rows, and use it if it is better."""
@@ -360,6 +382,21 @@ def pages_somebody(spec: DestinationSpec) -> bool:
     """Return whether a destination pages somebody, as its preset or its name tells."""
     preset = spec.http.preset if spec.http else None
     return preset in PAGING_PRESETS or any(part in spec.name.casefold() for part in PAGING_NAMES)
+
+
+NAMING_TYPES = ("openai", "anthropic")  # of classifiers: those that say what they like
+
+
+def _check_names_topics(config: Config, name: str) -> None:
+    """Raise `UsageError` unless this classifier is a language model that can say a name."""
+    spec = config.classifiers.get(name)
+    if spec is None:
+        raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(config.classifiers)}")
+    if spec.type not in NAMING_TYPES:
+        raise UsageError(
+            f'classifier "{name}" is of type {spec.type}, which names nothing',
+            hint=f"name one of type {' or '.join(NAMING_TYPES)}, or leave out --name-with",
+        )
 
 
 def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked: Discovery) -> Proposal:

@@ -126,7 +126,7 @@ async function signIn() {
   state.me = (await call("me")).record;
   state.questions = (await call("questions")).record.map(asQuestion);
   sessionStorage.setItem(KEY_PLACE, state.key);
-  Object.assign(state, { steps: [], marks: new Map() });
+  Object.assign(state, { steps: [], marks: new Map(), queue: [], place: 0, next: null });
   const { name, role, expires } = state.me;
   fill(at("me"), `${name} (${role}${expires ? `, until ${moment(expires)}` : ""})`);
   await openPage();
@@ -230,7 +230,6 @@ async function goOn(after, question, mark, sentence) {
   return say(isLast ? `${sentence} That was the last one.` : sentence);
 }
 
-// --- a ticket
 async function show(id, question) {
   const [{ record: ticket, etag }, why] = await Promise.all([call(`tickets/${id}`), call(`tickets/${id}/why`)]);
   if (!state.me) return; // signed out meanwhile
@@ -345,7 +344,6 @@ function leave(event) {
   else at("pane").querySelector("h2").focus();
 }
 
-// --- deciding
 async function give(question, value) {
   const { ticket, etag } = state.shown;
   const given = await judge(ticket, etag, question, value, at("note").value.trim() || null);
@@ -354,11 +352,17 @@ async function give(question, value) {
     return say(`Nothing was changed, since ${given.change}. Give it again to overrule that.`);
   }
   state.steps.push({ question, value, given: [given] });
-  const alike = similarTo(ticket, "waiting=true&limit=500");
   await goOn(given.after, question, `✓ ${value}`, `${nameOf(ticket)}: ${value}; u takes it back.`);
-  const waiting = (await alike).filter((each) => each.similarity >= NEARLY_SAME && each.status === "needs_review");
-  const offer = `${waiting.length} more with nearly this text`;
-  if (waiting.length) at("said").append(" ", button(offer, () => giveAlike(question, value, waiting), "="));
+  offerAlike(ticket, question, value, at("said").textContent);
+}
+
+// Offers the same answer for what waits with nearly this text, unless something else is said by then.
+async function offerAlike(ticket, question, value, said) {
+  const found = await similarTo(ticket, "waiting=true&limit=500");
+  const waiting = found.filter((each) => each.similarity >= NEARLY_SAME && each.status === "needs_review");
+  if (!waiting.length || at("said").textContent !== said) return;
+  at("said").append(" ", button(`${waiting.length} more with nearly this text`,
+    () => giveAlike(question, value, waiting), "="));
 }
 
 // Gives what waits with nearly the text of the ticket before the same answer, as one step.
@@ -410,7 +414,6 @@ async function route() {
   say(`${nameOf(ticket)}: ${record.problem?.detail || `${spaced(record.status)} ${record.routed_to || ""}`}`);
 }
 
-// --- today
 async function showToday() {
   const since = new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
   const ofToday = (path, more) => call(`${path}?${new URLSearchParams({ since, ...more })}`);
@@ -437,7 +440,6 @@ function table(title, names, rows) {
   ) : made("p", {}, "None.")];
 }
 
-// --- keys
 // As the terminal has them: digits for the first nine values, and for each the first free letter of its name.
 function keysOf(names) {
   const [used, letters] = [new Set("qsunforlw"), "abcdefghijklmnopqrstuvwxyz"];
@@ -475,7 +477,6 @@ function press(event) {
   event.preventDefault();
 }
 
-// --- begin
 const on = (id, type, work) => at(id).addEventListener(type, (event) => {
   if (type === "submit") event.preventDefault();
   work();

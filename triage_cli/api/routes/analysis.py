@@ -72,12 +72,16 @@ def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None =
 
 @router.post("/discover", response_model=analysis.Proposal)
 def discover(current: CurrentAnalysis, body: analysis.DiscoverIn | None = None) -> Response:
-    """Find the topics of the rows, or of stored tickets, as proposals for categories; nothing is stored or asked."""
+    """Find the topics of the rows, or of stored tickets, as proposals for categories; no ticket is stored.
+
+    Nobody is asked, but for names: `name_with`.
+    """
     body = body or analysis.DiscoverIn()
     if body.rows is not None and (body.written_since is not None or body.sources):
         raise UsageError("written_since and sources are for stored tickets, and rows are given", hint="leave them out")
     rows = None if body.rows is None else (TopicText(row.text, row.customer) for row in body.rows)
-    asked = Discovery(body.most, query_time(body.written_since), tuple(body.sources))
+    since, sources = query_time(body.written_since), tuple(body.sources)
+    asked = Discovery(body.most, since, sources, body.name_with, body.max_cost)
     return reply(proposal_record(current.discover(rows, asked)))
 
 

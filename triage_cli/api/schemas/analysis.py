@@ -104,12 +104,14 @@ class DiscoverIn(RequestBody):
     sources: Annotated[list[ShortName], Field(max_length=100)] = Field(
         default_factory=list, description="stored tickets of these sources alone; empty: of all"
     )
+    name_with: ShortName | None = Field(None, description="the classifier whose language model names the topics")
+    max_cost: Usd | None = Field(None, description="USD that the names may cost")
 
 
 class Topic(BaseModel):
     """Tickets that are alike: a proposal for a category."""
 
-    name: str = Field(description="made of its typical words")
+    name: str = Field(description="made of its typical words, or a language model's")
     parent: str = Field(description="the name of its group; empty: it has none")
     category: str = Field(description="the name of the proposed category: `parent/name`, or `name`")
     words: list[str] = Field(description="its typical words, the most typical first")

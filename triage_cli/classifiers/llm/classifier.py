@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
@@ -18,7 +19,7 @@ from triage_cli.classifiers.llm.interpretation import (
     shown_message,
     without_quote,
 )
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Usage
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Reply, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
@@ -53,6 +54,8 @@ from triage_cli.runtime import (
     persist,
 )
 
+A = TypeVar("A")
+B = TypeVar("B")
 # Returns the nearest decided tickets, the nearest last.
 FindNearest = Callable[[Ticket], Sequence[Ticket]]
 
@@ -185,9 +188,7 @@ class LLMClassifier:
             kind=self.spec.type,
             model=self.spec.model or "",
             endpoint=self.provider.address,
-            prompt=prompt.system_prompt(self.categories, instructions)
-            if question.name == CATEGORY
-            else prompt.many_prompt([_part_of(question)], instructions),
+            prompt=prompt.system_prompt([_part_of(question)], instructions),
             categories=json.dumps([[c.name, c.description, *c.examples] for c in question.values], ensure_ascii=False),
             options=json.dumps(prompt_options),
             first_at=times.now(),
@@ -209,12 +210,8 @@ class LLMClassifier:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more_kinds = redact(ticket.body or "", self.spec.redact)
-        instructions = self.spec.instructions
-        if ticket.asked == (CATEGORY,):
-            question = prompt.question(self.categories, subject, description, limit, instructions)
-        else:
-            parts = [_part_of(self._asked[name]) for name in ticket.asked]
-            question = prompt.questions(parts, subject, description, limit, instructions)
+        parts = [_part_of(self._asked[name]) for name in ticket.asked]
+        question = prompt.questions(parts, subject, description, limit, self.spec.instructions)
         if self._find_nearest is not None and ticket.asked == (CATEGORY,):
             near = self._nearest.get(ticket.ticket_id)
             shots = self._decided_examples(self._find_nearest(ticket) if near is None else near)
@@ -341,21 +338,22 @@ class LLMClassifier:
         question_run = _QuestionRun(self, budget)
         if self._find_nearest is not None:
             chunks = self._with_nearest(chunks, self._find_nearest)
-        self.provider.open(self.network)
-        try:
-            for asked_tickets in bridge().map(
-                chunks, question_run.ask, workers=self.spec.workers, stopping=lambda: question_run.stopping, tick=1.0
-            ):
-                answered = (answers for _, answers in asked_tickets if isinstance(answers, list))
-                outcomes = list(chain.from_iterable(answered))
-                for outcome in outcomes:
-                    self._nearest.pop(outcome.ticket.ticket_id, None)
-                yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
-        finally:
-            # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
-            asyncio.run_coroutine_threadsafe(self.provider.close(), bridge().loop)
-        if question_run.fatal_error is not None:
-            raise question_run.fatal_error
+        for answered in question_run.each(chunks, question_run.ask):
+            outcomes = list(chain.from_iterable(answered))
+            for outcome in outcomes:
+                self._nearest.pop(outcome.ticket.ticket_id, None)
+            yield [outcome._replace(row=row) for row, outcome in enumerate(outcomes)]
+
+    def texts(
+        self, questions: Sequence[prompt.Question], answer_tokens: int, budget: Budget
+    ) -> list[tuple[prompt.Question, str]]:
+        """Return what the model says to questions that are about no ticket; one that it does not answer is left out.
+
+        Raises `TriageError` if the provider fails, and `ConfigError` as `check_price` does.
+        """
+        self.check_price(budget)
+        run = _QuestionRun(self, budget)
+        return list(chain.from_iterable(run.each([questions], lambda question: run.say(question, answer_tokens))))
 
 
 def most_answer_tokens(ticket: Ticket) -> int:
@@ -385,20 +383,43 @@ class _QuestionRun:
         """Return whether no further question is to begin."""
         return self.fatal_error is not None or self._budget.stopping
 
-    async def ask(self, ticket: Ticket) -> list[Outcome[Answer]]:
-        """Ask the model about one ticket. An error ends the run."""
-        if self.stopping:
-            raise StoppingError
+    def each(self, chunks: Iterable[Sequence[A]], call: Callable[[A], Awaitable[B]]) -> Iterator[list[B]]:
+        """Call for every item, and yield what is returned as it arrives. Raises the error that ended the run."""
+        spec, provider = self._spec, self._classifier.provider
+
+        async def guarded(item: A) -> B:
+            if self.stopping:
+                raise StoppingError
+            try:
+                return await call(item)
+            except StoppingError:
+                raise
+            except Exception as error:
+                self.fatal_error = self.fatal_error or error
+                raise
+            except asyncio.CancelledError:
+                self.fatal_error = self.fatal_error or RuntimeError("a question was cancelled")
+                raise
+
+        provider.open(self._classifier.network)
         try:
-            return list(map(self._budget.answered, await self._ask_until_usable(ticket)))
-        except StoppingError:
-            raise
-        except Exception as error:
-            self.fatal_error = self.fatal_error or error
-            raise
-        except asyncio.CancelledError:
-            self.fatal_error = self.fatal_error or RuntimeError("a question was cancelled")
-            raise
+            for pairs in bridge().map(chunks, guarded, workers=spec.workers, stopping=lambda: self.stopping, tick=1.0):
+                yield [answer for _, answer in pairs if not isinstance(answer, Exception)]
+        finally:
+            # Without waiting, because a generator that was dropped may be closed in the loop's own thread.
+            asyncio.run_coroutine_threadsafe(provider.close(), bridge().loop)
+        if self.fatal_error is not None:
+            raise self.fatal_error
+
+    async def ask(self, ticket: Ticket) -> list[Outcome[Answer]]:
+        """Ask the model about one ticket."""
+        return list(map(self._budget.answered, await self._ask_until_usable(ticket)))
+
+    async def say(self, question: prompt.Question, answer_tokens: int) -> tuple[prompt.Question, str]:
+        """Return a question that is about no ticket, with what the model says to it."""
+        retries, cost = Retries(self._spec.max_retries), Cost(self._spec.price)
+        reply = await self._reply("", question, answer_tokens, retries, cost)
+        return question, "" if reply.problem else reply.text or ""
 
     async def _ask_until_usable(self, ticket: Ticket) -> list[Outcome[Answer]]:
         """Ask until the first answer is usable; one beside it that is not is no reason to ask again.
@@ -440,20 +461,9 @@ class _QuestionRun:
         self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
     ) -> Interpretation:
         """Ask the provider once, with retries of failed requests, and interpret its reply."""
-        provider, worst_usage = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
-        reservation = self._reserver.reservation(cost.price_of(worst_usage))
+        provider = self._classifier.provider
         try:
-            reply = await persist(
-                lambda: self._claim_check.call_if_held(ticket.ticket_id, lambda: provider.ask(question, answer_tokens)),
-                self._classifier.endpoint,
-                retries,
-                timeout=self._spec.timeout,
-                tokens=likely_usage(worst_usage).input + answer_tokens,
-                stopping=lambda: self.stopping,
-                ready=reservation.reserve,
-                lost=lambda: reservation.settle(cost.add(worst_usage)),
-            )
-            reservation.settle(cost.add(charged_usage(reply, worst_usage)))
+            reply = await self._reply(ticket.ticket_id, question, answer_tokens, retries, cost)
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end_run:
@@ -463,10 +473,30 @@ class _QuestionRun:
             return failed_interpretation(error, question)
         except (ConfigError, RefusedError) as error:
             raise without_quote(error, question) from None
-        finally:
-            reservation.settle(0.0)
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
         interpretation = interpretation_of(reply, question)
         if not reply.problem and interpretation.parsed.problem != "empty":
             provider.record_form(is_followed=interpretation.parsed.problem != "not_json")
         return interpretation
+
+    async def _reply(
+        self, ticket_id: str, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost
+    ) -> Reply:
+        """Ask the provider once, with retries of failed requests; its money is set aside before and settled after."""
+        provider, worst_usage = self._classifier.provider, self._classifier.worst_usage(question, answer_tokens)
+        reservation = self._reserver.reservation(cost.price_of(worst_usage))
+        try:
+            reply = await persist(
+                lambda: self._claim_check.call_if_held(ticket_id, lambda: provider.ask(question, answer_tokens)),
+                self._classifier.endpoint,
+                retries,
+                timeout=self._spec.timeout,
+                tokens=likely_usage(worst_usage).input + answer_tokens,
+                stopping=lambda: self.stopping,
+                ready=reservation.reserve,
+                lost=lambda: reservation.settle(cost.add(worst_usage)),
+            )
+            reservation.settle(cost.add(charged_usage(reply, worst_usage)))
+            return reply
+        finally:
+            reservation.settle(0.0)

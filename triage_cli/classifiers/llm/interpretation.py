@@ -94,7 +94,7 @@ def parse_answer(
         return ParsedAnswer(problem="empty")
     if label_only := _match_label(answer_text, labels) or _match_label(answer_text.strip("`\"'*. \n"), labels):
         return ParsedAnswer(label_only)
-    answer = _json_answer_in(answer_text, question)
+    answer = json_answer_in(answer_text, question)
     if answer is None:
         return ParsedAnswer(problem="not_json")
     label = _match_label(answer[question], labels)
@@ -115,7 +115,7 @@ def _match_label(name: object, labels: Sequence[str]) -> str | None:
     return equal_labels[0] if len(equal_labels) == 1 else None
 
 
-def _json_answer_in(answer_text: str, question: str) -> Mapping[str, Any] | None:
+def json_answer_in(answer_text: str, question: str) -> Mapping[str, Any] | None:
     """Return the JSON object that answers a question; None if there is none in the text, or several that differ."""
     answers: list[Mapping[str, Any]] = []
     decoder = json.JSONDecoder()

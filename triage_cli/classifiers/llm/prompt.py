@@ -41,7 +41,10 @@ ASK_CATEGORY = "Which category fits the ticket best?"
 
 
 class Part(NamedTuple):
-    """One of the answers that are asked for in a prompt; the last label means that no value fits."""
+    """One of the answers that are asked for in a prompt; the last label means that no value fits.
+
+    Without labels, any text is an answer.
+    """
 
     name: str
     categories: tuple[Category, ...]
@@ -103,11 +106,8 @@ def question(
     limit: int = TICKET_LIMIT,
     instructions: str = "",
 ) -> Question:
-    """Return the prompt's question about one ticket; it depends on nothing but the arguments."""
-    labels = labels_of(categories)
-    ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
-    system = system_prompt(categories, instructions)
-    return Question(system, ticket, tuple(categories), labels, worked_examples(categories))
+    """Return the prompt's question for the category of one ticket; it depends on nothing but the arguments."""
+    return questions([category_part(categories)], subject, description, limit, instructions)
 
 
 def questions(
@@ -117,15 +117,28 @@ def questions(
     limit: int = TICKET_LIMIT,
     instructions: str = "",
 ) -> Question:
-    """Return the prompt's question about one ticket that asks for several answers, or for one that is no category."""
+    """Return the prompt's question about one ticket that asks for these answers."""
     first, *further = parts
     ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
-    system = many_prompt(parts, instructions)
-    return Question(system, ticket, first.categories, first.labels, (), first.name, tuple(further))
+    shots = worked_examples(first.categories) if asks_category_alone(parts) else ()
+    system = system_prompt(parts, instructions)
+    return Question(system, ticket, first.categories, first.labels, shots, first.name, tuple(further))
 
 
-def many_prompt(parts: Sequence[Part], instructions: str = "") -> str:
-    """Return the static part of a prompt that asks for these answers."""
+def category_part(categories: Sequence[Category]) -> Part:
+    """Return what is asked for a category."""
+    return Part(CATEGORY, tuple(categories), labels_of(categories))
+
+
+def asks_category_alone(parts: Sequence[Part]) -> bool:
+    """Return whether nothing but the category is asked for."""
+    return [part.name for part in parts] == [CATEGORY]
+
+
+def system_prompt(parts: Sequence[Part], instructions: str = "") -> str:
+    """Return the static part of a prompt, the same for all tickets, so that providers can cache it."""
+    if asks_category_alone(parts):
+        return PROMPT_HEAD + _listed(parts[0].categories) + _house_rules(instructions) + PROMPT_TAIL
     asked = []
     for part in parts:
         ask = part.ask or (ASK_CATEGORY if part.name == CATEGORY else f"Which value of {part.name} fits best?")
@@ -179,11 +192,6 @@ def labels_of(categories: Sequence[Category]) -> tuple[str, ...]:
     return (*names, next(label for label in (*NO_CATEGORY_LABELS, "\N{EN DASH}") if label not in folded_names))
 
 
-def system_prompt(categories: Sequence[Category], instructions: str = "") -> str:
-    """Return the static part of the prompt, the same for all tickets, so that providers can cache it."""
-    return PROMPT_HEAD + _listed(categories) + _house_rules(instructions) + PROMPT_TAIL
-
-
 def _house_rules(instructions: str) -> str:
     return f"\n{cut_text(instructions)}\n" if instructions else ""
 
@@ -222,7 +230,10 @@ def answer_schema(parts: Sequence[Part], *, bounded: bool = False) -> dict[str, 
     """
     properties: dict[str, Any] = {}
     for part in parts:
-        properties[part.name] = {"type": "string", "enum": list(part.labels)}
-        properties[part.confidence_key] = {"type": "number"}
+        if part.labels:
+            properties[part.name] = {"type": "string", "enum": list(part.labels)}
+            properties[part.confidence_key] = {"type": "number"}
+        else:
+            properties[part.name] = {"type": "string"}
     properties["reason"] = {"type": "string", "maxLength": 200} if bounded else {"type": "string"}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

@@ -60,6 +60,11 @@ def discover(
     source: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Stored tickets of this source; may be repeated.")
     ] = None,
+    name_with: Annotated[
+        str | None,
+        typer.Option(metavar="CLASSIFIER", help="Let the language model of this classifier name the topics."),
+    ] = None,
+    max_cost: options.MaxCost = None,
     edit: Annotated[
         bool,
         typer.Option(
@@ -83,8 +88,8 @@ def discover(
 ) -> int:
     """Find topics in the tickets of files, or in the stored ones, and propose a category for each.
 
-    Nothing is stored, and nobody is asked. What patterns recognise as personal data is masked. Topics that are alike
-    stand below one parent.
+    Nothing is stored, and nobody is asked unless --name-with names a language model. What patterns recognise as
+    personal data is masked. Topics that are alike stand below one parent.
 
     \b
     triage discover export.csv > proposal.yaml
@@ -92,15 +97,20 @@ def discover(
     triage discover export.csv -o html > topics.html
     triage discover export.csv --edit --labels labels.csv > config.yaml
     triage learn labels.csv --label label
+    triage discover export.csv --name-with gpt --max-cost 0.05 > proposal.yaml
     """
     if files and (since is not None or source):
         raise UsageError("--since and --source are for stored tickets, and files are named", hint="leave them out")
+    if name_with is None and max_cost is not None:
+        raise UsageError("--max-cost is for --name-with, without which nothing is paid", hint="add --name-with")
     proposed_file = _proposed_file(files) if edit else None
+    if proposed_file is not None and name_with is not None:
+        raise UsageError("--name-with names topics of tickets", hint="leave it out, or name a file of tickets")
     _check_edit(context, files, labels, edit=edit, output=output)
     printer = Printer("json" if output == "json" else "table")
     if proposed_file is not None:
         return _edited(context, printer, TopicEditor.of_categories(_categories_of(proposed_file)), labels)
-    asked = Discovery(most, options.typed_moment(since), tuple(source or ()))
+    asked = Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
     proposal = _proposal(context, files, asked)
     if edit:
         context.say(_coverage(proposal))

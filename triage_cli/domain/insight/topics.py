@@ -17,11 +17,16 @@ NAME_WORDS = 2
 
 
 class Discovery(NamedTuple):
-    """What is to be discovered: at most so many topics, in the stored tickets written since, or of these sources."""
+    """What is to be discovered: at most so many topics, in the stored tickets written since, or of these sources.
+
+    The classifier `name_with` names them, for at most `max_cost` USD.
+    """
 
     most: int = USUAL_TOPICS
     written_since: str | None = None
     sources: tuple[str, ...] = ()
+    name_with: str | None = None
+    max_cost: float | None = None
 
 
 class TopicText(NamedTuple):
@@ -56,7 +61,7 @@ class Topic(NamedTuple):
 class TopicGroup(NamedTuple):
     """Several topics that are alike: a proposal for a parent of categories."""
 
-    name: Annotated[str, "made of its most typical word"]
+    name: Annotated[str, "made of its most typical word, or a language model's"]
     words: Annotated[tuple[str, ...], "the typical words of its topics"]
 
 
