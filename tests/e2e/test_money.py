@@ -46,6 +46,7 @@ TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
 TICKETS = "id,subject,customer\n" + "".join(f"{n},The case number {n} of a crash,C-{n}\n" for n in range(4))
 LABELLED = "subject,label\n" + "".join(f"The case number {n} of an invoice,Billing\n" for n in range(3))
+TOPICS = ["The parcel arrived broken", "I forgot my password"] * 8
 
 # Every command that there is, by its words: what is typed, and stdin. A new one needs its row here.
 COMMANDS: dict[str, list[tuple[str, str]]] = {
@@ -105,10 +106,10 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
         ("eval --adversarial", ""),
         ("eval --adversarial --classifier both", ""),
     ],
-    "discover": [("discover", ""), ("discover labelled.csv", "")],
+    "discover": [("discover", ""), ("discover topics.csv", ""), ("discover topics.csv --name-with gpt", "")],
     "suspects": [("suspects labelled.csv", "")],
 }
-DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval"}  # the commands that ask a provider
+DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval", "discover"}  # the commands that ask a provider
 
 
 def typed(group: Any, before: str = "") -> Iterator[str]:
@@ -128,6 +129,7 @@ def used(cli: Cli, kind: str, url: str, till: Till, more: str, words: set[str]) 
     """Use these commands one after the other; return how many calls each made."""
     (cli.folder / "config.yaml").write_text(configuration(url, kind, more))
     (cli.folder / "labelled.csv").write_text(LABELLED)
+    (cli.folder / "topics.csv").write_text("subject\n" + "\n".join(TOPICS))
     categories = "categories: [Billing, Technical, General, Sales]\n"  # another question, so that no answer is kept
     (cli.folder / "plan.yaml").write_text(categories + configuration(url, kind, more))
     calls: dict[str, int] = {}
@@ -186,7 +188,7 @@ REQUESTS: dict[str, Any] = {
     "POST /audit/verify": None,
     "POST /readings/{header}": {"reading": {"description": "Text"}},
     "POST /spikes": None,
-    "POST /discover": None,
+    "POST /discover": {"rows": [{"text": text} for text in TOPICS], "name_with": "gpt"},
     "POST /suspects": None,
     "POST /learn": {"rows": [{"text": "The case number 3 of an invoice", "label": "Billing"}]},
     "POST /eval": {"rows": [{"text": "The case number 4 of an invoice", "label": "Billing"}], "classifier": "other"},

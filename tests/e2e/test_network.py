@@ -207,7 +207,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "learn": ("learn new.csv", "learn"),
     "eval": ("eval new.csv", "eval new.csv --classifier both", "eval new.csv --classifier both --calibrate",
              "eval --adversarial --classifier gpt"),
-    "discover": ("discover", "discover new.csv"),
+    "discover": ("discover", "discover new.csv", "discover new.csv --name-with gpt"),
     "suspects": ("suspects", "suspects new.csv"),
     "audit verify": ("audit verify",),
     "audit head": ("audit head",),

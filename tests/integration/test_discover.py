@@ -128,7 +128,8 @@ def test_the_screen_edits_by_keys() -> None:
 NAMED = """
 categories: [Billing, Other]
 classifiers:
-  gpt: {{type: openai, model: m, base_url: "{url}", api_key_env: null, price: {{input: 1.0, output: 1.0}}, max_retries: 0}}
+  gpt:
+    {{type: openai, model: m, base_url: "{url}", api_key_env: null, price: {{input: 1.0, output: 1.0}}, max_retries: 0}}
 """
 
 

@@ -110,10 +110,12 @@ def test_conditions_are_said_in_words() -> None:
         "subject": Match(r"INC-\d+"),
         "extra.n": Bounds(over=1.5, at_most=9),
         "verdict": (False,),
+        "language": (None, "de"),
+        "urgency": (None,),
     }
     assert routing_rules.conditions(Rule("r", ("a",), when)) == (
         'text has "outage" or "cannot log in", subject matches INC-\\d+, extra.n is over 1.5 and at most 9, '
-        "verdict is false"
+        "verdict is false, language is unclear or de, urgency is open"
     )
 
 
