@@ -208,7 +208,7 @@ def _report(wire_record: Any) -> Report:
         name: tuple(stats_group(one, (name,)) for one in wire_format.rows_of(rows))
         for name, rows in wire_format.object_of(wire_record.get("questions") or {}).items()
     }
-    lists = {name: [] for name in groups} | {"questions": {}}
+    lists: dict[str, Any] = {name: [] for name in groups} | {"questions": {}}
     return wire_format.named(Report, {**wire_record, **lists})._replace(**groups, questions=answers)
 
 

@@ -11,16 +11,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import (
-    Drift,
-    ExitCode,
-    Spike,
-    SpikeSearch,
-    SpikeSending,
-    as_record,
-    report_record,
-    to_json,
-)
+from triage_cli.domain import Drift, ExitCode, Spike, SpikeSearch, SpikeSending, as_record, report_record, to_json
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 

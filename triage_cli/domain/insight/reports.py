@@ -65,11 +65,8 @@ GROUP_LISTS = {"decided": ("category", "classifier"), "waiting": ("status", "day
 def report_record(report: Report) -> dict[str, Any]:
     """Return a report as the JSON of the command line and the API has it."""
     groups = {name: [group_record(group) for group in getattr(report, name)] for name in ("volumes", *GROUP_LISTS)}
-    record = {**as_record(report), **groups}
-    if not report.questions:
-        return {name: value for name, value in record.items() if name != "questions"}
-    answers = {name: [group_record(group) for group in groups] for name, groups in report.questions.items()}
-    return record | {"questions": answers}
+    answers = {name: [group_record(group) for group in answered] for name, answered in report.questions.items()}
+    return {**as_record(report), **groups, "questions": answers}
 
 
 def volume_days(since: datetime, until: datetime) -> tuple[str, list[str]]:
