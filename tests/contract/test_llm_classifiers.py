@@ -232,6 +232,24 @@ def test_the_nearest_decided_tickets_stand_behind_the_fixed_part_masked_and_are_
     assert taught.fingerprint == opened(server, kind, nearest=2, redact=("email",)).fingerprint
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_what_a_model_repeats_of_other_peoples_tickets_is_not_kept_with_this_one(kind: str) -> None:
+    other = "my daughter Ida is in hospital"
+    near = [t._replace(category="General", verdict=1) for t in tickets(1, f"{WORDS} and {other}")]
+
+    def answers(number: int, _: Asked) -> Step:
+        said = verdict(reason=(f"as in: {other.upper()}!", f"it says: {WORDS}")[min(number, 1)])
+        given = Step(message(said) if kind == "anthropic" else chat(said))
+        return given if number < 2 else failing(400, f"bad input: {other}")
+
+    with running_llm_server(answers) as server:
+        outcomes, _ = asked(opened(server, kind, nearest=1, workers=1, find_nearest=lambda _: near), 3)
+    assert [step.reason for step in steps(outcomes)] == [None, f"it says: {WORDS}", None], "its own words may be one"
+    assert [o.error.message for o in outcomes if o.error and "hospital" not in o.error.message] == [
+        "rejected: the request was rejected"
+    ]
+
+
 def test_an_address_is_recorded_without_its_password() -> None:
     assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").questions()[0].endpoint == "http://127.0.0.1:9/v1"
 

@@ -9,12 +9,11 @@ it.
 
 import hashlib
 import json
-import math
 import queue
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
@@ -44,6 +43,7 @@ LINES_AHEAD = 2 * CHUNK_SIZE  # that are read before they are looked at; a progr
 SHOWN = 200  # characters of its stderr in a message
 LONGEST_REASON = 300  # characters
 END_SECONDS = 2.0  # for a program to end once its stdin has
+TICK = 0.5  # seconds after which a wait for an answer looks whether the run is stopping
 NO_LINE = b""  # where its stdout ends
 
 
@@ -134,8 +134,8 @@ class CommandClassifier:
                 program.send(self._lines(chunk))
                 answered: list[Outcome[Answer]] = []
                 try:
-                    while asked:
-                        ticket, reply = program.answer(asked)
+                    while asked and (next_answer := program.answer(asked, lambda: budget.stopping)):
+                        ticket, reply = next_answer
                         for question in ticket.asked:
                             outcome = self._outcome(ticket, question, _given(reply, question))
                             answered.append(outcome._replace(row=len(answered)))
@@ -199,7 +199,7 @@ class CommandClassifier:
         if value is not None and not (isinstance(value, str) and value in self._levels[question]):
             return f"{self.name} answered a {what} that is not in the list"
         is_number = isinstance(confidence, int | float) and not isinstance(confidence, bool)
-        if confidence is not None and not (is_number and math.isfinite(confidence) and 0 <= confidence <= 1):
+        if confidence is not None and not (is_number and 0 <= confidence <= 1):
             return f"{self.name} answered a confidence that is no number from 0 to 1"
         return ""
 
@@ -236,13 +236,14 @@ class _Program:
         self._writer = threading.Thread(target=self._write, args=(lines,), daemon=True)
         self._writer.start()
 
-    def answer(self, asked: dict[str, Ticket]) -> tuple[Ticket, Mapping[str, Any]]:
-        """Return the next answer with its ticket, which is no longer `asked` about. Raises `UnavailableError`."""
-        try:
-            line = self._lines.get(timeout=self._spec.timeout)
-        except queue.Empty:
-            self._kill()
-            raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint="raise its timeout") from None
+    def answer(self, asked: dict[str, Ticket], stopping: Callable[[], bool]) -> tuple[Ticket, Mapping[str, Any]] | None:
+        """Return the next answer with its ticket, which is no longer `asked` about; None once the run is `stopping`.
+
+        Raises `UnavailableError`.
+        """
+        line = self._next_line(stopping)
+        if line is None:
+            return None
         if line == NO_LINE:
             raise self._broken(f"{self._how_it_ended()} with {len(asked)} tickets unanswered")
         if not line.endswith(b"\n"):
@@ -250,7 +251,7 @@ class _Program:
             raise self._broken(f"wrote a line of more than {LONGEST_LINE:,} bytes, or one that does not end")
         try:
             reply = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             reply = None
         if not isinstance(reply, dict):
             self._kill()
@@ -261,6 +262,19 @@ class _Program:
             self._kill()
             raise self._broken("answered about an id that it was not asked about, or twice")
         return ticket, reply
+
+    def _next_line(self, stopping: Callable[[], bool]) -> bytes | None:
+        """Return what the program writes next; once the run is stopping, only what it has written already."""
+        deadline = time.monotonic() + self._spec.timeout
+        while True:
+            wait = 0.0 if stopping() else min(TICK, deadline - time.monotonic())
+            with suppress(queue.Empty):
+                return self._lines.get(timeout=max(0.0, wait))
+            if stopping():
+                return None
+            if time.monotonic() >= deadline:
+                self._kill()
+                raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint="raise its timeout")
 
     def end(self) -> None:
         """End the program: its stdin ends, and after a moment it is killed."""

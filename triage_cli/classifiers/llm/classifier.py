@@ -291,7 +291,7 @@ class LLMClassifier:
             category=category,
             confidence=confidence,
             confidence_source=confidence_source,
-            reason=clean_reason(parsed.reason, question.system),
+            reason=clean_reason(parsed.reason, question.system, question.user, [text for text, _ in question.decided]),
             classifier=spec.name,
             actor=self._actor,
             fingerprint=self._fingerprints[part.name],

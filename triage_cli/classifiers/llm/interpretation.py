@@ -1,7 +1,7 @@
 """The meaning of a language model's reply, or of a failed request: parsing, problems, reasons without the prompt."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
@@ -11,7 +11,8 @@ from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain import CATEGORY, AnswerError, TriageError
 
 E = TypeVar("E", bound=TriageError)
-QUOTE_LENGTH = 20  # equal characters from which on an error message counts as quoting the ticket
+QUOTE_LENGTH = 20  # equal characters from which on a message or a reason counts as quoting a ticket
+PROMPT_QUOTE_LENGTH = 40  # and from which on a reason counts as repeating the prompt
 PROBLEM_MEANINGS = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
@@ -80,9 +81,10 @@ def without_quote(error: E, question: Question) -> E:
 
 
 def _quote_in(message: str, question: Question) -> int | None:
-    """Return where a provider's message begins to quote the ticket; None if it does not."""
+    """Return where a provider's message begins to quote a ticket of the prompt; None if it does not."""
+    texts = (question.user, *(ticket for ticket, _ in question.decided))
     starts = range(len(message) - QUOTE_LENGTH + 1)
-    return next((start for start in starts if message[start : start + QUOTE_LENGTH] in question.user), None)
+    return next((start for start in starts if any(message[start : start + QUOTE_LENGTH] in t for t in texts)), None)
 
 
 def parse_answer(
@@ -152,11 +154,25 @@ def _parsed_confidence(confidence: object) -> float | None:
     return float(confidence) / 100 if 1 < confidence <= 100 else None
 
 
-def clean_reason(reason_text: str | None, system_text: str) -> str | None:
-    """Return the model's reason in one line of bounded length; None if it repeats the prompt."""
+def clean_reason(
+    reason_text: str | None, system_text: str, ticket: str = "", decided: Iterable[str] = ()
+) -> str | None:
+    """Return the model's reason in one line of bounded length; None if it repeats the prompt but for the ticket.
+
+    What it has from `decided` tickets alone is other people's text, which is not to stand with this ticket.
+    """
     reason = " ".join(cut_text(reason_text or "", 300).split())
-    prompt_text = " ".join(system_text.split()).casefold()
-    folded_reason = reason.casefold()
-    if any(folded_reason[start : start + 40] in prompt_text for start in range(len(folded_reason) - 39)):
-        return None
-    return reason or None
+    is_foreign = any(_words_from(reason, _line_of(other), QUOTE_LENGTH, _line_of(ticket)) for other in decided)
+    return None if is_foreign or _words_from(reason, system_text, PROMPT_QUOTE_LENGTH) else reason or None
+
+
+def _line_of(ticket: str) -> str:
+    """Return the texts of a ticket in a prompt."""
+    return " ".join(json.loads(ticket).values()) if ticket else ""
+
+
+def _words_from(reason: str, text: str, length: int, own: str = "") -> bool:
+    """Return whether so many characters of a reason stand in a text, and not in its `own` one, in whatever case."""
+    folded_reason, *texts = (" ".join(each.split()).casefold() for each in (reason, text, own))
+    pieces = (folded_reason[start : start + length] for start in range(len(folded_reason) - length + 1))
+    return any(piece in texts[0] and piece not in texts[1] for piece in pieces)
