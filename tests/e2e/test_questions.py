@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections import Counter
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server
+from tests.support.remotes import instances
 
 VALUES = {"urgency": ["now", "soon", "later"], "mood": ["calm", "upset"], "product": ["app", "shop", "invoice"]}
 QUESTIONS = "questions:\n" + "".join(f"  {name}: {{values: {json.dumps(v)}}}\n" for name, v in VALUES.items())
@@ -65,6 +67,32 @@ def answers(cli: Cli) -> list[dict[str, Any]]:
 
 
 FIRST = {"category": "Billing", "urgency": "now", "mood": "calm", "product": "app"}
+
+
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_a_column_of_an_import_holds_answers_also_where_it_is_read_as_a_field(tmp_path: Path, kind: str) -> None:
+    config = """
+questions:
+  urgency: {values: [now, later], column: Priority, map: {P1: now, P2: later}}
+  team: {values: [shop, app], column: Team}
+"""
+    for cli, _ in instances(kind, tmp_path, config):
+        table = "Id,Subject,Priority,Team\n1,It is down,P1,shop\n2,An idea,P9,app\n3,Hello,,APP\n4,Late,P2,\n"
+        made = cli("create", stdin=table)
+        assert made.returncode == 0, made.stderr
+        columns = "something in Priority that is no value of urgency; questions.urgency.map says what it means"
+        assert f"note: 1 row has {columns}\n" in made.stderr
+        found = {t["external_id"]: t for t in map(json.loads, made.stdout.splitlines())}
+        assert [found[n]["extra"] for n in "134"] == [
+            {"Priority": "P1", "Team": "shop"},
+            {"Team": "APP"},
+            {"Priority": "P2"},
+        ]
+        assert found["1"]["priority"] == "urgent", "it is a field all the same"
+        body = '[{"id": 5, "subject": "Down again", "Priority": "P1"}]'
+        (again,) = map(json.loads, cli("create", "--format", "json", stdin=body).stdout.splitlines())
+        assert again["extra"] == {"Priority": "P1"}
+        assert "0 created, 0 updated, 4 unchanged" in cli("create", stdin=table).stderr
 
 
 def test_a_language_model_is_asked_all_questions_about_a_ticket_in_one_call(cli: Cli) -> None:

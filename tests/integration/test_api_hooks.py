@@ -19,6 +19,8 @@ from standardwebhooks import Webhook
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import rows, until
 from triage_cli import wiring
+from triage_cli.api import IncomingWebhook, ticket_of_event
+from triage_cli.config import HookSpec
 from triage_cli.stores import PostgresStore, SqliteStore
 
 SECRET = "whsec_" + b64encode(b"s" * 24).decode()
@@ -324,3 +326,10 @@ def test_the_ticket_of_an_event_is_kept_and_of_one_of_before_it_is_not_known(
     gate.note_hook("desk", "evt", "a ticket")
     assert gate.hook_ticket("desk", "evt") == "a ticket"
     assert gate.hook_ticket("shop", "evt") is None
+
+
+def test_an_event_has_the_answers_that_people_gave() -> None:
+    fields = {"subject": ("data.title",), "priority": ("data.priority",)}
+    webhook = IncomingWebhook(HookSpec("desk", "hmac", fields=fields), (), ("data.priority", "data.team"))
+    ticket = ticket_of_event(webhook, EVENT)
+    assert (ticket.priority, ticket.extra) == ("urgent", {"data.priority": "urgent"})

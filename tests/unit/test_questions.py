@@ -3,7 +3,9 @@
 import pytest
 
 from triage_cli.domain import (
+    Category,
     GivenAnswer,
+    Question,
     Ticket,
     all_given,
     given_answer,
@@ -15,6 +17,15 @@ from triage_cli.domain import (
 
 NOW = GivenAnswer("now", None, 0.9, "model", "local", "down", verdict=False, state="answered", decision_id="a-1")
 LATER = GivenAnswer("later", None, 1.0, "human", "verdict", "ada said so", verdict=True, state="answered")
+
+
+def test_a_cell_means_what_the_map_or_a_value_says() -> None:
+    question = Question(
+        "urgency", (Category("now"), Category("soon")), column="Priority", map={"P1": "now", "3 - Moderate": "soon"}
+    )
+    cells = ["P1", " p1 ", "3 - moderate", "SOON", 1, "P9", "", ["now"]]
+    assert [question.label_of(cell) for cell in cells] == ["now", "now", "soon", "soon", None, None, None, None]
+    assert Question("n", (Category("1"), Category("2"))).label_of(1) == "1"
 
 
 def a_ticket(**fields: object) -> Ticket:

@@ -12,6 +12,7 @@ from triage_cli.api.ndjson import StreamSlots as StreamSlots
 from triage_cli.api.request_limits import RequestLimits as RequestLimits
 from triage_cli.api.routes import queries as queries
 from triage_cli.api.routes import tickets as tickets
+from triage_cli.api.routes.webhooks import ticket_of_event as ticket_of_event
 from triage_cli.api.routes.webhooks import verified_event_id as verified_event_id
 from triage_cli.api.server import Server as Server
 from triage_cli.api.server import ServerSettings as ServerSettings

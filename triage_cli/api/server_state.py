@@ -25,6 +25,7 @@ from triage_cli.domain import (
     Selection,
     TriageError,
     UsageError,
+    label_columns,
     secret_of,
 )
 from triage_cli.ports import ApiAccessStore, Store
@@ -212,10 +213,11 @@ UseCases = TypeVar("UseCases", LocalTriage, LocalConsultation, LocalAnalysis)
 
 
 class IncomingWebhook(NamedTuple):
-    """An incoming webhook, and the secrets that sign it, the newest first."""
+    """An incoming webhook, the secrets that sign it, the newest first, and the paths of answers to questions."""
 
     spec: HookSpec
     secrets: tuple[bytes, ...]
+    labels: tuple[str, ...] = ()
 
 
 class BrowserAccess(NamedTuple):
@@ -345,6 +347,7 @@ def incoming_webhooks(config: Config, env: Mapping[str, str]) -> dict[str, Incom
                 else env[variable].encode()
                 for variable in spec.secret_env
             ),
+            label_columns(config.questions),
         )
         for name, spec in config.webhooks.items()
     }

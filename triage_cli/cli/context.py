@@ -5,7 +5,7 @@ import getpass
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
@@ -15,7 +15,7 @@ from triage_cli.cli import messages, terminal
 from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain import ExitCode, NoDatabaseError, TriageError, UsageError, encodable
+from triage_cli.domain import ExitCode, NoDatabaseError, Question, TriageError, UsageError, encodable
 from triage_cli.ports import Analysis, Consultation, Store, Triage
 from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
 
@@ -105,10 +105,21 @@ class CommandContext:
             self._config = self._read_config()
         return self._config
 
+    @functools.cached_property
+    def questions(self) -> tuple[Question, ...]:
+        """Return the questions that tickets are asked beside that for their category, at the remote if there is one.
+
+        What is wrong with a remote is told by what the command asks of it next.
+        """
+        if self.is_remote:
+            with suppress(TriageError):
+                return self._triage.questions()[1:]
+        return self.config.questions
+
     @property
     def question_names(self) -> tuple[str, ...]:
-        """Return the questions that tickets are asked beside that for their category."""
-        return tuple(question.name for question in self.config.questions)
+        """Return the names of these questions."""
+        return tuple(question.name for question in self.questions)
 
     def ticket_columns(self, *more: str) -> TicketColumns:
         """Return the columns of tickets, with those of their answers to further questions, and `more`."""

@@ -17,7 +17,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.saved_imports import ReadingMemory
 from triage_cli.cli.ticket_id_input import stdin
 from triage_cli.config import is_own
-from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError
+from triage_cli.domain import Category, InputError, Rejected, TicketDraft, TriageError, UsageError, label_columns
 from triage_cli.readers import LONGEST_CELL as LONGEST
 from triage_cli.readers import MailFolder, ReadOptions, Table, decoded, listing, open_table
 from triage_cli.runtime import open_text
@@ -102,8 +102,12 @@ def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_op
 
 
 def with_kept_mappings(context: CommandContext, read_options: ReadOptions) -> ReadOptions:
-    """Return the options with the kept mappings of the configuration here, also where a remote stores the tickets."""
-    return read_options._replace(kept=tuple(context.config.imports.values()))
+    """Return the options with the kept mappings of the configuration here, also where a remote stores the tickets.
+
+    The columns that hold labels are those of the questions that tickets are asked there.
+    """
+    labels = label_columns(context.questions)
+    return read_options._replace(kept=tuple(context.config.imports.values()), labels=labels)
 
 
 class _LabelNotes:

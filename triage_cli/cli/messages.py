@@ -14,10 +14,12 @@ from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import (
     ConfigError,
     ItemError,
+    Question,
     RefusedError,
     Ticket,
     TriageError,
     error_record,
+    from_json,
     ids,
     status_words,
     to_json,
@@ -151,6 +153,31 @@ class ChangedTexts:
         keepers = ", ".join(f"{name} ({count:,})" for name, count in self._keep_earlier.most_common())
         hint = "triage route ID --again sends the present one, and on_change: again in the config does so by itself"
         return f"note: {changed}; the earlier one is still at {keepers}; {hint}"
+
+
+class UnknownLabels:
+    """The note about cells in the columns of questions that are none of their values."""
+
+    def __init__(self, questions: Iterable[Question]) -> None:
+        self._questions = [question for question in questions if question.column]
+        self._counts: Counter[str] = Counter()
+
+    def add(self, ticket: Ticket | None) -> None:
+        """Count the row of a ticket."""
+        columns = from_json(ticket.extra) if self._questions and ticket is not None else {}
+        for question in self._questions if columns else ():
+            cell = columns.get(question.column)
+            self._counts[question.name] += cell is not None and question.label_of(cell) is None
+
+    def note(self) -> str:
+        """Return the note, or nothing."""
+        unknown = [
+            f"{plural(number, 'rows have', 'row has')} something in {question.column} that is no value of "
+            f"{question.name}; questions.{question.name}.map says what it means"
+            for question in self._questions
+            if (number := self._counts[question.name])
+        ]
+        return f"note: {'; '.join(unknown)}" if unknown else ""
 
 
 class UnroutableTickets:

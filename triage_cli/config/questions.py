@@ -18,8 +18,6 @@ COLUMN_ENDS = ("_suggestion", "_confidence")
 # Keys of the plan of questions that have no effect yet.
 LATER_KEYS: Mapping[str, str] = {
     "many": "would ask for several values, and a question has one answer yet; remove it",
-    "column": "would take labels from an import, and these are for categories alone yet; remove it",
-    "map": "would take labels from an import, and these are for categories alone yet; remove it",
     "max_error": "would be a promise, and there is one for categories alone yet; name a min_confidence instead",
 }
 
@@ -67,6 +65,13 @@ def checked_questions(
         for value in listed:
             if value.was:
                 entry.wrong(f'the value "{value.name}" has former names, and only categories are renamed yet')
+        if "map" in values and "column" not in values:
+            entry.wrong("map translates the values of a column; name that as column")
+        names = [value.name for value in listed]
+        for written, meant in values.get("map", {}).items():
+            if listed and meant not in names:
+                near = suggestion(meant, names)
+                entry.entries()["map"].wrong(f'"{written}" would mean "{meant}", which is no value{near}')
         named = values.get("classifier", default)
         if named not in classifiers and "classifier" in values:
             entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
@@ -89,6 +94,11 @@ def _value_objection(name: str) -> str:
     )
 
 
+@accepts(lambda: {"type": "object", "additionalProperties": {"type": "string"}})
+def _meanings(setting: ConfigNode) -> Mapping[str, str]:
+    return {written: meant.read(text, "") for written, meant in setting.entries().items()}
+
+
 _NAMES: Schema = {"propertyNames": {"pattern": f"^{QUESTION_NAME}$"}, "maxProperties": MOST_QUESTIONS}
 QUESTION: Mapping[str, Field] = {
     "ask": Field(text),
@@ -96,4 +106,6 @@ QUESTION: Mapping[str, Field] = {
     "classifier": Field(text),
     "min_confidence": Field(SHARE),
     "required": Field(truth),
+    "column": Field(text),
+    "map": Field(_meanings),
 }

@@ -90,8 +90,9 @@ class SourceSpec(NamedTuple):
 
     With `absent`, an answer that has nothing at `items` is an empty page. String leaves of `query`, `headers` and
     `body` are templates; `endpoint` follows the address. `details` are further requests for each item, whose answers
-    are added to the item under their names. `extra` are the paths of other values to keep (None: everything),
-    `numbers` the priorities that bare numbers mean, `html` the fields with HTML to convert to text.
+    are added to the item under their names. `extra` are the paths of other values to keep (None: everything), `labels`
+    those that hold answers to questions, `numbers` the priorities that bare numbers mean, `html` the fields with HTML
+    to convert to text.
     """
 
     name: str
@@ -112,6 +113,7 @@ class SourceSpec(NamedTuple):
     details: Mapping[str, str] = {}
     fields: Mapping[str, tuple[str, ...]] = {}
     extra: tuple[str, ...] | None = None
+    labels: tuple[str, ...] = ()
     numbers: Mapping[str, str] = {}
     html: tuple[str, ...] = ()
     verdict: str | None = None
@@ -125,7 +127,7 @@ class SourceSpec(NamedTuple):
     def used_details(self) -> Mapping[str, str]:
         """The requests for each item whose answers a path leads into; others are not worth a request."""
         paths = [path for field_paths in self.fields.values() for path in field_paths]
-        kept = self.details if self.extra is None else self.extra
+        kept = self.details if self.extra is None else (*self.extra, *self.labels)
         names = {path.partition(".")[0] for path in (*paths, *kept, self.verdict or "")}
         return {name: template for name, template in self.details.items() if name in names}
 

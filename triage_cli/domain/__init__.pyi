@@ -360,6 +360,7 @@ from triage_cli.domain.questions import Question as Question
 from triage_cli.domain.questions import all_given as all_given
 from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
+from triage_cli.domain.questions import label_columns as label_columns
 from triage_cli.domain.questions import open_required as open_required
 from triage_cli.domain.questions import settled_by as settled_by
 from triage_cli.domain.questions import shown_hash_of as shown_hash_of

@@ -44,6 +44,12 @@ class Question(NamedTuple):
         """Return the names of the values, in their levels."""
         return Levels.of(self.values)
 
+    def label_of(self, cell: object) -> str | None:
+        """Return the value that a cell of the column means, by `map` or by its name; None if it means none."""
+        text = str(cell).strip().casefold()
+        meant = (value for written, value in self.map.items() if written.casefold() == text)
+        return next(meant, next((value.name for value in self.values if value.name.casefold() == text), None))
+
 
 class GivenAnswer(NamedTuple):
     """What holds of one question on one ticket; `decision_id` is the classification that it rests on."""
@@ -64,6 +70,11 @@ class GivenAnswer(NamedTuple):
     def is_open(self) -> bool:
         """Return whether the question is to be asked, for the first time or after a failure."""
         return self.state == "unanswered" or (self.state == "failed" and self.failures < MOST_FAILURES)
+
+
+def label_columns(questions: Iterable[Question]) -> tuple[str, ...]:
+    """Return the columns of inputs that hold what people answered to questions."""
+    return tuple(dict.fromkeys(question.column for question in questions if question.column))
 
 
 UNANSWERED = GivenAnswer()

@@ -165,6 +165,7 @@ class RowMapping(NamedTuple):
     our_columns: frozenset[str] = frozenset()  # columns of our own export, which the store has already
     id_key: str = ""  # the JSON key of the id, which must not be a list or an object
     html: frozenset[str] = frozenset()  # the fields whose HTML is converted to text
+    labels: frozenset[str] = frozenset()  # columns that are kept in `extra` also where a field is read from them
     numbered: bool = False  # whether several records may share a line, so that each has a number
 
 
@@ -214,7 +215,7 @@ class _RowMapper:
         # In an export of ours a dash is a text: nothing is empty there.
         self._text_or_none = stripped_or_none if is_export else text_or_none
         self._exported = [mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []
-        used = set(mapping.fields.values())
+        used = {index for index in mapping.fields.values() if mapping.column_names[index] not in mapping.labels}
         self._field_columns = mapping.our_columns | {mapping.column_names[index] for index in used}
         self._extra_columns = tuple(
             (column_name, index)

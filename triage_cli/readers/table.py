@@ -14,7 +14,8 @@ class ReadOptions(NamedTuple):
 
     `mapping` maps our fields to headers. Without `header`, the first row is a ticket, and columns are named 1, 2, … .
     With `html`, descriptions with HTML are read as text; None: texts of columns that are mostly HTML. `prefix` begins
-    the names of the columns that `run` adds, also for answers to `questions`. Of the `kept` mappings, the one that fits
+    the names of the columns that `run` adds, also for answers to `questions`. The columns `labels` are kept in `extra`
+    as they are, also where a field is read from them. Of the `kept` mappings, the one that fits
     the input is used, as `kept_as`.
     """
 
@@ -28,6 +29,7 @@ class ReadOptions(NamedTuple):
     html: bool | None = None
     prefix: str = ADDED_PREFIX
     questions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     kept: tuple[KeptMapping, ...] = ()
     kept_as: str = ""
 

@@ -271,6 +271,7 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
         columns if header.before else None,
         our_columns,
         html=html_fields,
+        labels=frozenset(options.labels),
     )
     delimiter = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
     details = [*kept_remarks(options), decoder.described, delimiter]
@@ -343,6 +344,7 @@ def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
         day_first,
         our_columns=our_columns,
         html=html_fields,
+        labels=frozenset(options.labels),
         id_key="" if id_index is None else columns[id_index],
         numbered=not layout.by_line,
     )

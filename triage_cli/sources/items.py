@@ -138,8 +138,9 @@ class ItemReader:
     def _extra_values(self, item: Mapping[str, Any]) -> dict[str, Any]:
         """Return the `extra` of an item: the chosen paths, else everything but the fields and the cursor."""
         if self._spec.extra is not None:
-            return {path: lookup(item, path) for path in self._spec.extra}
-        return {key: value for key, value in item.items() if key not in self._taken_paths}
+            return {path: lookup(item, path) for path in (*self._spec.extra, *self._spec.labels)}
+        labels = {path: lookup(item, path) for path in self._spec.labels}
+        return labels | {key: value for key, value in item.items() if key not in self._taken_paths}
 
 
 def _has_field(item: object, path: str) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, ImapSpec, SourceSpec, raise_template_mistakes, without_secrets
-from triage_cli.domain import PullPlan, UnavailableError, UsageError
+from triage_cli.domain import PullPlan, UnavailableError, UsageError, label_columns
 from triage_cli.ports import Source
 from triage_cli.runtime import Network
 from triage_cli.wiring.destination_diagnostics import checked_program
@@ -36,7 +36,7 @@ def check_source(config: Config, source_name: str) -> None:
 def open_source(config: Config, source_name: str, tell: Callable[[str], None]) -> Source:
     """Open a source by its configuration; `tell` gets its warnings."""
     check_source(config, source_name)
-    spec = config.sources[source_name]
+    spec = config.sources[source_name]._replace(labels=label_columns(config.questions))
     if spec.type == "command":
         from triage_cli.sources import SingerSource
 

@@ -60,6 +60,7 @@ from triage_cli.domain import (
     compact,
     from_json,
     header_key,
+    label_columns,
 )
 from triage_cli.ports import Triage
 from triage_cli.readers import ReadOptions, dates, open_table
@@ -105,17 +106,18 @@ async def receive_body(request: Request) -> UploadedBody:
 
 
 def drafts_of_body(
-    uploaded_body: UploadedBody, query: bulk.BatchQuery
+    uploaded_body: UploadedBody, query: bulk.BatchQuery, labels: tuple[str, ...]
 ) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of earlier parts of an input, and the drafts of an uploaded body.
 
-    Raises `InputError` if the body is no table.
+    The columns `labels` hold what people answered to questions. Raises `InputError` if the body is no table.
     """
     if uploaded_body.is_of_client:
         return _drafts_of_client(uploaded_body.file)
     if not uploaded_body.size:
         return WHOLE, iter(())
-    options = ReadOptions(source=query.source, format=bulk.TABLE_TYPES[uploaded_body.body_type])
+    table_format = bulk.TABLE_TYPES[uploaded_body.body_type]
+    options = ReadOptions(source=query.source, format=table_format, labels=labels)
     return WHOLE, open_table(uploaded_body.file, "the body", options).rows
 
 
@@ -247,7 +249,8 @@ async def batch(
         undo_stack.callback(server_state.stream_slots.leave)
         request_lock = BulkRequestLock(server_state, caller.caller_id, idempotency_key, uploaded_body.hash)
         await run_in_threadpool(request_lock.take)
-        earlier_parts, drafts = await run_in_threadpool(drafts_of_body, uploaded_body, query)
+        labels = label_columns(server_state.services.further)
+        earlier_parts, drafts = await run_in_threadpool(drafts_of_body, uploaded_body, query, labels)
         undo_stack.pop_all()
     plan = ClassifyPlan(**query.model_dump(include={*ClassifyPlan._fields}))
     input_part = earlier_parts._replace(spent=query.spent_before, parcel=request_lock.name)

@@ -152,7 +152,14 @@ def questions(triage: CurrentTriage) -> Response:
     """Return the questions that tickets are asked, that for the category first, with their values."""
     return reply(
         [
-            {"name": each.name, "ask": each.ask, "required": each.required, "values": _category_records(each.values)}
+            {
+                "name": each.name,
+                "ask": each.ask,
+                "required": each.required,
+                "column": each.column,
+                "map": each.map,
+                "values": _category_records(each.values),
+            }
             for each in triage.questions()
         ]
     )

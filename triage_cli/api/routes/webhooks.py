@@ -247,7 +247,9 @@ def ticket_of_event(webhook: IncomingWebhook, event: object) -> tickets.TicketIn
         if fields.get(field):
             fields[field] = mail_html.plain(fields[field]) or None
     try:
-        return tickets.TicketIn(**{k: v for k, v in fields.items() if v is not None}, source=webhook.spec.name)
+        extra = {path: value for path in webhook.labels if (value := lookup(event, path)) is not None}
+        fields = {k: v for k, v in fields.items() if v is not None}
+        return tickets.TicketIn(**fields, extra=extra, source=webhook.spec.name)
     except ValidationError as error:
         misfits = ", ".join(str(field) for e in error.errors() for field in e["loc"])
         raise UsageError(f"the event does not fit: {misfits}", hint=FIELDS_HINT) from error

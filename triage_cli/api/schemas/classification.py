@@ -261,6 +261,8 @@ class Question(BaseModel):
     name: str = Field(description="its name; `category` is that for the category")
     ask: str = Field(description="the question in words, as language models read it; empty: none")
     required: bool = Field(description="whether an open answer holds its ticket for review; the category always does")
+    column: str | None = Field(description="the column of inputs that holds what people answered; null: none")
+    map: dict[str, str] = Field(description="what cells of that column mean which are no values")
     values: list[Category] = Field(description="its values")
 
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar
@@ -22,6 +22,7 @@ from triage_cli.domain import (
     ClassifyPlan,
     ExitCode,
     Outcome,
+    Question,
     RowError,
     Ticket,
     TicketDraft,
@@ -162,7 +163,7 @@ def _create_many(
 ) -> int:
     context.load_config()  # its mistakes are told before anything is read
     read_options, input_streams = input_options.read_options(), opened_inputs
-    create_summary = CreateSummary()
+    create_summary = CreateSummary(context.questions)
     if not input_options.same_tickets:
         input_streams = input_tables.looked_through(context, opened_inputs, read_options, pipes=True)
     tables = input_tables.opened_tables(context, input_streams, read_options)
@@ -209,15 +210,17 @@ def _create_outcomes(
 class CreateSummary:
     """The counts of `triage create`, for its summary, and the statuses of what it stored."""
 
-    def __init__(self) -> None:
+    def __init__(self, questions: Iterable[Question]) -> None:
         self.statuses: set[str] = set()
         self.actions: Counter[str] = Counter()
         self._changed_texts = messages.ChangedTexts()
+        self._unknown_labels = messages.UnknownLabels(questions)
 
     def add(self, outcome: Outcome[Ticket]) -> None:
         """Count a row, or a typed ticket."""
         self.actions[outcome.action] += 1
         self._changed_texts.add(outcome.outdated)
+        self._unknown_labels.add(outcome.value)
         if outcome.value is not None and outcome.action != Action.UNCHANGED:
             self.statuses.add(outcome.value.status)
 
@@ -225,6 +228,7 @@ class CreateSummary:
         """Write the summary."""
         context.say(messages.counted(self.actions, summaries.CREATE_ACTIONS))
         context.say(self._changed_texts.note())
+        context.say(self._unknown_labels.note())
 
 
 def _preview_typed(context: CommandContext, printer: Printer, draft: TicketDraft, look: Look | None) -> int:
@@ -242,7 +246,7 @@ def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft,
     if outcome.error is not None or outcome.value is None:
         raise outcome.error or RowError("the ticket was not stored")
     printer.one(ticket_record(outcome.value), TICKETS_TABLE, context.ticket_columns())
-    create_summary = CreateSummary()
+    create_summary = CreateSummary(context.questions)
     create_summary.add(outcome)
     create_summary.say(context)
     _say_next_step(context, create_summary.statuses)

@@ -147,10 +147,12 @@ class _PullRun:
             try:
                 watched_source = self._open_source(name)
                 pull_bar = ProgressBar(self._context, f"pulling {name}", shown, watched_source.total)
+                unknown_labels = messages.UnknownLabels(self._context.questions)
                 pulled_outcomes = self._context.local.pull(watched_source, self._plan, messages.say, rejected.add)
                 for outcome in pull_bar.over(pulled_outcomes):
                     pull_counts[outcome.action] += 1
                     self.actions[outcome.action] += 1
+                    unknown_labels.add(outcome.value)
                     if outcome.error is not None:
                         self._exit_codes.add(outcome.error.exit_code)
                         messages.say(f"rejected: {outcome.error.sentence()}")
@@ -160,7 +162,7 @@ class _PullRun:
             except TriageError as source_error:
                 self._record_failure(source_error)
             else:
-                first_pull_note = self._first_pull_note(name) if not pull_counts else ""
+                first_pull_note = self._first_pull_note(name) if not pull_counts else unknown_labels.note()
             finally:
                 self._context.say(f"{name}: {messages.counted(pull_counts, summaries.CREATE_ACTIONS, FILED_LABEL)}")
             self._context.say(first_pull_note)

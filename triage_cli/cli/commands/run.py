@@ -31,6 +31,7 @@ from triage_cli.domain import (
     ItemError,
     NotFoundError,
     Outcome,
+    Question,
     Rejected,
     Routed,
     TicketDraft,
@@ -231,7 +232,9 @@ def run(
     if not context.is_remote:
         wiring.destinations.check_templates(context.config)
     summary = RunSummary(
-        RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict), quiet=context.quiet
+        RejectWriter(input_options.rejects, input_options.max_rejects, strict=input_options.strict),
+        context.questions,
+        quiet=context.quiet,
     )
     with input_tables.streams(files) as opened_inputs:
         if input_options.dry_run:
@@ -263,6 +266,7 @@ def run(
             counted_statuses = messages.counted(summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
             context.say(f"{counted_rows}; {counted_statuses}")
             context.say(summary.changed_texts.note())
+            context.say(summary.unknown_labels.note())
             context.say(messages.followed(summary.followed))
         reading_memory.keep()
         context.say(summaries.waiting_offline(context, context.triage.stats))
@@ -283,13 +287,14 @@ def run(
 class RunSummary:
     """The counts of `triage run`, for its summary."""
 
-    def __init__(self, rejections: RejectWriter, *, quiet: bool) -> None:
+    def __init__(self, rejections: RejectWriter, questions: Iterable[Question], *, quiet: bool) -> None:
         self.rejections = rejections
         self.row_actions: Counter[str] = Counter()
         self.ticket_statuses: Counter[str] = Counter()
         self.followed = 0  # rows whose text a person had decided about
         self.routed_places: Counter[str] = Counter()
         self.changed_texts = messages.ChangedTexts()
+        self.unknown_labels = messages.UnknownLabels(questions)
         self._repeated_problems = messages.RepeatedProblems()
         self._unroutable_tickets = messages.UnroutableTickets()
         self._quiet = quiet
@@ -304,6 +309,7 @@ class RunSummary:
         ticket, error = outcome.value.ticket, outcome.error
         counted_as = routing.counted_as(ticket, outcome.outdated)
         self.changed_texts.add(outcome.outdated)
+        self.unknown_labels.add(ticket if outcome.row is not None else None)
         self.ticket_statuses[counted_as] += 1
         self.followed += ticket.confidence_source == PRECEDENT and outcome.action != Action.UNCHANGED
         if counted_as == "routed":
