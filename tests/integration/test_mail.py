@@ -31,7 +31,7 @@ from triage_cli.domain import (
     PrivateAddressError,
     Receipt,
     UsageError,
-    encoded,
+    extra_as_json,
 )
 from triage_cli.readers import mail_draft
 from triage_cli.runtime import Network
@@ -138,7 +138,7 @@ def test_a_mail_about_a_ticket_that_came_as_mail_joins_its_thread(tmp_path: Path
     spec = configured(tmp_path, "{type: mail, host: localhost, from: a@b, to: c@d}").destinations["sys"].mail
     assert spec is not None
     came = mail_draft(b"From: ann@example.com\nMessage-ID: <a1@example.com>\nSubject: Refund\n\nTwice.\n")
-    outgoing = a_parcel(external_id=came.external_id, extra=encoded(came.extra))
+    outgoing = a_parcel(external_id=came.external_id, extra=extra_as_json(came.extra))
     message = MailMessages(spec).message(outgoing, datetime.now(UTC))
     assert (message["in-reply-to"], message["references"]) == ("<a1@example.com>", "<a1@example.com>")
     assert mail_draft(message.as_bytes(policy=SMTP)).external_id == came.external_id

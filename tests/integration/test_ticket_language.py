@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.cli import Cli
 from triage_cli.client import ticket_of
-from triage_cli.domain import Ticket, ticket_record, words_of
+from triage_cli.domain import Ticket, distinct_words, ticket_record
 
 TICKETS = """id,description
 d1,Ich kann mich seit heute Morgen nicht mehr anmelden
@@ -94,7 +94,7 @@ def test_a_server_of_an_earlier_release_tells_no_language() -> None:
 
 
 def test_texts_without_blanks_have_words_to_be_compared_by() -> None:
-    assert words_of("返品した靴の返金はいつ") == {"返品", "した", "返金", "はいつ"}
-    assert words_of("我的包裹在哪里") == {"我的", "的包", "包裹", "裹在", "在哪", "哪里"}
-    assert words_of("ใบแจ้งหนี้ผิด") & words_of("แก้ใบแจ้งหนี้") >= {"ใบแจ", "บแจ้", "หนี้"}
-    assert words_of("The café is 24 h open") == {"the", "café", "open"}
+    assert distinct_words("返品した靴の返金はいつ") == {"返品", "した", "返金", "はいつ"}
+    assert distinct_words("我的包裹在哪里") == {"我的", "的包", "包裹", "裹在", "在哪", "哪里"}
+    assert distinct_words("ใบแจ้งหนี้ผิด") & distinct_words("แก้ใบแจ้งหนี้") >= {"ใบแจ", "บแจ้", "หนี้"}
+    assert distinct_words("The café is 24 h open") == {"the", "café", "open"}

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
-from triage_cli.domain import ALIKE, InflowTicket, SentSpike, SimilarTexts, WordWeights, find_spikes, spikes, words_of
+from triage_cli.domain import (
+    ALIKE,
+    InflowTicket,
+    SentSpike,
+    SimilarTexts,
+    WordWeights,
+    distinct_words,
+    find_spikes,
+    spikes,
+)
 
 SEEDS = range(6)
 
@@ -133,7 +142,7 @@ def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_similar_texts_are_those_whose_cosine_is_large_enough(seed: int) -> None:
     inflow = Inflow(seed)
-    texts = [words_of(each.text) for each in inflow.period(150) + inflow.planted(20, 9)]
+    texts = [distinct_words(each.text) for each in inflow.period(150) + inflow.planted(20, 9)]
     weights = WordWeights(texts[1::2])
     vectors = [weights.vector(text) for text in texts]
     similar = SimilarTexts(vectors)

@@ -65,7 +65,7 @@ class RemoteAnalysis:
         self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
     ) -> Iterator[Outcome[Foreseen]]:
         """Have the remote tell what would become of drafts."""
-        plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
+        plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
         upload_plan = UploadPlan(params, _foreseen_in, ids.new_id(), plan.max_cost, plan.deadline)

@@ -126,7 +126,7 @@ class RemoteTriage:
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
     ) -> Iterator[Outcome[Routed]]:
         """Upload drafts, which the remote creates, classifies and routes in one pass."""
-        plan_params = wire_format.plan_record(plan._replace(max_cost=None, deadline=None))
+        plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
         upload_params = {"do": "classify,route", **_guard_params(same_tickets), **plan_params}
         upload_plan = UploadPlan(upload_params, wire_format.routed_in, self._import_id, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
@@ -352,7 +352,7 @@ def _is_typed(row: TicketDraft | Rejected) -> bool:
 
 
 def _request_body(selection: Selection, plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
-    return {"selection": wire_format.selection_record(selection), "plan": wire_format.plan_record(plan)}
+    return {"selection": wire_format.selection_record(selection), "plan": wire_format.options_record(plan)}
 
 
 def _query_params(selection: Selection) -> dict[str, Any]:

@@ -312,11 +312,11 @@ def selection_record(selection: Selection) -> dict[str, Any]:
     return wire_record
 
 
-def plan_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
-    """Return the wire record of a plan, its fields that are not default."""
+def options_record(plan: ClassifyPlan | RoutePlan | ReclassifyPlan) -> dict[str, Any]:
+    """Return the wire record of a plan of `classify`, `route` or `reclassify`: its options that are not default."""
     wire_record = {k: v for k, v in plan._asdict().items() if v != plan._field_defaults[k]}
     if isinstance(plan, ReclassifyPlan) and "classify" in wire_record:
-        wire_record["classify"] = plan_record(plan.classify)
+        wire_record["classify"] = options_record(plan.classify)
     return wire_record
 
 

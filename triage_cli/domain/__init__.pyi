@@ -67,7 +67,7 @@ from triage_cli.domain.consultation import TextQuestion as TextQuestion
 from triage_cli.domain.dedup import UPDATED_AT as UPDATED_AT
 from triage_cli.domain.dedup import Identified as Identified
 from triage_cli.domain.dedup import dated as dated
-from triage_cli.domain.dedup import encoded as encoded
+from triage_cli.domain.dedup import extra_as_json as extra_as_json
 from triage_cli.domain.dedup import identify as identify
 from triage_cli.domain.dedup import reset as reset
 from triage_cli.domain.deliveries import Attempt as Attempt
@@ -193,7 +193,6 @@ from triage_cli.domain.explanation import EARLY_END_REASONS as EARLY_END_REASONS
 from triage_cli.domain.explanation import explain as explain
 from triage_cli.domain.explanation import route_sentences as route_sentences
 from triage_cli.domain.explanation import shell_name as shell_name
-from triage_cli.domain.extracted_fields import draft_with_fields as draft_with_fields
 from triage_cli.domain.hash_chain import GENESIS as GENESIS
 from triage_cli.domain.hash_chain import canonical as canonical
 from triage_cli.domain.hash_chain import is_linked as is_linked
@@ -256,9 +255,9 @@ from triage_cli.domain.insight.similar_texts import SimilarQuery as SimilarQuery
 from triage_cli.domain.insight.similar_texts import SimilarTexts as SimilarTexts
 from triage_cli.domain.insight.similar_texts import SimilarTicket as SimilarTicket
 from triage_cli.domain.insight.similar_texts import WordWeights as WordWeights
+from triage_cli.domain.insight.similar_texts import distinct_words as distinct_words
 from triage_cli.domain.insight.similar_texts import similar_record as similar_record
 from triage_cli.domain.insight.similar_texts import word_numbers as word_numbers
-from triage_cli.domain.insight.similar_texts import words_of as words_of
 from triage_cli.domain.insight.spikes import InflowTicket as InflowTicket
 from triage_cli.domain.insight.spikes import SentSpike as SentSpike
 from triage_cli.domain.insight.spikes import Spike as Spike
@@ -285,10 +284,10 @@ from triage_cli.domain.insight.topics import Proposal as Proposal
 from triage_cli.domain.insight.topics import Topic as Topic
 from triage_cli.domain.insight.topics import TopicGroup as TopicGroup
 from triage_cli.domain.insight.topics import TopicText as TopicText
-from triage_cli.domain.insight.topics import name_of as name_of
 from triage_cli.domain.insight.topics import proposal_record as proposal_record
 from triage_cli.domain.insight.topics import proposed_categories as proposed_categories
 from triage_cli.domain.insight.topics import shortened as shortened
+from triage_cli.domain.insight.topics import topic_name as topic_name
 from triage_cli.domain.json_values import DECODER as DECODER
 from triage_cli.domain.json_values import DEEPEST as DEEPEST
 from triage_cli.domain.json_values import all_encodable as all_encodable
@@ -333,6 +332,7 @@ from triage_cli.domain.levels import LevelCalibration as LevelCalibration
 from triage_cli.domain.levels import Levels as Levels
 from triage_cli.domain.levels import levels_sentence as levels_sentence
 from triage_cli.domain.levels import parents_of as parents_of
+from triage_cli.domain.linear_patterns import draft_with_fields as draft_with_fields
 from triage_cli.domain.mail import parts as parts
 from triage_cli.domain.mail import quotes_and_signatures as quotes_and_signatures
 from triage_cli.domain.mail import threads as threads
@@ -449,7 +449,6 @@ from . import api_keys as api_keys
 from . import chunks as chunks
 from . import dedup as dedup
 from . import errors as errors
-from . import extracted_fields as extracted_fields
 from . import hash_chain as hash_chain
 from . import ids as ids
 from . import json_values as json_values

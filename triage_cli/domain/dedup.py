@@ -75,7 +75,7 @@ def new_ticket(identified: Identified, ticket_id: str, at: str, run_id: str | No
         URGENCY[draft.priority],
         created_at(draft, at),
         at,
-        encoded(draft.extra),
+        extra_as_json(draft.extra),
         run_id=run_id,
     )
 
@@ -96,7 +96,7 @@ def updated_ticket(known_ticket: Ticket, identified: Identified, *, keeps_catego
     is_rewritten = identified.content != known_ticket.content_hash
     # The parts of a mail that are left out are those of the former text.
     if is_rewritten and parts.MAIL not in draft.extra and parts.left_out(extra):
-        extra = encoded(parts.whole(from_json(extra)))
+        extra = extra_as_json(parts.whole(from_json(extra)))
     known_fields = (known_ticket.customer_id, known_ticket.priority, known_ticket.created_at, known_ticket.extra)
     if not is_rewritten and (customer_id, priority, created, extra) == known_fields:
         return None
@@ -181,14 +181,14 @@ def _shown_id(name: str) -> str:
 
 def _merged_extra(known_extra: str, draft: TicketDraft) -> str:
     """Return the extra columns of a ticket and its draft: what the import lacks is kept, what is empty there goes."""
-    draft_extra = encoded(draft.extra)
+    draft_extra = extra_as_json(draft.extra)
     if known_extra in (draft_extra, "{}"):
         return draft_extra
     columns = {**from_json(known_extra), **from_json(draft_extra)}
-    return encoded({name: value for name, value in columns.items() if name not in draft.silent})
+    return extra_as_json({name: value for name, value in columns.items() if name not in draft.silent})
 
 
-def encoded(extra: Mapping[str, Any]) -> str:
+def extra_as_json(extra: Mapping[str, Any]) -> str:
     """Return the extra columns of a draft as JSON."""
     return encodable(compact(extra)) if extra else "{}"
 

@@ -23,16 +23,32 @@ class ExitCode(IntEnum):
 KILLED = 137  # the exit code that a shell reports for SIGKILL; recorded for a run that was killed
 
 # The exit codes of a run that ended before it was done with all of its tickets.
-EARLY_END: frozenset[int] = frozenset({
-    ExitCode.UNEXPECTED, ExitCode.REFUSED, ExitCode.UNAVAILABLE, ExitCode.BUDGET, ExitCode.INTERRUPTED,
-    ExitCode.TERMINATED, KILLED,
-})  # fmt: skip
+EARLY_END: frozenset[int] = frozenset(
+    (
+        ExitCode.UNEXPECTED,
+        ExitCode.REFUSED,
+        ExitCode.UNAVAILABLE,
+        ExitCode.BUDGET,
+        ExitCode.INTERRUPTED,
+        ExitCode.TERMINATED,
+        KILLED,
+    )
+)
 
 # If several exit codes apply, the first of these is returned.
 PRECEDENCE = (
-    ExitCode.INTERRUPTED, ExitCode.TERMINATED, ExitCode.UNEXPECTED, ExitCode.USAGE, ExitCode.REFUSED,
-    ExitCode.NOT_FOUND, ExitCode.UNAVAILABLE, ExitCode.BUDGET, ExitCode.CHECK_FAILED, ExitCode.PARTIAL, ExitCode.OK,
-)  # fmt: skip
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+    ExitCode.UNEXPECTED,
+    ExitCode.USAGE,
+    ExitCode.REFUSED,
+    ExitCode.NOT_FOUND,
+    ExitCode.UNAVAILABLE,
+    ExitCode.BUDGET,
+    ExitCode.CHECK_FAILED,
+    ExitCode.PARTIAL,
+    ExitCode.OK,
+)
 
 
 def gravest(codes: Container[ExitCode]) -> ExitCode:

@@ -1,15 +1,18 @@
-"""Words and patterns that are looked for in texts of tickets, in linear time, whatever the text.
+"""Words and patterns that are looked for in texts of tickets, in linear time, and the fields that patterns find.
 
 The engine is RE2 (https://github.com/google/re2/wiki/Syntax), which is imported where a word or a pattern is used.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from triage_cli.domain.dedup import extra_as_json
 from triage_cli.domain.hostile_text.invisible import readable
+from triage_cli.domain.json_values import from_json
+from triage_cli.domain.tickets import Ticket, TicketDraft
 
 # Characters of a text that are read: as many as a language model gets of a ticket.
 MOST_READ = 24_000
@@ -145,3 +148,32 @@ def _readable(text: str) -> bytes:
 def _folded(text: str) -> bytes:
     read = readable(text[:MOST_READ]).casefold()
     return (read if read.isascii() else unicodedata.normalize("NFKC", read)).encode(errors="replace")
+
+
+LONGEST_FIELD = 200  # characters
+
+
+def extracted(draft: TicketDraft, patterns: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the fields in the texts of a draft by their names, null where a pattern finds none.
+
+    A field whose name is a column of the input is left out: the column has its value.
+    """
+    fields: dict[str, str | None] = {}
+    for name, pattern in patterns.items():
+        if name not in draft.extra and name not in draft.silent:
+            field = first_match(pattern, (draft.subject, draft.description))
+            fields[name] = field.strip()[:LONGEST_FIELD] or None if field else None
+    return fields
+
+
+def with_fields(ticket: Ticket, draft: TicketDraft, patterns: Mapping[str, str]) -> Ticket:
+    """Return a ticket that gets its text from a draft, with the fields that stand in it and no former ones."""
+    fields = extracted(draft, patterns)
+    columns = {name: value for name, value in from_json(ticket.extra).items() if name not in fields}
+    return ticket._replace(extra=extra_as_json(columns | {name: value for name, value in fields.items() if value}))
+
+
+def draft_with_fields(draft: TicketDraft, patterns: Mapping[str, str]) -> TicketDraft:
+    """Return a draft as `with_fields` would store it, to be shown."""
+    fields = {name: value for name, value in extracted(draft, patterns).items() if value}
+    return draft._replace(extra={**draft.extra, **fields}) if fields else draft

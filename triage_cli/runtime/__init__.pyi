@@ -20,7 +20,9 @@ from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
 from triage_cli.runtime.circuit_breaker import Circuit as Circuit
 from triage_cli.runtime.circuit_breaker import CircuitBreaker as CircuitBreaker
+from triage_cli.runtime.circuit_breaker import RateLimiter as RateLimiter
 from triage_cli.runtime.circuit_breaker import TimeSource as TimeSource
+from triage_cli.runtime.circuit_breaker import TokenBucket as TokenBucket
 from triage_cli.runtime.file_system import BY_OTHERS as BY_OTHERS
 from triage_cli.runtime.file_system import FOLDER as FOLDER
 from triage_cli.runtime.file_system import OF_ANOTHER as OF_ANOTHER
@@ -71,8 +73,6 @@ from triage_cli.runtime.process import children as children
 from triage_cli.runtime.process import kill_group as kill_group
 from triage_cli.runtime.process import machine as machine
 from triage_cli.runtime.process import place as place
-from triage_cli.runtime.rate_limit import RateLimiter as RateLimiter
-from triage_cli.runtime.rate_limit import TokenBucket as TokenBucket
 from triage_cli.runtime.resource_exhaustion import lack_of as lack_of
 from triage_cli.runtime.resource_exhaustion import take_all_files as take_all_files
 from triage_cli.runtime.retry import FOREVER as FOREVER

@@ -6,7 +6,7 @@ from triage_cli.service.api_keys import time_after as time_after
 from triage_cli.service.audit_proof import Counted as Counted
 from triage_cli.service.audit_proof import prove as prove
 from triage_cli.service.audit_proof import uncounted as uncounted
-from triage_cli.service.batch.submit import AHEAD as AHEAD
+from triage_cli.service.batches import AHEAD as AHEAD
 from triage_cli.service.callers import Callers as Callers
 from triage_cli.service.category_renames import CategoryNames as CategoryNames
 from triage_cli.service.category_renames import root_of as root_of

@@ -29,7 +29,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.service.answers import answered_ticket, answers, released_with_cost, steps_within
-from triage_cli.service.batch.collect import BatchCollector
+from triage_cli.service.batches import BatchCollector
 from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
 from triage_cli.service.decisions.precedents import follows
 from triage_cli.service.decisions.recorder import DecisionRecorder, without_forgotten_text

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import CATEGORY, Category, ClassifyPlan, Nearness, Question, Selection, UsageError
 from triage_cli.ports import Batcher, Classifier, Ranking, Store
-from triage_cli.service.batch.collect import BatchCollector, open_batch_collector
+from triage_cli.service.batches import BatchCollector, open_batch_collector
 from triage_cli.service.decisions.category_check import Unchecked
 from triage_cli.service.decisions.recorder import DecisionRecorder, selections_to_ask
 from triage_cli.service.delivery.routing import RoutingMap

@@ -24,8 +24,17 @@ from triage_cli.stores.tickets import Tickets
 # A delivery is written when it is planned and after each attempt; its id, ticket and destination never change. If it
 # was superseded while it was being sent, a failure does not revive it; a success is recorded and final.
 _UPDATED_FIELDS = (
-    "attempts", "due_at", "last_status", "last_error", "run_id", "done_at", "kept", "refusal", "paced", "content_hash",
-)  # fmt: skip
+    "attempts",
+    "due_at",
+    "last_status",
+    "last_error",
+    "run_id",
+    "done_at",
+    "kept",
+    "refusal",
+    "paced",
+    "content_hash",
+)
 PUT_DELIVERY = (
     f"insert into deliveries values ({placeholders(Delivery._fields)}) on conflict (delivery_id) do update set "
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "

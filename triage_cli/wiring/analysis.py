@@ -40,9 +40,9 @@ from triage_cli.domain import (
     UsageError,
     compare,
     draft_with_fields,
-    name_of,
     period_text,
     timestamp,
+    topic_name,
 )
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import StopControl
@@ -410,13 +410,13 @@ def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked
     existing = [" ".join((each.name, each.description, *each.examples)) for each in categories]
     found = find_topics(texts, writers, asked.most, existing)
     taken: set[str] = set()
-    groups = tuple(TopicGroup(name_of(words, taken, most=1), words) for words in found.group_words)
+    groups = tuple(TopicGroup(topic_name(words, taken, most=1), words) for words in found.group_words)
     topics = []
     for topic in found.topics:
         group = None if topic.group is None else groups[topic.group]
         topics.append(
             Topic(
-                name=name_of(topic.words, taken, () if group is None else group.name.casefold().split()),
+                name=topic_name(topic.words, taken, () if group is None else group.name.casefold().split()),
                 parent="" if group is None else group.name,
                 words=topic.words,
                 tickets=len(topic.members),

@@ -23,6 +23,7 @@ from triage_cli.domain import (
     NewConfiguration,
     Report,
     SpikeSearch,
+    SpikeSending,
     SuspectReport,
     TopicText,
     UsageError,
@@ -43,7 +44,7 @@ def find_spikes(query: Annotated[analysis.SpikeQuery, Query()], current: Current
     return reply(as_record(search))
 
 
-@router.post("/spikes", response_model=analysis.SpikeSending)
+@router.post("/spikes", response_model=described(SpikeSending))
 def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None) -> Response:
     """Send the spikes that were not sent yet to the destination of the configuration, if it names one."""
     body = body or analysis.SpikesIn()

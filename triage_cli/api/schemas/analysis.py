@@ -50,13 +50,6 @@ class SpikesIn(RequestBody):
     baseline: Baseline = Field(28 * DAY, description=BASELINE_TEXT)
 
 
-class SpikeSending(BaseModel):
-    """What was sent to the destination of spikes."""
-
-    destination: str | None = Field(description="its name; null: the configuration names none")
-    sent: int | None = Field(description="how many spikes it accepted; null: it needs the network, which is off")
-
-
 class DriftQuery(QueryParameters):
     """The period that is compared with the time before it."""
 

@@ -31,8 +31,14 @@ from triage_cli.service import FlipLimit
 DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")
 # The outcomes that are printed: the present and the new category differ.
 PRINTED_ACTIONS = (
-    Action.FLIP, Action.FLIPPED, Action.REFINED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED,
-)  # fmt: skip
+    Action.FLIP,
+    Action.FLIPPED,
+    Action.REFINED,
+    Action.REHOMED,
+    Action.UNHOUSED,
+    Action.DOUBTED,
+    Action.SETTLED,
+)
 ACTION_LABELS = {
     "flip": "would flip",
     "flipped": "flipped",

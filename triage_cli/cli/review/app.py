@@ -90,7 +90,7 @@ class TicketBrowser(App[int]):
         choices = screen_lines.choice_lines(self.by_key, names, guess, width, most)
         if self.session.asks_more:
             choices.insert(0, screen_lines.question_line([*self.session.questions], self.session.asked.name, width))
-        commands = key_bindings.shown(key_bindings.SHORT_COMMANDS, asks_more=self.session.asks_more)
+        commands = key_bindings.shown_keys(key_bindings.SHORT_COMMANDS, asks_more=self.session.asks_more)
         message, message_style = self.message, screen_lines.BOLD
         if not message and self.note:
             message, message_style = f"note: {self.note}", screen_lines.DIM
@@ -114,7 +114,7 @@ class TicketBrowser(App[int]):
     def _draw_ticket(self) -> None:
         ticket_pane, ticket, why = self._pane("ticket"), self.ticket, self._why
         if self.helps:
-            commands = key_bindings.shown(key_bindings.COMMANDS, asks_more=self.session.asks_more)
+            commands = key_bindings.shown_keys(key_bindings.COMMANDS, asks_more=self.session.asks_more)
             ticket_pane.show(partial(screen_lines.help_lines, commands))
         elif ticket is None:
             no_ticket = "no ticket matches the filter" if self.view.filters.line else "there are no tickets"

@@ -38,7 +38,7 @@ PROMPTS = {NAME: "{}: ", NOTE: "note for the next verdict: ", FILTER: "show only
 CATEGORY_DIGITS = "123456789"
 
 
-def shown(commands: Mapping[str, str], *, asks_more: bool) -> dict[str, str]:
+def shown_keys(commands: Mapping[str, str], *, asks_more: bool) -> dict[str, str]:
     """Return the commands to show: that for the next question only where tickets are asked more than one."""
     return {key: word for key, word in commands.items() if asks_more or key != NEXT_QUESTION}
 

@@ -29,7 +29,7 @@ COMMON = 0.1  # texts are not compared by words in a larger share of the earlier
 FEWEST = 50  # earlier texts are taken to be so many at least: a word in one of three is not known to be common
 
 
-def words_of(text: str) -> frozenset[str]:
+def distinct_words(text: str) -> frozenset[str]:
     """Return the distinct words at the beginning of a text."""
     return frozenset(map(itemgetter(0), islice(_WORD.finditer(with_blanks(text.casefold())), _LONGEST)))
 
@@ -165,7 +165,7 @@ def word_numbers(subject: str | None, text: str) -> bytes:
 
 def _words(text: str) -> set[str]:
     """Return the words of a text; in scripts without blanks, pairs of characters."""
-    words = set(words_of(text))
+    words = set(distinct_words(text))
     if not text.isascii():
         for word in list(words):
             for run in _BLANKLESS.findall(word):

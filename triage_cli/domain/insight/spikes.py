@@ -21,7 +21,7 @@ from itertools import chain
 from typing import Annotated, Literal, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import at_least, upper_bound
-from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, groups, words_of
+from triage_cli.domain.insight.similar_texts import SimilarTexts, WordWeights, distinct_words, groups
 
 CUSTOMERS = 3  # that a spike has at least
 LIFT = 2.0  # times the earlier share that a spike has at least
@@ -85,10 +85,10 @@ class SpikeSearch(NamedTuple):
 
 
 class SpikeSending(NamedTuple):
-    """What was sent to a destination: how many spikes, None if it needs the network, which is off."""
+    """What was sent to the destination of spikes."""
 
-    destination: str
-    sent: int | None
+    destination: Annotated[str, "its name; null: the configuration names none", str | None]
+    sent: Annotated[int | None, "how many spikes it accepted; null: it needs the network, which is off"]
 
 
 class SentSpike(NamedTuple):
@@ -144,11 +144,11 @@ def telling(
 class _SpikeFinder:
     def __init__(self, now: Period, before: Sequence[Period], others: Period) -> None:
         self._window = now
-        self._window_words = [words_of(ticket.text) for ticket in now]
-        self._earlier_words = [words_of(ticket.text) for period in before for ticket in period]
+        self._window_words = [distinct_words(ticket.text) for ticket in now]
+        self._earlier_words = [distinct_words(ticket.text) for period in before for ticket in period]
         self._earlier_tickets = [(n, ticket) for n, period in enumerate(before) for ticket in period]
         compared_ids = {ticket.ticket_id for _, ticket in self._earlier_tickets}
-        other_words = [words_of(ticket.text) for ticket in others if ticket.ticket_id not in compared_ids]
+        other_words = [distinct_words(ticket.text) for ticket in others if ticket.ticket_id not in compared_ids]
         self._weights = WordWeights([*self._earlier_words, *other_words])
         self._weeks = len(before)
         self._customers = len(_customers(now))
@@ -219,7 +219,10 @@ class _SpikeFinder:
                 earlier_texts = [distinct for distinct, (_, ticket) in earlier_pairs if ticket.category == name]
                 elsewhere = Counter(chain.from_iterable(earlier_texts))
                 telling_words = telling(
-                    [words_of(ticket.text) for ticket in category_tickets], elsewhere, len(earlier_texts), self._weights
+                    [distinct_words(ticket.text) for ticket in category_tickets],
+                    elsewhere,
+                    len(earlier_texts),
+                    self._weights,
                 )
                 yield self._spike("category", name, telling_words, category_tickets, len(earlier_customers[name]))
 

@@ -83,7 +83,7 @@ class Proposal(NamedTuple):
         return self.tickets - self.vague - self.far
 
 
-def name_of(words: Sequence[str], taken: set[str], besides: Sequence[str] = (), most: int = NAME_WORDS) -> str:
+def topic_name(words: Sequence[str], taken: set[str], besides: Sequence[str] = (), most: int = NAME_WORDS) -> str:
     """Return a name of typical words that is not `taken`, and take it; words `besides` are not needed in it."""
     own = [word for word in words if word not in besides] or list(words) or ["topic"]
     for count in range(min(most, len(own)), len(own) + 1):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain.dedup import Identified, encoded, reset
+from triage_cli.domain.dedup import Identified, extra_as_json, reset
 from triage_cli.domain.errors import RowError
 from triage_cli.domain.json_values import from_json
 from triage_cli.domain.mail.parts import THREAD, Mail, mail_of
@@ -57,7 +57,7 @@ def with_mail(known_ticket: Ticket, item: Identified) -> Ticket | None:
         extra = dict(draft.extra)
     else:
         thread.append(_thread_entry(mail, draft, draft.extra))
-    extra_json = encoded({**extra, THREAD: thread})
+    extra_json = extra_as_json({**extra, THREAD: thread})
     if len(extra_json) > LONGEST_THREAD:
         raise RowError(
             f"{place}: its thread holds {len(thread)} mails and would be over 1 MB",

@@ -157,7 +157,7 @@ class Corrections:
         changed = {
             item.identity: known[item.identity]
             for item in items
-            if item.identity in known and dedup.encoded(item.draft.extra) != known[item.identity].extra
+            if item.identity in known and dedup.extra_as_json(item.draft.extra) != known[item.identity].extra
         }
         if not changed:
             return items

@@ -26,8 +26,8 @@ from triage_cli.domain import (
     UnavailableError,
     bounded,
     dedup,
-    extracted_fields,
     ids,
+    linear_patterns,
     mail_of,
     of_decisions,
     outdated,
@@ -167,7 +167,7 @@ class DraftDecider:
 
     def _with_fields(self, ticket: Ticket, draft: TicketDraft) -> Ticket:
         """Return a ticket that gets its text from a draft, with the fields in it."""
-        return extracted_fields.with_fields(ticket, draft, self._fields) if self._fields else ticket
+        return linear_patterns.with_fields(ticket, draft, self._fields) if self._fields else ticket
 
     def join_thread(
         self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature

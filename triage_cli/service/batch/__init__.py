@@ -1,1 +1,0 @@
-"""Submitting tickets to a provider's batch, and collecting its answers."""
