@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
 
 Role = Literal["metrics", "reader", "agent", "admin"]  # each includes the ones before it
 ROLES: tuple[str, ...] = get_args(Role)
@@ -37,11 +37,11 @@ class ApiKey(NamedTuple):
 
 
 class CreatedKey(NamedTuple):
-    """A new API key; `key` is its text, which is shown only now."""
+    """An API key that was just created."""
 
-    name: str
-    role: str
-    key: str
+    name: Annotated[str, "who uses it"]
+    role: Annotated[str, "what it may do: read the metrics, read, also work on tickets, all", Role]
+    key: Annotated[str, "its text, which is shown only now"]
 
 
 class StoredResponse(NamedTuple):

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from datetime import datetime
+from typing import Annotated, Literal, NamedTuple, NotRequired
 
 from triage_cli.domain.tickets import CATEGORY, Ticket
 
@@ -15,42 +16,45 @@ ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", 
 
 
 class Classification(NamedTuple):
-    """One answer of a classifier or a person about one ticket; all answers are kept.
+    """One answer of a classifier, or a person's.
 
-    `category` is None if the classifier abstained or failed (`error`). `confidence_source` is a `ConfidenceSource`.
-    `fingerprint` identifies the question (`QuestionSpec`), `answer_key` the question about this text (of a precedent,
-    the text's digest); `threshold` is the confidence that the answer had to reach. Tokens are counts, `cost` is USD. If
-    the confidence was calibrated, `raw` is the classifier's own number. In an answer to a further `question`,
-    `category` is its value; what a call costs stands with one of its answers. `nearest` are the ids of the decided
-    tickets that stood in the prompt, as JSON.
+    All are kept. If the confidence was calibrated, `raw` is the classifier's own number. In an answer to a further
+    question, `category` is its value; what a call costs stands with one of its answers. The answer key of a precedent
+    is the text's digest.
     """
 
-    classification_id: str
-    ticket_id: str
-    run_id: str | None
-    step: str
-    category: str | None
-    confidence: float | None
-    confidence_source: str | None
-    reason: str | None
-    classifier: str
-    actor: str
-    fingerprint: str
-    threshold: float | None
-    probabilities: str | None
-    answer_key: str
-    at: str
-    reused: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    cost: float = 0.0
-    redacted: str | None = None
-    error: str | None = None
+    classification_id: Annotated[str, "its id"]
+    ticket_id: Annotated[str, "the ticket's id"]
+    run_id: Annotated[str | None, "the run that did it; null: a single request"]
+    step: Annotated[str, "the classifier that was asked, of a cascade the step"]
+    category: Annotated[str | None, "the category; null: none"]
+    confidence: Annotated[float | None, "how sure, from 0 to 1"]
+    confidence_source: Annotated[
+        str | None,
+        "the source of the confidence; `said` (by a language model) is the least reliable",
+        ConfidenceSource | None,
+    ]
+    reason: Annotated[str | None, "why, in the classifier's words"]
+    classifier: Annotated[str, "the classifier's name in the configuration"]
+    actor: Annotated[str, "who asked"]
+    fingerprint: Annotated[str, "a hash of the question: model, prompt, categories and options"]
+    threshold: Annotated[float | None, "the confidence at which it is sure"]
+    probabilities: Annotated[str | None, "of each category, where they are known", dict[str, float] | None]
+    answer_key: Annotated[str, "a hash of the question and the text, by which an answer is reused"]
+    at: Annotated[str, "when it came", datetime]
+    reused: Annotated[str | None, "the earlier answer that this one repeats"] = None
+    input_tokens: Annotated[int, "tokens sent"] = 0
+    output_tokens: Annotated[int, "tokens received"] = 0
+    cache_read: Annotated[int, "tokens read from the provider's cache"] = 0
+    cache_write: Annotated[int, "tokens written to it"] = 0
+    cost: Annotated[float, "USD"] = 0.0
+    redacted: Annotated[str | None, "what was taken out of the text"] = None
+    error: Annotated[str | None, "why it is no answer"] = None
     raw: float | None = None
-    question: str = CATEGORY
-    nearest: str | None = None
+    question: Annotated[str, "the further question whose answer it is; else no key", NotRequired[str]] = CATEGORY
+    nearest: Annotated[
+        str | None, "ids of decided tickets that stood in the prompt, as JSON; else no key", NotRequired[str | None]
+    ] = None
 
     @property
     def raw_confidence(self) -> float | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from enum import Enum, StrEnum
 from typing import Annotated, Any, NamedTuple
 
@@ -71,17 +72,20 @@ class Event(NamedTuple):
 
 
 class LoggedEvent(NamedTuple):
-    """An event in the chain of the audit log; `detail` is canonical JSON."""
+    """One line of the audit log.
 
-    seq: int
-    timestamp: str
-    action: str
-    ticket_id: str | None
-    actor: str
-    run_id: str | None
-    detail: str
-    prev: str
-    hash: str
+    The detail is canonical JSON.
+    """
+
+    seq: Annotated[int, "its number; the first one is 1"]
+    timestamp: Annotated[str, "when it was recorded", datetime]
+    action: Annotated[str, "what happened: created, classified, routed, delivered, …"]
+    ticket_id: Annotated[str | None, "the ticket; null: it is about none"]
+    actor: Annotated[str, "who did it"]
+    run_id: Annotated[str | None, "the run that did it; null: a single request"]
+    detail: Annotated[str, "what belongs to the action", dict[str, Any]]
+    prev: Annotated[str, "the hash of the event before it"]
+    hash: Annotated[str, "SHA-256 of this event and `prev`"]
 
 
 class Head(NamedTuple):

@@ -1,7 +1,7 @@
 """The history of a ticket, from which it is explained, and its explanation."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, NotRequired
 
 from triage_cli.domain.agent_suggestions import AgentSuggestion
 from triage_cli.domain.classifications import Classification, QuestionSpec
@@ -9,7 +9,7 @@ from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.events import LoggedEvent
 from triage_cli.domain.runs import Run
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import Status, Ticket
 
 
 class History(NamedTuple):
@@ -32,9 +32,11 @@ class History(NamedTuple):
 
 
 class Why(NamedTuple):
-    """The explanation of a ticket from its history, in sentences, and what agents suggest for it."""
+    """The explanation of a ticket's decision."""
 
-    ticket_id: str
-    status: str
-    why: tuple[str, ...]
-    agent_suggestions: tuple[AgentSuggestion, ...] = ()
+    ticket_id: Annotated[str, "the ticket's id"]
+    status: Annotated[str, "where it stands", Status]
+    why: Annotated[tuple[str, ...], "a sentence each: what was asked, what came back, what happens next"]
+    agent_suggestions: Annotated[
+        tuple[AgentSuggestion, ...], "what agents suggest; it decides nothing", NotRequired[tuple[AgentSuggestion, ...]]
+    ] = ()

@@ -11,7 +11,7 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.routes.bulk import ANSWERED_BY_LINES, outcome_stream
 from triage_cli.api.schemas import administration
 from triage_cli.api.schemas.records import described
-from triage_cli.domain import ApiKey, Head, run_record
+from triage_cli.domain import ApiKey, CreatedKey, Head, run_record
 from triage_cli.service import KeyRing
 
 router = new_router("administration", json_only)
@@ -35,13 +35,13 @@ def list_keys(ring: CurrentKeyRing) -> Response:
     return reply([_key_record(key) for key in ring.list()])
 
 
-@router.post("/keys", status_code=201, response_model=administration.IssuedKey)
+@router.post("/keys", status_code=201, response_model=described(CreatedKey))
 def create_key(body: administration.KeyIn, ring: CurrentKeyRing) -> Response:
     """Create an API key. It is shown only now, since only its hash is stored."""
     return reply(ring.create(body.name, body.role, body.expires_in)._asdict(), 201)
 
 
-@router.post("/keys/{name:path}/rotate", response_model=administration.IssuedKey)
+@router.post("/keys/{name:path}/rotate", response_model=described(CreatedKey))
 def rotate_key(name: KeyName, ring: CurrentKeyRing, body: administration.RotateIn | None = None) -> Response:
     """Create the next key with this name, which the audit log keeps. The key is shown only now."""
     body = body or administration.RotateIn()

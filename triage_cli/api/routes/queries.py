@@ -19,11 +19,14 @@ from triage_cli.domain import (
     Category,
     EventQuery,
     Head,
+    LoggedEvent,
     Overruled,
     Selection,
     SimilarQuery,
+    Stats,
     StatsQuery,
     UsageError,
+    Why,
     as_record,
     event_record,
     group_record,
@@ -78,7 +81,7 @@ def show(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     return reply(history_record(history), revision=history.ticket.revision)
 
 
-@router.get("/tickets/{ticket_id}/why", response_model=tickets.Why)
+@router.get("/tickets/{ticket_id}/why", response_model=described(Why))
 def why(ticket_id: TicketName, triage: CurrentTriage) -> Response:
     """Explain in sentences how one ticket was decided, and what happens next."""
     return reply(as_record(triage.why(ticket_id)))
@@ -93,7 +96,7 @@ def similar(
     return reply([similar_record(each) for each in triage.similar(ticket_id, asked)])
 
 
-@router.get("/tickets/{ticket_id}/logs", response_model=list[administration.Event], responses=PAGE_LINK)
+@router.get("/tickets/{ticket_id}/logs", response_model=described(list[LoggedEvent]), responses=PAGE_LINK)
 def ticket_logs(
     request: Request,
     ticket_id: TicketName,
@@ -104,7 +107,7 @@ def ticket_logs(
     return _event_page(request, triage, query, triage.resolve(ticket_id))
 
 
-@router.get("/logs", response_model=list[administration.Event], responses=PAGE_LINK)
+@router.get("/logs", response_model=described(list[LoggedEvent]), responses=PAGE_LINK)
 def logs(request: Request, query: Annotated[administration.EventQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Return events, oldest first: the last ones, or those after a seq."""
     return _event_page(request, triage, query, None)
@@ -122,7 +125,7 @@ def _event_page(
     return _with_next_page_link(answer, request, str(page[-1].seq) if len(found_events) > query.limit else None)
 
 
-@router.get("/stats", response_model=administration.Stats)
+@router.get("/stats", response_model=described(Stats))
 def stats(triage: CurrentTriage) -> Response:
     """Count tickets by status, category, classifier and day, and deliveries by destination."""
     return reply(triage.stats()._asdict())

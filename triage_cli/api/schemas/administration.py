@@ -1,7 +1,7 @@
 """The schemas of administration: API keys, the audit log, erasure, runs, statistics, and the server's health."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
 
@@ -10,7 +10,6 @@ from triage_cli.api.schemas.records import describes
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
-    RUN_ID_FIELD,
     Moment,
     QueryParameters,
     RequestBody,
@@ -54,20 +53,6 @@ class EventQueryIn(QueryParameters):
     after: int | None = Field(
         None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones", examples=[0]
     )
-
-
-class Event(BaseModel):
-    """One line of the audit log."""
-
-    seq: int = Field(description="its number; the first one is 1")
-    timestamp: datetime = Field(description="when it was recorded")
-    action: str = Field(description="what happened: created, classified, routed, delivered, …")
-    ticket_id: str | None = Field(description="the ticket; null: it is about none")
-    actor: str = Field(description="who did it")
-    run_id: str | None = RUN_ID_FIELD
-    detail: dict[str, Any] = Field(description="what belongs to the action")
-    prev: str = Field(description="the hash of the event before it")
-    hash: str = Field(description="SHA-256 of this event and `prev`")
 
 
 class Me(BaseModel):
@@ -163,47 +148,6 @@ class Key(BaseModel):
     expires_at: datetime | None = Field(description="when it expires")
     revoked_at: datetime | None = Field(description="when it was revoked")
     old_key_until: datetime | None = Field(description="until when a key of this name from before a rotation is taken")
-
-
-class IssuedKey(BaseModel):
-    """An API key that was just created."""
-
-    name: str = Field(description="who uses it")
-    role: Role = Field(description=ROLE_TEXT)
-    key: str = Field(description="its text, which is shown only now")
-
-
-class Waiting(BaseModel):
-    """The tickets in a provider's batches."""
-
-    tickets: int = Field(description="tickets in them")
-    batches: int = Field(description="batches")
-    since: datetime = Field(description="when the oldest was sent")
-
-
-class Audited(BaseModel):
-    """How many sure answers of a step the next step was asked to confirm, and how many it confirmed."""
-
-    asked: int = Field(description="answers that were checked")
-    agreed: int = Field(description="how many of them were confirmed")
-
-
-class Stats(BaseModel):
-    """Counts over everything; `deliveries` maps destination to state to count."""
-
-    tickets: int = Field(description="all tickets")
-    by_status: dict[str, int] = Field(description="tickets by status")
-    by_category: dict[str, int] = Field(description="tickets by category")
-    by_classifier: dict[str, int] = Field(description="tickets by classifier")
-    by_day: dict[str, int] = Field(description="tickets by the day they were stored")
-    deliveries: dict[str, dict[str, int]] = Field(description="deliveries by destination and state")
-    cost_usd: float = Field(description="what all answers have cost")
-    events: int = Field(description="events in the audit log")
-    waiting: dict[str, Waiting] = Field(description="by classifier: what its batches hold")
-    audited: dict[str, Audited] = Field(description="by step of a cascade: how its sure answers were checked")
-    oldest_pending_delivery: datetime | None = Field(
-        description="when the oldest delivery that is pending was created; null if none is"
-    )
 
 
 @describes(domain.StatsGroup)

@@ -204,38 +204,6 @@ class Classified(BaseModel):
     asked: bool = Field(description="whether a classifier was asked just now")
 
 
-class Classification(BaseModel):
-    """One answer of a classifier, or a person's."""
-
-    classification_id: str = Field(description="its id")
-    ticket_id: str = TICKET_ID_FIELD
-    run_id: str | None = RUN_ID_FIELD
-    step: str = Field(description="the classifier that was asked, of a cascade the step")
-    category: str | None = CATEGORY_FIELD
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    reason: str | None = REASON_FIELD
-    classifier: str = CLASSIFIER_FIELD
-    actor: str = Field(description="who asked")
-    fingerprint: str = Field(description="a hash of the question: model, prompt, categories and options")
-    threshold: float | None = Field(description="the confidence at which it is sure")
-    probabilities: dict[str, float] | None = Field(description="of each category, where they are known")
-    answer_key: str = Field(description="a hash of the question and the text, by which an answer is reused")
-    at: datetime = Field(description="when it came")
-    reused: str | None = Field(description="the earlier answer that this one repeats")
-    input_tokens: int = Field(description="tokens sent")
-    output_tokens: int = Field(description="tokens received")
-    cache_read: int = Field(description="tokens read from the provider's cache")
-    cache_write: int = Field(description="tokens written to it")
-    cost: float = Field(description="USD")
-    redacted: str | None = Field(description="what was taken out of the text")
-    error: str | None = Field(description="why it is no answer")
-    question: str = Field(CATEGORY, description="the further question whose answer it is; else no key")
-    nearest: str | None = Field(
-        None, description="ids of decided tickets that stood in the prompt, as JSON; else no key"
-    )
-
-
 class ClassifyTextIn(RequestBody):
     """A text to classify without storing it. One of subject and description is enough."""
 

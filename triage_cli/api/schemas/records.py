@@ -1,18 +1,21 @@
 """Schemas of records: a record is described where it is declared, by the text beside the type of each field.
 
-The record `Annotated[str, "when it began", datetime]` says: a text here, a time in JSON. A field without a text is not
-in the JSON. A schema that differs from its record in more than types is written by hand, with `describes`.
+The record's `Annotated[str, "when it began", datetime]` says: a text here, a time in JSON. A field without a text is
+not in the JSON, and one that is `NotRequired` there may be missing. A schema that differs from its record in more is
+written by hand: it is a `Response`, and marked with `describes` if other records hold it.
 """
 
 from collections.abc import Callable
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
 M = TypeVar("M", bound=BaseModel)
+# Schemas with other names than their records.
+NAMES = {"LoggedEvent": "Event", "CreatedKey": "IssuedKey"}
 _BY_HAND: dict[Any, type[BaseModel]] = {}
 
 
@@ -33,12 +36,17 @@ def described(hint: Any) -> Any:
 
 def _schema(record: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
+    defaults = getattr(record, "_field_defaults", {})
     for name, hint in get_type_hints(record, include_extras=True).items():
         if get_origin(hint) is Annotated:
             here, text, *in_json = get_args(hint)
-            fields[name] = described(in_json[0] if in_json else here), Field(description=text)
+            shown = in_json[0] if in_json else here
+            is_optional = get_origin(shown) is NotRequired
+            default = defaults[name] if is_optional else ...
+            fields[name] = described(get_args(shown)[0] if is_optional else shown), Field(default, description=text)
     summary = (record.__doc__ or "").partition("\n\n")[0]
-    return create_model(record.__name__, __doc__=summary, **fields)
+    name = NAMES.get(record.__name__, record.__name__)
+    return create_model(name, __doc__=summary, **fields)
 
 
 class Response(BaseModel):

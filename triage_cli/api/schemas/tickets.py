@@ -5,8 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.administration import Event
-from triage_cli.api.schemas.classification import Classification, Classified, Delivery
+from triage_cli.api.schemas.classification import Classified, Delivery
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
@@ -23,9 +22,10 @@ from triage_cli.api.schemas.shared_fields import (
 )
 from triage_cli.domain import (
     MAX_SOURCE,
-    AgentSuggestion,
     AnswerState,
+    Classification,
     ConfidenceSource,
+    LoggedEvent,
     Priority,
     Status,
     all_encodable,
@@ -97,7 +97,7 @@ class GivenAnswer(BaseModel):
     state: AnswerState = Field(description="`unsure`, `failed` and `unanswered` are open")
 
 
-class Ticket(BaseModel):
+class Ticket(Response):
     """A ticket, always with all keys; unknown values are null."""
 
     ticket_id: str = TICKET_ID_FIELD
@@ -157,16 +157,7 @@ class Whole(Ticket):
 
     classifications: list[Classification] = Field(description="all answers")
     deliveries: list[Delivery] = Field(description="all its deliveries")
-    events: list[Event] = Field(description="its part of the audit log")
-
-
-class Why(Response):
-    """The explanation of a ticket's decision."""
-
-    ticket_id: str = TICKET_ID_FIELD
-    status: Status = Field(description="where it stands")
-    why: list[str] = Field(description="a sentence each: what was asked, what came back, what happens next")
-    agent_suggestions: list[AgentSuggestion] = Field(default=[], description="what agents suggest; it decides nothing")
+    events: list[LoggedEvent] = Field(description="its part of the audit log")
 
 
 class Challenge(BaseModel):

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
@@ -10,26 +10,39 @@ from triage_cli.domain.levels import FLAT, Levels
 from triage_cli.domain.tickets import Selection
 
 
+class Waiting(NamedTuple):
+    """The tickets in a provider's batches."""
+
+    tickets: Annotated[int, "tickets in them"]
+    batches: Annotated[int, "batches"]
+    since: Annotated[str, "when the oldest was sent", datetime]
+
+
+class Audited(NamedTuple):
+    """How many sure answers of a step the next step was asked to confirm, and how many it confirmed."""
+
+    asked: Annotated[int, "answers that were checked"]
+    agreed: Annotated[int, "how many of them were confirmed"]
+
+
 class Stats(NamedTuple):
-    """Statistics of the whole store; `deliveries` maps destination to state to count.
+    """Counts over everything; `deliveries` maps destination to state to count."""
 
-    `waiting` maps a classifier to its open batches: `tickets`, `batches`, and `since` when. `audited` maps a step of a
-    cascade to how many of its sure answers were checked by the next step (`asked`), and how many of these it confirmed
-    (`agreed`); a falling share shows that the step has drifted. `oldest_pending_delivery` is the time at which the
-    oldest of the pending deliveries was created.
-    """
-
-    tickets: int
-    by_status: Mapping[str, int]
-    by_category: Mapping[str, int]
-    by_classifier: Mapping[str, int]
-    by_day: Mapping[str, int]
-    deliveries: Mapping[str, Mapping[str, int]]
-    cost_usd: float
-    events: int
-    waiting: Mapping[str, Mapping[str, Any]] = {}
-    audited: Mapping[str, Mapping[str, int]] = {}
-    oldest_pending_delivery: str | None = None
+    tickets: Annotated[int, "all tickets"]
+    by_status: Annotated[Mapping[str, int], "tickets by status"]
+    by_category: Annotated[Mapping[str, int], "tickets by category"]
+    by_classifier: Annotated[Mapping[str, int], "tickets by classifier"]
+    by_day: Annotated[Mapping[str, int], "tickets by the day they were stored"]
+    deliveries: Annotated[Mapping[str, Mapping[str, int]], "deliveries by destination and state"]
+    cost_usd: Annotated[float, "what all answers have cost"]
+    events: Annotated[int, "events in the audit log"]
+    waiting: Annotated[Mapping[str, Mapping[str, Any]], "by classifier: what its batches hold", dict[str, Waiting]] = {}
+    audited: Annotated[
+        Mapping[str, Mapping[str, int]], "by step of a cascade: how its sure answers were checked", dict[str, Audited]
+    ] = {}
+    oldest_pending_delivery: Annotated[
+        str | None, "when the oldest delivery that is pending was created; null if none is", datetime | None
+    ] = None
 
 
 # What each means in a database is in `GROUP_KEYS` of `stores.where_clauses`.
