@@ -128,3 +128,20 @@ def test_a_configuration_that_was_sent_starts_no_program(
     with pytest.raises(UnavailableError, match="exited with 0"):
         here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
     assert mark.exists(), "a local plan may start it"
+
+
+def test_a_configuration_that_was_sent_tells_nothing_of_the_files_there(
+    server: ApiServer, there: RemoteAnalysis, here: LocalAnalysis, tmp_path: Path
+) -> None:
+    """The mistakes of a routing map quote it, and an administrator of the API may not read all that the server may."""
+    stored(server)
+    secrets, new = tmp_path / "secrets.yaml", tmp_path / "sent.yaml"
+    secrets.write_text("password: hunter2\n")
+    new.write_text(f"routes: {secrets}\n")
+    with pytest.raises(UsageError, match="names a file, and a configuration that was sent names none") as refused:
+        there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    assert "hunter2" not in refused.value.sentence()
+    secrets.write_text("- {to: archive}\n")
+    new.write_text(f"destinations: {{archive: {{type: file, path: a.jsonl}}}}\nroutes: {secrets}\n")
+    assert here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None).tickets
+    assert there.plan(NewConfiguration(str(new), str(secrets)), None, ask=False, max_cost=None).tickets

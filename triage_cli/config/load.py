@@ -47,16 +47,19 @@ def load_config(
     remote: str | None = None,
     offline: bool | None = None,
     routes: str | None = None,
+    sent: bool = False,
     env: Mapping[str, str],
     cwd: Path,
 ) -> Config:
     """Load the configuration from flags, environment, file and defaults; `routes` is the file of a routing map.
 
+    The file was `sent` if its author may not read this machine's files; then it names no other one.
     Raises one `ConfigError` with every mistake in the file, the environment and the flags.
     """
     home = home_folder(env)
     config_file, notes = find_config_file(config, env, cwd, home)
     diagnostics = config_file.diagnostics if config_file else Diagnostics()
+    diagnostics.is_sent = sent
     root = config_file.root if config_file and config_file.root else Node({}, 1)
     routes_flag = None if routes is None else (typed_path(routes, "flag --routes", cwd, home), routes)
     sections = read_sections(ConfigNode(root, "", diagnostics), routes_flag)

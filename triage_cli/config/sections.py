@@ -189,6 +189,9 @@ def _routing_map(
             return None, None, flag[0]
     if setting is None or not isinstance(setting.value, str):
         return setting, None, None
+    if diagnostics.is_sent:  # its mistakes would tell what the file holds
+        setting.wrong("names a file, and a configuration that was sent names none; send that with --routes FILE")
+        return None, None, None
     routes_path: Path | None = setting.read(path)
     if routes_path is None:
         return None, None, None

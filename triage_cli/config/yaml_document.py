@@ -48,6 +48,7 @@ class Diagnostics:
         self.folder = folder or Path()
         self.home = home
         self.distrust = ""  # why others can have written the file
+        self.is_sent = False  # by somebody who may not read the files of this machine
         self.variables: set[str] = set()
         self.origins: dict[str, str] = {}
         self._problems: list[tuple[int, str]] = []

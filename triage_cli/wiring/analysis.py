@@ -254,15 +254,17 @@ class LocalAnalysis:
     def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
         """Return what a new configuration would change. Raises `UsageError` if it may ask without a limit."""
         present_file = None if self._config.path is None else str(self._config.path)
+        is_sent = new.sent and new.config is not None
         new_config = load_config(
             config=new.config or present_file,
+            sent=is_sent,
             db=self._config.database,
             offline=self._config.offline or None,
             routes=new.routes,
             env=os.environ,
             cwd=Path.cwd(),
         )._replace(remote=None)
-        if new.sent and new.config is not None:
+        if is_sent:
             _refuse_programs(new_config)
         asker = None
         if ask:

@@ -14,7 +14,7 @@ PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
 class NewConfiguration(NamedTuple):
     """The files of a new configuration: a whole one, or None for the present one, and its rules if they stand alone.
 
-    One that was `sent` over the network starts no program.
+    One that was `sent` over the network starts no program and names no file.
     """
 
     config: str | None
