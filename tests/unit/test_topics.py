@@ -11,8 +11,9 @@ from tests.support.examples import examples
 from tests.support.three_subjects import three_subjects
 from triage_cli.classifiers import find_topics
 from triage_cli.classifiers import topics as topics_module
+from triage_cli.cli import TopicEditor
 from triage_cli.config import load_config, proposed_configuration
-from triage_cli.domain import Category, Discovery, TopicText, proposed_categories
+from triage_cli.domain import Category, Discovery, TopicText
 from triage_cli.wiring import discover
 
 LABELLED = three_subjects(240)
@@ -98,7 +99,7 @@ def test_examples_are_masked_and_names_differ() -> None:
     assert "jane@example.com" not in str(proposal)
     assert "[email]" in proposal.topics[0].examples[0]
     assert "\0" not in proposal.topics[0].examples[0]
-    names = [category.name.casefold() for category in proposed_categories(proposal)]
+    names = [category.name.casefold() for category in TopicEditor.of_proposal(proposal).categories()]
     assert len(set(names)) == len(names) > 3
     assert {topic.nearest for topic in proposal.topics} == {"Invoices", None}
 

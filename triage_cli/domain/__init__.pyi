@@ -285,7 +285,6 @@ from triage_cli.domain.insight.topics import Topic as Topic
 from triage_cli.domain.insight.topics import TopicGroup as TopicGroup
 from triage_cli.domain.insight.topics import TopicText as TopicText
 from triage_cli.domain.insight.topics import proposal_record as proposal_record
-from triage_cli.domain.insight.topics import proposed_categories as proposed_categories
 from triage_cli.domain.insight.topics import shortened as shortened
 from triage_cli.domain.insight.topics import topic_name as topic_name
 from triage_cli.domain.json_values import DECODER as DECODER

@@ -261,12 +261,16 @@ def _placed(space: TextSpace, texts: Sequence[str], centres: Floats) -> tuple[In
     """Return the topic of each text, or why it has none, and how near the text is to it."""
     places, closeness = np.full(len(texts), _VAGUE), np.zeros(len(texts), np.float32)
     for start in _starts(texts):
-        vectors, says_something = space.vectors_of(texts[start : start + SLICE])
+        part = slice(start, start + SLICE)
+        if len(texts) == len(space.vectors):  # all are fitted, and their vectors known
+            vectors, says_something = space.vectors[part], space.says_something(space.bags[part])
+        else:
+            vectors, says_something = space.vectors_of(texts[part])
         likeness = vectors @ centres.T
         closest = likeness.max(axis=1)
-        closeness[start : start + SLICE] = closest
+        closeness[part] = closest
         near = np.where(closest >= NEAR, likeness.argmax(axis=1), _FAR)
-        places[start : start + SLICE] = np.where(says_something, near, _VAGUE)
+        places[part] = np.where(says_something, near, _VAGUE)
     return places, closeness
 
 

@@ -15,7 +15,6 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.cli.signals import own_wakeup
 from triage_cli.cli.topic_editor.editing import LineEditor, TopicEditor
 from triage_cli.config import load_config, proposed_configuration
 from triage_cli.domain import (
@@ -32,7 +31,6 @@ from triage_cli.domain import (
     TopicText,
     UsageError,
     proposal_record,
-    proposed_categories,
 )
 from triage_cli.readers import ReadOptions, open_table
 
@@ -126,7 +124,7 @@ def discover(
     else:
         _show_table(context, proposal)
         if proposal.topics:
-            printer.write(proposed_configuration(proposed_categories(proposal)))
+            printer.write(proposed_configuration(TopicEditor.of_proposal(proposal).categories()))
     printer.flush()
     context.say(_coverage(proposal))
     _write_labels(context, labels, TopicEditor.of_proposal(proposal))
@@ -159,13 +157,7 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
     if terminal.has_screen():
         from triage_cli.cli.topic_editor.screen import TopicScreen
 
-        screen = TopicScreen(editor)
-        context.stopper.watch(screen.stop)
-        with own_wakeup():
-            code = screen.run()
-        if screen.failure is not None:
-            raise screen.failure
-        if code:
+        if code := TopicScreen(editor).run_until_stopped(context):
             return context.stopper.code or code
     else:
         told = terminal.is_terminal(sys.stdin)

@@ -13,7 +13,6 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
-from triage_cli.cli.signals import own_wakeup
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import ExitCode, UsageError
 
@@ -100,12 +99,7 @@ def _run_full_screen(context: CommandContext, review_session: ReviewSession, rev
     if not review_app.queue.total:
         context.say(_nothing_to_review(review_view))
         return ExitCode.OK
-    context.stopper.watch(review_app.stop)
     try:
-        with own_wakeup():
-            review_code = review_app.run()
+        return review_app.run_until_stopped(context)
     finally:
         context.say(review_session.summary())
-    if review_app.failure is not None:
-        raise review_app.failure
-    return ExitCode.OK if review_code is None else review_code

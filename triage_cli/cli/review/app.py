@@ -1,6 +1,5 @@
 """The full-screen application of `triage review`: queue, ticket and explanation, keys, prompts, verdicts."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -8,7 +7,7 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events, work
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
@@ -16,7 +15,7 @@ from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review import filters, key_bindings, screen_lines
 from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
-from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
+from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut
 from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
 
@@ -24,11 +23,9 @@ LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are
 WHY_DELAY = 0.08  # seconds without a key before the explanation of a ticket is loaded
 
 
-class TicketBrowser(App[int]):
+class TicketBrowser(TerminalApp):
     """Browses the tickets of a view: shows the queue and one ticket in full; its result is an exit code."""
 
-    ENABLE_COMMAND_PALETTE = False
-    AUTO_FOCUS = None
     CSS: ClassVar[str] = """
     #head, #keys, #foot { height: 1; overflow: hidden; }
     #queue { width: 36%; min-width: 20; max-width: 56; overflow-x: hidden; scrollbar-size-vertical: 1; }
@@ -37,7 +34,7 @@ class TicketBrowser(App[int]):
     """
 
     def __init__(self, session: ReviewSession, view: filters.View) -> None:
-        super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
+        super().__init__()
         self.session = session
         self.view = view
         self.queue = TicketQueue(session.triage, view, session.category_names)
@@ -61,15 +58,9 @@ class TicketBrowser(App[int]):
         yield Input(id="prompt", disabled=True)
 
     def on_mount(self) -> None:
-        """Show the first ticket, in the colours of the terminal."""
-        self.theme = "ansi-dark"
+        """Show the first ticket."""
         self.queue.load(PAGE)
         self.go_to(0)
-
-    @property
-    def failure(self) -> Exception | None:
-        """Return the error that ended the application, if any."""
-        return self._exception
 
     @property
     def by_key(self) -> dict[str, str]:
@@ -237,13 +228,6 @@ class TicketBrowser(App[int]):
         self.message = safe_text.safe(message)
         self.draw()
 
-    def _fatal_error(self) -> None:
-        """Exit without Textual's traceback, which shows local variables; the command line reports the error."""
-        self._close_messages_no_wait()
-
-
-HANGUP_SECONDS = 1.0  # between two checks whether the terminal still exists
-
 
 class ReviewApp(TicketBrowser):
     """The full-screen application: handles keys, clicks and prompts of the ticket browser."""
@@ -254,8 +238,6 @@ class ReviewApp(TicketBrowser):
         self._held_keys: list[events.Event] | None = None  # those after the key that ends the prompt
         self._routes = False
         self._learns = False
-        self._is_stopped = False
-        self._loop: asyncio.AbstractEventLoop | None = None
         self.actions: dict[str, Callable[[], None]] = {
             "up": partial(self.move, -1),
             "down": partial(self.move, 1),
@@ -277,24 +259,6 @@ class ReviewApp(TicketBrowser):
             **{key: partial(self.ask, key) for key in key_bindings.PROMPTS},
             **({key_bindings.NEXT_QUESTION: self.ask_next} if session.asks_more else {}),
         }
-
-    def on_mount(self) -> None:
-        """Store the running loop; Textual also calls the handler of the base class."""
-        self._loop = asyncio.get_running_loop()
-        if self._is_stopped:  # before the loop was known
-            self.exit(ExitCode.OK)
-        self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
-
-    def _end_without_terminal(self) -> None:
-        """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
-        if has_hung_up():
-            self.exit(ExitCode.TERMINATED)
-
-    def stop(self) -> None:
-        """Exit the application; for signal handlers."""
-        self._is_stopped = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.exit, ExitCode.OK)
 
     # -- keys, mouse, prompts
 
@@ -365,17 +329,12 @@ class ReviewApp(TicketBrowser):
     def ask(self, key: str) -> None:
         """Open the prompt for an answer, a note or a filter."""
         self._prompt_key = key
-        prompt = self.query_one("#prompt", Input)
-        prompt.value = {key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, "")
-        prompt.disabled, prompt.styles.display = False, "block"
-        self.screen.set_focus(prompt)
+        self.open_prompt({key_bindings.NOTE: self.note or "", key_bindings.FILTER: self.view.filters.line}.get(key, ""))
         self.tell(key_bindings.PROMPTS[key].format(self.session.asked.name) + "enter takes it, esc leaves")
 
     def _close_prompt(self) -> None:
         self._prompt_key, self.message = "", ""
-        prompt = self.query_one("#prompt", Input)
-        self.set_focus(None)
-        prompt.disabled, prompt.styles.display = True, "none"
+        self.close_prompt()
         self.draw()
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -1,18 +1,25 @@
-"""Textual widgets of `triage review`: panes that draw lines of styled text and never read it as markup."""
+"""Textual screens, and their widgets: panes that draw lines of styled text and never read it as markup."""
 
+import asyncio
 import select
 import sys
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.app import App
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widgets import Input
 
+from triage_cli.cli.context import CommandContext
 from triage_cli.cli.review.screen_lines import ScreenLine
+from triage_cli.cli.signals import own_wakeup
+from triage_cli.domain import ExitCode
 
 
 class Pane(ScrollView, can_focus=False):
@@ -103,3 +110,69 @@ def has_hung_up() -> bool:
     terminal_poll = select.poll()
     terminal_poll.register(sys.__stdin__.fileno() if sys.__stdin__ else 0, 0)
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in terminal_poll.poll(0))
+
+
+HANGUP_SECONDS = 1.0  # between two checks whether the terminal still exists
+
+
+class TerminalApp(App[int]):
+    """A full-screen application with a prompt; its result is an exit code, `stop_code` after a signal."""
+
+    ENABLE_COMMAND_PALETTE = False
+    AUTO_FOCUS = None
+    stop_code: ClassVar[ExitCode] = ExitCode.OK
+
+    def __init__(self) -> None:
+        super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
+        self._is_stopped = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def failure(self) -> Exception | None:
+        """Return the error that ended the application, if any."""
+        return self._exception
+
+    def run_until_stopped(self, context: CommandContext) -> int:
+        """Run until a person quits or a signal comes, and return the exit code. Raises the error that ended it."""
+        context.stopper.watch(self.stop)
+        with own_wakeup():
+            code = self.run()
+        if self.failure is not None:
+            raise self.failure
+        return code or ExitCode.OK
+
+    def on_mount(self) -> None:
+        """Take the colours of the terminal; Textual calls the handlers of derived classes before."""
+        self.theme = "ansi-dark"
+        self._loop = asyncio.get_running_loop()
+        if self._is_stopped:  # before the loop was known
+            self.exit(self.stop_code)
+        self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
+
+    def _end_without_terminal(self) -> None:
+        """Exit if the terminal is gone (a broken connection), since Textual would read the end of file for ever."""
+        if has_hung_up():
+            self.exit(ExitCode.TERMINATED)
+
+    def stop(self) -> None:
+        """Exit the application; for signal handlers."""
+        self._is_stopped = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.exit, self.stop_code)
+
+    def _fatal_error(self) -> None:
+        """Exit without Textual's traceback, which shows local variables; the command line reports the error."""
+        self._close_messages_no_wait()
+
+    def open_prompt(self, value: str) -> None:
+        """Show the prompt, with a value to begin with, and let it take the keys."""
+        prompt = self.query_one("#prompt", Input)
+        prompt.value = value
+        prompt.disabled, prompt.styles.display = False, "block"
+        self.screen.set_focus(prompt)
+
+    def close_prompt(self) -> None:
+        """Hide the prompt."""
+        prompt = self.query_one("#prompt", Input)
+        self.set_focus(None)
+        prompt.disabled, prompt.styles.display = True, "none"

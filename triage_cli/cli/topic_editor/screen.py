@@ -1,25 +1,23 @@
 """The screen of `triage discover --edit`: topics, one in full, and a prompt; each key makes a line for the editor."""
 
-import asyncio
 from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widgets import Input
 
 from triage_cli.cli import messages, safe_text
 from triage_cli.cli.review.screen_lines import BOLD, DIM, ScreenLine
-from triage_cli.cli.review.widgets import Pane, QueuePane, has_hung_up
+from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut, wrapped
 from triage_cli.cli.topic_editor.editing import EditedTopic, TopicEditor
 from triage_cli.domain import ExitCode, UsageError, shortened
 
 KEYS = "n name  t text  m merge into it  p parent  d drop  u undo  q write and quit  ctrl+c leave"
-HANGUP_SECONDS = 1.0  # between two looks whether the terminal still exists
 PROMPTS = {
     "n": ("name", "its name"),
     "t": ("text", "its description"),
@@ -29,25 +27,23 @@ PROMPTS = {
 SELECTED = Style(reverse=True)
 
 
-class TopicScreen(App[int]):
+class TopicScreen(TerminalApp):
     """Shows topics and takes keys; its result is an exit code."""
 
-    ENABLE_COMMAND_PALETTE = False
-    AUTO_FOCUS = None
     CSS: ClassVar[str] = """
     #head, #foot { height: 1; overflow: hidden; }
     #topics { width: 45%; min-width: 20; overflow-x: hidden; scrollbar-size-vertical: 1; }
     #topic { width: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1; }
     #prompt { display: none; height: 1; border: none; padding: 0; }
     """
+    stop_code: ClassVar[ExitCode] = ExitCode.INTERRUPTED
 
     def __init__(self, editor: TopicEditor) -> None:
-        super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
+        super().__init__()
         self._editor = editor
         self._cursor = 0
         self._message = ""
         self._verb = ""  # of the line that the prompt makes; empty while it is closed
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out head, topics, one topic, foot and prompt."""
@@ -59,29 +55,8 @@ class TopicScreen(App[int]):
         yield Input(id="prompt", disabled=True)
 
     def on_mount(self) -> None:
-        """Show the first topic, in the colours of the terminal."""
-        self.theme = "ansi-dark"
-        self._loop = asyncio.get_running_loop()
-        self.set_interval(HANGUP_SECONDS, self._end_without_terminal)
+        """Show the first topic."""
         self._draw()
-
-    def _end_without_terminal(self) -> None:
-        if has_hung_up():
-            self.exit(ExitCode.TERMINATED)
-
-    def stop(self) -> None:
-        """End without writing; for signal handlers."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self.exit, ExitCode.INTERRUPTED)
-
-    @property
-    def failure(self) -> Exception | None:
-        """Return the error that ended the application, if any."""
-        return self._exception
-
-    def _fatal_error(self) -> None:
-        """Exit without Textual's traceback, which shows local variables; the command line reports the error."""
-        self._close_messages_no_wait()
 
     def on_resize(self) -> None:
         """Draw all panes for the new size."""
@@ -150,16 +125,11 @@ class TopicScreen(App[int]):
     def _ask(self, character: str, topic: EditedTopic) -> None:
         self._verb, question = PROMPTS[character]
         self._message = f"{question}: enter takes it, esc leaves"
-        prompt = self.query_one("#prompt", Input)
-        prompt.value = {"n": topic.name, "t": topic.description, "p": topic.parent}.get(character, "")
-        prompt.disabled, prompt.styles.display = False, "block"
-        self.screen.set_focus(prompt)
+        self.open_prompt({"n": topic.name, "t": topic.description, "p": topic.parent}.get(character, ""))
 
     def _close_prompt(self) -> None:
         self._verb, self._message = "", ""
-        prompt = self.query_one("#prompt", Input)
-        self.set_focus(None)
-        prompt.disabled, prompt.styles.display = True, "none"
+        self.close_prompt()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Carry out the line that the prompt makes."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.json_values import as_record
-from triage_cli.domain.tickets import Category
 
 FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
 TOPIC_CHARACTERS = (
@@ -95,20 +94,6 @@ def topic_name(words: Sequence[str], taken: set[str], besides: Sequence[str] = (
         name, number = f"{first} {number}", number + 1
     taken.add(name.casefold())
     return name
-
-
-def proposed_categories(proposal: Proposal) -> list[Category]:
-    """Return the categories that a proposal asks for: each group before its topics, then those without a group."""
-    categories = []
-    for group in proposal.groups:
-        categories.append(Category(group.name, ", ".join(group.words)))
-        categories += [_category(topic) for topic in proposal.topics if topic.parent == group.name]
-    return categories + [_category(topic) for topic in proposal.topics if not topic.parent]
-
-
-def _category(topic: Topic) -> Category:
-    examples = tuple(shortened(text) for text in topic.examples[:TOPIC_EXAMPLES])
-    return Category(topic.category, ", ".join(topic.words), examples)
 
 
 def shortened(text: str) -> str:
