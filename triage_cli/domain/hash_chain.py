@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.events import Event, EventAction, Head, LoggedEvent
+from triage_cli.domain.events import Event, Head, LoggedEvent
 
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 quoted = json.encoder.encode_basestring
@@ -61,8 +61,15 @@ _Text = str | None
 
 def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None = None) -> str:
     """Return the hash of an event that follows the hash `prev`; `detail` is its data as canonical JSON."""
-    # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     action, ticket_id, run_id, actor, at, _ = event
+    return _hash(prev, seq, at, action, ticket_id, actor, run_id, detail, audit_key)
+
+
+def _hash(  # noqa: PLR0913, PLR0917 - by position, in the order of the columns: it is called for each event of a log
+    prev: str, seq: int, at: str, action: str, ticket_id: _Text, actor: str, run_id: _Text, detail: str,
+    audit_key: bytes | None,
+) -> str:  # fmt: skip
+    # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     ticket = "null" if ticket_id is None else f'"{ticket_id}"'
     run = "null" if run_id is None else f'"{run_id}"'
     hashed = (
@@ -153,20 +160,22 @@ RESTORE = "compare with a backup: what was there before has been altered"
 
 def is_linked(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
-    unescaped: Sequence[Any] = (event.timestamp, event.action, event.ticket_id or "", event.run_id or "")
-    hashed_texts = (*unescaped, event.actor, event.detail)
-    if type(event.seq) is not int or not all(type(text) is str for text in hashed_texts):
+    seq, at, action, ticket_id, actor, run_id, detail, _, stored_hash = event
+    try:
+        unescaped = at + action + (ticket_id or "") + (run_id or "")
+    except TypeError:  # one of them is no text
+        return False
+    if type(seq) is not int or type(actor) is not str or type(detail) is not str:
         return False
     # These fields are hashed without escaping, so with a quote inside two events could have the same hash.
-    if any('"' in text or "\\" in text for text in unescaped):
+    if '"' in unescaped or "\\" in unescaped:
         return False
-    unchained = Event(event.action, event.ticket_id, event.run_id, event.actor, event.timestamp)
-    return event.hash == link(prev, event.seq, unchained, event.detail, audit_key)
+    return stored_hash == _hash(prev, seq, at, action, ticket_id, actor, run_id, detail, audit_key)
 
 
-def replaced_head(event: LoggedEvent) -> str | None:
-    """Return the head of the audit log that a restore replaced; None for any other event.
+def replaced_head(restored: LoggedEvent) -> str:
+    """Return the head of the audit log that a restore replaced.
 
     Raises `ValueError` if the event was altered so that its detail is no JSON.
     """
-    return str(json.loads(event.detail).get("replaced")) if event.action == EventAction.RESTORED else None
+    return str(json.loads(restored.detail).get("replaced"))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 
-from triage_cli.domain import CheckError, Head, LoggedEvent, hash_chain, replaced_head
+from triage_cli.domain import CheckError, EventAction, Head, LoggedEvent, hash_chain, replaced_head
 from triage_cli.ports import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
@@ -61,9 +61,9 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
 def _collecting_replaced(events: Iterable[LoggedEvent], replaced_heads: set[str]) -> Iterator[LoggedEvent]:
     """Pass events on, and add the heads of the databases that a restored backup replaced to `replaced_heads`."""
     for event in events:
-        with suppress(ValueError):  # it was altered, which its hash shows
-            if head := replaced_head(event):
-                replaced_heads.add(head)
+        if event.action == EventAction.RESTORED:
+            with suppress(ValueError):  # it was altered, which its hash shows
+                replaced_heads.add(replaced_head(event))
         yield event
 
 

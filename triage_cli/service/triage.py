@@ -15,6 +15,7 @@ from triage_cli.domain import (
     Decided,
     EventQuery,
     Flip,
+    FlushNow,
     Head,
     History,
     InputPart,
@@ -117,6 +118,9 @@ class Pipeline:
 
         def to_classify() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
+                if not outcomes:
+                    yield FlushNow()  # the next rows change these tickets again, so that later answers would not hold
+                    continue
                 if self._delivery_run is not None:
                     self._delivery_run.add_for_stored(_written(outcomes))
                 claimed = self._hold_open(outcomes, being_classified)

@@ -24,6 +24,7 @@ from triage_cli.domain import (
     Answer,
     Category,
     Classification,
+    FlushNow,
     Levels,
     Outcome,
     QuestionSpec,
@@ -155,6 +156,9 @@ class LocalClassifier:
             return
         with GuessAhead(self.guesser, self._answers) as ahead:
             for chunk in chunks:
+                if not chunk and not isinstance(chunk, FlushNow):
+                    yield ()  # the input may pause: a later step of a cascade has its turn
+                    continue
                 outcomes = ahead.answers()
                 ahead.begin(chunk)
                 yield outcomes

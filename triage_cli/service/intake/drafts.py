@@ -257,7 +257,8 @@ class Intake:
 
         Nothing of a chunk that raises it is stored. Once the last chunk has passed, `judged` is called. While one
         chunk is saved, the next one is read and decided: SQLite works without Python's lock, so an import takes a third
-        less time.
+        less time. An empty list comes before a chunk that changes tickets of the one before it: what they wait for is
+        to be saved first.
         """
         with closing(OccurrenceCounter()) as seen_identities, ThreadPoolExecutor(1, "saver") as saver:
             in_flight: list[tuple[_ImportChunk, Future[list[Conflict | None]]]] = []  # one at most
@@ -273,7 +274,10 @@ class Intake:
                 except TriageError:
                     yield from settled()
                     raise
+                last_chunk = in_flight[0][0] if in_flight else None
                 yield from settled()
+                if last_chunk is not None and decided.changes_again(last_chunk):
+                    yield []
                 in_flight.append(
                     (decided, saver.submit(self._store.save, [change for _, _, change in decided.to_save]))
                 )
@@ -493,6 +497,11 @@ class _ImportChunk(NamedTuple):
     changed: dict[str, Ticket]
     signatures: dict[int, Signature]
     rewritten: set[int]
+
+    def changes_again(self, earlier: "_ImportChunk") -> bool:
+        """Return whether it changes tickets that are in an earlier chunk."""
+        updates = {c.event.ticket_id for _, _, c in self.to_save if c.expected_revision}
+        return any(o.value is not None and o.value.ticket_id in updates for o in earlier.outcomes.values() if updates)
 
 
 def _without_other_tags(identified: Identified, known_ticket: Ticket) -> Identified:
