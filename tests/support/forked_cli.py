@@ -158,9 +158,9 @@ def prepare() -> None:
     import yaml  # noqa: F401
 
     import triage_cli
+    from triage_cli.classifiers import embedded_fit, fitted_model, told_language
     from triage_cli.classifiers import embedded_word_vectors as word_vectors
     from triage_cli.classifiers import encoder as embedded_encoder
-    from triage_cli.classifiers import fitted_model
     from triage_cli.cli import app
     from triage_cli.config import DEFAULT_CATEGORIES
 
@@ -169,10 +169,18 @@ def prepare() -> None:
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
     word_vectors.word_vectors()
-    embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))  # in one thread: others would not be forked
+    told_language("x")
     default_model, built_in = fitted_model.default_model, fitted_model.default_model(DEFAULT_CATEGORIES)
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
+    )
+    encoder, multilingual_model = vars(embedded_encoder), embedded_fit.multilingual_model
+    worth_a_thread, encoder["LEAST_SHARED"] = encoder["LEAST_SHARED"], sys.maxsize  # threads would not be forked
+    embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
+    for_other_languages = multilingual_model(built_in) if built_in else None
+    encoder["LEAST_SHARED"] = worth_a_thread
+    vars(embedded_fit)["multilingual_model"] = lambda asked: (
+        for_other_languages if asked is built_in else multilingual_model(asked)
     )
     build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}

@@ -35,7 +35,7 @@ from triage_cli.classifiers import (
 )
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import Category, ConfigError, Ticket, TriageError, ids, prompt_injection, times
+from triage_cli.domain import Category, ConfigError, FlushNow, Ticket, TriageError, ids, prompt_injection, times
 
 GARDEN = (
     Category("Plants", "Trees, shrubs and flowers: which to choose, planting, watering, leaves that wither"),
@@ -321,19 +321,19 @@ def test_hostile_names_leave_a_clean_reason() -> None:
     assert set(json.loads(got.probabilities or "")) == {'A"\x1b[31m', "B%s\n"}
 
 
-def test_a_chunk_is_answered_while_the_one_before_it_is_saved_and_at_once_where_nothing_follows_yet(
-    default: Model,
-) -> None:
-    taken: list[int] = []
+def test_a_chunk_is_answered_while_the_one_before_it_is_saved_and_at_once_where_that_must_be(default: Model) -> None:
+    """An empty chunk says that nothing follows yet: the last one waits, and others have their turn."""
+    taken: list[Sequence[Ticket]] = []
 
     def chunks() -> Iterator[Sequence[Ticket]]:
-        for number, size in enumerate((1, 2, 0, 3)):
-            taken.append(number)
-            yield [ticket("refund")] * size
+        one = ticket("refund")
+        for chunk in ([one], [one] * 2, [], FlushNow[Ticket](), [one] * 3):
+            taken.append(chunk)
+            yield chunk
 
     stream = classifier(default).classify(chunks(), a_budget())
     seen = [(len(chunk), len(taken)) for chunk in stream]
-    assert seen == [(0, 1), (1, 2), (2, 3), (0, 4), (3, 4)]
+    assert seen == [(0, 1), (1, 2), (0, 3), (2, 4), (0, 5), (3, 5)]
 
 
 def test_answers_do_not_depend_on_company(default: Model) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -65,7 +65,7 @@ def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None
     return _hash(prev, seq, at, action, ticket_id, actor, run_id, detail, audit_key)
 
 
-def _hash(  # noqa: PLR0913, PLR0917 - by position, in the order of the columns: it is called for each event of a log
+def _hash(  # noqa: PLR0913 - by position, in the order of the columns: it is called for each event of a log
     prev: str, seq: int, at: str, action: str, ticket_id: _Text, actor: str, run_id: _Text, detail: str,
     audit_key: bytes | None,
 ) -> str:  # fmt: skip

@@ -118,9 +118,6 @@ class Pipeline:
 
         def to_classify() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
-                if not outcomes:
-                    yield FlushNow()  # the next rows change these tickets again, so that later answers would not hold
-                    continue
                 if self._delivery_run is not None:
                     self._delivery_run.add_for_stored(_written(outcomes))
                 claimed = self._hold_open(outcomes, being_classified)
@@ -129,7 +126,9 @@ class Pipeline:
                     waiting_rows = being_classified.get(outcome.value.ticket_id) if outcome.value else None
                     (passed_on if waiting_rows is None else waiting_rows).append(outcome)
                 yield list(claimed.values())
-                yield []  # the input may pause now: ask for the answers of these rows first
+                # The input may pause now: ask for the answers of these rows first. Where the next rows change tickets
+                # of the last ones, answers that came later would not hold.
+                yield [] if outcomes else FlushNow()
 
         try:
             for answers in self._decision_recorder.decide(to_classify()):

@@ -9,6 +9,7 @@ import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,7 +81,7 @@ class SqliteTrail:
 
     def events(self) -> Iterator[LoggedEvent]:
         """Yield all events; `prev` is empty."""
-        return (LoggedEvent(*row) for row in self._db.execute(ALL_EVENTS))
+        return map(LoggedEvent._make, self._db.execute(ALL_EVENTS))
 
     def strays(self) -> Iterator[str]:
         """Yield a sentence for each thing in the tables that no event explains."""
@@ -155,7 +156,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
     try:
         open_mode = IMMUTABLE if is_frozen(path) else "mode=rw"
         with closing(sqlite3.connect(f"file:{quote(path)}?{open_mode}", uri=True, isolation_level=None)) as db:
-            db.text_factory = _undecoded_text
+            db.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")  # altered text may be none
             user_version = db.execute("pragma user_version").fetchone()[0]
             if user_version > VERSION:
                 raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
@@ -173,7 +174,3 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         if translated is not None and sqlite_code_of(error) in NOT_OPENED:
             raise CheckError(translated.message, hint=translated.hint) from error
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
-
-
-def _undecoded_text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogateescape")
