@@ -169,7 +169,7 @@ def test_a_promise_that_no_longer_holds_is_withdrawn_aloud(fitted: Cli) -> None:
 
 
 def test_learning_that_ends_a_promise_says_so(fitted: Cli) -> None:
-    promising(fitted, labelled(billing=100))
+    promising(fitted, labelled(billing=100), CONFIG + CATEGORIES)  # few examples, so that it is quick
     fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
     fitted("classify", "-q")
     (fitted.folder / "teach.csv").write_text(a_csv(others(20)))

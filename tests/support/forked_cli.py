@@ -174,14 +174,13 @@ def prepare() -> None:
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
     )
-    encoder, multilingual_model = vars(embedded_encoder), embedded_fit.multilingual_model
-    worth_a_thread, encoder["LEAST_SHARED"] = encoder["LEAST_SHARED"], sys.maxsize  # threads would not be forked
-    embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
-    for_other_languages = multilingual_model(built_in) if built_in else None
-    encoder["LEAST_SHARED"] = worth_a_thread
-    vars(embedded_fit)["multilingual_model"] = lambda asked: (
-        for_other_languages if asked is built_in else multilingual_model(asked)
-    )
+    if (
+        built_in is not None
+    ):  # what other languages need, which few commands do, and in one thread: others are not forked
+        worth_a_thread, vars(embedded_encoder)["LEAST_SHARED"] = embedded_encoder.LEAST_SHARED, sys.maxsize
+        embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
+        embedded_fit.multilingual_model(built_in)
+        vars(embedded_encoder)["LEAST_SHARED"] = worth_a_thread
     build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
     for command in commands.values():

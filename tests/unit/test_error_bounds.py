@@ -138,7 +138,7 @@ def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_h
 
 def mean_error_above(threshold: float) -> float:
     """Return the mean of 1 - c over the confidences c = u ** 0.3 above a threshold, for u between 0 and 1."""
-    lowest = threshold ** (1 / 0.3)
+    lowest: float = threshold ** (1 / 0.3)
     return 1 - (1 - lowest**1.3) / 1.3 / (1 - lowest)
 
 

@@ -270,7 +270,11 @@ class Printer:
         row_end = "\r\n" if for_excel_file else "\n"
         if for_excel_file:
             self.write("\ufeff")
-        delimited_rows = ([self._delimited_cell(value) for value in row] for row in chain([columns], rows))
+        as_it_is = () if self._excel else (str,)  # most cells are texts
+        delimited_rows = (
+            [cell if type(cell) in as_it_is else self._delimited_cell(cell) for cell in row]
+            for row in chain([columns], rows)
+        )
         if self.format == "tsv":
             for row in delimited_rows:
                 self.write("\t".join(str(value).translate(TSV_ESCAPES) for value in row) + row_end)
@@ -282,7 +286,7 @@ class Printer:
             return ""
         if isinstance(cell_value, bool):
             return "true" if cell_value else "false"
-        if isinstance(cell_value, dict | list | tuple):
+        if isinstance(cell_value, (dict, list, tuple)):
             cell_value = to_json(cell_value)
         return guarded(cell_value) if self._excel and isinstance(cell_value, str) else cell_value
 

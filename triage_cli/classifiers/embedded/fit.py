@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from triage_cli.classifiers.embedded.fitted_model import Model, copy_numbers
@@ -58,10 +59,13 @@ def fit(
 
 def multilingual_model(model: Model) -> Model | None:
     """Return the model that answers for texts in other languages than English; it is fitted now if it was left."""
-    if len(model.wording) > 1:
-        multilingual_set = _multilingual_set(model.wording, (), ())
-        return multilingual_set.model(multilingual_set.choose_hyperparameters(), model.learned)
-    return model.multilingual
+    return _of_wording(model.wording) if len(model.wording) > 1 else model.multilingual
+
+
+@lru_cache(4)
+def _of_wording(categories: tuple[Category, ...]) -> Model:
+    multilingual_set = _multilingual_set(categories, (), ())
+    return multilingual_set.model(multilingual_set.choose_hyperparameters(), "")
 
 
 def chosen_hyperparameters(
