@@ -1,5 +1,6 @@
 """Error bounds: exact binomial bounds against scipy, and the thresholds that keep a promise."""
 
+import math
 from collections.abc import Iterable, Sequence
 from random import Random
 
@@ -138,8 +139,8 @@ def test_an_overall_promise_needs_as_many_labels_as_one_of_a_category_and_says_h
 
 def mean_error_above(threshold: float) -> float:
     """Return the mean of 1 - c over the confidences c = u ** 0.3 above a threshold, for u between 0 and 1."""
-    lowest: float = threshold ** (1 / 0.3)
-    return 1 - (1 - lowest**1.3) / 1.3 / (1 - lowest)
+    lowest = math.pow(threshold, 1 / 0.3)
+    return 1 - (1 - math.pow(lowest, 1.3)) / 1.3 / (1 - lowest)
 
 
 def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
