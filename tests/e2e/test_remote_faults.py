@@ -97,6 +97,11 @@ def _take(connection: socket.socket) -> None:
         (LINES + b'{"row":"0","did":"created"}\n', 6, "a line that is no outcome"),
         (LINES + CREATED.replace(b'"a"', b"7"), 6, "ticket without a proper subject"),
         (LINES + CREATED.replace(b"false", b'"yes"'), 6, "ticket without a proper verdict"),
+        (
+            LINES + CREATED.replace(b'"cost_usd":0.0', b'"cost_usd":1' + b"0" * 400),
+            6,
+            "ticket without a proper cost_usd",
+        ),
         (LINES + b"x" * (17 << 20), 6, "a line without an end"),
         (LINES + b'{"problem":{"detail":"the money is gone","code":"budget","status":402}}\n', 7, "the money is gone"),
         (LINES + b'{"problem":{"detail":"new kind","code":"unheard-of","status":503}}\n', 6, "new kind"),
@@ -148,6 +153,15 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, mess
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
     assert message in done.stderr
     assert KEY not in done.stderr
+
+
+def test_a_list_with_another_thing_in_it_is_one_sentence(cli: Cli) -> None:
+    topic = b'{"name":"a","parent":"","words":["b",0],"tickets":1,"customers":1,"nearest":null,"examples":[]}'
+    body = b'{"topics":[%b],"groups":[],"tickets":1,"vague":0,"far":0}' % topic
+    with answering(HEAD % b"application/json" + body) as url:
+        done = cli("--remote", url, "discover", "-o", "table", TRIAGE_API_KEY=KEY)
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    assert "Topic without a proper words" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ class RemoteTriage:
 
     def why(self, ticket_name: str) -> Why:
         """Return how the remote decided a ticket."""
-        return self.converted(wire_format.why_of, self.connection.get(self.path_of(ticket_name) + "/why")[0])
+        return self.converted_to(Why, self.connection.get(self.path_of(ticket_name) + "/why")[0])
 
     def similar(self, ticket_name: str, query: SimilarQuery) -> list[SimilarTicket]:
         """Return the remote's tickets with the most similar texts, the most similar first."""

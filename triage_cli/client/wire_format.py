@@ -6,7 +6,8 @@ checked here; their values by the reader.
 """
 
 import json
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -38,7 +39,6 @@ from triage_cli.domain import (
     Ticket,
     TriageError,
     VerdictDraft,
-    Why,
     compact,
     errors,
     outcome_record,
@@ -123,7 +123,7 @@ def ticket_of(wire_record: Any) -> Ticket:
     wire_record = dict.fromkeys(LATER_KEYS) | wire_record
     json_types = {**_json_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
     for key in TICKET_KEYS:
-        if not isinstance(wire_record.get(key, ...), json_types[key]):
+        if not _is_one_of(json_types[key], wire_record.get(key, ...)):
             raise ProtocolError(f"ticket without a proper {key}")
     wire_fields = {key: wire_record[key] for key in TICKET_KEYS}
     extra, verdict = wire_fields["extra"], wire_fields["verdict"]
@@ -141,7 +141,7 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
     json_types = {**_json_types_of(GivenAnswer), "state": (str,)}
     for name, answer in answers.items():
         has_all = isinstance(answer, dict) and all(
-            isinstance(answer.get(key, ...), json_types[key]) for key in ANSWER_KEYS
+            _is_one_of(json_types[key], answer.get(key, ...)) for key in ANSWER_KEYS
         )
         if not has_all:
             raise ProtocolError(f"ticket without a proper answer to {name}")
@@ -151,7 +151,7 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
 def similar_of(wire_record: Any) -> SimilarTicket:
     """Return a similar ticket from its wire record."""
     ticket, similarity = ticket_of(wire_record), wire_record.get("similarity")
-    if not isinstance(similarity, int | float):
+    if not _is_one_of((int, float), similarity):
         raise ProtocolError("ticket without a proper similarity")
     return SimilarTicket(ticket, float(similarity))
 
@@ -186,14 +186,6 @@ def event_of(wire_record: Any) -> LoggedEvent:
     return named(LoggedEvent, {**wire_record, "detail": detail})
 
 
-def why_of(wire_record: Any) -> Why:
-    """Return the explanation of a ticket from its wire record."""
-    explanation = named(Why, wire_record)
-    if not all(isinstance(line, str) for line in explanation.why):
-        raise ProtocolError("a story that is no text")
-    return explanation
-
-
 def named(kind: type[T], wire_record: Any) -> T:
     """Return a domain record of a kind from a wire record, with the records in it, and tuples for lists.
 
@@ -206,7 +198,7 @@ def named(kind: type[T], wire_record: Any) -> T:
         if field not in wire_record:
             continue
         value = wire_record[field]
-        if not isinstance(value, wire_type.json_types):
+        if not wire_type.takes(value):
             raise ProtocolError(f"{kind.__name__} without a proper {field}")
         if isinstance(value, list):
             value = tuple(value if wire_type.record is None else (named(wire_type.record, each) for each in value))
@@ -220,21 +212,44 @@ def named(kind: type[T], wire_record: Any) -> T:
 
 
 class _WireType(NamedTuple):
-    """The JSON types that a field of a wire record may have, and the record that it is, or holds a list of."""
+    """The JSON types that a field of a wire record may have, and the record that it is, or holds a list of.
+
+    `items` are the JSON types in a list of other values.
+    """
 
     json_types: tuple[type, ...]
     record: type[Any] | None
+    items: tuple[type, ...] = ()
+
+    def takes(self, value: Any) -> bool:
+        """Return whether a JSON value may stand in the field."""
+        if isinstance(value, list) and self.items and not all(_is_one_of(self.items, each) for each in value):
+            return False
+        return _is_one_of(self.json_types, value)
+
+
+def _is_one_of(json_types: tuple[type, ...], value: Any) -> bool:
+    """Return whether a JSON value is of these types; JSON has whole numbers that are too large for a float."""
+    is_too_large = float in json_types and isinstance(value, int) and abs(value) > sys.float_info.max
+    return isinstance(value, json_types) and not is_too_large
 
 
 @cache
 def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     as_json: Mapping[Any, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,), Literal: (str,)}
+
+    def json_types_of(hints: Iterable[Any]) -> tuple[type, ...]:
+        python_types = (dict if _is_record(each) else get_origin(each) or each for each in hints)
+        return tuple(one for each in python_types for one in as_json.get(each, (each,)))
+
     wire_types = {}
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         record = next((one for each in hint_types for one in (each, *get_args(each)) if _is_record(one)), None)
-        python_types = [dict if _is_record(each) else get_origin(each) or each for each in hint_types]
-        wire_types[field] = _WireType(tuple(one for each in python_types for one in as_json.get(each, (each,))), record)
+        listed = [
+            item for each in hint_types if get_origin(each) is tuple for item in get_args(each) if item is not ...
+        ]
+        wire_types[field] = _WireType(json_types_of(hint_types), record, () if record else json_types_of(listed))
     return wire_types
 
 
