@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.api_server import running_server
 from tests.support.use_cases import (
     PLAN,
     a_draft,
@@ -109,13 +110,35 @@ def test_all_questions_are_asked_together_and_decided_in_one_change(world: World
     (outcome,) = classify(world)
     assert panel.questions_asked == [("0", ("category", "urgency", "mood"))]
     assert outcome.value
-    assert outcome.value.ticket.category == "Billing"
+    assert outcome.value.now
+    assert (outcome.value.now.category, outcome.value.ticket.category) == ("Billing", "Billing")
     assert values(world, ticket) == {"urgency": "now", "mood": "calm"}
     history = world.triage().history(ticket.ticket_id)
     assert sorted(answer.question for answer in history.classifications) == ["category", "mood", "urgency"]
     assert [event.action for event in history.events] == ["created", "classified"]
     assert log_is_whole(world)
     assert classify(world) == []
+
+
+def test_the_api_tells_the_category_and_beside_it_the_answers_to_further_questions(
+    world: World, tmp_path: Path
+) -> None:
+    panel = asking(world, Panel(failing=("mood",)))
+    (ticket,) = made(world)
+    path = f"/tickets/{ticket.ticket_id}/classify"
+    with running_server(tmp_path, services=world.services()) as server, server.client() as client:
+        told = client.post(path).json()
+        assert [told[key] for key in ("classification", "reason", "classifier")] == ["Billing", "because", "fake"]
+        assert {name: answer["state"] for name, answer in told["answers"].items()} == {
+            "urgency": "answered",
+            "mood": "failed",
+        }
+        panel.failing.clear()
+        told = client.post(path).json()
+        assert (told["classification"], told["answers"]["mood"]["value"], told["asked"]) == ("Billing", "calm", True)
+        assert [sorted(category) for category in client.get("/categories").json()] == [
+            ["description", "examples", "name", "was"]
+        ] * len(world.categories)
 
 
 def test_the_category_is_saved_before_the_answer_that_a_stop_leaves_open_and_the_next_run_asks_that_alone(

@@ -357,6 +357,7 @@ from triage_cli.domain.questions import AnswerState as AnswerState
 from triage_cli.domain.questions import GivenAnswer as GivenAnswer
 from triage_cli.domain.questions import Question as Question
 from triage_cli.domain.questions import all_given as all_given
+from triage_cli.domain.questions import answer_records as answer_records
 from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
 from triage_cli.domain.questions import label_columns as label_columns

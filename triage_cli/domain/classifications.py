@@ -154,7 +154,10 @@ Answered = Answer | Postponed | Unfinished  # what a classifier yields about a t
 
 
 class Decided(NamedTuple):
-    """A ticket that `classify` decided: the answer that was given now, and whether a classifier was asked for it."""
+    """A ticket that `classify` decided: the answer about its category that was given now, if that was asked.
+
+    `asked` tells whether a classifier was asked now, about the category or a further question.
+    """
 
     ticket: Ticket
     now: Classification | None

@@ -169,8 +169,9 @@ def questions(triage: CurrentTriage) -> Response:
 
 
 def _category_records(categories: Iterable[Category]) -> list[dict[str, Any]]:
+    """Return the records of categories: `root` is the store's own affair, and `parent` stands where there is one."""
     rows = (category._asdict() for category in categories)
-    return [{key: value for key, value in row.items() if key != "parent" or value} for row in rows]
+    return [{key: value for key, value in row.items() if key != "root" and (key != "parent" or value)} for row in rows]
 
 
 @router.get("/me", response_model=administration.Me)

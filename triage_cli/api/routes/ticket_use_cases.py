@@ -64,7 +64,8 @@ class TicketUseCases(NamedTuple):
             return outcome
         if decided.now is not None:
             self.server_state.metrics.count_classification(decided.now.classifier, time.perf_counter() - classify_began)
-        elif outcome.action == Action.HELD and not decided.ticket.verdict and not decided.ticket.is_erased:
+        is_settled = decided.asked or decided.ticket.verdict or decided.ticket.is_erased
+        if outcome.action == Action.HELD and not is_settled:
             raise _held_error(ticket.ticket_id)
         return outcome
 

@@ -33,6 +33,7 @@ from triage_cli.domain import (
     TicketDraft,
     TriageError,
     VerdictDraft,
+    answer_records,
     delivery_record,
     shown_hash_of,
     ticket_record,
@@ -154,6 +155,7 @@ def classify(
 
 def _classification_record(decided: Decided) -> dict[str, Any]:
     ticket, answer = decided.ticket, decided.now or decided.ticket
+    further = {"answers": answer_records(ticket)} if ticket.answers != "{}" else {}
     return {
         "ticket_id": ticket.ticket_id,
         "classification": decided.now.category if decided.now else ticket.category or ticket.suggestion,
@@ -167,6 +169,7 @@ def _classification_record(decided: Decided) -> dict[str, Any]:
         "verdict": ticket.verdict == 1,
         "cost_usd": ticket.cost_usd,
         "asked": decided.asked,
+        **further,
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.classification import Classified, Delivery
+from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery, GivenAnswer
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
@@ -22,7 +22,6 @@ from triage_cli.api.schemas.shared_fields import (
 )
 from triage_cli.domain import (
     MAX_SOURCE,
-    AnswerState,
     Classification,
     ConfidenceSource,
     LoggedEvent,
@@ -84,19 +83,6 @@ class CreateQuery(QueryParameters):
     )
 
 
-class GivenAnswer(BaseModel):
-    """What holds of a further question about a ticket."""
-
-    value: str | None = Field(description="what holds; null if it is open")
-    suggestion: str | None = Field(description="the machine's unsure guess")
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    classifier: str | None = CLASSIFIER_FIELD
-    reason: str | None = REASON_FIELD
-    verdict: bool = Field(description="whether a person's answer holds")
-    state: AnswerState = Field(description="`unsure`, `failed` and `unanswered` are open")
-
-
 class Ticket(Response):
     """A ticket, always with all keys; unknown values are null."""
 
@@ -120,9 +106,7 @@ class Ticket(Response):
     cost_usd: float = Field(description="what its answers have cost")
     error: str | None = Field(description="why it is failed, unroutable or undeliverable")
     extra: dict[str, Any] = Field(description="what else came with it")
-    answers: dict[str, GivenAnswer] = Field(
-        default={}, description="to further questions, by their names; no key where there are none"
-    )
+    answers: dict[str, GivenAnswer] = FURTHER_ANSWERS_FIELD
     language: str | None = Field(
         None, description="the language of its text; null before a classifier was asked, and where it is not clear"
     )

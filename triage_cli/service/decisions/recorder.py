@@ -272,7 +272,8 @@ class DecisionRecorder:
             # already, the change adds none, and the last answer of the classifier is taken.
             answer = answered_by(change)
             if answer is None and conflict is None:
-                answer = next(reversed(self._steps_of(outcomes[0].value)), None)
+                about_category = next((o.value for o in outcomes if question_of(o) == CATEGORY), None)
+                answer = next(reversed(self._steps_of(about_category)), None)
             outcome = self.outcome(change, answer, conflict.ticket if conflict else None, outcomes[0].item)
             ticket_id = outcome.ticket.ticket_id
             begun = self._begun.pop(ticket_id, None)
@@ -494,9 +495,9 @@ def unasked(ticket: Ticket, action: Action) -> Outcome[Decided]:
 
 
 def answered_by(change: Change) -> Classification | None:
-    """Return the last classifier's answer that a change adds."""
+    """Return the last classifier's answer about the category that a change adds."""
     for added in reversed(change.adds):
-        if isinstance(added, Classification):
+        if isinstance(added, Classification) and added.question == CATEGORY:
             return added
     return None
 
