@@ -212,10 +212,19 @@ for asked in lines:
     stopping.join()
 
 
+def test_what_a_script_prints_comes_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    mine = classifier(tmp_path, "for asked in lines: print(json.dumps({'id': asked['id'], 'category': 'Billing'}))")
+    outcomes, error = asked(mine, tickets(2))
+    assert (len(outcomes), error) == (2, None)
+
+
 def test_a_program_that_does_not_read_and_one_that_is_not_there(tmp_path: Path) -> None:
     mine = classifier(tmp_path, "time.sleep(60)", timeout=0.5)
     _, error = asked(mine, [Ticket.of_text("x" * 1_000_000, ticket_id=f"t{n}", source="test") for n in range(2)])
     assert "wrote no answer" in str(error)
+    assert error
+    assert "write out each answer at once" in error.hint
     gone = CommandClassifier(
         ClassifierSpec("mine", "command", run=("/no/such/program",)), CATEGORIES, env={}, actor="", run_id=None
     )

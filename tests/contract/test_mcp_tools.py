@@ -14,7 +14,17 @@ from tests.support.mcp_client import Agent, ToolFailedError, connected, in_proce
 from tests.support.online import ONLINE
 from tests.support.world import FakeClassifier, World
 from triage_cli.client import Address, RemoteConsultation, RemoteTriage
-from triage_cli.domain import Category, ClassifyPlan, EventQuery, RoutePlan, Rule, Selection, TicketDraft
+from triage_cli.domain import (
+    Category,
+    ClassifyPlan,
+    EventQuery,
+    Question,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
 from triage_cli.mcp_server import EXTRA_LENGTH, INSTRUCTIONS, PAGE_LENGTH, AgentServer
 from triage_cli.ports import Consultation, Triage
 from triage_cli.service import LocalConsultation
@@ -60,6 +70,7 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     world = World(SqliteStore(str(tmp_path / "triage.db")))
     world.rules = (Rule("money", ("desk",), {"category": ("Billing",)}),)
     world.categories = (Category("Billing", "Money", ("Where is my refund",)), Category("Technical"))
+    world.further = (Question("urgency", (Category("now"), Category("later"))),)
     world.destinations["desk"] = FakeDestination("desk")
     world.thresholds = lambda _: {"fake": 0.6}
     world.classifier = FakeClassifier(lambda t: ("Billing", 0.3 if "unsure" in t.text else 0.9))
@@ -143,6 +154,7 @@ def test_a_search_is_paged(desk: Desk) -> None:
 
 def test_a_ticket_is_told_with_its_story(desk: Desk) -> None:
     found = desk.call("get_ticket", ticket_id="A-0")
+    assert found["answers"] == {"urgency": None}
     assert found == desk.call("get_ticket", ticket="A-0"), "as the argument was called before"
     assert "no argument ticket;" in desk.refuses("get_ticket", ticket_id="A-0", ticket="A-1")
     assert (found["status"], found["deliveries"][0]["state"], found["description_length"]) == ("routed", "accepted", 4)
@@ -154,6 +166,8 @@ def test_a_ticket_is_told_with_its_story(desk: Desk) -> None:
     )
     assert untrusted["story"][0].startswith("A-0 · Charged 0 times · Billing at 0.90; routed")
     assert untrusted["story"][-1] == "Next: nothing; it is where it belongs."
+    list(desk.triage.give_verdicts([VerdictDraft(0, "A-2", "now", question="urgency")]))
+    assert desk.call("get_ticket", ticket_id="A-2")["answers"] == {"urgency": "now"}
 
 
 def test_what_waits_and_what_a_person_would_do(desk: Desk) -> None:

@@ -220,6 +220,7 @@ class _Program:
         self._spec = spec
         try:
             piped = subprocess.PIPE
+            env = {"PYTHONUNBUFFERED": "1", **env}  # what `print` writes comes at once; other languages flush
             self._process = started_command(spec.run, env, stdin=piped, stdout=piped, stderr=piped)
         except OSError as error:
             raise ConfigError(
@@ -274,7 +275,8 @@ class _Program:
                 return None
             if time.monotonic() >= deadline:
                 self._kill()
-                raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint="raise its timeout")
+                hint = "it must write out each answer at once, before its input ends; if it is slow, raise its timeout"
+                raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint=hint)
 
     def end(self) -> None:
         """End the program: its stdin ends, and after a moment it is killed."""

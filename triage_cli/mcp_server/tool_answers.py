@@ -19,6 +19,7 @@ from triage_cli.domain import (
     Why,
     compact,
     from_json,
+    given_answers,
     visible,
 )
 
@@ -100,13 +101,19 @@ class TicketFields(BaseModel):
     verdict: bool = Field(description="whether a person decided the category")
     routed_to: str | None
     language: str | None = Field(description="of its text, where that is clear")
+    answers: dict[str, str | None] = Field(description="to further questions, by their names; null: open")
     suspicious: list[str] = Field(description="what in its text seems to address a machine")
 
 
 def trusted_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
     """Return the fields of a tool's answer that triage itself sets."""
     answer_fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
-    return answer_fields | {"verdict": ticket.verdict == 1, "suspicious": suspicion.found(ticket.text)}
+    answers = {name: given.value for name, given in given_answers(ticket).items()}
+    return answer_fields | {
+        "verdict": ticket.verdict == 1,
+        "suspicious": suspicion.found(ticket.text),
+        "answers": answers,
+    }
 
 
 def quoted_fields(ticket: Ticket) -> dict[str, str | None]:
