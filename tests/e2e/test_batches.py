@@ -38,6 +38,8 @@ from triage_cli.domain import (
     TriageError,
     UnavailableError,
     UsageError,
+    VerdictDraft,
+    given_answers,
     times,
 )
 from triage_cli.runtime import AsyncBridge
@@ -1010,3 +1012,95 @@ def test_a_run_that_is_told_to_stop_gives_its_tickets_back(cli: Cli, server: Bat
     assert process.returncode == 143
     assert sorted(json.loads(line)["status"] for line in cli("list").stdout.splitlines()) == ["new", "waiting"]
     assert len(server.batches) == 1
+
+
+# -- further questions
+
+ASKED = """questions:
+  urgency: {values: [now, soon]}
+  mood: {values: [calm, upset]}
+"""
+
+
+def saying(**instead: Any) -> Callable[[int, str], End]:
+    """Return what answers each question of a request that asks all; None leaves one out."""
+    said = {"category": "Billing", "urgency": "now", "mood": "calm"} | instead
+    answer: dict[str, Any] = {}
+    for name, value in said.items():
+        if value is not None:
+            answer |= {name: value, "confidence" if name == "category" else f"{name} confidence": 0.9}
+    return lambda _n, _ticket: End(json.dumps(answer | {"reason": "because"}))
+
+
+def given(shop: Shop) -> dict[str, dict[str, tuple[str, str | None]]]:
+    return {
+        name: {question: (g.state, g.value) for question, g in given_answers(ticket).items()}
+        for name, ticket in shop.tickets().items()
+    }
+
+
+SURE_ANSWERS = {"urgency": ("answered", "now"), "mood": ("answered", "calm")}
+
+
+def test_one_request_asks_all_questions_of_a_ticket(shop: Shop, server: BatchServer, kind: str) -> None:
+    configured(shop.folder, server, kind, ASKED)
+    shop.create("one", "two", "one")
+    assert dids(shop.classify()) == {"waiting": 3}
+    assert sum(server.asked.values()) == 2, "equal texts are asked once"
+    server.finish(saying())
+    assert dids(shop.classify()) == {"classified": 3}
+    assert given(shop) == dict.fromkeys(("t0", "t1", "t2"), SURE_ANSWERS)
+    assert shop.classify() == []
+    assert shop.spent() == pytest.approx(2 * EACH)
+    assert sum(server.asked.values()) == 2
+    assert is_whole(shop.db)
+
+
+def test_a_missing_second_answer_is_asked_alone(shop: Shop, server: BatchServer, kind: str) -> None:
+    configured(shop.folder, server, kind, ASKED)
+    shop.create("one")
+    shop.classify()
+    server.finish(saying(mood=None))
+    assert dids(shop.classify()) == {"classified": 1, "waiting": 1}
+    (ticket,) = shop.tickets().values()
+    assert (ticket.category, ticket.status) == ("Billing", "classified"), "it goes on while the batch is under way"
+    assert given(shop)["t0"] == {"urgency": ("answered", "now"), "mood": ("failed", None)}
+    second = server.batches["batch_2"].requests[0]
+    assert "upset" in json.dumps(second)
+    assert "Technical" not in json.dumps(second), "the category is not asked again"
+    shop.classify()
+    assert dids(shop.classify(selection=Selection(ids=(ticket.ticket_id,)))) == {"unchanged": 1}
+    assert len(server.batches) == 2, "what is under way is not asked again"
+    server.finish(saying(category=None, urgency=None))
+    shop.classify()
+    assert given(shop)["t0"] == SURE_ANSWERS
+    assert shop.classify() == []
+    assert shop.spent() == pytest.approx(2 * EACH)
+    assert is_whole(shop.db)
+
+
+def test_what_a_person_answered_meanwhile_holds(shop: Shop, server: BatchServer, kind: str) -> None:
+    configured(shop.folder, server, kind, ASKED)
+    (ticket,) = shop.create("one")
+    shop.classify()
+    list(shop.triage().give_verdicts([VerdictDraft(0, ticket.ticket_id, "upset", question="mood")]))
+    server.finish(saying())
+    assert dids(shop.classify()) == {"classified": 1}
+    assert given(shop)["t0"] == {"urgency": ("answered", "now"), "mood": ("answered", "upset")}
+    assert shop.spent() == pytest.approx(EACH)
+    assert is_whole(shop.db)
+
+
+def test_a_cascade_puts_the_unsure_questions_alone_into_a_batch(openai_shop: Shop, server: BatchServer) -> None:
+    more = "  both: {type: cascade, steps: [local, gpt]}\n" + ASKED
+    configured(openai_shop.folder, server, more=more, name="both")
+    openai_shop.create("I was charged twice and want a refund", "Zq wv")
+    assert dids(openai_shop.classify()) == {"classified": 1, "waiting": 1}
+    assert openai_shop.statuses() == ["classified", "waiting"]
+    server.finish(saying())
+    openai_shop.classify()
+    assert openai_shop.statuses() == ["classified", "classified"]
+    assert given(openai_shop) == dict.fromkeys(("t0", "t1"), SURE_ANSWERS)
+    assert openai_shop.classify() == []
+    assert sum(server.asked.values()) == 2
+    assert is_whole(openai_shop.db)

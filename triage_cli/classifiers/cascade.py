@@ -210,7 +210,7 @@ _Key = tuple[str, str]  # the id of a ticket, and a question
 
 def _question_of(outcome: Outcome[Answered]) -> str:
     value = outcome.value
-    if isinstance(value, Answer):
+    if isinstance(value, Answer | Postponed):
         return value.question
     return value.steps[0].question if value is not None and value.steps else CATEGORY
 

@@ -16,6 +16,7 @@ from triage_cli.domain import (
     LevelCalibration,
     Levels,
     Outcome,
+    Postponed,
     QuestionSpec,
     Ticket,
     ids,
@@ -225,7 +226,9 @@ class CachedClassifier(WrappedClassifier):
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         value = outcome.value
         new_answer = value.steps[-1] if value and value.steps else None
-        question = value.question if isinstance(value, Answer) else new_answer.question if new_answer else CATEGORY
+        question = (
+            value.question if isinstance(value, Answer | Postponed) else new_answer.question if new_answer else CATEGORY
+        )
         same_text = waiting.pop(self._key(question, outcome.ticket), [])
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]

@@ -28,6 +28,7 @@ from triage_cli.domain.batches import BatchItem as BatchItem
 from triage_cli.domain.batches import BatchLook as BatchLook
 from triage_cli.domain.batches import BatchRequest as BatchRequest
 from triage_cli.domain.batches import BatchResult as BatchResult
+from triage_cli.domain.batches import OpenRequest as OpenRequest
 from triage_cli.domain.calendars import DAY_MINUTES as DAY_MINUTES
 from triage_cli.domain.calendars import DAY_NAMES as DAY_NAMES
 from triage_cli.domain.calendars import LONGEST_COUNT as LONGEST_COUNT

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from triage_cli.domain.errors import TriageError
+from triage_cli.domain.json_values import from_json
 
 
 class Batch(NamedTuple):
@@ -11,7 +12,8 @@ class Batch(NamedTuple):
     The batch's `state` is gathering (not sent) | sending (the provider may have it) | submitted (it has it) | ended |
     returned (it will answer nothing). `labels` are the possible answers as JSON, "no category" last; `options` the
     options that were left out of the requests, as JSON; `paid_by` the run whose budget pays; `run_id` the run that
-    works on it now.
+    works on it now. `questions` are the further questions that it may ask: as JSON, of each by its name what
+    `fingerprint` and `labels` are of the category.
     """
 
     batch_id: str
@@ -29,12 +31,15 @@ class Batch(NamedTuple):
     ended_at: str | None = None
     error: str | None = None
     run_id: str | None = None
+    questions: str = "{}"
 
 
 class BatchItem(NamedTuple):
     """A ticket in a batch. Tickets with the same text share one request, by its `number`.
 
-    `was` is the ticket's status before the batch, empty if the ticket does not wait and the answer is a proposal;
+    `answer_key` is that of the first question that is `asked`, as JSON a list; only one that is asked for its category
+    waits.
+    `was` is the ticket's status before the batch, empty if the answer is a proposal;
     `reserved` is the most that its request may cost, in USD; `state` is waiting | answered | returned.
     """
 
@@ -46,6 +51,21 @@ class BatchItem(NamedTuple):
     reserved: float
     redacted: str | None = None
     state: str = "waiting"
+    asked: str = '["category"]'
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """Return the questions that are asked about the ticket."""
+        return tuple(from_json(self.asked))
+
+
+class OpenRequest(NamedTuple):
+    """A request of a batch that has no answer yet: the questions that it asks, and the ids of the tickets in it."""
+
+    batch_id: str
+    number: int
+    questions: tuple[str, ...]
+    ticket_ids: set[str]
 
 
 class BatchRequest(NamedTuple):

@@ -142,6 +142,7 @@ class Postponed(NamedTuple):
 
     steps: tuple[Classification, ...]
     batch_of: str
+    question: str = CATEGORY
 
 
 class Unfinished(NamedTuple):

@@ -103,9 +103,9 @@ class Classifier(Protocol):
 class Batcher(Protocol):
     """Port that has a provider answer many questions in one batch, within a day and for half the price.
 
-    A batcher's `labels` are the possible answers, "no category" last. One batch holds at most `most_requests` requests
-    and `most_bytes` bytes. `has_next` is true if another paid step of a cascade follows. A batcher calls `heartbeat`
-    about once a second while it waits for the provider.
+    A batcher's `labels` are the possible answers about the category, "no category" last. One batch holds at most
+    `most_requests` requests and `most_bytes` bytes. `has_next` is true if another paid step of a cascade follows. A
+    batcher calls `heartbeat` about once a second while it waits for the provider.
     """
 
     name: str
@@ -116,6 +116,13 @@ class Batcher(Protocol):
     most_bytes: int
     has_next: bool
     heartbeat: Callable[[], None]
+
+    @property
+    def questions(self) -> str:
+        """A batcher knows the further questions that it may ask, as `Batch` has them."""
+
+    def fingerprint_of(self, question: str) -> str:
+        """A batcher knows the fingerprint by which it asks a question."""
 
     @property
     def options(self) -> str:
@@ -149,5 +156,8 @@ class Batcher(Protocol):
     def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
         """A batcher yields a batch's results; in an `outage` nothing was answered, so failed requests are repeated."""
 
-    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """A batcher makes the outcome for a ticket of a batch's result, with tokens and the halved cost."""
+    def answers(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> list[Outcome[Answer]]:
+        """A batcher makes the outcomes for a ticket of a batch's result, with tokens and the halved cost.
+
+        There is one for each question that was asked and still is there.
+        """

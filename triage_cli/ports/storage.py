@@ -30,6 +30,7 @@ from triage_cli.domain import (
     Lease,
     LoggedEvent,
     ModelVersion,
+    OpenRequest,
     OutgoingDelivery,
     PeriodCounts,
     QuestionSpec,
@@ -185,7 +186,10 @@ class Batches(Protocol):
     ) -> list[BatchItem]:
         """A store returns items that wait in a batch, by number: those with these numbers, or the first `limit`."""
 
-    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
+    def any_waiting(self) -> bool:
+        """A store tells whether any question is in a batch."""
+
+    def joinable(self, answer_keys: Sequence[str]) -> Mapping[str, OpenRequest]:
         """A store returns open requests by answer key: batch id, request number, ids of waiting tickets."""
 
     def provider_ids(self) -> frozenset[str]:

@@ -31,11 +31,7 @@ class EarlierSteps(NamedTuple):
 
     ticket: Ticket
     steps: tuple[Classification, ...]
-
-    @property
-    def question(self) -> str:
-        """Return the question that the steps answered."""
-        return self.steps[0].question if self.steps else CATEGORY
+    question: str
 
 
 class Arrived(NamedTuple):
@@ -102,9 +98,9 @@ def _sorted(
     for outcome in outcomes:
         match outcome.value:
             case Unfinished(steps):
-                unfinished.append(EarlierSteps(outcome.ticket, steps))
-            case Postponed(steps, batch_of):
-                postponed.setdefault(batch_of, []).append(EarlierSteps(outcome.ticket, steps))
+                unfinished.append(EarlierSteps(outcome.ticket, steps, steps[0].question if steps else CATEGORY))
+            case Postponed(steps, batch_of, question):
+                postponed.setdefault(batch_of, []).append(EarlierSteps(outcome.ticket, steps, question))
             case _:
                 final.append(cast(Outcome[Answer], outcome))
     return Arrived(final, postponed), unfinished

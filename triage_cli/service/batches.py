@@ -10,6 +10,7 @@ from functools import cache
 from typing import IO, NamedTuple, TypeGuard, cast
 
 from triage_cli.domain import (
+    CATEGORY,
     CHUNK,
     ERASED,
     Action,
@@ -25,6 +26,7 @@ from triage_cli.domain import (
     Decided,
     Event,
     EventAction,
+    OpenRequest,
     Outcome,
     Selection,
     Spent,
@@ -33,14 +35,24 @@ from triage_cli.domain import (
     TriageError,
     UnknownOutcomeError,
     chunked,
+    compact,
     decision_data,
+    given_answer,
     ids,
     times,
 )
 from triage_cli.ports import Batcher
-from triage_cli.service.answers import EarlierSteps, answers, costs, released_with_cost, steps_within
+from triage_cli.service.answers import EarlierSteps, answers, costs, released_with_cost, steps_within, with_cost
 from triage_cli.service.decisions.flips import judge
-from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder, answered_by, late, texts_of, unasked
+from triage_cli.service.decisions.recorder import (
+    ClassifyRun,
+    DecisionRecorder,
+    answered_by,
+    late,
+    question_of,
+    texts_of,
+    unasked,
+)
 from triage_cli.service.runs import RunContext, RunRecorder
 
 IN_MEMORY = 1 << 24  # bytes of requests or answers that are kept in memory; more go to an unnamed file
@@ -104,12 +116,14 @@ def paid_answer(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
 
 
 def waits_for(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> bool:
-    """Return whether a ticket still waits for this answer: it has no verdict and no other text since."""
-    return (
-        batch_item.was != ""
-        and ticket.status == "waiting"
-        and ids.answer_key(batch.fingerprint, ticket.text) == batch_item.answer_key
-    )
+    """Return whether a ticket still waits for this answer: it has no verdict and no other text since.
+
+    One that is not asked for its category goes on meanwhile.
+    """
+    first = batch_item.questions[0]
+    fingerprint = batch.fingerprint if first == CATEGORY else json.loads(batch.questions)[first]["fingerprint"]
+    waits = ticket.status == "waiting" if CATEGORY in batch_item.questions else not ticket.is_erased
+    return batch_item.was != "" and waits and ids.answer_key(fingerprint, ticket.text) == batch_item.answer_key
 
 
 def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | None:
@@ -117,6 +131,8 @@ def released(ticket: Ticket, batch_item: BatchItem, batch: Batch) -> Ticket | No
 
     A ticket with a verdict is released even if its text has changed: with `force`, it waits too.
     """
+    if CATEGORY not in batch_item.questions:
+        return None
     if waits_for(ticket, batch_item, batch) or (batch_item.was and ticket.status == "waiting" and ticket.verdict):
         return ticket._replace(status=batch_item.was, revision=ticket.revision + 1, run_id=None)
     return None
@@ -154,6 +170,8 @@ class BatchSubmitter:
         self._spool: IO[bytes] | None = None
         self._size = self._number = 0
         self._sent: list[str] = []  # the ids of tickets whose batch is being gathered
+        self._beside: set[str] = set()  # of these, the ones that do not wait, since their category is not asked
+        self._decided: dict[str, Outcome[Decided]] = {}  # outcomes of tickets whose category is decided already
         self._changes: list[Change] = []
         self._requests: dict[int, BatchRequest] = {}  # by number, of the changes that are not saved yet
         self._tickets_ahead = 0  # tickets of the chunk that are not processed yet
@@ -165,24 +183,36 @@ class BatchSubmitter:
     def add(self, postponed: Sequence[EarlierSteps]) -> Iterator[list[Outcome[Decided]]]:
         """Put tickets into batches; a full batch is sent. After an error nothing is added."""
         yield [unasked(each.ticket, Action.WAITING) for each in postponed if each.ticket.status == "waiting"]
-        postponed = [each for each in postponed if each.ticket.status != "waiting"]
-        key_of = {ticket.ticket_id: ids.answer_key(self._batcher.fingerprint, ticket.text) for ticket, _ in postponed}
+        to_ask = list(self._asked_together(each for each in postponed if each.ticket.status != "waiting"))
+        key_of = {
+            ticket.ticket_id: ids.answer_key(self._batcher.fingerprint_of(ticket.asked[0]), ticket.text)
+            for ticket, _ in to_ask
+        }
         requests_by_key = dict(self._context.run.store.batches.joinable(list(key_of.values())))
-        for place, (ticket, steps) in enumerate(postponed):
-            self._tickets_ahead = min(len(postponed) - place, AHEAD - len(self._changes))
+        for place, (ticket, steps) in enumerate(to_ask):
+            self._tickets_ahead = min(len(to_ask) - place, AHEAD - len(self._changes))
             answer_key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
-            if answer_key in requests_by_key:
-                batch_id, number, waiting_ids = requests_by_key[answer_key]
-                if ticket.ticket_id in waiting_ids:
+            if request_to_join := requests_by_key.get(answer_key):
+                if ticket.ticket_id in request_to_join.ticket_ids:
                     yield [unasked(ticket, Action.WAITING)]
                     continue
-                batch_item = BatchItem(batch_id, ticket.ticket_id, number, answer_key, was, 0.0)
+                batch_item = BatchItem(
+                    batch_id=request_to_join.batch_id,
+                    ticket_id=ticket.ticket_id,
+                    number=request_to_join.number,
+                    answer_key=answer_key,
+                    was=was,
+                    reserved=0.0,
+                    asked=compact([name for name in ticket.asked if name in request_to_join.questions]),
+                )
             else:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
-                requests_by_key[answer_key] = (self._batch.batch_id, self._number, {ticket.ticket_id})
+                requests_by_key[answer_key] = OpenRequest(
+                    self._batch.batch_id, self._number, ticket.asked, {ticket.ticket_id}
+                )
                 batch_item = BatchItem(
                     batch_id=self._batch.batch_id,
                     ticket_id=ticket.ticket_id,
@@ -191,6 +221,7 @@ class BatchSubmitter:
                     was=was,
                     reserved=request.worst,
                     redacted=request.redacted,
+                    asked=compact(list(ticket.asked)),
                 )
                 self._requests[self._number] = request
                 self._number += 1
@@ -199,6 +230,20 @@ class BatchSubmitter:
             if len(self._changes) == AHEAD:
                 yield self._save_waiting()
         yield self._save_waiting()
+
+    def _asked_together(self, postponed: Iterable[EarlierSteps]) -> Iterator[tuple[Ticket, tuple[Classification, ...]]]:
+        """Yield tickets with all that is asked about each, as earlier saves of the run left them, and their answers."""
+        by_ticket: dict[str, list[EarlierSteps]] = {}
+        for each in postponed:
+            by_ticket.setdefault(each.ticket.ticket_id, []).append(each)
+        recorder = self._context.decision_recorder
+        for ticket_id, parts in by_ticket.items():
+            ticket, steps = parts[0].ticket, tuple([step for part in parts for step in part.steps])
+            if (decided := recorder.decided_before(ticket)) is not None:
+                self._decided[ticket_id] = decided
+            before, unsaved_steps = recorder.without_saved_steps(ticket, steps)
+            names = {part.question for part in parts}
+            yield before._replace(asked=tuple(name for name in ticket.asked if name in names)), unsaved_steps
 
     def _request_with_room(self, ticket: Ticket) -> Generator[list[Outcome[Decided]], None, BatchRequest | None]:
         """Return a ticket's request for a batch with room for it, with its money set aside; None if that fails."""
@@ -246,6 +291,7 @@ class BatchSubmitter:
             paid_by=run_id,
             opened_at=times.now(),
             run_id=run_id,
+            questions=batcher.questions,
         )
         self._spool = spooled()
         self._size = self._number = 0
@@ -258,7 +304,7 @@ class BatchSubmitter:
         submitted_data = {"classifier": self._batcher.name, "batch": batch_item.batch_id, "request": batch_item.number}
         submitted_data |= {"sent": {self._batcher.address: texts_of(ticket)}}
         event = self._context.run.event(EventAction.SUBMITTED, ticket.ticket_id, submitted_data)
-        status = ticket.status if self._proposals else "waiting"
+        status = ticket.status if self._proposals or CATEGORY not in batch_item.questions else "waiting"
         waiting_ticket = ticket._replace(status=status, revision=ticket.revision + 1, run_id=None)
         return Change(event, waiting_ticket, ticket.revision, (*steps, batch_item))
 
@@ -271,10 +317,16 @@ class BatchSubmitter:
             batch_item = change.adds[-1]
             if change.ticket is None or not isinstance(batch_item, BatchItem):
                 raise TypeError(change)
+            decided = self._decided.pop(batch_item.ticket_id, None)
             if not accepted:
-                held.append(unasked(change.ticket, Action.HELD))
+                held.append(decided or unasked(change.ticket, Action.HELD))
                 continue
-            self._sent.append(batch_item.ticket_id)
+            if decided is not None:
+                held.append(decided)
+            else:
+                self._sent.append(batch_item.ticket_id)
+            if CATEGORY not in batch_item.questions:
+                self._beside.add(batch_item.ticket_id)
             is_of_this_batch = self._batch is not None and batch_item.batch_id == self._batch.batch_id
             if is_of_this_batch and self._spool and (request := requests.pop(batch_item.number, None)):
                 self._spool.write(request.line)
@@ -298,7 +350,7 @@ class BatchSubmitter:
             yield [
                 Outcome(None, Action.WAITING, Decided(ticket, None, asked=True), None, ticket)
                 for ticket in tickets
-                if self._proposals or ticket.status == "waiting"
+                if self._proposals or ticket.status == "waiting" or ticket.ticket_id in self._beside
             ]
 
     def _send_batch(self, batch: Batch, spool: IO[bytes]) -> TriageError | None:
@@ -439,7 +491,7 @@ class BatchCollector:
     def _save_answers(self, batch: Batch, batcher: Batcher, results: dict[int, BatchResult]) -> list[Outcome[Decided]]:
         """Save the answers of one chunk; a ticket that has changed meanwhile is read and saved again."""
         context = self._batch_context
-        answers_by_request: dict[int, Outcome[Answer]] = {}
+        answers_by_request: dict[int, list[Outcome[Answer]]] = {}
         outcomes: list[Outcome[Decided]] = []
         while batch_items := context.run.store.batches.items(batch.batch_id, list(results)):
             tickets = context.tickets(batch_items)
@@ -465,29 +517,59 @@ class BatchCollector:
         item: BatchItem,
         ticket: Ticket,
         batch_result: BatchResult,
-        answers_by_request: dict[int, Outcome[Answer]],
+        answers_by_request: dict[int, list[Outcome[Answer]]],
     ) -> Change:
         batch_context = self._batch_context
         if batch_result.again:
             return batch_context.returned(batch, item, ticket, "it was not answered")
         if item.number not in answers_by_request:
-            answers_by_request[item.number] = batcher.answer(ticket, item, batch, batch_result)
-        outcome = copied_answer(answers_by_request[item.number], ticket)
+            answers_by_request[item.number] = batcher.answers(ticket, item, batch, batch_result)
+        outcomes = [
+            copied_answer(outcome, ticket)
+            for outcome in answers_by_request[item.number]
+            if question_of(outcome) in item.questions
+        ]
+        if not outcomes:
+            return batch_context.returned(batch, item, ticket, "nobody asks it any more", item.reserved)
         if ticket.is_erased:
-            cost = costs(outcome.value.steps if outcome.value else ())
+            cost = sum(costs(outcome.value.steps) for outcome in outcomes if outcome.value)
             return batch_context.returned(batch, item, ticket, ERASED[ticket.status], cost)
         if not item.was:
-            return self._proposed(batch, item, ticket, outcome)
-        change = batch_context.decision_recorder.change(ticket._replace(status=item.was), (outcome,), times.now())
-        answer_cost = costs(step for step in change.adds if isinstance(step, Classification))
-        adds = (*change.adds, item._replace(state="answered", reserved=0.0), paid_answer(batch, item, answer_cost))
+            return self._proposed(batch, item, ticket, outcomes[0])
+        return self._deciding_change(batch, batcher, item, ticket, outcomes)
+
+    def _deciding_change(
+        self, batch: Batch, batcher: Batcher, item: BatchItem, ticket: Ticket, outcomes: Sequence[Outcome[Answer]]
+    ) -> Change:
+        """Return the change that records answers, and what they make of a ticket that may have changed meanwhile.
+
+        One that a person has given since, or that is for the next step of a cascade, is stored and decides nothing.
+        """
+        aside = [o for o in outcomes if question_of(o) != CATEGORY and self._is_aside(o, ticket, batcher)]
+        effective = [outcome for outcome in outcomes if outcome not in aside]
+        aside_steps = tuple([step for outcome in aside if outcome.value for step in outcome.value.steps])
+        if effective:
+            before = ticket._replace(status=item.was) if CATEGORY in item.questions else ticket
+            change = self._batch_context.decision_recorder.change(before, effective, times.now())
+        else:
+            change = self._batch_context.returned(batch, item, ticket, "another one decides")
+            change = change._replace(ticket=ticket._replace(revision=ticket.revision + 1, run_id=None), adds=())
+        if change.ticket is not None and aside_steps:
+            change = change._replace(ticket=with_cost(change.ticket, aside_steps))
+        steps: tuple[Classification, ...] = (*(a for a in change.adds if isinstance(a, Classification)), *aside_steps)
+        ended = item._replace(state="answered", reserved=0.0)
+        adds: tuple[Classification | BatchItem | Spent, ...]
+        adds = (*steps, ended, paid_answer(batch, item, costs(steps)))
         change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
-        if not waits_for(ticket, item, batch):
+        if effective and not waits_for(ticket, item, batch):
             return late(change)._replace(ticket=released(ticket, item, batch), expected_revision=ticket.revision)
-        is_unsure = change.ticket is not None and change.ticket.status == "needs_review" and outcome.error is None
-        if is_unsure and batcher.has_next and item.was in ("new", "failed"):
-            return _for_the_next_step(change)
-        return change
+        has_next = batcher.has_next and CATEGORY in item.questions and item.was in ("new", "failed")
+        is_open = change.ticket is not None and change.ticket.status == "needs_review" and not change.ticket.category
+        return _for_the_next_step(change) if has_next and is_open and effective[0].error is None else change
+
+    def _is_aside(self, outcome: Outcome[Answer], ticket: Ticket, batcher: Batcher) -> bool:
+        is_unsure = outcome.error is None and outcome.value is not None and not outcome.value.sure
+        return given_answer(ticket, question_of(outcome)).verdict or (is_unsure and batcher.has_next)
 
     def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""

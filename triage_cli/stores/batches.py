@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, compact
+from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, OpenRequest, compact, from_json
 from triage_cli.stores.database import Database, Db, placeholders
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.events import SqlAuditLog
@@ -14,11 +14,11 @@ OPEN_STATES = "('gathering', 'sending', 'submitted')"
 # A batch that has ended is taken up again if a ticket with the same text joined it in the meantime.
 HOLD_BATCHES = """update batches set run_id = :run where {free} and (state in {open} or batch_id in
     (select batch_id from batch_items where state = 'waiting')) returning *"""
-ADVANCE_BATCH = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-1])}
+ADVANCE_BATCH = f"""update batches set {", ".join(f"{field} = :{field}" for field in Batch._fields[5:-2])}
     where batch_id = :batch_id and state = :was and run_id = :run_id"""
 WAITING_ITEMS = """with asked (number) as (select value from json_each(:numbers))
     select * from batch_items where batch_id = :batch_id and state = 'waiting'"""
-JOINABLE_REQUESTS = f"""select i.answer_key, i.batch_id, i.number, i.ticket_id
+JOINABLE_REQUESTS = f"""select i.answer_key, i.batch_id, i.number, i.asked, i.ticket_id
     from batch_items i join batches b using (batch_id)
     where i.answer_key in (select value from json_each(:keys)) and i.state = 'waiting' and b.state in {OPEN_STATES}"""
 # Forgotten tickets have no key any more.
@@ -29,8 +29,7 @@ WAITING_COUNTS = """select b.classifier, count(*), count(distinct b.batch_id), m
 # An item is written when its ticket starts to wait and when it ends; the same ticket may wait again.
 PUT_BATCH_ITEM = (
     f"insert into batch_items values ({placeholders(BatchItem._fields)}) "
-    "on conflict (batch_id, ticket_id) do update set "
-    + ", ".join(f"{f} = excluded.{f}" for f in ("number", "answer_key", "was", "reserved", "redacted", "state"))
+    "on conflict (batch_id, ticket_id) do update set " + ", ".join(f"{f} = excluded.{f}" for f in BatchItem._fields[2:])
 )
 
 
@@ -85,12 +84,18 @@ class SqlBatches:
         items_query += " order by number, ticket_id" + ("" if limit is None else f" limit {limit:d}")
         return [BatchItem(*row) for row in self._database.read(items_query, batch_values)]
 
-    def joinable(self, keys: Sequence[str]) -> Mapping[str, tuple[str, int, set[str]]]:
-        """Return the open requests with these answer keys, by key: batch id, request number, ids of waiting tickets."""
-        joinable_requests: dict[str, tuple[str, int, set[str]]] = {}
-        for key, batch_id, number, ticket_id in self._database.read(JOINABLE_REQUESTS, {"keys": compact(list(keys))}):
-            joinable_requests.setdefault(key, (batch_id, number, set()))[2].add(ticket_id)
-        return joinable_requests
+    def joinable(self, keys: Sequence[str]) -> Mapping[str, OpenRequest]:
+        """Return the open requests with these answer keys, by key."""
+        requests: dict[str, OpenRequest] = {}
+        rows = self._database.read(JOINABLE_REQUESTS, {"keys": compact(list(keys))})
+        for key, batch_id, number, asked, ticket_id in rows:
+            request = requests.setdefault(key, OpenRequest(batch_id, number, tuple(from_json(asked)), set()))
+            request.ticket_ids.add(ticket_id)
+        return requests
+
+    def any_waiting(self) -> bool:
+        """Return whether any question is in a batch."""
+        return bool(self._database.read("select 1 from batch_items where state = 'waiting' limit 1"))
 
     def provider_ids(self) -> frozenset[str]:
         """Return the ids that providers gave to the batches."""

@@ -81,7 +81,7 @@ class Classifiers(NamedTuple):
         spec = self.config.classifiers.get(name)
         if spec is None:
             raise UsageError(f'no classifier "{name}"', hint=f"the config has {', '.join(self.config.classifiers)}")
-        if plan.batch and not paid_steps(self.config, spec):
+        if plan.batch and not any(paid_steps(self.config, each) for each in self._asked_of(spec).values()):
             raise UsageError(
                 f'classifier "{name}" asks no provider{" offline" if self.config.offline else ""}, so nothing can be '
                 "in a batch",
@@ -89,11 +89,7 @@ class Classifiers(NamedTuple):
             )
         if (note := levels_note(self.config)) and not self.store.answers.know_levels():
             self._note(note)
-        self._check_batch(plan)
-        asked_of = {CATEGORY: spec} | {
-            question.name: self.config.classifiers[question.classifier] if question.classifier else spec
-            for question in self.config.questions
-        }
+        asked_of = self._asked_of(spec)
         paths = {question: self._steps_of(asked, question) for question, asked in asked_of.items()}
         if not paths[CATEGORY]:
             raise UsageError(f'classifier "{spec.name}" has no step that works offline', hint="leave out --offline")
@@ -113,16 +109,12 @@ class Classifiers(NamedTuple):
 
         return Cascade(spec.name, steps, spec.audit_rate, self.asker.warn or self.tell)
 
-    def _check_batch(self, plan: ClassifyPlan) -> None:
-        """Raise `UsageError` where a batch would leave out a question, which no batch asks yet."""
-        spec = self.config.classifiers[plan.classifier or self.config.classifier]
-        for question in self.config.questions if plan.batch else ():
-            asked = self.config.classifiers[question.classifier] if question.classifier else spec
-            if paid_steps(self.config, asked):
-                raise UsageError(
-                    f'a batch asks for categories alone, and "{question.name}" is asked of a language model, too',
-                    hint=f"leave out --batch, or name a classifier of type local in questions.{question.name}",
-                )
+    def _asked_of(self, spec: ClassifierSpec) -> dict[str, ClassifierSpec]:
+        """Return the classifier of each question, where `spec` is that of the category."""
+        return {CATEGORY: spec} | {
+            question.name: self.config.classifiers[question.classifier] if question.classifier else spec
+            for question in self.config.questions
+        }
 
     def _steps_of(self, spec: ClassifierSpec, question: str) -> list[str]:
         """Return the steps by which a classifier answers a question; offline, only those that need no network."""
@@ -155,7 +147,7 @@ class Classifiers(NamedTuple):
                 hint="add it again until then",
             )
         steps = paid_steps(self.config, self.config.classifiers[plan.classifier or self.config.classifier])
-        llm = self.llm(spec, plan)
+        llm = self.llm(spec, plan, [CATEGORY, *(question.name for question in self.config.questions)])
         calibrated = self._calibrated(spec, llm)
         bounded = self._bounded(spec, llm, calibrated)
         finished = ToldLanguage(llm, told_language)

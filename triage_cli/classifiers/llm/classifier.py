@@ -194,6 +194,11 @@ class LLMClassifier:
             first_at=times.now(),
         )
 
+    @property
+    def parts(self) -> list[prompt.Part]:
+        """Return all that it may be asked, as prompts have it."""
+        return [_part_of(question) for question in self._asked.values()]
+
     def _threshold_of(self, question: str) -> float:
         own = self._asked[question].min_confidence
         return self.spec.threshold if own is None else own

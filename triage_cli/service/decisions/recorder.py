@@ -167,6 +167,7 @@ class DecisionRecorder:
     def _open_questions(self, tickets: Sequence[Ticket]) -> dict[str, list[str]]:
         """Return the further questions that are to be asked about tickets: open ones, and those that have changed."""
         asked = [name for name in self.further if self.classifier.fingerprints_of(name)]  # offline, not all may be
+        tickets = self._without_batched(tickets, asked)
         given = [(t, name, answer) for t in tickets for name, answer in all_given(t, asked).items()]
         stored_ids = [answer.decision_id for _, _, answer in given if answer.decision_id and not answer.verdict]
         stored = self.context.store.answers.decisions(stored_ids) if stored_ids else {}
@@ -185,11 +186,22 @@ class DecisionRecorder:
                 open_questions.setdefault(ticket.ticket_id, []).append(name)
         return open_questions
 
+    def _without_batched(self, tickets: Sequence[Ticket], asked: Sequence[str]) -> list[Ticket]:
+        """Return the tickets but for those that wait in a batch, or of which it asks one of these questions."""
+        left = [ticket for ticket in tickets if ticket.status != "waiting"]
+        if not left or not self.context.store.batches.any_waiting():
+            return left
+        fingerprints = [fingerprint for name in asked for fingerprint in self.classifier.fingerprints_of(name)]
+        keys = [ids.answer_key(fingerprint, ticket.text) for ticket in left for fingerprint in fingerprints]
+        requests = self.context.store.batches.joinable(keys).values()
+        batched = {ticket_id for request in requests for ticket_id in request.ticket_ids}
+        return [ticket for ticket in left if ticket.ticket_id not in batched]
+
     def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
         """Return the ids of tickets about which a batch asks a question of this classifier."""
         keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
         batch_requests = self.context.store.batches.joinable(keys) if keys else {}
-        asked_about = {ticket_id for _, _, ticket_ids in batch_requests.values() for ticket_id in ticket_ids}
+        asked_about = {ticket_id for request in batch_requests.values() for ticket_id in request.ticket_ids}
         return asked_about & {t.ticket_id for t in tickets}
 
     def _is_sure_by_now(self, ticket: Ticket, stored_answer: Classification) -> bool:
@@ -303,6 +315,11 @@ class DecisionRecorder:
         """Return a ticket as an earlier step's save left it, and its last answers, those that are not saved yet."""
         begun = self._begun.pop(ticket.ticket_id, None)
         return (begun.ticket if begun else ticket), _unsaved(begun, steps)
+
+    def decided_before(self, ticket: Ticket) -> Outcome[Decided] | None:
+        """Return the outcome of a ticket's category, where an earlier save of this run decided it."""
+        begun = self._begun.get(ticket.ticket_id)
+        return begun.decided if begun else None
 
     def record_questions(self) -> None:
         """Record the questions of the classifier, once."""

@@ -180,6 +180,10 @@ STEPS: dict[int, tuple[str, ...]] = {
             primary key (digest, question))""",
         *data_migrations.KEEP_PRECEDENTS,
     ),
+    24: (
+        """alter table batches add column questions text collate "C" not null default '{}'""",
+        """alter table batch_items add column asked text collate "C" not null default '["category"]'""",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

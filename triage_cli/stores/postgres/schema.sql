@@ -275,7 +275,7 @@ create table batches (
     options text collate "C" not null, paid_by text collate "C" not null, opened_at text collate "C" not null,
     state text collate "C" not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
     requests bigint not null, sent_at text collate "C", provider_id text collate "C", ended_at text collate "C",
-    error text collate "C", run_id text collate "C"
+    error text collate "C", run_id text collate "C", questions text collate "C" not null default '{}'
 );
 
 create table batch_items (
@@ -284,7 +284,7 @@ create table batch_items (
     answer_key text collate "C" not null, was text collate "C" not null, reserved double precision not null,
     redacted text collate "C",
     state text collate "C" not null check (state in ('waiting', 'answered', 'returned')),
-    primary key (batch_id, ticket_id)
+    asked text collate "C" not null default '["category"]', primary key (batch_id, ticket_id)
 );
 
 create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting';

@@ -154,6 +154,10 @@ STEPS: dict[str, tuple[str, ...]] = {
             digest text not null, question text not null, mark text not null, primary key (digest, question))""",
         *data_migrations.KEEP_PRECEDENTS,
     ),
+    "twenty-fourth": (
+        "alter table batches add column questions text not null default '{}'",
+        """alter table batch_items add column asked text not null default '["category"]'""",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

@@ -32,6 +32,7 @@ MIGRATION_NAMES = (
     "twenty-first",
     "twenty-second",
     "twenty-third",
+    "twenty-fourth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

@@ -226,14 +226,16 @@ create table batches (
     batch_id text primary key, classifier text not null, address text not null, fingerprint text not null,
     labels text not null, options text not null, paid_by text not null, opened_at text not null,
     state text not null check (state in ('gathering', 'sending', 'submitted', 'ended', 'returned')),
-    requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text
+    requests integer not null, sent_at text, provider_id text, ended_at text, error text, run_id text,
+    questions text not null default '{}'
 );
 
 create table batch_items (
     batch_id text not null references batches (batch_id),
     ticket_id text not null references tickets (ticket_id), number integer not null, answer_key text not null,
     was text not null, reserved real not null, redacted text,
-    state text not null check (state in ('waiting', 'answered', 'returned')), primary key (batch_id, ticket_id)
+    state text not null check (state in ('waiting', 'answered', 'returned')),
+    asked text not null default '["category"]', primary key (batch_id, ticket_id)
 );
 
 create index batch_items_waiting on batch_items (batch_id, number) where state = 'waiting';

@@ -3,19 +3,20 @@
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
-from triage_cli.classifiers.llm.classifier import LLMClassifier
+from triage_cli.classifiers.llm.classifier import LLMClassifier, most_answer_tokens
 from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Reply
+from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.wrapped_classifier import WrappedClassifier
 from triage_cli.domain import (
+    CATEGORY,
     CHUNK,
     Action,
     Answer,
@@ -35,6 +36,7 @@ from triage_cli.domain import (
     UnavailableError,
     UnknownOutcomeError,
     UsageError,
+    ids,
 )
 from triage_cli.runtime import Budget, Retries, bridge, persist
 
@@ -73,6 +75,17 @@ class BatchClient:
         self.heartbeat: Callable[[], None] = _no_heartbeat
 
     @property
+    def questions(self) -> str:
+        """Return the further questions that it may ask, as JSON: the fingerprint and the labels of each."""
+        further = (part for part in self._classifier.parts if part.name != CATEGORY)
+        return json.dumps({p.name: {"fingerprint": self.fingerprint_of(p.name), "labels": p.labels} for p in further})
+
+    def fingerprint_of(self, question: str) -> str:
+        """Return the fingerprint by which the classifier asks a question."""
+        (fingerprint,) = self._classifier.fingerprints_of(question)
+        return fingerprint
+
+    @property
     def options(self) -> str:
         """Return which features of batch requests the server refused, as JSON."""
         return json.dumps(self._batch_api.options)
@@ -85,7 +98,7 @@ class BatchClient:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
         limit = prompt.SHORT_TICKET_LIMIT if last_error.startswith("too_long") else prompt.TICKET_LIMIT
-        answer_tokens = ANSWER_TOKENS * 2 if last_error.startswith("cut") else ANSWER_TOKENS
+        answer_tokens = most_answer_tokens(ticket) * (2 if last_error.startswith("cut") else 1)
         question, masked_kinds = self._classifier.question(ticket, limit)
         worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
         request_line = self._batch_api.request_line(custom_id(batch_id, number), question, answer_tokens)
@@ -151,6 +164,9 @@ class BatchClient:
     def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
         """Yield the results of a batch; in an `outage` nothing was answered, so failed requests are to be repeated."""
         question = prompt.question(self._classifier.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
+        then = json.loads(batch.questions)
+        parts = [part._replace(labels=tuple(then[part.name]["labels"])) for part in self._parts_of(then)]
+        question = question._replace(further=tuple(parts))
         options = json.loads(batch.options)
         for result_line in result_lines:
             try:
@@ -167,29 +183,55 @@ class BatchClient:
         if self._answers_out_of_form and not self._answers_in_form:
             self._batch_api.record_form(is_followed=False)
 
-    def answer(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> Outcome[Answer]:
-        """Return the outcome of a batch's result for a ticket, with tokens and the halved cost."""
-        question, _ = self._classifier.question(ticket)
-        question = question._replace(labels=tuple(json.loads(batch.labels)))
+    def answers(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> list[Outcome[Answer]]:
+        """Return the outcomes of a batch's result for a ticket, with tokens and the halved cost on the first."""
+        then = {CATEGORY: {"fingerprint": batch.fingerprint, "labels": json.loads(batch.labels)}}
+        then |= json.loads(batch.questions)
+        asked = tuple(part.name for part in self._parts_of(item.questions) if part.name in then)
+        if not asked:
+            return []
+        question, _ = self._classifier.question(ticket._replace(asked=asked))
+        first, *further = [tuple(then[name]["labels"]) for name in asked]
+        parts = [part._replace(labels=labels) for part, labels in zip(question.further, further, strict=True)]
+        question = question._replace(labels=first, further=tuple(parts))
         cost = Cost(self._price)
-        if isinstance(result.reply, Reply):
-            cost.add(charged_usage(result.reply, self._classifier.worst_usage(question, 2 * ANSWER_TOKENS)))
-            interpretation = interpretation_of(result.reply, question)
+        if isinstance(reply := result.reply, Reply):
+            if asked[0] != CATEGORY:  # its probabilities were read as those of a further question
+                reply = reply._replace(chances=reply.further.get(asked[0], {}))
+            most = 2 * most_answer_tokens(ticket._replace(asked=asked))
+            cost.add(charged_usage(reply, self._classifier.worst_usage(question, most)))
+            interpretation = interpretation_of(reply, question)
             self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
             self._answers_out_of_form += interpretation.parsed.problem == "not_json"
         else:
             interpretation = failed_interpretation(result.error or AnswerError("no answer"), question)
-        outcome = self._classifier.outcome(ticket, question, interpretation, cost, ())
+        outcomes = self._classifier.outcomes(ticket, question, interpretation, cost, ())
+        asked_then = then.get(item.questions[0], then[CATEGORY])["fingerprint"]
+        is_same_text = ids.answer_key(asked_then, ticket.text) == item.answer_key
+        return [
+            self._as_then(outcome, then[name]["fingerprint"], item, is_same_text=is_same_text)
+            for name, outcome in zip(asked, outcomes, strict=True)
+        ]
+
+    def _as_then(
+        self, outcome: Outcome[Answer], fingerprint: str, item: BatchItem, *, is_same_text: bool
+    ) -> Outcome[Answer]:
+        """Return the outcome of a question with the fingerprint by which it was asked."""
         if outcome.value is None:
             raise TypeError(outcome)
-        step = outcome.value.steps[-1]._replace(
-            fingerprint=batch.fingerprint, answer_key=item.answer_key, redacted=item.redacted
-        )
-        answer = outcome.value._replace(steps=(self._with_new_name(step),))
+        answer, question = outcome.value, outcome.value.question
+        answer_key = item.answer_key
+        if question != item.questions[0]:
+            answer_key = ids.answer_key(fingerprint, answer.ticket.text) if is_same_text else ""
+        step = answer.steps[-1]._replace(fingerprint=fingerprint, answer_key=answer_key, redacted=item.redacted)
+        answer = answer._replace(steps=(self._with_new_name(step) if question == CATEGORY else step,))
         # A calibration is for the present question, but the batch may have asked an earlier one.
-        if self._calibrate_answer is not None and batch.fingerprint == self.fingerprint:
+        if self._calibrate_answer is not None and fingerprint == self.fingerprint_of(question):
             answer = self._calibrate_answer(answer)
         return outcome._replace(value=self._apply_bounds(answer) if self._apply_bounds is not None else answer)
+
+    def _parts_of(self, names: Collection[str]) -> list[prompt.Part]:
+        return [part for part in self._classifier.parts if part.name in names]
 
     def _with_new_name(self, step: Classification) -> Classification:
         """Replace the name of a category that was renamed since the batch was sent."""
@@ -254,9 +296,9 @@ class BatchedClassifier(WrappedClassifier):
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Postpone every ticket. Raises `ConfigError` where money is bounded and no price is known."""
         self._check_price(budget)
-        return ([self._postponed(ticket) for ticket in chunk] for chunk in chunks)
+        return ([self._postponed(t, question) for t in chunk for question in t.asked] for chunk in chunks)
 
-    def _postponed(self, ticket: Ticket) -> Outcome[Answered]:
-        if self._has_next and ticket.status == "failed" and ticket.classifier == self.name:
+    def _postponed(self, ticket: Ticket, question: str) -> Outcome[Answered]:
+        if self._has_next and question == CATEGORY and ticket.status == "failed" and ticket.classifier == self.name:
             return Outcome.failed(ticket, AnswerError(ticket.error or ""), Answer(ticket, (), sure=False))
-        return Outcome(0, Action.WAITING, Postponed((), batch_of=self.name), None, ticket)
+        return Outcome(0, Action.WAITING, Postponed((), self.name, question), None, ticket)
