@@ -99,6 +99,23 @@ def test_spellings_share_a_digest_and_other_words_do_not() -> None:
     assert folded_digest("請求書の金額が間違っています") != ""
 
 
+@pytest.mark.parametrize(
+    ("markup", "is_read"),
+    [
+        ("<our account was hacked>", True),
+        ("</b our account was hacked>", True),
+        ("<!-- our account was hacked -->", True),
+        ("<p class='a b' id=x>", False),
+        ("<br/>", False),
+        ("<ada@example.com>", False),
+        ("<https://example.com/a?b=c>", False),
+    ],
+)
+def test_only_what_is_a_tag_is_no_part_of_a_text(markup: str, is_read: bool) -> None:
+    text = "Printer prints blank pages"
+    assert (folded_digest(f"{text} {markup}") != folded_digest(text)) is is_read
+
+
 def test_a_persons_own_verdict_is_never_overruled(world: World) -> None:
     decided(world)
     (ticket,) = stored(world, a_draft(1, "F-1", **AGAIN))

@@ -17,7 +17,9 @@ _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W_]{2,}|0+")
 _BLANKLESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 _TELLING = re.compile(rf"[^\W\d_]{{3,}}|{_BLANKLESS.pattern}{{2,}}")
-_TAG = re.compile(r"</?[a-zA-Z!][^<>]*>")
+# A tag, or an address in brackets. Other words in brackets are read, so they count: nobody hides a text there.
+_ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)"""
+_TAG = re.compile(rf"</?[a-zA-Z][^<>\s]*(?:{_ATTRIBUTE})*\s*/?>")
 LONG = 12  # distinct words from which on texts with nearly the same words are near duplicates
 # The words of a text are in so many parts, by their hashes. A word that was added changes one of them.
 PARTS = 8
