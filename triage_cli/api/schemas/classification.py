@@ -120,9 +120,6 @@ class Routed(BaseModel):
     preview: RoutePreview | None = Field(default=None, description="with `dry_run`: where it would be sent")
 
 
-CATEGORY_FIELD = Field(description="the category; null: none")
-
-
 class ClassifyIn(RequestBody):
     """How to classify one ticket."""
 
