@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,22 @@ def states(world: World, ticket: Ticket) -> dict[str, str]:
     return {name: answer.state for name, answer in answers(world, ticket).items()}
 
 
+def undescribed(value: Any, schema: dict[str, Any], description: dict[str, Any]) -> list[str]:
+    """Return the keys in a JSON value that its schema does not name."""
+    if "$ref" in schema:
+        schema = description["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    if "anyOf" in schema:
+        return min((undescribed(value, each, description) for each in schema["anyOf"]), key=len)
+    if isinstance(value, list):
+        return [key for item in value for key in undescribed(item, schema.get("items", {}), description)]
+    if not isinstance(value, dict) or not (properties := schema.get("properties")):
+        return []
+    unknown = [key for key in value if key not in properties]
+    return unknown + [
+        k for key in value.keys() & properties for k in undescribed(value[key], properties[key], description)
+    ]
+
+
 def test_all_questions_are_asked_together_and_decided_in_one_change(world: World) -> None:
     panel = asking(world)
     (ticket,) = made(world)
@@ -139,6 +156,25 @@ def test_the_api_tells_the_category_and_beside_it_the_answers_to_further_questio
         assert [sorted(category) for category in client.get("/categories").json()] == [
             ["description", "examples", "name", "was"]
         ] * len(world.categories)
+
+
+def test_no_answer_of_the_api_has_a_key_that_the_description_lacks(world: World, tmp_path: Path) -> None:
+    asking(world)
+    (ticket,) = made(world)
+    paths = {
+        "/tickets/{ticket_id}": f"/tickets/{ticket.ticket_id}",
+        "/tickets": "/tickets",
+        "/stats/groups": "/stats/groups?by=language",
+        "/categories": "/categories",
+        "/questions": "/questions",
+    }
+    with running_server(tmp_path, services=world.services()) as server, server.client() as client:
+        description = client.get("/openapi.json").json()
+        line = json.loads(client.post("/classify").text.partition("\n")[0])
+        assert undescribed(line, {"$ref": "#/components/schemas/Line"}, description) == []
+        for path, requested in paths.items():
+            schema = description["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            assert undescribed(client.get(requested).json(), schema, description) == [], path
 
 
 def test_the_category_is_saved_before_the_answer_that_a_stop_leaves_open_and_the_next_run_asks_that_alone(

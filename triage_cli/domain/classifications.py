@@ -50,7 +50,7 @@ class Classification(NamedTuple):
     cost: Annotated[float, "USD"] = 0.0
     redacted: Annotated[str | None, "what was taken out of the text"] = None
     error: Annotated[str | None, "why it is no answer"] = None
-    raw: float | None = None
+    raw: Annotated[float | None, "the classifier's own number, where the confidence was calibrated"] = None
     question: Annotated[str, "the further question whose answer it is; else no key", NotRequired[str]] = CATEGORY
     nearest: Annotated[
         str | None, "ids of decided tickets that stood in the prompt, as JSON; else no key", NotRequired[str | None]

@@ -166,6 +166,7 @@ class StatsGroup(BaseModel):
     customer_id: str | None = Field(None, description="its customer")
     source: str | None = Field(None, description="where its external ids come from")
     actor: str | None = Field(None, description="who gave the verdict, or had the classifier asked")
+    language: str | None = Field(None, description="the language of its texts")
     tickets: int = Field(description="tickets in the group")
     sure: int = Field(description="how many of them have a category")
     needs_review: int = Field(description="how many of them wait for a person")

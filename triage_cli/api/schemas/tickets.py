@@ -110,6 +110,9 @@ class Ticket(Response):
     language: str | None = Field(
         None, description="the language of its text; null before a classifier was asked, and where it is not clear"
     )
+    asked: bool = Field(
+        default=False, description="in lines of `POST /classify`: whether a classifier was asked just now; else no key"
+    )
 
 
 class Similar(Ticket):
