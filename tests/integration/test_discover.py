@@ -5,16 +5,20 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
-from tests.support.llm_server import Script, Step, chat, running_llm_server
+from tests.support.llm_server import Script, Step, chat, message, running_llm_server
 from tests.support.three_subjects import three_subjects
+from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
-from triage_cli.domain import ExitCode, Proposal, Topic
+from triage_cli.client import RemoteAnalysis
+from triage_cli.domain import Discovery, ExitCode, Proposal, Topic, TopicText
 
 
 def export(number: int = 240) -> str:
@@ -66,7 +70,7 @@ def test_the_page_has_no_script_and_escapes_what_customers_wrote(desk: Cli) -> N
 
 
 def test_mistakes_are_told_before_anything_is_read(desk: Cli) -> None:
-    for line, message in {
+    for line, said in {
         ("export.csv", "--since", "7d"): "--since and --source are for stored tickets",
         ("--most", "1"): "--most",
         ("nothing.csv",): "cannot read nothing.csv",
@@ -74,7 +78,7 @@ def test_mistakes_are_told_before_anything_is_read(desk: Cli) -> None:
     }.items():
         done = desk("discover", *line)
         assert done.returncode != 0
-        assert message in done.stderr
+        assert said in done.stderr
 
 
 def test_edits_by_lines_end_with_a_configuration_and_labels_that_can_be_learned(desk: Cli) -> None:
@@ -96,10 +100,10 @@ def test_a_proposal_is_edited_and_a_mistake_of_a_script_writes_nothing(desk: Cli
     edited = desk("discover", "--edit", "proposal.yaml", "-q", stdin="nest 1\nnest 2\nnest 3\nname 2 Second\n")
     assert edited.stdout.count("- name:") == 3
     assert "- name: Second\n" in edited.stdout
-    for lines, message in {"name 9 X\n": 'no topic "9"', "drop 1 2 3\n": "fewer than two categories"}.items():
+    for lines, said in {"name 9 X\n": 'no topic "9"', "drop 1 2 3\n": "fewer than two categories"}.items():
         refused = desk("discover", "--edit", "proposal.yaml", "--labels", "l.csv", stdin=lines)
         assert (refused.returncode, refused.stdout) == (2, "")
-        assert message in refused.stderr
+        assert said in refused.stderr
         assert not (desk.folder / "l.csv").exists()
     assert "leave out -o json" in desk("discover", "--edit", "proposal.yaml", "-o", "json").stderr
 
@@ -160,6 +164,26 @@ def test_a_language_model_names_topics_in_one_budgeted_call_and_sees_no_personal
         assert (poor.returncode, poor.stdout, len(server.asked)) == (7, "", 1)
         refused = desk("--offline", "discover", "export.csv", "--name-with", "gpt")
         assert (refused.returncode, len(server.asked)) == (2, 1)
+
+
+def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_path: Path) -> None:
+    names = {str(number): f"Name {number}" for number in range(1, 20)}
+    with running_llm_server(lambda _n, _asked: Step(message(json.dumps(names)))) as provider:
+        config = NAMED.format(url=provider.root).replace("openai", "anthropic")
+        with running_server(tmp_path, config=config) as server:
+            remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+            texts = [TopicText(text, f"C-{n}") for n, (text, _) in enumerate(three_subjects(60))]
+            found = RemoteAnalysis(remote).discover(texts, Discovery(4, name_with="gpt", max_cost=1.0))
+            plain = RemoteAnalysis(remote).discover(texts, Discovery(4))
+            remote.close()
+        (asked,) = provider.asked
+    assert [topic.name for topic in found.topics] == [
+        f"Name {len(found.groups) + n + 1}" for n in range(len(found.topics))
+    ]
+    assert [topic._replace(name="", parent="") for topic in found.topics] == [
+        topic._replace(name="", parent="") for topic in plain.topics
+    ]
+    assert asked.body["output_config"]["format"]["schema"]["required"][-1] == "reason"
 
 
 def test_what_a_model_says_that_is_no_name_leaves_the_words(desk: Cli) -> None:
