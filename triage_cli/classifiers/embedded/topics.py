@@ -49,8 +49,11 @@ class TextSpace:
         is_silent = np.fromiter((word in SILENT for word in self.words), np.bool_, len(self.words))
         self.bags = self._matrix(bags)
         self._is_multilingual = self._foreign_share() > FOREIGN_SHARE
-        self._fit_words(texts, is_silent)
-        self._fit_terms(is_silent, len(texts))
+        if self._is_multilingual:  # terms would part the languages, and sentences have no axis in common
+            self._mean = encoded(texts).mean(axis=0)
+        else:
+            self._fit_words(is_silent)
+            self._fit_terms(is_silent, len(texts))
         self.vectors = self._vectors(texts, self.bags)  # of the texts that the space is fitted to
 
     def _foreign_share(self) -> float:
@@ -60,11 +63,11 @@ class TextSpace:
         is_plain = are_plainly_english(leanings, has_word @ np.ones(len(self.words), np.int64))
         return 1 - float(is_plain.mean()) if len(is_plain) else 0.0
 
-    def _fit_words(self, texts: Sequence[str], is_silent: NDArray[np.bool_]) -> None:
+    def _fit_words(self, is_silent: NDArray[np.bool_]) -> None:
         shares = (self.counts / max(1, self.counts.sum())).astype(np.float32)
         weights = RARE_SHARE / (RARE_SHARE + shares) * np.where(is_silent, SILENT_WEIGHT, np.float32(1))
         self._word_vectors = word_vectors().of(self.words) * weights[:, None]
-        sums = self._meanings(texts, self.bags)
+        sums = unit(self.bags @ self._word_vectors)
         self._mean = sums.mean(axis=0) if len(sums) else np.zeros(sums.shape[1], np.float32)
         sums -= self._mean
         _, axes = np.linalg.eigh(sums.T @ sums)
@@ -93,13 +96,10 @@ class TextSpace:
         has_content: NDArray[np.bool_] = bags @ self.is_content.astype(np.float32) > 0
         return has_content
 
-    def _meanings(self, texts: Sequence[str], bags: csr_matrix) -> Floats:
-        return encoded(texts).copy() if self._is_multilingual else unit(bags @ self._word_vectors)
-
     def _vectors(self, texts: Sequence[str], bags: csr_matrix) -> Floats:
-        sums = self._meanings(texts, bags) - self._mean
-        if self._is_multilingual:  # terms would part the languages, and sentences have no axis in common
-            return unit(sums)
+        if self._is_multilingual:
+            return unit(encoded(texts) - self._mean)
+        sums = unit(bags @ self._word_vectors) - self._mean
         sums -= (sums @ self._first_axis) @ self._first_axis.T
         return unit(np.hstack([unit(sums), unit(self._terms(bags) @ self._term_axes)]))
 
@@ -185,7 +185,7 @@ def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others:
         vague = sum(int((~space.vectors_of(texts[start : start + SLICE])[1]).sum()) for start in _starts(texts))
         return FoundTopics((), (), vague, len(texts) - vague)
     centres = _divided(vectors, _centres(vectors, topic_count))
-    places, closeness = _placed(space, texts, centres)
+    places, closeness = _placed(space, texts, fitted, centres)
     sizes = np.bincount(places[places >= 0], minlength=len(centres))
     order = [int(topic) for topic in np.argsort(-sizes, kind="stable") if sizes[topic]]
     centres = centres[order]
@@ -203,7 +203,7 @@ def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others:
     return FoundTopics(tuple(topics), group_words, int((places == _VAGUE).sum()), int((places == _FAR).sum()))
 
 
-def _starts(texts: Sequence[str]) -> range:
+def _starts(texts: Sequence[object] | Integers) -> range:
     return range(0, len(texts), SLICE)
 
 
@@ -257,20 +257,21 @@ def _divided(vectors: Floats, centres: Floats) -> Floats:
     return centres
 
 
-def _placed(space: TextSpace, texts: Sequence[str], centres: Floats) -> tuple[Integers, Floats]:
+def _placed(space: TextSpace, texts: Sequence[str], fitted: Integers, centres: Floats) -> tuple[Integers, Floats]:
     """Return the topic of each text, or why it has none, and how near the text is to it."""
     places, closeness = np.full(len(texts), _VAGUE), np.zeros(len(texts), np.float32)
-    for start in _starts(texts):
-        part = slice(start, start + SLICE)
-        if len(texts) == len(space.vectors):  # all are fitted, and their vectors known
-            vectors, says_something = space.vectors[part], space.says_something(space.bags[part])
-        else:
-            vectors, says_something = space.vectors_of(texts[part])
+
+    def put(rows: Integers, vectors: Floats, says_something: NDArray[np.bool_]) -> None:
         likeness = vectors @ centres.T
-        closest = likeness.max(axis=1)
-        closeness[part] = closest
+        closeness[rows] = closest = likeness.max(axis=1)
         near = np.where(closest >= NEAR, likeness.argmax(axis=1), _FAR)
-        places[part] = np.where(says_something, near, _VAGUE)
+        places[rows] = np.where(says_something, near, _VAGUE)
+
+    put(fitted, space.vectors, space.says_something(space.bags))
+    others = np.setdiff1d(np.arange(len(texts)), fitted)
+    for start in _starts(others):
+        rows = others[start : start + SLICE]
+        put(rows, *space.vectors_of([texts[row] for row in rows]))
     return places, closeness
 
 
