@@ -27,9 +27,10 @@ from tests.support.llm_server import (
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
 from tests.support.world import a_budget
-from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, build
+from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, Promise, build
 from triage_cli.config import ClassifierSpec, Price
 from triage_cli.domain import (
+    CATEGORY,
     BudgetError,
     Category,
     ConfigError,
@@ -911,7 +912,7 @@ def test_without_probabilities_a_parent_has_its_child_s_confidence(serve: Callab
     assert outcome.value is not None
     (step,) = outcome.value.steps
     assert classifier.levels.steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
-    bounded = Bounded(classifier, {"Billing": 0.6, "Billing/Refund": 0.9}, classifier.levels)
+    bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.6, "Billing/Refund": 0.9}, classifier.levels)})
     settled = bounded.changed(outcome.value)
     assert (settled.steps[-1].category, settled.sure, classifier.levels.below(settled.steps[-1])) == (
         "Billing", True, "Billing/Refund",

@@ -19,10 +19,20 @@ from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.world import a_budget
-from triage_cli.classifiers import METHOD, Calibrated, Cascade, LocalTrainer, Model, Told, language_guard, words_of
+from triage_cli.classifiers import (
+    METHOD,
+    Calibrated,
+    Cascade,
+    Curves,
+    LocalTrainer,
+    Model,
+    Told,
+    language_guard,
+    words_of,
+)
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
-from triage_cli.domain import READ_LANGUAGES, Calibration, Category, Labelled
+from triage_cli.domain import CATEGORY, READ_LANGUAGES, Calibration, Category, Curve, Labelled
 from triage_cli.domain import fit as curve_of
 
 # English all the same: names, borrowed words, a word that is quoted, no word that only English has.
@@ -253,7 +263,7 @@ def test_guesses_beside_tickets_have_no_number_either(default: Model) -> None:
 def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
     curve = curve_of([(n / 100, n > 40) for n in range(100)])
     kept = Calibration("f", "local", json.dumps(curve.points), curve.method, 100, 0.1, 0.1, "")
-    asked = Calibrated(classifier(default, min_confidence=0.0), kept)
+    asked = Calibrated(classifier(default, min_confidence=0.0), {CATEGORY: Curves(Curve.of(kept))})
     unread, read = answers(asked, "Fakturan är fel, jag vill ha pengarna tillbaka", "charged twice")
     assert (unread.sure, unread.steps[0].confidence, unread.steps[0].raw) == (False, None, None)
     assert (read.sure, read.steps[0].raw is None) == (True, False)

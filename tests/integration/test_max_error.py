@@ -12,8 +12,9 @@ from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
 from tests.support.world import FakeClassifier, World, a_budget
-from triage_cli.classifiers import Bounded, Model
+from triage_cli.classifiers import Bounded, Model, Promise
 from triage_cli.domain import (
+    CATEGORY,
     NEVER,
     ClassifyPlan,
     GradedAnswer,
@@ -298,7 +299,7 @@ def test_texts_of_verdicts_are_recognised_by_an_earlier_model_too(fitted: Cli) -
 
 
 def bounded(world: World, **thresholds: float) -> None:
-    world.classifier = Bounded(world.classifier, thresholds)  # type: ignore[assignment]
+    world.classifier = Bounded(world.classifier, {CATEGORY: Promise(thresholds)})  # type: ignore[assignment]
 
 
 def test_each_category_has_its_own_threshold(world: World) -> None:
@@ -317,7 +318,7 @@ def test_an_answer_to_an_earlier_question_is_not_sure() -> None:
     (outcomes,) = classifier.classify([[ticket]], a_budget())
     answer = outcomes[0].value
     assert answer is not None
-    bounded = Bounded(classifier, {"Billing": 0.5})
+    bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.5})})
     assert bounded.changed(answer).sure
     earlier = answer._replace(steps=(answer.steps[0]._replace(fingerprint="an earlier one"),))
     assert not bounded.changed(earlier).sure

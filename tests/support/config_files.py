@@ -40,11 +40,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("questions: {mood: {values: [calm]}}", "1: questions.mood.values: needs 2 to 255 categories, not 1"),
     ('questions: {mood: {values: ["calm, mostly", b]}}', '1: questions.mood.values[0]: "calm, mostly" holds a comma'),
     ("questions: {mood: {values: [calm, None]}}", '1: questions.mood.values[1]: "None" is what a verdict says'),
-    ("questions: {mood: {values: [{name: a, was: [b]}, c]}}", '1: questions.mood: the value "a" has former names'),
     (f"{ASKED}, many: true}}}}", "1: questions.urgency.many: would ask for several values"),
     (f"{ASKED}, map: {{P1: now}}}}}}", "1: questions.urgency: map translates the values of a column"),
     (f"{ASKED}, column: P, map: {{P1: nov}}}}}}", '1: questions.urgency.map: "P1" would mean "nov", which is no value'),
-    (f"{ASKED}, max_error: 5%}}}}", "1: questions.urgency.max_error: would be a promise"),
+    (f"{ASKED}, max_error: 5%, min_confidence: 0.7}}}}", "1: questions.urgency: max_error stands in place of"),
     (f"{ASKED}, classifier: g}}}}", '1: questions.urgency.classifier: no classifier "g"'),
     (
         f"{ASKED}}}}}\nroutes: [{{to: https://x, when: {{urgency: soon}}}}]",

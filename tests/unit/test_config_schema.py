@@ -28,7 +28,8 @@ BEYOND = (
     "which is not known before: classify", "labels a helpdesk's ticket", "another escalation is named",
     "needs a field that stands", "absent needs field",
     "when.cat: unknown key", "would be asked of", "no value", "holds a comma", "is what a verdict says",
-    "but for its case", "map translates", "which is no value", "has former names", "has the name of what a ticket",
+    "but for its case", "map translates", "which is no value", "has the name of what a ticket",
+    "urgency: max_error stands in place of",
 )  # fmt: skip
 
 

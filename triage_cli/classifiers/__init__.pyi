@@ -104,6 +104,8 @@ from triage_cli.classifiers.llm.topic_names import with_names as with_names
 from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
 from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
+from triage_cli.classifiers.wrapped_classifier import Curves as Curves
+from triage_cli.classifiers.wrapped_classifier import Promise as Promise
 from triage_cli.classifiers.wrapped_classifier import ToldLanguage as ToldLanguage
 
 embedded_classifier = triage_cli.classifiers.embedded.classifier

@@ -1,6 +1,7 @@
 """Classifiers that wrap another one: calibrated, with the bound of a promised error, or with a memory of answers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from triage_cli.domain import (
     CATEGORY,
@@ -9,7 +10,6 @@ from triage_cli.domain import (
     Action,
     Answer,
     Answered,
-    Calibration,
     Classification,
     Curve,
     FlushNow,
@@ -61,35 +61,39 @@ class WrappedClassifier:
             ]
 
 
-class Bounded(WrappedClassifier):
-    """A classifier with a threshold for each category by which a promise holds; without one it is never sure.
+class Promise(NamedTuple):
+    """For each value of a question the threshold by which a promise holds; one without is never sure.
 
-    `levels` are those of the categories, and `calibrated` is the calibration of the wrapped classifier, if it has one.
+    `levels` are those of the values, and `calibrated` is the calibration of the answers, if they have one.
     """
 
-    def __init__(
-        self,
-        wrapped: Classifier,
-        category_thresholds: Mapping[str, float],
-        levels: Levels = FLAT,
-        calibrated: LevelCalibration | None = None,
-    ) -> None:
+    thresholds: Mapping[str, float]
+    levels: Levels = FLAT
+    calibrated: LevelCalibration | None = None
+
+    def at_threshold(self, step: Classification, fingerprints: Sequence[str]) -> Classification:
+        """Return an answer with the threshold that its value has; one of another fingerprint is not sure."""
+        if step.fingerprint not in fingerprints[:1]:
+            return step._replace(threshold=NEVER)
+        if self.levels.parents:
+            return self.levels.settled(step, lambda name: self.thresholds.get(name, NEVER), self.calibrated)
+        return step._replace(threshold=self.thresholds.get(step.category or "", NEVER))
+
+
+class Bounded(WrappedClassifier):
+    """A classifier with the promises that hold of its answers, by question."""
+
+    def __init__(self, wrapped: Classifier, promises: Mapping[str, Promise]) -> None:
         super().__init__(wrapped)
-        self._category_thresholds = category_thresholds
-        self._levels = levels
-        self._calibrated = calibrated
+        self._promises = promises
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the threshold that its category has now."""
-        rejudged = self._wrapped.rejudged(answer)
-        return rejudged if answer.question != CATEGORY else self._bounded_step(rejudged)
+        """Return a stored answer with the threshold that its value has now."""
+        return self._bounded_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
-        """Return an answer with the threshold of its category; one of another fingerprint is not sure.
-
-        The promise is one of categories alone.
-        """
-        if not answer.steps or answer.question != CATEGORY:
+        """Return an answer with the threshold of its value."""
+        if not answer.steps or answer.question not in self._promises:
             return answer
         *earlier_steps, last_step = answer.steps
         last_step = self._bounded_step(last_step)
@@ -98,11 +102,8 @@ class Bounded(WrappedClassifier):
         return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
 
     def _bounded_step(self, step: Classification) -> Classification:
-        if step.fingerprint != self.fingerprint:
-            return step._replace(threshold=NEVER)
-        if self._levels.parents:
-            return self._levels.settled(step, lambda name: self._category_thresholds.get(name, NEVER), self._calibrated)
-        return step._replace(threshold=self._category_thresholds.get(step.category or "", NEVER))
+        promise = self._promises.get(step.question)
+        return step if promise is None else promise.at_threshold(step, self.fingerprints_of(step.question))
 
 
 class ToldLanguage(WrappedClassifier):
@@ -117,46 +118,49 @@ class ToldLanguage(WrappedClassifier):
         return answer._replace(language=answer.ticket.language or self._tell(answer.ticket.text))
 
 
-class Calibrated(WrappedClassifier):
-    """A classifier whose answers have calibrated confidence, and their own one as `raw`.
+class Curves(NamedTuple):
+    """The calibration of answers to a question whose values have these levels.
 
-    `above` is the calibration of the levels above a guess; if there is none, that of guesses holds for them, too.
+    `above` is that of the levels above a guess; if there is none, that of guesses holds for them, too.
     """
 
-    def __init__(
-        self, wrapped: Classifier, calibration: Calibration, levels: Levels = FLAT, above: Calibration | None = None
-    ) -> None:
+    curve: Curve
+    levels: Levels = FLAT
+    above: Curve | None = None
+
+    def calibrated(self, confidence: float, is_above: bool) -> float:
+        """Return the probability of a guess, or of a level above it, by the classifier's own confidence."""
+        curve = self.above if is_above and self.above is not None else self.curve
+        return round(curve(confidence), 4)
+
+
+class Calibrated(WrappedClassifier):
+    """A classifier whose answers have calibrated confidence, and their own one as `raw`; `curves` are by question."""
+
+    def __init__(self, wrapped: Classifier, curves: Mapping[str, Curves]) -> None:
         super().__init__(wrapped)
-        self._levels = levels
-        self._curve = Curve.of(calibration)
-        self._curve_above = self._curve if above is None else Curve.of(above)
+        self.curves = curves
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer with the calibrated confidence that it would have now."""
         return self._calibrated_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
-        """Return an answer with calibrated confidence; it is sure if that reaches the threshold.
-
-        The calibration is that of categories alone.
-        """
-        if answer.question != CATEGORY:
+        """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
+        if answer.question not in self.curves:
             return answer
         steps = tuple(map(self._calibrated_step, answer.steps))
         sure = bool(steps) and steps[-1].is_sure
         # The classifier checks the text for suspicious content only if it is sure itself.
         return answer._replace(steps=steps, sure=sure, doubts=answer.doubts if answer.sure else None)
 
-    def calibrated(self, confidence: float, is_above: bool) -> float:
-        """Return the probability of a guess, or of a level above it, by the classifier's own confidence."""
-        return round((self._curve_above if is_above else self._curve)(confidence), 4)
-
     def _calibrated_step(self, step: Classification) -> Classification:
-        if step.confidence is None or step.question != CATEGORY:
+        curves = self.curves.get(step.question)
+        if step.confidence is None or curves is None:
             return step
-        if self._levels.parents:
-            return self._levels.settled(step, lambda _: step.threshold, self.calibrated)
-        return step._replace(confidence=self.calibrated(step.confidence, is_above=False), raw=step.confidence)
+        if curves.levels.parents:
+            return curves.levels.settled(step, lambda _: step.threshold, curves.calibrated)
+        return step._replace(confidence=curves.calibrated(step.confidence, is_above=False), raw=step.confidence)
 
 
 Recall = Callable[[Sequence[str]], Mapping[str, Classification]]

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import LabelCounts, Labelled, Rejected, UsageError
+from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Rejected, UsageError
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service import CategoryNames
 
@@ -29,8 +29,10 @@ def check(file: str | None, label: str | None) -> None:
         raise UsageError("--label is for a labelled file, and none is named", hint="name it, or - for stdin")
 
 
-def read(context: CommandContext, name: str, label: str | None, *, needed: bool = False) -> list[Labelled]:
-    """Return the labelled rows of a file; note how many have no label.
+def read(
+    context: CommandContext, name: str, label: str | None, question: str, *, needed: bool = False
+) -> list[Labelled]:
+    """Return the rows of a file that are labelled with answers to a question; note how many have no label.
 
     Raises `UsageError` if labelled rows are needed and the file has no rows.
     """
@@ -38,7 +40,7 @@ def read(context: CommandContext, name: str, label: str | None, *, needed: bool 
         if isinstance(stream, MailFolder):
             raise UsageError(f"{file_name} is a folder of mails, which have no label", hint="name a table with labels")
         file_bytes = stream.read()
-    labelled_table = _labelled_table(context, file_bytes, file_name, label)
+    labelled_table = _labelled_table(context, file_bytes, file_name, label, question)
     context.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
@@ -64,36 +66,46 @@ def read(context: CommandContext, name: str, label: str | None, *, needed: bool 
     return labelled_rows
 
 
-def note_skipped(context: CommandContext, counts: LabelCounts) -> None:
-    """Note how many labels of the file are no category, and the most frequent of them."""
+def note_skipped(context: CommandContext, counts: LabelCounts, question: str) -> None:
+    """Note how many labels of the file are no value of the question, and the most frequent of them."""
     if counts.skipped:
         labels = ", ".join(f"{label} ({n})" for label, n in islice(counts.skipped.items(), 5))
         skipped_labels = messages.plural(
             sum(counts.skipped.values()),
-            "labels are no category and are left out",
-            "label is no category and is left out",
+            f"labels are no {one_of(question)} and are left out",
+            f"label is no {one_of(question)} and is left out",
         )
         context.say(f"note: {skipped_labels}: {labels}")
 
 
-def _labelled_table(context: CommandContext, file_bytes: bytes, file_name: str, label: str | None) -> Table:
+def one_of(question: str) -> str:
+    """Return what messages call a possible answer to a question."""
+    return "category" if question == CATEGORY else f"value of {question}"
+
+
+def _labelled_table(
+    context: CommandContext, file_bytes: bytes, file_name: str, label: str | None, question: str
+) -> Table:
     """Return the table of a labelled file, whose label column is read as verdicts."""
     read_options = input_tables.with_kept_mappings(context, ReadOptions())
-    if label is None and read_options.kept:
+    headers = LABEL_HEADERS if question == CATEGORY else (question, *LABEL_HEADERS)
+    if label is None and read_options.kept and question == CATEGORY:
         kept_table = open_table(BytesIO(file_bytes), file_name, read_options)
         if "verdict" in kept_table.fields:
             return kept_table
-    for label_column in LABEL_HEADERS if label is None else (label,):
+    for label_column in headers if label is None else (label,):
         try:
             return open_table(BytesIO(file_bytes), file_name, read_options._replace(mapping={"verdict": label_column}))
         except UnknownColumnError as error:
             problem = error
-    category_of = CategoryNames(context.config.categories).match
+    values = next((each.values for each in context.config.asked if each.name == question), ())
+    category_of = CategoryNames(values).match
     found = open_table(BytesIO(file_bytes), file_name, read_options).label_column(category_of)
     hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
     if found:
-        hint = f"most of {found} are names of categories: --label {shlex.quote(found)}"
+        names = "names of categories" if question == CATEGORY else f"values of {question}"
+        hint = f"most of {found} are {names}: --label {shlex.quote(found)}"
     raise UsageError(
-        f"{file_name} has no column {' or '.join(LABEL_HEADERS if label is None else (label,))} for the label",
+        f"{file_name} has no column {' or '.join(headers if label is None else (label,))} for the label",
         hint=hint,
     ) from problem

@@ -45,6 +45,9 @@ Routes = Annotated[
     str | None,
     typer.Option("--routes", metavar="FILE", help="The routing map, instead of the configuration's."),
 ]
+QuestionName = Annotated[
+    str, typer.Option("--question", metavar="NAME", help="The question that this is about; the category without it.")
+]
 Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.")]
 Since = Annotated[
     str | None,

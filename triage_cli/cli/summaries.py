@@ -1,16 +1,16 @@
 """What several commands say at their end: counts, what waits, what was learned, and what to do next."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import Stats
+from triage_cli.domain import CATEGORY, Stats
 
 if TYPE_CHECKING:  # most commands learn nothing
-    from triage_cli.domain import Looked, TrainingReport
+    from triage_cli.domain import Lesson, Looked, TrainingReport
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 
@@ -86,6 +86,13 @@ def step_after_learning(training_report: "TrainingReport") -> str:
     }
     next_steps = "; ".join(command for command, number in next_commands.items() if number)
     return f"next: {next_steps}" if next_steps else ""
+
+
+def lessons_summary(lessons: "Iterable[Lesson]") -> Iterator[str]:
+    """Yield the lines of `learning_summary` about each question; those of a further one name it."""
+    for question, _, report in lessons:
+        for line in learning_summary(report):
+            yield line if question == CATEGORY else f"{question}: {line}"
 
 
 def learning_summary(training_report: "TrainingReport") -> Iterator[str]:

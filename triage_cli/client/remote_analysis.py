@@ -14,6 +14,7 @@ from triage_cli.client.http_connection import Params
 from triage_cli.client.remote_triage import RemoteTriage, stats_group
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
+    CATEGORY,
     GROUP_LISTS,
     TOPIC_CHARACTERS,
     ClassifyPlan,
@@ -23,6 +24,7 @@ from triage_cli.domain import (
     Foreseen,
     LabelCounts,
     Labelled,
+    Lesson,
     NewConfiguration,
     NoEndpointError,
     Outcome,
@@ -84,18 +86,19 @@ class RemoteAnalysis:
             return None
         return self._remote.converted_to(SpikeSending, response)
 
-    def drift(self, window: timedelta) -> list[Drift]:
+    def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
         """Have the remote compare the last decisions with those before."""
-        response = self._get("/drift", {"window": window.total_seconds()})
+        response = self._get("/drift", {"window": window.total_seconds()} | _about(question))
         return self._remote.converted_rows(partial(wire_format.named, Drift), response)
 
     def report(self, since: datetime) -> Report:
         """Have the remote report what happened since."""
         return self._remote.converted(_report, self._get("/report", {"since": timestamp(since)}))
 
-    def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
+    def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
         """Have the remote find wrong labels."""
-        return self._remote.converted_to(SuspectReport, self._post("/suspects", _labelled_body(rows)))
+        body = _labelled_body(rows) | _about(question)
+        return self._remote.converted_to(SuspectReport, self._post("/suspects", body))
 
     def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
         """Have the remote find the topics of these tickets, which it does not store, or of its own."""
@@ -107,22 +110,25 @@ class RemoteAnalysis:
         body = settings | {"sources": list(asked.sources), "rows": rows}
         return self._remote.converted_to(Proposal, self._post("/discover", body))
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
+    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
         """Have the remote learn; it does not tell how far it is."""
         tell("on the remote", 0.0)
-        response = self._post("/learn", _labelled_body(rows))
-        return self._remote.converted(_learned, response)
+        body = _labelled_body(rows) | ({} if question is None else {"question": question})
+        return self._remote.converted(partial(_lessons, question or CATEGORY), self._post("/learn", body))
 
     def roll_back(self) -> TrainingReport:
         """Have the remote use the version before the one in use."""
         response = self._post("/learn", {"rollback": True})
         return self._remote.converted(_training_report, response)
 
-    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
+    def evaluate(
+        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
+    ) -> Evaluated:
         """Have the remote measure a classifier."""
         left = None if plan.max_cost is None else max(0.0, plan.max_cost - self._evaluated_usd)
         settings = {"classifier": plan.classifier, "workers": plan.workers, "max_wait": plan.max_wait, "max_cost": left}
-        response = self._post("/eval", _labelled_body(rows) | settings | {"calibrate": calibrate})
+        body = _labelled_body(rows) | settings | {"calibrate": calibrate} | _about(question)
+        response = self._post("/eval", body)
         evaluated = self._remote.converted(_evaluated, response)
         self._evaluated_usd += evaluated.scored.cost_usd
         return evaluated
@@ -164,9 +170,17 @@ def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:
     return {"rows": [{"text": row.text, "label": row.category} for row in rows]}
 
 
-def _learned(wire_record: Any) -> tuple[LabelCounts, TrainingReport]:
-    counts = wire_format.object_of(wire_record).get("counts")
-    return wire_format.named(LabelCounts, counts), _training_report(wire_record)
+def _about(question: str) -> dict[str, str]:
+    """Return what a request says of its question; an older remote knows the category alone."""
+    return {} if question == CATEGORY else {"question": question}
+
+
+def _lessons(question: str, wire_record: Any) -> list[Lesson]:
+    further = wire_format.object_of(wire_record).get("questions") or {}
+    return [
+        Lesson(name, wire_format.named(LabelCounts, wire_format.object_of(each).get("counts")), _training_report(each))
+        for name, each in ({question: wire_record} | wire_format.object_of(further)).items()
+    ]
 
 
 def _training_report(wire_record: Any) -> TrainingReport:

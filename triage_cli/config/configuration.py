@@ -11,7 +11,7 @@ from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import Calendar, Category, ConfigError, KeptMapping, Question, Rule
+from triage_cli.domain import CATEGORY, Calendar, Category, ConfigError, KeptMapping, Question, Rule, UsageError
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
@@ -56,6 +56,22 @@ class Config(NamedTuple):
     questions: tuple[Question, ...] = ()  # that tickets are asked beside that for their category
     levels: bool = True  # whether names with slashes may be below others
     fields: Mapping[str, str] = {}  # by the name of a column, the pattern that finds it in texts
+
+    @property
+    def asked(self) -> tuple[Question, ...]:
+        """Return all questions that tickets are asked, that for the category first."""
+        return (Question(CATEGORY, self.categories), *self.questions)
+
+    def question(self, name: str) -> Question:
+        """Return the question of a name. Raises `UsageError` if there is none."""
+        for question in self.asked:
+            if question.name == name:
+                return question
+        names = ", ".join(question.name for question in self.questions)
+        raise UsageError(
+            f'no question "{name}"',
+            hint=f"the questions are {names}" if names else "name questions below `questions` in the config",
+        )
 
     def routing_hash(self) -> str:
         """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""

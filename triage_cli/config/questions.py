@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from triage_cli.config.categories import in_levels, read_categories
 from triage_cli.config.classifiers import SHARE, ClassifierSpec
 from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of, suggestion
-from triage_cli.config.rule_conditions import ESCALATION_WHEN
+from triage_cli.config.rule_conditions import ESCALATION_WHEN, promised_error
 from triage_cli.config.validators import text, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 from triage_cli.domain import CATEGORY, NO_VALUE, Question
@@ -18,7 +18,6 @@ COLUMN_ENDS = ("_suggestion", "_confidence")
 # Keys of the plan of questions that have no effect yet.
 LATER_KEYS: Mapping[str, str] = {
     "many": "would ask for several values, and a question has one answer yet; remove it",
-    "max_error": "would be a promise, and there is one for categories alone yet; name a min_confidence instead",
 }
 
 
@@ -62,9 +61,6 @@ def checked_questions(
             continue
         listed = values["values"].read(_values_of(f"questions.{name}"), ())
         values["values"] = in_levels(listed) if levels else listed
-        for value in listed:
-            if value.was:
-                entry.wrong(f'the value "{value.name}" has former names, and only categories are renamed yet')
         if "map" in values and "column" not in values:
             entry.wrong("map translates the values of a column; name that as column")
         names = [value.name for value in listed]
@@ -72,6 +68,8 @@ def checked_questions(
             if listed and meant not in names:
                 near = suggestion(meant, names)
                 entry.entries()["map"].wrong(f'"{written}" would mean "{meant}", which is no value{near}')
+        if "max_error" in values and "min_confidence" in values:
+            entry.wrong("max_error stands in place of min_confidence: leave one of them out")
         named = values.get("classifier", default)
         if named not in classifiers and "classifier" in values:
             entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
@@ -105,6 +103,7 @@ QUESTION: Mapping[str, Field] = {
     "values": Field(accepts(lambda: schema_of(read_categories))(lambda setting: setting), needed=True),
     "classifier": Field(text),
     "min_confidence": Field(SHARE),
+    "max_error": Field(promised_error),
     "required": Field(truth),
     "column": Field(text),
     "map": Field(_meanings),

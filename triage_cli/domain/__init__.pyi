@@ -322,10 +322,12 @@ from triage_cli.domain.languages import with_blanks as with_blanks
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Figures as Figures
 from triage_cli.domain.learning import LabelCounts as LabelCounts
+from triage_cli.domain.learning import Lesson as Lesson
 from triage_cli.domain.learning import Looked as Looked
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import TrainingReport as TrainingReport
+from triage_cli.domain.learning import lesson_record as lesson_record
 from triage_cli.domain.levels import ABOVE as ABOVE
 from triage_cli.domain.levels import FLAT as FLAT
 from triage_cli.domain.levels import LevelCalibration as LevelCalibration
@@ -367,6 +369,7 @@ from triage_cli.domain.questions import settled_by as settled_by
 from triage_cli.domain.questions import shown_hash_of as shown_hash_of
 from triage_cli.domain.questions import with_given as with_given
 from triage_cli.domain.questions import with_questions as with_questions
+from triage_cli.domain.questions import with_renamed as with_renamed
 from triage_cli.domain.questions import without_reasons as without_reasons
 from triage_cli.domain.routing import SETTLED as SETTLED
 from triage_cli.domain.routing import RoutingDecision as RoutingDecision

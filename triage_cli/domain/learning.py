@@ -1,7 +1,9 @@
 """What learning and the search for wrong labels report."""
 
-from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, NamedTuple
+
+from triage_cli.domain.json_values import as_record
 
 
 class LabelCounts(NamedTuple):
@@ -66,6 +68,14 @@ class TrainingReport(NamedTuple):
     unlabelled_weight: float = 0.0
 
 
+class Lesson(NamedTuple):
+    """What was learned about one question: the labels that were read, and the result."""
+
+    question: str
+    counts: LabelCounts
+    report: TrainingReport
+
+
 class Suspect(NamedTuple):
     """A label that several answers contradict.
 
@@ -98,3 +108,11 @@ class SuspectReport(NamedTuple):
     suspects: Annotated[tuple[Suspect, ...], "those with the largest margin first"]
     confused: Annotated[tuple[Confused, ...], "categories that are confused, the most frequent first"]
     counts: Annotated[LabelCounts, "the labels that were read"]
+
+
+def lesson_record(lessons: Sequence[Lesson]) -> dict[str, Any]:
+    """Return the JSON record of the first lesson's report, with those of further questions below `questions`."""
+    first, *further = lessons
+    of_questions = {lesson.question: as_record(lesson.report) for lesson in further}
+    record: dict[str, Any] = as_record(first.report)
+    return record | ({"questions": of_questions} if further else {})

@@ -9,9 +9,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
+from triage_cli.domain.evaluation.error_bounds import MaxError
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.levels import Levels
-from triage_cli.domain.tickets import CATEGORY, Category, Ticket
+from triage_cli.domain.tickets import CATEGORY, Category, Renamed, Ticket
 
 # `answered`: sure, or by a person. `unsure`: it has a suggestion at most. `failed`: the classifier could not answer.
 # `unanswered`: it was not asked yet, or not about the present text.
@@ -25,9 +26,9 @@ NO_VALUE = "none"  # what a verdict says where none of a question's values holds
 class Question(NamedTuple):
     """A question about tickets, with the values from which an answer is chosen.
 
-    `ask` is the question in words. `classifier` and `min_confidence` are those of the category if they are None. An
-    unsure answer to a question that is `required` holds its ticket for review. `column` is the column of an input that
-    holds what people answered, whose values `map` translates.
+    `ask` is the question in words. `classifier`, `min_confidence` and `max_error` are those of the category if they are
+    None. An unsure answer to a question that is `required` holds its ticket for review. `column` is the column of an
+    input that holds what people answered, whose values `map` translates.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Question(NamedTuple):
     classifier: str | None = None
     min_confidence: float | None = None
     required: bool = False
+    max_error: MaxError | None = None
     column: str | None = None
     map: Mapping[str, str] = {}
 
@@ -168,6 +170,16 @@ def settled_by(ticket: Ticket, required: Collection[str]) -> Ticket:
 def open_required(ticket: Ticket, required: Iterable[str]) -> list[str]:
     """Return the required questions without a sure answer, for which a ticket waits for a person."""
     return [name for name, answer in all_given(ticket, required).items() if answer.state != "answered"]
+
+
+def with_renamed(answers: str, renamed: Renamed) -> str:
+    """Return the stored answers of a ticket after a rename of a question's value."""
+    stored = from_json(answers)
+    of_question = stored[renamed.question]
+    for field in ("value", "suggestion"):
+        if of_question.get(field) == renamed.old:
+            of_question[field] = renamed.new
+    return compact(stored)
 
 
 def answer_records(ticket: Ticket) -> dict[str, dict[str, Any]]:

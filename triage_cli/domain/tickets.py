@@ -70,7 +70,7 @@ def tags_of(text: str) -> tuple[str, str]:
 
 
 class Renamed(NamedTuple):
-    """A rename of a category in a store: `root` is its first name there, `moved` the number of changed tickets.
+    """A rename of a question's value in a store: `root` is its first name there, `moved` the number of changed tickets.
 
     `at` is when it was carried out, empty before that.
     """
@@ -80,6 +80,7 @@ class Renamed(NamedTuple):
     root: str
     moved: int = 0
     at: str = ""
+    question: str = CATEGORY
 
 
 def place_of(line: int, record: int = 0) -> str:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from triage_cli.domain.tickets import CATEGORY
+
 
 class Labelled(NamedTuple):
     """A text to learn from, with its known category, and the id of its ticket (empty: a row of a file)."""
@@ -25,8 +27,9 @@ class ModelVersion(NamedTuple):
     """A version of the embedded model that was learned from labelled tickets; at most one version is active.
 
     `categories` is a JSON list of names, `weights` comes from `to_bytes` of the model, `metrics` is a JSON object with
-    the figures for which it was accepted. `based_on` is the active version that it was compared with, 0 for the
-    built-in model (None: written by an older program).
+    the figures for which it was accepted. `based_on` is the version that was active when it was added, 0 for the
+    built-in model (None: written by an older program). A version answers one question; others are answered by the last
+    of those that it is based on. What one run has learned is taken back together.
     """
 
     version: int
@@ -37,3 +40,5 @@ class ModelVersion(NamedTuple):
     actor: str
     at: str
     based_on: int | None = None
+    question: str = CATEGORY
+    run_id: str | None = None

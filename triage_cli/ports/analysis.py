@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from triage_cli.domain import (
+    CATEGORY,
     ClassifyPlan,
     Discovery,
     Drift,
     Evaluated,
     Foreseen,
-    LabelCounts,
     Labelled,
+    Lesson,
     NewConfiguration,
     Outcome,
     Plan,
@@ -53,31 +54,34 @@ class Analysis(Protocol):
         Raises `UnavailableError` if the destination did not take one.
         """
 
-    def drift(self, window: timedelta) -> list[Drift]:
-        """An `Analysis` compares the decisions of the last `window` with those of the time before."""
+    def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
+        """An `Analysis` compares the decisions on a question of the last `window` with those of the time before."""
 
     def report(self, since: datetime) -> Report:
         """An `Analysis` reports what happened since. Raises `UsageError` if that is no period of at most ten years."""
 
-    def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
-        """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused categories."""
+    def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
+        """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused values."""
 
     def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
         """An `Analysis` finds the topics of these tickets (None: of the stored ones), and proposes categories."""
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
+    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
         """An `Analysis` fits the embedded model to verdicts and labelled rows, and uses it if it is better.
 
-        `tell` gets what it does now, and which share of it is done, as far as that is known.
+        It does so for one question, or the category and each further question with a label; the rows are about the
+        first of them. `tell` gets what it does now, and which share of it is done, as far as that is known.
         """
 
     def roll_back(self) -> TrainingReport:
         """An `Analysis` uses the version of the embedded model before the one in use."""
 
-    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
+    def evaluate(
+        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
+    ) -> Evaluated:
         """An `Analysis` measures a classifier on labelled rows; one cost limit holds for all that it measures.
 
-        With `calibrate` it stores the labels and a calibration.
+        The labels are values of the question. With `calibrate` it stores the labels and a calibration.
         """
 
     def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:

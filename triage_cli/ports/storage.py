@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     AdditionQuery,
     ApiKey,
@@ -221,11 +222,14 @@ class Imports(Protocol):
 class Categories(Protocol):
     """Port of the names of categories in a store."""
 
-    def renames(self) -> Iterator[Renamed]:
-        """A store lists the renames that it has carried out."""
+    def renames(self, question: str = CATEGORY) -> Iterator[Renamed]:
+        """A store lists the renames of a question's values that it has carried out."""
 
-    def bears(self, name: str) -> bool:
-        """A store tells whether a ticket has this category, or waits for a review with it as its suggestion."""
+    def bears(self, name: str, question: str = CATEGORY) -> bool:
+        """A store tells whether a ticket has this category, or waits for a review with it as its suggestion.
+
+        Of another question, it is its value, or any suggestion.
+        """
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
         """A store renames a category in all tables, with `destination` also the destination, and counts the changes."""
@@ -480,15 +484,18 @@ class Inflow(Protocol):
     def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
         """A store keeps spikes, replacing those with the same id."""
 
-    def counts(self, since: str, until: str) -> PeriodCounts:
-        """A store counts the tickets written from `since` up to before `until`."""
+    def counts(self, since: str, until: str, question: str = CATEGORY) -> PeriodCounts:
+        """A store counts answers to a question about the tickets written from `since` up to before `until`."""
 
 
 class ModelRegistry(Protocol):
     """Port that registers versions of the embedded model, calibrations, and answers that evaluations paid for."""
 
-    def active(self) -> ModelVersion | None:
-        """A registry knows the model version in use; None if that is the built-in model."""
+    def active(self, question: str = CATEGORY) -> ModelVersion | None:
+        """A registry knows the model version that answers a question; None if that is the built-in model."""
+
+    def newest(self) -> int:
+        """A registry knows the number of the active version, whatever it answers; 0 for the built-in model."""
 
     def versions(self) -> list[ModelVersion]:
         """A registry lists all model versions, newest first, without their weights."""
@@ -500,21 +507,21 @@ class ModelRegistry(Protocol):
         """
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """A registry makes the model version active that the active one is based on, and returns it.
+        """A registry makes the model version active that those of the last run are based on, and returns it.
 
         It returns None for the built-in model. Raises `LookupError` if the built-in model is in use already.
         """
 
-    def labelled(self) -> Iterator[Labelled]:
-        """A registry yields the texts of tickets with a verdict, oldest first, for models to learn from."""
+    def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
+        """A registry yields the texts of tickets with a verdict on a question, oldest first, to learn from."""
 
     def unlabelled(self, limit: int) -> list[str]:
         """A registry returns the beginnings of texts without a verdict: always the same, spread over all tickets."""
 
-    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """A registry returns each classifier's last answers about tickets with a verdict, by ticket id and classifier.
+    def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """A registry returns each classifier's last answers to a question about tickets with a verdict on it.
 
-        An answer is (category, confidence).
+        They are by ticket id and classifier; an answer is (category, confidence).
         """
 
     def calibration(self, fingerprint: str) -> Calibration | None:
@@ -526,7 +533,7 @@ class ModelRegistry(Protocol):
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
         """A registry keeps a calibration, replacing an earlier one with the same fingerprint."""
 
-    def graded(self, fingerprint: str) -> list[GradedAnswer]:
+    def graded(self, fingerprint: str, question: str = CATEGORY) -> list[GradedAnswer]:
         """A registry returns graded answers to a question; a verdict overrules a file's label.
 
         A text and its copies in other spellings count once for each category that was answered.

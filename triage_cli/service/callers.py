@@ -216,7 +216,7 @@ class SharedRun:
     def _context(self) -> RunContext:
         run = self._store.runs.begin(Run(ids.new_id(), KIND, ACTOR, COMMAND_LINE, times.now(), served=1))
         rules = self._services.routing_map.rules
-        category_renames.apply_renames(self._store, self._services.categories, rules, ACTOR, run.run_id)
+        category_renames.apply_renames(self._store, self._services.questions, rules, ACTOR, run.run_id)
         self._state = _State.OPEN
         return _PatientContext(self._store, run, StopControl(), self._signatures)
 

@@ -12,6 +12,7 @@ from triage_cli.domain import (
     Event,
     EventAction,
     Levels,
+    Question,
     Renamed,
     RowError,
     Rule,
@@ -62,24 +63,32 @@ def _folded_name(name: str) -> str:
 
 
 def apply_renames(
-    store: Store, categories: Sequence[Category], rules: Iterable[Rule], actor: str, run_id: str | None
+    store: Store, questions: Sequence[Question], rules: Iterable[Rule], actor: str, run_id: str | None
 ) -> None:
     """Carry out the renames of the configuration (`was`) that this store has not seen.
 
     A rename is repeated if a process with an older configuration has used the former name since.
     """
-    new_names = current_names(categories)
-    if not new_names:
-        return
-    carried_out = {renamed.old: renamed for renamed in store.categories.renames()}
-    repeated = {old for old, new in new_names.items() if old in carried_out and carried_out[old].new == new}
-    pending = {old: new for old, new in new_names.items() if old not in repeated or store.categories.bears(old)}
-    # The roots are found before any rename is carried out.
-    roots = {old: carried_out[old].root if old in repeated else root_of(old, carried_out.values()) for old in pending}
-    destination_renames = renamed_destinations(pending, rules)
-    for old, new in pending.items():
-        event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), {"from": old, "to": new})
-        store.categories.rename(Renamed(old, new, roots[old]), event, destination=old in destination_renames)
+    for question in questions:
+        new_names, about = current_names(question.values), question.name
+        if not new_names:
+            continue
+        carried_out = {renamed.old: renamed for renamed in store.categories.renames(about)}
+        repeated = {old for old, new in new_names.items() if old in carried_out and carried_out[old].new == new}
+        pending = {
+            old: new for old, new in new_names.items() if old not in repeated or store.categories.bears(old, about)
+        }
+        # The roots are found before any rename is carried out.
+        roots = {
+            old: carried_out[old].root if old in repeated else root_of(old, carried_out.values()) for old in pending
+        }
+        destination_renames = renamed_destinations(pending, rules) if about == CATEGORY else {}
+        of_question = {} if about == CATEGORY else {"question": about}
+        for old, new in pending.items():
+            data = of_question | {"from": old, "to": new}
+            event = Event(EventAction.RENAMED, None, run_id, actor, times.now(), data)
+            what = Renamed(old, new, roots[old], question=about)
+            store.categories.rename(what, event, destination=old in destination_renames)
 
 
 def renamed_destinations(renamed: Mapping[str, str], rules: Iterable[Rule]) -> dict[str, str]:

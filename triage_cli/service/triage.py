@@ -278,8 +278,8 @@ class LocalTriage:
             yield recorder
 
     def _apply_renames(self, run_id: str | None) -> None:
-        categories, rules = self._services.categories, self._services.routing_map.rules
-        category_renames.apply_renames(self._store, categories, rules, self._actor, run_id)
+        questions, rules = self._services.questions, self._services.routing_map.rules
+        category_renames.apply_renames(self._store, questions, rules, self._actor, run_id)
 
     def create(
         self,

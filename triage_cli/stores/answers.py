@@ -100,10 +100,13 @@ class SqlAnswers:
         answers = [Classification(*row) for row in self._database.read(query, values)]
         if not any(answer.probabilities for answer in answers):
             return answers
-        renames = self._database.read("select old, new, at from renames")
+        renames = self._database.read("select old, new, at, question from renames")
         if not renames:
             return answers
-        return [_renamed(a, {old: new for old, new, at in renames if a.at < at}) for a in answers]
+        return [
+            _renamed(a, {old: new for old, new, at, question in renames if a.at < at and question == a.question})
+            for a in answers
+        ]
 
 
 def _renamed(answer: Classification, category_names: Mapping[str, str]) -> Classification:

@@ -5,34 +5,41 @@ A rename is one transaction, with its event. The list is stored so that a change
 
 from collections.abc import Iterator, Sequence
 
-from triage_cli.domain import Change, Event, Renamed, compact, from_json, now
+from triage_cli.domain import CATEGORY, Change, Event, Renamed, compact, from_json, now, with_renamed
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.events import SqlAuditLog
 
-# The tables that hold the name. A ticket's revision grows, so that a run that read it earlier does not write the old
-# name back.
-RENAME_IN_TABLES = (
+# The tables that hold the name of a category. A ticket's revision grows, so that a run that read it earlier does not
+# write the old name back.
+RENAME_IN_TICKETS = (
     "update tickets set category = :new, revision = revision + 1 where category = :old",
     "update tickets set suggestion = :new, revision = revision + 1 where suggestion = :old",
-    "update classifications set category = :new where category = :old",
+)
+RENAME_CATEGORY = (
     "update deliveries set category = :new where category = :old",
-    "update trials set category = :new where category = :old",
-    "update graded_answers set category = :new where category = :old",
-    "update graded_answers set label = :new where label = :old",
     "update spikes set category = :new where category = :old",
+)
+TICKETS_WITH_VALUE = "select answers, ticket_id from tickets where {value} = :old or {suggestion} = :old"
+REPLACE_ANSWERS = "update tickets set answers = ?, revision = revision + 1 where ticket_id = ?"
+# The tables that hold the name of a value of any question.
+RENAME_VALUE = (
+    "update classifications set category = :new where category = :old and question = :question",
+    "update trials set category = :new where category = :old and question = :question",
+    "update graded_answers set category = :new where category = :old and question = :question",
+    "update graded_answers set label = :new where label = :old and question = :question",
     # The bound is found again when it is needed: the heir may have one.
-    "delete from error_bounds where category = :old",
+    "delete from error_bounds where category = :old and question = :question",
 )
 RENAME_DESTINATION = (
     "update deliveries set destination = :new where destination = :old",
     "update deliveries set targets = replace(targets, :listed_old, :listed_new)",
 )
 # If a category gets a former name back, that name is no longer a rename.
-DROP_REVERTED = "delete from renames where old = :new"
-RECORD_RENAME = """insert into renames (old, new, root, moved, at) values (:old, :new, :root, :moved, :at)
-    on conflict (old)
+DROP_REVERTED = "delete from renames where old = :new and question = :question"
+RECORD_RENAME = """insert into renames (old, new, root, moved, at, question)
+    values (:old, :new, :root, :moved, :at, :question) on conflict (question, old)
     do update set new = excluded.new, root = excluded.root, at = excluded.at,
         moved = excluded.moved + case when renames.new = excluded.new then renames.moved else 0 end"""
 # Each command checks whether tickets have an old name. The PostgreSQL schema has this index from the start.
@@ -41,6 +48,7 @@ CATEGORY_INDEX = (
 )
 BEARS_CATEGORY = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
+BEARS_VALUE = "select exists (select 1 from tickets where {value} = :name or {suggestion} = :name)"
 
 KEEP_CATEGORIES = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?)
     on conflict (one) do update
@@ -55,25 +63,36 @@ class SqlCategories:
         self._dialect = dialect
         self._log = log
 
-    def renames(self) -> Iterator[Renamed]:
-        """Yield the renames that were carried out, by old name."""
-        for row in self._database.read("select old, new, root, moved, at from renames order by old"):
+    def renames(self, question: str = CATEGORY) -> Iterator[Renamed]:
+        """Yield the renames of a question's values that were carried out, by old name."""
+        for row in self._database.read("select * from renames where question = ? order by old", (question,)):
             yield Renamed(*row)
 
-    def bears(self, category_name: str) -> bool:
-        """Return whether any ticket has this name as its category, or as the suggestion that a review waits for."""
-        return bool(self._database.read(BEARS_CATEGORY, {"name": category_name})[0][0])
+    def bears(self, name: str, question: str = CATEGORY) -> bool:
+        """Return whether any ticket has this name as its category, or as the suggestion that a review waits for.
+
+        Of another question, it is its value, or any suggestion.
+        """
+        columns = self._dialect.columns_of(question)._asdict()
+        query = BEARS_CATEGORY if question == CATEGORY else BEARS_VALUE.format(**columns)
+        return bool(self._database.read(query, {"name": name})[0][0])
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
-        """Rename a category in all tables, with `destination` also the destination of that name; return the counts."""
-        values = {"old": what.old, "new": what.new, "listed_old": compact(what.old), "listed_new": compact(what.new)}
+        """Rename a value in all tables, with `destination` also the destination of that name; return the counts."""
+        values = {
+            "old": what.old,
+            "new": what.new,
+            "question": what.question,
+            "listed_old": compact(what.old),
+            "listed_new": compact(what.new),
+        }
+        of_category = RENAME_CATEGORY if what.question == CATEGORY else ()
 
         def rename(db: Db) -> Renamed:
             for statement in self._dialect.before_rename:
                 db.execute(statement)
-            moved_rows = (db.execute(statement, values).rowcount for statement in RENAME_IN_TABLES[:2])
-            moved_tickets = sum(max(0, rows) for rows in moved_rows)
-            for statement in (*RENAME_IN_TABLES[2:], *(RENAME_DESTINATION if destination else ()), DROP_REVERTED):
+            moved_tickets = self._rename_in_tickets(db, what)
+            for statement in (*RENAME_VALUE, *of_category, *(RENAME_DESTINATION if destination else ()), DROP_REVERTED):
                 db.execute(statement, {k: v for k, v in values.items() if f":{k}" in statement})
             carried_out = what._replace(moved=moved_tickets)
             db.execute(RECORD_RENAME, carried_out._asdict() | {"at": event.at})
@@ -83,6 +102,17 @@ class SqlCategories:
             return carried_out
 
         return self._database.write(rename)
+
+    def _rename_in_tickets(self, db: Db, what: Renamed) -> int:
+        """Rename a value in the tickets that have it; return how many have."""
+        if what.question == CATEGORY:
+            rows = (db.execute(each, {"old": what.old, "new": what.new}).rowcount for each in RENAME_IN_TICKETS)
+            return sum(max(0, number) for number in rows)
+        found = TICKETS_WITH_VALUE.format(**self._dialect.columns_of(what.question)._asdict())
+        tickets = db.execute(found, {"old": what.old}).fetchall()
+        for answers, ticket_id in tickets:
+            db.execute(REPLACE_ANSWERS, (with_renamed(answers, what), ticket_id))
+        return len(tickets)
 
 
 class CategoryMemory:

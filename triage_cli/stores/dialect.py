@@ -3,14 +3,22 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from triage_cli.domain import Change, Head, Lease, Selection, Ticket
+from triage_cli.domain import CATEGORY, Change, Head, Lease, Selection, Ticket
 
 T = TypeVar("T")
 
 # What a ticket is counted as: status, category, classifier and day.
 CountedGroup = tuple[str, str, str, str]
+
+
+class AnswerColumns(NamedTuple):
+    """The SQL of what a ticket has of a question: its value, its suggestion, and whether a person answered it."""
+
+    value: str = "tickets.category"
+    suggestion: str = "tickets.suggestion"
+    verdict: str = "tickets.verdict = 1"
 
 
 class Dialect(ABC):
@@ -22,12 +30,19 @@ class Dialect(ABC):
     clock: str  # that leases are measured by
     tickets_by_ending: str  # finds the tickets whose id has the ending `:ending`, newest first
     monday: str  # the Monday before a `{day}`, or that day
-    answer: str  # the value of a `{question}` about a ticket
+    answer: str  # a `{field}` of the answer to a `{question}` about a ticket
     due_deliveries: str  # takes due deliveries that no live run holds
     due_deliveries_of: str  # the same for the deliveries of the tickets `:ids`
     free_batch: str  # the condition that no live run holds a batch
     chain_end: str  # reads the end of the audit log's chain, and keeps it locked
     before_rename: Sequence[str] = ()  # statements that a rename begins with
+
+    def columns_of(self, question: str) -> AnswerColumns:
+        """Return the SQL of what a ticket has of a question, which must be one of the configuration."""
+        if question == CATEGORY:
+            return AnswerColumns()
+        value, suggestion, verdict = (self.answer.format(question=question, field=f) for f in AnswerColumns._fields)
+        return AnswerColumns(value, suggestion, f"cast({verdict} as text) in ('true', '1')")
 
     def check_room(self) -> None:
         """Raise `StoreUnavailableError` if what is paid for or sent now might find no room."""

@@ -3,7 +3,18 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import Change, Count, Event, InflowTicket, PeriodCounts, SentSpike, compact, from_json, text_of
+from triage_cli.domain import (
+    CATEGORY,
+    Change,
+    Count,
+    Event,
+    InflowTicket,
+    PeriodCounts,
+    SentSpike,
+    compact,
+    from_json,
+    text_of,
+)
 from triage_cli.stores.answers import AUDITED_ANSWERS
 from triage_cli.stores.database import Db
 from triage_cli.stores.sql_store import SqlStore
@@ -18,24 +29,26 @@ SENT_SPIKES = f"select {_SPIKE_COLUMNS} from spikes where last_at >= ? order by 
 KEEP_SPIKE = f"""insert into spikes ({_SPIKE_COLUMNS}) values ({", ".join("?" * len(SentSpike._fields))})
     on conflict (spike_id) do update set {", ".join(f"{f} = excluded.{f}" for f in SentSpike._fields[1:])}"""
 DECIDED_STATUS = "status not in ('new', 'failed', 'waiting')"
-LABEL_COUNTS = f"""select coalesce(category, suggestion), count(*) from tickets
-    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and coalesce(category, suggestion) is not null group by 1"""
+# `value`, `suggestion` and `verdict` are those of a question.
+LABEL_COUNTS = f"""select coalesce({{value}}, {{suggestion}}), count(*) from tickets
+    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and coalesce({{value}}, {{suggestion}}) is not null group by 1"""
 # Counts the tickets that no person has decided.
-SURE_COUNT = f"""select count(*), coalesce(sum(case when category is not null then 1 else 0 end), 0) from tickets
-    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and verdict = 0"""
+SURE_COUNT = f"""select count(*), coalesce(sum(case when {{value}} is not null then 1 else 0 end), 0) from tickets
+    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and coalesce(not {{verdict}}, true)"""
 # The last answer of each classifier about tickets with a verdict, and whether it is the verdict.
 VERDICT_AGREEMENT = f"""select classifier, count(*), coalesce(sum(case when answered = verdict then 1 else 0 end), 0)
     from (
-        select c.classifier, c.category as answered, t.category as verdict,
+        select c.classifier, c.category as answered, t.verdict,
             row_number() over (partition by c.ticket_id, c.classifier order by c.classification_id desc) as place
-        from (select ticket_id, category from tickets where {WRITTEN_IN_PERIOD} and verdict = 1) t
+        from (select ticket_id, {{value}} as verdict from tickets where {WRITTEN_IN_PERIOD} and {{verdict}}) t
         join classifications c on c.ticket_id = t.ticket_id
-        where c.question = 'category' and c.confidence_source not in ('human', 'precedent')
+        where c.question = :question and c.confidence_source not in ('human', 'precedent')
             and c.category is not null and c.error is null) answers
     where place = 1 group by classifier"""
 
 AUDIT_AGREEMENT = AUDITED_ANSWERS.format(
-    among=f"join (select ticket_id from tickets where {WRITTEN_IN_PERIOD}) t on t.ticket_id = control.ticket_id"
+    among=f"""join (select ticket_id from tickets where {WRITTEN_IN_PERIOD}) t
+        on t.ticket_id = control.ticket_id and control.question = :question"""
 )
 
 
@@ -49,6 +62,7 @@ class SqlInflow:
         self._log = store.log
         self._names = names
         self._database = store.database
+        self._columns_of = store.columns_of
 
     def written(self, since: str, until: str, limit: int | None = None) -> list[InflowTicket]:
         """Return the tickets written from `since` up to before `until`, oldest first: the first `limit`."""
@@ -76,15 +90,17 @@ class SqlInflow:
 
         self._database.write(keep_spikes)
 
-    def counts(self, since: str, until: str) -> PeriodCounts:
-        """Return the counts of the tickets written from `since` up to before `until`."""
-        period = {"since": since, "until": until}
+    def counts(self, since: str, until: str, question: str = CATEGORY) -> PeriodCounts:
+        """Return the counts of the answers to a question, of tickets written from `since` up to before `until`."""
+        columns, period = self._columns_of(question)._asdict(), {"since": since, "until": until}
         label_counts: Counter[str] = Counter()
-        for name, label_count in self._database.read(LABEL_COUNTS, period):
-            label_counts[self._names.get(name, name)] += label_count
-        ((decided_count, sure_count),) = self._database.read(SURE_COUNT, period)
+        for name, label_count in self._database.read(LABEL_COUNTS.format(**columns), period):
+            label_counts[self._names.get(name, name) if question == CATEGORY else name] += label_count
+        ((decided_count, sure_count),) = self._database.read(SURE_COUNT.format(**columns), period)
+        about = period | {"question": question}
         verdict_agreement = {
-            name: Count(n, agreed) for name, n, agreed in self._database.read(VERDICT_AGREEMENT, period)
+            name: Count(n, agreed)
+            for name, n, agreed in self._database.read(VERDICT_AGREEMENT.format(**columns), about)
         }
-        audit_agreement = {name: Count(n, agreed) for name, n, agreed in self._database.read(AUDIT_AGREEMENT, period)}
+        audit_agreement = {name: Count(n, agreed) for name, n, agreed in self._database.read(AUDIT_AGREEMENT, about)}
         return PeriodCounts(label_counts, Count(decided_count, sure_count), verdict_agreement, audit_agreement)

@@ -1,9 +1,11 @@
 """The registry of trained models: versions, the texts that they learn from, calibrations, graded answers and trials."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from itertools import starmap
+from typing import Any, NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     NAMED,
     Calibration,
     Change,
@@ -25,11 +27,13 @@ from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.sql_store import SqlStore
 
 _VERSION_COLUMNS = ", ".join(ModelVersion._fields)
-ADD_VERSION = """insert into versions (version, categories, weights, metrics, active, actor, at, based_on)
-    select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ? from versions returning version"""
-ACTIVE_VERSION = "select version, based_on from versions where active = 1 order by version desc limit 1"
-LABELLED_TICKETS = """select ticket_id, subject, description, extra, category from tickets
-    where verdict = 1 and category is not null and (subject is not null or description is not null)
+ADD_VERSION = """insert into versions
+    (version, categories, weights, metrics, active, actor, at, based_on, question, run_id)
+    select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ?, ?, ? from versions returning version"""
+VERSION_LINKS = "select version, active, based_on, question, run_id from versions order by version desc"
+# `value`, `suggestion` and `verdict` are those of a question.
+LABELLED_TICKETS = """select ticket_id, subject, description, extra, {value} from tickets
+    where {verdict} and {value} is not null and (subject is not null or description is not null)
     and ticket_id > ? order by ticket_id limit ?"""
 # In the order of a hash of their content: like a random order, but always the same.
 UNLABELLED_IDS = """select ticket_id from tickets where verdict = 0 and (subject is not null or description is not null)
@@ -40,7 +44,7 @@ TICKET_TEXTS = (
 LONGEST_TEXT = 10_000  # characters of a text without a verdict; a model reads no more
 # The answers of classifiers about tickets that a person has decided, oldest first.
 CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
-    join tickets t on t.ticket_id = c.ticket_id where t.verdict = 1 and c.question = 'category'
+    join tickets on tickets.ticket_id = c.ticket_id where {verdict} and c.question = ?
     and c.confidence_source not in ('human', 'precedent') and c.category is not null and c.error is null
     order by c.classification_id"""
 VERDICTS_PER_PAGE = 1000
@@ -49,8 +53,9 @@ _CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
 KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
     values ({", ".join("?" * len(Calibration._fields))})
     on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
-KEEP_GRADED = """insert into graded_answers (fingerprint, answer_key, category, confidence, label, at, probabilities)
-    values (?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
+KEEP_GRADED = """insert into graded_answers
+    (fingerprint, answer_key, category, confidence, label, at, probabilities, question)
+    values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
     category = excluded.category, confidence = excluded.confidence, at = excluded.at,
     probabilities = excluded.probabilities"""
 # A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
@@ -59,21 +64,22 @@ DROP_GRADED = "delete from graded_answers where fingerprint = ? and answer_key >
 GRADED_ANSWERS = """select answer_key, category, confidence, label, probabilities from graded_answers
     where fingerprint = ? order by at, answer_key"""
 # The answers to one question about tickets that a person has decided, oldest first.
-JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), t.category,
-    c.probabilities, c.confidence_source, t.subject, t.description, t.extra
-    from tickets t join classifications c on c.ticket_id = t.ticket_id
-    where t.verdict = 1 and t.category is not null and (t.subject is not null or t.description is not null)
+JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidence), {value},
+    c.probabilities, c.confidence_source, subject, description, extra
+    from tickets join classifications c on c.ticket_id = tickets.ticket_id
+    where {verdict} and {value} is not null and (subject is not null or description is not null)
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
     order by c.classification_id"""
 _BOUND_COLUMNS = ", ".join(StoredBound._fields)
 KEEP_BOUND = f"""insert into error_bounds ({_BOUND_COLUMNS}) values ({", ".join("?" * len(StoredBound._fields))})
-    on conflict (classifier, category, max_error)
+    on conflict (classifier, question, category, max_error)
     do update set {", ".join(f"{f} = excluded.{f}" for f in StoredBound._fields)}"""
 
 # All fields of an answer except its reason, which may quote a customer's text.
 _TRIAL_COLUMNS = (
     "classification_id", "step", "category", "confidence", "confidence_source", "classifier", "actor", "fingerprint",
     "answer_key", "at", "input_tokens", "output_tokens", "cache_read", "cache_write", "cost", "probabilities",
+    "question",
 )  # fmt: skip
 # A question is asked again if its answer is of no use any more, as one under a category that is gone.
 KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
@@ -88,12 +94,19 @@ class SqlModelRegistry:
         self._database = store.database
         self._log = store.log
         self._runs = store.runs
+        self._columns_of = store.columns_of
 
     # -- versions of the embedded model
 
-    def active(self) -> ModelVersion | None:
-        """Return the version in use; None if it is the built-in model."""
-        return next(iter(self._versions("where active = 1")), None)
+    def active(self, question: str = CATEGORY) -> ModelVersion | None:
+        """Return the version that answers a question; None if it is the built-in model."""
+        links = versions_in_use(self._database.read(VERSION_LINKS))
+        number = next((link.version for link in links if link.question == question), 0)
+        return next(iter(self._versions(f"where version = {number:d}")), None) if number else None
+
+    def newest(self) -> int:
+        """Return the number of the active version, whatever it answers; 0 for the built-in model."""
+        return next((link.version for link in versions_in_use(self._database.read(VERSION_LINKS))), 0)
 
     def versions(self) -> list[ModelVersion]:
         """Return all versions, newest first, without their weights."""
@@ -107,11 +120,11 @@ class SqlModelRegistry:
 
         def add_version(db: Db) -> ModelVersion | None:
             db.execute(LOCK_CHAIN)  # before versions are read, so that they cannot change until they are written
-            active_row = db.execute(ACTIVE_VERSION).fetchone()
-            if (active_row[0] if active_row else 0) != version.based_on:
+            active = next(iter(versions_in_use(db.execute(VERSION_LINKS).fetchall())), None)
+            if (active.version if active else 0) != version.based_on:
                 return None
             db.execute("update versions set active = 0 where active = 1")
-            version_values = (*version[1:4], version.actor, version.at, version.based_on)
+            version_values = (*version[1:4], *version[5:])
             added_version = version._replace(version=db.execute(ADD_VERSION, version_values).fetchone()[0], active=1)
             self._log.append(db, [Change(event.with_data(version=added_version.version))])
             return added_version
@@ -119,28 +132,24 @@ class SqlModelRegistry:
         return self._database.write(add_version)
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Make the version active that the active one is based on; return it, or None for the built-in model.
+        """Make the version active that those of the last run are based on; return it, or None for the built-in model.
 
         Raises `LookupError` if the built-in model is in use already.
         """
 
         def step_back(db: Db) -> None:
             db.execute(LOCK_CHAIN)
-            active_row = db.execute(ACTIVE_VERSION).fetchone()
-            if active_row is None:
+            links = versions_in_use(db.execute(VERSION_LINKS).fetchall())
+            if not links:
                 raise LookupError
-            active_version, previous_version = active_row
-            if previous_version is None:
-                previous_version = db.execute(
-                    "select max(version) from versions where version < ?", (active_version,)
-                ).fetchone()[0]
-            previous_version = previous_version or None
+            active, *earlier = links
+            previous = next((e.version for e in earlier if e.run_id is None or e.run_id != active.run_id), None)
             db.execute("update versions set active = 0 where active = 1")
-            db.execute("update versions set active = 1 where version = ?", (previous_version,))
-            self._log.append(db, [Change(event.with_data(version=previous_version, instead_of=active_version))])
+            db.execute("update versions set active = 1 where version = ?", (previous,))
+            self._log.append(db, [Change(event.with_data(version=previous, instead_of=active.version))])
 
         self._database.write(step_back)
-        return self.active()
+        return next(iter(self._versions("where active = 1")), None)
 
     def _versions(self, version_condition: str, *, weights: bool = True) -> list[ModelVersion]:
         version_columns = _VERSION_COLUMNS if weights else _VERSION_COLUMNS.replace("weights", "'' as weights")
@@ -149,12 +158,12 @@ class SqlModelRegistry:
 
     # -- verdicts
 
-    def labelled(self) -> Iterator[Labelled]:
-        """Yield the texts of tickets with a verdict, oldest first."""
-        after_id = ""
-        while verdict_rows := self._database.read(LABELLED_TICKETS, (after_id, VERDICTS_PER_PAGE)):
-            for ticket_id, subject, description, extra, category in verdict_rows:
-                yield Labelled(text_of(subject, description, extra), category, ticket_id)
+    def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
+        """Yield the texts of tickets with a verdict on a question, oldest first."""
+        after_id, query = "", LABELLED_TICKETS.format(**self._columns_of(question)._asdict())
+        while verdict_rows := self._database.read(query, (after_id, VERDICTS_PER_PAGE)):
+            for ticket_id, subject, description, extra, value in verdict_rows:
+                yield Labelled(text_of(subject, description, extra), value, ticket_id)
             after_id = verdict_rows[-1][0]
 
     def unlabelled(self, limit: int) -> list[str]:
@@ -166,13 +175,14 @@ class SqlModelRegistry:
                 unlabelled_texts[ticket_id] = text_of(subject, description, extra)[:LONGEST_TEXT]
         return [unlabelled_texts[ticket_id] for ticket_id in ticket_ids if unlabelled_texts.get(ticket_id)]
 
-    def opinions(self) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """Return the last answer of each classifier about tickets with a verdict, by ticket id and classifier.
+    def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
+        """Return each classifier's last answer to a question with a verdict on it, by ticket id and classifier.
 
         An answer is (category, confidence).
         """
         opinions_by_ticket: dict[str, dict[str, tuple[str, float | None]]] = {}
-        for ticket_id, classifier, category, confidence in self._database.read(CLASSIFIER_OPINIONS):
+        query = CLASSIFIER_OPINIONS.format(verdict=self._columns_of(question).verdict)
+        for ticket_id, classifier, category, confidence in self._database.read(query, (question,)):
             opinions_by_ticket.setdefault(ticket_id, {})[classifier] = (category, confidence)
         return opinions_by_ticket
 
@@ -201,15 +211,16 @@ class SqlModelRegistry:
 
     # -- labels, and the error bounds that follow from them
 
-    def graded(self, fingerprint: str) -> list[GradedAnswer]:
+    def graded(self, fingerprint: str, question: str = CATEGORY) -> list[GradedAnswer]:
         """Return the answers to a question about labelled texts; a verdict overrules a file's label.
 
         A text and its copies in other spellings count once a category: the first that was decided, else the first of
         the files.
         """
         judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
+        judged = JUDGED_ANSWERS.format(**self._columns_of(question)._asdict())
         for key, category, confidence, label, probabilities, source, *ticket in self._database.read(
-            JUDGED_ANSWERS, (fingerprint,)
+            judged, (fingerprint,)
         ):
             graded_text = text_of(*ticket)
             own_text = graded_text if source == "model" else ""
@@ -238,7 +249,7 @@ class SqlModelRegistry:
                 _drop_graded(db, answer)
                 key = (answer.fingerprint, f"{answer.answer_key} {_copies_of(text)}")
                 graded = (answer.category, answer.raw_confidence, label, answer.at, answer.probabilities)
-                db.execute(KEEP_GRADED, (*key, *graded))
+                db.execute(KEEP_GRADED, (*key, *graded, answer.question))
 
         self._database.write(keep_graded)
 
@@ -273,6 +284,26 @@ class SqlModelRegistry:
                 db.execute(KEEP_TRIAL, tuple(getattr(answer, field) for field in _TRIAL_COLUMNS))
 
         self._database.write(keep_trials)
+
+
+class VersionLink(NamedTuple):
+    """A version without what was learned: which one it is based on, which question it answers, which run made it."""
+
+    version: int
+    active: int
+    based_on: int | None
+    question: str
+    run_id: str | None
+
+
+def versions_in_use(rows: Iterable[Sequence[Any]]) -> list[VersionLink]:
+    """Return the active version, the one that it is based on, and so on; `rows` are all versions, newest first."""
+    in_use: list[VersionLink] = []
+    for link in starmap(VersionLink, rows):
+        # One of an older program is based on that before it.
+        if in_use[-1].based_on in (None, link.version) if in_use else link.active:
+            in_use.append(link)
+    return in_use
 
 
 def _copies_of(text: str) -> str:

@@ -33,7 +33,7 @@ from triage_cli.stores.categories import SqlCategories
 from triage_cli.stores.counts import Counts
 from triage_cli.stores.database import Database, Db, write_all, write_one
 from triage_cli.stores.deliveries import CHANGED_TICKET, SqlAdditions, SqlDeliveries
-from triage_cli.stores.dialect import Dialect
+from triage_cli.stores.dialect import AnswerColumns, Dialect
 from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.imports import SqlImports, SqlReadings
 from triage_cli.stores.precedents import SqlPrecedents
@@ -85,6 +85,10 @@ class SqlStore:
     def close(self) -> None:
         """Close this thread's connection to a file, or all connections to a server."""
         self.database.close()
+
+    def columns_of(self, question: str) -> AnswerColumns:
+        """Return the SQL of what a ticket has of a question of the configuration."""
+        return self._dialect.columns_of(question)
 
     def check_room(self) -> None:
         """Raise `StoreUnavailableError` if paid answers or the results of deliveries might find no room."""

@@ -184,8 +184,8 @@ GROUP_JOINS = {
 def grouped(query: StatsQuery, monday: str, answer: str) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost.
 
-    `monday` is the dialect's expression for the Monday before a `{day}`, `answer` that for the value of a `{question}`.
-    Any key but those of `GROUP_KEYS` is the name of a question.
+    `monday` is the dialect's expression for the Monday before a `{day}`, `answer` that for a `{field}` of the answer to
+    a `{question}`. Any key but those of `GROUP_KEYS` is the name of a question.
     """
     conditions, values = where(query.where)
     group_columns = [
@@ -207,7 +207,7 @@ def grouped(query: StatsQuery, monday: str, answer: str) -> tuple[str, dict[str,
 def _answer_column(question: str, answer: str) -> str:
     if not _QUESTION.fullmatch(question):  # it becomes a part of the query
         raise ValueError(question)
-    return answer.format(question=question)
+    return answer.format(question=question, field="value")
 
 
 def _like_escaped(text: str) -> str:

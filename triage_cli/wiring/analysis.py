@@ -4,12 +4,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
 from triage_cli.domain import (
+    CATEGORY,
     CONTROLS,
     TOPIC_CHARACTERS,
     Category,
@@ -19,8 +19,8 @@ from triage_cli.domain import (
     Drift,
     Evaluated,
     Foreseen,
-    LabelCounts,
     Labelled,
+    Lesson,
     Levels,
     NewConfiguration,
     Outcome,
@@ -114,6 +114,7 @@ class LocalAnalysis:
         self._guarded = guarded
         self._make = make
         self._stop_control = StopControl()
+        self._evaluates: EvaluationRun | None = None  # one for all classifiers of a command, whose cost limit it keeps
         self.spent = 0.0
 
     @property
@@ -172,11 +173,12 @@ class LocalAnalysis:
             name, send_new_spikes(inflow, spikes, destination, period_text(window), self._analyst.actor)
         )
 
-    def drift(self, window: timedelta) -> list[Drift]:
-        """Return how the decisions of the last `window` compare with those of the time before."""
+    def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
+        """Return how the decisions on a question of the last `window` compare with those of the time before."""
         inflow, until = self._inflow(), datetime.now(UTC)
         end, start, before = (timestamp(until - window * n) for n in (0, 1, 2))
-        return compare(inflow.counts(start, end), inflow.counts(before, start))
+        name = self._config.question(question).name
+        return compare(inflow.counts(start, end, name), inflow.counts(before, start, name))
 
     def report(self, since: datetime) -> Report:
         """Return what happened since, without writing anything."""
@@ -184,9 +186,9 @@ class LocalAnalysis:
         inflow, config = open_inflow(self._config, store), self._config
         return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC))
 
-    def suspects(self, rows: Sequence[Labelled]) -> SuspectReport:
-        """Return suspect labels among the verdicts and these rows, and confused categories."""
-        training = self._training_run()
+    def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
+        """Return suspect labels among the verdicts and these rows, and confused values."""
+        training = self._training_run(question)
         material = training.training_data(rows)
         suspects, confused = training.suspects(material)
         return SuspectReport(tuple(suspects), tuple(confused), material.counts)
@@ -222,34 +224,38 @@ class LocalAnalysis:
         analyst.tell(f"{asked.name_with} named {count:,} of {things:,} topics and groups, for {budget.spent:.4f} USD")
         return named
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress) -> tuple[LabelCounts, TrainingReport]:
+    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
         """Fit the embedded model to verdicts and rows, and use it if it is better."""
-        training = self._training_run()
-        material = training.training_data(rows)
-        return material.counts, training.learn(material, tell)
+        return self._training_run(question).learn(rows, tell)
 
     def roll_back(self) -> TrainingReport:
         """Use the version of the embedded model before the one in use."""
         return self._training_run().roll_back()
 
-    def _training_run(self) -> "TrainingRun":
+    def _training_run(self, question: str | None = None) -> "TrainingRun":
         actor, command_line, tell, warn, began = self._analyst
-        return training_run(self._config, actor, command_line, tell, began, warn, make=self._make, store=self._store)
+        store = self._store or open_store(self._config, make=self._make)
+        return training_run(self._config, actor, command_line, tell, began, warn, store=store, question=question)
 
-    def evaluate(self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool) -> Evaluated:
+    def evaluate(
+        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
+    ) -> Evaluated:
         """Return the figures of a classifier on labelled rows."""
-        plan = plan._replace(classifier=plan.classifier or self._config.classifier)
+        asked = self._config.question(question)
+        plan = plan._replace(classifier=plan.classifier or asked.classifier or self._config.classifier)
         spec = self._config.classifiers.get(plan.classifier or "")
-        own = None if spec is None else own_threshold(self._config, spec)
-        run = self._evaluation_run
+        own = None if spec is None else own_threshold(self._config, spec, asked)
+        run = self._evaluation_run(question)
         return run.evaluate(run.rows(rows), plan, own, fit=calibrate)
 
-    @cached_property
-    def _evaluation_run(self) -> "EvaluationRun":
-        actor, command_line, tell, _, began = self._analyst
-        run = evaluation_run(self._config, actor, command_line, tell, make=self._make, store=self._store)
-        run.began, run.stop_control = began, self._stop_control
-        return run
+    def _evaluation_run(self, question: str) -> "EvaluationRun":
+        if self._evaluates is None:
+            actor, command_line, tell, _, began = self._analyst
+            make, store = self._make, self._store
+            run = evaluation_run(self._config, actor, command_line, tell, make=make, store=store, question=question)
+            run.began, run.stop_control = began, self._stop_control
+            self._evaluates = run
+        return self._evaluates
 
     def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
         """Return what a new configuration would change. Raises `UsageError` if it may ask without a limit."""
@@ -357,7 +363,7 @@ def _plan_comparison(
         frozenset(
             name for each in (config, new_config) for name, spec in each.destinations.items() if pages_somebody(spec)
         ),
-        lambda texts: learned_before(config, store, texts),
+        lambda texts: learned_before(config.asked[0], store, texts),
     )
 
 

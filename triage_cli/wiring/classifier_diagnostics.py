@@ -1,14 +1,16 @@
 """Checks of classifiers for `doctor` and `eval`: a test question, the learned model, calibrations, promised errors."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
+    CATEGORY,
     Calibration,
     ClassifyPlan,
     ErrorBound,
     MaxError,
+    Question,
     Ticket,
     UnavailableError,
     ids,
@@ -18,13 +20,15 @@ from triage_cli.ports import Store
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import ask_classifier as answers
 from triage_cli.service import recorded_run
-from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
 from triage_cli.wiring.learned_models import (
     caution,
     changed_reading,
     find_error_bounds,
     is_cautious,
+    is_taught,
     levels_note,
+    promised_error,
     stored_bounds,
     suited,
     threshold_in_use,
@@ -72,44 +76,61 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
     raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 
 
-def learned_version(config: Config) -> tuple[str, bool] | None:
-    """Return the description of the learned model, and whether it is in use; None if there is none."""
+def learned_versions(config: Config) -> Iterator[tuple[str, str, bool]]:
+    """Yield each question that has a learned model, the description of that, and whether it is in use."""
     store = open_store(config)
-    version = open_model_registry(store).active()
-    if version is None:
-        return None
-    model = suited(version, with_first_names(config, store), store)
-    labelled = json.loads(version.metrics)["labelled"]
-    description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
-    if model is None:
-        return f"{unsuited(version)}: not in use", False
-    unrecognised: list[str] = []
-    with_copies(version, model, store, unrecognised.append)
-    return "; ".join((description, *unrecognised)), True
+    for question in with_first_names(config, store).asked:
+        version = open_model_registry(store).active(question.name)
+        if version is None:
+            continue
+        model = suited(version, question, store)
+        labelled = json.loads(version.metrics)["labelled"]
+        description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
+        if model is None:
+            yield question.name, f"{unsuited(version)}: not in use", False
+            continue
+        unrecognised: list[str] = []
+        with_copies(version, model, store, unrecognised.append)
+        yield question.name, "; ".join((description, *unrecognised)), True
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
-    """Yield each configured classifier's newest calibration, and whether it holds."""
+    """Yield each configured classifier's newest calibration, and whether it holds; then those of further questions."""
     store = open_store(config)
+    registry, named_config = open_model_registry(store), with_first_names(config, store)
     newest_calibrations: dict[str, Calibration] = {}
-    for calibration in open_model_registry(store).calibrations():
+    for calibration in registry.calibrations():
         newest_calibrations.setdefault(calibration.classifier, calibration)
     for name, spec in config.classifiers.items():
-        if name in newest_calibrations and spec.type != "cascade":
-            calibration_in_force = open_model_registry(store).calibration(
-                _fingerprint(with_first_names(config, store), store, name)
-            )
-            yield (name, calibration_in_force or newest_calibrations[name], calibration_in_force is not None)
+        if name not in newest_calibrations or spec.type == "cascade":
+            continue
+        found = {
+            q.name: registry.calibration(f) for q in config.asked for f in _fingerprints(named_config, store, name, q)
+        }
+        in_force = found.pop(CATEGORY, None)
+        of_further = {question: calibration for question, calibration in found.items() if calibration is not None}
+        if in_force is not None or not of_further:
+            yield name, in_force or newest_calibrations[name], in_force is not None
+        for question, calibration in of_further.items():
+            yield f"{name}, {question}", calibration, True
 
 
-def promised_errors(config: Config) -> Iterator[tuple[str, MaxError, dict[str, ErrorBound]]]:
-    """Yield each classifier with a `max_error`, that promise, and its bounds."""
+def promised_errors(
+    config: Config, names: Container[str] | None = None
+) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
+    """Yield each classifier with a `max_error`, the question that it promises it of, the promise, and its bounds.
+
+    With `names`, only of the classifiers of these names.
+    """
     store = open_store(config)
     named_config = with_first_names(config, store)
-    for classifier_name, spec in config.classifiers.items():
-        if spec.max_error is not None:
-            fingerprint = _fingerprint(named_config, store, classifier_name)
-            yield classifier_name, spec.max_error, find_error_bounds(named_config, store, fingerprint, spec.max_error)
+    for name, spec in config.classifiers.items():
+        for question in named_config.asked:
+            max_error = promised_error(question, spec)
+            if max_error is None or spec.type == "cascade" or not (names is None or name in names):
+                continue
+            for fingerprint in _fingerprints(named_config, store, name, question):
+                yield name, question.name, max_error, find_error_bounds(question, store, fingerprint, max_error)
 
 
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
@@ -120,20 +141,20 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
     """
     if note := levels_note(config):
         yield "levels", note
-    for question in config.questions:
-        if not any(value.examples for value in question.values):
-            yield (
-                f"question {question.name}",
-                "its values have no examples, so no answer of the embedded model to it is sure; give them some",
-            )
     store = open_store(config) if has_database else None
+    for question in config.questions:
+        has_examples = any(value.examples for value in question.values)
+        if not has_examples and (store is None or not is_taught(question, store)):
+            unsure = "so no answer of the embedded model to it is sure; give them some, or learn from verdicts"
+            yield f"question {question.name}", f"its values have no examples and no label of it was learned, {unsure}"
+    category = config.asked[0]
     for name, spec in config.classifiers.items():
-        is_left_open = is_alone(config, name) and is_cautious(config, spec)
-        if is_left_open and (store is None or threshold_in_use(config, store, spec) == UNTAUGHT_THRESHOLD):
+        is_left_open = is_alone(config, name) and is_cautious(category, spec)
+        if is_left_open and (store is None or threshold_in_use(category, store, spec) == UNTAUGHT_THRESHOLD):
             yield f"threshold {name}", caution()
         if store is not None and spec.max_error is not None:
             stored = stored_bounds(open_model_registry(store), name, spec.max_error)
-            if reading := changed_reading(spec, stored):
+            if reading := changed_reading(name, spec.max_error, stored):
                 yield f"promise {name}", reading
     for rule in config.routes:
         if rule.max_error and not rule.max_error.each and len(rule.when.get("category", config.categories)) > 1:
@@ -144,8 +165,8 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
 
 def answers_untaught(config: Config) -> bool:
     """Return whether the default classifier answers by a person's own categories, neither taught nor evaluated."""
-    spec = config.classifiers[config.classifier]
-    return is_cautious(config, spec) and threshold_in_use(config, open_store(config), spec) == UNTAUGHT_THRESHOLD
+    spec, category = config.classifiers[config.classifier], config.asked[0]
+    return is_cautious(category, spec) and threshold_in_use(category, open_store(config), spec) == UNTAUGHT_THRESHOLD
 
 
 def is_alone(config: Config, name: str) -> bool:
@@ -153,14 +174,17 @@ def is_alone(config: Config, name: str) -> bool:
     return name == config.classifier or not any(name in spec.steps for spec in config.classifiers.values())
 
 
-def own_threshold(config: Config, spec: ClassifierSpec) -> float | None:
-    """Return the threshold of a classifier; None if labels set it (`max_error`)."""
-    if spec.max_error is not None:
+def own_threshold(config: Config, spec: ClassifierSpec, question: Question) -> float | None:
+    """Return the threshold of a classifier for a question; None if labels set it (`max_error`)."""
+    if promised_error(question, spec) is not None:
         return None
-    return threshold_in_use(config, open_store(config), spec) if spec.type == "local" else spec.min_confidence
+    if spec.type == "local":
+        return threshold_in_use(question, open_store(config), spec)
+    return spec.min_confidence if question.min_confidence is None else question.min_confidence
 
 
-def _fingerprint(config: Config, store: Store, classifier_name: str) -> str:
-    """Return the fingerprint of what a classifier asks now."""
+def _fingerprints(config: Config, store: Store, classifier_name: str, question: Question) -> tuple[str, ...]:
+    """Return the fingerprint of what a classifier asks now for a question, if it answers that."""
     asker = Asker("doctor", ids.new_id(), {})
-    return Classifiers(config, store, asker).open(ClassifyPlan(classifier_name)).fingerprint
+    classifier = Classifiers(about_alone(config, question), store, asker).open(ClassifyPlan(classifier_name))
+    return classifier.fingerprints_of(question.name)

@@ -12,14 +12,13 @@ from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
     ABOVE,
     CATEGORY,
-    NEVER,
     Category,
     Classification,
     ClassifyPlan,
     ConfigError,
+    Curve,
     Event,
     EventAction,
-    Levels,
     Question,
     Selection,
     SimilarQuery,
@@ -32,10 +31,10 @@ from triage_cli.domain import (
 from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
-    category_names,
     caution,
     find_error_bounds,
     levels_note,
+    promised_error,
     record_error_bounds,
     suited,
     threshold_in_use,
@@ -160,8 +159,7 @@ class Classifiers(NamedTuple):
         )
 
     def _questions(self, names: Collection[str]) -> list[Question]:
-        every = (Question(CATEGORY, self.config.categories), *self.config.questions)
-        return [question for question in every if question.name in names]
+        return [question for question in self.config.asked if question.name in names]
 
     def llm(self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str] = ()) -> "LLMClassifier":
         """Open a classifier that asks a provider, by default for categories, without cache and calibration."""
@@ -184,14 +182,14 @@ class Classifiers(NamedTuple):
             nearest=partial(nearest_decided, self.store, self.config.categories, spec.nearest),
         )
 
-    def built_in(self, question: Question | None = None) -> "Model":
-        """Return the embedded model of a question's values alone, by default of the categories.
+    def built_in(self, question: Question) -> "Model":
+        """Return the embedded model of a question's values alone; it is fitted and stored if it is missing.
 
-        It is fitted and stored if it is missing. That of the default categories comes with the package.
+        That of the default categories comes with the package.
         """
         from triage_cli.classifiers import fitted_model
 
-        categories = question.values if question else self.config.categories
+        categories = question.values
         model = fitted_model.default_model(categories)
         if model is None:
             model_key = fitted_model.fingerprint(categories)
@@ -199,7 +197,7 @@ class Classifiers(NamedTuple):
             if weights is None:
                 from triage_cli.classifiers import embedded_fit as fit
 
-                fitted_to = f"values of {question.name}" if question else "categories"
+                fitted_to = "categories" if question.name == CATEGORY else f"values of {question.name}"
                 self._note(f"fitting the embedded model to {len(categories)} {fitted_to}, once")
                 weights = fit.fit(categories).to_bytes()
                 self.store.keep_model(model_key, weights, {"categories": len(categories)})
@@ -223,41 +221,64 @@ class Classifiers(NamedTuple):
         calibrated: "Calibrated | None",
         tell: Callable[[str], None] | None = None,
     ) -> "Bounded | None":
-        if spec.max_error is None:
+        promised = [
+            (question, max_error, fingerprint)
+            for question in self.config.asked
+            for fingerprint in classifier.fingerprints_of(question.name)
+            if (max_error := promised_error(question, spec)) is not None
+        ]
+        if not promised:
             return None
-        from triage_cli.classifiers import Bounded
+        from triage_cli.classifiers import Bounded, Promise
 
-        category_bounds = find_error_bounds(self.config, self.store, classifier.fingerprint, spec.max_error, tell)
-        if self.asker.warn is not None:
-
-            def event(data: Mapping[str, object]) -> Event:
-                return Event(EventAction.BOUNDED, None, self.asker.run_id, self.asker.actor, times.now(), data)
-
-            record_error_bounds(
-                open_model_registry(self.store), spec, classifier.fingerprint, category_bounds, event, self.asker.warn
+        promises: dict[str, Promise] = {}
+        for question, max_error, fingerprint in promised:
+            found = find_error_bounds(question, self.store, fingerprint, max_error, tell)
+            if self.asker.warn is not None:
+                record_error_bounds(
+                    open_model_registry(self.store),
+                    spec.name,
+                    question.name,
+                    max_error,
+                    fingerprint,
+                    found,
+                    lambda data: Event(
+                        EventAction.BOUNDED, None, self.asker.run_id, self.asker.actor, times.now(), data
+                    ),
+                    self.asker.warn,
+                )
+            curves = calibrated.curves.get(question.name) if calibrated else None
+            promises[question.name] = Promise(
+                thresholds_of(found, [value.name for value in question.values]),
+                question.labels,
+                curves.calibrated if curves else None,
             )
-        return Bounded(
-            calibrated or classifier,
-            thresholds_of(category_bounds, category_names(self.config)),
-            Levels.of(self.config.categories),
-            None if calibrated is None else calibrated.calibrated,
-        )
+        return Bounded(calibrated or classifier, promises)
 
     def _calibrated(
         self, spec: ClassifierSpec, classifier: Classifier, tell: Callable[[str], None] | None = None
     ) -> "Calibrated | None":
         registry = open_model_registry(self.store)
-        calibration = registry.calibration(classifier.fingerprint)
-        if calibration is None:
+        calibrations = [
+            (question, calibration)
+            for question in self.config.asked
+            for fingerprint in classifier.fingerprints_of(question.name)
+            if (calibration := registry.calibration(fingerprint)) is not None
+        ]
+        if not calibrations:
             return None
-        from triage_cli.classifiers import Calibrated
+        from triage_cli.classifiers import Calibrated, Curves
 
-        if tell is not None:
-            basis = f"on {calibration.n:,} labelled tickets, {calibration.at[:10]}"
-            tell(f"confidences of {spec.name} are calibrated ({basis})")
-        levels = Levels.of(self.config.categories)
-        above = registry.calibration(classifier.fingerprint + ABOVE) if levels.parents else None
-        return Calibrated(classifier, calibration, levels, above)
+        curves: dict[str, Curves] = {}
+        for question, calibration in calibrations:
+            if tell is not None:
+                basis = f"on {calibration.n:,} labelled tickets, {calibration.at[:10]}"
+                about = "" if question.name == CATEGORY else f" about {question.name}"
+                tell(f"confidences of {spec.name}{about} are calibrated ({basis})")
+            levels = question.labels
+            above = registry.calibration(calibration.fingerprint + ABOVE) if levels.parents else None
+            curves[question.name] = Curves(Curve.of(calibration), levels, Curve.of(above) if above else None)
+        return Calibrated(classifier, curves)
 
     def _paid(
         self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str], *, has_next: bool = False
@@ -300,10 +321,7 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import embedded_classifier
 
         steps = {question for question, asked_of in asked.items() if asked_of.steps}
-        heads = [self._head(spec, q, is_step=q.name in steps) for q in self.config.questions if q.name in asked]
-        if CATEGORY in asked:
-            heads.insert(0, self._category_head(spec, is_step=CATEGORY in steps))
-        first, *further = heads
+        first, *further = (self._head(spec, q, is_step=q.name in steps) for q in self.config.asked if q.name in asked)
         return embedded_classifier.LocalClassifier(
             spec.name,
             first.model,
@@ -318,32 +336,24 @@ class Classifiers(NamedTuple):
         )
 
     def _head(self, spec: ClassifierSpec, question: Question, *, is_step: bool) -> "Head":
-        """Return what answers a further question: its values are all that the model was taught."""
-        from triage_cli.classifiers import embedded_classifier
-
-        threshold = question_threshold(spec, question, is_step=is_step)
-        return embedded_classifier.Head(question.name, self.built_in(question), threshold, question.values)
-
-    def _category_head(self, spec: ClassifierSpec, *, is_step: bool) -> "Head":
-        """Return what answers the category."""
+        """Return what answers a question: a learned version, or a model of its values alone."""
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
-        version = open_model_registry(self.store).active()
+        version = open_model_registry(self.store).active(question.name)
         model, origin = None, ""
         if version is not None:
-            model = suited(version, self.config, self.store, self.tell)
+            model = suited(version, question, self.store, self.tell)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
             if model is None and self.tell is not None:
                 self.tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-        threshold = spec.threshold
-        if not is_step:
-            threshold = threshold_in_use(self.config, self.store, spec, taught=model is not None)
+        threshold = threshold_in_use(question, self.store, spec, taught=model is not None, is_step=is_step)
         if model is None:
-            is_first = self.store.model(fitted_model.fingerprint(self.config.categories)) is None
-            origin, model = "", self.built_in()
-            if is_first and threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None:
+            is_first = self.store.model(fitted_model.fingerprint(question.values)) is None
+            origin, model = "", self.built_in(question)
+            is_cautious = threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None
+            if is_first and is_cautious and question.name == CATEGORY:
                 self._note(caution())
-        return embedded_classifier.Head(CATEGORY, model, threshold, self.config.categories, origin)
+        return embedded_classifier.Head(question.name, model, threshold, question.values, origin)
 
 
 # Of the decided tickets, how many of the newest are compared, and how many of the nearest are looked at.
@@ -366,19 +376,6 @@ def nearest_decided(store: Store, categories: Sequence[Category], number: int, t
     return sorted(chosen, key=near.index, reverse=True)
 
 
-def question_threshold(spec: ClassifierSpec, question: Question, *, is_step: bool) -> float:
-    """Return the confidence from which on an embedded classifier is sure of a further question.
-
-    A question of which it was shown no example is never sure: names and descriptions promise nothing.
-    """
-    if not any(value.examples for value in question.values):
-        return NEVER
-    if question.min_confidence is not None:
-        return question.min_confidence
-    is_left_open = spec.min_confidence is None and not is_step
-    return UNTAUGHT_THRESHOLD if is_left_open else spec.threshold
-
-
 def merged_steps(paths: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str]]]:
     """Return one list of steps that has the steps of each question in their order, and the questions of each step.
 
@@ -397,6 +394,13 @@ def merged_steps(paths: Mapping[str, Sequence[str]]) -> list[tuple[str, list[str
     return merged
 
 
+def about_alone(config: Config, question: Question) -> Config:
+    """Return a configuration in which the classifier of a plan is asked a question, beside the category at most."""
+    if question.name == CATEGORY:
+        return config._replace(questions=())
+    return config._replace(questions=(question._replace(classifier=None),))
+
+
 def only_loads(config: Config, plan: ClassifyPlan) -> bool:
     """Return whether opening a plan's classifier loads models and does nothing else that a user would miss.
 
@@ -405,8 +409,12 @@ def only_loads(config: Config, plan: ClassifyPlan) -> bool:
     spec = config.classifiers.get(plan.classifier or config.classifier)
     if spec is None or plan.batch:
         return False
-    steps = [config.classifiers[name] for name in spec.steps] if spec.type == "cascade" else [spec]
-    return all(step.type == "local" and step.max_error is None for step in steps)
+    for question in config.asked:
+        asked = config.classifiers[question.classifier] if question.classifier else spec
+        steps = [config.classifiers[name] for name in asked.steps or (asked.name,)]
+        if any(step.type != "local" or promised_error(question, step) is not None for step in steps):
+            return False
+    return True
 
 
 def paid_steps(config: Config, spec: ClassifierSpec) -> list[str]:
@@ -451,8 +459,8 @@ class ClassifierPool:
     def __call__(self, plan: ClassifyPlan) -> Classifier | None:
         """Return the classifier of a plan; None if it may ask a provider, has a `max_error`, or is not there."""
         name = plan.classifier or self._config.classifier
-        spec = self._config.classifiers.get(name)
-        if spec is None or spec.type != "local" or spec.max_error is not None:  # any label may change its thresholds
+        # With a `max_error`, any label may change its thresholds.
+        if not only_loads(self._config, plan) or self._config.classifiers[name].steps:
             return None
         with self._lock:
             pooled = self._pool.get(name)
@@ -467,6 +475,6 @@ class ClassifierPool:
 
     def _basis(self) -> object:
         registry = open_model_registry(self._store)
-        active_versions = [version.version for version in registry.versions() if version.active]
         calibrations = [(c.fingerprint, c.at) for c in registry.calibrations()]
-        return active_versions, calibrations, list(self._store.categories.renames())
+        renames = [list(self._store.categories.renames(question.name)) for question in self._config.asked]
+        return registry.newest(), calibrations, renames

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from triage_cli.config import MODELS, ClassifierSpec, Config
-from triage_cli.domain import CATEGORY, ClassifyPlan, Question, Ticket
+from triage_cli.domain import ClassifyPlan, Ticket
 from triage_cli.runtime import Network
 
 
@@ -25,8 +25,7 @@ class CostEstimate(NamedTuple):
 def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket]) -> CostEstimate:
     """Estimate tokens and cost of what is asked about tickets, without a call; of a cascade, its first paid step."""
     spec = config.classifiers[plan.classifier or config.classifier]
-    questions = (Question(CATEGORY, config.categories), *config.questions)
-    asked_of = {q.name: config.classifiers[q.classifier] if q.classifier else spec for q in questions}
+    asked_of = {q.name: config.classifiers[q.classifier] if q.classifier else spec for q in config.asked}
     paid_steps = {name: step for name, asked in asked_of.items() if (step := _paid_step(config, asked)) is not None}
     if not paid_steps:
         return CostEstimate(sum(1 for _ in tickets))
@@ -34,7 +33,7 @@ def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket])
 
     llms = {
         step.name: llm_classifier.build(
-            step, config.categories, questions=questions, env=os.environ, actor="", run_id=None,
+            step, config.categories, questions=config.asked, env=os.environ, actor="", run_id=None,
             network=Network(config.offline),
         )
         for step in paid_steps.values()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
+    CATEGORY,
     NEVER,
     OVERALL,
     Classification,
@@ -16,6 +17,7 @@ from triage_cli.domain import (
     Levels,
     MaxError,
     ModelVersion,
+    Question,
     Rule,
     StoredBound,
     bound_changes,
@@ -28,7 +30,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import ModelRegistry, Store
-from triage_cli.wiring.stores import open_model_registry, with_first_names
+from triage_cli.wiring.stores import open_model_registry, rooted_question
 
 if TYPE_CHECKING:
     from triage_cli.classifiers import Model
@@ -39,11 +41,11 @@ _EARLIER_RELEASE = "an earlier release"
 
 def suited(
     version: ModelVersion,
-    config: Config,
+    question: Question,
     store: Store,
     tell: Callable[[str], None] | None = None,
 ) -> "Model | None":
-    """Return a learned model with the configuration's categories; None if it cannot answer for them.
+    """Return a learned model with a question's values; None if it cannot answer for them.
 
     A model of an earlier release is fitted again, once, if all labels that it learned from are stored.
     """
@@ -51,26 +53,27 @@ def suited(
 
     model = fitted_model.Model.from_bytes(version.weights)
     if model.method != fitted_model.METHOD:
-        model = _fitted_again(version, model, config, store, tell) or model
-    return fitted_model.suited_model(model, config.categories)
+        model = _fitted_again(version, model, question, store, tell) or model
+    return fitted_model.suited_model(model, question.values)
 
 
 def _fitted_again(
     version: ModelVersion,
     old_model: "Model",
-    config: Config,
+    question: Question,
     store: Store,
     tell: Callable[[str], None] | None,
 ) -> "Model | None":
     from triage_cli.classifiers import fitted_model
     from triage_cli.service import CategoryNames
 
-    key_parts = (fitted_model.METHOD, old_model.learned, fitted_model.fingerprint(config.categories))
+    key_parts = (fitted_model.METHOD, old_model.learned, fitted_model.fingerprint(question.values))
     model_key = sha256("\0".join(key_parts).encode()).hexdigest()
     weights = store.model(model_key)
     if weights is None:
-        category_names = CategoryNames(config.categories)
-        labels = {row.text: category_names.match(row.category) for row in open_model_registry(store).labelled()}
+        names = CategoryNames(question.values, question.name)
+        labelled = open_model_registry(store).labelled(question.name)
+        labels = {row.text: names.match(row.category) for row in labelled}
         learned_texts = [
             text
             for text, is_known in zip(labels, fitted_model.knows_exactly(old_model, list(labels)), strict=True)
@@ -85,7 +88,7 @@ def _fitted_again(
                 f"{version_name_of(version)} is of {_EARLIER_RELEASE}: "
                 f"fitting it again to its {len(learned_texts):,} labels, once"
             )
-        weights = fit.fit(config.categories, [(text, labels[text] or "") for text in learned_texts]).to_bytes()
+        weights = fit.fit(question.values, [(text, labels[text] or "") for text in learned_texts]).to_bytes()
         store.keep_model(model_key, weights, {"version": version.version, "labelled": len(learned_texts)})
     return fitted_model.Model.from_bytes(weights)
 
@@ -101,7 +104,7 @@ def with_copies(
 
     if not fitted_model.lacks_copies(model):
         return model
-    texts = list({row.text for row in open_model_registry(store).labelled()})
+    texts = list({row.text for row in open_model_registry(store).labelled(version.question)})
     learned_texts = [
         text for text, is_known in zip(texts, fitted_model.knows_exactly(model, texts), strict=True) if is_known
     ]
@@ -115,7 +118,8 @@ def with_copies(
 
 def version_name_of(version: ModelVersion) -> str:
     """Return what messages call a learned version."""
-    return f"learned model version {version.version}"
+    of_question = "" if version.question == CATEGORY else f" of {version.question}"
+    return f"learned model version {version.version}{of_question}"
 
 
 def unsuited(version: ModelVersion) -> str:
@@ -125,11 +129,17 @@ def unsuited(version: ModelVersion) -> str:
     version_name = version_name_of(version)
     if fitted_model.Model.from_bytes(version.weights).method != fitted_model.METHOD:
         return f"{version_name} is of {_EARLIER_RELEASE}, and not all labels that it learned from are stored"
-    return f"{version_name} is for other categories ({', '.join(json.loads(version.categories))})"
+    others = "categories" if version.question == CATEGORY else "values"
+    return f"{version_name} is for other {others} ({', '.join(json.loads(version.categories))})"
+
+
+def promised_error(question: Question, spec: ClassifierSpec) -> MaxError | None:
+    """Return what a classifier promises of a question: its own `max_error`, else the classifier's."""
+    return question.max_error or (spec.max_error if question.min_confidence is None else None)
 
 
 def find_error_bounds(
-    config: Config,
+    question: Question,
     store: Store,
     fingerprint: str,
     max_error: MaxError,
@@ -142,35 +152,30 @@ def find_error_bounds(
     `rule` are the categories of the rule whose promise it is, empty if it takes all.
     """
     registry = open_model_registry(store)
-    graded_answers = registry.graded(fingerprint)
-    learned = learned_before(config, store, [answer.text for answer in graded_answers], tell)
-    levels, calibrated = Levels.of(config.categories), level_calibration(registry.calibration, fingerprint)
+    graded_answers = registry.graded(fingerprint, question.name)
+    learned = learned_before(question, store, [answer.text for answer in graded_answers], tell)
+    levels, calibrated = question.labels, level_calibration(registry.calibration, fingerprint)
     unlearned = (
         graded_levels(answer, levels, calibrated, rule)
         for answer, seen in zip(graded_answers, learned, strict=True)
         if not seen
     )
-    return bounds(unlearned, rule or category_names(config), max_error)
-
-
-def category_names(config: Config) -> list[str]:
-    """Return the names of the configured categories."""
-    return [category.name for category in config.categories]
+    return bounds(unlearned, rule or [value.name for value in question.values], max_error)
 
 
 def learned_before(
-    config: Config, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
+    question: Question, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None = None
 ) -> list[bool]:
-    """Return for each text whether the embedded model in use was trained on it, be it in another spelling.
+    """Return for each text whether the model in use for a question was trained on it, be it in another spelling.
 
     An empty text never was. `tell` gets a message if not all texts are recognised in other spellings.
     """
-    version = open_model_registry(store).active() if any(texts) else None
+    version = open_model_registry(store).active(question.name) if any(texts) else None
     if version is None:
         return [False] * len(texts)
     from triage_cli.classifiers import fitted_model
 
-    model = suited(version, with_first_names(config, store), store)
+    model = suited(version, rooted_question(question, store), store)
     if model is None:
         return [False] * len(texts)
     model = with_copies(version, model, store, tell)
@@ -197,8 +202,8 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rul
 
     @cache
     def thresholds_for(fingerprint: str, max_error: MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
-        found = find_error_bounds(config, store, fingerprint, max_error, rule=names)
-        return thresholds_of(found, names or category_names(config))
+        found = find_error_bounds(config.asked[0], store, fingerprint, max_error, rule=names)
+        return thresholds_of(found, names or [category.name for category in config.categories])
 
     def promised(fingerprint: str, category: str, rule: Rule) -> float:
         names = tuple(str(name) for name in rule.when.get("category", ()))
@@ -209,15 +214,16 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rul
     return promised
 
 
-def is_cautious(config: Config, spec: ClassifierSpec) -> bool:
-    """Return whether an embedded classifier has `UNTAUGHT_THRESHOLD` until a person's own categories are taught.
+def is_cautious(question: Question, spec: ClassifierSpec) -> bool:
+    """Return whether an embedded classifier has `UNTAUGHT_THRESHOLD` until a person's own values are taught.
 
     Or until they are evaluated. The model of the default categories was evaluated by those who made it.
     """
     from triage_cli.classifiers import are_built_in
 
-    is_left_open = spec.type == "local" and spec.min_confidence is None and spec.max_error is None
-    return is_left_open and not are_built_in(config.categories)
+    is_left_open = spec.min_confidence is None and question.min_confidence is None
+    has_promise = promised_error(question, spec) is not None
+    return spec.type == "local" and is_left_open and not has_promise and not are_built_in(question.values)
 
 
 def caution() -> str:
@@ -234,30 +240,39 @@ def levels_note(config: Config) -> str:
     return "" if "levels" in config.origins else levels_sentence(config.categories)
 
 
-def threshold_in_use(config: Config, store: Store, spec: ClassifierSpec, *, taught: bool | None = None) -> float:
-    """Return the confidence from which on an embedded classifier, if it is no step of a cascade, is sure now.
+def threshold_in_use(
+    question: Question, store: Store, spec: ClassifierSpec, *, taught: bool | None = None, is_step: bool = False
+) -> float:
+    """Return the confidence from which on an embedded classifier is sure of a question now.
 
-    `taught` says whether a learned version answers, if that is known.
+    A further question of which it was shown neither a label nor an example is never sure: names and descriptions
+    promise nothing. `taught` says whether a learned version answers, if that is known; a step of a cascade is not
+    cautious.
     """
-    if not is_cautious(config, spec) or (is_taught(config, store) if taught is None else taught):
-        return spec.threshold
+    own = spec.threshold if question.min_confidence is None else question.min_confidence
+    may_guess = question.name == CATEGORY or any(value.examples for value in question.values)
+    if may_guess and (is_step or not is_cautious(question, spec)):
+        return own
+    if is_taught(question, store) if taught is None else taught:
+        return own
     from triage_cli.classifiers import embedded_classifier, fitted_model
 
-    question = embedded_classifier.question_fingerprint(
-        fitted_model.fingerprint(config.categories), levels=any(c.parent for c in config.categories)
+    fingerprint = embedded_classifier.question_fingerprint(
+        fitted_model.fingerprint(question.values), levels=bool(question.labels.parents), question=question.name
     )
-    is_evaluated = open_model_registry(store).calibration(question) is not None
-    return STANDARD_THRESHOLD if is_evaluated else UNTAUGHT_THRESHOLD
+    if open_model_registry(store).calibration(fingerprint) is not None:
+        return own
+    return UNTAUGHT_THRESHOLD if may_guess else NEVER
 
 
-def is_taught(config: Config, store: Store) -> bool:
-    """Return whether the learned version in use has the configuration's categories, by their names alone."""
-    version = open_model_registry(store).active()
+def is_taught(question: Question, store: Store) -> bool:
+    """Return whether the learned version in use has a question's values, by their names alone."""
+    version = open_model_registry(store).active(question.name)
     if version is None:
         return False
-    present_names = {name: c.name for c in config.categories for name in (c.name, c.root, *c.was)}
+    present_names = {name: c.name for c in question.values for name in (c.name, c.root, *c.was)}
     learned_names = [present_names.get(name, "") for name in json.loads(version.categories)]
-    return sorted(learned_names) == sorted(category_names(config))
+    return sorted(learned_names) == sorted(value.name for value in question.values)
 
 
 def needed_confidence(config: Config, store: Store, category: str) -> dict[str, float | None]:
@@ -267,7 +282,9 @@ def needed_confidence(config: Config, store: Store, category: str) -> dict[str, 
     """
     spec = config.classifiers[config.classifier]
     stored_thresholds = {
-        (b.classifier, b.max_error, b.category): b.threshold for b in open_model_registry(store).error_bounds()
+        (b.classifier, b.max_error, b.category): b.threshold
+        for b in open_model_registry(store).error_bounds()
+        if b.question == CATEGORY
     }
 
     def promised(name: str, max_error: MaxError) -> float | None:
@@ -280,27 +297,29 @@ def needed_confidence(config: Config, store: Store, category: str) -> dict[str, 
         if step.max_error is not None
         else step.threshold
         if spec.steps
-        else threshold_in_use(config, store, step)
+        else threshold_in_use(config.asked[0], store, step)
         for step in steps
     }
 
 
 def record_error_bounds(
     registry: ModelRegistry,
-    spec: ClassifierSpec,
+    classifier_name: str,
+    question: str,
+    max_error: MaxError,
     fingerprint: str,
     error_bounds: Mapping[str, ErrorBound],
     event: Callable[[Mapping[str, object]], Event],
     warn: Callable[[str], None],
 ) -> None:
     """Store the bounds of a classifier that have changed, with an event; tell what is withdrawn and what is missing."""
-    if spec.max_error is None:
-        return
-    bounds_before = stored_bounds(registry, spec.name, spec.max_error)
-    if reading := changed_reading(spec, bounds_before):
+    bounds_before = stored_bounds(registry, classifier_name, max_error, question)
+    if question == CATEGORY and (reading := changed_reading(classifier_name, max_error, bounds_before)):
         warn(reading)
     bounds_by_category, at = {bound.category: bound for bound in bounds_before}, times.now()
-    present_bounds = [StoredBound(spec.name, fingerprint, *bound, at) for bound in error_bounds.values()]
+    present_bounds = [
+        StoredBound(classifier_name, fingerprint, *bound, at, question) for bound in error_bounds.values()
+    ]
     changed_bounds = [
         bound
         for bound in present_bounds
@@ -309,25 +328,32 @@ def record_error_bounds(
     if not changed_bounds:
         return
     thresholds = {bound.category: bound.threshold for bound in changed_bounds}
-    bounded_data = {"classifier": spec.name, "max_error": spec.max_error.configured, "thresholds": thresholds}
+    bounded_data = {"classifier": classifier_name, "max_error": max_error.configured, "thresholds": thresholds}
+    if question != CATEGORY:
+        bounded_data["question"] = question
     registry.keep_error_bounds(changed_bounds, event(bounded_data))
     for message in bound_changes(changed_bounds, bounds_before):
         warn(message)
 
 
-def stored_bounds(registry: ModelRegistry, name: str, max_error: MaxError) -> list[StoredBound]:
-    """Return the bounds that were found last for a classifier's promise."""
-    return [b for b in registry.error_bounds() if (b.classifier, b.max_error) == (name, max_error.share)]
+def stored_bounds(
+    registry: ModelRegistry, name: str, max_error: MaxError, question: str = CATEGORY
+) -> list[StoredBound]:
+    """Return the bounds that were found last for a classifier's promise about a question."""
+    promise = name, question, max_error.share
+    return [
+        bound for bound in registry.error_bounds() if (bound.classifier, bound.question, bound.max_error) == promise
+    ]
 
 
-def changed_reading(spec: ClassifierSpec, bounds_before: Sequence[StoredBound]) -> str:
+def changed_reading(classifier_name: str, max_error: MaxError, bounds_before: Sequence[StoredBound]) -> str:
     """Return a message if an earlier release has read a `max_error` as a promise for each category; else nothing."""
-    if spec.max_error is None or spec.max_error.each or not bounds_before:
+    if max_error.each or not bounds_before:
         return ""
     if any(bound.category == OVERALL for bound in bounds_before):
         return ""
-    share = in_percent(spec.max_error.share)
+    share = in_percent(max_error.share)
     return (
-        f"max_error: {share} of {spec.name} is one promise now, over all that it is sure of; "
+        f"max_error: {share} of {classifier_name} is one promise now, over all that it is sure of; "
         f"{{each: {share}}} promises it of each category, as before"
     )

@@ -1,13 +1,14 @@
 """Creates the training run and the evaluation run that the configuration asks for."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain import ClassifyPlan
+from triage_cli.domain import CATEGORY, ClassifyPlan, Question
 from triage_cli.ports import Classifier, Store
 from triage_cli.service import Began, DecisionRecorder, RunContext, category_renames
-from triage_cli.wiring.classifiers import Asker, Classifiers
+from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone
 from triage_cli.wiring.learned_models import learned_before
 from triage_cli.wiring.stores import open_model_registry, open_store
 
@@ -23,42 +24,44 @@ def training_run(
     began: Began = lambda _: None,
     warn: Callable[[str], None] | None = None,
     *,
-    make: bool = False,
     store: Store | None = None,
+    question: str | None = None,
 ) -> "TrainingRun":
-    """Return the training use cases. After a training, its version looks again at what embedded classifiers decided.
+    """Return the training use cases of one question, or of all.
 
-    `began` gets the run, `warn` what the new version no longer promises. With `make`, a missing database is created,
-    unless a `store` is open already.
+    After a training of the category, its version looks again at what embedded classifiers decided. `began` gets the
+    run, `warn` what the new version no longer promises. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
-    from triage_cli.domain import CATEGORY, Looked, Question
-    from triage_cli.service import SecondLook, TrainingRun
+    from triage_cli.domain import Looked
+    from triage_cli.service import SecondLook, Subject, TrainingRun
 
-    store = store or open_store(config, make=make)
+    store = store or open_store(config)
 
     def look(context: RunContext) -> Looked:
-        category_renames.apply_renames(store, config.categories, config.routes, actor, context.run.run_id)
+        category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)
         classifiers = Classifiers.of(config, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
-        questions = [Question(CATEGORY, config.categories), *config.questions]
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
-        recorders = (DecisionRecorder(context, classifier, questions) for classifier in opened)
+        recorders = (DecisionRecorder(context, classifier, config.asked) for classifier in opened)
         return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
-    categories = classifiers.config.categories
-    trainer = LocalTrainer(categories, lambda: classifiers.built_in().to_bytes())
+    asked = classifiers.config.asked if question is None else (classifiers.config.question(question),)
+    subjects = [Subject(each, LocalTrainer(each.values, partial(_built_in, classifiers, each))) for each in asked]
     return TrainingRun(
         store,
         open_model_registry(store),
-        trainer,
-        categories,
+        subjects,
         look,
         actor=actor,
         command_line=command_line,
         began=began,
     )
+
+
+def _built_in(classifiers: Classifiers, question: Question) -> bytes:
+    return classifiers.built_in(question).to_bytes()
 
 
 def evaluation_run(
@@ -69,8 +72,9 @@ def evaluation_run(
     *,
     make: bool = False,
     store: Store | None = None,
+    question: str = CATEGORY,
 ) -> "EvaluationRun":
-    """Return what evaluates the classifiers of the configuration.
+    """Return what evaluates the answers of the configuration's classifiers to a question.
 
     With `make`, a missing database is created, unless a `store` is open already.
     """
@@ -78,11 +82,14 @@ def evaluation_run(
 
     store = store or open_store(config, make=make)
 
+    asked = config.question(question)
+
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
-        return Classifiers.of(config, store, Asker(actor, run_id, {}), tell).open(plan)
+        alone = about_alone(config, asked)
+        return Classifiers.of(alone, store, Asker(actor, run_id, {}), tell).open(plan)
 
     def learned(texts: Sequence[str]) -> list[bool]:
-        return learned_before(config, store, texts, tell)
+        return learned_before(asked, store, texts, tell)
 
     registry = open_model_registry(store)
-    return EvaluationRun(store, registry, config.categories, classifier, learned, config.per_day, actor, command_line)
+    return EvaluationRun(store, registry, asked, classifier, learned, config.per_day, actor, command_line)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config, is_postgres, no_home
-from triage_cli.domain import ConfigError, Lease, Selection, StoreError
+from triage_cli.domain import ConfigError, Lease, Question, Selection, StoreError
 from triage_cli.ports import ApiAccessStore, Inflow, ModelRegistry, Store
 from triage_cli.runtime import Network, machine, with_extra, write_obstacle
 from triage_cli.service import CategoryBasis, CategoryCheck, category_renames
@@ -131,5 +131,11 @@ def category_check(config: Config, store: Store, warn: Callable[[str], None]) ->
 
 
 def with_first_names(config: Config, store: Store) -> Config:
-    """Return the configuration with categories that have their first names in this store."""
-    return config._replace(categories=category_renames.rooted(config.categories, store.categories.renames()))
+    """Return the configuration with categories, and values of questions, that have their first names in this store."""
+    category, *questions = (rooted_question(question, store) for question in config.asked)
+    return config._replace(categories=category.values, questions=tuple(questions))
+
+
+def rooted_question(question: Question, store: Store) -> Question:
+    """Return a question whose values have their first names in this store."""
+    return question._replace(values=category_renames.rooted(question.values, store.categories.renames(question.name)))

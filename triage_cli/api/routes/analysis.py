@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Query
 from starlette.responses import Response
@@ -20,6 +20,7 @@ from triage_cli.domain import (
     Discovery,
     Drift,
     Labelled,
+    Lesson,
     NewConfiguration,
     Report,
     SpikeSearch,
@@ -55,7 +56,7 @@ def send_spikes(current: CurrentAnalysis, body: analysis.SpikesIn | None = None)
 @router.get("/drift", response_model=described(list[Drift]))
 def drift(query: Annotated[analysis.DriftQuery, Query()], current: CurrentAnalysis) -> Response:
     """Compare the decisions of a period with those of the time before, those that changed by more than chance first."""
-    return reply(as_record(current.drift(timedelta(seconds=query.window))))
+    return reply(as_record(current.drift(timedelta(seconds=query.window), query.question)))
 
 
 @router.get("/report", response_model=described(Report))
@@ -66,9 +67,10 @@ def report(query: Annotated[analysis.ReportQuery, Query()], current: CurrentAnal
 
 
 @router.post("/suspects", response_model=described(SuspectReport))
-def find_suspects(current: CurrentAnalysis, body: analysis.LabelledRows | None = None) -> Response:
+def find_suspects(current: CurrentAnalysis, body: analysis.SuspectsIn | None = None) -> Response:
     """Find labels that a model fitted to the others and stored answers contradict, and categories that are confused."""
-    return reply(as_record(current.suspects(_labelled(body))))
+    body = body or analysis.SuspectsIn()
+    return reply(as_record(current.suspects(_labelled(body), body.question)))
 
 
 @router.post("/discover", response_model=analysis.Proposal)
@@ -92,16 +94,21 @@ def learn(current: CurrentAnalysis, body: analysis.LearnIn | None = None) -> Res
 
     It is answered when that is done, which takes about a minute with thousands of labels.
     """
-    if body is not None and body.rollback:
-        if body.rows:
-            raise UsageError("a rollback takes no rows", hint="leave one of them out")
-        return reply({"counts": None, "report": as_record(current.roll_back())})
-    counts, report = current.learn(_labelled(body), lambda _doing, _share: None)
-    return reply({"counts": as_record(counts), "report": as_record(report)})
+    body = body or analysis.LearnIn()
+    if body.rollback:
+        if body.rows or body.question:
+            raise UsageError("a rollback takes no rows and no question", hint="leave them out")
+        return reply({"counts": None, "report": as_record(current.roll_back()), "questions": {}})
+    first, *further = current.learn(_labelled(body), lambda _doing, _share: None, body.question)
+    return reply(_lesson(first) | {"questions": {lesson.question: _lesson(lesson) for lesson in further}})
 
 
-def _labelled(body: analysis.LabelledRows | None) -> list[Labelled]:
-    return [Labelled(row.text, row.label) for row in body.rows] if body is not None else []
+def _lesson(lesson: Lesson) -> dict[str, Any]:
+    return {"counts": as_record(lesson.counts), "report": as_record(lesson.report)}
+
+
+def _labelled(body: analysis.LabelledRows) -> list[Labelled]:
+    return [Labelled(row.text, row.label) for row in body.rows]
 
 
 @router.post("/plan", response_model=analysis.Plan)
@@ -130,7 +137,7 @@ def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
 def evaluate(body: analysis.EvalIn, current: CurrentAnalysis) -> Response:
     """Measure a classifier on labelled texts: accuracy, each category, each threshold, calibration, cost."""
     plan = ClassifyPlan(body.classifier, workers=body.workers, max_cost=body.max_cost, max_wait=body.max_wait)
-    evaluated = current.evaluate(_labelled(body), plan, calibrate=body.calibrate)
+    evaluated = current.evaluate(_labelled(body), plan, calibrate=body.calibrate, question=body.question)
     errors = {name: getattr(evaluated, name) for name in ("stopped", "first_error")}
     return reply(
         {

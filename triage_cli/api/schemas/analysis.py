@@ -19,6 +19,7 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.domain import (
+    CATEGORY,
     FEWEST_TOPICS,
     MOST_TOPICS,
     USUAL_TOPICS,
@@ -34,6 +35,7 @@ MOST_ROWS = 100_000
 SpikeWindow = Annotated[float, Field(ge=1, le=WEEK)]
 Baseline = Annotated[float, Field(ge=WEEK, le=TEN_YEARS)]
 WINDOW_TEXT, BASELINE_TEXT = "seconds up to now", "seconds: the earlier weeks to compare with"
+QUESTION_TEXT = "the name of a question; category without it"
 
 
 class SpikeQuery(QueryParameters):
@@ -56,6 +58,7 @@ class DriftQuery(QueryParameters):
     window: Annotated[float, Field(ge=1, le=TEN_YEARS)] = Field(
         7 * DAY, description="its seconds, up to now", examples=[7 * DAY]
     )
+    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT)
 
 
 class ReportQuery(QueryParameters):
@@ -75,6 +78,12 @@ class LabelledRows(RequestBody):
     """Labelled texts; verdicts count beside them."""
 
     rows: list[LabelledIn] = Field(default_factory=list, max_length=MOST_ROWS, description="labelled texts")
+
+
+class SuspectsIn(LabelledRows):
+    """Labelled texts in which wrong labels are sought."""
+
+    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT)
 
 
 class TopicTextIn(RequestBody):
@@ -128,7 +137,18 @@ class Proposal(Response):
 class LearnIn(LabelledRows):
     """What to learn from, or that the last learning is taken back."""
 
-    rollback: bool = Field(False, description="use the version before the one in use, and learn nothing")
+    rollback: bool = Field(False, description="take back what was learned last, and learn nothing")
+    question: ShortName | None = Field(
+        None,
+        description="what the labels of the rows answer, and all that is learned; null: the category and the others",
+    )
+
+
+class LearnedQuestion(Response):
+    """What was learned about a further question."""
+
+    counts: LabelCounts = Field(description="the labels that were read")
+    report: dict[str, Any] = Field(description="as `triage learn -o json` prints it")
 
 
 class Learned(Response):
@@ -136,6 +156,7 @@ class Learned(Response):
 
     counts: LabelCounts | None = Field(description="the labels that were read; null: nothing was learned from")
     report: dict[str, Any] = Field(description="as `triage learn -o json` prints it")
+    questions: dict[str, LearnedQuestion] = Field(description="of further questions, by name")
 
 
 class PlanIn(RequestBody):
@@ -168,6 +189,7 @@ class EvalIn(LabelledRows):
     """The labelled texts on which a classifier is measured."""
 
     classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT)
+    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT)
     calibrate: bool = Field(False, description="store the labels, and fit the confidences to them")
     workers: WorkerCount | None = Field(None, description="calls in flight")
     max_cost: Usd | None = Field(None, description="USD that this may spend")

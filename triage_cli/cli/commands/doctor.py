@@ -13,7 +13,17 @@ from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
-from triage_cli.domain import DeliveryError, ExitCode, Lease, Stats, TriageError, UsageError, bounds_summary, shortage
+from triage_cli.domain import (
+    CATEGORY,
+    DeliveryError,
+    ExitCode,
+    Lease,
+    Stats,
+    TriageError,
+    UsageError,
+    bounds_summary,
+    shortage,
+)
 
 DOCTOR_COLUMNS = ("what", "works", "said", "next")
 
@@ -139,10 +149,9 @@ def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
 
 def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        learned_version = wiring.classifier_diagnostics.learned_version(context.config)
-        if learned_version is not None:
-            finding, works = learned_version
-            yield _doctor_record("learned model", finding, "" if works else "triage learn", works=works)
+        for question, finding, works in wiring.classifier_diagnostics.learned_versions(context.config):
+            what = "learned model" if question == CATEGORY else f"learned model of {question}"
+            yield _doctor_record(what, finding, "" if works else "triage learn", works=works)
         for name, calibration, holds in wiring.classifier_diagnostics.calibrations(context.config):
             fitted_to = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:
@@ -153,11 +162,13 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
                 yield _doctor_record(f"calibration {name}", finding, hint, works=False)
         for what, meaning in wiring.classifier_diagnostics.meanings(context.config, has_database=context.has_database):
             yield _doctor_record(what, meaning)
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
+        for name, question, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
             is_kept = not shortage(bounds.values())
-            hint = "" if is_kept else f"triage eval FILE --classifier {name} --calibrate, or give verdicts"
+            about = "" if question == CATEGORY else f" --question {question}"
+            hint = "" if is_kept else f"triage eval FILE --classifier {name}{about} --calibrate, or give verdicts"
             finding = bounds_summary(max_error, bounds)
-            yield _doctor_record(f"promise {name}", finding, hint, works=is_kept or None)
+            what = f"promise {name}" if question == CATEGORY else f"promise {name}, {question}"
+            yield _doctor_record(what, finding, hint, works=is_kept or None)
     except TriageError as model_error:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
 

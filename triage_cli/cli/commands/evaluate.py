@@ -13,6 +13,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import (
+    CATEGORY,
     LEAST,
     Calibration,
     CheckError,
@@ -44,6 +45,7 @@ def evaluate(
         list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
     ] = None,
     label: labelled_files.Label = None,
+    question: options.QuestionName = CATEGORY,
     min_accuracy: Annotated[
         float | None, typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.")
     ] = None,
@@ -73,9 +75,11 @@ def evaluate(
     triage eval labelled.csv --classifier local --classifier gpt --max-cost 1
     triage eval labelled.csv --report report.html
     triage eval labelled.csv --calibrate
+    triage eval labelled.csv --question urgency
     triage eval --adversarial --classifier gpt
     """
-    default_classifiers = [] if context.is_remote else [context.config.classifier]
+    asked = None if context.is_remote else context.config.question(question)
+    default_classifiers = [asked.classifier or context.config.classifier] if asked else []
     names: Sequence[str | None] = list(dict.fromkeys(classifier or default_classifiers)) or [None]
     if adversarial:
         context.only_here("--adversarial")
@@ -86,6 +90,7 @@ def evaluate(
             {
                 "FILE": file,
                 "--label": label,
+                "--question": None if question == CATEGORY else question,
                 "--min-accuracy": min_accuracy,
                 "--report": report,
                 "--calibrate": calibrate,
@@ -102,11 +107,12 @@ def evaluate(
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
     printer = printing.printer()
     printer.check_columns(Scored._fields)
-    labelled_rows = labelled_files.read(context, file, label, needed=True)[:limit]
+    labelled_rows = labelled_files.read(context, file, label, question, needed=True)[:limit]
     evaluations: list[Evaluated] = []
     for plan in evaluation_plans:
         with elapsed_line(f"asking {plan.classifier or 'the default classifier'}", shown=context.guides):
-            evaluations.append(context.analysis.evaluate(labelled_rows, plan, calibrate=calibrate))
+            evaluated = context.analysis.evaluate(labelled_rows, plan, calibrate=calibrate, question=question)
+            evaluations.append(evaluated)
         if evaluations[-1].stopped or context.stopper.code:
             break
     measured_evaluations = [each for each in evaluations if each.scored.n]
@@ -120,7 +126,7 @@ def evaluate(
         _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
         context.say(f"wrote {report}")
     if not context.is_remote:
-        _say_promises(context, [plan.classifier or "" for plan in evaluation_plans])
+        _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
     evaluation_codes = {_report_evaluation(context, each, min_accuracy, calibrate=calibrate) for each in evaluations}
     return gravest(evaluation_codes)
 
@@ -135,14 +141,14 @@ def _evaluation_run(context: CommandContext) -> EvaluationRun:
     return evaluation_run
 
 
-def _say_promises(context: CommandContext, evaluated_names: Sequence[str]) -> None:
-    """Print for each evaluated classifier, and its steps, which categories keep their `max_error` now."""
+def _say_promises(context: CommandContext, evaluated_names: Sequence[str], question: str) -> None:
+    """Print for each evaluated classifier, and its steps, which answers to the question keep their `max_error` now."""
     classifier_specs = context.config.classifiers
     names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
-    if any(classifier_specs[name].max_error is not None for name in names_with_steps):
-        for name, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
-            if name in names_with_steps:
-                context.say(f"{name}: {bounds_summary(max_error, bounds)}")
+    promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps)
+    for name, about, max_error, bounds in promised_errors:
+        if about == question:
+            context.say(f"{name}: {bounds_summary(max_error, bounds)}")
 
 
 def _choose_database(

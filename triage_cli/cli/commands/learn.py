@@ -12,7 +12,7 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
-from triage_cli.domain import TrainingReport, UsageError, as_record, to_json
+from triage_cli.domain import CATEGORY, LabelCounts, Lesson, TrainingReport, UsageError, lesson_record, to_json
 from triage_cli.service import LEAST_LABELLED
 
 LEARN_COLUMNS = TrainingReport._fields
@@ -24,11 +24,17 @@ def learn(
     context: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the version before the one in use.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Take back what the last learn has learned.")] = False,
+    question: Annotated[
+        str | None,
+        typer.Option("--question", metavar="NAME", help="Learn this question alone; without it, each that has labels."),
+    ] = None,
     *,
     printing: PrintOptions,
 ) -> None:
     """Fit the embedded classifier to verdicts and a labelled file; use it if it is better on held-out tickets.
+
+    Each question is learned by itself. The labels of a file are categories, or answers to --question.
 
     The version in use then decides again about undelivered tickets that embedded classifiers decided: a ticket waits
     for a person if the version is not sure, and no longer waits if it is.
@@ -36,37 +42,51 @@ def learn(
     \b
     triage learn
     triage learn labelled.csv --label team
+    triage learn labelled.csv --question urgency
     triage learn --rollback
     """
-    if rollback and file:
-        raise UsageError("--rollback takes no file", hint="leave one of them out")
+    if rollback and (file or question):
+        raise UsageError(f"--rollback takes no {'file' if file else 'question'}", hint="leave one of them out")
     labelled_files.check(file, label)
     printer = printing.printer(quiet=context.quiet)
     printer.check_columns(LEARN_COLUMNS)
     if file:
         context.make_database()  # a first model may be there before the first ticket
     context.require_database()
-    unmeasured: list[str] = []
     if rollback:
-        training_report = context.analysis.roll_back()
+        lessons = [Lesson(CATEGORY, LabelCounts({}, {}, 0), context.analysis.roll_back())]
     else:
-        rows = labelled_files.read(context, file, label) if file else []
+        rows = labelled_files.read(context, file, label, question or CATEGORY) if file else []
         with parts_line("learning", shown=context.guides) as tell_progress:
-            counts, training_report = context.analysis.learn(rows, tell_progress)
-        labelled_files.note_skipped(context, counts)
-        if counts.overruled:
-            overruled = messages.plural(counts.overruled, "texts have two labels", "text has two labels")
-            context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''} shows them")
-        names = [category.name for category in context.triage.categories()]
-        unmeasured = [name for name in names if name not in counts.by_category]
-    printer.one(as_record(training_report), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
-    for line in summaries.learning_summary(training_report):
+            lessons = context.analysis.learn(rows, tell_progress, question)
+        for lesson in lessons:
+            _note_labels(context, lesson, file)
+    printer.one(lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
+    for line in summaries.lessons_summary(lessons):
         context.say(line)
-    if unmeasured and training_report.after:
+    for lesson in lessons:
+        _note_unmeasured(context, lesson)
+    if context.guides:
+        context.say(summaries.step_after_learning(lessons[0].report))
+
+
+def _note_labels(context: CommandContext, lesson: Lesson, file: str | None) -> None:
+    labelled_files.note_skipped(context, lesson.counts, lesson.question)
+    if number := lesson.counts.overruled:
+        overruled = messages.plural(number, "texts have two labels", "text has two labels")
+        about = "" if lesson.question == CATEGORY else f" --question {lesson.question}"
+        context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''}{about} shows them")
+
+
+def _note_unmeasured(context: CommandContext, lesson: Lesson) -> None:
+    """Note which values of a question no label has."""
+    if lesson.report.after is None:
+        return
+    values = next(each.values for each in context.triage.questions() if each.name == lesson.question)
+    unmeasured = [value.name for value in values if value.name not in lesson.counts.by_category]
+    if unmeasured:
         unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
         context.say(f"note: {unlearned}, so this says nothing about such tickets")
-    if context.guides:
-        context.say(summaries.step_after_learning(training_report))
 
 
 def _some_categories(category_names: list[str]) -> str:
@@ -85,6 +105,7 @@ def suspects(
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
     limit: options.Limit = None,
+    question: options.QuestionName = CATEGORY,
     *,
     printing: PrintOptions,
 ) -> None:
@@ -99,17 +120,23 @@ def suspects(
     printer.check_columns(SUSPECT_COLUMNS)
     context.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     context.lend_database()
-    rows = labelled_files.read(context, file, label) if file else []
+    rows = labelled_files.read(context, file, label, question) if file else []
     with elapsed_line("comparing the labels", shown=context.guides):
-        report = context.analysis.suspects(rows)
-    labelled_files.note_skipped(context, report.counts)
+        report = context.analysis.suspects(rows, question)
+    labelled_files.note_skipped(context, report.counts, question)
     suspect_records = [
         suspect._asdict() | {"ticket_id": suspect.ticket_id or None, "voices": dict(suspect.voices)}
         for suspect in report.suspects[:limit]
     ]
     printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
     total = report.counts.total
-    labels_needed = LEAST_LABELLED if total < LEAST_LABELLED else "two categories"
+    labels_needed = (
+        LEAST_LABELLED
+        if total < LEAST_LABELLED
+        else "two categories"
+        if question == CATEGORY
+        else f"two values of {question}"
+    )
     are_too_few = total < LEAST_LABELLED or len(report.counts.by_category) < 2
     too_few_note = f"; it takes {labels_needed} to doubt any of them" if are_too_few else ""
     are = "is" if len(report.suspects) == 1 else "are"

@@ -63,7 +63,7 @@ def _learn_verdicts(context: CommandContext) -> str:
     training_warnings: list[str] = []
     warn = training_warnings.append
     training_run = wiring.learning_runs.training_run(context.config, *context.signature, lambda _: None, warn=warn)
-    return as_typed(messages.joined(*summaries.learning_summary(training_run.learn_verdicts()), *training_warnings))
+    return as_typed(messages.joined(*summaries.lessons_summary(training_run.learn()), *training_warnings))
 
 
 def _nothing_to_review(review_view: View) -> str:

@@ -11,7 +11,17 @@ from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import Drift, ExitCode, Spike, SpikeSearch, SpikeSending, as_record, report_record, to_json
+from triage_cli.domain import (
+    CATEGORY,
+    Drift,
+    ExitCode,
+    Spike,
+    SpikeSearch,
+    SpikeSending,
+    as_record,
+    report_record,
+    to_json,
+)
 
 SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 
@@ -25,6 +35,7 @@ def drift(
     check: Annotated[
         bool, typer.Option("--check", help="Exit with code 8 if a share changed by more than chance.")
     ] = False,
+    question: options.QuestionName = CATEGORY,
     *,
     printing: PrintOptions,
 ) -> int:
@@ -41,7 +52,7 @@ def drift(
     printer.check_columns(Drift._fields)
     window_length = options.period("--window", window, "a second", "ten years", "7d")
     context.require_database()
-    compared_shares = context.analysis.drift(window_length)
+    compared_shares = context.analysis.drift(window_length, question)
     drift_records = [share._asdict() for share in compared_shares]
     printer.all_of(drift_records, Drift._fields, drawn_by("insight_tables.drift"), "name")
     moved_shares = sum(share.moved for share in compared_shares)

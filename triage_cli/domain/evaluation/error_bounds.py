@@ -21,6 +21,7 @@ from typing import NamedTuple
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.evaluation.confidence_intervals import at_most, upper_bound
 from triage_cli.domain.levels import LevelCalibration, Levels
+from triage_cli.domain.tickets import CATEGORY
 
 RISK = 0.05  # that a promise is broken: it holds with a confidence of 95 %
 SHRINK = 1.5  # each candidate of a category is reached by so many times fewer answers than the one before
@@ -136,6 +137,12 @@ class StoredBound(NamedTuple):
     upper: float
     missing: int
     at: str
+    question: str = CATEGORY
+
+    @property
+    def promised_by(self) -> str:
+        """Return what messages call that which keeps the promise."""
+        return self.classifier if self.question == CATEGORY else f"{self.classifier}, {self.question}"
 
     def holds_for(self, fingerprint: str, threshold: float | None) -> bool:
         """Return whether an answer with this threshold was judged by this bound."""
@@ -364,6 +371,6 @@ def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> 
             )
             promise = f"that at most {in_percent(bound.max_error)} of {what_is_promised(bound)} is wrong"
             then = "nothing of it is sure now" if bound.category != OVERALL else "each category needs its own proof now"
-            yield f"{bound.classifier} no longer keeps the promise {promise}: {why}; {then}"
+            yield f"{bound.promised_by} no longer keeps the promise {promise}: {why}; {then}"
     if needed_more := shortage(now):
-        yield f"{now[0].classifier} is not sure yet: {needed_more}"
+        yield f"{now[0].promised_by} is not sure yet: {needed_more}"

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 from triage_cli.domain import (
     ABOVE,
+    CATEGORY,
     NEVER,
     Answer,
     BudgetError,
     Calibration,
-    Category,
     Classification,
     ClassifyPlan,
     Evaluated,
@@ -26,6 +26,7 @@ from triage_cli.domain import (
     Levels,
     Mistake,
     Outcome,
+    Question,
     Scored,
     Ticket,
     TriageError,
@@ -122,7 +123,7 @@ class AttackEvaluation(NamedTuple):
 
 
 class EvaluationRun:
-    """Evaluates for one list of categories, as one actor; `classifier` opens one for a plan and a run id.
+    """Evaluates the answers to one question, as one actor; `classifier` opens one for a plan and a run id.
 
     `learned` returns for each text whether the embedded model was trained on it; `began` gets each run.
     """
@@ -131,7 +132,7 @@ class EvaluationRun:
         self,
         store: Store,
         registry: ModelRegistry,
-        categories: Sequence[Category],
+        question: Question,
         classifier: Callable[[ClassifyPlan, str], Classifier],
         learned: Callable[[Sequence[str]], Sequence[bool]],
         per_day: float | None,
@@ -140,10 +141,10 @@ class EvaluationRun:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._categories = categories
-        self._labels = [category.name for category in categories]
-        self._levels = Levels.of(categories)
-        self._category_names = CategoryNames(categories)
+        self._question = question
+        self._labels = [value.name for value in question.values]
+        self._levels = question.labels
+        self._names = CategoryNames(question.values, question.name)
         self._classifier = classifier
         self._learned = learned
         self._per_day = per_day
@@ -172,7 +173,7 @@ class EvaluationRun:
         If the budget ends it, the result covers the tries that were answered; without any, the error is raised.
         """
         with self._classifier_run(plan) as (recorder, classifier):
-            attack_tries = AttackTries(self._categories)
+            attack_tries = AttackTries(self._question.values)
             stopped: TriageError | None = None
             try:
                 for answered in attack_tries.over(classifier, recorder.context.budget):
@@ -186,12 +187,10 @@ class EvaluationRun:
             return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
     def rows(self, labelled_rows: Iterable[Labelled]) -> list[Labelled]:
-        """Return labelled rows with their labels spelled like the categories; unknown labels stay as they are."""
-        matched_rows = [
-            row._replace(category=self._category_names.match(row.category) or row.category) for row in labelled_rows
-        ]
+        """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are."""
+        matched_rows = [row._replace(category=self._names.match(row.category) or row.category) for row in labelled_rows]
         if not any(row.category in self._labels for row in matched_rows):
-            raise self._category_names.none_of(row.category for row in matched_rows)
+            raise self._names.none_of(row.category for row in matched_rows)
         return matched_rows
 
     def evaluate(
@@ -228,7 +227,10 @@ class EvaluationRun:
         self, classifier: Classifier, labelled_rows: Sequence[Labelled], recorder: RunRecorder
     ) -> Iterator[list[GradedRow]]:
         was_learned = self._learned([row.text for row in labelled_rows])
-        tickets = (Ticket.of_text(row.text, ticket_id=str(n), source="eval") for n, row in enumerate(labelled_rows))
+        tickets = (
+            Ticket.of_text(row.text, ticket_id=str(n), source="eval")._replace(asked=(self._question.name,))
+            for n, row in enumerate(labelled_rows)
+        )
 
         chunks = takewhile(lambda _: not self.stop_control.stopping, chunked(tickets, classifier.chunk_size))
         trials = TrialRecorder(self._registry, recorder.context)
@@ -298,6 +300,8 @@ class EvaluationRun:
             )
             if fitted.is_better:
                 data = {"classifier": name, "fingerprint": fingerprint, "n": fitted.n, "method": fitted.method}
+                if self._question.name != CATEGORY:
+                    data["question"] = self._question.name
                 event = Event(EventAction.CALIBRATED, None, recorder.context.run.run_id, self._actor, fitted.at, data)
                 self._registry.keep_calibration(fitted, event)
             yield fitted

@@ -1,20 +1,22 @@
 """Trains the embedded model on verdicts, keeps a version that is better on held-out labels, and has it look again."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     FLAT,
-    Category,
     Confused,
     Event,
     EventAction,
     Figures,
     Graded,
     Labelled,
+    Lesson,
     Levels,
     ModelVersion,
+    Question,
     Suspect,
     TrainingReport,
     UnavailableError,
@@ -188,8 +190,15 @@ WEIGHING, CHOOSING, COMPARING, FITTING = 5, 2, 2, 1
 TellProgress = Callable[[str, float], None]
 
 
+class Subject(NamedTuple):
+    """What is taught: a question, and what trains the model that answers it."""
+
+    question: Question
+    trainer: Trainer
+
+
 class TrainingRun:
-    """Trains for one list of categories, as one actor.
+    """Trains for questions, as one actor. The labels of files are about the first one.
 
     `look` has the version in use look again at tickets; `began` gets each run.
     """
@@ -198,8 +207,7 @@ class TrainingRun:
         self,
         store: Store,
         registry: ModelRegistry,
-        trainer: Trainer,
-        categories: Sequence[Category],
+        subjects: Sequence[Subject],
         look: Look,
         *,
         actor: str,
@@ -208,58 +216,64 @@ class TrainingRun:
     ) -> None:
         self._store = store
         self._registry = registry
-        self._trainer = trainer
-        self._categories = categories
+        self._subjects = subjects
         self._look = look
         self._actor = actor
         self._command_line = command_line
         self._began = began
 
-    def training_data(self, rows: Iterable[Labelled]) -> TrainingData:
-        """Return the training data: the rows of a file, and the verdicts in the store, which overrule them.
+    def training_data(self, rows: Sequence[Labelled], subject: Subject | None = None) -> TrainingData:
+        """Return the training data of the first subject, or another one: rows of a file, and verdicts, which overrule.
 
-        Raises `UsageError` if there are rows and none of their labels is a category.
+        Raises `UsageError` if there are rows and none of their labels is a value of the question.
         """
-        return gather_training_data(list(rows), self._registry.labelled(), CategoryNames(self._categories))
-
-    def learn_verdicts(self) -> TrainingReport:
-        """Learn from the verdicts in the store alone; for `review`, which goes on with the new order."""
-        return self.learn(self.training_data(()))
+        question = (subject or self._subjects[0]).question
+        names = CategoryNames(question.values, question.name)
+        return gather_training_data(rows, self._registry.labelled(question.name), names)
 
     def learn(
-        self, training_data: TrainingData, tell_progress: TellProgress = lambda _doing, _share: None
-    ) -> TrainingReport:
-        """Train a model, compare it with the one in use on held-out tickets, keep the better one, and look again.
+        self, rows: Sequence[Labelled] = (), tell_progress: TellProgress = lambda _doing, _share: None
+    ) -> list[Lesson]:
+        """Train a model for each question, keep it if it is better on held-out tickets than that in use, look again.
 
-        If another version became active meanwhile, it is compared with that one, with the present verdicts. The second
-        look is also taken by a version that stays in use, so that what an interrupted run left is done. Raises
-        `UnavailableError` if others keep learning.
+        A question after the first one is left out if it has no label. If another version became active meanwhile, the
+        new one is compared with that, with the present verdicts. The second look is also taken by a version that stays
+        in use, so that what an interrupted run left is done. Raises `UnavailableError` if others keep learning.
         """
+        material = [(each, self.training_data(() if n else rows, each)) for n, each in enumerate(self._subjects)]
+        lessons: list[Lesson] = []
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
-            report = self._train_until_active(training_data, recorder.context, tell_progress)
-            if report.version is None:
-                return report
-            tell_progress("looking again at tickets", 1.0)
-            return report._replace(looked=self._look(recorder.context))
+            for subject, training_data in material:
+                if lessons and not training_data.rows:
+                    continue
+                report = self._train_until_active(subject, training_data, recorder.context, tell_progress)
+                lessons.append(Lesson(subject.question.name, training_data.counts, report))
+            question, _, first = lessons[0]
+            if question == CATEGORY and first.version is not None:
+                tell_progress("looking again at tickets", 1.0)
+                lessons[0] = lessons[0]._replace(report=first._replace(looked=self._look(recorder.context)))
+        return lessons
 
     def _train_until_active(
-        self, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
+        self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
     ) -> TrainingReport:
         for _ in range(TRAINING_TRIES):
-            if report := self._train_once(training_data, context, tell_progress):
+            if report := self._train_once(subject, training_data, context, tell_progress):
                 return report
-            training_data = self.training_data(training_data.file_rows)
+            training_data = self.training_data(training_data.file_rows, subject)
         raise UnavailableError(
             "other programs keep learning at the same time", hint="run it again when they have ended"
         )
 
     def _train_once(
-        self, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
+        self, subject: Subject, training_data: TrainingData, context: RunContext, tell_progress: TellProgress
     ) -> TrainingReport | None:
         """Return the report of one training; None if the compared version is no longer active."""
-        labelled_rows, active = training_data.rows, self._registry.active()
-        used_version = active if active and self._trainer.suits(active.weights) else None
+        question, trainer = subject
+        based_on = self._registry.newest()
+        labelled_rows, active = training_data.rows, self._registry.active(question.name)
+        used_version = active if active and trainer.suits(active.weights) else None
         report = TrainingReport(
             used_version.version if used_version else None,
             "kept",
@@ -269,26 +283,24 @@ class TrainingRun:
             training_data.skipped.total(),
             len(training_data.overruled),
         )
-        in_use = self._in_use(labelled_rows, used_version)
+        in_use = _in_use(trainer, labelled_rows, used_version)
         # The store has the texts of verdicts; those of a file are known only while it is here.
-        is_outdated = in_use.whole and bool(training_data.file_rows) and self._trainer.lacks_copies(in_use.weights)
+        is_outdated = in_use.whole and bool(training_data.file_rows) and trainer.lacks_copies(in_use.weights)
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
         parts = (WEIGHING if texts else 0, CHOOSING if len(labelled_rows) > FEW_LABELLED else 0, COMPARING, FITTING)
         weighed, chosen, measured, whole = accumulate(parts)
         tell_progress("weighing texts without a label" if texts else "choosing settings", 0.0)
-        unlabelled = self._trainer.weighed(labelled_rows, texts)
+        unlabelled = trainer.weighed(labelled_rows, texts)
         tell_progress("choosing settings", weighed / whole)
-        settings = shared_settings(self._trainer, labelled_rows, unlabelled)
+        settings = shared_settings(trainer, labelled_rows, unlabelled)
 
         def trained(share: float) -> None:
             context.heartbeat()
             tell_progress("comparing with the model in use", (chosen + share * COMPARING) / whole)
 
-        comparison = compared(
-            self._trainer, labelled_rows, unlabelled, settings, in_use, trained, Levels.of(self._categories)
-        )
+        comparison = compared(trainer, labelled_rows, unlabelled, settings, in_use, trained, question.labels)
         if len(comparison.after) < LEAST_LABELLED:
             reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
             return report._replace(reason=reason)
@@ -314,9 +326,9 @@ class TrainingRun:
             "unlabelled": len(unlabelled.texts),
             "unlabelled_weight": unlabelled.weight,
         }
-        names = compact([category.name for category in self._categories])
+        names = compact([value.name for value in question.values])
         tell_progress("fitting the new model", measured / whole)
-        weights, based_on = self._trainer.fit(labelled_rows, unlabelled, settings), active.version if active else 0
+        weights = trainer.fit(labelled_rows, unlabelled, settings)
         new_version = ModelVersion(
             version=0,
             categories=names,
@@ -326,21 +338,18 @@ class TrainingRun:
             actor=self._actor,
             at=times.now(),
             based_on=based_on,
+            question=question.name,
+            run_id=context.run.run_id,
         )
-        event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, metrics)
+        data = metrics if question.name == CATEGORY else {"question": question.name} | metrics
+        event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
         kept_version = self._registry.add_version(new_version, event)
         return kept_version and report._replace(
             version=kept_version.version, outcome="learned", reason=_learned_reason(comparison)
         )
 
-    def _in_use(self, labelled_rows: Sequence[Labelled], version: ModelVersion | None) -> InUse:
-        if version is None:
-            return InUse(self._trainer.built_in(), [False] * len(labelled_rows), whole=False)
-        known = self._trainer.seen(version.weights, [row.text for row in labelled_rows])
-        return InUse(version.weights, known, whole=sum(known) == self._trainer.number_learned(version.weights))
-
     def roll_back(self) -> TrainingReport:
-        """Make the previous version active, before the first one the built-in model, and have it look again."""
+        """Make the version before the last learning active, or the built-in model, and have it look again."""
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
             event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
@@ -356,7 +365,15 @@ class TrainingRun:
 
     def suspects(self, training_data: TrainingData) -> tuple[list[Suspect], list[Confused]]:
         """Return the labels that several answers contradict, and the categories that are confused."""
-        return suspect_labels(training_data, self._trainer, self._registry.opinions(), self._categories)
+        question, trainer = self._subjects[0]
+        return suspect_labels(training_data, trainer, self._registry.opinions(question.name), question.values)
+
+
+def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelVersion | None) -> InUse:
+    if version is None:
+        return InUse(trainer.built_in(), [False] * len(labelled_rows), whole=False)
+    known = trainer.seen(version.weights, [row.text for row in labelled_rows])
+    return InUse(version.weights, known, whole=sum(known) == trainer.number_learned(version.weights))
 
 
 def _nothing_new(in_use: InUse) -> str:

@@ -184,6 +184,18 @@ STEPS: dict[int, tuple[str, ...]] = {
         """alter table batches add column questions text collate "C" not null default '{}'""",
         """alter table batch_items add column asked text collate "C" not null default '["category"]'""",
     ),
+    25: (
+        *(
+            f"""alter table {table} add column question text collate "C" not null default 'category'"""
+            for table in ("versions", "trials", "graded_answers", "error_bounds", "renames")
+        ),
+        'alter table versions add column run_id text collate "C"',
+        "create index versions_in_use on versions (version, active, based_on, question, run_id)",
+        "alter table error_bounds drop constraint error_bounds_pkey",
+        "alter table error_bounds add primary key (classifier, question, category, max_error)",
+        "alter table renames drop constraint renames_pkey",
+        "alter table renames add primary key (question, old)",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED = {18: data_migrations.fill_precedents}

@@ -38,7 +38,7 @@ class PostgresDialect(Dialect):
 
     clock = queries.CLOCK
     monday = "to_char(date_trunc('week', {day}::date), 'YYYY-MM-DD')"
-    answer = "(tickets.answers::json -> '{question}' ->> 'value')"
+    answer = "(tickets.answers::json -> '{question}' ->> '{field}')"
     tickets_by_ending = queries.TICKETS_BY_ENDING
     due_deliveries, due_deliveries_of = queries.DUE_DELIVERIES, queries.DUE_DELIVERIES_OF
     free_batch = queries.FREE_BATCH

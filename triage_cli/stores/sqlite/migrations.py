@@ -158,6 +158,28 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table batches add column questions text not null default '{}'",
         """alter table batch_items add column asked text not null default '["category"]'""",
     ),
+    "twenty-fifth": (
+        "alter table versions add column question text not null default 'category'",
+        "alter table versions add column run_id text",
+        "create index versions_in_use on versions (version, active, based_on, question, run_id)",
+        "alter table trials add column question text not null default 'category'",
+        "alter table graded_answers add column question text not null default 'category'",
+        # SQLite cannot change a primary key.
+        "alter table error_bounds rename to bounds_before",
+        """create table error_bounds (
+            classifier text not null, fingerprint text not null, category text not null, max_error real not null,
+            threshold real, labelled integer not null, wrong integer not null, upper real not null,
+            missing integer not null, at text not null, question text not null default 'category',
+            primary key (classifier, question, category, max_error))""",
+        "insert into error_bounds select *, 'category' from bounds_before",
+        "drop table bounds_before",
+        "alter table renames rename to renames_before",
+        """create table renames (
+            old text not null, new text not null, root text not null, moved integer not null, at text not null,
+            question text not null default 'category', primary key (question, old))""",
+        "insert into renames select *, 'category' from renames_before",
+        "drop table renames_before",
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

@@ -33,6 +33,7 @@ MIGRATION_NAMES = (
     "twenty-second",
     "twenty-third",
     "twenty-fourth",
+    "twenty-fifth",
 )
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (

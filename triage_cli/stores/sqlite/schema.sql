@@ -124,7 +124,8 @@ create table attempts (
 
 -- Former names of categories; root is the first one, by which questions that were asked are recognised.
 create table renames (
-    old text primary key, new text not null, root text not null, moved integer not null, at text not null
+    old text not null, new text not null, root text not null, moved integer not null, at text not null,
+    question text not null default 'category', primary key (question, old)
 );
 
 create table switched_off (
@@ -159,8 +160,12 @@ create table models (
 
 create table versions (
     version integer primary key, categories text not null, weights blob not null, metrics text not null,
-    active integer not null, actor text not null, at text not null, based_on integer default null
+    active integer not null, actor text not null, at text not null, based_on integer default null,
+    question text not null default 'category', run_id text
 );
+
+-- The weights are large, and what is in use is looked for by all the rest.
+create index versions_in_use on versions (version, active, based_on, question, run_id);
 
 create table calibrations (
     fingerprint text primary key, classifier text not null, curve text not null, method text not null,
@@ -171,20 +176,23 @@ create table trials (
     answer_key text primary key, classification_id text not null, step text not null, category text,
     confidence real, confidence_source text, classifier text not null, actor text not null,
     fingerprint text not null, at text not null, input_tokens integer not null, output_tokens integer not null,
-    cache_read integer not null, cache_write integer not null, cost real not null, probabilities text
+    cache_read integer not null, cache_write integer not null, cost real not null, probabilities text,
+    question text not null default 'category'
 );
 
 -- graded_answers: what classifiers answered about the labelled texts of eval --calibrate, without the texts.
 -- error_bounds: the thresholds that keep max_error, as they were found last.
 create table graded_answers (
     fingerprint text not null, answer_key text not null, category text not null, confidence real not null,
-    label text not null, at text not null, probabilities text, primary key (fingerprint, answer_key)
+    label text not null, at text not null, probabilities text,
+    question text not null default 'category', primary key (fingerprint, answer_key)
 );
 
 create table error_bounds (
     classifier text not null, fingerprint text not null, category text not null, max_error real not null,
     threshold real, labelled integer not null, wrong integer not null, upper real not null,
-    missing integer not null, at text not null, primary key (classifier, category, max_error)
+    missing integer not null, at text not null, question text not null default 'category',
+    primary key (classifier, question, category, max_error)
 );
 
 -- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
