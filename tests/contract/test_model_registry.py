@@ -44,6 +44,29 @@ def test_versions_count_up_and_one_is_active(store: Store) -> None:
     assert shelf.step_back(EVENT) is None, "what it is based on, not the number before"
 
 
+def test_each_question_has_the_newest_version_of_the_chain_in_use_and_a_run_steps_back_at_once(store: Store) -> None:
+    shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
+
+    def add(question: str, run_id: str | None) -> None:
+        version = VERSION._replace(question=question, run_id=run_id, based_on=shelf.newest())
+        assert shelf.add_version(version, EVENT) is not None
+
+    def in_use(*questions: str) -> list[int]:
+        return [version.version if (version := shelf.active(question)) else 0 for question in questions]
+
+    add("category", None)
+    add("urgency", "run 1")
+    add("category", "run 2")
+    add("mood", "run 2")
+    assert (in_use("category", "urgency", "mood", "team"), shelf.newest()) == ([3, 2, 4, 0], 4)
+    back = shelf.step_back(EVENT)
+    assert (back and back.version, in_use("category", "urgency", "mood")) == (2, [1, 2, 0])
+    add("urgency", "run 3")
+    assert in_use("category", "urgency") == [1, 5]
+    assert [version and version.version for version in (shelf.step_back(EVENT), shelf.step_back(EVENT))] == [2, 1]
+    assert in_use("category", "urgency") == [1, 0]
+
+
 def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(store: Store) -> None:
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     with ThreadPoolExecutor(8) as pool:

@@ -19,6 +19,7 @@ from triage_cli.domain import (
     DeliveryError,
     EventQuery,
     Outcome,
+    Question,
     Renamed,
     RoutePlan,
     Rule,
@@ -28,6 +29,7 @@ from triage_cli.domain import (
     VerdictDraft,
     as_sent,
     delivery_id,
+    given_answers,
 )
 from triage_cli.ports import Destination
 from triage_cli.service import LocalTriage, RoutingMap, Services, root_of, rooted
@@ -393,3 +395,34 @@ def test_whether_an_old_name_is_still_borne_is_answered_by_indexes(world: World)
     )
     assert "tickets_by_category" in steps
     assert "tickets_to_review" in steps
+
+
+def test_a_value_of_a_question_is_renamed_in_its_answers_alone(world: World) -> None:
+    """A category and a value of another question may have the same name."""
+    values = {"urgency": ["now", "Billing"], "mood": ["Billing", "calm"]}
+    world.further = tuple(Question(name, tuple(map(Category, names))) for name, names in values.items())
+    drafts = [TicketDraft(n, n, "a refund", external_id=str(n)) for n in range(3)]
+    tickets = [outcome.value for outcome in world.triage().create(drafts)]
+    given = [VerdictDraft(n, ticket.ticket_id, "Billing", question=name) for ticket in tickets if ticket
+             for n, name in enumerate(("category", "urgency", "mood"))]  # fmt: skip
+    list(world.triage().give_verdicts(given))
+    world.further = (
+        world.further[0]._replace(values=(Category("now"), Category("soon", was=("Billing",)))),
+        world.further[1],
+    )
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    for ticket in world.triage().find(Selection()):
+        assert (ticket.category, {name: each.value for name, each in given_answers(ticket).items()}) == (
+            "Billing", {"urgency": "soon", "mood": "Billing"},
+        )  # fmt: skip
+        values_of = {each.question: each.category for each in world.triage().history(ticket.ticket_id).classifications}
+        assert values_of == {"category": "Billing", "urgency": "soon", "mood": "Billing"}
+    (renamed,) = [json.loads(each.detail) for each in world.triage().events(EventQuery(actions=("renamed",)))]
+    assert (renamed["question"], renamed["from"], renamed["to"], renamed["tickets"]) == (
+        "urgency",
+        "Billing",
+        "soon",
+        3,
+    )
+    assert [each.new for each in world.store.categories.renames("urgency")] == ["soon"]
+    assert list(world.store.categories.renames()) == []

@@ -28,13 +28,13 @@ _SPIKE_COLUMNS = ", ".join(SentSpike._fields)
 SENT_SPIKES = f"select {_SPIKE_COLUMNS} from spikes where last_at >= ? order by first_at, spike_id"
 KEEP_SPIKE = f"""insert into spikes ({_SPIKE_COLUMNS}) values ({", ".join("?" * len(SentSpike._fields))})
     on conflict (spike_id) do update set {", ".join(f"{f} = excluded.{f}" for f in SentSpike._fields[1:])}"""
-DECIDED_STATUS = "status not in ('new', 'failed', 'waiting')"
-# `value`, `suggestion` and `verdict` are those of a question.
+DECIDED_STATUS, HAS_GUESS = "status not in ('new', 'failed', 'waiting')", "coalesce({value}, {suggestion}) is not null"
+# `value`, `suggestion` and `verdict` are those of a question, which is `decided` on these tickets.
 LABEL_COUNTS = f"""select coalesce({{value}}, {{suggestion}}), count(*) from tickets
-    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and coalesce({{value}}, {{suggestion}}) is not null group by 1"""
+    where {WRITTEN_IN_PERIOD} and {{decided}} and coalesce({{value}}, {{suggestion}}) is not null group by 1"""
 # Counts the tickets that no person has decided.
 SURE_COUNT = f"""select count(*), coalesce(sum(case when {{value}} is not null then 1 else 0 end), 0) from tickets
-    where {WRITTEN_IN_PERIOD} and {DECIDED_STATUS} and coalesce(not {{verdict}}, true)"""
+    where {WRITTEN_IN_PERIOD} and {{decided}} and coalesce(not {{verdict}}, true)"""
 # The last answer of each classifier about tickets with a verdict, and whether it is the verdict.
 VERDICT_AGREEMENT = f"""select classifier, count(*), coalesce(sum(case when answered = verdict then 1 else 0 end), 0)
     from (
@@ -93,6 +93,7 @@ class SqlInflow:
     def counts(self, since: str, until: str, question: str = CATEGORY) -> PeriodCounts:
         """Return the counts of the answers to a question, of tickets written from `since` up to before `until`."""
         columns, period = self._columns_of(question)._asdict(), {"since": since, "until": until}
+        columns["decided"] = DECIDED_STATUS if question == CATEGORY else HAS_GUESS.format(**columns)
         label_counts: Counter[str] = Counter()
         for name, label_count in self._database.read(LABEL_COUNTS.format(**columns), period):
             label_counts[self._names.get(name, name) if question == CATEGORY else name] += label_count

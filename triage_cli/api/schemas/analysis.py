@@ -58,7 +58,7 @@ class DriftQuery(QueryParameters):
     window: Annotated[float, Field(ge=1, le=TEN_YEARS)] = Field(
         7 * DAY, description="its seconds, up to now", examples=[7 * DAY]
     )
-    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT)
+    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT, examples=["urgency"])
 
 
 class ReportQuery(QueryParameters):

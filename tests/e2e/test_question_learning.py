@@ -1,0 +1,139 @@
+"""What is learned, measured and promised of a further question, through the command line, here and on a remote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import labelled_tickets as labelled
+from tests.support.api_server import running_server
+from tests.support.cli import Cli
+from tests.support.commands import is_whole, rows
+
+NAMES = {"Billing": "now", "Technical": "soon", "General": "later"}
+VALUES = "questions:\n  urgency: {values: [{name: now, was: [NOW]}, soon, later]}\n"
+CONFIG = labelled.CATEGORIES + VALUES.replace(", was: [NOW]", "")
+
+
+def urgent(each: int, seed: int = 0, column: str = "urgency") -> str:
+    """Return a CSV file whose texts tell their urgency by the words of a category."""
+    return labelled.csv([(text, NAMES[label]) for text, label in labelled.rows(each, seed)], column)
+
+
+def record(cli: Cli, *args: str) -> Any:
+    done = cli(*args, "-o", "json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def answer(cli: Cli, text: str = "please the florin ducat again") -> dict[str, Any]:
+    cli("create", "-q", "--subject", text, "--external-id", text)
+    cli("classify", text, "-q")
+    found: dict[str, Any] = record(cli, "show", text)["answers"]["urgency"]
+    return found
+
+
+@pytest.fixture
+def judged(fitted: Cli) -> Cli:
+    """Tickets whose urgency a person has decided, and nothing else."""
+    (fitted.folder / "config.yaml").write_text(CONFIG)
+    assert fitted("create", "-q", stdin=urgent(14)).returncode == 0
+    assert fitted("verdict", "-", "-q", stdin=urgent(14).replace("id,", "ticket_id,", 1)).returncode == 0
+    return fitted
+
+
+def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learning_back(judged: Cli) -> None:
+    assert (answer(judged)["state"], answer(judged)["suggestion"] in NAMES.values()) == ("unsure", True)
+    assert "no label of it was learned" in judged("doctor").stdout
+    done = judged("learn", "-o", "json")
+    lesson = json.loads(done.stdout)
+    assert (lesson["outcome"], lesson["labelled"]) == ("kept", 0), "nobody has decided a category"
+    assert lesson["questions"]["urgency"]["outcome"] == "learned"
+    assert "urgency: version 1 is in use: log loss" in done.stderr
+    assert (taught := answer(judged))["value"] == "now"
+    assert taught["confidence"] > 0.6
+    told = judged("doctor").stdout
+    assert "learned model of urgency" in told
+    assert "no label of it was learned" not in told
+    assert "version 1, learned from 42 tickets" in judged("why", "please the florin ducat again").stdout
+    assert (
+        record(judged, "learn")["questions"]["urgency"]["reason"] == "it has learned from all labelled tickets already"
+    )
+
+    (judged.folder / "teach.csv").write_text(labelled.csv(labelled.rows(12, 1)))
+    assert record(judged, "learn", "teach.csv")["version"] == 2
+    assert rows(judged.db, "select version, question, active, based_on from versions order by 1") == [
+        (1, "urgency", 0, 0), (2, "category", 1, 1),
+    ]  # fmt: skip
+    assert answer(judged, "a florin ducat")["value"] == "now", "the category's version goes on with that of urgency"
+    assert record(judged, "learn", "--rollback")["version"] == 1
+    assert record(judged, "learn", "--rollback")["version"] is None
+    assert answer(judged, "the florin again")["state"] == "unsure"
+    assert is_whole(judged.db)
+
+
+def test_one_learning_of_two_questions_is_taken_back_as_one(judged: Cli) -> None:
+    (judged.folder / "teach.csv").write_text(labelled.csv(labelled.rows(12, 1)))
+    both = record(judged, "learn", "teach.csv")
+    assert (both["version"], both["questions"]["urgency"]["version"]) == (1, 2)
+    assert record(judged, "learn", "--rollback")["version"] is None
+
+
+def test_a_file_teaches_and_measures_a_question_and_its_calibration_and_promise_are_its_own(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CONFIG.replace("later]}", "later], max_error: 10%}"))
+    for name, seed in (("teach.csv", 0), ("test.csv", 1)):
+        (fitted.folder / name).write_text(urgent(15, seed))
+    lesson = record(fitted, "learn", "teach.csv", "--question", "urgency")
+    assert (lesson["outcome"], "questions" in lesson) == ("learned", False)
+    assert answer(fitted)["state"] == "unsure", "nothing is proven yet"
+    done = fitted("eval", "test.csv", "--question", "urgency", "--calibrate", "-o", "json")
+    (measured,) = json.loads(done.stdout)
+    assert (measured["n"], measured["accuracy"] > 0.9, list(measured["per_category"])) == (45, True, [*NAMES.values()])
+    assert "local: at most 10% wrong of all that it is sure of: sure from" in done.stderr
+    assert answer(fitted, "a ducat florin")["value"] == "now"
+    assert rows(fitted.db, "select distinct question from error_bounds") == [("urgency",)]
+    assert rows(fitted.db, "select distinct question from graded_answers") == [("urgency",)]
+    told = fitted("doctor").stdout
+    assert "promise local, urgency" in told
+    assert 'no question "mood"' in fitted("eval", "test.csv", "--question", "mood").stderr
+
+
+def test_a_value_with_a_new_name_keeps_its_answers_verdicts_and_model(judged: Cli) -> None:
+    assert record(judged, "learn")["questions"]["urgency"]["outcome"] == "learned"
+    assert answer(judged)["value"] == "now"
+    (judged.folder / "config.yaml").write_text(
+        labelled.CATEGORIES + VALUES.replace("now", "urgent").replace("NOW", "now")
+    )
+    assert answer(judged, "one florin ducat")["value"] == "urgent"
+    assert [len(record(judged, "list", "--answer", f"urgency={name}")) for name in ("urgent", "now")] == [16, 0]
+    assert (
+        record(judged, "learn")["questions"]["urgency"]["reason"] == "it has learned from all labelled tickets already"
+    )
+    assert is_whole(judged.db)
+
+
+def test_suspects_and_drift_of_a_question_are_about_its_answers(judged: Cli) -> None:
+    assert judged("verdict", "L-0", "urgency=later", "-q").returncode == 0
+    suspects = record(judged, "suspects", "--question", "urgency")
+    assert [(each["label"], each["suggestion"]) for each in suspects] == [("later", "now")]
+    shares = {(each["measure"], each["name"]): each["n"] for each in record(judged, "drift", "--question", "urgency")}
+    assert (shares["label", "later"], shares["label", "now"], shares["sure", ""]) == (42, 42, 0), "all by people"
+    answer(judged)
+    shares = {(each["measure"], each["name"]): each["n"] for each in record(judged, "drift", "--question", "urgency")}
+    assert (shares["label", "later"], shares["sure", ""]) == (43, 1)
+
+
+def test_a_remote_learns_measures_and_compares_a_question(tmp_path: Path, cli: Cli) -> None:
+    with running_server(tmp_path, config=CONFIG) as server:
+        (cli.folder / "teach.csv").write_text(urgent(12))
+        (cli.folder / "test.csv").write_text(urgent(4, 1))
+        cli.env |= {"TRIAGE_REMOTE": server.url, "TRIAGE_API_KEY": server.keys["admin"]}
+        lesson = record(cli, "learn", "teach.csv", "--question", "urgency")
+        assert (lesson["outcome"], lesson["labelled"]) == ("learned", 36)
+        (measured,) = record(cli, "eval", "test.csv", "--question", "urgency")
+        assert (measured["n"], measured["accuracy"] > 0.9) == (12, True)
+        assert record(cli, "suspects", "teach.csv", "--question", "urgency") == []
+        assert record(cli, "drift", "--question", "urgency")[-1]["measure"] == "sure"
+        assert record(cli, "learn")["outcome"] == "kept"
+        assert 'no question "mood"' in cli("learn", "--question", "mood").stderr
