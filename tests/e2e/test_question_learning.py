@@ -137,3 +137,20 @@ def test_a_remote_learns_measures_and_compares_a_question(tmp_path: Path, cli: C
         assert record(cli, "drift", "--question", "urgency")[-1]["measure"] == "sure"
         assert record(cli, "learn")["outcome"] == "kept"
         assert 'no question "mood"' in cli("learn", "--question", "mood").stderr
+
+
+def test_what_a_column_says_teaches_a_question_unless_a_person_says_otherwise(fitted: Cli) -> None:
+    column = "later], column: Severity, map: {S1: now, S2: soon}}"
+    (fitted.folder / "config.yaml").write_text(CONFIG.replace("later]}", column))
+    cells = {"now": "S1", "soon": "s2", "later": "Later"}
+    lines = [line.rsplit(",", 1) for line in urgent(14, column="Severity").splitlines()]
+    text = "".join(f"{rest},{cells.get(cell, cell)}\n" for rest, cell in lines)
+    assert fitted("create", "-q", stdin=text).returncode == 0
+    assert fitted("verdict", "L-0", "urgency=later", "-q").returncode == 0
+    done = fitted("learn", "-o", "json")
+    assert json.loads(done.stdout)["questions"]["urgency"]["labelled"] == 42
+    assert "note: 1 text has two labels: triage suspects --question urgency shows them" in done.stderr
+    assert answer(fitted)["value"] == "now"
+    (fitted.folder / "more.csv").write_text(text)
+    (measured,) = record(fitted, "eval", "more.csv", "--question", "urgency")
+    assert (measured["n"], measured["outside"]) == (42, None)

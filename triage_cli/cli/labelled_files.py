@@ -88,7 +88,10 @@ def _labelled_table(
 ) -> Table:
     """Return the table of a labelled file, whose label column is read as verdicts."""
     read_options = input_tables.with_kept_mappings(context, ReadOptions())
-    headers = LABEL_HEADERS if question == CATEGORY else (question, *LABEL_HEADERS)
+    known = (context.config.asked[0], *context.questions)
+    asked = next((each for each in known if each.name == question), None)
+    own_column = (asked.column,) if asked is not None and asked.column else ()
+    headers = LABEL_HEADERS if question == CATEGORY else (question, *own_column, *LABEL_HEADERS)
     if label is None and read_options.kept and question == CATEGORY:
         kept_table = open_table(BytesIO(file_bytes), file_name, read_options)
         if "verdict" in kept_table.fields:
@@ -98,8 +101,7 @@ def _labelled_table(
             return open_table(BytesIO(file_bytes), file_name, read_options._replace(mapping={"verdict": label_column}))
         except UnknownColumnError as error:
             problem = error
-    values = next((each.values for each in context.config.asked if each.name == question), ())
-    category_of = CategoryNames(values).match
+    category_of = CategoryNames(asked.values if asked else ()).match
     found = open_table(BytesIO(file_bytes), file_name, read_options).label_column(category_of)
     hint = f"name it with --label COLUMN; {problem.hint}" if problem.hint else "name it with --label COLUMN"
     if found:

@@ -515,6 +515,9 @@ class ModelRegistry(Protocol):
     def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
         """A registry yields the texts of tickets with a verdict on a question, oldest first, to learn from."""
 
+    def column_cells(self, column: str) -> Iterator[Labelled]:
+        """A registry yields the texts of tickets whose input had a cell in a column, as their label, oldest first."""
+
     def unlabelled(self, limit: int) -> list[str]:
         """A registry returns the beginnings of texts without a verdict: always the same, spread over all tickets."""
 

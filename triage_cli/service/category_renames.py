@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Self
 
 from triage_cli.domain import (
     CATEGORY,
@@ -28,6 +29,15 @@ from triage_cli.ports import Store
 
 class CategoryNames:
     """The present and former names of one list of categories, or of the values of a `question`."""
+
+    @classmethod
+    def of(cls, question: Question) -> Self:
+        """Return the names of a question's values, and what its column has in their place."""
+        names = cls(question.values, question.name)
+        names._names_by_folded = {
+            _folded_name(cell): name for cell, name in question.map.items()
+        } | names._names_by_folded
+        return names
 
     def __init__(self, categories: Sequence[Category], question: str = CATEGORY) -> None:
         is_category = question == CATEGORY

@@ -20,6 +20,7 @@ from triage_cli.domain import (
     chunked,
     compact,
     copy_key,
+    from_json,
     text_of,
 )
 from triage_cli.stores.database import Db
@@ -41,6 +42,9 @@ UNLABELLED_IDS = """select ticket_id from tickets where verdict = 0 and (subject
 TICKET_TEXTS = (
     "select ticket_id, subject, description, extra from tickets where ticket_id in (select value from json_each(?))"
 )
+TICKETS_WITH_COLUMNS = """select ticket_id, subject, description, extra from tickets
+    where extra is not null and (subject is not null or description is not null)
+    and ticket_id > ? order by ticket_id limit ?"""
 LONGEST_TEXT = 10_000  # characters of a text without a verdict; a model reads no more
 # The answers of classifiers about tickets that a person has decided, oldest first.
 CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confidence from classifications c
@@ -165,6 +169,15 @@ class SqlModelRegistry:
             for ticket_id, subject, description, extra, value in verdict_rows:
                 yield Labelled(text_of(subject, description, extra), value, ticket_id)
             after_id = verdict_rows[-1][0]
+
+    def column_cells(self, column: str) -> Iterator[Labelled]:
+        """Yield the texts of tickets whose input had a cell in a column, as their label, oldest first."""
+        after_id = ""
+        while rows := self._database.read(TICKETS_WITH_COLUMNS, (after_id, VERDICTS_PER_PAGE)):
+            for ticket_id, subject, description, extra in rows:
+                if (cell := from_json(extra).get(column)) is not None:
+                    yield Labelled(text_of(subject, description, extra), str(cell), ticket_id)
+            after_id = rows[-1][0]
 
     def unlabelled(self, limit: int) -> list[str]:
         """Return the beginnings of texts without a verdict: always the same ones, spread over all tickets."""

@@ -144,7 +144,7 @@ class EvaluationRun:
         self._question = question
         self._labels = [value.name for value in question.values]
         self._levels = question.labels
-        self._names = CategoryNames(question.values, question.name)
+        self._names = CategoryNames.of(question)
         self._classifier = classifier
         self._learned = learned
         self._per_day = per_day

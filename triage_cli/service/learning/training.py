@@ -1,7 +1,7 @@
 """Trains the embedded model on verdicts, keeps a version that is better on held-out labels, and has it look again."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import NamedTuple
 
 from triage_cli.domain import (
@@ -223,13 +223,16 @@ class TrainingRun:
         self._began = began
 
     def training_data(self, rows: Sequence[Labelled], subject: Subject | None = None) -> TrainingData:
-        """Return the training data of the first subject, or another one: rows of a file, and verdicts, which overrule.
+        """Return the training data of the first subject, or another one: rows of a file, and stored labels.
 
-        Raises `UsageError` if there are rows and none of their labels is a value of the question.
+        Those of a column of inputs overrule the rows, and verdicts overrule both. Raises `UsageError` if there are rows
+        and none of their labels is a value of the question.
         """
         question = (subject or self._subjects[0]).question
-        names = CategoryNames(question.values, question.name)
-        return gather_training_data(rows, self._registry.labelled(question.name), names)
+        cells = self._registry.column_cells(question.column) if question.column else ()
+        meant = (each._replace(category=value) for each in cells if (value := question.label_of(each.category)))
+        stored = chain(meant, self._registry.labelled(question.name))
+        return gather_training_data(rows, stored, CategoryNames.of(question))
 
     def learn(
         self, rows: Sequence[Labelled] = (), tell_progress: TellProgress = lambda _doing, _share: None

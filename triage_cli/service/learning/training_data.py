@@ -32,8 +32,8 @@ class TrainingData(NamedTuple):
         return LabelCounts(dict(by_category), dict(self.skipped.most_common()), len(self.overruled))
 
 
-def gather_training_data(rows: Sequence[Labelled], verdicts: Iterable[Labelled], names: CategoryNames) -> TrainingData:
-    """Return the training data: the rows of a file, and verdicts, which overrule them.
+def gather_training_data(rows: Sequence[Labelled], stored: Iterable[Labelled], names: CategoryNames) -> TrainingData:
+    """Return the training data: the rows of a file, and stored labels, which overrule them; of these the later ones.
 
     Raises `UsageError` if there are rows and none of their labels is a category.
     """
@@ -42,7 +42,7 @@ def gather_training_data(rows: Sequence[Labelled], verdicts: Iterable[Labelled],
     overruled: dict[str, str] = {}
     if rows and not any(names.match(labelled.category) for labelled in rows):
         raise names.none_of(labelled.category for labelled in rows)
-    for labelled in (*rows, *verdicts):
+    for labelled in (*rows, *stored):
         category = names.match(labelled.category)
         if category is None:
             skipped[labelled.category] += 1
