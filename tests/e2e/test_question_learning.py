@@ -1,6 +1,7 @@
 """What is learned, measured and promised of a further question, through the command line, here and on a remote."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,10 @@ def test_suspects_and_drift_of_a_question_are_about_its_answers(judged: Cli) -> 
     assert [(each["label"], each["suggestion"]) for each in suspects] == [("later", "now")]
     shares = {(each["measure"], each["name"]): each["n"] for each in record(judged, "drift", "--question", "urgency")}
     assert (shares["label", "later"], shares["label", "now"], shares["sure", ""]) == (42, 42, 0), "all by people"
-    answer(judged)
+    earlier = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%SZ}"
+    text = ("--subject", "please the florin ducat again", "--external-id", "X-1", "--created-at", earlier)
+    assert judged("create", "-q", *text).returncode == 0
+    assert judged("classify", "X-1", "-q").returncode == 0
     shares = {(each["measure"], each["name"]): each["n"] for each in record(judged, "drift", "--question", "urgency")}
     assert (shares["label", "later"], shares["sure", ""]) == (43, 1)
 
