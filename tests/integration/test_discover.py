@@ -18,6 +18,7 @@ from tests.support.three_subjects import three_subjects
 from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
 from triage_cli.client import RemoteAnalysis
+from triage_cli.config import load_config
 from triage_cli.domain import Discovery, ExitCode, Proposal, Topic, TopicText
 
 
@@ -50,6 +51,22 @@ def test_a_file_becomes_a_configuration_and_nothing_is_stored(desk: Cli) -> None
     assert desk("discover", "export.csv", "--most", "4").stdout == done.stdout
     quiet = desk("discover", "export.csv", "--most", "4", "-q")
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
+
+
+def test_a_first_configuration_names_its_database_and_is_careful(desk: Cli) -> None:
+    """A person types this in a folder that has a CSV alone; with a configuration in use, the categories are enough."""
+    desk.env.pop("TRIAGE_DB", None)
+    with (desk.folder / "config.yaml").open("wb") as made_by_the_shell:
+        process = desk.start("discover", "export.csv", "--most", "3", stdout=made_by_the_shell)
+        said = process.communicate()[1].decode()
+    assert "ignored" not in said
+    config = load_config(config=None, env={}, cwd=desk.folder)
+    assert config.database == str(desk.folder / "triage.db")
+    assert config.classifiers["local"].min_confidence == 0.85
+    second = desk("discover", "export.csv", "--most", "3", "-q").stdout
+    assert "categories:" in second
+    assert "database:" not in second
+    assert "classifiers:" not in second
 
 
 def test_stored_tickets_have_the_topics_of_their_file(desk: Cli) -> None:

@@ -145,7 +145,13 @@ def test_a_report_of_nothing_says_so() -> None:
     share = MeasuredShare.of("", Count())
     nothing = report_of([])._replace(decided=(), waiting=(), sure=share, spike_weeks=0)
     texts = Page(report_page(nothing)).texts_of("p")
-    assert {"No ticket waits.", "Nothing was sent.", "No share changed by more than chance explains."} <= set(texts)
+    assert {"No ticket waits.", "Nothing was sent."} <= set(texts)
+    assert sum(text.startswith("There is nothing to compare with") for text in texts) == 2, "spikes, and drift"
+
+
+def test_a_report_of_a_steady_week_says_so() -> None:
+    steady = report_of([])._replace(drift=(Drift("label", "Billing", 10, 0.5, 10, 0.5, 1.0, moved=False),))
+    assert "No share changed by more than chance explains." in Page(report_page(steady)).texts_of("p")
 
 
 def test_long_periods_are_counted_by_week_and_leave_none_out() -> None:

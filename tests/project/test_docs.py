@@ -31,6 +31,8 @@ NOT_RUN = (
     NotRun("README.md", "python3 -m venv .venv && .venv/bin/pip install -q . ", "test_supply.py does it from the lock"),
     NotRun("README.md", "python3 -m venv .venv && .venv/bin/pip install -q -e", "it is what runs this test"),
     NotRun("README.md", ". .venv/bin/activate; export TRIAGE_DB=tour.db", "the test has a database of its own"),
+    NotRun("README.md", "triage discover", "a week, with an export and a person; the pages that it names are run"),
+    NotRun("docs/howto/app.md", "pip install", "installs from an index; test_app_page.py serves the page"),
     NotRun("docs/install.md", "python3 -m venv .venv", "installs from an index"),
     NotRun("docs/install.md", "pipx install", "installs from an index"),
     NotRun("docs/install.md", "sudo python3 -m venv /opt/triage", "installs for all users of the machine"),

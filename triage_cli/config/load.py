@@ -25,6 +25,7 @@ from triage_cli.config.yaml_document import (
 from triage_cli.domain import ConfigError
 from triage_cli.runtime import distrust
 
+STDOUT = 1  # the file descriptor
 # What TRIAGE_OFFLINE may hold.
 OFFLINE_VALUES: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -209,7 +210,8 @@ def find_config_file(
         if config_file.has_triage_key:
             _check_unnamed_config(local_file, config_file.diagnostics.distrust)
             return config_file, ()
-        notes = ("./config.yaml has none of triage's keys and was ignored",)
+        if not _is_our_output(local_file):
+            notes = ("./config.yaml has none of triage's keys and was ignored",)
     config_folder = xdg_folder(env, home, "XDG_CONFIG_HOME", ".config")
     user_file = config_folder / "triage" / "config.yaml" if config_folder else None
     if user_file is None or not _is_readable_file(user_file):
@@ -221,6 +223,14 @@ def _empty_file_notes(path: Path, label: str) -> tuple[str, ...]:
     """Return a note about a configuration of no bytes: a full disk leaves such files."""
     is_empty = _is_readable_file(path) and not path.stat().st_size
     return (f"{label} is an empty file, so the built-in defaults are used",) if is_empty else ()
+
+
+def _is_our_output(path: Path) -> bool:
+    """Return whether this process writes to the file, which the shell has just made: `triage discover > config.yaml`."""
+    try:
+        return os.path.samefile(path, STDOUT)
+    except OSError:  # stdout is closed
+        return False
 
 
 def _is_readable_file(path: Path) -> bool:

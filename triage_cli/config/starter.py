@@ -59,13 +59,22 @@ def every_key() -> str:
 HEADER = """\
 # Proposed categories: name, merge and drop them (triage discover --edit), check them with triage config check, and see
 # with triage plan what they would change.
-categories:
+"""
+CAUTIOUS = """\
+classifiers:
+  local: {type: local, min_confidence: 0.85}      # for the first week: lower it as triage eval shows that it may be
 """
 
 
-def proposed_configuration(categories: Iterable[Category]) -> str:
-    """Return a configuration with these categories and nothing else."""
+def proposed_configuration(categories: Iterable[Category], *, database: str | None = None) -> str:
+    """Return a configuration with these categories, and nothing else unless it names a database, as a first one does.
+
+    A first one is also careful: a model that nobody has taught, or that the topics themselves have taught, is often wrong.
+    """
     lines = [HEADER]
+    if database is not None:
+        lines.append(f"database: {scalar(database)}\n{CAUTIOUS}")
+    lines.append("categories:\n")
     for category in categories:
         lines.append(f"  - name: {scalar(category.name)}\n")
         if category.description:

@@ -124,7 +124,7 @@ def discover(
     else:
         _show_table(context, proposal)
         if proposal.topics:
-            printer.write(proposed_configuration(TopicEditor.of_proposal(proposal).categories()))
+            printer.write(_configuration(context, TopicEditor.of_proposal(proposal)))
     printer.flush()
     context.say(_coverage(proposal))
     _write_labels(context, labels, TopicEditor.of_proposal(proposal))
@@ -164,13 +164,20 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
         LineEditor(editor, context.say, told=told).work(context.stopper.interruptible(sys.stdin))
         if context.stopper.code:
             raise KeyboardInterrupt
-    categories = editor.categories()
-    if len(categories) < LEAST_CATEGORIES:
+    if len(editor.categories()) < LEAST_CATEGORIES:
         raise UsageError("fewer than two categories are left, and nothing is written", hint="discover with more topics")
-    printer.write(proposed_configuration(categories))
+    printer.write(_configuration(context, editor))
     printer.flush()
     _write_labels(context, labels, editor)
     return ExitCode.OK
+
+
+def _configuration(context: CommandContext, editor: TopicEditor) -> str:
+    """Return the configuration of the topics; where none is in use, it names the database that the next command uses."""
+    config = context.config
+    is_first = config.path is None and config.remote is None and "database" not in config.origins
+    database = (config.database if context.has_database else "triage.db") if is_first else None
+    return proposed_configuration(editor.categories(), database=database)
 
 
 def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEditor) -> None:

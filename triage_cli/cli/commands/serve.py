@@ -83,6 +83,11 @@ def serve(
         return _served(context, settings, workers)
 
 
+def _pages(context: CommandContext, url: str) -> str:
+    """Say where a server has pages for a browser."""
+    return f"described at {url}/docs{f', for people at {url}/app' if context.config.app else ''}"
+
+
 def _served(context: CommandContext, settings: "ServerSettings", workers: int) -> int:
     """Serve until a signal comes; return the exit code."""
     from triage_cli.api import WorkerProcesses, follow_parent
@@ -95,13 +100,13 @@ def _served(context: CommandContext, settings: "ServerSettings", workers: int) -
         context.stopper.watch(worker_processes.stop)
         serving_url = api_server.url_of(listening_socket, is_tls=settings.certificate is not None)
         _warn_at_start(context)
-        tell(f"serving {serving_url}, by {workers} processes, described at {serving_url}/docs; Ctrl-C ends it")
+        tell(f"serving {serving_url}, by {workers} processes, {_pages(context, serving_url)}; Ctrl-C ends it")
         return worker_processes.serve_until_stopped()
     http_server = api_server.listening_server(context.config, settings, tell)
     context.stopper.watch(http_server.stop)
     if settings.fd is None:
         _warn_at_start(context)
-        tell(f"serving {http_server.url}, described at {http_server.url}/docs; Ctrl-C ends it")
+        tell(f"serving {http_server.url}, {_pages(context, http_server.url)}; Ctrl-C ends it")
     else:
         follow_parent(http_server.begun, http_server.stop)
     http_server.serve_until_stopped()
