@@ -69,7 +69,7 @@ classifiers:
 def proposed_configuration(categories: Iterable[Category], *, database: str | None = None) -> str:
     """Return a configuration with these categories, and nothing else unless it names a database, as a first one does.
 
-    A first one is also careful: a model that nobody has taught, or that the topics themselves have taught, is often wrong.
+    A first one is also careful: a model that nobody has taught, or that topics have taught, is often wrong.
     """
     lines = [HEADER]
     if database is not None:
