@@ -226,7 +226,7 @@ def _empty_file_notes(path: Path, label: str) -> tuple[str, ...]:
 
 
 def _is_our_output(path: Path) -> bool:
-    """Return whether this process writes to the file, which the shell has just made: `triage discover > config.yaml`."""
+    """Return whether this process writes to the file, which the shell has just made: `discover > config.yaml`."""
     try:
         return os.path.samestat(path.stat(), os.fstat(STDOUT))
     except OSError:  # stdout is closed

@@ -173,7 +173,7 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
 
 
 def _configuration(context: CommandContext, editor: TopicEditor) -> str:
-    """Return the configuration of the topics; where none is in use, it names the database that the next command uses."""
+    """Return the configuration of the topics; where none is in use, it names the database of the next command."""
     config = context.config
     is_first = config.path is None and config.remote is None and "database" not in config.origins
     database = (config.database if context.has_database else "triage.db") if is_first else None
