@@ -43,6 +43,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.runtime import Budget
+from triage_cli.stores import ServerTrail, SqliteStore, trail
 
 URGENCY = Question("urgency", (Category("now"), Category("soon"), Category("later")))
 MOOD = Question("mood", (Category("calm"), Category("upset")))
@@ -455,3 +456,20 @@ def test_a_required_answer_that_ends_with_its_precedent_holds_its_ticket(world: 
     assert "urgency: ada: the verdict on the same text holds no more, so it is not later any more" in why(world, held)
     classify(world)
     assert now(world, ticket).status == "classified"
+
+
+def test_an_answer_that_is_gone_from_its_table_is_missed_by_audit_verify(world: World) -> None:
+    asking(world)
+    made(world)
+    classify(world)
+    assert missing(world) == []
+    world.store.database.write(lambda db: db.execute("delete from classifications where question = 'mood'"))
+    (sentence,) = missing(world)
+    assert sentence.endswith("to a further question is gone from the table of classifications")
+
+
+def missing(world: World) -> list[str]:
+    if isinstance(world.store, SqliteStore):
+        with trail(str(world.store.path)) as sqlite_trail:
+            return list(sqlite_trail.strays())
+    return list(ServerTrail(world.store).strays())

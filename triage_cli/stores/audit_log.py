@@ -45,6 +45,11 @@ UNLOGGED_ROWS = {
         select json_extract(detail, '$.decision') from events e where action in ('classified', 'suggested')
         and json_extract(detail, '$.decision') is not null and not exists
         (select 1 from classifications c where c.classification_id = json_extract(detail, '$.decision')) limit 1""",
+    "the answer {} to a further question is gone from the table of classifications": """
+        select json_extract(value, '$.decision') from events e, json_each(detail, '$.answers') given
+        where action = 'classified' and detail like '%"answers":%' and json_extract(value, '$.decision') is not null
+        and not exists (select 1 from classifications c
+            where c.classification_id = json_extract(value, '$.decision')) limit 1""",
     # The event of an import names the category, but not the classification.
     "the verdict {} has no event in the log": """
         select classification_id from classifications c where confidence_source = 'human' and not exists
@@ -108,6 +113,7 @@ class SqliteTrail:
 
 # Translates `UNLOGGED_ROWS` to PostgreSQL, where the detail of an event is text as well.
 _JSON_EXTRACT = re.compile(r"json_extract\((\w+), '\$\.(\w+)'\)")
+_JSON_EACH = re.compile(r"json_each\((\w+), '\$\.(\w+)'\)")
 _PRESENT_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc p on p.oid = t.tgfoid
     where t.tgrelid = 'events'::regclass and t.tgenabled in ('O', 'A')"""
 
@@ -148,7 +154,10 @@ class ServerTrail:
         if not present_triggers.issuperset((trigger_name, schema.GUARD) for trigger_name in schema.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in UNLOGGED_ROWS.items():
-            for (row_id,) in self._store.database.read(_JSON_EXTRACT.sub(r"(\1::json ->> '\2')", query)):
+            translated = _JSON_EACH.sub(
+                r"json_each(\1::json -> '\2')", _JSON_EXTRACT.sub(r"(\1::json ->> '\2')", query)
+            )
+            for (row_id,) in self._store.database.read(translated):
                 yield sentence.format(row_id)
 
 
