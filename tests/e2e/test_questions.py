@@ -95,6 +95,34 @@ questions:
         assert "0 created, 0 updated, 4 unchanged" in cli("create", stdin=table).stderr
 
 
+SAYS = """
+questions:
+  urgency:
+    values:
+      - {name: now, examples: [The whole shop is down, Nobody can log in]}
+      - {name: later, examples: [A dark mode would be nice some day, Just an idea for the future]}
+routes:
+  - {when: {urgency: now}, to: pager}
+  - {to: rest}
+destinations:
+  pager: {type: file, path: pager.jsonl}
+  rest: {type: file, path: rest.jsonl}
+"""
+
+
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_a_dry_run_shows_what_would_be_answered_and_where_that_leads(tmp_path: Path, kind: str) -> None:
+    for cli, _ in instances(kind, tmp_path, SAYS):
+        table = "id,subject\n1,Nobody can log in and the shop is down\n2,A dark mode would be nice some day\n"
+        done = cli("run", "--dry-run", "-o", "jsonl", stdin=table)
+        assert done.returncode == 0, done.stderr
+        found = list(map(json.loads, done.stdout.splitlines()))
+        assert [t["answers"]["urgency"]["value"] for t in found] == ["now", "later"]
+        assert [t["routed_to"] for t in found] == ["pager", "rest"]
+        chosen = cli("run", "--dry-run", "--columns", "external_id,urgency", "-o", "csv", stdin=table)
+        assert chosen.stdout == "external_id,urgency\n1,now\n2,later\n"
+
+
 def test_a_language_model_is_asked_all_questions_about_a_ticket_in_one_call(cli: Cli) -> None:
     with running_llm_server(answering()) as server:
         configure(cli, server.url)

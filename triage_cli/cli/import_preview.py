@@ -138,7 +138,7 @@ def print_foreseen(
         for drafts in drafts_by_table
         for outcome in context.analysis.foresee(drafts, look.plan, routes=look.routes, ask=look.ask)
     )
-    printer.many(foreseen_outcomes, partial(_foreseen_record, summary), TICKET_KEYS, TICKETS_TABLE)
+    printer.many(foreseen_outcomes, partial(_foreseen_record, summary), context.ticket_columns(), TICKETS_TABLE)
     say_counts()
     for line in summary.lines(context.analysis.spent):
         context.say(line)
@@ -151,7 +151,8 @@ def _foreseen_record(summary: "ForeseenSummary", outcome: Outcome[Foreseen]) -> 
         return None
     summary.add(foreseen)
     foreseen_fields = {key: value for key, value in foreseen._asdict().items() if key in TICKET_KEYS}
-    return draft_record(draft) | foreseen_fields | {"cost_usd": None, "verdict": bool(draft.verdict)}
+    answers = {"answers": foreseen.answers} if foreseen.answers else {}
+    return draft_record(draft) | foreseen_fields | {"cost_usd": None, "verdict": bool(draft.verdict)} | answers
 
 
 class ForeseenSummary:

@@ -1,7 +1,7 @@
 """Answers that are not stored: the category of a text, the route of a ticket, the profile of a category."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.domain.classifications import ConfidenceSource
 from triage_cli.domain.routing_rules import Rule, conditions
@@ -37,7 +37,8 @@ class TextAnswer(NamedTuple):
 class Foreseen(NamedTuple):
     """What would become of a draft: the status and the other fields of its ticket, before anything is delivered.
 
-    The status is `new` if nobody was asked, because an answer would cost `cost_usd`, None if that is unknown.
+    The status is `new` if nobody was asked, because an answer would cost `cost_usd`, None if that is unknown. `answers`
+    are the records of those to further questions.
     """
 
     status: str
@@ -50,6 +51,7 @@ class Foreseen(NamedTuple):
     error: str | None = None
     routed_to: str | None = None
     cost_usd: float | None = 0.0
+    answers: Mapping[str, Any] = {}
 
 
 class RoutePreview(NamedTuple):

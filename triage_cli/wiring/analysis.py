@@ -293,7 +293,7 @@ class LocalAnalysis:
 
         classifier = open_classifier(self._config, store, plan, asker, self._analyst.tell, may_ask=may_ask)
         rules = routing_map(self._config, store) if routes else None
-        return Foresight(classifier, rules, self._config.categories, likely_cost, store)
+        return Foresight(classifier, rules, self._config.categories, likely_cost, store, self._config.questions)
 
 
 # Presets, and parts of a name, of destinations that page somebody.

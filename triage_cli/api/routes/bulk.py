@@ -410,7 +410,8 @@ def foreseen_rows(
             while others and others[0].place < foreseen.item.row:
                 yield others.popleft()
             preview = _previewed_row(Outcome(foreseen.item.row, Action.CREATED, foreseen.item))
-            yield preview._replace(value={**(preview.value or {}), **foreseen.value._asdict()})
+            fields = {key: value for key, value in foreseen.value._asdict().items() if key != "answers" or value}
+            yield preview._replace(value={**(preview.value or {}), **fields})
     yield from others
 
 
