@@ -1,5 +1,7 @@
 """Similar tickets: those with the same rare words, found by an index that whoever asks fills in."""
 
+import itertools
+
 from tests.support.use_cases import a_draft, create
 from tests.support.world import World
 from triage_cli.domain import SimilarQuery, Ticket, VerdictDraft, word_numbers
@@ -43,6 +45,20 @@ def test_the_same_text_is_wholly_similar(world: World) -> None:
     create(world, [a_draft(9, "P-9", subject="PRINTER broken!", description=TEXTS["P-1"][1])])
     (first, *_) = world.triage().similar("P-1", SimilarQuery())
     assert (first.ticket.external_id, round(first.similarity, 3)) == ("P-9", 1.0)
+
+
+def test_long_texts_that_begin_alike_and_go_on_differently_are_not_the_same(world: World) -> None:
+    beginning = " ".join("".join(letters) for letters in itertools.islice(itertools.product("abcdef", repeat=4), 210))
+    ends = {
+        "P-1": "printer jammed",
+        "P-2": "printer jammed!",
+        "P-3": "our account was hacked and money is stolen",
+    }
+    create(world, [a_draft(n, name, description=f"{beginning} {end}") for n, (name, end) in enumerate(ends.items())])
+    similar = {each.ticket.external_id: each.similarity for each in world.triage().similar("P-1", SimilarQuery())}
+    assert list(similar) == ["P-2", "P-3"]
+    assert round(similar["P-2"], 3) == 1.0
+    assert similar["P-3"] < 0.98
 
 
 def test_decided_waiting_and_since_choose_who_is_compared(world: World) -> None:

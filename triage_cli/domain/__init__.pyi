@@ -257,6 +257,7 @@ from triage_cli.domain.insight.similar_texts import SimilarTexts as SimilarTexts
 from triage_cli.domain.insight.similar_texts import SimilarTicket as SimilarTicket
 from triage_cli.domain.insight.similar_texts import WordWeights as WordWeights
 from triage_cli.domain.insight.similar_texts import distinct_words as distinct_words
+from triage_cli.domain.insight.similar_texts import over_whole_texts as over_whole_texts
 from triage_cli.domain.insight.similar_texts import similar_record as similar_record
 from triage_cli.domain.insight.similar_texts import word_numbers as word_numbers
 from triage_cli.domain.insight.spikes import InflowTicket as InflowTicket

@@ -47,6 +47,7 @@ from triage_cli.domain import (
     Why,
     of_decisions,
     outdated,
+    over_whole_texts,
     overruled_by_week,
     times,
     with_questions,
@@ -543,11 +544,16 @@ class LocalTriage:
 
     def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
         """Return the tickets with the most similar texts, as `ports.Triage` does."""
-        found = self._store.words.similar(ticket_lookup.ticket_named(self._store, name), query)
-        similarities = dict(found)
+        about = ticket_lookup.ticket_named(self._store, name)
+        similarities = dict(self._store.words.similar(about, query))
         tickets = self._store.find(Selection(ids=tuple(similarities)))
         named = (category_renames.with_current_names(ticket, self._current_names) for ticket in tickets)
-        return [SimilarTicket(ticket, similarities[ticket.ticket_id]) for ticket in named if not ticket.is_erased]
+        similar = [
+            SimilarTicket(ticket, over_whole_texts(similarities[ticket.ticket_id], about.text, ticket.text))
+            for ticket in named
+            if not ticket.is_erased
+        ]
+        return sorted(similar, key=lambda each: -each.similarity)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
         """Yield the events of the audit log, oldest first."""

@@ -23,6 +23,7 @@ from triage_cli.domain.tickets import Ticket
 
 _WORD = re.compile(rf"{WORD_WITHOUT_BLANKS}|[^\W\d_]{{3,}}")
 _LONGEST = 200  # words at the beginning of a text by which it is compared
+_LONGEST_READ = 24_000  # characters of a text that are compared whole, as many as a language model gets
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
 ROUNDING = 1e-9  # more than the errors of lengths and cosines
 COMMON = 0.1  # texts are not compared by words in a larger share of the earlier texts
@@ -144,6 +145,18 @@ class SimilarTicket(NamedTuple):
 
     ticket: Ticket
     similarity: float
+
+
+def over_whole_texts(similarity: float, text: str, other: str) -> float:
+    """Return the similarity of two texts, of which the beginnings were compared: no more than that of all their words.
+
+    So nobody is told of the same text where two that begin alike go on differently.
+    """
+    words, others = (_WORD.findall(with_blanks(each[:_LONGEST_READ].casefold())) for each in (text, other))
+    if similarity < NEARLY_SAME or max(len(words), len(others)) <= _LONGEST:
+        return similarity
+    distinct, other_distinct = set(words), set(others)
+    return min(similarity, len(distinct & other_distinct) / math.sqrt(len(distinct) * len(other_distinct)))
 
 
 def similar_record(similar: SimilarTicket) -> dict[str, Any]:
