@@ -174,9 +174,8 @@ def prepare() -> None:
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
     )
-    if (
-        built_in is not None
-    ):  # what other languages need, which few commands do, and in one thread: others are not forked
+    # What other languages need, which few commands do; in one thread, since others would not be forked.
+    if built_in is not None:
         worth_a_thread, vars(embedded_encoder)["LEAST_SHARED"] = embedded_encoder.LEAST_SHARED, sys.maxsize
         embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
         embedded_fit.multilingual_model(built_in)

@@ -26,7 +26,7 @@ READ_LANGUAGES = frozenset(
 _KANA = "\u3040-\u309f", "\u30a0-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 _IDEOGRAPHS = "\u3005\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _SYLLABLES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_WITHOUT_BLANKS = re.compile("|".join(f"([{each}]+)" for each in (*_KANA, _IDEOGRAPHS, _SYLLABLES)))
+_WITHOUT_BLANKS = "|".join(f"([{each}]+)" for each in (*_KANA, _IDEOGRAPHS, _SYLLABLES))
 # What is a word of them, in a text `with_blanks`; a vowel sign of a syllable is no letter.
 WORD_WITHOUT_BLANKS = f"[{_SYLLABLES}]{{3,}}|[{_KANA[0]}{_KANA[1]}{_IDEOGRAPHS}]{{2,}}"
 _TOGETHER = {3: 2, 4: 4}  # characters of the pieces of a run, by its group
@@ -34,7 +34,8 @@ _TOGETHER = {3: 2, 4: 4}  # characters of the pieces of a run, by its group
 
 def with_blanks(text: str) -> str:
     """Return a text with blanks between the words of scripts that have none; longer runs become overlapping pieces."""
-    return text if text.isascii() else _WITHOUT_BLANKS.sub(lambda run: f" {' '.join(_pieces(run))} ", text)
+    # Compiled when needed: that takes 2 ms.
+    return text if text.isascii() else re.sub(_WITHOUT_BLANKS, lambda run: f" {' '.join(_pieces(run))} ", text)
 
 
 def _pieces(run: re.Match[str]) -> Iterator[str]:

@@ -46,8 +46,7 @@ _TOTAL_UNIT = (
 )
 _TOTAL_NUMBER = rf"(?:[€$£]\s*)?[-+]?\d[\d.,'\s%]*(?:{_TOTAL_UNIT})?"
 _TOTAL_LABEL_START = re.compile(_TOTAL_LABEL, re.IGNORECASE)
-_TOTAL_LABEL_CELL = re.compile(rf"(?:{_TOTAL_LABEL})\s*:?\s*(?:{_TOTAL_NUMBER})?", re.IGNORECASE)
-_TOTAL_NUMBER_CELL = re.compile(_TOTAL_NUMBER, re.IGNORECASE)
+_TOTAL_LABEL_CELL = rf"(?:{_TOTAL_LABEL})\s*:?\s*(?:{_TOTAL_NUMBER})?"  # compiled when needed: few tables have totals
 
 
 def non_ticket_reason(
@@ -115,7 +114,9 @@ def _is_totals(cells: Sequence[str]) -> bool:
     if len(cells) < 2 or len(first) > _LONGEST_LABEL or not _TOTAL_LABEL_START.match(first):
         return False
     filled = [cell.strip() for cell in cells if cell and not cell.isspace()]
-    return _TOTAL_LABEL_CELL.fullmatch(first) is not None and all(map(_TOTAL_NUMBER_CELL.fullmatch, filled[1:]))
+    if re.fullmatch(_TOTAL_LABEL_CELL, first, re.IGNORECASE) is None:
+        return False
+    return all(re.fullmatch(_TOTAL_NUMBER, cell, re.IGNORECASE) for cell in filled[1:])
 
 
 _CellReader = Callable[[str], tuple[str | None, str]]

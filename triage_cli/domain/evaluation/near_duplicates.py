@@ -15,8 +15,8 @@ from triage_cli.domain.hostile_text.invisible import UNSEEN
 
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W_]{2,}|0+")
-_BLANKLESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
-_TELLING = re.compile(rf"[^\W\d_]{{3,}}|{_BLANKLESS.pattern}{{2,}}")
+_BLANKLESS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"  # compiled when needed
+_TELLING = rf"[^\W\d_]{{3,}}|{_BLANKLESS}{{2,}}"
 # A tag, or an address in brackets. Other words in brackets are read, so they count: nobody hides a text there.
 _ATTRIBUTE = r"""\s+[\w:-]+\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+)"""
 _TAG = re.compile(rf"</?[a-zA-Z][^<>\s]*(?:{_ATTRIBUTE})*\s*/?>")
@@ -145,9 +145,9 @@ def folded_digest(text: str) -> str:
     """
     words = distinct_words(text)
     telling = sum(
-        1 if w.isascii() else max(1, len(_BLANKLESS.findall(w)) // 2)
+        1 if w.isascii() else max(1, len(re.findall(_BLANKLESS, w)) // 2)
         for w in words
-        if _TELLING.match(w) and w not in _FILLERS
+        if re.match(_TELLING, w) and w not in _FILLERS
     )
     if telling < LEAST_TELLING:
         return ""

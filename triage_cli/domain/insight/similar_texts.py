@@ -21,7 +21,7 @@ from triage_cli.domain.languages import WORD_WITHOUT_BLANKS, with_blanks
 from triage_cli.domain.serialization import ticket_record
 from triage_cli.domain.tickets import Ticket
 
-_WORD = re.compile(rf"{WORD_WITHOUT_BLANKS}|[^\W\d_]{{3,}}")
+_WORD = rf"{WORD_WITHOUT_BLANKS}|[^\W\d_]{{3,}}"  # compiled when needed: most commands compare nothing
 _LONGEST = 200  # words at the beginning of a text by which it is compared
 _LONGEST_READ = 24_000  # characters of a text that are compared whole, as many as a language model gets
 ALIKE = 0.4  # the least cosine of the weighed words of two similar texts
@@ -32,7 +32,7 @@ FEWEST = 50  # earlier texts are taken to be so many at least: a word in one of 
 
 def distinct_words(text: str) -> frozenset[str]:
     """Return the distinct words at the beginning of a text."""
-    return frozenset(map(itemgetter(0), islice(_WORD.finditer(with_blanks(text.casefold())), _LONGEST)))
+    return frozenset(map(itemgetter(0), islice(re.finditer(_WORD, with_blanks(text.casefold())), _LONGEST)))
 
 
 class WordWeights:
@@ -125,7 +125,7 @@ IN_SUBJECT = 1 << 15  # is added to the number of a word that the subject has
 DAYS = 90  # within which a ticket without a verdict was stored to be compared
 MOST_SIMILAR = 500  # tickets that are returned at once
 NEARLY_SAME = 0.9  # the similarity from which on two texts are nearly the same
-_BLANKLESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{2,}")
+_BLANKLESS = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{2,}"
 
 
 class SimilarQuery(NamedTuple):
@@ -181,6 +181,6 @@ def _words(text: str) -> set[str]:
     words = set(distinct_words(text))
     if not text.isascii():
         for word in list(words):
-            for run in _BLANKLESS.findall(word):
+            for run in re.findall(_BLANKLESS, word):
                 words |= {run[start : start + 2] for start in range(len(run) - 1)}
     return words
