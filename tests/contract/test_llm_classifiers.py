@@ -35,6 +35,7 @@ from triage_cli.domain import (
     Category,
     ConfigError,
     ExitCode,
+    Levels,
     RefusedError,
     TriageError,
     UnavailableError,
@@ -900,7 +901,7 @@ def test_where_no_child_is_sure_a_ticket_is_sure_at_the_parent(
     (outcome,), _ = asked(classifier)
     assert outcome.value is not None
     (step,) = outcome.value.steps
-    assert (step.category, step.confidence, classifier.levels.below(step)) == expected
+    assert (step.category, step.confidence, Levels.of(NESTED).below(step)) == expected
     assert outcome.value.sure is step.is_sure is (least < 0.9)
     again = opened(server, "decision", categories=NESTED, min_confidence=0.7).rejudged(step)
     assert (again.category, again.confidence) == ("Billing", 0.8)
@@ -911,9 +912,9 @@ def test_without_probabilities_a_parent_has_its_child_s_confidence(serve: Callab
     (outcome,), _ = asked(classifier)
     assert outcome.value is not None
     (step,) = outcome.value.steps
-    assert classifier.levels.steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
-    bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.6, "Billing/Refund": 0.9}, classifier.levels)})
+    assert Levels.of(NESTED).steps(step) == [("Billing/Refund", 0.65), ("Billing", 0.65)]
+    bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.6, "Billing/Refund": 0.9}, Levels.of(NESTED))})
     settled = bounded.changed(outcome.value)
-    assert (settled.steps[-1].category, settled.sure, classifier.levels.below(settled.steps[-1])) == (
+    assert (settled.steps[-1].category, settled.sure, Levels.of(NESTED).below(settled.steps[-1])) == (
         "Billing", True, "Billing/Refund",
     )  # fmt: skip

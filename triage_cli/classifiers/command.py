@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from triage_cli.classifiers.asked_classifier import AskedClassifier
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import (
     CATEGORY,
@@ -47,7 +48,7 @@ TICK = 0.5  # seconds after which a wait for an answer looks whether the run is 
 NO_LINE = b""  # where its stdout ends
 
 
-class CommandClassifier:
+class CommandClassifier(AskedClassifier):
     """Implements `ports.Classifier` by a program in the environment `env`; a new command is a new question.
 
     It asks `questions`, by default that for the category alone: all about one ticket in one line.
@@ -65,35 +66,16 @@ class CommandClassifier:
         actor: str,
         run_id: str | None,
     ) -> None:
-        self.name = spec.name
-        category = Question(CATEGORY, tuple(categories))
-        self._asked = {question.name: question for question in questions or (category,)}
-        self._levels = {question.name: question.labels for question in self._asked.values()}
-        self.spec = spec
+        super().__init__(spec, categories, questions)
         self.env = env
         self._actor = actor
         self._run_id = run_id
-        self.fingerprint = self._fingerprint_of(category)
-        self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
 
     def _fingerprint_of(self, question: Question) -> str:
         first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in question.values])
         asked = ["command", self.spec.run, first_names, sorted(question.labels.parents)]
         asked += [] if question.name == CATEGORY else [question.name]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the question for the category, if it is asked that."""
-        return self.fingerprints_of(CATEGORY)
-
-    def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprint of a question that it answers."""
-        return (self._fingerprints[question],) if question in self._fingerprints else ()
-
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions that the program is asked, for the record."""
-        return tuple(map(self._question_spec, self._asked.values()))
 
     def _question_spec(self, question: Question) -> QuestionSpec:
         values = [[c.name, c.description, *c.examples] for c in question.values]
@@ -107,16 +89,6 @@ class CommandClassifier:
             options=json.dumps({"run": self.spec.run}),
             first_at=times.now(),
         )
-
-    def _threshold_of(self, question: str) -> float:
-        own = self._asked[question].min_confidence
-        return self.spec.threshold if own is None else own
-
-    def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer of the program with the threshold that it would have now."""
-        levels, threshold = self._levels[answer.question], self._threshold_of(answer.question)
-        answer = answer.at_threshold(threshold)
-        return levels.settled(answer, lambda _: threshold) if levels.parents else answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         """Yield the program's answers, a chunk at a time; it is started with the first ticket, and costs nothing.

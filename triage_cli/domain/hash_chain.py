@@ -66,9 +66,16 @@ def link(prev: str, seq: int, event: Event, detail: str, audit_key: bytes | None
 
 
 def _hash(  # noqa: PLR0913 - by position, in the order of the columns: it is called for each event of a log
-    prev: str, seq: int, at: str, action: str, ticket_id: _Text, actor: str, run_id: _Text, detail: str,
+    prev: str,
+    seq: int,
+    at: str,
+    action: str,
+    ticket_id: _Text,
+    actor: str,
+    run_id: _Text,
+    detail: str,
     audit_key: bytes | None,
-) -> str:  # fmt: skip
+) -> str:
     # Ids, times and actions are the program's own and need no escaping; an actor may be any text.
     ticket = "null" if ticket_id is None else f'"{ticket_id}"'
     run = "null" if run_id is None else f'"{run_id}"'

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from itertools import chain
 from typing import TypeVar
 
+from triage_cli.classifiers.asked_classifier import AskedClassifier
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.costs import BudgetReserver, ClaimCheck, Cost, charged_usage, likely_usage
 from triage_cli.classifiers.llm.interpretation import (
@@ -112,7 +113,7 @@ def _provider(spec: ClassifierSpec, most_values: int, env: Mapping[str, str]) ->
     raise ConfigError(f'classifier "{spec.name}": type {spec.type} asks no language model')
 
 
-class LLMClassifier:
+class LLMClassifier(AskedClassifier):
     """Implements `ports.Classifier` with one provider; `workers` calls are in flight.
 
     It asks `questions`, by default that for the category alone: all about one ticket in one call.
@@ -131,23 +132,16 @@ class LLMClassifier:
         questions: Sequence[AskedQuestion] = (),
         nearest: FindNearest | None = None,
     ) -> None:
-        self.name = spec.name
+        self.provider = provider  # which the fingerprints name
+        super().__init__(spec, categories, questions)
         self._find_nearest = nearest if spec.nearest else None
         self._nearest: dict[str, Sequence[Ticket]] = {}  # of tickets that are asked about now
-        self.spec = spec
         self.categories = tuple(categories)
-        self.provider = provider
         self.endpoint = endpoint
         self.network = network
         self._actor = actor
         self._run_id = run_id
         self.chunk_size = 2 * spec.workers
-        category = AskedQuestion(CATEGORY, self.categories)
-        self._asked = {question.name: question for question in questions or (category,)}
-        self._levels = {question.name: question.labels for question in self._asked.values()}
-        self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
-        self.fingerprint = self._fingerprint_of(category)
-        self.levels = category.labels
 
     def _fingerprint_of(self, question: AskedQuestion) -> str:
         spec = self.spec
@@ -164,19 +158,6 @@ class LLMClassifier:
         if question.name != CATEGORY:  # what is asked beside it does not count
             fingerprinted += [question.name, question.ask]
         return hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
-
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the question for the category, if it is asked that."""
-        return self.fingerprints_of(CATEGORY)
-
-    def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprint of a question that it answers."""
-        return (self._fingerprints[question],) if question in self._fingerprints else ()
-
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions that the language model is asked, for the record."""
-        return tuple(map(self._question_spec, self._asked.values()))
 
     def _question_spec(self, question: AskedQuestion) -> QuestionSpec:
         prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
@@ -198,18 +179,6 @@ class LLMClassifier:
     def parts(self) -> list[prompt.Part]:
         """Return all that it may be asked, as prompts have it."""
         return [_part_of(question) for question in self._asked.values()]
-
-    def _threshold_of(self, question: str) -> float:
-        own = self._asked[question].min_confidence
-        return self.spec.threshold if own is None else own
-
-    def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer of the model with the threshold that it would have now."""
-        return self._at_level(answer.at_threshold(self._threshold_of(answer.question)))
-
-    def _at_level(self, answer: Classification) -> Classification:
-        levels, threshold = self._levels[answer.question], self._threshold_of(answer.question)
-        return levels.settled(answer, lambda _: threshold) if levels.parents else answer
 
     def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""

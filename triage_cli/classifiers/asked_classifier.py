@@ -1,0 +1,53 @@
+"""Classifiers that are asked questions in words: what a program of one's own and language models share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from triage_cli.config import ClassifierSpec
+from triage_cli.domain import CATEGORY, Category, Classification, Question, QuestionSpec
+
+
+class AskedClassifier(ABC):
+    """Asks `questions`, by default that for the category alone. Each has a fingerprint, levels and a threshold."""
+
+    def __init__(self, spec: ClassifierSpec, categories: Sequence[Category], questions: Sequence[Question]) -> None:
+        self.name = spec.name
+        self.spec = spec
+        category = Question(CATEGORY, tuple(categories))
+        self._asked = {question.name: question for question in questions or (category,)}
+        self._levels = {question.name: question.labels for question in self._asked.values()}
+        self._fingerprints = {question.name: self._fingerprint_of(question) for question in self._asked.values()}
+        self.fingerprint = self._fingerprint_of(category)
+
+    @abstractmethod
+    def _fingerprint_of(self, question: Question) -> str:
+        """Return the fingerprint of a question, with the first names of its values: a rename does not change it."""
+
+    @abstractmethod
+    def _question_spec(self, question: Question) -> QuestionSpec:
+        """Return a question for the record."""
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Return the fingerprint of the question for the category, if it is asked that."""
+        return self.fingerprints_of(CATEGORY)
+
+    def fingerprints_of(self, question: str) -> tuple[str, ...]:
+        """Return the fingerprint of a question that it answers."""
+        return (self._fingerprints[question],) if question in self._fingerprints else ()
+
+    def questions(self) -> tuple[QuestionSpec, ...]:
+        """Return the questions that are asked, for the record."""
+        return tuple(map(self._question_spec, self._asked.values()))
+
+    def _threshold_of(self, question: str) -> float:
+        own = self._asked[question].min_confidence
+        return self.spec.threshold if own is None else own
+
+    def rejudged(self, answer: Classification) -> Classification:
+        """Return a stored answer with the threshold that it would have now."""
+        return self._at_level(answer.at_threshold(self._threshold_of(answer.question)))
+
+    def _at_level(self, answer: Classification) -> Classification:
+        levels, threshold = self._levels[answer.question], self._threshold_of(answer.question)
+        return levels.settled(answer, lambda _: threshold) if levels.parents else answer
