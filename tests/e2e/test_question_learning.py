@@ -158,3 +158,19 @@ def test_what_a_column_says_teaches_a_question_unless_a_person_says_otherwise(fi
     (fitted.folder / "more.csv").write_text(text)
     (measured,) = record(fitted, "eval", "more.csv", "--question", "urgency")
     assert (measured["n"], measured["outside"]) == (42, None)
+
+
+def test_a_plan_says_what_a_new_question_will_cost_and_so_does_a_dry_run_of_it_alone(judged: Cli) -> None:
+    assert judged("classify", "-q").returncode == 0
+    price = "price: {input: 1, output: 1}"
+    gpt = f"gpt: {{type: openai, model: m, base_url: http://127.0.0.1:9/v1, api_key_env: null, {price}}}"
+    more = f"  team: {{values: [a, b], classifier: gpt}}\nclassifiers:\n  local: {{type: local}}\n  {gpt}\n"
+    (judged.folder / "new.yaml").write_text(CONFIG + more)
+    planned = judged("plan", "new.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert "note: asking team about these 42 tickets would take about" in planned.stderr
+    (judged.folder / "config.yaml").write_text(CONFIG + more)
+    ids = judged("list", "-o", "id").stdout
+    dry = judged("classify", "--dry-run", "-", stdin=ids)
+    assert "42 tickets would be asked" in dry.stderr
+    assert "note: asking" not in judged("plan", "new.yaml").stderr

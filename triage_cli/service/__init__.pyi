@@ -36,6 +36,8 @@ from triage_cli.service.delivery.routing import RoutingMap as RoutingMap
 from triage_cli.service.delivery.routing import known_field_categories as known_field_categories
 from triage_cli.service.delivery.routing import never_promised as never_promised
 from triage_cli.service.insight.foresight import Foresight as Foresight
+from triage_cli.service.insight.plan_comparison import COST_SAMPLE as COST_SAMPLE
+from triage_cli.service.insight.plan_comparison import DECIDED_STATUSES as DECIDED_STATUSES
 from triage_cli.service.insight.plan_comparison import ConfigurationSide as ConfigurationSide
 from triage_cli.service.insight.plan_comparison import NewNames as NewNames
 from triage_cli.service.insight.plan_comparison import PlanComparison as PlanComparison

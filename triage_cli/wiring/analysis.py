@@ -47,6 +47,8 @@ from triage_cli.domain import (
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import StopControl
 from triage_cli.service import (
+    COST_SAMPLE,
+    DECIDED_STATUSES,
     Began,
     ConfigurationSide,
     Foresight,
@@ -62,7 +64,7 @@ from triage_cli.service import (
     unasked_budget,
 )
 from triage_cli.wiring.classifier_diagnostics import own_threshold
-from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
 from triage_cli.wiring.learned_models import learned_before
@@ -342,11 +344,27 @@ def plan(
                 recorder.counts["asked"] = trials.saved
     escalations = planned_escalations(store, routing_map(new_config, store))
     compared = compared._replace(escalations=tuple(escalations.items()))
+    if note := _cost_of_new_questions(config, new_config, store, compared.tickets, selection):
+        tell(note)
     if not compared.unasked:
         return compared
     sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)
     usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
     return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
+
+
+def _cost_of_new_questions(config: Config, new_config: Config, store: Store, number: int, selection: Selection) -> str:
+    """Return what it would cost to ask tickets what the present configuration does not ask; empty if it is nothing."""
+    names = tuple(question.name for question in new_config.questions if question not in config.questions)
+    sampled = selection._replace(statuses=DECIDED_STATUSES, limit=COST_SAMPLE)
+    sample = [ticket._replace(asked=names) for ticket in store.find(sampled)] if names else []
+    estimate = estimate_cost(new_config, ClassifyPlan(), sample)
+    if not estimate.tokens:
+        return ""
+    times = number / estimate.tickets
+    usd = "an unknown price" if estimate.cost is None else f"{times * estimate.cost:.2f} USD"
+    about = f"about {times * estimate.tokens:,.0f} tokens, {usd}"
+    return f"note: asking {', '.join(names)} about these {number:,} tickets would take {about}; no plan asks it"
 
 
 def _plan_comparison(
@@ -371,7 +389,7 @@ def _configuration_side(
     config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
 ) -> ConfigurationSide:
     return ConfigurationSide(
-        open_classifier(config, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
+        open_classifier(about_alone(config, config.asked[0]), store, ClassifyPlan(), asker, tell, may_ask=may_ask),
         routing_map(config, store),
         Levels.of(config.categories),
     )
