@@ -69,12 +69,8 @@ def test_it_guesses_as_the_program_itself_does(guesser: Guesser) -> None:
     process = GuessProcess(guesser)
     try:
         until(process.is_ready, "the process to be ready")
-        for texts in (
-            TEXTS,
-            [],
-            TEXTS[:1],
-            ["my refund is missing " * 200] * 600,
-        ):  # the last ones are larger than its pipe
+        larger_than_its_pipe = ["my refund is missing " * 200] * 600
+        for texts in (TEXTS, [], TEXTS[:1], larger_than_its_pipe):
             found = [guess._replace(doubts=tuple(guess.doubts)) for guess in process.guesses(texts)]
             assert found == guesser.guesses(texts)
     finally:
