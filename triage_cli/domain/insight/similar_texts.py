@@ -152,7 +152,7 @@ def over_whole_texts(similarity: float, text: str, other: str) -> float:
 
     So nobody is told of the same text where two that begin alike go on differently.
     """
-    words, others = (_WORD.findall(with_blanks(each[:_LONGEST_READ].casefold())) for each in (text, other))
+    words, others = (re.findall(_WORD, with_blanks(each[:_LONGEST_READ].casefold())) for each in (text, other))
     if similarity < NEARLY_SAME or max(len(words), len(others)) <= _LONGEST:
         return similarity
     distinct, other_distinct = set(words), set(others)
