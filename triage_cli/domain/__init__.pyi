@@ -320,14 +320,18 @@ from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_fil
 from triage_cli.domain.languages import LANGUAGES as LANGUAGES
 from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES
 from triage_cli.domain.languages import with_blanks as with_blanks
+from triage_cli.domain.learning import NOTHING as NOTHING
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Figures as Figures
 from triage_cli.domain.learning import LabelCounts as LabelCounts
+from triage_cli.domain.learning import Labelled as Labelled
 from triage_cli.domain.learning import Lesson as Lesson
 from triage_cli.domain.learning import Looked as Looked
+from triage_cli.domain.learning import ModelVersion as ModelVersion
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import TrainingReport as TrainingReport
+from triage_cli.domain.learning import Unlabelled as Unlabelled
 from triage_cli.domain.learning import lesson_record as lesson_record
 from triage_cli.domain.levels import ABOVE as ABOVE
 from triage_cli.domain.levels import FLAT as FLAT
@@ -443,10 +447,6 @@ from triage_cli.domain.times import period_text as period_text
 from triage_cli.domain.times import timestamp as timestamp
 from triage_cli.domain.times import to_seconds as to_seconds
 from triage_cli.domain.times import whole_second as whole_second
-from triage_cli.domain.training_records import NOTHING as NOTHING
-from triage_cli.domain.training_records import Labelled as Labelled
-from triage_cli.domain.training_records import ModelVersion as ModelVersion
-from triage_cli.domain.training_records import Unlabelled as Unlabelled
 from triage_cli.domain.webhook_signing import secret_of as secret_of
 from triage_cli.domain.webhook_signing import signature as signature
 
