@@ -209,10 +209,7 @@ _Key = tuple[str, str]  # the id of a ticket, and a question
 
 
 def _question_of(outcome: Outcome[Answered]) -> str:
-    value = outcome.value
-    if isinstance(value, Answer | Postponed):
-        return value.question
-    return value.steps[0].question if value is not None and value.steps else CATEGORY
+    return CATEGORY if outcome.value is None else outcome.value.question
 
 
 def _key_of(outcome: Outcome[Answered]) -> _Key:

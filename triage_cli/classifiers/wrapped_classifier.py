@@ -16,7 +16,6 @@ from triage_cli.domain import (
     LevelCalibration,
     Levels,
     Outcome,
-    Postponed,
     QuestionSpec,
     Ticket,
     ids,
@@ -230,10 +229,7 @@ class CachedClassifier(WrappedClassifier):
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         value = outcome.value
         new_answer = value.steps[-1] if value and value.steps else None
-        question = (
-            value.question if isinstance(value, Answer | Postponed) else new_answer.question if new_answer else CATEGORY
-        )
-        same_text = waiting.pop(self._key(question, outcome.ticket), [])
+        same_text = waiting.pop(self._key(value.question if value else CATEGORY, outcome.ticket), [])
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]
         return [self._reused_answer(other, new_answer)._replace(error=outcome.error) for other in same_text]

@@ -150,6 +150,11 @@ class Unfinished(NamedTuple):
 
     steps: tuple[Classification, ...]
 
+    @property
+    def question(self) -> str:
+        """Return the question that the steps answer."""
+        return self.steps[0].question if self.steps else CATEGORY
+
 
 Answered = Answer | Postponed | Unfinished  # what a classifier yields about a ticket
 
