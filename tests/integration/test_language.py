@@ -70,6 +70,12 @@ def test_short_tickets_of_other_languages_are_known_for_it(name: str) -> None:
     assert [text for text in foreign.TICKETS[name] if not told(text).foreign] in ([], ["Glömt lösenordet"])
 
 
+def test_a_few_words_that_english_has_are_english_though_their_letters_look_foreign() -> None:
+    texts = ("A refund", "Hello, a question", "Question", "error")
+    assert [text for text in texts if told(text).foreign] == []
+    assert [text for text in ("une facture", "Ein Fehler", "Remboursement") if not told(text).foreign] == []
+
+
 def test_the_languages_of_short_tickets_are_told() -> None:
     rows = list(labelled_languages.tickets_of("defaults.txt"))
     wrong = [

@@ -81,7 +81,12 @@ def told_language(text: str) -> str | None:
 
 @lru_cache(256)  # asked again for each further question
 def told_by_letters(text: str) -> Told:
-    """Return what py3langid tells of a text that is not plainly English."""
+    """Return what py3langid tells of a text that is not plainly English.
+
+    A few words that English has too are English: of so little, letters say nothing.
+    """
+    if len(text) <= SHORT and all(leaning_of(word) > UNKNOWN_LEANING for word in words_of(text)[0]):
+        return Told(None, foreign=False)
     chances = dict(_identifier().rank(encodable(text[:MAX_CHARACTERS]).lower()))
     language = max(chances, key=chances.__getitem__)
     is_clear = chances[language] >= CLEAR
