@@ -255,8 +255,8 @@ def test_what_a_batch_is_asked_about_stays_until_it_has_ended(world: World) -> N
 
     def ask(db: Db) -> None:
         db.execute("insert into batches values ('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 1, 't', "
-                   "null, null, null, null)")  # fmt: skip
-        db.execute("insert into batch_items values ('b', ?, 0, 'k', 'new', 0.0, null, 'waiting')", (asked,))
+                   "null, null, null, null, '{}')")  # fmt: skip
+        db.execute("insert into batch_items values ('b', ?, 0, 'k', 'new', 0.0, null, 'waiting', '[]')", (asked,))
 
     world.store.database.write(ask)
     assert counted(world.triage().undo(run)) == {"withdrawn": 1, "asked": 1}

@@ -452,15 +452,16 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
     def add_batch(db: Db) -> None:
         db.execute(
             "insert into batches values "
-            "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null)"
+            "('b', 'c', 'a', 'f', '[]', '{}', 'p', 't', 'submitted', 3, 't', null, null, null, null, '{}')"
         )
         for n, ticket in enumerate(tickets):
             key = keys[ticket.ticket_id]
             db.execute(
-                "insert into batch_items values ('b', ?, ?, ?, 'new', 0.0, null, 'waiting')", (ticket.ticket_id, n, key)
+                "insert into batch_items values ('b', ?, ?, ?, 'new', 0.0, null, 'waiting', '[]')",
+                (ticket.ticket_id, n, key),
             )
             db.execute(
-                "insert into trials values (?, ?, 's', 'c', 0.9, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0, null)",
+                "insert into trials values (?, ?, 's', 'c', 1, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0, null, '')",
                 (key, str(n)),
             )
             answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
