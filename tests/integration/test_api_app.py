@@ -48,8 +48,10 @@ def test_the_page_runs_its_own_script_alone_and_is_off_unless_asked_for(server: 
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';")
         assert "unsafe" not in policy
         assert "http:" not in answer.text.replace("http://www.w3.org/2000/svg", "").replace("https:", "http:"), path
+    assert httpx.get(server.url, trust_env=False).headers["location"] == "/app"
     (tmp_path / "other").mkdir()
     with running_server(tmp_path / "other") as plain:
+        assert httpx.get(plain.url, trust_env=False).status_code == 404
         assert httpx.get(plain.url + "/app", trust_env=False).status_code == 404
 
 

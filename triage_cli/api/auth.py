@@ -16,7 +16,7 @@ from triage_cli.ports import ApiAccessStore
 
 TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
-OPEN_PATHS = ("/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES, *APP_FILES)
+OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES, *APP_FILES)
 WEBHOOK_PATHS = "/webhooks/"
 ADMIN_PATHS = (
     "/keys",

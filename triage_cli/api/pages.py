@@ -4,7 +4,7 @@ from importlib.resources import files
 
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 
 APP_FILES = {
     "/app": ("app.html", "text/html"),
@@ -22,6 +22,12 @@ APP_HEADERS = {
 }
 
 app_router = APIRouter(include_in_schema=False)
+
+
+@app_router.get("/")
+def front_door(request: Request) -> Response:
+    """Send who opens the bare address to the page."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/app")
 
 
 @app_router.get("/app")
