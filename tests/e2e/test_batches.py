@@ -1091,6 +1091,31 @@ def test_what_a_person_answered_meanwhile_holds(shop: Shop, server: BatchServer,
     assert is_whole(shop.db)
 
 
+def test_reclassify_asks_one_question_in_a_batch_and_applies_what_it_brings(
+    openai_shop: Shop, server: BatchServer
+) -> None:
+    configured(openai_shop.folder, server, more=ASKED)
+    openai_shop.create("one", "two")
+    openai_shop.classify()
+    server.finish(saying())
+    openai_shop.classify()
+    configured(openai_shop.folder, server, more=ASKED.replace("urgency: {", "urgency: {ask: How soon, "))
+    plan = ReclassifyPlan(BATCH, apply=True, question="urgency")
+
+    def again() -> Counter[str]:
+        return Counter(o.action for o in openai_shop.triage().reclassify(Selection(), plan))
+
+    assert again() == {"waiting": 2}
+    assert again() == {"waiting": 2}
+    assert openai_shop.statuses() == ["classified"] * 2, "nothing waits for another question"
+    server.finish(saying(category="Technical", urgency="soon", mood="upset"))
+    assert again() == {"flipped": 2}
+    assert given(openai_shop) == dict.fromkeys(("t0", "t1"), SURE_ANSWERS | {"urgency": ("answered", "soon")})
+    assert {ticket.category for ticket in openai_shop.tickets().values()} == {"Billing"}
+    assert (len(server.batches), again()) == (2, {"unchanged": 2})
+    assert is_whole(openai_shop.db)
+
+
 def test_a_cascade_puts_the_unsure_questions_alone_into_a_batch(openai_shop: Shop, server: BatchServer) -> None:
     more = "  both: {type: cascade, steps: [local, gpt]}\n" + ASKED
     configured(openai_shop.folder, server, more=more, name="both")

@@ -153,6 +153,33 @@ def test_a_language_model_is_asked_all_questions_about_a_ticket_in_one_call(cli:
     assert len(costs) == 1  # of one call, though it has four answers
 
 
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_reclassify_asks_a_language_model_one_question_alone(tmp_path: Path, kind: str) -> None:
+    with running_llm_server(answering(urgency="later")) as server:
+        gpt = f"type: openai, model: m, base_url: {server.url}, api_key_env: null, price: {{input: 1, output: 1}}"
+        config = f"classifiers: {{local: {{type: local}}, gpt: {{{gpt}}}}}{SAYS}"
+        for number, (cli, _) in enumerate(instances(kind, tmp_path, config)):
+            table = "id,subject\n1,Nobody can log in and the shop is down\n2,A dark mode would be nice some day\n"
+            assert cli("run", "-q", stdin=table).returncode == 0
+            ask = ("reclassify", "--question", "urgency", "--classifier", "gpt", "-o", "jsonl")
+            done = cli(*ask)
+            assert done.returncode == 0, done.stderr
+            (flip,) = map(json.loads, done.stdout.splitlines())
+            assert [flip[key] for key in ("external_id", "old", "new", "applied")] == ["1", "now", "later", False]
+            assert "1 would flip, 1 confirmed, 0 unchanged" in done.stderr
+            assert cli(*ask, "--apply", "--max-flips", "0").returncode == 8
+            assert cli(*ask, "--apply", "--reroute").returncode == 0
+            shown = json.loads(cli("show", "1").stdout)
+            assert (shown["answers"]["urgency"]["value"], shown["classifier"], shown["routed_to"]) == (
+                "later", "local", "rest",
+            )  # fmt: skip
+            assert [asked_names(asked) for asked in server.asked] == [["urgency"]] * 2 * (number + 1)
+            assert "urgency: later 0.90, by gpt" in cli("logs", "1", "-o", "table").stdout
+            wrong = cli("reclassify", "--question", "colour")
+            assert wrong.returncode == 2
+            assert 'no question "colour"' in wrong.stderr
+
+
 def has_gone_on(server: LlmServer, calls: int, process: "subprocess.Popen[bytes]") -> bool:
     return len(server.asked) >= calls or process.poll() is not None
 

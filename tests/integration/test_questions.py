@@ -1,6 +1,7 @@
 """Further questions: what is asked about a ticket, what is kept of the answers, and what a stop or a person leaves."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from tests.support.api_server import running_server
 from tests.support.use_cases import (
+    ALL,
     PLAN,
     a_draft,
     classify,
@@ -27,16 +29,19 @@ from triage_cli.domain import (
     Answer,
     AnswerError,
     Category,
+    CheckError,
     Classification,
     ClassifyPlan,
     GivenAnswer,
     Outcome,
     Question,
+    ReclassifyPlan,
     Rule,
     Selection,
     Ticket,
     TicketDraft,
     UnavailableError,
+    UsageError,
     VerdictDraft,
     all_given,
     ids,
@@ -466,6 +471,110 @@ def test_an_answer_that_is_gone_from_its_table_is_missed_by_audit_verify(world: 
     world.store.database.write(lambda db: db.execute("delete from classifications where question = 'mood'"))
     (sentence,) = missing(world)
     assert sentence.endswith("to a further question is gone from the table of classifications")
+
+
+def again(world: World, question: str = "urgency", selection: Selection = ALL, **plan: Any) -> Counter[str]:
+    """Ask a question again, and return how many tickets had which outcome."""
+    outcomes = world.triage().reclassify(selection, ReclassifyPlan(question=question, **plan))
+    return Counter(outcome.action for outcome in outcomes)
+
+
+def another(unsure: Sequence[str] = (), **instead: str) -> Panel:
+    """Return a panel that is another classifier, with other answers."""
+    panel = Panel(unsure)
+    panel.fingerprint, panel.values = "fake-2", panel.values | instead
+    return panel
+
+
+def test_reclassify_asks_one_question_again_and_changes_all_machines_answers_or_none(
+    world: World, tmp_path: Path
+) -> None:
+    asking(world)
+    boxes = {name: to_file(world, tmp_path, name) for name in ("fast", "rest")}
+    (tmp_path / "rest.jsonl").touch()
+    world.rules = (Rule("routes[0]", ("fast",), {"urgency": ("now",)}), Rule("routes[1]", ("rest",)))
+    tickets = made(world, 3)
+    classify(world)
+    judge(world, tickets[2], "now", "urgency")
+    route(world)
+    decisions = [now(world, ticket).decision_id for ticket in tickets]
+    panel = asking(world, another(category="Technical", urgency="later", mood="upset"))
+    assert again(world) == {"flip": 2, "locked": 1}
+    assert Counter(panel.questions_asked) == {("0", ("urgency",)): 1, ("1", ("urgency",)): 1}
+    with pytest.raises(CheckError, match="2 of 2 tickets would flip"):
+        again(world, apply=True, max_flips="1")
+    assert [values(world, ticket)["urgency"] for ticket in tickets] == ["now"] * 3
+    assert again(world, apply=True, max_flips="2") == {"flipped": 2, "locked": 1}
+    assert len(panel.questions_asked) == 2, "what was answered is kept"
+    assert [values(world, ticket) for ticket in tickets] == [
+        *[{"urgency": "later", "mood": "calm"}] * 2, {"urgency": "now", "mood": "calm"},
+    ]  # fmt: skip
+    assert [now(world, ticket).decision_id for ticket in tickets] == decisions, "the category is another question"
+    assert [now(world, ticket).status for ticket in tickets] == ["routed"] * 3, "what was sent stays where it is"
+    assert again(world, apply=True) == {"unchanged": 2, "locked": 1}
+    told = why(world, tickets[0])
+    assert "urgency: fake answered later at 0.90, because of: because\n" in told
+    assert "urgency: that confirms" not in told
+    assert "urgency: the answer of fake was applied, so later holds instead of now" in told
+    judge(world, tickets[0], "soon", "urgency")
+    judge(world, tickets[0], None, "urgency")
+    assert values(world, tickets[0])["urgency"] == "later", "the last answer that was applied holds again"
+    assert again(world, "mood", apply=True, reroute=True) == {"flipped": 3}
+    assert [len(box()) for box in boxes.values()] == [3, 1], "with reroute, what was sent and changed is sent on"
+    route(world)
+    assert [len(box()) for box in boxes.values()] == [3, 2], "and by the next route what a verdict had changed"
+    assert log_is_whole(world)
+    assert missing(world) == []
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_reclassify_compares_known_answers_with_another_threshold(world: World, required: bool) -> None:
+    """What is not sure any more is open with `doubted`, and holds its ticket where the question is required."""
+    panel = asking(world, None, URGENCY._replace(required=required))
+    (ticket,) = made(world)
+    classify(world)
+    panel.threshold = 0.95
+    assert again(world, apply=True) == {"unanswered": 1}
+    assert again(world, apply=True, doubted=True) == {"doubted": 1}
+    doubted = answers(world, ticket)["urgency"]
+    assert (doubted.value, doubted.suggestion, doubted.state) == (None, "now", "unsure")
+    assert now(world, ticket).status == ("needs_review" if required else "classified")
+    assert "so now is in doubt: below its threshold of 0.95, so it is a suggestion" in why(world, ticket)
+    panel.threshold = 0.6
+    assert again(world, max_flips="0") == {"settled": 1}
+    assert again(world, apply=True) == {"settled": 1}
+    assert (now(world, ticket).status, values(world, ticket)) == ("classified", {"urgency": "now"})
+    assert again(world, apply=True) == {"unchanged": 1}
+    assert len(panel.questions_asked) == 1
+
+
+def test_reclassify_leaves_a_question_alone_that_was_never_asked_and_refuses_one_that_is_none(world: World) -> None:
+    asking(world, None, MOOD)
+    made(world)
+    classify(world)
+    panel = asking(world)
+    assert again(world, apply=True) == {"unanswered": 1}
+    assert panel.questions_asked == []
+    with pytest.raises(UsageError, match='no question "colour"'):
+        again(world, "colour")
+
+
+def test_a_verdict_that_is_given_while_reclassify_asks_holds(world: World) -> None:
+    asking(world)
+    (ticket,) = made(world)
+    classify(world)
+
+    class Interrupted(Panel):
+        def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
+            for outcomes in super().classify(chunks, budget):
+                if outcomes:
+                    judge(world, ticket, "soon", "urgency")
+                yield outcomes
+
+    panel = asking(world, Interrupted())
+    panel.fingerprint, panel.values["urgency"] = "fake-2", "later"
+    assert again(world, apply=True) == {"held": 1}
+    assert values(world, ticket)["urgency"] == "soon"
 
 
 def missing(world: World) -> list[str]:

@@ -239,27 +239,31 @@ def reclassify_sentences(
     action: str, detail: Mapping[str, Any], answer: Classification | None, history: History
 ) -> Iterator[str]:
     """Explain an answer of `reclassify`, and what it changes or would change."""
-    category, was, outcome = detail.get("category"), detail.get("was"), detail.get("outcome")
+    category, was, outcome = detail.get("category", detail.get("value")), detail.get("was"), detail.get("outcome")
     if action == EventAction.RECLASSIFIED:
         results_by_outcome = {
-            "unhoused": f"{was} is gone: a person decides",
+            "unhoused": f"{was} is gone: {'a person decides' if 'category' in detail else 'it is open'}",
             "doubted": f"so {was} is in doubt: a person decides",
             "settled": f"so {category} holds",
             "refined": f"so {category}, which is below {was}, holds",
         }
         if answer is not None and answer.threshold is not None:
+            is_further = answer.question != CATEGORY
             clause = threshold_clause(answer, history.bounds, has_next=False)
+            if is_further:
+                clause = _effect(answer) or "nothing was answered"
             results_by_outcome |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
         result = results_by_outcome.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
         return
     yield from answer_sentences(detail, answer and answer._replace(threshold=None), history)
+    decides = "a person would decide" if "category" in detail else "it would be open"
     effects_by_outcome = {
         "flip": f"so it would be {category} instead of {was}, if that is applied",
         "refined": f"so it would be {category}, which is below {was}, if that is applied",
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
-        "doubted": f"that is not sure enough, so a person would decide instead of {was}, if that is applied",
+        "doubted": f"that is not sure enough, so {decides} instead of {was}, if that is applied",
         "settled": f"that is sure, so it would be {category}, if that is applied",
         "rehomed": f"{was} is gone, so it would be {category}, if that is applied",
     }
@@ -465,7 +469,7 @@ def _event_sentences(
         case EventAction.RETURNED:
             yield f"came back from its batch without an answer: {detail.get('why')}"
         case EventAction.PROPOSED | EventAction.RECLASSIFIED:
-            yield from reclassify_sentences(event.action, detail, answers.get(detail.get("decision") or ""), history)
+            yield from _reclassified_sentences(event.action, detail, history, answers)
         case EventAction.VERDICT | EventAction.SUGGESTED:
             sentence = _verdict_sentence if event.action == EventAction.VERDICT else _suggestion_sentence
             yield sentence(event.actor, detail, answers.get(detail.get("decision", "")))
@@ -498,7 +502,8 @@ def _classified_sentences(
         if answer is None:
             yield f"{question}: there was no answer"
             continue
-        effect = "" if outcome or given.get("suspicious") else _effect(answer)
+        effect = _effect(answer) if not outcome and not given.get("suspicious") else ""
+        effect = f"; {effect}" if effect else ""
         # The clause on its threshold would say that a person decides.
         for sentence in answer_sentences({**given, "outcome": outcome}, answer._replace(threshold=None), history):
             yield f"{question}: {sentence}{effect}"
@@ -506,16 +511,26 @@ def _classified_sentences(
         yield f"it waits for a person, since an answer to {comma_list(still_open)} is required"
 
 
+def _reclassified_sentences(
+    action: str, detail: Mapping[str, Any], history: History, answers: Mapping[str, Classification]
+) -> Iterator[str]:
+    """Explain what an event of `reclassify` brings: about the category, or to a further question."""
+    for question, given in detail.get("answers", {CATEGORY: detail}).items():
+        answer = answers.get(given.get("decision") or "")
+        for sentence in reclassify_sentences(action, given, answer, history):
+            yield sentence if question == CATEGORY else f"{question}: {sentence}"
+
+
 def _effect(answer: Classification) -> str:
-    """Return the end of a sentence on what an answer to a further question is worth."""
+    """Return the end of a sentence on what an answer to a further question is worth; empty if that is unknown."""
     if answer.threshold is None or answer.category is None or answer.error:
         return ""
     if answer.threshold == NEVER:
-        return "; its values had no examples, so it is a suggestion"
+        return "its values had no examples, so it is a suggestion"
     threshold = two_decimals(answer.threshold)
     if answer.is_sure:
-        return f"; its threshold of {threshold} is reached, so it holds"
-    return f"; below its threshold of {threshold}, so it is a suggestion"
+        return f"its threshold of {threshold} is reached, so it holds"
+    return f"below its threshold of {threshold}, so it is a suggestion"
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:

@@ -67,7 +67,7 @@ class Triage(Protocol):
         """
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """A `Triage` classifies tickets again that no person decided, and stores the answers as proposals.
+        """A `Triage` asks again about tickets that no person decided, and stores the answers as proposals.
 
         It applies them if the plan says so. Raises `CheckError`, with nothing changed, if more tickets would flip than
         the plan allows.

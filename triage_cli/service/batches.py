@@ -43,7 +43,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Batcher
 from triage_cli.service.answers import EarlierSteps, answers, costs, released_with_cost, steps_within, with_cost
-from triage_cli.service.decisions.flips import judge
+from triage_cli.service.decisions.flips import FlipDecision, flip_data, judge
 from triage_cli.service.decisions.recorder import (
     ClassifyRun,
     DecisionRecorder,
@@ -574,19 +574,13 @@ class BatchCollector:
     def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
         batch_context = self._batch_context
-        labels = batch_context.decision_recorder.labels
+        question = question_of(outcome)
+        labels = batch_context.decision_recorder.labels_of(question)
         steps = steps_within(outcome.value, labels)
         proposal = steps[-1]
-        proposal_data = {
-            "classifier": proposal.classifier,
-            "category": proposal.category,
-            "confidence": proposal.confidence,
-            "was": ticket.category,
-            "threshold": proposal.threshold,
-            "decision": proposal.classification_id,
-            "batch": batch.batch_id,
-            "outcome": (Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)).value,
-        }
+        action = Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)
+        proposal_data = flip_data(FlipDecision(0, ticket, action, proposal), proposal, question)
+        proposal_data |= {"batch": batch.batch_id}
         spent = paid_answer(batch, batch_item, costs(steps))
         adds: tuple[Classification | BatchItem | Spent, ...]
         adds = (*steps, batch_item._replace(state="answered", reserved=0.0), spent)

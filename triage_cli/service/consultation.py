@@ -1,6 +1,7 @@
 """Consultation on this machine: answers that decide nothing, and agents' suggestions, over its store."""
 
 from triage_cli.domain import (
+    CATEGORY,
     ERASED,
     MOST_AGENTS,
     AgentSuggestion,
@@ -67,14 +68,16 @@ class LocalConsultation:
             raise UsageError("the text is empty", hint="give a subject or a description")
         if self._services.instant_classifier(plan) is not None:  # it asks no provider
             unrecorded = RunContext(self._store, Run("", "classify_text", self._actor, "", times.now()), self._stop)
-            return self._answer_text(self._services.classifier(plan, self._actor, ""), ticket, unrecorded.budget)
+            return self._answer_text(
+                self._services.classifier(plan, self._actor, "", CATEGORY), ticket, unrecorded.budget
+            )
         served = self._services.served
         with recorded_run(
             self._store, "classify_text", self._actor, self._command_line, self._stop, served=served
         ) as recorder:
             context = recorder.context
             budget = context.open_budget(plan.max_cost, self._services.per_day)
-            classifier = self._services.classifier(plan, self._actor, context.run.run_id)
+            classifier = self._services.classifier(plan, self._actor, context.run.run_id, CATEGORY)
             try:
                 return self._answer_text(classifier, ticket, budget)
             finally:

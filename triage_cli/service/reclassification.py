@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from triage_cli.domain import (
+    CATEGORY,
     Action,
     Answer,
     AnswerError,
@@ -21,14 +22,19 @@ from triage_cli.domain import (
     Outcome,
     ReclassifyPlan,
     Selection,
+    Standing,
     Ticket,
+    UsageError,
     bounded,
     decision_data,
+    given_answer,
     ids,
     settled_by,
     times,
+    with_given,
+    woken,
 )
-from triage_cli.service.answers import answered_ticket, answers, released_with_cost, steps_within
+from triage_cli.service.answers import answer_given, answered_ticket, answers, released_with_cost, steps_within
 from triage_cli.service.batches import BatchCollector
 from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
 from triage_cli.service.decisions.precedents import follows
@@ -38,7 +44,10 @@ DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliver
 
 
 class ReclassifyRun:
-    """Classifies decided tickets again, for one run. An answer overrules a verdict only with `force`."""
+    """Asks a question about decided tickets again, for one run. An answer overrules a verdict only with `force`.
+
+    Raises `UsageError` if the recorder's classifier cannot answer the question now.
+    """
 
     def __init__(
         self,
@@ -51,7 +60,13 @@ class ReclassifyRun:
         self._store = recorder.context.store
         self._recorder = recorder
         self._classifier = recorder.classifier
-        self._labels = recorder.labels
+        self._question = plan.question
+        self._labels = recorder.labels_of(plan.question)
+        self._fingerprints = recorder.classifier.fingerprints_of(plan.question)
+        if not self._fingerprints:
+            raise UsageError(
+                f'offline, no classifier answers the question "{plan.question}"', hint="leave out --offline"
+            )
         self._plan = plan
         self._hysteresis = hysteresis
         self._batch_collector = batch_collector
@@ -74,15 +89,15 @@ class ReclassifyRun:
             if self._plan.apply:
                 to_apply += (d for d in compared_chunk if d.action in CHANGES)
             unchanged = (d for d in compared_chunk if not (self._plan.apply and d.action in CHANGES))
-            yield [_flip_outcome(d, d.ticket) for d in unchanged]
+            yield [self._flip_outcome(d, d.ticket) for d in unchanged]
         try:
             if flip_limit is not None:
                 flip_limit.check(flips, compared)
         except CheckError:
-            yield [_flip_outcome(d, d.ticket) for d in to_apply]
+            yield [self._flip_outcome(d, d.ticket) for d in to_apply]
             raise
         if self._context.budget.stopping or waiting:  # the comparison is incomplete, so no flip is applied
-            yield [_flip_outcome(d, d.ticket) for d in to_apply]
+            yield [self._flip_outcome(d, d.ticket) for d in to_apply]
         elif to_apply:
             yield self._apply_and_send(to_apply, send_on)
 
@@ -93,7 +108,7 @@ class ReclassifyRun:
         to_send = [d.ticket for d in applied if d.ticket.run_id and d.action != Action.HELD]
         sent = {ticket.ticket_id: ticket for ticket in send_on(to_send)}
         return [
-            _flip_outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
+            self._flip_outcome(d._replace(ticket=sent.get(d.ticket.ticket_id, d.ticket)), before.ticket)
             for d, before in zip(applied, to_apply, strict=True)
         ]
 
@@ -129,8 +144,10 @@ class ReclassifyRun:
         if selection.ids is not None:
             yield from self._store.find(selection)
             return
-        decided = selection._replace(statuses=selection.statuses or DECIDED, limit=None)
-        if selection.categories:
+        is_on_category = self._question == CATEGORY
+        statuses = DECIDED if is_on_category else DECIDED | {"needs_review"}
+        decided = selection._replace(statuses=selection.statuses or statuses, limit=None)
+        if selection.categories or not is_on_category:
             yield from islice(self._store.find(decided), selection.limit)
             return
         gone_categories = [name for name in self._store.stats().by_category if name not in self._labels]
@@ -149,16 +166,16 @@ class ReclassifyRun:
             rows = {ticket.ticket_id: row + n for n, ticket in enumerate(chunk)}
             row += len(chunk)
             unanswered, may_change = [], [t for t in chunk if self._may_change(t)]
-            precedents = {} if self._plan.classify.force else self._recorder.precedents.of(may_change)
+            precedents = {} if self._plan.classify.force else self._recorder.precedents.of(may_change, self._question)
             may_change = [t for t in may_change if t.ticket_id not in precedents]
             stored_answers = self._stored_answers(may_change)
             # A question that is in a batch would be paid for twice.
-            waiting = self._recorder.in_batches([t for t in may_change if t.ticket_id not in stored_answers])
+            unstored = [t for t in may_change if t.ticket_id not in stored_answers]
+            waiting = self._recorder.in_batches(unstored, self._question)
             for ticket in chunk:
                 ticket_row = rows[ticket.ticket_id]
                 if not self._may_change(ticket):
-                    action = Action.LOCKED if ticket.verdict else Action(ticket.status)
-                    unasked.append(FlipDecision(ticket_row, ticket, action, None))
+                    unasked.append(FlipDecision(ticket_row, ticket, self._why_unasked(ticket), None))
                 elif follows(ticket, precedents):
                     unasked.append(FlipDecision(ticket_row, ticket, Action.LOCKED, None))
                 elif ticket.ticket_id in stored_answers:
@@ -180,19 +197,31 @@ class ReclassifyRun:
                 lost = [ticket for ticket in to_claim if ticket.ticket_id not in claimed]
                 unasked += (FlipDecision(rows[t.ticket_id], t, Action.HELD, None) for t in lost)
                 asked_rows.update((ticket_id, rows[ticket_id]) for ticket_id in claimed)
-                yield [claimed[t.ticket_id] for t in to_claim if t.ticket_id in claimed]
+                to_ask = (claimed[t.ticket_id] for t in to_claim if t.ticket_id in claimed)
+                yield [ticket._replace(asked=(self._question,)) for ticket in to_ask]
         self.completed = True
 
     def _may_change(self, ticket: Ticket) -> bool:
-        is_decided = ticket.category is not None or ticket.status == "needs_review"
+        given = given_answer(ticket, self._question)
+        if self._question == CATEGORY:
+            is_decided = given.value is not None or ticket.status == "needs_review"
+        else:
+            is_decided = given.state in ("answered", "unsure")
         is_forgotten = not ticket.text
-        return is_decided and not is_forgotten and (not ticket.verdict or self._plan.classify.force)
+        return is_decided and not is_forgotten and (not given.verdict or self._plan.classify.force)
+
+    def _why_unasked(self, ticket: Ticket) -> Action:
+        """Return the outcome of a ticket that may not change; a question that is open is for `classify`."""
+        if given_answer(ticket, self._question).verdict:
+            return Action.LOCKED
+        return Action(ticket.status) if self._question == CATEGORY or not ticket.text else Action.UNANSWERED
 
     def _stored_answers(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
         """Return the stored answers to the present question: decisions that hold, and proposals."""
-        fingerprints = self._classifier.fingerprints
+        fingerprints = self._fingerprints
         answer_keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
-        decisions = self._store.answers.decisions([t.decision_id for t in tickets if t.decision_id])
+        decision_ids = [given_answer(ticket, self._question).decision_id for ticket in tickets]
+        decisions = self._store.answers.decisions([decision_id for decision_id in decision_ids if decision_id])
         reused_answers: dict[str, Classification] = {}
         for answer in decisions.values():
             if answer.answer_key in answer_keys[answer.ticket_id] and self._is_last(answer):
@@ -209,9 +238,9 @@ class ReclassifyRun:
 
         An answer whose category is gone (a rename that this configuration is older than) is none.
         """
-        if answer.error or answer.category not in (None, *self._labels):
+        if answer.error or answer.question != self._question or answer.category not in (None, *self._labels):
             return False
-        return answer.fingerprint == self._classifier.fingerprints[-1] or self._classifier.rejudged(answer).is_sure
+        return answer.fingerprint == self._fingerprints[-1] or self._classifier.rejudged(answer).is_sure
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], asked_rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
@@ -226,7 +255,7 @@ class ReclassifyRun:
             answer = steps[-1] if steps else None
             proposal = self._flip_decision(asked_rows.pop(before.ticket_id), ticket, answer, str(outcome.error or ""))
             proposals.append(proposal)
-            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, flip_data(proposal, answer), at)
+            event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, self._data(proposal, answer), at)
             changes.append(Change(event, ticket, before.revision, unsaved_steps))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
@@ -244,8 +273,9 @@ class ReclassifyRun:
             problem = failed or (answer.error if answer and answer.error else "no answer")
             error = AnswerError(f"{ids.short(ticket.ticket_id)}: {problem}")
             return FlipDecision(row, ticket, Action.UNANSWERED, answer, error)
-        holds = answer.classification_id == ticket.decision_id
-        if holds and answer.is_sure == (ticket.category is not None):
+        given = given_answer(ticket, self._question)
+        holds = answer.classification_id == given.decision_id
+        if holds and answer.is_sure == (given.value is not None):
             return FlipDecision(row, ticket, Action.UNCHANGED, answer)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, answer.classifier))
         action = judge(ticket, answer, self._labels, least_margin, doubted=self._plan.doubted)
@@ -264,16 +294,19 @@ class ReclassifyRun:
             if flip_decision.rejudged:
                 answer = answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
             sure = answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
-            ticket = answered_ticket(ticket_before, (answer,), None, self._labels, sure=sure)
-            ticket = settled_by(ticket, self._recorder.required)
-            stays = ticket_before.status == "routed" and sure and not self._plan.reroute
-            settles = self._plan.reroute and flip_decision.action == Action.SETTLED
+            ticket = self._answered(ticket_before, answer, sure=sure)
+            is_held = ticket.status == "needs_review" and not sure
+            stays = ticket_before.status == "routed" and not is_held and not self._plan.reroute
+            waited = ticket_before.status == "needs_review" != ticket.status
+            settles = self._plan.reroute and flip_decision.action == Action.SETTLED and waited
             is_sent = settles or (ticket_before.status == "routed" and not stays)
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
             )
             decision = Decision(answer.classification_id, ticket.status)
-            reclassified_data = flip_data(flip_decision, answer) | decision_data(decision)
+            if self._question != CATEGORY:
+                decision = Decision(None, ticket.status, Standing.FURTHER)
+            reclassified_data = self._data(flip_decision, answer) | decision_data(decision)
             event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, reclassified_data, at)
             changes.append(
                 Change(event, ticket, ticket_before.revision, (answer,) if flip_decision.rejudged else (), decision)
@@ -284,7 +317,19 @@ class ReclassifyRun:
         self._recorder.check.after()
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(applied, conflicts, strict=True)]
 
+    def _answered(self, before: Ticket, answer: Classification, *, sure: bool) -> Ticket:
+        """Return a ticket with an answer that holds now, and the status that follows; no run holds it."""
+        if self._question == CATEGORY:
+            after = answered_ticket(before, (answer,), None, self._labels, sure=sure)
+        else:
+            given = answer_given(given_answer(before, self._question), (answer,), None, self._labels, sure=sure)
+            after = with_given(before, {self._question: given})._replace(revision=before.revision + 1, run_id=None)
+            after = woken(before, after)
+        return settled_by(after, self._recorder.required)
 
-def _flip_outcome(flip_decision: FlipDecision, ticket_before: Ticket) -> Outcome[Flip]:
-    flip = flip_of(flip_decision, ticket_before)
-    return Outcome(flip_decision.row, flip_decision.action, flip, flip_decision.error, ticket_before)
+    def _data(self, flip_decision: FlipDecision, answer: Classification | None) -> dict[str, object]:
+        return flip_data(flip_decision, answer, self._question)
+
+    def _flip_outcome(self, flip_decision: FlipDecision, ticket_before: Ticket) -> Outcome[Flip]:
+        flip = flip_of(flip_decision, ticket_before, self._question)
+        return Outcome(flip_decision.row, flip_decision.action, flip, flip_decision.error, ticket_before)

@@ -18,7 +18,8 @@ class Services(NamedTuple):
 
     store: Store
     categories: tuple[Category, ...]
-    classifier: Callable[[ClassifyPlan, str, str], Classifier]  # opened for a plan, an actor and a run id
+    # Opened for a plan, an actor, a run id, and the question that the plan's classifier is to answer.
+    classifier: Callable[[ClassifyPlan, str, str, str], Classifier]
     routing_map: RoutingMap
     per_day: float | None = None  # the budget of a day, in USD
     hysteresis: Mapping[str, float] = {}  # by classifier, the margin that a flip needs
@@ -63,16 +64,18 @@ class Services(NamedTuple):
         """Return what recognises the items of a source that triage filed there; `tell` gets doubtful ones."""
         return FiledItems(self.store, self.nearness, tell)
 
-    def recorder(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
+    def recorder(self, context: RunContext, plan: ClassifyPlan, question: str = CATEGORY) -> DecisionRecorder:
         """Open the classifier of a plan, and return the recorder of its answers; nothing can be spent yet."""
-        classifier = self.classifier(plan, context.actor, context.run.run_id)
+        classifier = self.classifier(plan, context.actor, context.run.run_id, question)
         return DecisionRecorder(context, classifier, self.questions, force=plan.force)
 
-    def recorder_with_budget(self, context: RunContext, plan: ClassifyPlan) -> DecisionRecorder:
+    def recorder_with_budget(
+        self, context: RunContext, plan: ClassifyPlan, question: str = CATEGORY
+    ) -> DecisionRecorder:
         """Open a run's budget, deadline and classifier, and return the recorder of its answers."""
         context.open_budget(plan.max_cost, self.per_day)
         context.stop.end_in(plan.deadline)
-        recorder = self.recorder(context, plan)
+        recorder = self.recorder(context, plan, question)
         recorder.check = self.check()
         return recorder
 

@@ -6,6 +6,7 @@ from itertools import chain, count, islice
 from typing import TypeVar
 
 from triage_cli.domain import (
+    CATEGORY,
     CHUNK,
     STATS_KEYS,
     WHOLE,
@@ -440,11 +441,12 @@ class LocalTriage:
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Classify decided tickets again; differing answers are reported, and all applied or none, as the plan says."""
+        """Ask about decided tickets again; report answers that differ, and apply all or none, as the plan says."""
+        self._check_questions({plan.question} - {CATEGORY})
         with self._recorded_run("reclassify") as recorder, closing(self._delivery_run(recorder)) as delivery_run:
             # `force` overrules verdicts, and still reuses stored answers.
             classify_plan = plan.classify._replace(force=False)
-            decision_recorder = self._services.recorder_with_budget(recorder.context, classify_plan)
+            decision_recorder = self._services.recorder_with_budget(recorder.context, classify_plan, plan.question)
             batch_collector = None
             if classify_plan.batch:
                 batch_collector = self._services.batches(classify_plan, decision_recorder, proposals=True)

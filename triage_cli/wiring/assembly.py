@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from triage_cli.config import Config
-from triage_cli.domain import ClassifyPlan
+from triage_cli.domain import CATEGORY, ClassifyPlan
 from triage_cli.ports import Batcher, Classifier
 from triage_cli.runtime import Network
 from triage_cli.service import Services, Unchecked
@@ -19,7 +19,7 @@ from triage_cli.wiring import (
     sources,
     stores,
 )
-from triage_cli.wiring.classifiers import Asker, ClassifierPool, Classifiers, only_loads
+from triage_cli.wiring.classifiers import Asker, ClassifierPool, Classifiers, about_alone, only_loads
 from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
@@ -56,8 +56,12 @@ def services(
     store = stores.open_store(config, make=make)
     rate_limiters: dict[str, RateLimiter] = {}
 
-    def classifier(plan: ClassifyPlan, actor: str, run_id: str) -> Classifier:
-        return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn), tell).open(plan)
+    def classifier(plan: ClassifyPlan, actor: str, run_id: str, question: str) -> Classifier:
+        asked, asker = config.question(question), Asker(actor, run_id, rate_limiters, warn=warn)
+        if question == CATEGORY:
+            return Classifiers.of(config, store, asker, tell).open(plan)
+        plan = plan._replace(classifier=plan.classifier or asked.classifier)
+        return Classifiers.of(about_alone(config, asked), store, asker, tell).open(plan)
 
     def batcher(name: str, plan: ClassifyPlan, actor: str, run_id: str) -> Batcher:
         return Classifiers.of(config, store, Asker(actor, run_id, rate_limiters, warn=warn)).batcher(name, plan)

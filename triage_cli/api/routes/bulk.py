@@ -345,7 +345,7 @@ def reclassify_many(
 ) -> NdjsonResponse:
     """Ask again about tickets that a machine decided. The answers are proposals, or are all applied, or none.
 
-    A line's `flip` compares the present category with the new answer.
+    A line's `flip` compares the present category, or the answer to the plan's `question`, with the new answer.
     """
     body = body or classification.ReclassifyManyIn()
     classify_plan = ClassifyPlan(**dict(body.plan.classify.joined(query, "classifier", "max_cost")))

@@ -175,6 +175,7 @@ class ReclassifyPlanIn(RequestBody):
     )
     reroute: bool = Field(False, description="also route tickets again that were routed")
     doubted: bool = Field(False, description="tickets without a sure answer now wait for a person, also routed ones")
+    question: ShortName = Field(CATEGORY, description="the name of the question; category without it")
 
 
 class ReclassifyManyIn(RequestBody):

@@ -1,4 +1,4 @@
-"""`triage reclassify`: asks again, shows flips, and applies them."""
+"""`triage reclassify`: asks a question again, shows flips, and applies them."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +13,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
+    CATEGORY,
     FLIP_KEYS,
     Action,
     ExitCode,
@@ -27,9 +28,10 @@ from triage_cli.domain import (
 )
 from triage_cli.service import FlipLimit
 
-# The statuses of tickets that are classified again if no ticket is named.
+# The statuses of tickets that are classified again if no ticket is named; a further question is asked of all these.
 DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")
-# The outcomes that are printed: the present and the new category differ.
+STATUSES_OF_FURTHER = (*DECIDED_STATUSES, "needs_review")
+# The outcomes that are printed: the present and the new category or answer differ.
 PRINTED_ACTIONS = (
     Action.FLIP,
     Action.FLIPPED,
@@ -55,6 +57,16 @@ CHANGE_LABELS = {
     "settled": "no longer wait",
     "refined": "get a category below theirs",
 }  # with --apply
+LABELS_OF_FURTHER = {
+    "unanswered": "left open or as before for lack of a sure answer",
+    "rehomed": "of values that are gone find another",
+    "unhoused": "of values that are gone are open",
+}
+CHANGES_OF_FURTHER = {
+    "doubted": "lose their answer",
+    "settled": "get an answer",
+    "refined": "get an answer below theirs",
+}
 FLIP_COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
 )  # fmt: skip
@@ -65,6 +77,7 @@ WIDEST_MATRIX = 12  # the most categories of a matrix on a terminal
 def reclassify(
     context: CommandContext,
     ids: options.Ids = None,
+    question: options.QuestionName = CATEGORY,
     status: options.Statuses = None,
     category: Annotated[str | None, typer.Option(metavar="NAME", help="Only tickets of this category.")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="Make the changes, all or none.")] = False,
@@ -88,17 +101,20 @@ def reclassify(
 ) -> int:
     """Ask again about tickets that a classifier decided; print whose category would change. --apply changes them.
 
+    With --question, it is the answers to that question that are asked for and changed.
+
     \b
     triage reclassify --classifier gpt                   look first
     triage reclassify --classifier gpt --apply --max-flips 2% --reroute
     triage reclassify --status routed --doubted --apply  then: triage review
     triage reclassify --status needs_review --apply      after new thresholds
+    triage reclassify --question urgency --max-flips 5%  of another question
     """
     if reroute and not apply:
         raise UsageError("--reroute sends on what was flipped, and without --apply nothing is", hint="add --apply")
     classify_plan = classify_options.plan(context, force=force, batch=batch)
     FlipLimit.read(max_flips)  # so that a bad value is reported before any work
-    reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted)
+    reclassify_plan = ReclassifyPlan(classify_plan, apply, max_flips, reroute, doubted, question)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     categories = (category,) if category is not None else ()
     filters = Selection(statuses=options.statuses(status), categories=categories, since=options.typed_moment(since))
@@ -111,7 +127,8 @@ def reclassify(
     exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     unroutable = messages.UnroutableTickets()
     try:
-        total = partial(among, context, selection, DECIDED_STATUSES)
+        statuses = DECIDED_STATUSES if question == CATEGORY else STATUSES_OF_FURTHER
+        total = partial(among, context, selection, statuses)
         reclassify_bar = ProgressBar(context, "comparing", context.shows_progress(printer.format), total)
         flips = reclassify_bar.over(context.triage.reclassify(selection, reclassify_plan))
         flip_outcomes = _counted_flips(flips, flip_counts, flip_matrix, exit_codes, unroutable)
@@ -121,13 +138,17 @@ def reclassify(
         for line in matrix_lines(flip_matrix):
             context.say(line)
         unroutable.close()
-        change_labels = {action: label if apply else f"would {label}" for action, label in CHANGE_LABELS.items()}
+        labels, changes = ACTION_LABELS, CHANGE_LABELS
+        if question != CATEGORY:
+            labels, changes = ACTION_LABELS | LABELS_OF_FURTHER, CHANGES_OF_FURTHER
+        change_labels = {action: label if apply else f"would {label}" for action, label in changes.items()}
         always_counted = ("flipped" if apply else "flip", "confirmed", "unchanged")
-        context.say(messages.counted(flip_counts, always_counted, ACTION_LABELS | change_labels))
+        context.say(messages.counted(flip_counts, always_counted, labels | change_labels))
     if batch or flip_counts["waiting"]:
         summaries.say_waiting_batches(context, context.triage.stats)
     if flip_counts["waiting"] and not batch:
-        context.say("triage reclassify --batch collects the answers")
+        about = "" if question == CATEGORY else f"--question {question} "
+        context.say(f"triage reclassify {about}--batch collects the answers")
     if reroute:
         context.say(summaries.waiting_offline(context, context.triage.stats))
     has_changes = any(flip_counts[action] for action in ("flip", "flipped", "settled", "refined"))

@@ -71,8 +71,18 @@ def _updated_line(detail: EventDetail) -> str:
 
 
 def _classified_line(detail: EventDetail) -> str:
+    if "category" not in detail and detail.get("answers"):
+        answers = detail["answers"].items()
+        return "; ".join(f"{question}: {_further_line(given)}" for question, given in answers)
     overruled = detail.get("overruled") if detail.get("outcome") != "late" else None
     return f"{_answer_line(detail)}{f', instead of the verdict {overruled}' if overruled else ''}"
+
+
+def _further_line(given: EventDetail) -> str:
+    is_open = given.get("value") is None and given.get("suggestion") is None
+    if is_open:
+        return f"no answer, by {given.get('classifier')}"
+    return _answer_line({"category": given.get("value"), "status": given.get("state"), **given})
 
 
 def _answer_line(detail: EventDetail) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.classifications import ClassifyPlan
 from triage_cli.domain.json_values import as_record
+from triage_cli.domain.tickets import CATEGORY
 
 # What stands in a plan for the destinations of a ticket that no rule matches, or that a person decides.
 PERSON, NOWHERE = "(a person decides)", "(no rule matches)"
@@ -100,7 +101,8 @@ class ReclassifyPlan(NamedTuple):
 
     `max_flips` is a number, or a share of the tickets that are reclassified, such as `2%`. With `doubted`, a machine's
     label without a sure answer waits for a person, else it stays. `reroute` also routes tickets again that were routed.
-    With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same.
+    With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same. `question` is the one
+    that is asked again, by the classifier of `classify`.
     """
 
     classify: ClassifyPlan = ClassifyPlan()
@@ -108,10 +110,14 @@ class ReclassifyPlan(NamedTuple):
     max_flips: str | None = None
     reroute: bool = False
     doubted: bool = False
+    question: str = CATEGORY
 
 
 class Flip(NamedTuple):
-    """A ticket's present category (`old`) and the one answered by `reclassify` (`new`, None: no sure answer)."""
+    """A ticket's present category (`old`) and the one answered by `reclassify` (`new`, None: no sure answer).
+
+    Where another question was asked, both are its values.
+    """
 
     ticket_id: str
     external_id: str | None

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     PRECEDENT,
     Action,
     AnswerError,
@@ -13,6 +14,7 @@ from triage_cli.domain import (
     Levels,
     Ticket,
     UsageError,
+    given_answer,
 )
 
 # The actions that `apply` carries out.
@@ -72,67 +74,70 @@ def judge(
     """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`.
 
     With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered. An answer above the
-    present category is sure of that one no more, and one below it refines it.
+    present value is sure of that one no more, and one below it refines it. `labels` are those of the answer's question.
     """
-    category_gone = ticket.category is not None and ticket.category not in labels
-    if not new_answer.is_sure or (labels.parents and labels.refines(ticket.category, new_answer.category)):
-        if category_gone:
+    given = given_answer(ticket, new_answer.question)
+    value_gone = given.value is not None and given.value not in labels
+    if not new_answer.is_sure or (labels.parents and labels.refines(given.value, new_answer.category)):
+        if value_gone:
             return Action.UNHOUSED
-        return Action.DOUBTED if doubted and ticket.category and not ticket.verdict else Action.UNANSWERED
-    if category_gone or ticket.category is None:
-        return Action.REHOMED if category_gone else Action.SETTLED
-    if new_answer.category == ticket.category:
+        return Action.DOUBTED if doubted and given.value and not given.verdict else Action.UNANSWERED
+    if value_gone or given.value is None:
+        return Action.REHOMED if value_gone else Action.SETTLED
+    if new_answer.category == given.value:
         return Action.CONFIRMED
-    if labels.parents and labels.refines(new_answer.category, ticket.category):
+    if labels.parents and labels.refines(new_answer.category, given.value):
         return Action.REFINED
     return Action.WITHIN if least_margin and flip_margin(ticket, new_answer) < least_margin else Action.FLIP
 
 
 def flip_margin(ticket: Ticket, new_answer: Classification) -> float:
-    """Return by how much an answer prefers its category to the present one.
+    """Return by how much an answer prefers its value to the present one.
 
     This is the difference of the two probabilities if the answer has them; else the difference to the old answer's
-    confidence, if both are of one source; else the lower bound, since the old category has at most the rest. What a
+    confidence, if both are of one source; else the lower bound, since the old value has at most the rest. What a
     person decided about the text has no rest.
     """
     if new_answer.confidence_source == PRECEDENT:
         return 1.0
     chances = new_answer.chances
     confidence = new_answer.confidence or 0.0
-    if ticket.category is not None and ticket.category in chances:
-        return confidence - chances[ticket.category]
-    if ticket.confidence is not None and ticket.confidence_source == new_answer.confidence_source:
-        return confidence - ticket.confidence
+    given = given_answer(ticket, new_answer.question)
+    if given.value is not None and given.value in chances:
+        return confidence - chances[given.value]
+    if given.confidence is not None and given.confidence_source == new_answer.confidence_source:
+        return confidence - given.confidence
     return 2 * confidence - 1
 
 
-def flip_of(flip_decision: FlipDecision, ticket_before: Ticket) -> Flip:
-    """Return the record of a flip decision; `ticket_before` is the ticket as it was."""
-    new_answer = flip_decision.now
+def flip_of(flip_decision: FlipDecision, ticket_before: Ticket, question: str) -> Flip:
+    """Return the record of a flip decision on a question; `ticket_before` is the ticket as it was."""
+    new_answer, before = flip_decision.now, given_answer(ticket_before, question)
     return Flip(
         ticket_id=ticket_before.ticket_id,
         external_id=ticket_before.external_id,
         status=flip_decision.ticket.status,
-        old=ticket_before.category,
+        old=before.value,
         new=new_answer.category if new_answer and new_answer.is_sure else None,
-        old_confidence=ticket_before.confidence,
+        old_confidence=before.confidence,
         new_confidence=new_answer.confidence if new_answer else None,
-        old_classifier=ticket_before.classifier,
+        old_classifier=before.classifier,
         new_classifier=new_answer.classifier if new_answer else None,
-        old_reason=ticket_before.reason,
+        old_reason=before.reason,
         new_reason=new_answer.reason if new_answer else None,
-        applied=flip_decision.ticket.decision_id != ticket_before.decision_id,
+        applied=given_answer(flip_decision.ticket, question).decision_id != before.decision_id,
     )
 
 
-def flip_data(flip_decision: FlipDecision, new_answer: Classification | None) -> dict[str, object]:
-    """Return what the audit log says of a flip decision."""
-    return {
+def flip_data(flip_decision: FlipDecision, new_answer: Classification | None, question: str) -> dict[str, object]:
+    """Return what the audit log says of a flip decision on a question."""
+    data: dict[str, object] = {
         "classifier": new_answer.classifier if new_answer else None,
-        "category": new_answer.category if new_answer else None,
+        "category" if question == CATEGORY else "value": new_answer.category if new_answer else None,
         "confidence": new_answer.confidence if new_answer else None,
         "threshold": new_answer.threshold if new_answer else None,
-        "was": flip_decision.ticket.category,
+        "was": given_answer(flip_decision.ticket, question).value,
         "outcome": flip_decision.action.value,
         "decision": new_answer.classification_id if new_answer else None,
     }
+    return data if question == CATEGORY else {"answers": {question: data}}

@@ -20,6 +20,7 @@ from triage_cli.domain import (
     Decision,
     EventAction,
     GivenAnswer,
+    Levels,
     Outcome,
     Question,
     Selection,
@@ -103,6 +104,10 @@ class DecisionRecorder:
         self._claim_size, self._asked_further = CASCADE_CLAIM_SIZE // 2, False
         self._begun: dict[str, _Begun] = {}
         self._endpoints: dict[str, str] = {}  # of classifiers that are asked over a network, by fingerprint
+
+    def labels_of(self, question: str) -> Levels:
+        """Return the values of a question, in their levels."""
+        return self._labels[question]
 
     def next_claim_size(self) -> int:
         """Return how many tickets to claim next: few if answers take long, so that runs share the work.
@@ -197,9 +202,10 @@ class DecisionRecorder:
         batched = {ticket_id for request in requests for ticket_id in request.ticket_ids}
         return [ticket for ticket in left if ticket.ticket_id not in batched]
 
-    def in_batches(self, tickets: Sequence[Ticket]) -> set[str]:
-        """Return the ids of tickets about which a batch asks a question of this classifier."""
-        keys = [ids.answer_key(fingerprint, t.text) for fingerprint in self.classifier.fingerprints for t in tickets]
+    def in_batches(self, tickets: Sequence[Ticket], question: str = CATEGORY) -> set[str]:
+        """Return the ids of tickets about which a batch asks this classifier a question."""
+        fingerprints = self.classifier.fingerprints_of(question)
+        keys = [ids.answer_key(fingerprint, ticket.text) for fingerprint in fingerprints for ticket in tickets]
         batch_requests = self.context.store.batches.joinable(keys) if keys else {}
         asked_about = {ticket_id for request in batch_requests.values() for ticket_id in request.ticket_ids}
         return asked_about & {t.ticket_id for t in tickets}
