@@ -190,6 +190,24 @@ def test_counts_categories_routes_and_texts(desk: Desk) -> None:
     assert (answer["status"], answer["suggestion"], answer["threshold"]) == ("needs_review", "Billing", 0.6)
 
 
+def test_tickets_are_found_and_counted_by_their_answers_to_questions(desk: Desk) -> None:
+    list(desk.world.triage().give_verdicts([VerdictDraft(0, "A-0", "later", question="urgency")]))
+
+    def found(*answers: str) -> set[str]:
+        tickets = desk.call("search_tickets", answer=list(answers))["tickets"]
+        return {ticket["untrusted"]["external_id"] for ticket in tickets}
+
+    assert (found("urgency=later"), found("urgency=later", "urgency=now")) == ({"A-0"}, set())
+    assert found("urgency=") == {f"A-{n}" for n in range(1, 6)}
+    groups = desk.call("get_stats", group_by=["urgency", "category"])["groups"]
+    assert [(group["urgency"], group["category"], group["tickets"]) for group in groups] == [
+        ("later", "Billing", 1), (None, "Billing", 2), (None, None, 3),
+    ]  # fmt: skip
+    assert 'no question "colour"' in desk.refuses("search_tickets", answer=["colour=red"])
+    assert 'no question "colour"' in desk.refuses("get_stats", group_by=["colour"])
+    assert "answer.0 of search_tickets" in desk.refuses("search_tickets", answer=["urgency"])
+
+
 def test_hostile_text_stays_where_texts_of_others_stand(desk: Desk) -> None:
     """An injected instruction, and a forged end of the mark: the text closes nothing."""
     extra = {HOSTILE: HOSTILE}

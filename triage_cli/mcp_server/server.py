@@ -77,6 +77,12 @@ PageLimit = Annotated[int, Field(ge=1, le=50, description="tickets in one answer
 DayOrTime = Annotated[
     str | None, Field(max_length=40, description="ISO 8601, such as 2026-11-01 or 2026-11-01T08:00:00Z")
 ]
+QuestionName = Annotated[
+    str, Field(min_length=1, max_length=40, description="a question, such as those in `answers` of a ticket")
+]
+GivenTo = Annotated[
+    str, Field(pattern="^[^=]+=", max_length=200, description="QUESTION=VALUE; QUESTION= finds those where it is open")
+]
 CategoryName = Annotated[str, Field(min_length=1, max_length=80, description="one of explain_category, in any case")]
 
 
@@ -94,6 +100,9 @@ class ReadTools:
         text: Annotated[str | None, Field(max_length=1000, description="a part of subject or description")] = None,
         status: Annotated[list[Status], Field(description="any of these; empty: all")] = [],  # noqa: B006
         category: Annotated[list[str], Field(max_length=50, description="any of these; empty: all")] = [],  # noqa: B006
+        answer: Annotated[
+            list[GivenTo], Field(max_length=20, description="answers to questions, all of which hold")
+        ] = [],  # noqa: B006
         customer_id: Annotated[str | None, Field(max_length=1000)] = None,
         priority: Priority | None = None,
         since: DayOrTime = None,
@@ -109,6 +118,7 @@ class ReadTools:
             search=text,
             statuses=frozenset(status),
             categories=tuple(category),
+            answers=tuple(answer),
             customer_id=customer_id,
             priority=priority,
             since=_time_argument(since),
@@ -145,7 +155,9 @@ class ReadTools:
 
     def get_stats(
         self,
-        group_by: Annotated[list[StatsKey], Field(description="count in groups with the same of these")] = [],  # noqa: B006
+        group_by: Annotated[
+            list[StatsKey | QuestionName], Field(max_length=20, description="count in groups with the same of these")
+        ] = [],  # noqa: B006
         since: DayOrTime = None,
         until: DayOrTime = None,
     ) -> tool_answers.StatsAnswer:
