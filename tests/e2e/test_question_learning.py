@@ -74,6 +74,23 @@ def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learnin
     assert is_whole(judged.db)
 
 
+def test_a_value_of_several_is_learned_from_cells_that_list_them(fitted: Cli) -> None:
+    topics = "questions: {topics: {values: [coins, rest], many: true, column: Tags, map: {money: coins}}}\n"
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES + topics)
+    tags = {"Billing": "money;rest", "Technical": "rest", "General": "none"}
+    table = labelled.csv([(text, tags[label]) for text, label in labelled.rows(14)], "Tags")
+    assert fitted("create", "-q", stdin=table).returncode == 0
+    outcomes = {name: each["outcome"] for name, each in record(fitted, "learn")["questions"].items()}
+    assert outcomes == {"topics.coins": "learned", "topics.rest": "learned"}
+    fitted("create", "-q", "--subject", "the florin ducat again", "--external-id", "f")
+    fitted("classify", "f", "-q")
+    assert record(fitted, "show", "f")["answers"]["topics"]["value"] == "coins,rest"
+    (fitted.folder / "held.csv").write_text(labelled.csv([(t, tags[lb]) for t, lb in labelled.rows(5, 3)], "topics"))
+    (measured,) = record(fitted, "eval", "held.csv", "--question", "topics.coins")
+    assert measured["accuracy"] > 0.9
+    assert "topics.coins" in fitted("eval", "held.csv", "--question", "topics").stderr
+
+
 def test_one_learning_of_two_questions_is_taken_back_as_one(judged: Cli) -> None:
     (judged.folder / "teach.csv").write_text(labelled.csv(labelled.rows(12, 1)))
     both = record(judged, "learn", "teach.csv")

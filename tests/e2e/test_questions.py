@@ -123,6 +123,78 @@ def test_a_dry_run_shows_what_would_be_answered_and_where_that_leads(tmp_path: P
         assert chosen.stdout == "external_id,urgency\n1,now\n2,later\n"
 
 
+TAGS = """
+questions:
+  topics:
+    values:
+      - {name: shipping, examples: [Where is my parcel, The courier never came]}
+      - {name: returns, examples: [How do I send this back, I want to return the shoes]}
+      - {name: app, examples: [The app crashes on my phone, I cannot log in to the app]}
+    many: true
+    column: Tags
+    map: {mobile: app}
+routes:
+  - {when: {topics: [app, returns]}, to: pager}
+  - {when: {topics: null}, to: unclear}
+  - {to: rest}
+destinations:
+  pager: {type: file, path: pager.jsonl}
+  unclear: {type: file, path: unclear.jsonl}
+  rest: {type: file, path: rest.jsonl}
+"""
+
+
+@pytest.mark.parametrize("kind", ["local", "remote"])
+def test_none_one_or_several_values_of_a_question_hold(tmp_path: Path, kind: str) -> None:
+    for cli, _ in instances(kind, tmp_path, TAGS):
+        table = 'id,subject,Tags\n1,It is broken,"mobile; shipping"\n2,Hello,rubbish\n3,Bye,\n4,Late,\n'
+        made = cli("create", stdin=table)
+        assert made.returncode == 0, made.stderr
+        assert "1 row has something in Tags that is no value of topics; questions.topics.map says" in made.stderr
+        assert made.stderr.count("has something in Tags") == 1
+        given = cli("verdict", "1", "Technical", "topics=app,returns", "--columns", "category,topics", "-o", "csv")
+        assert given.stdout == 'category,topics\nTechnical,"returns,app"\n', given.stderr
+        columns = "ticket_id,topics,topics.app\n"
+        many = cli("verdict", "-", stdin=columns + '2,none,\n3,shipping; app,\n4,,yes\n1,"app, soup",\n')
+        assert many.returncode == 3, many.stderr
+        assert 'rejected: line 5 (1): "soup" is no value of topics; name one or several of' in many.stderr
+
+        def found(*answers: str, cli: Cli = cli) -> set[str]:
+            options = [word for answer in answers for word in ("--answer", answer)]
+            done = cli("list", *options, "--columns", "external_id", "-o", "csv")
+            assert done.returncode == 0, done.stderr
+            return set(done.stdout.split()[1:])
+
+        assert (found("topics=app"), found("topics=app,shipping")) == ({"1", "3", "4"}, {"3"})
+        assert (found("topics=none"), found("topics=app", "topics.returns=yes")) == ({"2"}, {"1"})
+        assert found("topics.shipping=") == {"4"}
+        assert '"topics=" could mean any value of topics' in cli("list", "--answer", "topics=").stderr
+        assert '"apps" is no value of topics' in cli("verdict", "1", "topics=apps").stderr
+        assert "two answers are given to topics.app" in cli("verdict", "1", "topics=app", "topics.app=no").stderr
+        counted = cli("stats", "--by", "topics", "-o", "csv").stdout.splitlines()
+        assert counted[0].startswith("topics.shipping,topics.returns,topics.app,tickets,")
+        assert len(counted) == 5
+        assert cli("route", "-q").returncode == 0
+        assert cli("verdict", "1", "topics=", "--columns", "topics", "-o", "jsonl").stdout == '{"topics": null}\n'
+        (shown,) = json.loads(cli("list", "--answer", "topics=none", "-o", "json").stdout)
+        assert list(shown["answers"]) == ["topics", "topics.shipping", "topics.returns", "topics.app"]
+        done = cli("run", "-o", "csv", stdin="id,subject\n9,I cannot log in to the app on my phone\n")
+        assert done.stdout.splitlines()[0].endswith(",triage_error,triage_topics"), done.stderr
+        assert "topics.app" in cli("why", "9").stdout
+
+
+def test_a_language_model_says_of_each_value_whether_it_holds_in_one_call(cli: Cli) -> None:
+    said = {"topics.shipping": "no", "topics.returns": "yes", "topics.app": "yes"}
+    with running_llm_server(answering(**said)) as server:
+        configure(cli, server.url, "questions: {topics: {values: [shipping, returns, app], many: true}}\n")
+        tickets(cli, 2, LETTER + "{n}")
+        done = cli("classify")
+        assert done.returncode == 0, done.stderr
+        assert [asked_names(asked) for asked in server.asked] == [["category", *said]] * 2
+        assert answers(cli) == [{"category": "Billing", "topics": "returns,app", **said}] * 2
+        assert is_whole(cli.db)
+
+
 def test_a_language_model_is_asked_all_questions_about_a_ticket_in_one_call(cli: Cli) -> None:
     with running_llm_server(answering()) as server:
         configure(cli, server.url)

@@ -353,6 +353,39 @@ def test_lists_and_counts_know_answers(world: World) -> None:
     ]  # fmt: skip
 
 
+YES_OR_NO = (Category("yes"), Category("no"))
+SHIP, APP = Question("topics.ship", YES_OR_NO), Question("topics.app-2", YES_OR_NO)
+
+
+def test_of_a_question_with_several_values_each_is_decided_for_itself(world: World, tmp_path: Path) -> None:
+    panel = Panel(unsure=["topics.app-2"])
+    panel.values |= {"topics.ship": "yes", "topics.app-2": "no"}
+    asking(world, panel, SHIP, APP)
+    names = {"open": (None,), "ship": ("ship",), "none": ("none",), "rest": ()}
+    boxes = {name: to_file(world, tmp_path, name) for name in names}
+    for name in boxes:
+        (tmp_path / f"{name}.jsonl").touch()
+    several = ("none", "app-2")
+    rules = [Rule("routes[0]", ("none",), {"topics": several}), Rule("routes[1]", ("ship",), {"topics": ("ship",)})]
+    world.rules = (*rules, Rule("routes[2]", ("open",), {"topics": (None,)}), Rule("routes[3]", ("rest",)))
+    (ticket,) = made(world)
+    classify(world)
+    route(world)
+    judge(world, ticket, "no", "topics.ship")
+    route(world)
+    judge(world, ticket, "no", "topics.app-2")
+    route(world)
+    assert [len(box()) for box in boxes.values()] == [1, 1, 1, 0]
+    told = boxes["none"]()[0]["ticket"]["answers"]
+    assert (told["topics"]["value"], told["topics"]["verdict"], told["topics.ship"]["value"]) == ("none", True, "no")
+    from triage_cli.domain import StatsQuery
+
+    (group,) = world.triage().stats_by(StatsQuery(by=("topics.ship", "topics.app-2")))
+    assert (group.keys, group.tickets) == ({"topics.ship": "no", "topics.app-2": "no"}, 1)
+    assert len(list(world.triage().find(Selection(answers=("topics.app-2=no",))))) == 1
+    assert log_is_whole(world)
+
+
 def test_forgetting_erases_the_reasons_of_answers(world: World) -> None:
     asking(world)
     (ticket,) = made(world, customer_id="C-1")

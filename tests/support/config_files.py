@@ -40,7 +40,35 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("questions: {mood: {values: [calm]}}", "1: questions.mood.values: needs 2 to 255 categories, not 1"),
     ('questions: {mood: {values: ["calm, mostly", b]}}', '1: questions.mood.values[0]: "calm, mostly" holds a comma'),
     ("questions: {mood: {values: [calm, None]}}", '1: questions.mood.values[1]: "None" is what a verdict says'),
-    (f"{ASKED}, many: true}}}}", "1: questions.urgency.many: would ask for several values"),
+    (f"{ASKED}, many: 3}}}}", "1: questions.urgency.many: must be true or false"),
+    (
+        "questions: {tags: {values: [a b, c], many: true}}",
+        '1: questions.tags.values[0]: "a b" is no name of a value of',
+    ),
+    (
+        "questions: {tags: {values: [a/b, a], many: true}}",
+        '1: questions.tags.values[0]: "a/b" is no name of a value of',
+    ),
+    (
+        "questions: {tags: {values: [none, c], many: true}}",
+        '1: questions.tags.values[0]: "none" is what a verdict says',
+    ),
+    (
+        "questions: {tags: {values: [{name: a, was: [b]}, c], many: true}}",
+        "1: questions.tags: values of which several may hold are not renamed yet",
+    ),
+    (
+        f"questions: {{tags: {{values: {[f'v{n}' for n in range(21)]}, many: true}}}}",
+        "1: questions.tags: makes more than 20 questions: each of several values is one",
+    ),
+    (
+        "questions: {tags: {values: [a, b], many: true}}\nroutes: [{to: https://x, when: {tags: [a, c]}}]",
+        '2: routes[0].when.tags: no value "c"',
+    ),
+    (
+        "questions: {tags: {values: [a, b], many: true}}\nroutes: [{to: https://x, when: {tags.a: x}}]",
+        "2: routes[0].when.tags.a: unknown key",
+    ),
     (f"{ASKED}, map: {{P1: now}}}}}}", "1: questions.urgency: map translates the values of a column"),
     (f"{ASKED}, column: P, map: {{P1: nov}}}}}}", '1: questions.urgency.map: "P1" would mean "nov", which is no value'),
     (f"{ASKED}, max_error: 5%, min_confidence: 0.7}}}}", "1: questions.urgency: max_error stands in place of"),

@@ -7,10 +7,15 @@ from triage_cli.domain import (
     GivenAnswer,
     Question,
     Ticket,
+    UsageError,
     all_given,
+    answer_records,
     given_answer,
+    held_values,
     reset,
     settled_by,
+    spread,
+    whole_names,
     with_given,
     without_reasons,
 )
@@ -26,6 +31,75 @@ def test_a_cell_means_what_the_map_or_a_value_says() -> None:
     cells = ["P1", " p1 ", "3 - moderate", "SOON", 1, "P9", "", ["now"]]
     assert [question.label_of(cell) for cell in cells] == ["now", "now", "soon", "soon", None, None, None, None]
     assert Question("n", (Category("1"), Category("2"))).label_of(1) == "1"
+
+
+def test_a_cell_lists_the_values_that_hold_of_which_a_part_is_one() -> None:
+    yes_or_no = (Category("yes"), Category("no"))
+    meanings = {"app": "yes", "ship": "no", "none": "no", "Mobile phone": "yes"}
+    part = Question("topics.app", yes_or_no, column="Tags", map=meanings)
+    cells = [
+        "app",
+        "ship, APP",
+        "ship;mobile phone",
+        ["ship", "app"],
+        "ship",
+        "NONE",
+        "other, ship",
+        "other",
+        "",
+        "yes",
+    ]
+    assert [part.label_of(cell) for cell in cells] == ["yes"] * 4 + ["no"] * 3 + [None] * 3
+
+
+PARTS = ("urgency", "topics.ship", "topics.app", "topicsx")
+
+
+@pytest.mark.parametrize(
+    ("said", "ship", "app"),
+    [("app", "no", "yes"), (" APP ; ship,", "yes", "yes"), ("None", "no", "no"), ("", None, None), (None, None, None)],
+)
+def test_what_is_said_of_a_question_is_said_of_each_of_its_parts(
+    said: str | None, ship: str | None, app: str | None
+) -> None:
+    assert spread("topics", said, PARTS) == {"topics.ship": ship, "topics.app": app}
+    assert spread("urgency", said, PARTS) == {"urgency": said}
+    assert spread("topics.app", said, PARTS) == {"topics.app": said}
+    assert whole_names(PARTS) == ("urgency", "topics", "topicsx")
+
+
+@pytest.mark.parametrize("said", ["ap", "app,none", ",", "yes", "app\0", "topics.app", "ß" * 99, "app,'; drop table"])
+def test_what_is_no_list_of_values_says_nothing(said: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        spread("topics", said, PARTS)
+    assert refused.value.hint == "name one or several of ship,app with commas between them, or none"
+    assert len(refused.value.message) < 80
+
+
+def a_part(value: str | None, confidence: float | None = 0.9, suggestion: str | None = None) -> GivenAnswer:
+    state = "answered" if value else "unsure" if suggestion else "unanswered"
+    return GivenAnswer(value, suggestion, confidence, "model", "local", state=state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ship", "app", "whole", "held"),
+    [
+        (a_part("yes"), a_part("yes", 0.7), ("ship,app", None, 0.7, "answered"), ("ship", "app")),
+        (a_part("no"), a_part("no", 0.8), ("none", None, 0.8, "answered"), ("none",)),
+        (a_part("yes"), a_part(None, 0.4, "yes"), (None, "ship,app", 0.4, "unsure"), ("ship", None)),
+        (a_part("no"), a_part(None, 0.4, "no"), (None, None, 0.4, "unsure"), (None,)),
+        (a_part("yes"), GivenAnswer(), (None, "ship", None, "unanswered"), ("ship", None)),
+    ],
+)
+def test_the_whole_is_as_sure_as_its_least_sure_part(
+    ship: GivenAnswer, app: GivenAnswer, whole: tuple[object, ...], held: tuple[str | None, ...]
+) -> None:
+    ticket = with_given(a_ticket(), {"topics.ship": ship, "topics.app": app, "topicsx": NOW})
+    given = given_answer(ticket, "topics")
+    assert (given.value, given.suggestion, given.confidence, given.state) == whole
+    assert held_values(ticket, "topics") == held
+    assert list(answer_records(ticket)) == ["topics", "topics.ship", "topics.app", "topicsx"]
+    assert held_values(ticket, "topicsx") == ("now",)
 
 
 def a_ticket(**fields: object) -> Ticket:

@@ -15,7 +15,7 @@ from triage_cli.cli import messages, terminal
 from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
-from triage_cli.domain import ExitCode, NoDatabaseError, Question, TriageError, UsageError, encodable
+from triage_cli.domain import ExitCode, NoDatabaseError, Question, TriageError, UsageError, encodable, whole_names
 from triage_cli.ports import Analysis, Consultation, Store, Triage
 from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Services
 
@@ -123,7 +123,7 @@ class CommandContext:
 
     def ticket_columns(self, *more: str) -> TicketColumns:
         """Return the columns of tickets, with those of their answers to further questions, and `more`."""
-        return TicketColumns.of(self.question_names, more)
+        return TicketColumns.of(dict.fromkeys((*whole_names(self.question_names), *self.question_names)), more)
 
     def use_routes(self, routes: str | None) -> None:
         """Take the routing map from a file that was typed. Raises `UsageError` if the command works on a remote."""

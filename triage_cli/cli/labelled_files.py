@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Rejected, UsageError
+from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Question, Rejected, UsageError, whole_names
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service import CategoryNames
 
@@ -40,7 +40,8 @@ def read(
         if isinstance(stream, MailFolder):
             raise UsageError(f"{file_name} is a folder of mails, which have no label", hint="name a table with labels")
         file_bytes = stream.read()
-    labelled_table = _labelled_table(context, file_bytes, file_name, label, question)
+    asked = next((each for each in (context.config.asked[0], *context.questions) if each.name == question), None)
+    labelled_table = _labelled_table(context, file_bytes, file_name, label, question, asked)
     context.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
@@ -51,7 +52,8 @@ def read(
         elif row.verdict is None:
             unlabelled += 1
         else:
-            labelled_rows.append(Labelled(row.text, row.verdict))
+            meant = asked.label_of(row.verdict) if asked is not None else None
+            labelled_rows.append(Labelled(row.text, meant or row.verdict))
     for remark in messages.remarks([labelled_table]):
         context.say(remark)
     if not (labelled_rows or rejected or unlabelled):
@@ -84,14 +86,16 @@ def one_of(question: str) -> str:
 
 
 def _labelled_table(
-    context: CommandContext, file_bytes: bytes, file_name: str, label: str | None, question: str
+    context: CommandContext, file_bytes: bytes, file_name: str, label: str | None, question: str, asked: Question | None
 ) -> Table:
     """Return the table of a labelled file, whose label column is read as verdicts."""
     read_options = input_tables.with_kept_mappings(context, ReadOptions())
-    known = (context.config.asked[0], *context.questions)
-    asked = next((each for each in known if each.name == question), None)
     own_column = (asked.column,) if asked is not None and asked.column else ()
-    headers = LABEL_HEADERS if question == CATEGORY else (question, *own_column, *LABEL_HEADERS)
+    headers = (
+        LABEL_HEADERS
+        if question == CATEGORY
+        else tuple(dict.fromkeys((question, *whole_names([question]), *own_column, *LABEL_HEADERS)))
+    )
     if label is None and read_options.kept and question == CATEGORY:
         kept_table = open_table(BytesIO(file_bytes), file_name, read_options)
         if "verdict" in kept_table.fields:

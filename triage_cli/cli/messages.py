@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 from triage_cli.cli import live_line, safe_text, terminal
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import (
+    PART,
     ConfigError,
     ItemError,
     Question,
@@ -159,23 +160,24 @@ class UnknownLabels:
     """The note about cells in the columns of questions that are none of their values."""
 
     def __init__(self, questions: Iterable[Question]) -> None:
-        self._questions = [question for question in questions if question.column]
+        columns = (question for question in questions if question.column)  # a cell says something of each part, or none
+        self._questions = {question.name.partition(PART)[0]: question for question in columns}
         self._counts: Counter[str] = Counter()
 
     def add(self, ticket: Ticket | None) -> None:
         """Count the row of a ticket."""
         columns = from_json(ticket.extra) if self._questions and ticket is not None else {}
-        for question in self._questions if columns else ():
+        for name, question in self._questions.items() if columns else ():
             cell = columns.get(question.column)
-            self._counts[question.name] += cell is not None and question.label_of(cell) is None
+            self._counts[name] += cell is not None and question.label_of(cell) is None
 
     def note(self) -> str:
         """Return the note, or nothing."""
         unknown = [
             f"{plural(number, 'rows have', 'row has')} something in {question.column} that is no value of "
-            f"{question.name}; questions.{question.name}.map says what it means"
-            for question in self._questions
-            if (number := self._counts[question.name])
+            f"{name}; questions.{name}.map says what it means"
+            for name, question in self._questions.items()
+            if (number := self._counts[name])
         ]
         return f"note: {'; '.join(unknown)}" if unknown else ""
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -12,6 +13,8 @@ import typer
 
 from triage_cli.cli.context import CommandContext
 from triage_cli.domain import (
+    HOLDS,
+    HOLDS_NOT,
     LANGUAGES,
     PRIORITIES,
     SORTS,
@@ -19,8 +22,11 @@ from triage_cli.domain import (
     STATUSES,
     ClassifyPlan,
     UsageError,
+    parts_of,
+    spread,
     status_words,
     timestamp,
+    whole_names,
 )
 from triage_cli.readers import ReadOptions, cell_values, dates
 
@@ -207,7 +213,8 @@ def sort(typed: str | None) -> str:
 
 def stats_keys(typed: Sequence[str] | None, questions: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the keys that `--by` names, for grouping counts; the names of questions are keys, too."""
-    typed_keys = tuple(dict.fromkeys(typed_values(typed)))
+    spelled = (parts_of(key, questions).values() or [key] for key in typed_values(typed))
+    typed_keys = tuple(dict.fromkeys(chain.from_iterable(spelled)))
     unknown_keys = [key for key in typed_keys if key not in (*STATS_KEYS, *questions)]
     if unknown_keys:
         hint = f"the keys are {', '.join((*STATS_KEYS, *questions))}"
@@ -217,12 +224,24 @@ def stats_keys(typed: Sequence[str] | None, questions: Sequence[str] = ()) -> tu
 
 def named_answers(typed: Sequence[str] | None, questions: Sequence[str]) -> tuple[str, ...]:
     """Return what `--answer` names: values of questions. Raises `UsageError` where a question is none."""
+    named: list[str] = []
     for each in typed or ():
-        question, equals, _ = each.partition("=")
-        if not equals or question not in questions:
+        question, equals, value = each.partition("=")
+        if not equals or question not in (*questions, *whole_names(questions)):
             hint = f"write --answer {questions[0]}=VALUE" if questions else "the configuration has no questions"
             raise UsageError(f'--answer takes QUESTION=VALUE, and "{each}" is none', hint=hint)
-    return tuple("=".join((*each.split("=", 1)[:1], "")) if each.endswith("=null") else each for each in typed or ())
+        value = "" if value == "null" else value
+        parts = spread(question, value, questions)
+        if question in parts:
+            named.append(f"{question}={value}")
+        elif not value:
+            raise UsageError(
+                f'"{each}" could mean any value of {question}', hint=f"name one, as in --answer {next(iter(parts))}="
+            )
+        else:  # of the values that are not named, nothing is said, unless none is
+            wanted = HOLDS if HOLDS in parts.values() else HOLDS_NOT
+            named += [f"{part}={wanted}" for part, given in parts.items() if given == wanted]
+    return tuple(named)
 
 
 def statuses(names: Sequence[str] | None) -> frozenset[str]:

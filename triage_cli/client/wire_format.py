@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get
 from triage_cli.domain import (
     ANSWER_KEYS,
     CATEGORY,
+    PART,
     TICKET_KEYS,
     URGENCY,
     Action,
@@ -145,7 +146,12 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
         )
         if not has_all:
             raise ProtocolError(f"ticket without a proper answer to {name}")
-    return {name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS}) for name, answer in answers.items()}
+    wholes = {name.partition(PART)[0] for name in answers if PART in name}  # which follow from their parts
+    return {
+        name: GivenAnswer(**{key: answer[key] for key in ANSWER_KEYS})
+        for name, answer in answers.items()
+        if name not in wholes
+    }
 
 
 def similar_of(wire_record: Any) -> SimilarTicket:

@@ -1,7 +1,8 @@
 """Questions in config.yaml that tickets are asked beside that for their category."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from triage_cli.config.categories import in_levels, read_categories
 from triage_cli.config.classifiers import SHARE, ClassifierSpec
@@ -9,16 +10,16 @@ from triage_cli.config.key_tables import Field, Schema, accepts, record, record_
 from triage_cli.config.rule_conditions import ESCALATION_WHEN, promised_error
 from triage_cli.config.validators import text, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
-from triage_cli.domain import CATEGORY, NO_VALUE, Question
+from triage_cli.domain import CATEGORY, HOLDS, HOLDS_NOT, NO_VALUE, PART, Category, Question
 
 MOST_QUESTIONS = 20
 QUESTION_NAME = "[A-Za-z][A-Za-z0-9_]{0,39}"
 # What a column of an answer is named after its question: the machine's unsure guess, and its confidence.
 COLUMN_ENDS = ("_suggestion", "_confidence")
-# Keys of the plan of questions that have no effect yet.
-LATER_KEYS: Mapping[str, str] = {
-    "many": "would ask for several values, and a question has one answer yet; remove it",
-}
+# A value of which several may hold is a part of names, of queries and of the keys of a language model's answer.
+PART_NAME = "[A-Za-z0-9][A-Za-z0-9_-]{0,38}"
+# How many examples of each other value show what a value does not mean.
+EXAMPLES_OF_OTHERS = 2
 
 
 @accepts(lambda: {"type": "object", "additionalProperties": record_schema(QUESTION), **_NAMES})
@@ -54,16 +55,20 @@ def checked_questions(
     entries: Mapping[str, ConfigNode], classifiers: Mapping[str, ClassifierSpec], default: str, *, levels: bool
 ) -> tuple[Question, ...]:
     """Return the questions; `default` is the classifier of those that name none. Mistakes go to the diagnostics."""
-    questions = []
+    questions: list[Question] = []
     for name, entry in entries.items():
-        values = record(entry, QUESTION, f"questions.{name}", misplaced=LATER_KEYS)
+        values = record(entry, QUESTION, f"questions.{name}")
         if "values" not in values:
             continue
-        listed = values["values"].read(_values_of(f"questions.{name}"), ())
+        many = values.pop("many", False)
+        objection = _part_objection if many else _value_objection
+        listed = values["values"].read(_values_of(f"questions.{name}", objection), ())
         values["values"] = in_levels(listed) if levels else listed
+        if many and any(value.was for value in listed):
+            entry.wrong("values of which several may hold are not renamed yet: leave out was")
         if "map" in values and "column" not in values:
             entry.wrong("map translates the values of a column; name that as column")
-        names = [value.name for value in listed]
+        names = [*(value.name for value in listed), *([NO_VALUE] if many else [])]
         for written, meant in values.get("map", {}).items():
             if listed and meant not in names:
                 near = suggestion(meant, names)
@@ -73,12 +78,42 @@ def checked_questions(
         named = values.get("classifier", default)
         if named not in classifiers and "classifier" in values:
             entry.entries()["classifier"].wrong(f'no classifier "{named}"{suggestion(named, classifiers)}')
-        questions.append(Question(name, **values))
+        asked = list(_parts(name, listed, values)) if many else [Question(name, **values)]
+        if len(questions) <= MOST_QUESTIONS < len(questions) + len(asked):
+            entry.wrong(f"makes more than {MOST_QUESTIONS} questions: each of several values is one; leave values out")
+        questions += asked
     return tuple(questions)
 
 
-def _values_of(section: str) -> Callable[[ConfigNode], object]:
-    return lambda setting: read_categories(setting, section, _value_objection)
+def _parts(name: str, listed: tuple[Category, ...], shared: Mapping[str, Any]) -> Iterator[Question]:
+    """Yield a question for each of several values: whether it holds. Examples of the others show what it is not."""
+    ask, meanings = shared.get("ask", ""), {value.name: value.name for value in listed} | {NO_VALUE: NO_VALUE}
+    meanings |= shared.get("map", {})
+    for value in listed:
+        others = [example for other in listed if other != value for example in other.examples[:EXAMPLES_OF_OTHERS]]
+        described = f"{value.name}: {value.description}" if value.description else value.name
+        part = {
+            "ask": f'{ask} Does "{value.name}" hold? Several values of {name} may hold, or none.'.lstrip(),
+            "values": (
+                Category(HOLDS, described, value.examples),
+                Category(HOLDS_NOT, examples=tuple(others) if value.examples else ()),
+            ),
+            "map": {written: HOLDS if meant == value.name else HOLDS_NOT for written, meant in meanings.items()},
+        }
+        yield Question(name + PART + value.name, **{**shared, **part})
+
+
+def _values_of(section: str, objection: Callable[[str], str]) -> Callable[[ConfigNode], object]:
+    return lambda setting: read_categories(setting, section, objection)
+
+
+def _part_objection(name: str) -> str:
+    """Return why a text cannot be one of several values that may hold, else an empty text."""
+    if why := _value_objection(name):
+        return why
+    if re.fullmatch(PART_NAME, name):
+        return ""
+    return f'"{name}" is no name of a value of which several may hold: at most 39 letters from a to z, digits, _ and -'
 
 
 def _value_objection(name: str) -> str:
@@ -107,4 +142,5 @@ QUESTION: Mapping[str, Field] = {
     "required": Field(truth),
     "column": Field(text),
     "map": Field(_meanings),
+    "many": Field(truth),
 }

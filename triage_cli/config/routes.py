@@ -25,7 +25,19 @@ from triage_cli.config.yaml_document import (
     kind,
     parse,
 )
-from triage_cli.domain import EXTRA, Age, Calendar, Category, Hours, Levels, Question, Rule
+from triage_cli.domain import (
+    EXTRA,
+    NO_VALUE,
+    Age,
+    Calendar,
+    Category,
+    Hours,
+    Levels,
+    Question,
+    Rule,
+    parts_of,
+    whole_names,
+)
 
 SECTIONS = ("routes", "escalations")
 
@@ -115,7 +127,11 @@ class RouteReader:
     ) -> None:
         self.destinations = destinations
         self.calendars = calendars
-        self.questions = {question.name: question for question in questions}
+        asked = {question.name: question for question in questions}
+        self.questions = {
+            name: asked.get(name) or Question(name, tuple(map(Category, (*parts_of(name, asked), NO_VALUE))))
+            for name in whole_names(asked)
+        }
         self.before: list[Rule] = []  # the rules of the map that send before the classification
         self.names = [category.name for category in categories]
         self.levels = Levels.of(categories)

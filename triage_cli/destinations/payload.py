@@ -10,8 +10,8 @@ from triage_cli.domain import (
     Receipt,
     Ticket,
     compact,
-    given_answers,
     ticket_record,
+    told_answers,
     undecided,
     writable_text,
 )
@@ -62,7 +62,7 @@ def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, A
         "replaces": delivery.replaces,
         "attempt": delivery.attempts + 1,
         "ticket": ticket_record(ticket),
-        "answers": {name: given.value for name, given in given_answers(ticket).items()},
+        "answers": {name: given.value for name, given in told_answers(ticket).items()},
         "remote": {},
         **others,
     }

@@ -358,8 +358,11 @@ from triage_cli.domain.outcomes import in_order as in_order
 from triage_cli.domain.precedents import Precedent as Precedent
 from triage_cli.domain.precedents import SharedText as SharedText
 from triage_cli.domain.questions import ANSWER_KEYS as ANSWER_KEYS
+from triage_cli.domain.questions import HOLDS as HOLDS
+from triage_cli.domain.questions import HOLDS_NOT as HOLDS_NOT
 from triage_cli.domain.questions import MOST_FAILURES as MOST_FAILURES
 from triage_cli.domain.questions import NO_VALUE as NO_VALUE
+from triage_cli.domain.questions import PART as PART
 from triage_cli.domain.questions import UNANSWERED as UNANSWERED
 from triage_cli.domain.questions import AnswerState as AnswerState
 from triage_cli.domain.questions import GivenAnswer as GivenAnswer
@@ -368,10 +371,15 @@ from triage_cli.domain.questions import all_given as all_given
 from triage_cli.domain.questions import answer_records as answer_records
 from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
+from triage_cli.domain.questions import held_values as held_values
 from triage_cli.domain.questions import label_columns as label_columns
 from triage_cli.domain.questions import open_required as open_required
+from triage_cli.domain.questions import parts_of as parts_of
 from triage_cli.domain.questions import settled_by as settled_by
 from triage_cli.domain.questions import shown_hash_of as shown_hash_of
+from triage_cli.domain.questions import spread as spread
+from triage_cli.domain.questions import told_answers as told_answers
+from triage_cli.domain.questions import whole_names as whole_names
 from triage_cli.domain.questions import with_given as with_given
 from triage_cli.domain.questions import with_questions as with_questions
 from triage_cli.domain.questions import with_renamed as with_renamed

@@ -1,14 +1,17 @@
 """Questions about tickets: the category and further ones, and what holds of each of them on a ticket.
 
 The answer to the question `category` stands in columns of its own, because it decides the ticket's status; those to
-further questions stand in the column `answers`, a JSON object by question.
+further questions stand in the column `answers`, a JSON object by question. A question of which several values may hold
+is one question for each of its parts, `topics.app`: whether that value holds; what it answers as a whole follows.
 """
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
+from triage_cli.domain.errors import UsageError
 from triage_cli.domain.evaluation.error_bounds import MaxError
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.levels import Levels
@@ -21,6 +24,10 @@ ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 # Failures to answer after which a question is not asked again by itself; of the category, the ticket goes to review.
 MOST_FAILURES = 3
 NO_VALUE = "none"  # what a verdict says where none of a question's values holds
+# What stands between a question of which several values may hold and one of these, and what a part answers.
+PART, HOLDS, HOLDS_NOT = ".", "yes", "no"
+# From what is known least about the parts of a question to what is known of all of them.
+_LEAST_KNOWN: tuple[AnswerState, ...] = ("unanswered", "failed", "unsure", "answered")
 
 
 class Question(NamedTuple):
@@ -47,10 +54,16 @@ class Question(NamedTuple):
         return Levels.of(self.values)
 
     def label_of(self, cell: object) -> str | None:
-        """Return the value that a cell of the column means, by `map` or by its name; None if it means none."""
-        text = str(cell).strip().casefold()
-        meant = (value for written, value in self.map.items() if written.casefold() == text)
-        return next(meant, next((value.name for value in self.values if value.name.casefold() == text), None))
+        """Return the value that a cell of the column means, by `map` or by its name; None if it means none.
+
+        A cell of a question's part lists the values that hold, of which `map` says what each means for this part.
+        """
+        if PART not in self.name:
+            named = {value.name: value.name for value in self.values}
+            return _meaning({**named, **self.map}, str(cell))
+        listed = re.split("[,;]", str(cell))  # a list of JSON may be written as one
+        meant = {_meaning(self.map, each.strip(" []'\"")) for each in listed}
+        return next((value for value in (HOLDS, HOLDS_NOT) if value in meant), None)
 
 
 class GivenAnswer(NamedTuple):
@@ -74,6 +87,43 @@ class GivenAnswer(NamedTuple):
         return self.state == "unanswered" or (self.state == "failed" and self.failures < MOST_FAILURES)
 
 
+def _meaning(meanings: Mapping[str, str], cell: str) -> str | None:
+    """Return what a text means, in whatever case."""
+    text = cell.strip().casefold()
+    return next((value for written, value in meanings.items() if written.casefold() == text), None)
+
+
+def whole_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of questions as they are configured: one for all parts of a question."""
+    return tuple(dict.fromkeys(name.partition(PART)[0] for name in names))
+
+
+def parts_of(question: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the names of the parts of a question among `names`, by the value that each is about."""
+    begin = question + PART
+    return {name.removeprefix(begin): name for name in names if name.startswith(begin)}
+
+
+def spread(question: str, said: str | None, names: Collection[str]) -> dict[str, str | None]:
+    """Return what is said of each part of a question by the values that hold of it, None if nothing is said any more.
+
+    Of a question without parts it is what was said. Raises `UsageError` for what is none of its values.
+    """
+    parts = parts_of(question, names)
+    if not parts:
+        return {question: said}
+    if not said:
+        return dict.fromkeys(parts.values())
+    written = {each.strip().casefold() for each in re.split("[,;]", said) if each.strip()}
+    unknown = sorted(written - {value.casefold() for value in (*parts, NO_VALUE)})
+    if unknown or (NO_VALUE in written and len(written) > 1) or not written:
+        named = f'"{unknown[0][:40]}" is no value' if unknown else f'"{said[:40]}" says nothing'
+        problem = f"{named} of {question}"
+        hint = f"name one or several of {','.join(parts)} with commas between them, or {NO_VALUE}"
+        raise UsageError(problem, hint=hint)
+    return {name: HOLDS if value.casefold() in written else HOLDS_NOT for value, name in parts.items()}
+
+
 def label_columns(questions: Iterable[Question]) -> tuple[str, ...]:
     """Return the columns of inputs that hold what people answered to questions."""
     return tuple(dict.fromkeys(question.column for question in questions if question.column))
@@ -95,9 +145,13 @@ def _answers_in(answers: str) -> Mapping[str, GivenAnswer]:
 
 
 def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
-    """Return what holds of a question on a ticket."""
+    """Return what holds of a question on a ticket; of one with parts, what follows from these."""
     if question != CATEGORY:
-        return given_answers(ticket).get(question, UNANSWERED)
+        answers = given_answers(ticket)
+        parts = parts_of(question, answers)
+        if parts:
+            return _together({value: answers[name] for value, name in parts.items()})
+        return answers.get(question, UNANSWERED)
     sure_state: AnswerState = "unsure" if ticket.decision_id else "unanswered"
     return GivenAnswer(
         value=ticket.category,
@@ -111,6 +165,37 @@ def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
         failures=ticket.failures,
         error=ticket.error,
         decision_id=ticket.decision_id,
+    )
+
+
+def told_answers(ticket: Ticket) -> dict[str, GivenAnswer]:
+    """Return what holds of the further questions on a ticket, by their names; before its parts, the whole one."""
+    answers = given_answers(ticket)
+    names = dict.fromkeys(each for name in answers for each in (name.partition(PART)[0], name))
+    return {name: given_answer(ticket, name) for name in names}
+
+
+def held_values(ticket: Ticket, question: str) -> tuple[str | None, ...]:
+    """Return the values that surely hold of a question on a ticket; among them None where it is open."""
+    answers = given_answers(ticket)
+    parts = parts_of(question, answers)
+    if not parts:
+        return (given_answer(ticket, question).value,)
+    held: list[str | None] = [value for value, name in parts.items() if answers[name].value == HOLDS]
+    is_open = any(answers[name].state != "answered" for name in parts.values())
+    return (*held, *([None] if is_open else [])) or (NO_VALUE,)
+
+
+def _together(parts: Mapping[str, GivenAnswer]) -> GivenAnswer:
+    """Return what holds of a question, from what holds of its parts by their values: as sure as the least sure one."""
+    state = next(state for state in _LEAST_KNOWN if any(part.state == state for part in parts.values()))
+    likely = ",".join(value for value, part in parts.items() if HOLDS in (part.value, part.suggestion))
+    of_state = [part for part in parts.values() if part.state == state]
+    weakest = min(of_state, key=lambda part: part.confidence or 0.0)
+    return weakest._replace(
+        value=(likely or NO_VALUE) if state == "answered" else None,
+        suggestion=None if state == "answered" else likely or None,
+        verdict=all(part.verdict for part in parts.values()),
     )
 
 
@@ -186,7 +271,7 @@ def answer_records(ticket: Ticket) -> dict[str, dict[str, Any]]:
     """Return the JSON records of the answers to a ticket's further questions, always with all keys."""
     return {
         name: {key: value for key, value in answer._asdict().items() if key in ANSWER_KEYS}
-        for name, answer in given_answers(ticket).items()
+        for name, answer in told_answers(ticket).items()
     }
 
 

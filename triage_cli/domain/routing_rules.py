@@ -9,7 +9,7 @@ from triage_cli.domain.calendars import Age, Hours
 from triage_cli.domain.classifications import PRECEDENT
 from triage_cli.domain.evaluation.error_bounds import NEVER, MaxError, in_percent
 from triage_cli.domain.json_values import compact, from_json
-from triage_cli.domain.questions import given_answer
+from triage_cli.domain.questions import held_values
 from triage_cli.domain.tickets import Ticket
 from triage_cli.domain.times import to_seconds
 
@@ -206,7 +206,8 @@ def _meets(ticket: Ticket, name: str, accepted: Condition, at: str) -> bool:
     if isinstance(accepted, Age):
         return accepted.holds(ticket.stored_at, at)
     if not name.startswith(EXTRA):
-        return (getattr(ticket, name) if name in FIELDS else given_answer(ticket, name).value) in accepted
+        held = (getattr(ticket, name),) if name in FIELDS else held_values(ticket, name)
+        return any(value in accepted for value in held)
     column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
     values = column_value if isinstance(column_value, list) else [column_value]
     if isinstance(accepted, Bounds):

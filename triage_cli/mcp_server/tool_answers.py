@@ -19,7 +19,7 @@ from triage_cli.domain import (
     Why,
     compact,
     from_json,
-    given_answers,
+    told_answers,
     visible,
 )
 
@@ -108,7 +108,7 @@ class TicketFields(BaseModel):
 def trusted_fields(ticket: Ticket, suspicion: Suspicion) -> dict[str, Any]:
     """Return the fields of a tool's answer that triage itself sets."""
     answer_fields = {name: getattr(ticket, name) for name in TicketFields.model_fields if name != "suspicious"}
-    answers = {name: given.value for name, given in given_answers(ticket).items()}
+    answers = {name: given.value for name, given in told_answers(ticket).items()}
     return answer_fields | {
         "verdict": ticket.verdict == 1,
         "suspicious": suspicion.found(ticket.text),

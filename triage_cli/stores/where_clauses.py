@@ -24,7 +24,7 @@ SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_
 ENGLISH_SEARCH = "(subject like :search escape '\\' or description like :search escape '\\')"
 SEARCH = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
 EMPTY = "''"
-_QUESTION = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_QUESTION = re.compile("[A-Za-z][A-Za-z0-9_]*([.][A-Za-z0-9][A-Za-z0-9_-]*)?")
 _JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}

@@ -21,7 +21,9 @@ from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, Role, StatsKey
 
 ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
 EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
-QuestionName = Annotated[str, StringConstraints(pattern="^[A-Za-z][A-Za-z0-9_]{0,39}$")]
+QuestionName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?$")
+]
 HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlacesByHead = Annotated[
     dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],

@@ -36,11 +36,12 @@ from triage_cli.domain import (
     Routed,
     TicketDraft,
     UsageError,
-    all_given,
+    given_answer,
     gravest,
     in_order,
     routing,
     ticket_record,
+    whole_names,
 )
 from triage_cli.readers import Table, unique_column_names
 
@@ -186,7 +187,7 @@ def _added_cells(outcome: Outcome[Routed], questions: Sequence[str]) -> list[Any
     t = outcome.value.ticket
     ticket_problem = t.error or (outcome.error.message if outcome.error else None)
     routed_to = t.routed_to if t.status in ("routed", "routing", "undeliverable") else None
-    further = [given.value for given in all_given(t, questions).values()]
+    further = [given_answer(t, question).value for question in questions]
     return [t.ticket_id, t.category, t.suggestion, t.confidence, t.status, routed_to, ticket_problem, *further]
 
 
@@ -226,7 +227,7 @@ def run(
     look = look_of(classify_plan, ask=ask, routes=True, dry_run=input_options.dry_run)
     if not COLUMN_PREFIX.fullmatch(prefix):
         raise UsageError(f'"{prefix}" cannot begin the name of a column', hint="write it as --prefix second_")
-    read_options = input_options.read_options()._replace(prefix=prefix, questions=context.question_names)
+    read_options = input_options.read_options()._replace(prefix=prefix, questions=whole_names(context.question_names))
     earlier_answers = EarlierAnswers(context, prefix)
     printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
     if not context.is_remote:

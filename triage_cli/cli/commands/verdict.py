@@ -30,8 +30,10 @@ from triage_cli.domain import (
     VerdictDraft,
     outcome_record,
     place_of,
+    spread,
     ticket_record,
     to_json,
+    whole_names,
     writable_text,
 )
 from triage_cli.readers import compact, csv_rows
@@ -82,7 +84,7 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
             continue
         # Only the first of these columns is used: triage's own export also has `verdict`, which is no category.
         category_column = next((name for name in CATEGORY_COLUMNS if name in verdict_record), "")
-        columns = {CATEGORY: category_column} | {question: question for question in questions}
+        columns = {CATEGORY: category_column} | {name: name for name in (*whole_names(questions), *questions)}
         said = {q: value for q, column in columns.items() if (value := _text_of(verdict_record, (column,)))}
         present = [column for column in columns.values() if column in verdict_record]
         if present and all(verdict_record[column] in (None, "") for column in present):
@@ -93,8 +95,15 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
             source = _text_of(verdict_record, ("source",)) or None
             own_note = _text_of(verdict_record, ("note",)) or note
             for question, value in said.items():
-                draft = VerdictDraft(next(row_numbers), name, value, own_note, source=source, question=question)
-                yield VerdictRow(place, verdict_record, draft)
+                try:
+                    given = spread(question, value, questions)
+                except UsageError as unknown:
+                    error = RowError(unknown.message, hint=unknown.hint)
+                    yield VerdictRow(place, verdict_record, error=error)
+                    continue
+                for part, each in given.items():
+                    draft = VerdictDraft(next(row_numbers), name, each, own_note, source=source, question=part)
+                    yield VerdictRow(place, verdict_record, draft)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
@@ -155,7 +164,8 @@ def _csv_verdicts(first_line: str, lines: Iterator[str], questions: Sequence[str
     columns = ticket_id_input.column_names(verdict_header)
     if not {*columns} & {*CATEGORY_COLUMNS}:
         columns = ["category" if compact(column) in TRANSLATED_COLUMNS else column for column in columns]
-    needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", (*CATEGORY_COLUMNS, *questions)))
+    subjects = (*CATEGORY_COLUMNS, *whole_names(questions), *questions)
+    needed_columns = (("ticket_id", ticket_id_input.IDS), ("category", subjects))
     if missing_columns := [name for name, names in needed_columns if not {*columns} & {*names}]:
         absent_columns = " and no column ".join(missing_columns)
         raise InputError(
@@ -236,11 +246,11 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
     said: dict[str, str | None] = {}
     for word in answers:
         question, equals, value = word.partition("=")
-        is_question = bool(equals) and question in questions
-        subject = question if is_question else CATEGORY
-        if subject in said:
-            raise UsageError(f"two answers are given to {subject}", hint="give one")
-        said[subject] = (value.strip() or None) if is_question else word
+        is_question = bool(equals) and question in (*questions, *whole_names(questions))
+        given = spread(question, value.strip() or None, questions) if is_question else {CATEGORY: word}
+        if said.keys() & given.keys():
+            raise UsageError(f"two answers are given to {question if is_question else CATEGORY}", hint="give one")
+        said |= given
     return said or {CATEGORY: None}
 
 

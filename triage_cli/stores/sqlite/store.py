@@ -135,7 +135,7 @@ class SqliteDialect(Dialect):
 
     clock = ":now"  # of this machine
     monday = "date({day}, '-6 days', 'weekday 1')"
-    answer = "json_extract(tickets.answers, '$.{question}.{field}')"
+    answer = """json_extract(tickets.answers, '$."{question}".{field}')"""
     tickets_by_ending = "select * from tickets where ticket_id like '%' || :ending order by ticket_id desc limit :limit"
     due_deliveries, due_deliveries_of = DUE_DELIVERIES, DUE_DELIVERIES_OF
     free_batch = f"(run_id is null or run_id not in {LIVE_RUNS})"
