@@ -65,7 +65,7 @@ def test_a_correction_in_the_helpdesk_counts_where_an_agent_has_suggested_the_sa
 def test_a_key_that_invents_names_fills_no_ticket(machine_s: World) -> None:
     for number in range(20):
         suggest(machine_s, f"agent-{number}", "Technical")
-    with pytest.raises(RowError, match="20 agents suggest a category for it already") as refused:
+    with pytest.raises(RowError, match="20 agents suggest something for it already") as refused:
         suggest(machine_s, "agent-20", "Technical")
     assert refused.value.hint == "suggest under one of their names, or let a person decide: triage review"
     suggest(machine_s, "agent-3", "General")

@@ -38,7 +38,7 @@ READS = {
     "search_tickets", "get_ticket", "similar_tickets", "get_stats", "list_waiting", "explain_category", "preview_route",
     "classify_text",
 }  # fmt: skip
-WRITES = {"create_ticket", "suggest_category"}
+WRITES = {"create_ticket", "suggest_category", "suggest_answer"}
 
 
 class Desk:
@@ -309,6 +309,26 @@ def test_with_writes_an_agent_creates_and_suggests_and_decides_nothing(desk: Des
     assert (seen["category"], seen["untrusted"]) == ("Technical", {"agent": "claude-code", "note": "a bug"})
     unknown = desk.refuses("suggest_category", writes=True, ticket="A-1", category="Sales")
     assert unknown == 'no category "Sales"; the categories are Billing, Technical'
+
+
+def test_an_agent_suggests_answers_to_questions_and_decides_nothing(desk: Desk) -> None:
+    (before,) = desk.world.store.named("A-1", 2)
+    desk.call("suggest_category", writes=True, ticket_id="A-1", category="technical")
+    for value in ("now", "LATER", "later"):
+        said = desk.call("suggest_answer", writes=True, ticket_id="A-1", question="urgency", value=value, reason="why")
+    assert (said["question"], said["category"], said["agent"]) == ("urgency", "later", "claude-code")
+    assert desk.world.store.named("A-1", 2) == [before]
+    assert not desk.world.store.precedents.any()
+    assert len(list(desk.world.store.log.events(EventQuery(actions=("suggested",))))) == 3, "a repetition is none"
+    seen = [(s["question"], s["category"]) for s in desk.call("get_ticket", ticket="A-1")["agent_suggestions"]]
+    assert seen == [("category", "Technical"), ("urgency", "later")]
+    story = desk.call("get_ticket", ticket="A-1")["untrusted"]["story"]
+    assert any("urgency: agent claude-code of" in line and "suggests later: " in line for line in story)
+    wrong: dict[str, Any] = {"writes": True, "ticket_id": "A-1", "value": "never"}
+    assert desk.refuses("suggest_answer", question="urgency", **wrong) == (
+        'no urgency "never"; the values of urgency are now, later'
+    )
+    assert 'no question "colour"' in desk.refuses("suggest_answer", question="colour", **wrong)
 
 
 def test_a_reader_s_key_reads_and_no_more_whatever_the_flags(tmp_path: Path) -> None:

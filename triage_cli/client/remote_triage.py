@@ -474,6 +474,8 @@ class RemoteConsultation:
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Send the remote an agent's suggestion, which it records in the name of the API key."""
         suggestion_body = {"category": draft.category, "agent": draft.agent, "note": draft.note}
+        if draft.question != CATEGORY:  # which older servers do not know
+            suggestion_body["question"] = draft.question
         suggestions_path = f"{self._remote.path_of(draft.name)}/suggestions"
         response = self._remote.connection.post(suggestions_path, suggestion_body, ids.new_id())
         return self._remote.converted_to(AgentSuggestion, response)

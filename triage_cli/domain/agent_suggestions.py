@@ -1,40 +1,42 @@
-"""Categories that agents suggest: they are stored beside the answers of classifiers and decide nothing."""
+"""Categories and answers that agents suggest: they are stored beside the answers of classifiers and decide nothing."""
 
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, NotRequired
 
 from triage_cli.domain import ids, times
 from triage_cli.domain.classifications import Classification
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import CATEGORY, Ticket
 
 # The classifier of an agent's suggestion in the table of answers. It has no fingerprint, as every real classifier has.
 AGENT_CLASSIFIER = "agent"
 LONGEST_AGENT_NAME = 60
-# How many agents may suggest a category for the same text: a key can invent names without end.
+# How many agents may suggest something about the same text: a key can invent names without end.
 MOST_AGENTS = 20
 _UNFIT_FOR_NAME = re.compile(r"[^\w.-]+")
 
 
 class AgentSuggestionDraft(NamedTuple):
-    """A category that `agent` suggests for the ticket `name`, with its reason."""
+    """A category, or an answer to another question, that `agent` suggests for the ticket `name`, with its reason."""
 
     name: str
     category: str
     agent: str
     note: str | None = None
+    question: str = CATEGORY
 
 
 class AgentSuggestion(NamedTuple):
-    """A category that an agent suggests for a ticket."""
+    """A category, or an answer to another question, that an agent suggests for a ticket."""
 
     ticket_id: Annotated[str, "the ticket's id"]
-    category: Annotated[str, "the category"]
+    category: Annotated[str, "the category, or the answer to the question"]
     agent: Annotated[str, "the agent's name, as it gave it"]
     actor: Annotated[str, "the person or key on whose behalf it acts"]
     at: Annotated[str, "when", datetime]
     note: Annotated[str | None, "why, in the agent's words"] = None
+    question: Annotated[str, "the question that it answers", NotRequired[str]] = CATEGORY
 
 
 def agent_name(text: str) -> str:
@@ -73,16 +75,18 @@ def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor:
         probabilities=None,
         answer_key=ids.answer_key(AGENT_CLASSIFIER, ticket.text),
         at=times.now(),
+        question=draft.question,
     )
 
 
 def suggestions_in_force(ticket: Ticket, answers: Iterable[Classification]) -> tuple[AgentSuggestion, ...]:
-    """Return the last suggestion of each agent about the ticket's present text; `answers` are oldest first."""
+    """Return each agent's last suggestion on a question about the present text; `answers` are oldest first."""
     key = ids.answer_key(AGENT_CLASSIFIER, ticket.text)
-    last_of_each_agent = {a.step: a for a in answers if is_agents(a) and a.answer_key == key}
+    last_of_each_agent = {(a.step, a.question): a for a in answers if is_agents(a) and a.answer_key == key}
     return tuple(map(suggestion_of, last_of_each_agent.values()))
 
 
 def suggestion_of(answer: Classification) -> AgentSuggestion:
     """Return the suggestion of an agent that is stored as this answer."""
-    return AgentSuggestion(answer.ticket_id, answer.category or "", answer.step, answer.actor, answer.at, answer.reason)
+    value, agent, question = answer.category or "", answer.step, answer.question
+    return AgentSuggestion(answer.ticket_id, value, agent, answer.actor, answer.at, answer.reason, question)

@@ -574,4 +574,5 @@ def _verdict_sentence(actor: str, detail: Mapping[str, Any], answer: Classificat
 def _suggestion_sentence(actor: str, detail: Mapping[str, Any], answer: Classification | None) -> str:
     note = f': "{answer.reason}"' if answer is not None and answer.reason else ""
     agent = f"agent {detail.get('agent')} of {actor}"
-    return f"{agent} suggests {detail.get('category')}{note}; that decides nothing"
+    suggested = detail.get("category", detail.get("value"))
+    return f"{_prefix(detail)}{agent} suggests {suggested}{note}; that decides nothing"

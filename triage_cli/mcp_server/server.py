@@ -277,11 +277,26 @@ class WriteTools:
 
         It is no verdict: the ticket keeps its category and status. Your next suggestion for it replaces this one.
         """
-        draft = AgentSuggestionDraft(ticket_id, category, _agent_name_of(context), reason)
+        return self._suggested(AgentSuggestionDraft(ticket_id, category, _agent_name_of(context), reason))
+
+    def suggest_answer(
+        self,
+        context: Context,
+        ticket_id: TicketName,
+        question: QuestionName,
+        value: Annotated[str, Field(min_length=1, max_length=80, description="one of the question's, in any case")],
+        reason: Annotated[str | None, Field(max_length=2000, description="why, for the person who reviews it")] = None,
+    ) -> tool_answers.RecordedSuggestion:
+        """Suggest an answer to a question about a ticket, with your name; people see it in `triage review`.
+
+        It is no verdict: the ticket keeps its answers and status. Your next suggestion on the question replaces it.
+        """
+        return self._suggested(AgentSuggestionDraft(ticket_id, value, _agent_name_of(context), reason, question))
+
+    def _suggested(self, draft: AgentSuggestionDraft) -> tool_answers.RecordedSuggestion:
         recorded = self._consultation.suggest(draft)
-        return tool_answers.RecordedSuggestion(
-            ticket_id=recorded.ticket_id, category=recorded.category, agent=recorded.agent, at=recorded.at
-        )
+        fields = {name: getattr(recorded, name) for name in tool_answers.RecordedSuggestion.model_fields}
+        return tool_answers.RecordedSuggestion(**fields)
 
 
 def _agent_name_of(context: Context) -> str:
@@ -312,7 +327,7 @@ READ_TOOLS = (
     "explain_category",
     "preview_route",
 )
-WRITE_TOOLS = ("create_ticket", "suggest_category")
+WRITE_TOOLS = ("create_ticket", "suggest_category", "suggest_answer")
 # What a host is told of a tool about which nothing else is said.
 NO_HINTS = {"read_only_hint": False, "destructive_hint": False, "idempotent_hint": False, "open_world_hint": False}
 
@@ -336,6 +351,7 @@ class AgentServer(MCPServer[None]):
             write_tools = WriteTools(triage, consultation)
             self._add_tool(write_tools.create_ticket)
             self._add_tool(write_tools.suggest_category, idempotent_hint=True)
+            self._add_tool(write_tools.suggest_answer, idempotent_hint=True)
 
     def _add_tool(self, tool: Callable[..., Any], **hints: bool) -> None:
         title, described = tool.__name__.replace("_", " ").capitalize(), inspect.getdoc(tool)

@@ -186,9 +186,10 @@ class QuotedSuggestion(BaseModel):
 
 
 class SuggestionAnswer(BaseModel):
-    """A category that an agent suggests; it decides nothing."""
+    """A category, or an answer to another question, that an agent suggests; it decides nothing."""
 
-    category: str
+    question: str
+    category: str = Field(description="the category, or the answer to the question")
     at: str
     untrusted: QuotedSuggestion
 
@@ -225,6 +226,7 @@ class TicketAnswer(TicketFields):
             deliveries=[DeliveryAnswer.of(delivery) for delivery in history.deliveries[-MOST_DELIVERIES:]],
             agent_suggestions=[
                 SuggestionAnswer(
+                    question=suggestion.question,
                     category=suggestion.category,
                     at=suggestion.at,
                     untrusted=QuotedSuggestion(agent=suggestion.agent, note=quoted(suggestion.note, LINE_LENGTH)),
@@ -341,6 +343,7 @@ class RecordedSuggestion(BaseModel):
     """A suggestion that people see in `triage review`; the ticket is unchanged."""
 
     ticket_id: str
-    category: str
+    question: str
+    category: str = Field(description="the category, or the answer to the question")
     agent: str
     at: str

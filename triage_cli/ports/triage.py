@@ -169,6 +169,6 @@ class Consultation(Protocol):
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """A `Consultation` records an agent's suggestion, once while the agent does not change it.
 
-        Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown category, a forgotten ticket, or one
-        for which too many agents suggest a category already.
+        Raises `NotFoundError`, `AmbiguousError`, or `RowError` for an unknown question or value, a forgotten ticket,
+        or one for which too many agents suggest something already.
         """

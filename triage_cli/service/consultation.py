@@ -52,7 +52,7 @@ class LocalConsultation:
         self._store = services.store
         self._actor = actor
         self._command_line = command_line
-        self._category_names = CategoryNames(services.categories)
+        self._names = {question.name: CategoryNames(question.values, question.name) for question in services.questions}
         self._stop = StopControl()
         self.spent = 0.0
 
@@ -114,7 +114,7 @@ class LocalConsultation:
         """Return where a ticket would be sent now; with a category, as if a person had given it that one."""
         history = self._history(name)
         if category is not None:
-            ticket = history.ticket._replace(category=self._matched_category(category), verdict=1, decision_id=None)
+            ticket = history.ticket._replace(category=self._matched(category), verdict=1, decision_id=None)
             history = history._replace(ticket=ticket)
         return route_preview(history, self._services.categories, self._services.routing_map)
 
@@ -129,23 +129,27 @@ class LocalConsultation:
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Record an agent's suggestion. The ticket is not written, so that no run at work on it is disturbed."""
-        category, history = self._matched_category(draft.category), self._history(draft.name)
+        category, history = self._matched(draft.category, draft.question), self._history(draft.name)
         ticket = history.ticket
         if ticket.is_erased:
             raise RowError(f"{ids.short(ticket.ticket_id)}: {ERASED[ticket.status]}", hint="leave it out")
         draft = draft._replace(note=storable_or_none(draft.note))
         in_force = suggestions_in_force(ticket, history.classifications)
         for earlier in in_force:
-            if (earlier.agent, earlier.category, earlier.note) == (draft.agent, category, draft.note):
+            if earlier[1:3] + earlier[5:] == (category, draft.agent, draft.note, draft.question):
                 return earlier
-        if len(in_force) >= MOST_AGENTS and draft.agent not in (earlier.agent for earlier in in_force):
+        agents = {earlier.agent for earlier in in_force}
+        if len(agents) >= MOST_AGENTS and draft.agent not in agents:
             raise RowError(
-                f"{ids.short(ticket.ticket_id)}: {MOST_AGENTS} agents suggest a category for it already",
+                f"{ids.short(ticket.ticket_id)}: {MOST_AGENTS} agents suggest something for it already",
                 hint="suggest under one of their names, or let a person decide: triage review",
             )
         suggestion_answer = suggested(ticket, draft, category, self._actor)
         # The note is not logged: it may repeat the customer's text.
-        suggestion_data = {"category": category, "agent": draft.agent, "decision": suggestion_answer.classification_id}
+        said = {"category": category}
+        if draft.question != CATEGORY:
+            said = {"question": draft.question, "value": category}
+        suggestion_data = said | {"agent": draft.agent, "decision": suggestion_answer.classification_id}
         event = Event(
             action=EventAction.SUGGESTED,
             ticket_id=ticket.ticket_id,
@@ -164,8 +168,14 @@ class LocalConsultation:
         current_names = category_renames.current_names(self._services.categories)
         return history._replace(ticket=category_renames.with_current_names(history.ticket, current_names))
 
-    def _matched_category(self, text: str) -> str:
-        category = self._category_names.match(text)
-        if category is None:
-            raise self._category_names.unknown(text)
-        return category
+    def _matched(self, text: str, question: str = CATEGORY) -> str:
+        """Return the category, or the value of another question, that a text names."""
+        names = self._names.get(question)
+        if names is None:
+            further = ", ".join(each.name for each in self._services.further)
+            hint = f"the questions are {further}" if further else "the configuration has none"
+            raise RowError(f'no question "{question}"', hint=hint)
+        value = names.match(text)
+        if value is None:
+            raise names.unknown(text)
+        return value

@@ -238,7 +238,8 @@ async function show(id, question) {
   fill(pane, made("h2", { tabindex: -1 }, ticket.subject || "No subject"), factsOf(ticket), textOf(ticket),
     mayDecide() ? decisionOf(ticket) : made("p", {}, `Your role, ${state.me.role}, may read, and change nothing.`),
     made("h3", {}, "Why"), listed(why.record.why), listed(why.record.agent_suggestions.map((each) =>
-      `${each.agent} suggests ${each.category}${each.note ? `: ${each.note}` : ""}`)),
+      `${each.question === "category" ? "" : `${each.question}: `}${each.agent} suggests ${each.category}${
+        each.note ? `: ${each.note}` : ""}`)),
     similar,
     made("details", { open: state.page === "ticket" }, made("summary", {}, "Deliveries and history"),
       made("h3", {}, "Deliveries"), listed(ticket.deliveries.map((each) =>

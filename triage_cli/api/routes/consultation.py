@@ -63,6 +63,9 @@ def category_profiles(consult: CurrentConsultation) -> Response:
 def suggest(
     ticket_id: TicketName, body: classification.SuggestionIn, consult: CurrentConsultation, once: CurrentIdempotency
 ) -> Response:
-    """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status."""
-    suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note)
+    """Record which category an agent suggests. Reviewers see it; the ticket keeps its category and status.
+
+    With `question`, it suggests an answer to that one.
+    """
+    suggestion_draft = AgentSuggestionDraft(ticket_id, body.category, agent_name(body.agent), body.note, body.question)
     return once(body, lambda: JsonAnswer(200, consult.suggest(suggestion_draft)._asdict()))

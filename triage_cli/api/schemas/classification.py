@@ -310,8 +310,9 @@ class VerdictsIn(RequestBody):
 
 
 class SuggestionIn(RequestBody):
-    """A category that an agent suggests. It decides nothing; only a person or a classifier decides."""
+    """A category, or an answer to another question, that an agent suggests. It decides nothing."""
 
-    category: ShortName = Field(description="one of the configuration, in any case")
+    category: ShortName = Field(description="one of the configuration, or a value of the question, in any case")
+    question: ShortName = Field(CATEGORY, description="the question that it answers")
     agent: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(description="the agent's name")
     note: Annotated[str, StringConstraints(max_length=2000)] | None = Field(None, description="why")

@@ -110,7 +110,8 @@ def _verdict_line(detail: EventDetail) -> str:
 
 
 def _suggested_line(detail: EventDetail) -> str:
-    return f"{detail.get('category')}?, by agent {detail.get('agent')}"
+    about = f"{detail['question']}: {detail.get('value')}" if detail.get("question") else detail.get("category")
+    return f"{about}?, by agent {detail.get('agent')}"
 
 
 def _routed_line(detail: EventDetail) -> str:

@@ -15,7 +15,16 @@ from triage_cli.cli.safe_text import safe
 from triage_cli.cli.terminal import AMBER, localized
 from triage_cli.cli.text_layout import cut, padded, paragraphs, wrapped
 from triage_cli.cli.typed_commands import as_typed, with_typed_step
-from triage_cli.domain import AgentSuggestion, GivenAnswer, Ticket, Why, given_answers, shell_name, status_words
+from triage_cli.domain import (
+    CATEGORY,
+    AgentSuggestion,
+    GivenAnswer,
+    Ticket,
+    Why,
+    given_answers,
+    shell_name,
+    status_words,
+)
 
 ScreenLine = list[Segment]  # styled text
 DIM, BOLD, GUESS, PERSON, ALERT = (Style.parse(s) for s in ("dim", "bold", "bold green", "bold cyan", "bold red"))
@@ -83,7 +92,8 @@ def _answer_lines(question: str, given: GivenAnswer, width: int) -> Iterator[Scr
 def _suggestion_lines(ticket: Ticket, suggestions: Sequence[AgentSuggestion], width: int) -> Iterator[ScreenLine]:
     for s in suggestions[-MOST_SUGGESTIONS:]:
         because = f": {s.note}" if s.note else ""
-        yield from _wrapped_lines(f"{s.category}?  suggested by agent {s.agent} of {s.actor}{because}", width, AGENT)
+        said = s.category if s.question == CATEGORY else f"{s.question}: {s.category}"
+        yield from _wrapped_lines(f"{said}?  suggested by agent {s.agent} of {s.actor}{because}", width, AGENT)
     if len(suggestions) > MOST_SUGGESTIONS:
         more_suggestions = f"and {len(suggestions) - MOST_SUGGESTIONS} more of agents: triage why {shell_name(ticket)}"
         yield from _wrapped_lines(as_typed(more_suggestions), width, DIM)
