@@ -78,7 +78,7 @@ DayOrTime = Annotated[
     str | None, Field(max_length=40, description="ISO 8601, such as 2026-11-01 or 2026-11-01T08:00:00Z")
 ]
 QuestionName = Annotated[
-    str, Field(min_length=1, max_length=40, description="a question, such as those in `answers` of a ticket")
+    str, Field(min_length=1, max_length=80, description="a question, such as those in `answers` of a ticket")
 ]
 GivenTo = Annotated[
     str, Field(pattern="^[^=]+=", max_length=200, description="QUESTION=VALUE; QUESTION= finds those where it is open")
