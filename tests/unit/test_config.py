@@ -27,6 +27,7 @@ from triage_cli.config import (
     HTTP,
     MAIL,
     PRICE,
+    QUESTION,
     ROUTE,
     SERVER,
     SOURCE,
@@ -605,6 +606,14 @@ def test_config_show_prints_every_key_of_the_example(home: Path) -> None:
     printed = {key for key, _, _ in shown(load(home, whole_example()))}
     assert {re.split(r"[.[]", key)[0] for key in printed} == TOP_KEYS.keys(), "config/show.py yields each key"
     assert {key.split(".")[1] for key in printed if key.startswith("server.")} == SERVER.keys()
+    of_question = {key.split(".")[2] for key in printed if key.startswith("questions.urgency.")}
+    assert of_question == QUESTION.keys() - {"values", "max_error", "many"} | {"now", "soon", "later"}
+
+
+def test_config_show_prints_what_is_promised_of_a_question(home: Path) -> None:
+    promised = "questions: {mood: {values: [{name: calm}, {name: angry}], max_error: 5%, column: Mood, map: {+: calm}}}"
+    printed = {key: value for key, value, _ in shown(load(home, promised)) if key.startswith("questions.mood.")}
+    assert (printed["questions.mood.max_error"], printed["questions.mood.map"]) == (0.05, {"+": "calm"})
 
 
 @pytest.mark.parametrize("name", TABLES)

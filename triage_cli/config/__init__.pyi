@@ -40,6 +40,7 @@ from triage_cli.config.load import load_config as load_config
 from triage_cli.config.load import no_home as no_home
 from triage_cli.config.presets import load_preset as load_preset
 from triage_cli.config.presets import preset_names as preset_names
+from triage_cli.config.questions import QUESTION as QUESTION
 from triage_cli.config.routes import ROUTE as ROUTE
 from triage_cli.config.rule_conditions import COLUMN as COLUMN
 from triage_cli.config.rule_conditions import WHEN as WHEN

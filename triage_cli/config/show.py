@@ -70,8 +70,10 @@ def _category_settings(config: Config) -> Iterator[tuple[str, object]]:
 def _question_settings(config: Config) -> Iterator[tuple[str, object]]:
     for question in config.questions:
         section = f"questions.{question.name}"
-        given = {key: getattr(question, key) for key in ("ask", "classifier", "min_confidence", "required")}
-        yield from ((f"{section}.{key}", value) for key, value in given.items() if value not in (None, ""))
+        given = question._replace(values=())._asdict()
+        for key, value in given.items():
+            if key != "name" and value not in (None, "", (), {}):
+                yield f"{section}.{key}", value.configured if isinstance(value, MaxError) else _json_value(value)
         for value in question.values:
             yield from _record_settings(f"{section}.{value.name}", value, CATEGORY)
 
