@@ -1,5 +1,6 @@
 """The base class of a dialect: what SQLite and PostgreSQL do each in its own way, for all parts of a store."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from triage_cli.domain import CATEGORY, Change, Head, Lease, Selection, Ticket
 
 T = TypeVar("T")
 
+_QUESTION = re.compile("[A-Za-z][A-Za-z0-9_]*([.][A-Za-z0-9][A-Za-z0-9_-]*)?")
 # What a ticket is counted as: status, category, classifier and day.
 CountedGroup = tuple[str, str, str, str]
 
@@ -41,6 +43,8 @@ class Dialect(ABC):
         """Return the SQL of what a ticket has of a question, which must be one of the configuration."""
         if question == CATEGORY:
             return AnswerColumns()
+        if not _QUESTION.fullmatch(question):  # it becomes a part of the query
+            raise ValueError(question)
         value, suggestion, verdict = (self.answer.format(question=question, field=f) for f in AnswerColumns._fields)
         return AnswerColumns(value, suggestion, f"cast({verdict} as text) in ('true', '1')")
 

@@ -250,7 +250,7 @@ class SqlStore:
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the counts of each group of tickets, in no order."""
         keys = len(query.by)
-        rows = self.database.read(*where_clauses.grouped(query, self._dialect.monday, self._dialect.answer))
+        rows = self.database.read(*where_clauses.grouped(query, self._dialect))
         return [StatsGroup(dict(zip(query.by, row[:keys], strict=True)), *row[keys:]) for row in rows]
 
     def gauges(self) -> Gauges:

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from triage_cli.domain import SORTS, STATUSES, EventQuery, Selection, StatsQuery, compact, storable_text
+from triage_cli.stores.dialect import Dialect
 
 # By the field of a selection.
 FIELD_CONDITIONS = {
@@ -24,7 +25,6 @@ SENT_TO_CONDITION = """exists (select 1 from deliveries where deliveries.ticket_
 ENGLISH_SEARCH = "(subject like :search escape '\\' or description like :search escape '\\')"
 SEARCH = " or ".join(f"lowered({field}) like lowered(:search) escape '\\'" for field in ("subject", "description"))
 EMPTY = "''"
-_QUESTION = re.compile("[A-Za-z][A-Za-z0-9_]*([.][A-Za-z0-9][A-Za-z0-9_-]*)?")
 _JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 # The sort expressions of fields other than texts that may be null. Nulls come first, since positions are compared.
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
@@ -181,15 +181,15 @@ GROUP_JOINS = {
 }
 
 
-def grouped(query: StatsQuery, monday: str, answer: str) -> tuple[str, dict[str, Any]]:
+def grouped(query: StatsQuery, dialect: Dialect) -> tuple[str, dict[str, Any]]:
     """Return a query for the counts of each group: its keys, tickets, sure ones, those for a person, their cost.
 
-    `monday` is the dialect's expression for the Monday before a `{day}`, `answer` that for a `{field}` of the answer to
-    a `{question}`. Any key but those of `GROUP_KEYS` is the name of a question.
+    Any key but those of `GROUP_KEYS` is the name of a question.
     """
     conditions, values = where(query.where)
+    monday = dialect.monday.format(day=DAY)
     group_columns = [
-        GROUP_KEYS[key].format(monday=monday.format(day=DAY)) if key in GROUP_KEYS else _answer_column(key, answer)
+        GROUP_KEYS[key].format(monday=monday) if key in GROUP_KEYS else dialect.columns_of(key).value
         for key in query.by
     ]
     count_where = "coalesce(sum(case when tickets.{} then 1 else 0 end), 0)"
@@ -202,12 +202,6 @@ def grouped(query: StatsQuery, monday: str, answer: str) -> tuple[str, dict[str,
     counted_tables = " ".join(["tickets", *(join for key, join in GROUP_JOINS.items() if key in query.by)])
     group_by = f" group by {', '.join(group_columns)}" if group_columns else ""
     return f"select {all_columns} from {counted_tables} where {' and '.join(conditions) or 'true'}{group_by}", values
-
-
-def _answer_column(question: str, answer: str) -> str:
-    if not _QUESTION.fullmatch(question):  # it becomes a part of the query
-        raise ValueError(question)
-    return answer.format(question=question, field="value")
 
 
 def _like_escaped(text: str) -> str:
