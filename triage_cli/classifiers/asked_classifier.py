@@ -1,5 +1,6 @@
 """Classifiers that are asked questions in words: what a program of one's own and language models share."""
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -22,6 +23,11 @@ class AskedClassifier(ABC):
     @abstractmethod
     def _fingerprint_of(self, question: Question) -> str:
         """Return the fingerprint of a question, with the first names of its values: a rename does not change it."""
+
+    @staticmethod
+    def _values_json(question: Question) -> str:
+        """Return the values of a question with their descriptions and examples, for the record."""
+        return json.dumps([[c.name, c.description, *c.examples] for c in question.values], ensure_ascii=False)
 
     @abstractmethod
     def _question_spec(self, question: Question) -> QuestionSpec:

@@ -78,14 +78,13 @@ class CommandClassifier(AskedClassifier):
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _question_spec(self, question: Question) -> QuestionSpec:
-        values = [[c.name, c.description, *c.examples] for c in question.values]
         return QuestionSpec(
             fingerprint=self._fingerprints[question.name],
             kind="command",
             model=self.spec.run[0],
             endpoint="",
             prompt="",
-            categories=json.dumps(values, ensure_ascii=False),
+            categories=self._values_json(question),
             options=json.dumps({"run": self.spec.run}),
             first_at=times.now(),
         )

@@ -170,7 +170,7 @@ class LLMClassifier(AskedClassifier):
             model=self.spec.model or "",
             endpoint=self.provider.address,
             prompt=prompt.system_prompt([_part_of(question)], instructions),
-            categories=json.dumps([[c.name, c.description, *c.examples] for c in question.values], ensure_ascii=False),
+            categories=self._values_json(question),
             options=json.dumps(prompt_options),
             first_at=times.now(),
         )
