@@ -122,7 +122,7 @@ def ticket_of(wire_record: Any) -> Ticket:
     if not isinstance(wire_record, dict):
         raise ProtocolError("no ticket")
     wire_record = dict.fromkeys(LATER_KEYS) | wire_record
-    json_types = {**_json_types_of(Ticket), "extra": (dict,), "verdict": (bool,)}
+    json_types = _json_types_of(Ticket, extra=dict, verdict=bool)
     for key in TICKET_KEYS:
         if not _is_one_of(json_types[key], wire_record.get(key, ...)):
             raise ProtocolError(f"ticket without a proper {key}")
@@ -139,7 +139,7 @@ def _answers_of(wire_answers: Any) -> dict[str, GivenAnswer]:
     answers = {} if wire_answers is None else wire_answers
     if not isinstance(answers, dict):
         raise ProtocolError("ticket without proper answers")
-    json_types = {**_json_types_of(GivenAnswer), "state": (str,)}
+    json_types = _json_types_of(GivenAnswer)
     for name, answer in answers.items():
         has_all = isinstance(answer, dict) and all(
             _is_one_of(json_types[key], answer.get(key, ...)) for key in ANSWER_KEYS
@@ -259,8 +259,11 @@ def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     return wire_types
 
 
-def _json_types_of(kind: Hashable) -> dict[str, tuple[type, ...]]:
-    return {field: wire_type.json_types for field, wire_type in _wire_types_of(kind).items()}
+@cache
+def _json_types_of(kind: Hashable, **others: type) -> Mapping[str, tuple[type, ...]]:
+    """Return the JSON types that each field of a wire record may have; `others` differ from those of the record."""
+    json_types = {field: wire_type.json_types for field, wire_type in _wire_types_of(kind).items()}
+    return json_types | {field: (json_type,) for field, json_type in others.items()}
 
 
 def _is_record(python_type: Any) -> bool:
