@@ -3,6 +3,7 @@
 `triage suspects`: labels that several answers contradict, and categories that are confused.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -64,8 +65,7 @@ def learn(
     printer.one(lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.lessons_summary(lessons):
         context.say(line)
-    for lesson in lessons:
-        _note_unmeasured(context, lesson)
+    _note_unmeasured(context, [lesson for lesson in lessons if lesson.report.after is not None])
     if context.guides:
         context.say(summaries.step_after_learning(lessons[0].report))
 
@@ -78,15 +78,17 @@ def _note_labels(context: CommandContext, lesson: Lesson, file: str | None) -> N
         context.say(f"note: {overruled}: triage suspects{' FILE' if file else ''}{about} shows them")
 
 
-def _note_unmeasured(context: CommandContext, lesson: Lesson) -> None:
-    """Note which values of a question no label has."""
-    if lesson.report.after is None:
-        return
-    values = next(each.values for each in context.triage.questions() if each.name == lesson.question)
-    unmeasured = [value.name for value in values if value.name not in lesson.counts.by_category]
-    if unmeasured:
-        unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
-        context.say(f"note: {unlearned}, so this says nothing about such tickets")
+def _note_unmeasured(context: CommandContext, measured: Sequence[Lesson]) -> None:
+    """Note which values of each question no label has."""
+    questions = context.triage.questions() if measured else ()
+    values = {question.name: question.values for question in questions}
+    for lesson in measured:
+        unmeasured = [
+            each.name for each in values.get(lesson.question, ()) if each.name not in lesson.counts.by_category
+        ]
+        if unmeasured:
+            unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
+            context.say(f"note: {unlearned}, so this says nothing about such tickets")
 
 
 def _some_categories(category_names: list[str]) -> str:
