@@ -33,6 +33,7 @@ from triage_cli.domain import (
     Ticket,
     UnavailableError,
     ids,
+    one_of,
     readable,
     times,
 )
@@ -163,7 +164,7 @@ class CommandClassifier(AskedClassifier):
 
     def _problem(self, question: str, given: Mapping[str, Any]) -> str:
         """Return why something is no answer to a question; empty if it is one."""
-        what = CATEGORY if question == CATEGORY else f"value of {question}"
+        what = one_of(question)
         if "value" not in given:
             return f"{self.name} answered without a {what}"
         value, confidence = given["value"], given.get("confidence")

@@ -9,7 +9,7 @@ import typer
 
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
-from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Question, Rejected, UsageError, whole_names
+from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Question, Rejected, UsageError, one_of, whole_names
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service import CategoryNames
 
@@ -78,11 +78,6 @@ def note_skipped(context: CommandContext, counts: LabelCounts, question: str) ->
             f"label is no {one_of(question)} and is left out",
         )
         context.say(f"note: {skipped_labels}: {labels}")
-
-
-def one_of(question: str) -> str:
-    """Return what messages call a possible answer to a question."""
-    return "category" if question == CATEGORY else f"value of {question}"
 
 
 def _labelled_table(

@@ -373,6 +373,7 @@ from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
 from triage_cli.domain.questions import held_values as held_values
 from triage_cli.domain.questions import label_columns as label_columns
+from triage_cli.domain.questions import one_of as one_of
 from triage_cli.domain.questions import open_required as open_required
 from triage_cli.domain.questions import parts_of as parts_of
 from triage_cli.domain.questions import settled_by as settled_by

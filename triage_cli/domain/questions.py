@@ -98,6 +98,11 @@ def whole_names(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.partition(PART)[0] for name in names))
 
 
+def one_of(question: str) -> str:
+    """Return what messages call a possible answer to a question."""
+    return CATEGORY if question == CATEGORY else f"value of {question}"
+
+
 def parts_of(question: str, names: Iterable[str]) -> dict[str, str]:
     """Return the names of the parts of a question among `names`, by the value that each is about."""
     begin = question + PART

@@ -132,13 +132,8 @@ def suspects(
     ]
     printer.all_of(suspect_records, SUSPECT_COLUMNS, drawn_by("eval_tables.suspects"))
     total = report.counts.total
-    labels_needed = (
-        LEAST_LABELLED
-        if total < LEAST_LABELLED
-        else "two categories"
-        if question == CATEGORY
-        else f"two values of {question}"
-    )
+    two_of_them = "two categories" if question == CATEGORY else f"two values of {question}"
+    labels_needed = LEAST_LABELLED if total < LEAST_LABELLED else two_of_them
     are_too_few = total < LEAST_LABELLED or len(report.counts.by_category) < 2
     too_few_note = f"; it takes {labels_needed} to doubt any of them" if are_too_few else ""
     are = "is" if len(report.suspects) == 1 else "are"

@@ -19,6 +19,7 @@ from triage_cli.domain import (
     TriageError,
     VerdictDraft,
     given_answer,
+    one_of,
     short,
     shown_hash_of,
     with_questions,
@@ -87,7 +88,7 @@ class ReviewSession:
     @property
     def asked_for(self) -> str:
         """Return what a person gives now, in words."""
-        return CATEGORY if self.asked.name == CATEGORY else f"value of {self.asked.name}"
+        return one_of(self.asked.name)
 
     @property
     def asks_more(self) -> bool:
@@ -264,8 +265,7 @@ class ReviewSession:
                 raise RowError("others have decided these tickets since")
             return self._back_at(step._replace(ticket=taken_back[0], alike=tuple(taken_back[1:])))
         if removed := self._removed_value(step):
-            noun = CATEGORY if step.question == CATEGORY else f"value of {step.question}"
-            raise RowError(f"{removed} is no {noun} now, so that it cannot be given again")
+            raise RowError(f"{removed} is no {one_of(step.question)} now, so that it cannot be given again")
         ticket = step.ticket
         if step.value is not None:
             ticket_now, before = self._check_verdict_holds(step), given_answer(ticket, step.question)
