@@ -364,7 +364,6 @@ from triage_cli.domain.questions import MOST_FAILURES as MOST_FAILURES
 from triage_cli.domain.questions import NO_VALUE as NO_VALUE
 from triage_cli.domain.questions import PART as PART
 from triage_cli.domain.questions import UNANSWERED as UNANSWERED
-from triage_cli.domain.questions import AnswerState as AnswerState
 from triage_cli.domain.questions import GivenAnswer as GivenAnswer
 from triage_cli.domain.questions import Question as Question
 from triage_cli.domain.questions import all_given as all_given

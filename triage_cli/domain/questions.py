@@ -9,8 +9,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
+from triage_cli.domain.classifications import ConfidenceSource
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.evaluation.error_bounds import MaxError
 from triage_cli.domain.json_values import compact, from_json
@@ -67,16 +68,23 @@ class Question(NamedTuple):
 
 
 class GivenAnswer(NamedTuple):
-    """What holds of one question on one ticket; `decision_id` is the classification that it rests on."""
+    """What holds of a further question about a ticket.
 
-    value: str | None = None
-    suggestion: str | None = None
-    confidence: float | None = None
-    confidence_source: str | None = None
-    classifier: str | None = None
-    reason: str | None = None
-    verdict: bool = False
-    state: AnswerState = "unanswered"
+    Of the category, the same is made of the ticket's own fields. `decision_id` is the classification that it rests on.
+    """
+
+    value: Annotated[str | None, "what holds; null if it is open"] = None
+    suggestion: Annotated[str | None, "the machine's unsure guess"] = None
+    confidence: Annotated[float | None, "how sure, from 0 to 1"] = None
+    confidence_source: Annotated[
+        str | None,
+        "the source of the confidence; `said` (by a language model) is the least reliable",
+        ConfidenceSource | None,
+    ] = None
+    classifier: Annotated[str | None, "the classifier's name in the configuration"] = None
+    reason: Annotated[str | None, "why, in the classifier's words"] = None
+    verdict: Annotated[bool, "whether a person's answer holds"] = False
+    state: Annotated[AnswerState, "`unsure`, `failed` and `unanswered` are open"] = "unanswered"
     failures: int = 0
     error: str | None = None
     decision_id: str | None = None

@@ -25,7 +25,7 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import CATEGORY, AnswerState, Attempt, CategoryRule, ConfidenceSource, Status
+from triage_cli.domain import CATEGORY, Attempt, CategoryRule, ConfidenceSource, GivenAnswer, Status
 
 
 class Delivery(Response):
@@ -185,25 +185,12 @@ class ReclassifyManyIn(RequestBody):
     plan: ReclassifyPlanIn = Field(default_factory=ReclassifyPlanIn, description="how")
 
 
-class GivenAnswer(BaseModel):
-    """What holds of a further question about a ticket."""
-
-    value: str | None = Field(description="what holds; null if it is open")
-    suggestion: str | None = Field(description="the machine's unsure guess")
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    classifier: str | None = CLASSIFIER_FIELD
-    reason: str | None = REASON_FIELD
-    verdict: bool = Field(description="whether a person's answer holds")
-    state: AnswerState = Field(description="`unsure`, `failed` and `unanswered` are open")
-
-
 FURTHER_ANSWERS_FIELD: Any = Field(
     default={}, description="to further questions, by their names; no key where there are none"
 )
 
 
-class Classified(BaseModel):
+class Classified(Response):
     """The new answer, or the present one if no classifier needed to be asked (`asked` is false)."""
 
     ticket_id: str = TICKET_ID_FIELD

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
-from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery, GivenAnswer
+from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_FIELD,
@@ -24,6 +24,7 @@ from triage_cli.domain import (
     MAX_SOURCE,
     Classification,
     ConfidenceSource,
+    GivenAnswer,
     LoggedEvent,
     Priority,
     Status,
