@@ -42,6 +42,7 @@ from triage_cli.domain import (
     VerdictDraft,
     compact,
     errors,
+    is_record,
     outcome_record,
     with_given,
 )
@@ -245,13 +246,13 @@ def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     as_json: Mapping[Any, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,), Literal: (str,)}
 
     def json_types_of(hints: Iterable[Any]) -> tuple[type, ...]:
-        python_types = (dict if _is_record(each) else get_origin(each) or each for each in hints)
+        python_types = (dict if is_record(each) else get_origin(each) or each for each in hints)
         return tuple(one for each in python_types for one in as_json.get(each, (each,)))
 
     wire_types = {}
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        record = next((one for each in hint_types for one in (each, *get_args(each)) if _is_record(one)), None)
+        record = next((one for each in hint_types for one in (each, *get_args(each)) if is_record(one)), None)
         listed = [
             item for each in hint_types if get_origin(each) is tuple for item in get_args(each) if item is not ...
         ]
@@ -264,10 +265,6 @@ def _json_types_of(kind: Hashable, **others: type) -> Mapping[str, tuple[type, .
     """Return the JSON types that each field of a wire record may have; `others` differ from those of the record."""
     json_types = {field: wire_type.json_types for field, wire_type in _wire_types_of(kind).items()}
     return json_types | {field: (json_type,) for field, json_type in others.items()}
-
-
-def _is_record(python_type: Any) -> bool:
-    return isinstance(python_type, type) and issubclass(python_type, tuple) and hasattr(python_type, "_fields")
 
 
 def delivery_of(wire_record: Any) -> Delivery:

@@ -298,6 +298,7 @@ from triage_cli.domain.json_values import encodable as encodable
 from triage_cli.domain.json_values import foreign as foreign
 from triage_cli.domain.json_values import from_json as from_json
 from triage_cli.domain.json_values import has_place as has_place
+from triage_cli.domain.json_values import is_record as is_record
 from triage_cli.domain.json_values import is_too_deep as is_too_deep
 from triage_cli.domain.json_values import json_number as json_number
 from triage_cli.domain.json_values import label_text as label_text

@@ -21,6 +21,11 @@ _ESCAPES = re.compile(r"\\u[dD][89abAB]\w{2}\\u[dD][c-fC-F]\w{2}|\\(u[dD][89a-fA
 _DIGITS = sys.int_info.default_max_str_digits
 
 
+def is_record(kind: Any) -> bool:
+    """Return whether a type hint is a record."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
 def as_record(value: Any) -> Any:
     """Return a record, or a list of some, as JSON has it: also the records in it are objects."""
     if not isinstance(value, tuple | list):

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypeVar, get_args, get_
 
 from pydantic import BaseModel, Field, create_model
 
+from triage_cli.domain import is_record
+
 M = TypeVar("M", bound=BaseModel)
 # Schemas with other names than their records.
 NAMES = {"LoggedEvent": "Event", "CreatedKey": "IssuedKey"}
@@ -24,7 +26,7 @@ def described(hint: Any) -> Any:
     """Return a type hint with the schemas of records in place of the records."""
     if hint in _BY_HAND:
         return _BY_HAND[hint]
-    if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
+    if is_record(hint):
         return _schema(hint)
     origin, arguments = get_origin(hint), get_args(hint)
     if not arguments or origin in (Annotated, Literal):
