@@ -116,16 +116,17 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
 
 
 def promised_errors(
-    config: Config, names: Container[str] | None = None
+    config: Config, names: Container[str] | None = None, about: str | None = None
 ) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
     """Yield each classifier with a `max_error`, the question that it promises it of, the promise, and its bounds.
 
-    With `names`, only of the classifiers of these names.
+    With `names`, only of the classifiers of these names; with `about`, only of the question of this name.
     """
     store = open_store(config)
     named_config = with_first_names(config, store)
+    questions = [each for each in named_config.asked if about in (None, each.name)]
     for name, spec in config.classifiers.items():
-        for question in named_config.asked:
+        for question in questions:
             max_error = promised_error(question, spec)
             if max_error is None or spec.type == "cascade" or not (names is None or name in names):
                 continue

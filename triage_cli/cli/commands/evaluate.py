@@ -145,10 +145,9 @@ def _say_promises(context: CommandContext, evaluated_names: Sequence[str], quest
     """Print for each evaluated classifier, and its steps, which answers to the question keep their `max_error` now."""
     classifier_specs = context.config.classifiers
     names_with_steps = {*evaluated_names, *(step for name in evaluated_names for step in classifier_specs[name].steps)}
-    promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps)
-    for name, about, max_error, bounds in promised_errors:
-        if about == question:
-            context.say(f"{name}: {bounds_summary(max_error, bounds)}")
+    promised_errors = wiring.classifier_diagnostics.promised_errors(context.config, names_with_steps, question)
+    for name, _, max_error, bounds in promised_errors:
+        context.say(f"{name}: {bounds_summary(max_error, bounds)}")
 
 
 def _choose_database(
