@@ -83,7 +83,7 @@ def test_a_servers_callers_are_told_nothing_of_where_its_database_is(
     with running_server(tmp_path, db=pg_url) as older, older.client() as client:
         assert client.post("/tickets", json=TICKET).status_code == 201
         monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
-        monkeypatch.setitem(migrations.STEPS, VERSION + 1, ("create table of_the_future (a bigint)",))
+        monkeypatch.setitem(migrations.STEPS, "of the future", ("create table of_the_future (a bigint)",))
         newer = PostgresStore(pg_url, network=ONLINE)
         with pytest.raises(StoreError, match="older triage"):
             newer.stats()

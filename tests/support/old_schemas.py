@@ -5,9 +5,8 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from triage_cli.stores import STEPS, statements_of
+from triage_cli.stores import STEPS, postgres_migrations, statements_of
 from triage_cli.stores import created_tables as tables
-from triage_cli.stores import sqlite_migrations as migrations
 
 FOLDER = Path(__file__).parents[1] / "golden" / "schema"
 TABLES = tables(statements_of(FOLDER / "sqlite-1.sql"))
@@ -20,7 +19,10 @@ def first_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:
 
 def second_release(dialect: Literal["sqlite", "postgres"]) -> list[str]:
     """Return the statements of the first release and those that led to the second."""
-    return [*first_release(dialect), *(migrations.STEPS["second"] if dialect == "sqlite" else STEPS[2])]
+    return [
+        *first_release(dialect),
+        *(STEPS["second"] if dialect == "sqlite" else postgres_migrations.statements_of("second")),
+    ]
 
 
 def definitions(db: sqlite3.Connection) -> dict[str, str]:

@@ -6,35 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from triage_cli.stores.migration_steps import STEPS
+
 MIGRATION_SET = "triage"  # of migrations
-# Of the migrations, in their order.
-MIGRATION_NAMES = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-    "thirteenth",
-    "fourteenth",
-    "fifteenth",
-    "sixteenth",
-    "seventeenth",
-    "eighteenth",
-    "nineteenth",
-    "twentieth",
-    "twenty-first",
-    "twenty-second",
-    "twenty-third",
-    "twenty-fourth",
-    "twenty-fifth",
-)
+MIGRATION_NAMES = ("first", *STEPS)
 # The table in which sqlite-utils records migrations.
 MIGRATION_TABLES = (
     """create table "_sqlite_migrations" (
