@@ -111,7 +111,6 @@ class LocalConsultation:
         )
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
-        """Return where a ticket would be sent now; with a category, as if a person had given it that one."""
         history = self._history(name)
         if category is not None:
             ticket = history.ticket._replace(category=self._matched(category), verdict=1, decision_id=None)
@@ -119,7 +118,6 @@ class LocalConsultation:
         return route_preview(history, self._services.categories, self._services.routing_map)
 
     def category_profiles(self) -> list[CategoryProfile]:
-        """Return the categories with their thresholds and rules."""
         category_profiles = []
         for category in self._services.categories:
             reach = routing_rules.reach(self._services.routing_map.rules, category.name)

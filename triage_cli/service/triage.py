@@ -243,7 +243,6 @@ class LocalTriage:
         self._other_tickets_guard = OtherTicketsGuard()
 
     def stop(self) -> None:
-        """Stop taking new work; what is in flight is completed and saved."""
         self._stop_control.stop()
 
     def exited(self, code: int) -> None:
@@ -253,7 +252,6 @@ class LocalTriage:
 
     @property
     def spent(self) -> float:
-        """Return what this object has spent so far, in USD."""
         return self._recorder.context.budget.spent if self._recorder else 0.0
 
     @property
@@ -419,17 +417,14 @@ class LocalTriage:
             self._stop_control.check_deadline(done=not (self._interrupted or pipeline.interrupted))
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Erase the text of a customer's tickets."""
         with self._recorded_run("forget") as recorder:
             yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def imported(self, name: str) -> tuple[Run, ...]:
-        """Return the runs of an import, as `ports.Triage` does."""
         return import_named(self._store, name, self._actor)
 
     def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
-        """Take an import back, as `ports.Triage` does."""
         runs = self.imported(name)
         if dry_run:
             yield from ImportUndo(self._store, runs).outcomes()
@@ -475,27 +470,21 @@ class LocalTriage:
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def categories(self) -> tuple[Category, ...]:
-        """Return the categories that a ticket may get."""
         return self._services.categories
 
     def questions(self) -> tuple[Question, ...]:
-        """Return the questions that tickets are asked, that for the category first."""
         return self._services.questions
 
     def last_reading(self, header: str) -> Reading | None:
-        """Return how a file with this header was read the last time, None if there was none."""
         return self._store.readings.last(header)
 
     def keep_reading(self, header: str, reading: Reading) -> None:
-        """Record how a file with this header was read."""
         self._store.readings.keep(header, reading)
 
     def runs(self, limit: int | None) -> Iterator[Run]:
-        """Yield the bulk commands, the latest first."""
         return self._store.runs.latest(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Yield tickets, newest first, or in the order of review."""
         self._check_questions(answer.partition("=")[0] for answer in selection.answers)
         selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
         if selection.order != "review":
@@ -528,24 +517,20 @@ class LocalTriage:
         return with_questions(ticket, self._verdicts.further)
 
     def resolve(self, name: str) -> str:
-        """Return the id of the only ticket with this name."""
         return ticket_lookup.ticket_named(self._store, name).ticket_id
 
     def history(self, name: str) -> History:
-        """Return a ticket with its answers, deliveries, attempts, events and questions."""
         history = self._store.history(self.resolve(name))
         return history._replace(
             ticket=self._shown(category_renames.with_current_names(history.ticket, self._current_names))
         )
 
     def why(self, name: str) -> Why:
-        """Return how a ticket was decided."""
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
         return explanation.why(history, self._services.categories, self._services.routing_map, self._store)
 
     def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
-        """Return the tickets with the most similar texts, as `ports.Triage` does."""
         about = ticket_lookup.ticket_named(self._store, name)
         similarities = dict(self._store.words.similar(about, query))
         tickets = self._store.find(Selection(ids=tuple(similarities)))
@@ -558,26 +543,21 @@ class LocalTriage:
         return sorted(similar, key=lambda each: -each.similarity)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Yield the events of the audit log, oldest first."""
         return self._store.log.events(query)
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        """Return the counts of each group of tickets, ordered by their keys."""
         self._check_questions(key for key in query.by if key not in STATS_KEYS)
         return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
-        """Return how often the verdicts of a period overruled a machine, by week and its category."""
         return overruled_by_week(
             self._store.answers.judged_days(since, until), self._current_names, Levels.of(self._services.categories)
         )
 
     def audit_head(self) -> Head:
-        """Return the head of the audit log."""
         return self._store.log.head()
 
     def stats(self) -> Stats:
-        """Return the counts of the whole store."""
         stats = self._store.stats()
         by_category = category_renames.counts_in_current_names(stats.by_category, self._current_names)
         return stats._replace(by_category=by_category)

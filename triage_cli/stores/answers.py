@@ -51,26 +51,21 @@ class SqlAnswers:
         self._database = database
 
     def record_question(self, question: QuestionSpec) -> None:
-        """Record a question, once per fingerprint."""
         if not self._database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
             write_one(self._database, RECORD_QUESTION, question)
 
     def know_levels(self) -> bool:
-        """Return whether a question was recorded whose categories are in levels."""
         return bool(self._database.read(QUESTION_IN_LEVELS))
 
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return earlier answers of paid classifiers, by answer key."""
         answers = self._read(PAID_ANSWERS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in answers}
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
-        """Return these answers, by classification id."""
         answers = self._read(ANSWERS_BY_ID, (compact(list(classification_ids)),))
         return {answer.classification_id: answer for answer in answers}
 
     def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
-        """Return all answers about these tickets to these questions, oldest first."""
         return self._read(ANSWERS_TO_QUESTIONS, (compact(list(ticket_ids)), compact(list(fingerprints))))
 
     def of_ticket(self, ticket_id: str) -> tuple[Classification, ...]:
@@ -91,7 +86,6 @@ class SqlAnswers:
         return {name: {"asked": asked, "agreed": agreed} for name, asked, agreed in rows}
 
     def judged_days(self, since: str | None, until: str | None) -> list[Judged]:
-        """Return how people judged sure answers, by day and both categories, in no order."""
         period = {"since": since or "", "until": until or "9999"}
         return [Judged(*row) for row in self._database.read(JUDGED_DAYS, period)]
 

@@ -58,17 +58,14 @@ class SqlApiAccess:
     # -- keys
 
     def add_key(self, key: ApiKey) -> None:
-        """Record a new API key. Raises `UsageError` if the name is taken."""
         if not self._write(ADD_KEY, (*key[:5], key.expires_at)):
             name_hint = "the audit log names its actors by it, so take another one, also after a key was revoked"
             raise UsageError(f'there is a key "{key.name}" already', hint=name_hint)
 
     def keys(self) -> list[ApiKey]:
-        """Return all API keys, oldest first."""
         return [ApiKey(*row) for row in self._database.read(API_KEYS, (now(),))]
 
     def revoke(self, name: str) -> ApiKey:
-        """Revoke the API key of this name, and return it. Raises `NotFoundError`."""
         revoke_statement = "update api_keys set revoked_at = coalesce(revoked_at, ?) where name = ? returning *"
         key_rows = self._write(revoke_statement, (now(), name))
         if not key_rows:
@@ -76,8 +73,6 @@ class SqlApiAccess:
         return ApiKey(*key_rows[0])
 
     def rotate(self, new: ApiKey, old_until: str) -> ApiKey:
-        """Replace the API key of this name, which is taken until `old_until` beside the new one; return the new key."""
-
         def rotate_key(db: Db) -> ApiKey:
             # An update locks the row, so that another rotation waits, and then finds the new key.
             key_rows = db.execute("update api_keys set name = name where name = ? returning *", (new.name,)).fetchall()
@@ -96,23 +91,19 @@ class SqlApiAccess:
         return self._database.write(rotate_key)
 
     def key(self, key_id: str) -> ApiKey | None:
-        """Return the API key with this id, or None; also one that was rotated away and is still taken."""
         key_rows = self._database.read(API_KEY, (key_id,)) or self._database.read(ROTATED_KEY, (key_id,))
         return ApiKey(*key_rows[0]) if key_rows else None
 
     def key_at_once(self, key_id: str) -> ApiKey | None:
-        """Return the API key with this id if it is found without waiting; None: `key` may find it."""
         key_rows = self._database.read_at_once(API_KEY, (key_id,))
         return ApiKey(*key_rows[0]) if key_rows else None
 
     def touch(self, key_id: str) -> None:
-        """Record that an API key was used now."""
         self._write("update api_keys set last_used_at = ? where key_id = ? returning 1", (now(), key_id))
 
     # -- rate limits
 
     def permits(self, caller_id: str, tokens: int, per_minute: int, burst: int) -> float:
-        """Take permits and return 0, or take none and return the seconds until they are available."""
         asked_at, cost_seconds, burst_seconds = time.time(), tokens * 60.0 / per_minute, burst * 60.0 / per_minute
         permit_values = {"key_id": caller_id, "now": asked_at, "cost": cost_seconds, "burst": burst_seconds}
         if self._write(TAKE_PERMITS, permit_values):
@@ -123,7 +114,6 @@ class SqlApiAccess:
     # -- repeated requests
 
     def open(self, caller_id: str, key: str, body_hash: str, seconds: float) -> StoredResponse | None:
-        """Begin a request under an idempotency key; return the earlier request with this key, if there is one."""
         stored_response = self._stored_response(caller_id, key)
         if stored_response is None or stored_response.status is None:
             began_at = time.time()
@@ -145,28 +135,23 @@ class SqlApiAccess:
         return StoredResponse(*response_rows[0]) if response_rows else None
 
     def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
-        """Store the response to a request under its idempotency key."""
         store_response = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
         self._write(store_response, (status, answer, caller_id, key))
 
     def renew(self, caller_id: str, key: str, seconds: float) -> None:
-        """Renew the lease of an idempotency key whose request is still being processed."""
         renew = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"
         self._write(renew, (time.time() + seconds, caller_id, key))
 
     def give_up(self, caller_id: str, key: str) -> None:
-        """Free the idempotency key of a request that failed."""
         free = "delete from idempotency where key_id = ? and key = ? and status is null returning 1"
         self._write(free, (caller_id, key))
 
     def hook_ticket(self, source: str, hook_id: str) -> str | None:
-        """Return the ticket of a webhook event that was processed before; None if there is none."""
         hook_query = "select ticket_id from hook_ids where source = ? and hook_id = ?"
         hook_rows = self._database.read(hook_query, (source, hook_id))
         return hook_rows[0][0] if hook_rows else None
 
     def note_hook(self, source: str, hook_id: str, ticket_id: str) -> None:
-        """Record that a webhook event was processed, and which ticket it created or changed."""
         processed_at = time.time()
 
         def note_hook_id(db: Db) -> None:
@@ -178,7 +163,6 @@ class SqlApiAccess:
     # -- monitoring
 
     def ping(self) -> None:
-        """Raise if the database of the API does not answer, or a newer program has migrated it."""
         self._database.ping()
 
     def _write(self, sql: str, values: Any) -> list[Any]:

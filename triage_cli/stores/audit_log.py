@@ -67,7 +67,7 @@ UNLOGGED_ROWS = {
 
 
 class SqliteTrail:
-    """The audit log of one SQLite file, read in one snapshot."""
+    """Implements `ports.AuditLogReader` on one SQLite file, read in one snapshot."""
 
     place = "beside the database"
 
@@ -77,12 +77,10 @@ class SqliteTrail:
         self._db = db
 
     def recorded_head(self) -> tuple[Head, str | None]:
-        """Return the head that the database records, and the mark of the key that it was written with."""
         last_seq, head, key_mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
         return Head(head, last_seq), key_mark
 
     def kept_head(self) -> Head | None:
-        """Return the head that is kept beside the database."""
         return kept_head(self._path)
 
     def events(self) -> Iterator[LoggedEvent]:
@@ -98,7 +96,6 @@ class SqliteTrail:
         self._db.text_factory = ALTERED_TEXT
 
     def strays(self) -> Iterator[str]:
-        """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.sqlite.schema import statements_of
 
         triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
@@ -119,7 +116,7 @@ _PRESENT_TRIGGERS = """select t.tgname, p.prosrc from pg_trigger t join pg_proc 
 
 
 class ServerTrail:
-    """The audit log of a PostgreSQL database, up to the head that it had when this object was made."""
+    """Implements `ports.AuditLogReader` on a PostgreSQL database, up to the head that it had when this was made."""
 
     place = "in the table last_head"
 
@@ -134,11 +131,9 @@ class ServerTrail:
         self._recorded = Head(head, last_seq), key_mark
 
     def recorded_head(self) -> tuple[Head, str | None]:
-        """Return the head that the database recorded, and the mark of the key that it was written with."""
         return self._recorded
 
     def kept_head(self) -> Head | None:
-        """Return the head in `last_head`; None if its row is gone."""
         return self._kept
 
     def events(self) -> Iterator[LoggedEvent]:
@@ -146,7 +141,6 @@ class ServerTrail:
         return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(EventQuery()))
 
     def strays(self) -> Iterator[str]:
-        """Yield a sentence for each thing in the tables that no event explains."""
         from triage_cli.stores.postgres import schema
 
         triggers = self._store.database.read(_PRESENT_TRIGGERS)

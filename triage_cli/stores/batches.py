@@ -43,7 +43,6 @@ class SqlBatches:
         self._log = log
 
     def hold(self, lease: Lease) -> list[Batch]:
-        """Claim the batches that are not settled and that no live run holds; return them, oldest first."""
         values = {"run": lease.run_id, "now": time.time()}
 
         def hold(db: Db) -> list[Any]:
@@ -53,8 +52,6 @@ class SqlBatches:
         return sorted(Batch(*row) for row in self._database.write(hold))
 
     def open(self, batch: Batch, event: Event) -> None:
-        """Record a new batch, before anything is sent to the provider."""
-
         def open_batch(db: Db) -> None:
             db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
             self._log.append(db, [Change(event)])
@@ -62,8 +59,6 @@ class SqlBatches:
         self._database.write(open_batch)
 
     def advance(self, batch: Batch, was: str, event: Event | None, lease: Lease) -> bool:
-        """Write a batch's next state; return False if it is no longer in the state `was`, or another run holds it."""
-
         def advance(db: Db) -> bool:
             self._runs.renew_lease(db, lease)
             batch_values = batch._asdict() | {"was": was, "run_id": lease.run_id}
@@ -77,7 +72,6 @@ class SqlBatches:
     def items(
         self, batch_id: str, numbers: Sequence[int] | None = None, *, limit: int | None = None
     ) -> list[BatchItem]:
-        """Return items that wait in a batch, by number: those with these numbers, or the first `limit`."""
         items_query, batch_values = WAITING_ITEMS, {"batch_id": batch_id, "numbers": compact(list(numbers or ()))}
         if numbers is not None:
             items_query += " and number in (select cast(number as integer) from asked)"
@@ -85,7 +79,6 @@ class SqlBatches:
         return [BatchItem(*row) for row in self._database.read(items_query, batch_values)]
 
     def joinable(self, keys: Sequence[str]) -> Mapping[str, OpenRequest]:
-        """Return the open requests with these answer keys, by key."""
         requests: dict[str, OpenRequest] = {}
         rows = self._database.read(JOINABLE_REQUESTS, {"keys": compact(list(keys))})
         for key, batch_id, number, asked, ticket_id in rows:
@@ -94,17 +87,14 @@ class SqlBatches:
         return requests
 
     def any_waiting(self) -> bool:
-        """Return whether any question is in a batch."""
         return bool(self._database.read("select 1 from batch_items where state = 'waiting' limit 1"))
 
     def provider_ids(self) -> frozenset[str]:
-        """Return the ids that providers gave to the batches."""
         return frozenset(
             row[0] for row in self._database.read("select provider_id from batches where provider_id is not null")
         )
 
     def options(self, fingerprint: str) -> str | None:
-        """Return the options that the last batch with this question left out, or None."""
         query = "select options from batches where fingerprint = ? order by coalesce(ended_at, opened_at) desc limit 1"
         option_rows = self._database.read(query, (fingerprint,))
         return option_rows[0][0] if option_rows else None

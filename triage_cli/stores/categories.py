@@ -64,21 +64,15 @@ class SqlCategories:
         self._log = log
 
     def renames(self, question: str = CATEGORY) -> Iterator[Renamed]:
-        """Yield the renames of a question's values that were carried out, by old name."""
         for row in self._database.read("select * from renames where question = ? order by old", (question,)):
             yield Renamed(*row)
 
     def bears(self, name: str, question: str = CATEGORY) -> bool:
-        """Return whether any ticket has this name as its category, or as the suggestion that a review waits for.
-
-        Of another question, it is its value, or any suggestion.
-        """
         columns = self._dialect.columns_of(question)._asdict()
         query = BEARS_CATEGORY if question == CATEGORY else BEARS_VALUE.format(**columns)
         return bool(self._database.read(query, {"name": name})[0][0])
 
     def rename(self, what: Renamed, event: Event, *, destination: bool) -> Renamed:
-        """Rename a value in all tables, with `destination` also the destination of that name; return the counts."""
         values = {
             "old": what.old,
             "new": what.new,

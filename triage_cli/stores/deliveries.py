@@ -84,7 +84,6 @@ class SqlDeliveries:
     def due(
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
     ) -> list[OutgoingDelivery]:
-        """Claim due deliveries that no live run holds, the oldest first."""
         values: dict[str, Any] = {"destination": destination, "run": lease.run_id, "limit": limit}
         if ids is not None:
             values["ids"] = compact(list(ids))
@@ -101,7 +100,6 @@ class SqlDeliveries:
         return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
 
     def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        """Return the deliveries of each of these tickets, in the order of its decisions."""
         deliveries_by_ticket: dict[str, list[Delivery]] = {}
         for row in self._database.read(DELIVERIES_OF, (compact(list(ticket_ids)),)):
             delivery = Delivery(*row)
@@ -109,25 +107,18 @@ class SqlDeliveries:
         return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
 
     def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
-        """Return those of these deliveries that are stored, by their ids."""
         rows = self._database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))
         return {delivery.delivery_id: delivery for delivery in (Delivery(*row) for row in rows)}
 
     def attempts(self, ticket_id: str) -> tuple[Attempt, ...]:
-        """Return the attempts at a ticket's deliveries, oldest first."""
         return tuple(Attempt(*row) for row in self._database.read(ATTEMPTS_OF, (ticket_id,)))
 
     def pending_destinations(self, ids: Sequence[str] | None = None) -> list[str]:
-        """Return the destinations with pending deliveries, of all tickets or of these."""
         if ids is None:
             return [row[0] for row in self._database.read(PENDING_DESTINATIONS)]
         return [row[0] for row in self._database.read(PENDING_DESTINATIONS_OF, {"ids": compact(list(ids))})]
 
     def next_due(self, ids: Sequence[str] | None = None, *, but: Sequence[str] = ()) -> float | None:
-        """Return when the next delivery that may be sent is due, in seconds since 1970; None if there is none.
-
-        `but` names destinations to leave out.
-        """
         query, values = NEXT_DUE, {"but": compact(list(but))}
         if ids is not None:
             query, values = NEXT_DUE_OF, values | {"ids": compact(list(ids))}
@@ -137,16 +128,13 @@ class SqlDeliveries:
     def let_go(
         self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
     ) -> None:
-        """Free pending deliveries that a run holds, and keep why; those that it `attempted` may have arrived."""
         values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
         write_one(self._database, LET_DELIVERIES_GO, values)
 
     def switched_off(self) -> frozenset[str]:
-        """Return the destinations that are switched off, because they answered that they are gone for good."""
         return frozenset(row[0] for row in self._database.read("select destination from switched_off"))
 
     def switch(self, destination: str, *, off: bool) -> None:
-        """Switch a destination off, or on again."""
         if off:
             write_one(
                 self._database, "insert into switched_off values (?, ?) on conflict do nothing", (destination, now())
@@ -187,7 +175,6 @@ class SqlAdditions:
         self._database = database
 
     def first_seen(self, rules: Mapping[str, str]) -> Mapping[str, FirstSeen]:
-        """Return when rules were first seen, by their keys; `rules` are their names."""
         keys, at = compact(list(rules)), now()
         known = {row[0]: FirstSeen(row[1], is_new=False) for row in self._database.read(FIRST_SEEN, (keys,))}
         unknown = {key: name for key, name in rules.items() if key not in known}
@@ -203,7 +190,6 @@ class SqlAdditions:
         return known | {key: FirstSeen(seen[key], is_new=seen[key] == at) for key in unknown}
 
     def candidates(self, query: AdditionQuery) -> Iterator[Ticket]:
-        """Yield the tickets that a rule has yet to look at, by status."""
         for status in query.statuses:
             yield from self._tickets(query, FOUND_BY_INDEX[status], SINCE)
             if query.changed:

@@ -25,7 +25,6 @@ class SqlAuditLog:
         self._key = key
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Yield events, oldest first; with a limit, the newest of them."""
         event_conditions, event_values = where_clauses.where_events(query)
         after_seq = query.after
         if query.limit is not None:
@@ -46,7 +45,6 @@ class SqlAuditLog:
             after_seq = event_rows[-1][0]
 
     def head(self) -> Head:
-        """Return the head of the audit log that the database records."""
         seq, head = self._database.read("select seq, hash from chain")[0]
         return Head(head, seq)
 

@@ -41,29 +41,24 @@ class SqlImports:
         self._runs = runs
 
     def named(self, name: str) -> list[Run]:
-        """Return the runs with this id, or with this ending of 6 or more characters, the latest first."""
         name = name.lower()
         ending = f"%{name}" if RUN_ENDING.fullmatch(name) else ""
         return list(self._runs.selected(RUNS_NAMED, {"name": name, "ending": ending}))
 
     def last(self, actor: str) -> Run | None:
-        """Return the last run by which an actor imported something."""
         return next(self._runs.selected(LAST_IMPORT, {"actor": actor}, " limit 1"), None)
 
     def runs_of(self, run: Run) -> tuple[Run, ...]:
-        """Return all runs of the import that a run is a part of, the oldest first."""
         values = {"run": run.run_id, "import_id": run.import_id, "actor": run.actor}
         return tuple(reversed(list(self._runs.selected(RUNS_OF_IMPORT, values))))
 
     def traces(self, run_ids: Sequence[str]) -> Iterator[list[Trace]]:
-        """Yield pages of the tickets that these runs made or changed, each ticket once."""
         values = {"runs": compact(list(run_ids)), "after": 0, "limit": TRACES_PER_PAGE}
         while rows := self._database.read(TRACES, values):
             yield [Trace(ticket_id, made=action == "created") for _, ticket_id, action in rows]
             values["after"] = rows[-1][0]
 
     def touched(self, ticket_ids: Sequence[str], run_ids: Sequence[str]) -> Mapping[str, Action]:
-        """Return why tickets that these runs made stay, by id; the others were not touched since."""
         values = {"ids": compact(list(ticket_ids)), "runs": compact(list(run_ids))}
         reasons = {row[0]: Action.ASKED for row in self._database.read(ASKED, {"ids": values["ids"]})}
         for ticket_id, is_decided in self._database.read(OTHERS_EVENTS, values):
@@ -83,10 +78,8 @@ class SqlReadings:
         self._database = database
 
     def last(self, header: str) -> Reading | None:
-        """Return how a file with this header was read the last time, None if there was none."""
         rows = self._database.read(LAST, (header,))
         return Reading(rows[0][0], from_json(rows[0][1])) if rows else None
 
     def keep(self, header: str, reading: Reading) -> None:
-        """Record how a file with this header was read, in place of the time before."""
         write_one(self._database, KEEP, (header, reading.source, compact(dict(reading.columns)), now()))

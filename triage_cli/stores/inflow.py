@@ -65,7 +65,6 @@ class SqlInflow:
         self._columns_of = store.columns_of
 
     def written(self, since: str, until: str, limit: int | None = None) -> list[InflowTicket]:
-        """Return the tickets written from `since` up to before `until`, oldest first: the first `limit`."""
         query = WRITTEN_TICKETS if limit is None else f"{WRITTEN_TICKETS} limit {limit:d}"
         inflow_rows = self._database.read(query, {"since": since, "until": until})
         return [
@@ -74,13 +73,10 @@ class SqlInflow:
         ]
 
     def sent_spikes(self, since: str) -> list[SentSpike]:
-        """Return the spikes that were last seen at `since` or later."""
         spike_rows = self._database.read(SENT_SPIKES, (since,))
         return [SentSpike(*row)._replace(members=tuple(from_json(row[3]))) for row in spike_rows]
 
     def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
-        """Store spikes, replacing those with the same id."""
-
         def keep_spikes(db: Db) -> None:
             for spike in spikes:
                 spike_values = spike._asdict() | {"members": compact(list(spike.members))}
@@ -91,7 +87,6 @@ class SqlInflow:
         self._database.write(keep_spikes)
 
     def counts(self, since: str, until: str, question: str = CATEGORY) -> PeriodCounts:
-        """Return the counts of the answers to a question, of tickets written from `since` up to before `until`."""
         columns, period = self._columns_of(question)._asdict(), {"since": since, "until": until}
         columns["decided"] = DECIDED_STATUS if question == CATEGORY else HAS_GUESS.format(**columns)
         label_counts: Counter[str] = Counter()

@@ -103,25 +103,17 @@ class SqlModelRegistry:
     # -- versions of the embedded model
 
     def active(self, question: str = CATEGORY) -> ModelVersion | None:
-        """Return the version that answers a question; None if it is the built-in model."""
         links = versions_in_use(self._database.read(VERSION_LINKS))
         number = next((link.version for link in links if link.question == question), 0)
         return next(iter(self._versions(f"where version = {number:d}")), None) if number else None
 
     def newest(self) -> int:
-        """Return the number of the active version, whatever it answers; 0 for the built-in model."""
         return next((link.version for link in versions_in_use(self._database.read(VERSION_LINKS))), 0)
 
     def versions(self) -> list[ModelVersion]:
-        """Return all versions, newest first, without their weights."""
         return self._versions("order by version desc", weights=False)
 
     def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
-        """Store a version under the next number, and make it the active one.
-
-        Returns None if `based_on` is no longer the active version, since the new one was not compared with that.
-        """
-
         def add_version(db: Db) -> ModelVersion | None:
             db.execute(LOCK_CHAIN)  # before versions are read, so that they cannot change until they are written
             active = next(iter(versions_in_use(db.execute(VERSION_LINKS).fetchall())), None)
@@ -136,11 +128,6 @@ class SqlModelRegistry:
         return self._database.write(add_version)
 
     def step_back(self, event: Event) -> ModelVersion | None:
-        """Make the version active that those of the last run are based on; return it, or None for the built-in model.
-
-        Raises `LookupError` if the built-in model is in use already.
-        """
-
         def step_back(db: Db) -> None:
             db.execute(LOCK_CHAIN)
             links = versions_in_use(db.execute(VERSION_LINKS).fetchall())
@@ -163,7 +150,6 @@ class SqlModelRegistry:
     # -- verdicts
 
     def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
-        """Yield the texts of tickets with a verdict on a question, oldest first."""
         after_id, query = "", LABELLED_TICKETS.format(**self._columns_of(question)._asdict())
         while verdict_rows := self._database.read(query, (after_id, VERDICTS_PER_PAGE)):
             for ticket_id, subject, description, extra, value in verdict_rows:
@@ -171,7 +157,6 @@ class SqlModelRegistry:
             after_id = verdict_rows[-1][0]
 
     def column_cells(self, column: str) -> Iterator[Labelled]:
-        """Yield the texts of tickets whose input had a cell in a column, as their label, oldest first."""
         after_id = ""
         while rows := self._database.read(TICKETS_WITH_COLUMNS, (after_id, VERDICTS_PER_PAGE)):
             for ticket_id, subject, description, extra in rows:
@@ -180,7 +165,6 @@ class SqlModelRegistry:
             after_id = rows[-1][0]
 
     def unlabelled(self, limit: int) -> list[str]:
-        """Return the beginnings of texts without a verdict: always the same ones, spread over all tickets."""
         unlabelled_texts: dict[str, str] = {}
         ticket_ids = [row[0] for row in self._database.read(UNLABELLED_IDS, (limit,))]
         for id_chunk in chunked(ticket_ids, NAMED):
@@ -189,10 +173,6 @@ class SqlModelRegistry:
         return [unlabelled_texts[ticket_id] for ticket_id in ticket_ids if unlabelled_texts.get(ticket_id)]
 
     def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
-        """Return each classifier's last answer to a question with a verdict on it, by ticket id and classifier.
-
-        An answer is (category, confidence).
-        """
         opinions_by_ticket: dict[str, dict[str, tuple[str, float | None]]] = {}
         query = CLASSIFIER_OPINIONS.format(verdict=self._columns_of(question).verdict)
         for ticket_id, classifier, category, confidence in self._database.read(query, (question,)):
@@ -202,20 +182,16 @@ class SqlModelRegistry:
     # -- calibrations
 
     def calibration(self, fingerprint: str) -> Calibration | None:
-        """Return the calibration for the question with this fingerprint, or None."""
         calibration_rows = self._database.read(
             f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?", (fingerprint,)
         )
         return Calibration(*calibration_rows[0]) if calibration_rows else None
 
     def calibrations(self) -> list[Calibration]:
-        """Return all stored calibrations, newest first."""
         calibrations_query = f"select {_CALIBRATION_COLUMNS} from calibrations order by at desc, fingerprint"
         return [Calibration(*row) for row in self._database.read(calibrations_query)]
 
     def keep_calibration(self, calibration: Calibration, event: Event) -> None:
-        """Store a calibration, replacing an earlier one with the same fingerprint."""
-
         def keep_calibration(db: Db) -> None:
             db.execute(KEEP_CALIBRATION, tuple(calibration))
             self._log.append(db, [Change(event)])
@@ -253,8 +229,6 @@ class SqlModelRegistry:
         return list(graded_answers.values())
 
     def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
-        """Store answers with the labels of their texts; drop answers about texts that were learned."""
-
         def keep_graded(db: Db) -> None:
             for answer in learned:
                 _drop_graded(db, answer)
@@ -267,13 +241,10 @@ class SqlModelRegistry:
         self._database.write(keep_graded)
 
     def error_bounds(self) -> list[StoredBound]:
-        """Return the bounds that were found last, by classifier and category."""
         bounds_query = f"select {_BOUND_COLUMNS} from error_bounds order by classifier, category, max_error"
         return [StoredBound(*row) for row in self._database.read(bounds_query)]
 
     def keep_error_bounds(self, bounds: Sequence[StoredBound], event: Event) -> None:
-        """Store bounds, replacing those of the same classifier, category and error."""
-
         def keep_bounds(db: Db) -> None:
             for bound in bounds:
                 db.execute(KEEP_BOUND, tuple(bound))
@@ -284,13 +255,10 @@ class SqlModelRegistry:
     # -- trials: answers that evaluations have paid for
 
     def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
-        """Return answers that earlier evaluations paid for, by answer key."""
         trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in map(_trial_answer, trial_rows)}
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
-        """Store paid answers, replacing those to the same questions, and what the run has spent so far."""
-
         def keep_trials(db: Db) -> None:
             self._runs.renew_lease(db, lease)
             for answer in answers:

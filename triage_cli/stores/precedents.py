@@ -92,7 +92,6 @@ class SqlPrecedents:
             db.execute(MARK_CHANGED, values)
 
     def any(self) -> bool:
-        """Return whether there are precedents at all: else no text needs to be folded."""
         return bool(self._database.read("select 1 from precedents limit 1"))
 
     def of_texts(self, digests: Sequence[str], question: str) -> list[SharedText]:
@@ -101,23 +100,19 @@ class SqlPrecedents:
         return [SharedText(*row) for row in rows]
 
     def following(self, digest: str, question: str) -> int:
-        """Return how many tickets follow a precedent for a question with this digest."""
         rows = self._database.read(FOLLOWING, (digest, question))
         return int(rows[0][0])
 
     def changed(self) -> list[tuple[str, str, str]]:
-        """Return the precedents that have changed while tickets follow them: digest, question and a mark."""
         return [(digest, question, mark) for digest, question, mark in self._database.read(CHANGED)]
 
     def followers(self, digest: str, question: str, limit: int) -> Iterator[list[Ticket]]:
-        """Yield the tickets that follow a precedent for a question with this digest, `limit` at a time."""
         after = ""
         while rows := self._database.read(FOLLOWERS, (digest, question, after, limit)):
             yield [Ticket(*row) for row in rows]
             after = rows[-1][0]
 
     def dealt_with(self, digest: str, question: str, mark: str) -> None:
-        """Record that the followers of a changed precedent were dealt with, unless it has changed again."""
         drop = "delete from changed_precedents where digest = ? and question = ? and mark = ?"
         write_one(self._database, drop, (digest, question, mark))
 

@@ -130,8 +130,6 @@ class SqlRuns:
         return float(db.execute(SPENT_ON_PARCEL, (run.parcel, ago(CONTINUABLE_SECONDS))).fetchone()[0])
 
     def end(self, run: Run) -> None:
-        """Record how a run ended, and free its tickets."""
-
         def end(db: Db) -> None:
             _book(db, run.run_id, run.spent)
             db.execute(END_RUN, (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id))
@@ -141,7 +139,6 @@ class SqlRuns:
         self._dialect.run_ended()
 
     def exited(self, run_id: str, code: int) -> None:
-        """Record the exit code of a run that has ended."""
         write_one(self._database, "update runs set exit_code = ? where run_id = ?", (code, run_id))
 
     # -- leases and claims
@@ -211,7 +208,6 @@ class SqlRuns:
         return self._database.write(claim)
 
     def claimed(self, ticket_ids: Sequence[str]) -> frozenset[str]:
-        """Return which of these tickets a live run holds."""
         claims = self._database.read(CLAIMS_OF, (compact(list(ticket_ids)),))
         lease_now = self._database.clock() if claims else 0.0
         return frozenset(ticket_id for ticket_id, lease_until in claims if lease_until > lease_now)
@@ -230,8 +226,6 @@ class SqlRuns:
     # -- money
 
     def set_aside(self, lease: Lease, amounts: Sequence[float], per_day: float | None) -> int:
-        """Set further sums aside, in order, while the budget of the day allows; return how many were set aside."""
-
         def set_aside(db: Db) -> int:
             if per_day is not None:
                 self._dialect.lock_budget(db)
@@ -247,7 +241,6 @@ class SqlRuns:
         return self._database.write(set_aside)
 
     def spent_of_day(self) -> float:
-        """Return what counts against the budget of a day now, in USD."""
         return float(self._database.read(SPENT_OF_DAY, _last_day_values())[0][0])
 
     @staticmethod
@@ -271,7 +264,6 @@ class SqlRuns:
     # -- reads
 
     def latest(self, limit: int | None) -> Iterator[Run]:
-        """Yield runs, the latest first. A killed run has no end, and the exit code 137."""
         return self.selected("", {}, "" if limit is None else f" limit {int(limit)}")
 
     def ended_early(self, ticket: Ticket, events: Sequence[LoggedEvent]) -> Run | None:

@@ -79,7 +79,6 @@ class SqlStore:
         self._counts = Counts(database)
 
     def is_there(self) -> bool:
-        """Return whether the database exists, without creating a file."""
         return self.database.is_there()
 
     def close(self) -> None:
@@ -91,7 +90,6 @@ class SqlStore:
         return self._dialect.columns_of(question)
 
     def check_room(self) -> None:
-        """Raise `StoreUnavailableError` if paid answers or the results of deliveries might find no room."""
         self._dialect.check_room()
 
     # -- the one write
@@ -99,7 +97,6 @@ class SqlStore:
     def save(
         self, changes: Sequence[Change], lease: Lease | None = None, cursor: SourceCursor | None = None
     ) -> list[Conflict | None]:
-        """Write changes and their events in one transaction; returns a conflict for each ticket that has moved on."""
         if not changes and cursor is None:
             return []
 
@@ -165,8 +162,6 @@ class SqlStore:
         return self.database.write(add) if changes else []
 
     def erase(self, ticket_ids: Sequence[str]) -> None:
-        """Erase the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
-
         def erase(db: Db) -> None:
             erase_texts(db, ticket_ids)
             self._counts.count_anew(db)
@@ -174,7 +169,6 @@ class SqlStore:
         self.database.write(erase)
 
     def scrub(self) -> None:
-        """Remove remains of erased text from the storage, as far as possible."""
         self._dialect.scrub()
 
     def keep_model(self, fingerprint: str, weights: bytes, metrics: Mapping[str, object]) -> None:
@@ -185,33 +179,26 @@ class SqlStore:
     # -- reads
 
     def known(self, identities: Sequence[str]) -> Mapping[str, Ticket]:
-        """Return the stored tickets among these identities."""
         return self._tickets.known(identities)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Yield tickets in the order of the selection, or of its ids if it has some."""
         return self._tickets.find(selection)
 
     def named(self, name: str, limit: int) -> list[Ticket]:
-        """Return the tickets with this id, ending (6 or more characters) or external id, newest first."""
         return self._tickets.named(name, limit)
 
     def forgot(self) -> bool:
-        """Return whether any ticket may have been forgotten; a cheap query."""
         return bool(self.database.read(MAYBE_FORGOTTEN))
 
     def model(self, fingerprint: str) -> bytes | None:
-        """Return the weights that are stored under a fingerprint, or None."""
         rows = self.database.read("select weights from models where fingerprint = ?", (fingerprint,))
         return rows[0][0] if rows else None
 
     def cursor(self, source: str) -> SourceCursor | None:
-        """Return how far a source has been read."""
         rows = self.database.read("select source, position, saved_at from source_cursors where source = ?", (source,))
         return SourceCursor(*rows[0]) if rows else None
 
     def history(self, ticket_id: str) -> History:
-        """Return a ticket with its answers, deliveries, attempts, events and questions."""
         ticket = Ticket(*self.database.read("select * from tickets where ticket_id = ?", (ticket_id,))[0])
         events = tuple(self.log.events(EventQuery(ticket_id=ticket_id)))
         return History(
@@ -227,7 +214,6 @@ class SqlStore:
         )
 
     def stats(self) -> Stats:
-        """Return the counts of the whole store."""
         counts = self._counts
         deliveries: dict[str, dict[str, int]] = {}
         for destination, state, number in counts.deliveries():
@@ -248,11 +234,9 @@ class SqlStore:
         )
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        """Return the counts of each group of tickets, in no order."""
         keys = len(query.by)
         rows = self.database.read(*where_clauses.grouped(query, self._dialect))
         return [StatsGroup(dict(zip(query.by, row[:keys], strict=True)), *row[keys:]) for row in rows]
 
     def gauges(self) -> Gauges:
-        """Return the counts that `/metrics` shows."""
         return self._counts.gauges()

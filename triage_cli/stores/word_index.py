@@ -58,10 +58,6 @@ class SqlWordIndex:
             db.execute(DROP_WORDS, (compact(rewritten),))
 
     def similar(self, ticket: Ticket, query: SimilarQuery, most: int | None = None) -> list[tuple[str, float]]:
-        """Return the ids of the most similar other tickets, each with its similarity, the most similar first.
-
-        They are among those that a query is about, with `most` among the newest of these.
-        """
         rows = [row for row in self._rows(query, most or NO_LIMIT) if row[1] and row[0] != ticket.ticket_id]
         wanted = word_numbers(ticket.subject, ticket.text)
         return _ranked(wanted, rows, query.limit) if rows and wanted else []

@@ -125,13 +125,11 @@ class LocalAnalysis:
         return self.spent
 
     def stop(self) -> None:
-        """Stop taking new work."""
         self._stop_control.stop()
 
     def foresee(
         self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
     ) -> Iterator[Outcome[Foreseen]]:
-        """Yield what would become of drafts, in order."""
         drafts = (draft_with_fields(draft, self._config.fields) for draft in drafts)
         if not ask:
             store = self._store or open_store(self._config, read_only=True)
@@ -156,11 +154,9 @@ class LocalAnalysis:
                 self.spent += budget.spent + budget.reserved
 
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
-        """Return the spikes of the last `window`, against the weeks of the `baseline`."""
         return find_latest_spikes(self._inflow(), datetime.now(UTC), window, baseline)
 
     def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
-        """Send the spikes that were not sent yet to the configured destination; None if there is none."""
         name = self._config.spikes_to
         if name is None:
             return None
@@ -176,7 +172,6 @@ class LocalAnalysis:
         )
 
     def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
-        """Return how the decisions on a question of the last `window` compare with those of the time before."""
         inflow, until = self._inflow(), datetime.now(UTC)
         end, start, before = (timestamp(until - window * n) for n in (0, 1, 2))
         name = self._config.question(question).name
@@ -189,7 +184,6 @@ class LocalAnalysis:
         return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC))
 
     def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
-        """Return suspect labels among the verdicts and these rows, and confused values."""
         training = self._training_run(question)
         material = training.training_data(rows)
         suspects, confused = training.suspects(material)
@@ -227,11 +221,9 @@ class LocalAnalysis:
         return named
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
-        """Fit the embedded model to verdicts and rows, and use it if it is better."""
         return self._training_run(question).learn(rows, tell)
 
     def roll_back(self) -> TrainingReport:
-        """Use the version of the embedded model before the one in use."""
         return self._training_run().roll_back()
 
     def _training_run(self, question: str | None = None) -> "TrainingRun":
@@ -242,7 +234,6 @@ class LocalAnalysis:
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
     ) -> Evaluated:
-        """Return the figures of a classifier on labelled rows."""
         asked = self._config.question(question)
         plan = plan._replace(classifier=plan.classifier or asked.classifier or self._config.classifier)
         spec = self._config.classifiers.get(plan.classifier or "")

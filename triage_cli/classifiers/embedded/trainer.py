@@ -156,18 +156,15 @@ class LocalTrainer:
         return weighed_unlabelled(self._categories, [(each.text, each.category) for each in labelled], texts)
 
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
-        """Return the hyperparameters that are best for held-out labelled texts."""
         pairs = [(each.text, each.category) for each in labelled]
         return chosen_hyperparameters(self._categories, pairs, _make_training_set(more))
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
-        """Return a model of the categories, labelled texts, and texts without a label."""
         pairs = [(each.text, each.category) for each in labelled]
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
         return fit(self._categories, pairs, _make_training_set(more), choices).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
-        """Return a model's answers about texts: (category, confidence)."""
         return likeliest_labels(self._suited_model(weights), texts, self._levels)
 
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
@@ -187,19 +184,15 @@ class LocalTrainer:
         return losses
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
-        """Return for each text whether a model was trained on exactly this text."""
         return knows_exactly(Model.from_bytes(weights), texts)
 
     def number_learned(self, weights: bytes) -> int:
-        """Return how many labelled texts a model was trained on."""
         return len(Model.from_bytes(weights).seen)
 
     def suits(self, weights: bytes) -> bool:
-        """Return whether a model has these categories, under their present or former names."""
         return suited_model(Model.from_bytes(weights), self._categories) is not None
 
     def lacks_copies(self, weights: bytes) -> bool:
-        """Return whether a model of an earlier release cannot recognise what it has learned in another spelling."""
         return lacks_copies(Model.from_bytes(weights))
 
     def _suited_model(self, weights: bytes) -> Model:

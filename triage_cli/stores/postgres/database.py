@@ -207,7 +207,6 @@ class PostgresDatabase:
         )
 
     def close(self) -> None:
-        """Close all connections; the next use opens new ones."""
         self._drop_pool(self._pool)
 
     def is_there(self) -> bool:
@@ -244,7 +243,6 @@ class PostgresDatabase:
         return [Ticket(*row) for *row, _ in counted_rows], more_follow
 
     def clock(self) -> float:
-        """Return the server's time."""
         return float(self.read(f"select {queries.CLOCK}")[0][0])
 
     def query(self, work: Callable[[DialectConnection], T]) -> T:

@@ -45,7 +45,6 @@ class PostgresDialect(Dialect):
     chain_end = queries.LOCKED_CHAIN  # taken last, so that its holder waits for no other lock
 
     def trace(self, db: DialectConnection, query: str, values: Sequence[Any]) -> None:
-        """Remember what tells whether the transaction was committed, should its connection be lost."""
         db.trace = query, values
 
     # -- runs
@@ -82,11 +81,9 @@ class PostgresDialect(Dialect):
     # -- the one write
 
     def storable(self, text: str) -> str:
-        """Return a text as PostgreSQL can store it."""
         return storable_text(text)
 
     def with_storable(self, changes: Sequence[Change], save: Callable[[Sequence[Change]], T]) -> T:
-        """Call `save` with changes; again with such as can be stored, if a text of them cannot."""
         try:
             return save(changes)
         except (psycopg.Error, UnicodeEncodeError) as error:
@@ -131,7 +128,6 @@ class PostgresDialect(Dialect):
         }
 
     def insert_tickets(self, db: DialectConnection, tickets: Sequence[Ticket]) -> bool:
-        """Insert tickets whose identity is free; return whether all were."""
         if len(tickets) >= queries.ROWS_FOR_COPY:
             # The schema has the defaults of a new ticket.
             have_defaults = all(t[GIVEN_COLUMNS:COLUMN_COUNT] == NEW_TICKET_DEFAULTS for t in tickets)
@@ -150,11 +146,9 @@ class PostgresDialect(Dialect):
         return db.pipelined() if row_count < queries.ROWS_FOR_COPY else nullcontext()
 
     def add_records(self, db: DialectConnection, record_type: type[Any], rows: Sequence[Any]) -> None:
-        """Write answers, deliveries, attempts or items of batches."""
         queries.write_records(db, record_type, rows)
 
     def add_events(self, db: DialectConnection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
-        """Append rows to the audit log; set its head, also the one that is kept apart, and the mark of its key."""
         if len(rows) < queries.ROWS_FOR_COPY:
             json_events = queries.json_rows(queries.EVENT_COLUMNS, rows)
             heads = (head.events, head.head, head.events, head.head, mark)

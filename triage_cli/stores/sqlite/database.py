@@ -51,7 +51,6 @@ class SqliteDatabase:
         vars(self._local).pop("db", None)
 
     def clock(self) -> float:
-        """Return the time of this machine."""
         return time.time()
 
     def read(self, sql: str, bound_values: Values = ()) -> list[Any]:

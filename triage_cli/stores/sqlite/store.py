@@ -187,7 +187,6 @@ class SqliteDialect(Dialect):
         keep_head(db, self._path)
 
     def claim(self, db: sqlite3.Connection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
-        """Claim tickets that no live run holds."""
         conditions, values = where_clauses.where_claimable(selection)
         values |= {"run": lease.run_id, "now": time.time(), "limit": limit}
         query = CLAIMABLE_TICKETS.format(where=" and ".join([*conditions, UNCLAIMED_TICKET]))
@@ -206,7 +205,6 @@ class SqliteDialect(Dialect):
     def check_changed(
         self, db: sqlite3.Connection, changes: Sequence[Change]
     ) -> tuple[Mapping[CountedGroup, int], Sequence[str]]:
-        """Return as what the tickets that have their expected revision count, and the ids of those that have not."""
         if not changes:
             return {}, ()
         expected = {change.ticket.ticket_id: change.expected_revision for change in changes if change.ticket}
@@ -217,15 +215,12 @@ class SqliteDialect(Dialect):
         return unmoved, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
 
     def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> bool:
-        """Insert tickets whose identity is free; return whether all were."""
         return insert_tickets(db, tickets) == len(tickets)
 
     def add_records(self, db: sqlite3.Connection, record_type: type[Any], rows: Sequence[Any]) -> None:
-        """Write answers, deliveries, attempts or items of batches."""
         write_all(db, INSERT_RECORD[record_type], rows)
 
     def add_events(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
-        """Append rows to the audit log; set its head and the mark of its key."""
         write_all(db, INSERT_EVENT, rows)
         db.execute(SET_HEAD, (head.events, head.head, mark))
 

@@ -81,17 +81,14 @@ class BatchClient:
         return json.dumps({p.name: {"fingerprint": self.fingerprint_of(p.name), "labels": p.labels} for p in further})
 
     def fingerprint_of(self, question: str) -> str:
-        """Return the fingerprint by which the classifier asks a question."""
         (fingerprint,) = self._classifier.fingerprints_of(question)
         return fingerprint
 
     @property
     def options(self) -> str:
-        """Return which features of batch requests the server refused, as JSON."""
         return json.dumps(self._batch_api.options)
 
     def remember(self, options: str) -> None:
-        """Start with the refused features of an earlier batch."""
         self._batch_api.remember_options(json.loads(options))
 
     def request(self, ticket: Ticket, batch_id: str, number: int) -> BatchRequest:
@@ -105,11 +102,6 @@ class BatchClient:
         return BatchRequest(request_line, worst_usd, json.dumps(masked_kinds) if masked_kinds else None)
 
     def submit(self, batch: Batch, request_lines: IO[bytes], mark_sent: Callable[[], bool]) -> str:
-        """Send a batch and return the provider's id for it.
-
-        `mark_sent` is called before the step that cannot be undone, and returns whether to take it. Raises
-        `UnknownOutcomeError` if the batch may have arrived; after any other error it has not.
-        """
         with self._open_api():
             uploaded = self._call_api(lambda: self._batch_api.upload(batch.batch_id, request_lines), BATCH_TIMEOUT)
             if not mark_sent():
@@ -134,12 +126,10 @@ class BatchClient:
         return provider_id
 
     def find(self, batch: Batch, known_ids: frozenset[str]) -> str | None:
-        """Return the provider's id for a batch that may not have arrived, or None."""
         with self._open_api():
             return self._call_api(lambda: self._batch_api.find(batch, known_ids), self._classifier.spec.timeout)
 
     def look(self, batch: Batch) -> BatchLook:
-        """Return the progress of a batch at its provider."""
         with self._open_api():
             call = partial(self._batch_api.look, batch.provider_id or "")
             progress, _ = self._call_api(call, self._classifier.spec.timeout)
@@ -162,7 +152,6 @@ class BatchClient:
         result_file.seek(0)
 
     def results(self, batch: Batch, result_lines: Iterable[bytes], *, outage: bool) -> Iterator[BatchResult]:
-        """Yield the results of a batch; in an `outage` nothing was answered, so failed requests are to be repeated."""
         question = prompt.question(self._classifier.categories, "", "")._replace(labels=tuple(json.loads(batch.labels)))
         then = json.loads(batch.questions)
         parts = [part._replace(labels=tuple(then[part.name]["labels"])) for part in self._parts_of(then)]
@@ -184,7 +173,6 @@ class BatchClient:
             self._batch_api.record_form(is_followed=False)
 
     def answers(self, ticket: Ticket, item: BatchItem, batch: Batch, result: BatchResult) -> list[Outcome[Answer]]:
-        """Return the outcomes of a batch's result for a ticket, with tokens and the halved cost on the first."""
         then = {CATEGORY: {"fingerprint": batch.fingerprint, "labels": json.loads(batch.labels)}}
         then |= json.loads(batch.questions)
         asked = tuple(part.name for part in self._parts_of(item.questions) if part.name in then)
