@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from triage_cli.domain import Batch, BatchItem, Change, Event, Lease, OpenRequest, compact, from_json
-from triage_cli.stores.database import Database, Db, placeholders
+from triage_cli.stores.database import Database, Db, placeholders, upsert
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.events import SqlAuditLog
 from triage_cli.stores.runs import SqlRuns
@@ -27,10 +27,7 @@ WAITING_COUNTS = """select b.classifier, count(*), count(distinct b.batch_id), m
     group by 1 order by 1"""
 
 # An item is written when its ticket starts to wait and when it ends; the same ticket may wait again.
-PUT_BATCH_ITEM = (
-    f"insert into batch_items values ({placeholders(BatchItem._fields)}) "
-    "on conflict (batch_id, ticket_id) do update set " + ", ".join(f"{f} = excluded.{f}" for f in BatchItem._fields[2:])
-)
+PUT_BATCH_ITEM = upsert("batch_items", BatchItem._fields, "batch_id", "ticket_id")
 
 
 class SqlBatches:
@@ -53,7 +50,7 @@ class SqlBatches:
 
     def open(self, batch: Batch, event: Event) -> None:
         def open_batch(db: Db) -> None:
-            db.execute(f"insert into batches values ({', '.join('?' * len(batch))})", batch)
+            db.execute(f"insert into batches values ({placeholders(batch._fields)})", batch)
             self._log.append(db, [Change(event)])
 
         self._database.write(open_batch)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import CATEGORY, Change, Event, Renamed, compact, from_json, now, with_renamed
 from triage_cli.stores.counts import Counts
-from triage_cli.stores.database import Database, Db
+from triage_cli.stores.database import Database, Db, upsert, write_one
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.events import SqlAuditLog
 
@@ -50,9 +50,7 @@ BEARS_CATEGORY = """select exists (select 1 from tickets where category = :name)
     or exists (select 1 from tickets where status = 'needs_review' and suggestion = :name)"""
 BEARS_VALUE = "select exists (select 1 from tickets where {value} = :name or {suggestion} = :name)"
 
-KEEP_CATEGORIES = """insert into classified_by (one, categories, path, host, at) values (1, ?, ?, ?, ?)
-    on conflict (one) do update
-    set categories = excluded.categories, path = excluded.path, host = excluded.host, at = excluded.at"""
+KEEP_CATEGORIES = upsert("classified_by", ("one", "categories", "path", "host", "at"), "one")
 
 
 class SqlCategories:
@@ -122,5 +120,4 @@ class CategoryMemory:
 
     def keep(self, categories: Sequence[str], path: str | None, host: str) -> None:
         """Record the categories of the latest classification, replacing the earlier ones."""
-        rename_values = (compact(list(categories)), path, host, now())
-        self._database.write(lambda db: db.execute(KEEP_CATEGORIES, rename_values))
+        write_one(self._database, KEEP_CATEGORIES, (1, compact(list(categories)), path, host, now()))

@@ -87,9 +87,26 @@ MOST_BOUND_VALUES = 32_000
 MANY_ROWS = 100  # from so many rows on, columns with one value (run id, classifier, time) are looked for and bound once
 
 
-def placeholders(fields: tuple[str, ...]) -> str:
+def placeholders(fields: Sequence[str]) -> str:
     """Return a question mark for each field of a row."""
     return ", ".join("?" * len(fields))
+
+
+def upsert(table: str, columns: Sequence[str], *key: str) -> str:
+    """Return the statement that inserts a row of these columns, or writes it in place of that with the same key."""
+    replaced = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+    return f"""insert into {table} ({", ".join(columns)}) values ({placeholders(columns)})
+        on conflict ({", ".join(key)}) do update set {replaced}"""
+
+
+def pages(database: Database, query: str, *values: Any, after: str = "", size: int) -> Iterator[list[Any]]:
+    """Yield the rows of a query in pages, each behind the last row's first column: its last values are that and `size`.
+
+    No transaction stays open between two pages.
+    """
+    while rows := database.read(query, (*values, after, size)):
+        yield rows
+        after = rows[-1][0]
 
 
 def write_all(db: Db, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:

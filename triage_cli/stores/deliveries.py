@@ -16,7 +16,7 @@ from triage_cli.domain import (
     first_id_of,
     now,
 )
-from triage_cli.stores.database import Database, Db, placeholders, write_one
+from triage_cli.stores.database import Database, Db, placeholders, upsert, write_one
 from triage_cli.stores.dialect import Dialect
 from triage_cli.stores.runs import SqlRuns
 from triage_cli.stores.tickets import Tickets
@@ -145,8 +145,7 @@ class SqlDeliveries:
 
 SEE_RULE = "insert into added_rules values (?, ?, ?) on conflict (addition) do nothing"
 FIRST_SEEN = "select addition, first_at from added_rules where addition in (select value from json_each(?))"
-CHANGED_TICKET = """insert into changed_tickets values (?, ?) on conflict (ticket_id)
-    do update set at = excluded.at"""
+CHANGED_TICKET = upsert("changed_tickets", ("ticket_id", "at"), "ticket_id")
 # The conditions by which an index finds the tickets of a status.
 FOUND_BY_INDEX = {
     "new": "t.status in ('failed', 'new') and t.status = 'new'",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import IMPORT_KINDS, Action, Reading, Run, Trace, compact, from_json, now
-from triage_cli.stores.database import Database, write_one
+from triage_cli.stores.database import Database, upsert, write_one
 from triage_cli.stores.runs import SqlRuns
 
 # What a run's id can end with.
@@ -67,8 +67,7 @@ class SqlImports:
 
 
 LAST = "select source, columns from readings where header = ?"
-KEEP = """insert into readings (header, source, columns, at) values (?, ?, ?, ?) on conflict (header) do update
-    set source = excluded.source, columns = excluded.columns, at = excluded.at"""
+KEEP = upsert("readings", ("header", "source", "columns", "at"), "header")
 
 
 class SqlReadings:

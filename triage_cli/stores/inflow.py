@@ -16,7 +16,7 @@ from triage_cli.domain import (
     text_of,
 )
 from triage_cli.stores.answers import AUDITED_ANSWERS
-from triage_cli.stores.database import Db
+from triage_cli.stores.database import Db, upsert
 from triage_cli.stores.sql_store import SqlStore
 
 # As the index has it.
@@ -26,8 +26,7 @@ WRITTEN_TICKETS = f"""select ticket_id, {WRITTEN_AT}, coalesce(category, suggest
     subject, description, extra from tickets where {WRITTEN_IN_PERIOD} order by {WRITTEN_AT}, ticket_id"""
 _SPIKE_COLUMNS = ", ".join(SentSpike._fields)
 SENT_SPIKES = f"select {_SPIKE_COLUMNS} from spikes where last_at >= ? order by first_at, spike_id"
-KEEP_SPIKE = f"""insert into spikes ({_SPIKE_COLUMNS}) values ({", ".join("?" * len(SentSpike._fields))})
-    on conflict (spike_id) do update set {", ".join(f"{f} = excluded.{f}" for f in SentSpike._fields[1:])}"""
+KEEP_SPIKE = upsert("spikes", SentSpike._fields, "spike_id")
 DECIDED_STATUS, HAS_GUESS = "status not in ('new', 'failed', 'waiting')", "coalesce({value}, {suggestion}) is not null"
 # `value`, `suggestion` and `verdict` are those of a question, which is `decided` on these tickets.
 LABEL_COUNTS = f"""select coalesce({{value}}, {{suggestion}}), count(*) from tickets
@@ -79,8 +78,7 @@ class SqlInflow:
     def keep_spikes(self, spikes: Sequence[SentSpike], event: Event | None) -> None:
         def keep_spikes(db: Db) -> None:
             for spike in spikes:
-                spike_values = spike._asdict() | {"members": compact(list(spike.members))}
-                db.execute(KEEP_SPIKE, tuple(spike_values.values()))
+                db.execute(KEEP_SPIKE, (*spike[:3], compact(list(spike.members)), *spike[4:]))
             if event is not None:
                 self._log.append(db, [Change(event)])
 

@@ -1,7 +1,7 @@
 """The registry of trained models: versions, the texts that they learn from, calibrations, graded answers and trials."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import starmap
+from itertools import chain, starmap
 from typing import Any, NamedTuple
 
 from triage_cli.domain import (
@@ -23,7 +23,7 @@ from triage_cli.domain import (
     from_json,
     text_of,
 )
-from triage_cli.stores.database import Db
+from triage_cli.stores.database import Db, pages, upsert
 from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.sql_store import SqlStore
 
@@ -54,14 +54,9 @@ CLASSIFIER_OPINIONS = """select c.ticket_id, c.classifier, c.category, c.confide
 VERDICTS_PER_PAGE = 1000
 
 _CALIBRATION_COLUMNS = ", ".join(Calibration._fields)
-KEEP_CALIBRATION = f"""insert into calibrations ({_CALIBRATION_COLUMNS})
-    values ({", ".join("?" * len(Calibration._fields))})
-    on conflict (fingerprint) do update set {", ".join(f"{f} = excluded.{f}" for f in Calibration._fields[1:])}"""
-KEEP_GRADED = """insert into graded_answers
-    (fingerprint, answer_key, category, confidence, label, at, probabilities, question)
-    values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint, answer_key) do update set label = excluded.label,
-    category = excluded.category, confidence = excluded.confidence, at = excluded.at,
-    probabilities = excluded.probabilities"""
+KEEP_CALIBRATION = upsert("calibrations", Calibration._fields, "fingerprint")
+_GRADED_COLUMNS = ("fingerprint", "answer_key", "category", "confidence", "label", "at", "probabilities", "question")
+KEEP_GRADED = upsert("graded_answers", _GRADED_COLUMNS, "fingerprint", "answer_key")
 # A key of a graded answer is that of the answer, and after a blank that of the text's copies; earlier releases stored
 # the former alone.
 DROP_GRADED = "delete from graded_answers where fingerprint = ? and answer_key >= ? and answer_key < ?"
@@ -75,9 +70,7 @@ JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidenc
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
     order by c.classification_id"""
 _BOUND_COLUMNS = ", ".join(StoredBound._fields)
-KEEP_BOUND = f"""insert into error_bounds ({_BOUND_COLUMNS}) values ({", ".join("?" * len(StoredBound._fields))})
-    on conflict (classifier, question, category, max_error)
-    do update set {", ".join(f"{f} = excluded.{f}" for f in StoredBound._fields)}"""
+KEEP_BOUND = upsert("error_bounds", StoredBound._fields, "classifier", "question", "category", "max_error")
 
 # All fields of an answer except its reason, which may quote a customer's text.
 _TRIAL_COLUMNS = (
@@ -86,8 +79,7 @@ _TRIAL_COLUMNS = (
     "question",
 )  # fmt: skip
 # A question is asked again if its answer is of no use any more, as one under a category that is gone.
-KEEP_TRIAL = f"""insert into trials ({", ".join(_TRIAL_COLUMNS)}) values ({", ".join("?" * len(_TRIAL_COLUMNS))})
-    on conflict (answer_key) do update set {", ".join(f"{field} = excluded.{field}" for field in _TRIAL_COLUMNS)}"""
+KEEP_TRIAL = upsert("trials", _TRIAL_COLUMNS, "answer_key")
 PAID_TRIALS = f"select {', '.join(_TRIAL_COLUMNS)} from trials where answer_key in (select value from json_each(?))"
 
 
@@ -150,26 +142,22 @@ class SqlModelRegistry:
     # -- verdicts
 
     def labelled(self, question: str = CATEGORY) -> Iterator[Labelled]:
-        after_id, query = "", LABELLED_TICKETS.format(**self._columns_of(question)._asdict())
-        while verdict_rows := self._database.read(query, (after_id, VERDICTS_PER_PAGE)):
-            for ticket_id, subject, description, extra, value in verdict_rows:
-                yield Labelled(text_of(subject, description, extra), value, ticket_id)
-            after_id = verdict_rows[-1][0]
+        query = LABELLED_TICKETS.format(**self._columns_of(question)._asdict())
+        for ticket_id, *texts, value in chain.from_iterable(pages(self._database, query, size=VERDICTS_PER_PAGE)):
+            yield Labelled(text_of(*texts), value, ticket_id)
 
     def column_cells(self, column: str) -> Iterator[Labelled]:
-        after_id = ""
-        while rows := self._database.read(TICKETS_WITH_COLUMNS, (after_id, VERDICTS_PER_PAGE)):
-            for ticket_id, subject, description, extra in rows:
-                if (cell := from_json(extra).get(column)) is not None:
-                    yield Labelled(text_of(subject, description, extra), str(cell), ticket_id)
-            after_id = rows[-1][0]
+        tickets = pages(self._database, TICKETS_WITH_COLUMNS, size=VERDICTS_PER_PAGE)
+        for ticket_id, *texts, extra in chain.from_iterable(tickets):
+            if (cell := from_json(extra).get(column)) is not None:
+                yield Labelled(text_of(*texts, extra), str(cell), ticket_id)
 
     def unlabelled(self, limit: int) -> list[str]:
         unlabelled_texts: dict[str, str] = {}
         ticket_ids = [row[0] for row in self._database.read(UNLABELLED_IDS, (limit,))]
         for id_chunk in chunked(ticket_ids, NAMED):
-            for ticket_id, subject, description, extra in self._database.read(TICKET_TEXTS, (compact(id_chunk),)):
-                unlabelled_texts[ticket_id] = text_of(subject, description, extra)[:LONGEST_TEXT]
+            for ticket_id, *texts in self._database.read(TICKET_TEXTS, (compact(id_chunk),)):
+                unlabelled_texts[ticket_id] = text_of(*texts)[:LONGEST_TEXT]
         return [unlabelled_texts[ticket_id] for ticket_id in ticket_ids if unlabelled_texts.get(ticket_id)]
 
     def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
@@ -182,10 +170,9 @@ class SqlModelRegistry:
     # -- calibrations
 
     def calibration(self, fingerprint: str) -> Calibration | None:
-        calibration_rows = self._database.read(
-            f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?", (fingerprint,)
-        )
-        return Calibration(*calibration_rows[0]) if calibration_rows else None
+        query = f"select {_CALIBRATION_COLUMNS} from calibrations where fingerprint = ?"
+        rows = self._database.read(query, (fingerprint,))
+        return Calibration(*rows[0]) if rows else None
 
     def calibrations(self) -> list[Calibration]:
         calibrations_query = f"select {_CALIBRATION_COLUMNS} from calibrations order by at desc, fingerprint"
@@ -208,10 +195,9 @@ class SqlModelRegistry:
         """
         judged_answers: dict[str, tuple[str, GradedAnswer]] = {}  # the key of the text's copies, and the answer
         judged = JUDGED_ANSWERS.format(**self._columns_of(question)._asdict())
-        for key, category, confidence, label, probabilities, source, *ticket in self._database.read(
-            judged, (fingerprint,)
-        ):
-            graded_text = text_of(*ticket)
+        for row in self._database.read(judged, (fingerprint,)):
+            key, category, confidence, label, probabilities, source, *texts = row
+            graded_text = text_of(*texts)
             own_text = graded_text if source == "model" else ""
             answer = GradedAnswer(category, confidence, label, own_text, probabilities)
             judged_answers[key] = (_copies_of(graded_text), answer)

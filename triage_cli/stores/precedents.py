@@ -15,7 +15,7 @@ from triage_cli.domain import (
     given_answer,
     ids,
 )
-from triage_cli.stores.database import Database, Db, write_all, write_one
+from triage_cli.stores.database import Database, Db, pages, write_all, write_one
 
 # Of changes with these events, a verdict or the text that it is about may be another one afterwards.
 _TOUCHING_ACTIONS = frozenset(
@@ -107,10 +107,8 @@ class SqlPrecedents:
         return [(digest, question, mark) for digest, question, mark in self._database.read(CHANGED)]
 
     def followers(self, digest: str, question: str, limit: int) -> Iterator[list[Ticket]]:
-        after = ""
-        while rows := self._database.read(FOLLOWERS, (digest, question, after, limit)):
+        for rows in pages(self._database, FOLLOWERS, digest, question, size=limit):
             yield [Ticket(*row) for row in rows]
-            after = rows[-1][0]
 
     def dealt_with(self, digest: str, question: str, mark: str) -> None:
         drop = "delete from changed_precedents where digest = ? and question = ? and mark = ?"

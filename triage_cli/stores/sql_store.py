@@ -31,7 +31,7 @@ from triage_cli.stores.answers import SqlAnswers
 from triage_cli.stores.batches import SqlBatches
 from triage_cli.stores.categories import SqlCategories
 from triage_cli.stores.counts import Counts
-from triage_cli.stores.database import Database, Db, write_all, write_one
+from triage_cli.stores.database import Database, Db, upsert, write_all, write_one
 from triage_cli.stores.deliveries import CHANGED_TICKET, SqlAdditions, SqlDeliveries
 from triage_cli.stores.dialect import AnswerColumns, Dialect
 from triage_cli.stores.events import SqlAuditLog
@@ -43,10 +43,8 @@ from triage_cli.stores.word_index import SqlWordIndex
 
 KNOWN_DELIVERIES = "select delivery_id from deliveries where delivery_id in (select value from json_each(?))"
 RECORD_TYPES = (Classification, Delivery, Attempt, BatchItem)
-PUT_CURSOR = """insert into source_cursors values (?, ?, ?) on conflict (source)
-    do update set position = excluded.position, saved_at = excluded.saved_at"""
-PUT_MODEL = """insert into models values (?, ?, ?, ?) on conflict (fingerprint) do update set
-    weights = excluded.weights, metrics = excluded.metrics, at = excluded.at"""
+PUT_CURSOR = upsert("source_cursors", SourceCursor._fields, "source")
+PUT_MODEL = upsert("models", ("fingerprint", "weights", "metrics", "at"), "fingerprint")
 
 
 class SqlStore:
