@@ -19,7 +19,7 @@ from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
 from triage_cli.api import RequestLimits
 from triage_cli.domain import EventQuery, Selection, StoreError
-from triage_cli.stores import VERSION, PostgresStore, SqliteStore
+from triage_cli.stores import STEPS, VERSION, PostgresStore, SqliteStore
 from triage_cli.stores import postgres_migrations as migrations
 from triage_cli.stores import postgres_schema as schema
 
@@ -83,7 +83,7 @@ def test_a_servers_callers_are_told_nothing_of_where_its_database_is(
     with running_server(tmp_path, db=pg_url) as older, older.client() as client:
         assert client.post("/tickets", json=TICKET).status_code == 201
         monkeypatch.setattr(migrations, "VERSION", VERSION + 1)
-        monkeypatch.setitem(migrations.STEPS, "of the future", ("create table of_the_future (a bigint)",))
+        monkeypatch.setitem(STEPS, "of the future", ("create table of_the_future (a bigint)",))
         newer = PostgresStore(pg_url, network=ONLINE)
         with pytest.raises(StoreError, match="older triage"):
             newer.stats()

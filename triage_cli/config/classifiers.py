@@ -1,9 +1,18 @@
 """Classifiers in config.yaml: their settings with the defaults, and their checks."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
+from triage_cli.config.key_tables import (
+    Field,
+    accepts,
+    as_record,
+    keys_of,
+    named_schema,
+    record,
+    record_schema,
+    suggestion,
+)
 from triage_cli.config.rule_conditions import promised_error
 from triage_cli.config.validators import (
     command,
@@ -31,39 +40,59 @@ KEY_VARIABLES: Mapping[str, str] = {
 }
 
 
+MODELS = ("decision", "openai", "anthropic")
+# Types that answer by themselves, each with a threshold.
+ANSWERING = ("local", *MODELS, "command")
+POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
+SHARE = number(0, 1)
+MONEY = number(0, 1_000_000)
+STEPS = several(text, alone=False, least=1, most=20)
+LONGEST_INSTRUCTIONS = 8_000  # characters
+_instructions = unless(
+    {"type": "string", "pattern": r"\S", "maxLength": LONGEST_INSTRUCTIONS},
+    lambda given: f"has more than {LONGEST_INSTRUCTIONS:,} characters" if len(given) > LONGEST_INSTRUCTIONS else "",
+)
+
+
 class Price(NamedTuple):
     """USD per million tokens; if the cache's prices are null, its tokens cost as much as other input."""
 
-    input: float = 0
-    output: float = 0
-    cache_read: float | None = None
-    cache_write: float | None = None
+    input: Annotated[float, Field(MONEY, needed=True)] = 0
+    output: Annotated[float, Field(MONEY, needed=True)] = 0
+    cache_read: Annotated[float | None, Field(optional(MONEY))] = None
+    cache_write: Annotated[float | None, Field(optional(MONEY))] = None
 
 
 class ClassifierSpec(NamedTuple):
-    """One classifier as configured; keys that mean nothing to its type keep their default."""
+    """One classifier as configured; keys that mean nothing to its type keep their default.
+
+    Of type `local` alone `min_confidence` may be null: see `UNTAUGHT_THRESHOLD`. `max_error` is the share of wrong sure
+    answers that is promised in its place. A language model has `instructions` in its prompt, about how this house
+    sorts, and so many of the `nearest` decided tickets. `run` is a program and its arguments, without a shell. `wire`
+    is one of `WIRES`; if it is null, it is found out.
+    """
 
     name: str
-    type: str  # local | decision | openai | anthropic | command | cascade
-    min_confidence: float | None = None  # null, of type local alone: see `UNTAUGHT_THRESHOLD`
-    max_error: MaxError | None = None  # the share of wrong sure answers that is promised, in place of min_confidence
-    model: str | None = None
-    base_url: str | None = None
-    api_key_env: str | None = None
-    workers: int = 8
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    timeout: float = 30
-    max_retries: int = 5
-    price: Price | None = None
-    steps: tuple[str, ...] = ()
-    audit_rate: float = 0
-    redact: tuple[str, ...] = ()
-    hysteresis: float = 0
-    instructions: str = ""  # of a language model: text in its prompt, about how this house sorts
-    nearest: int = 0  # of a language model: how many of the nearest decided tickets stand in its prompt
-    run: tuple[str, ...] = ()  # of type command: the program and its arguments, without a shell
-    wire: str | None = None  # of type decision: decisions | systemone; null: found out
+    type: Annotated[str, Field(one_of(*ANSWERING, "cascade"), needed=True)]
+    min_confidence: Annotated[float | None, Field(SHARE, ANSWERING)] = None
+    max_error: Annotated[MaxError | None, Field(promised_error, ANSWERING)] = None
+    model: Annotated[str | None, Field(text, MODELS, needed=True)] = None
+    base_url: Annotated[str | None, Field(optional(url), MODELS)] = None
+    api_key_env: Annotated[str | None, Field(optional(variable), MODELS)] = None
+    workers: Annotated[int, Field(number(1, 1000, whole=True), MODELS)] = 8
+    requests_per_minute: Annotated[int | None, Field(optional(POSITIVE_COUNT), MODELS)] = None
+    tokens_per_minute: Annotated[int | None, Field(optional(POSITIVE_COUNT), MODELS)] = None
+    timeout: Annotated[float, Field(number(0.1, 3600), (*MODELS, "command"))] = 30
+    max_retries: Annotated[int, Field(number(0, 100, whole=True), MODELS)] = 5
+    price: Annotated[Price | None, Field(optional(as_record(Price)), MODELS)] = None
+    steps: Annotated[tuple[str, ...], Field(STEPS, ("cascade",), needed=True)] = ()
+    audit_rate: Annotated[float, Field(SHARE, ("cascade",))] = 0
+    redact: Annotated[tuple[str, ...], Field(several(one_of(*REDACTABLE)), MODELS)] = ()
+    hysteresis: Annotated[float, Field(SHARE)] = 0
+    instructions: Annotated[str, Field(_instructions, MODELS)] = ""
+    nearest: Annotated[int, Field(number(0, 20, whole=True), ("openai", "anthropic"))] = 0
+    run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
+    wire: Annotated[str | None, Field(optional(one_of(*WIRES)), ("decision",))] = None
 
     @property
     def threshold(self) -> float:
@@ -71,6 +100,8 @@ class ClassifierSpec(NamedTuple):
         return STANDARD_THRESHOLD if self.min_confidence is None else self.min_confidence
 
 
+CLASSIFIER = keys_of(ClassifierSpec)
+PRICE = keys_of(Price)
 LOCAL = ClassifierSpec("local", "local")
 # The threshold where the configuration names none.
 STANDARD_THRESHOLD = 0.6
@@ -78,13 +109,7 @@ STANDARD_THRESHOLD = 0.6
 # of a cascade. On the sets that it was built with, at most one sure answer in ten is wrong (`benchmarks/accuracy.py`).
 UNTAUGHT_THRESHOLD = 0.85
 FORMER_KEYS = {"encoder": "the embedded model has an encoder of its own now, for sixteen languages; remove this line"}
-MODELS = ("decision", "openai", "anthropic")
-# Types that answer by themselves, each with a threshold.
-ANSWERING = ("local", *MODELS, "command")
 COMMAND_TIMEOUT = 120.0  # seconds that a program may take for its next answer; the first one takes the longest
-POSITIVE_COUNT = number(1, 1_000_000_000, whole=True)
-SHARE = number(0, 1)
-MONEY = number(0, 1_000_000)
 
 
 @accepts(lambda: named_schema(record_schema(CLASSIFIER)))
@@ -128,43 +153,3 @@ def _check_steps(setting: ConfigNode, classifiers: Mapping[str, ClassifierSpec])
             elif step.value in earlier:
                 step.wrong(f'"{step.value}" stands twice')
             earlier.add(step.value)
-
-
-@accepts(lambda: record_schema(PRICE))
-def _price(setting: ConfigNode) -> Price:
-    return Price(**record(setting, PRICE, setting.path))
-
-
-LONGEST_INSTRUCTIONS = 8_000  # characters
-_instructions = unless(
-    {"type": "string", "pattern": r"\S", "maxLength": LONGEST_INSTRUCTIONS},
-    lambda given: f"has more than {LONGEST_INSTRUCTIONS:,} characters" if len(given) > LONGEST_INSTRUCTIONS else "",
-)
-PRICE: Mapping[str, Field] = {
-    "input": Field(MONEY, needed=True),
-    "output": Field(MONEY, needed=True),
-    "cache_read": Field(optional(MONEY)),
-    "cache_write": Field(optional(MONEY)),
-}
-CLASSIFIER: Mapping[str, Field] = {
-    "type": Field(one_of(*ANSWERING, "cascade"), needed=True),
-    "min_confidence": Field(SHARE, ANSWERING),
-    "max_error": Field(promised_error, ANSWERING),
-    "run": Field(command, ("command",), needed=True),
-    "model": Field(text, MODELS, needed=True),
-    "base_url": Field(optional(url), MODELS),
-    "api_key_env": Field(optional(variable), MODELS),
-    "wire": Field(optional(one_of(*WIRES)), ("decision",)),
-    "workers": Field(number(1, 1000, whole=True), MODELS),
-    "requests_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
-    "tokens_per_minute": Field(optional(POSITIVE_COUNT), MODELS),
-    "timeout": Field(number(0.1, 3600), (*MODELS, "command")),
-    "max_retries": Field(number(0, 100, whole=True), MODELS),
-    "price": Field(optional(_price), MODELS),
-    "instructions": Field(_instructions, MODELS),
-    "nearest": Field(number(0, 20, whole=True), ("openai", "anthropic")),
-    "redact": Field(several(one_of(*REDACTABLE)), MODELS),
-    "steps": Field(several(text, alone=False, least=1, most=20), ("cascade",), needed=True),
-    "audit_rate": Field(SHARE, ("cascade",)),
-    "hysteresis": Field(SHARE),
-}

@@ -3,9 +3,9 @@
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
+from triage_cli.config.key_tables import Field, accepts, as_record, record, record_schema, schema_of
 from triage_cli.config.template_settings import address, no_address
 from triage_cli.config.validators import command, header, one_of, several, text, variable
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
@@ -14,35 +14,6 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 _OWN_PARAMETERS = re.compile(
     r"(?i)client_id|client_secret|scope|(?P<secret>client_assertion|refresh_token|password|username|code)"
 )
-
-
-class OAuth2Spec(NamedTuple):
-    """The client credentials of OAuth 2.0 (RFC 6749, 4.4), and the server that gives tokens for them.
-
-    `send` is where id and secret stand in the request for a token, `params` are further parameters of it.
-    """
-
-    token_url: str
-    client_id_env: str
-    client_secret_env: str
-    scope: str = ""
-    send: Literal["body", "basic"] = "body"
-    params: Mapping[str, str] = {}
-
-    @property
-    def env(self) -> tuple[str, ...]:
-        """The variables with the secrets."""
-        return self.client_id_env, self.client_secret_env
-
-
-class BearerCommandSpec(NamedTuple):
-    """A command whose first line of output is a token; it gets the secrets in the variables `env`."""
-
-    bearer_command: tuple[str, ...]
-    env: tuple[str, ...] = ()
-
-
-TokenSpec = OAuth2Spec | BearerCommandSpec
 
 
 @accepts(schema_of(address))
@@ -67,11 +38,33 @@ def _token_parameters(setting: ConfigNode) -> dict[str, str]:
     return parameters
 
 
-@accepts(lambda: record_schema(OAUTH2))
-def read_oauth2(setting: ConfigNode) -> OAuth2Spec:
-    """Read the client credentials, and where a token is had for them."""
-    values = record(setting, OAUTH2, setting.path, instead="client_secret_env")
-    return OAuth2Spec(**{"token_url": "", "client_id_env": "", "client_secret_env": "", **values})
+class OAuth2Spec(NamedTuple):
+    """The client credentials of OAuth 2.0 (RFC 6749, 4.4), and the server that gives tokens for them.
+
+    `send` is where id and secret stand in the request for a token, `params` are further parameters of it.
+    """
+
+    token_url: Annotated[str, Field(_token_address, needed=True)]
+    client_id_env: Annotated[str, Field(variable, needed=True)]
+    client_secret_env: Annotated[str, Field(variable, needed=True)]
+    scope: Annotated[str, Field(text)] = ""
+    send: Annotated[Literal["body", "basic"], Field(one_of("body", "basic"))] = "body"
+    params: Annotated[Mapping[str, str], Field(_token_parameters)] = {}
+
+    @property
+    def env(self) -> tuple[str, ...]:
+        """The variables with the secrets."""
+        return self.client_id_env, self.client_secret_env
+
+
+class BearerCommandSpec(NamedTuple):
+    """A command whose first line of output is a token; it gets the secrets in the variables `env`."""
+
+    bearer_command: tuple[str, ...]
+    env: tuple[str, ...] = ()
+
+
+TokenSpec = OAuth2Spec | BearerCommandSpec
 
 
 @accepts(lambda: schema_of(command))
@@ -88,16 +81,6 @@ def token_auth(setting: ConfigNode, values: Mapping[str, Any]) -> TokenSpec:
     if "env" in setting.entries():
         raise ConfigValueError("env means nothing to oauth2, which has client_id_env and client_secret_env")
     return values.get("oauth2") or OAuth2Spec("", "", "")
-
-
-OAUTH2: Mapping[str, Field] = {
-    "token_url": Field(_token_address, needed=True),
-    "client_id_env": Field(variable, needed=True),
-    "client_secret_env": Field(variable, needed=True),
-    "scope": Field(text),
-    "send": Field(one_of("body", "basic")),
-    "params": Field(_token_parameters),
-}
 
 
 # Headers that the program sets itself, or that hold secrets and so have a key of their own.
@@ -199,7 +182,7 @@ AUTH: Mapping[str, Field] = {
     "basic": Field(several(variable, least=1, most=2)),
     "bearer": Field(_bearer_variable),
     "header": Field(_auth_header),
-    "oauth2": Field(read_oauth2),
+    "oauth2": Field(as_record(OAuth2Spec, instead="client_secret_env")),
     "bearer_command": Field(read_bearer_command),
     "env": Field(several(variable)),
     "prefix": Field(_auth_prefix),

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.config.http_auth import AuthSpec, TokenSpec, read_auth, settable_header
-from triage_cli.config.key_tables import Field, Schema, accepts, record, record_schema, schema_of
+from triage_cli.config.key_tables import Field, Schema, accepts, as_record, keys_of, record, record_schema, schema_of
 from triage_cli.config.presets import filled, load_preset, preset_names
 from triage_cli.config.template_settings import (
     address,
     address_or_endpoint,
-    endpoint,
+    endpoint_template,
     named_templates,
     template_text,
     template_tree,
@@ -44,6 +44,35 @@ class AnswerTest(NamedTuple):
     contains: str = ""
 
 
+ANSWER: Mapping[str, Field] = {
+    "status": Field(several(number(100, 599, whole=True), least=1)),
+    "path": Field(text),
+    "is": Field(plain_value),
+    "contains": Field(text),
+}
+
+
+@accepts(lambda: record_schema(ANSWER))
+def _answer_test(setting: ConfigNode) -> AnswerTest:
+    if not isinstance(setting.value, dict):
+        raise ConfigValueError(f"must be a mapping, such as {{status: 409}}, not {kind(setting.node)}")
+    values, keys = record(setting, ANSWER, setting.path), setting.entries().keys()
+    if not {"status", "path"} & keys or ({"is", "contains"} & keys and "path" not in keys):
+        raise ConfigValueError("needs status, or path and what is there")
+    expected = (values["is"],) if "is" in values else ()
+    return AnswerTest(values.get("status", ()), values.get("path"), expected, values.get("contains", ""))
+
+
+@accepts({"type": "object", "additionalProperties": schema_of(text)})
+def _kept_paths(setting: ConfigNode) -> dict[str, str]:
+    paths = {}
+    for name, inner in setting.entries().items():
+        if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
+            inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
+        paths[name] = inner.read(text, "")
+    return paths
+
+
 class OnceSpec(NamedTuple):
     """A search before a repeated attempt, if the outcome of the first one is unknown.
 
@@ -52,11 +81,21 @@ class OnceSpec(NamedTuple):
     look everywhere.
     """
 
-    get: str = ""
-    body: Any = None
-    found: str = ""
-    contains: str = ""
-    partial: str = ""
+    get: Annotated[str, Field(address_or_endpoint)] = ""
+    body: Annotated[Any, Field(template_tree)] = None
+    found: Annotated[str, Field(text)] = ""
+    contains: Annotated[str, Field(template_text)] = ""
+    partial: Annotated[str, Field(text)] = ""
+
+
+@accepts(lambda: record_schema(keys_of(OnceSpec)))
+def _once(setting: ConfigNode) -> OnceSpec:
+    keys = setting.entries().keys()
+    once: OnceSpec = as_record(OnceSpec)(setting)
+    for key, excluded_key in (("get", "body"), ("found", "contains")):
+        if len({key, excluded_key} & keys) != 1:
+            raise ConfigValueError(f"takes one of {key} and {excluded_key}")
+    return once
 
 
 class FindSpec(NamedTuple):
@@ -66,10 +105,10 @@ class FindSpec(NamedTuple):
     field is empty if the object that it stands in is there without it; else that is refused as a mistake in the path.
     """
 
-    get: str
-    keep: Mapping[str, str] = {}
-    field: str = ""
-    absent: Literal["", "empty"] = ""
+    get: Annotated[str, Field(address_or_endpoint, needed=True)]
+    keep: Annotated[Mapping[str, str], Field(_kept_paths)] = {}
+    field: Annotated[str, Field(text)] = ""
+    absent: Annotated[Literal["", "empty"], Field(one_of("empty"))] = ""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -78,12 +117,28 @@ class FindSpec(NamedTuple):
         return object_path, field
 
 
+@accepts(lambda: record_schema(keys_of(FindSpec)))
+def _find(setting: ConfigNode) -> FindSpec:
+    keys = setting.entries().keys()
+    find: FindSpec = as_record(FindSpec)(setting)
+    if not {"keep", "field"} & keys:
+        raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
+    if "absent" in keys and "field" not in keys:
+        raise ConfigValueError("absent needs field")
+    return find
+
+
 class UndoSpec(NamedTuple):
     """The request, sent before a new delivery, that undoes an earlier delivery to the same destination."""
 
-    endpoint: str
-    method: str = "DELETE"
-    body: Any = None
+    endpoint: Annotated[str, Field(address_or_endpoint, needed=True)]
+    method: Annotated[str, Field(one_of(*METHODS))] = "DELETE"
+    body: Annotated[Any, Field(template_tree)] = None
+
+
+@accepts(lambda: {"type": "string", "enum": list(preset_names())})
+def _preset(setting: ConfigNode) -> str:
+    return text(setting)  # whether the preset exists was checked when it was applied
 
 
 class HttpSpec(NamedTuple):
@@ -92,23 +147,23 @@ class HttpSpec(NamedTuple):
     `endpoint` follows the address. `given` are the values of the keys that a preset needs, for its templates.
     """
 
-    preset: str | None = None
-    method: str = "POST"
-    url: str | None = None
-    url_env: str | None = None
-    endpoint: str = ""
-    query: Mapping[str, str] = {}
-    headers: Mapping[str, str] = {}
-    auth: AuthSpec | TokenSpec | None = None
-    key_env: str | None = None
-    body: Any = None
-    form: Mapping[str, str] = {}
-    ok: AnswerTest = AnswerTest()
-    retry: AnswerTest | None = None
-    keep: Mapping[str, str] = {}
-    find: FindSpec | None = None
-    once: OnceSpec | None = None
-    undo: UndoSpec | None = None
+    preset: Annotated[str | None, Field(_preset)] = None
+    method: Annotated[str, Field(one_of(*METHODS))] = "POST"
+    url: Annotated[str | None, Field(address)] = None
+    url_env: Annotated[str | None, Field(variable)] = None
+    endpoint: Annotated[str, Field(endpoint_template)] = ""
+    query: Annotated[Mapping[str, str], Field(named_templates())] = {}
+    headers: Annotated[Mapping[str, str], Field(named_templates(settable_header))] = {}
+    auth: Annotated[AuthSpec | TokenSpec | None, Field(read_auth)] = None
+    key_env: Annotated[str | None, Field(variable)] = None
+    body: Annotated[Any, Field(template_tree)] = None
+    form: Annotated[Mapping[str, str], Field(named_templates())] = {}
+    ok: Annotated[AnswerTest, Field(_answer_test)] = AnswerTest()
+    retry: Annotated[AnswerTest | None, Field(_answer_test)] = None
+    keep: Annotated[Mapping[str, str], Field(_kept_paths)] = {}
+    find: Annotated[FindSpec | None, Field(_find)] = None
+    once: Annotated[OnceSpec | None, Field(_once)] = None
+    undo: Annotated[UndoSpec | None, Field(as_record(UndoSpec))] = None
     given: Mapping[str, str] = {}
 
     @property
@@ -120,6 +175,9 @@ class HttpSpec(NamedTuple):
     def remembers(self) -> bool:
         """Return whether its requests depend on what was delivered of the same ticket before."""
         return bool(self.keep or self.undo) or self.guards_field
+
+
+HTTP: Mapping[str, Field] = {"type": Field(one_of("http"), needed=True), **keys_of(HttpSpec), **LIMITS}
 
 
 def read_http(name: str, setting: ConfigNode) -> dict[str, Any]:
@@ -183,106 +241,3 @@ def _sets_field(body: Any, parent: str, field: str) -> bool:
             return True
         return _sets_field(list(body.values()), parent, field)
     return isinstance(body, list) and any(_sets_field(each, parent, field) for each in body)
-
-
-# Parts of a request and of an answer
-
-
-@accepts(lambda: {"type": "string", "enum": list(preset_names())})
-def _preset(setting: ConfigNode) -> str:
-    return text(setting)  # whether the preset exists was checked when it was applied
-
-
-@accepts(lambda: record_schema(ANSWER))
-def _answer_test(setting: ConfigNode) -> AnswerTest:
-    if not isinstance(setting.value, dict):
-        raise ConfigValueError(f"must be a mapping, such as {{status: 409}}, not {kind(setting.node)}")
-    values, keys = record(setting, ANSWER, setting.path), setting.entries().keys()
-    if not {"status", "path"} & keys or ({"is", "contains"} & keys and "path" not in keys):
-        raise ConfigValueError("needs status, or path and what is there")
-    expected = (values["is"],) if "is" in values else ()
-    return AnswerTest(values.get("status", ()), values.get("path"), expected, values.get("contains", ""))
-
-
-@accepts({"type": "object", "additionalProperties": schema_of(text)})
-def _kept_paths(setting: ConfigNode) -> dict[str, str]:
-    paths = {}
-    for name, inner in setting.entries().items():
-        if not re.fullmatch(r"[A-Za-z_]\w{0,39}", name, re.ASCII):
-            inner.wrong("stands in templates as remote.NAME: use letters, digits and _")
-        paths[name] = inner.read(text, "")
-    return paths
-
-
-@accepts(lambda: record_schema(ONCE))
-def _once(setting: ConfigNode) -> OnceSpec:
-    keys = setting.entries().keys()
-    values = record(setting, ONCE, setting.path)
-    for key, excluded_key in (("get", "body"), ("found", "contains")):
-        if len({key, excluded_key} & keys) != 1:
-            raise ConfigValueError(f"takes one of {key} and {excluded_key}")
-    return OnceSpec(**values)
-
-
-@accepts(lambda: record_schema(FIND))
-def _find(setting: ConfigNode) -> FindSpec:
-    keys = setting.entries().keys()
-    values = record(setting, FIND, setting.path)
-    if not {"keep", "field"} & keys:
-        raise ConfigValueError("needs keep, the values that the request uses, or field, which is not overwritten")
-    if "absent" in keys and "field" not in keys:
-        raise ConfigValueError("absent needs field")
-    return FindSpec(**{"get": "", **values})
-
-
-@accepts(lambda: record_schema(UNDO))
-def _undo(setting: ConfigNode) -> UndoSpec:
-    values = record(setting, UNDO, setting.path)
-    return UndoSpec(**{"endpoint": "", **values})
-
-
-ANSWER: Mapping[str, Field] = {
-    "status": Field(several(number(100, 599, whole=True), least=1)),
-    "path": Field(text),
-    "is": Field(plain_value),
-    "contains": Field(text),
-}
-ONCE: Mapping[str, Field] = {
-    "get": Field(address_or_endpoint),
-    "body": Field(template_tree),
-    "found": Field(text),
-    "contains": Field(template_text),
-    "partial": Field(text),
-}
-FIND: Mapping[str, Field] = {
-    "get": Field(address_or_endpoint, needed=True),
-    "keep": Field(_kept_paths),
-    "field": Field(text),
-    "absent": Field(one_of("empty")),
-}
-UNDO: Mapping[str, Field] = {
-    "endpoint": Field(address_or_endpoint, needed=True),
-    "method": Field(one_of(*METHODS)),
-    "body": Field(template_tree),
-}
-HTTP: Mapping[str, Field] = {
-    "type": Field(one_of("http"), needed=True),
-    "preset": Field(_preset),
-    "method": Field(one_of(*METHODS)),
-    "url": Field(address),
-    "url_env": Field(variable),
-    "endpoint": Field(endpoint),
-    "query": Field(named_templates()),
-    "headers": Field(named_templates(settable_header)),
-    "auth": Field(read_auth),
-    "key_env": Field(variable),
-    "body": Field(template_tree),
-    "form": Field(named_templates()),
-    "ok": Field(_answer_test),
-    "retry": Field(_answer_test),
-    "keep": Field(_kept_paths),
-    "find": Field(_find),
-    "once": Field(_once),
-    "undo": Field(_undo),
-    **LIMITS,
-}

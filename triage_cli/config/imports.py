@@ -3,7 +3,7 @@
 import codecs
 from collections.abc import Mapping
 
-from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
+from triage_cli.config.key_tables import Field, accepts, mapping, named_schema, record, record_schema, schema_of
 from triage_cli.config.validators import named_entries, one_of, several, text, text_matching, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
 from triage_cli.domain import IMPORT_FIELDS, TABLE_FORMATS, KeptMapping, delimiter_named
@@ -24,11 +24,6 @@ def _mapped_column(setting: ConfigNode) -> str:
     if isinstance(setting.value, dict | list):
         raise ConfigValueError(f"must be the name of a column, not {kind(setting.node)}")
     return "" if setting.value is None else setting.node.text
-
-
-@accepts(lambda: record_schema(MAP))
-def _map(setting: ConfigNode) -> dict[str, str]:
-    return record(setting, MAP, setting.path)
 
 
 @accepts({"type": "string", "minLength": 1, "maxLength": 9})
@@ -54,7 +49,7 @@ SOURCE_RULE = "must be a name of letters, digits, dots and dashes, such as zende
 MAP: Mapping[str, Field] = {field: Field(_mapped_column) for field in IMPORT_FIELDS}
 IMPORT: Mapping[str, Field] = {
     "columns": Field(several(_column, alone=False, least=1), needed=True),
-    "map": Field(_map),
+    "map": Field(mapping(MAP)),
     "source": Field(text_matching("[A-Za-z][A-Za-z0-9._-]{0,63}", SOURCE_RULE)),
     "html": Field(truth),
     "format": Field(one_of(*TABLE_FORMATS)),

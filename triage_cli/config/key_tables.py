@@ -71,6 +71,32 @@ def record(
     return values
 
 
+def keys_of(record_type: type[tuple[Any, ...]]) -> Mapping[str, Field]:
+    """Return the table of a record whose fields are annotated with their checks."""
+    notes = {name: getattr(kind, "__metadata__", ()) for name, kind in record_type.__annotations__.items()}
+    return {name: noted[0] for name, noted in notes.items() if noted}
+
+
+def mapping(table: Mapping[str, Field]) -> Check:
+    """Accept a mapping with the keys of a table."""
+    return accepts(lambda: record_schema(table))(lambda setting: record(setting, table, setting.path))
+
+
+def as_record(record_type: type[tuple[Any, ...]], instead: str = "") -> Check:
+    """Accept a mapping with the keys of a record, and make that; a required key that is missing was reported.
+
+    `instead` is as in `record`.
+    """
+    table = keys_of(record_type)
+    missing = {key: "" for key, field in table.items() if field.needed}
+
+    @accepts(lambda: record_schema(table))
+    def read(setting: ConfigNode) -> Any:
+        return record_type(**missing | record(setting, table, setting.path, instead=instead))
+
+    return read
+
+
 def unknown_key(key: str, known_keys: Collection[str], instead: str) -> str:
     """Return the message about a key that is in no table, or that seems to hold a secret itself."""
     if _SECRET_KEY.fullmatch(key) and not suggestion(key, known_keys, 0.9):

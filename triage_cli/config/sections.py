@@ -16,6 +16,7 @@ from triage_cli.config.key_tables import (
     Field,
     Schema,
     accepts,
+    mapping,
     named_schema,
     or_null,
     record,
@@ -93,11 +94,6 @@ def _role_map(setting: ConfigNode) -> dict[str, str]:
     return {provider_role: triage_role for provider_role, triage_role in roles.items() if triage_role}
 
 
-@accepts(lambda: record_schema(ROLES_KEYS))
-def _roles(setting: ConfigNode) -> dict[str, Any]:
-    return record(setting, ROLES_KEYS, "server.oidc.roles")
-
-
 @accepts(lambda: record_schema(OIDC))
 def read_oidc(setting: ConfigNode) -> OidcSpec | None:
     """Return the identity provider; None if a key is missing, which was reported."""
@@ -112,7 +108,7 @@ ROLES_KEYS: Mapping[str, Field] = {"claim": Field(text, needed=True), "map": Fie
 OIDC: Mapping[str, Field] = {
     "issuer": Field(_issuer, needed=True),
     "audience": Field(several(text, least=1), needed=True),
-    "roles": Field(_roles, needed=True),
+    "roles": Field(mapping(ROLES_KEYS), needed=True),
     "name": Field(several(text, least=1)),
 }
 
@@ -156,7 +152,7 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     reader = RouteReader(categories, destinations, values.get("calendars", {}), questions)
     routes = None if map_setting is None else map_setting.read(reader.read, ())
     escalations = _escalations(reader, values.get("escalations"), more_escalations)
-    spikes_to = values.get("spikes")
+    spikes_to = values.get("spikes", {}).get("to")
     if spikes_to is not None and spikes_to not in destinations:
         setting = set_root.entries()["spikes"].entries()["to"]
         setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
@@ -226,11 +222,6 @@ def _default_classifier(root: ConfigNode, values: Mapping[str, Any], classifiers
     return classifier
 
 
-@accepts(lambda: record_schema(SERVER))
-def _server(setting: ConfigNode) -> dict[str, Any]:
-    return record(setting, SERVER, "server")
-
-
 @accepts({"type": "string", "pattern": r"^[hH][tT][tT][pP][sS]?://[^\s/?#@\\]+$"})
 def _cors_origin(setting: ConfigNode) -> str:
     """Accept one of `cors_origins` as browsers send it: scheme, host and port."""
@@ -238,18 +229,6 @@ def _cors_origin(setting: ConfigNode) -> str:
     if origin.count("/") > len("//") or {"?", "#"} & set(origin):
         raise ConfigValueError("must end with the host or port, as in https://desk.example.com")
     return origin.lower()
-
-
-@accepts(lambda: record_schema(BUDGET))
-def _budget(setting: ConfigNode) -> float | None:
-    per_day: float | None = record(setting, BUDGET, "budget").get("per_day")
-    return per_day
-
-
-@accepts(lambda: record_schema(SPIKES))
-def _spikes(setting: ConfigNode) -> str | None:
-    spikes_to: str | None = record(setting, SPIKES, "spikes").get("to")
-    return spikes_to
 
 
 SERVER: Mapping[str, Field] = {
@@ -267,17 +246,17 @@ TOP_KEYS: Mapping[str, Field] = {
     "questions": Field(read_questions),
     "classifier": Field(text),
     "classifiers": Field(read_classifiers),
-    "budget": Field(_budget),
+    "budget": Field(mapping(BUDGET)),
     "destinations": Field(read_destinations),
     "routes": Field(later(routes_schema)),
     "escalations": Field(later(escalations_schema)),
     "calendars": Field(read_calendars),
     "fields": Field(read_fields),
-    "server": Field(_server),
+    "server": Field(mapping(SERVER)),
     "webhooks": Field(read_webhooks),
     "sources": Field(read_sources),
     "imports": Field(read_imports),
-    "spikes": Field(_spikes),
+    "spikes": Field(mapping(SPIKES)),
     "remote": Field(url),
     "offline": Field(truth),
 }

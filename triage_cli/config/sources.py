@@ -8,13 +8,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.config.destinations import mail_host
 from triage_cli.config.http_auth import AuthSpec, TokenSpec, mail_token, read_auth, settable_header
-from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
+from triage_cli.config.key_tables import (
+    Field,
+    accepts,
+    as_record,
+    keys_of,
+    named_schema,
+    record,
+    record_schema,
+    schema_of,
+)
 from triage_cli.config.presets import filled, preset_names
-from triage_cli.config.template_settings import address, endpoint, named_templates, no_address, template_tree
+from triage_cli.config.template_settings import address, endpoint_template, named_templates, no_address, template_tree
 from triage_cli.config.validators import (
     SCALAR,
     command,
@@ -61,6 +70,16 @@ class NextSpec(NamedTuple):
     keep: bool = False
 
 
+@accepts({"type": "string"})
+def _cursor_start(setting: ConfigNode) -> float | str:
+    """Accept the start of a cursor: a duration, a day or a time."""
+    start_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
+    with suppress(ValueError, TypeError, OverflowError):
+        start_time = datetime.fromisoformat(start_text)
+        return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
+    return duration(setting)
+
+
 class CursorSpec(NamedTuple):
     """The cursor of a list: the path of an item's time of change; durations are seconds.
 
@@ -68,9 +87,9 @@ class CursorSpec(NamedTuple):
     seconds again.
     """
 
-    field: str | None = None
-    start: float | str = 7 * 86_400.0
-    overlap: float = 300.0
+    field: Annotated[str | None, Field(text)] = None
+    start: Annotated[float | str, Field(_cursor_start)] = 7 * 86_400.0
+    overlap: Annotated[float, Field(duration)] = 300.0
 
 
 class ImapSpec(NamedTuple):
@@ -213,16 +232,6 @@ def _list_address(setting: ConfigNode) -> str:
     return url
 
 
-@accepts({"type": "string"})
-def _cursor_start(setting: ConfigNode) -> float | str:
-    """Accept the start of a cursor: a duration, a day or a time."""
-    start_text = setting.value.text if isinstance(setting.value, UnsupportedScalar) else setting.value
-    with suppress(ValueError, TypeError, OverflowError):
-        start_time = datetime.fromisoformat(start_text)
-        return whole_second(start_time.astimezone(UTC) if start_time.tzinfo else start_time)
-    return duration(setting)
-
-
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in NEXT_KINDS]})
 def _next_spec(setting: ConfigNode) -> NextSpec:
     values = record(setting, NEXT, setting.path)
@@ -243,17 +252,19 @@ def _next_spec(setting: ConfigNode) -> NextSpec:
     return spec
 
 
-@accepts(lambda: record_schema(CURSOR))
-def _cursor_spec(setting: ConfigNode) -> CursorSpec:
-    return CursorSpec(**record(setting, CURSOR, setting.path))
-
-
-@accepts(lambda: {"anyOf": [schema_of(endpoint), {"type": "object", "additionalProperties": schema_of(endpoint)}]})
+@accepts(
+    lambda: {
+        "anyOf": [
+            schema_of(endpoint_template),
+            {"type": "object", "additionalProperties": schema_of(endpoint_template)},
+        ]
+    }
+)
 def _details(setting: ConfigNode) -> dict[str, str]:
     """Accept the requests for each item by the names of their answers; a single one is called `details`."""
     if not isinstance(setting.value, dict):
-        return {"details": endpoint(setting)}
-    return {name: inner.read(endpoint, "") for name, inner in setting.entries().items()}
+        return {"details": endpoint_template(setting)}
+    return {name: inner.read(endpoint_template, "") for name, inner in setting.entries().items()}
 
 
 @accepts({"anyOf": [SCALAR, {"type": "array", "items": SCALAR}]})
@@ -281,7 +292,7 @@ NEXT: Mapping[str, Field] = {
     "end": Field(text),
     "keep": Field(truth),
 }
-CURSOR: Mapping[str, Field] = {"field": Field(text), "start": Field(_cursor_start), "overlap": Field(duration)}
+CURSOR = keys_of(CursorSpec)
 SOURCE_TYPES = ("http", "command", "imap")
 HTTP, COMMAND, IMAP = SOURCE_TYPES[:1], SOURCE_TYPES[1:2], SOURCE_TYPES[2:]
 ITEMS = HTTP + COMMAND
@@ -289,7 +300,7 @@ SOURCE: Mapping[str, Field] = {
     "type": Field(one_of(*SOURCE_TYPES), needed=True),
     "preset": Field(text, HTTP),
     "url": Field(_list_address, HTTP, needed=True),
-    "endpoint": Field(endpoint, HTTP),
+    "endpoint": Field(endpoint_template, HTTP),
     "method": Field(one_of("GET", "POST"), HTTP),
     "query": Field(named_templates(), HTTP),
     "headers": Field(named_templates(settable_header), HTTP),
@@ -298,7 +309,7 @@ SOURCE: Mapping[str, Field] = {
     "items": Field(text, HTTP),
     "absent": Field(one_of("empty"), HTTP),
     "next": Field(optional(_next_spec), HTTP),
-    "cursor": Field(_cursor_spec, HTTP),
+    "cursor": Field(as_record(CursorSpec), HTTP),
     "details": Field(_details, HTTP),
     "timeout": Field(number(0.1, 3600), HTTP),
     "run": Field(command, COMMAND, needed=True),

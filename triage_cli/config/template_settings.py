@@ -91,7 +91,7 @@ def no_address(template: str) -> str:
 
 
 @accepts(_ENDPOINT_SCHEMA)
-def endpoint(setting: ConfigNode) -> str:
+def endpoint_template(setting: ConfigNode) -> str:
     """Accept an endpoint: the rest of an address, after the `url` of its destination or source."""
     template = text(setting)
     if not template.startswith("/") or re.search(r"[\s#\\]", EXPRESSION.sub("x", template)):
@@ -105,5 +105,5 @@ def address_or_endpoint(setting: ConfigNode) -> str:
     template = text(setting)
     if not template.startswith(("/", "../")):
         return address(setting)
-    endpoint(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", template))))
+    endpoint_template(setting._replace(node=setting.node._replace(value="/" + re.sub(r"^(\.\./)+", "", template))))
     return template

@@ -20,6 +20,7 @@ from triage_cli.stores.database import write_all as write_all
 from triage_cli.stores.deliveries import NEXT_DUE as NEXT_DUE
 from triage_cli.stores.events import EVENTS_PER_PAGE as EVENTS_PER_PAGE
 from triage_cli.stores.inflow import SqlInflow as SqlInflow
+from triage_cli.stores.migration_steps import STEPS as STEPS
 from triage_cli.stores.model_registry import SqlModelRegistry as SqlModelRegistry
 from triage_cli.stores.postgres import queries as queries
 from triage_cli.stores.postgres.copy_from_sqlite import Copied as Copied
@@ -28,7 +29,6 @@ from triage_cli.stores.postgres.dialect import DialectConnection as DialectConne
 from triage_cli.stores.postgres.dialect import adapt as adapt
 from triage_cli.stores.postgres.dialect import storable as storable
 from triage_cli.stores.postgres.dialect import translated as translated
-from triage_cli.stores.postgres.migrations import STEPS as STEPS
 from triage_cli.stores.postgres.store import PostgresStore as PostgresStore
 from triage_cli.stores.runs import DAY as DAY
 from triage_cli.stores.runs import SPENT_OF_DAY as SPENT_OF_DAY

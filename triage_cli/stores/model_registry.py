@@ -148,9 +148,9 @@ class SqlModelRegistry:
 
     def column_cells(self, column: str) -> Iterator[Labelled]:
         tickets = pages(self._database, TICKETS_WITH_COLUMNS, size=VERDICTS_PER_PAGE)
-        for ticket_id, *texts, extra in chain.from_iterable(tickets):
-            if (cell := from_json(extra).get(column)) is not None:
-                yield Labelled(text_of(*texts, extra), str(cell), ticket_id)
+        for ticket_id, *texts in chain.from_iterable(tickets):
+            if (cell := from_json(texts[-1]).get(column)) is not None:
+                yield Labelled(text_of(*texts), str(cell), ticket_id)
 
     def unlabelled(self, limit: int) -> list[str]:
         unlabelled_texts: dict[str, str] = {}
