@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from tests.support.fake_destination import FakeDestination, drafts
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.domain import (
     AdditionKind,
@@ -81,7 +82,7 @@ def test_tickets_that_are_older_are_passed_over_until_an_import_changes_them(des
         "note: late is new, and passes over 3 tickets that are older",
     ]
     assert not added(desk)
-    changed = [draft._replace(description="more") for draft in drafts(3)]
+    changed = [replace(draft, description="more") for draft in drafts(3)]
     list(desk.triage().create(changed))
     list(desk.triage().route(EVERYTHING, RoutePlan()))
     assert len(got(desk, "pager")) == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.domain import (
     AgentSuggestionDraft,
@@ -32,7 +33,7 @@ def suggest(world: World, agent: str, category: str) -> None:
 
 
 def imported(world: World, category: str) -> tuple[str, str | None, int]:
-    (outcome,) = world.triage().create([DRAFT._replace(verdict=category)])
+    (outcome,) = world.triage().create([replace(DRAFT, verdict=category)])
     assert outcome.value is not None
     return outcome.action, outcome.value.category, outcome.value.verdict
 
@@ -58,7 +59,7 @@ def test_a_correction_in_the_helpdesk_counts_where_an_agent_has_suggested_the_sa
 ) -> None:
     suggest(machine_s, agent, "Technical")
     corrections = machine_s.services().corrections(lambda _: None)
-    (applied,) = corrections.applied([identify(DRAFT._replace(verdict="Technical"))])
+    (applied,) = corrections.applied([identify(replace(DRAFT, verdict="Technical"))])
     assert applied.draft.verdict == "Technical"
 
 
@@ -75,7 +76,7 @@ def test_a_key_that_invents_names_fills_no_ticket(machine_s: World) -> None:
 def test_forgetting_reads_no_ticket_s_history(
     world: World, store: SqliteStore | PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(world.triage().create([DRAFT._replace(row=n, external_id=str(n), customer_id="C-1") for n in range(3)]))
+    list(world.triage().create([replace(DRAFT, row=n, external_id=str(n), customer_id="C-1") for n in range(3)]))
 
     def history(ticket_id: str) -> None:
         raise AssertionError(ticket_id)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.api_server import running_server
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.destinations import FileDestination
@@ -45,7 +46,7 @@ class Box(FileDestination):
                 self.taken(outgoing)
             for outcomes in super().deliver([chunk]):
                 error = DeliveryError("box: no", final=True) if self.refuses else None
-                yield [o._replace(value=None, error=error) if error else o for o in outcomes]
+                yield [replace(o, value=None, error=error) if error else o for o in outcomes]
 
     @property
     def got(self) -> list[tuple[str, str | None]]:
@@ -75,7 +76,7 @@ def side(request: pytest.FixtureRequest, world: World, tmp_path: Path) -> Iterat
         running = stack.enter_context(running_server(tmp_path, services=world.services()))
 
         def make() -> Triage:
-            running.served.services = world.services()._replace(served=True)  # as the world is configured by now
+            running.served.services = replace(world.services(), served=True)  # as the world is configured by now
             triage = RemoteTriage(Address(running.url, running.keys["agent"]), ONLINE)
             stack.callback(triage.close)
             return triage
@@ -183,7 +184,7 @@ def test_a_text_that_changes_while_it_is_sent_counts_as_changed_after_it(side: S
 
 
 def test_a_forgotten_ticket_keeps_no_trace_of_the_text_that_was_sent(side: Side) -> None:
-    draft = rows("the app crashes")[0]._replace(customer_id="C-1")
+    draft = replace(rows("the app crashes")[0], customer_id="C-1")
     list(side.make().run([draft], ClassifyPlan()))
     list(side.world.triage().forget("C-1"))
     (ticket,) = side.world.store.find(Selection())

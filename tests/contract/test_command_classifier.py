@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import until
+from tests.support.records import replace
 from tests.support.world import CATEGORIES, a_budget
 from triage_cli.classifiers import CommandClassifier
 from triage_cli.config import ClassifierSpec
@@ -111,7 +112,7 @@ for asked in lines:
     assert (of_category.fingerprints, of_category.fingerprints_of("mood")) == (mine.fingerprints, ())
     every = ("category", "urgency", "mood")
     whole, half, wrong, one = tickets(4)
-    asked_tickets = [t._replace(asked=every) for t in (whole, half, wrong)] + [one._replace(asked=("urgency",))]
+    asked_tickets = [replace(t, asked=every) for t in (whole, half, wrong)] + [replace(one, asked=("urgency",))]
     outcomes, error = asked(mine, asked_tickets)
     assert error is None
     given = {(o.ticket.ticket_id, o.value.question): o for o in outcomes if o.value}
@@ -235,7 +236,7 @@ def test_a_program_that_does_not_read_and_one_that_is_not_there(tmp_path: Path) 
 
 def test_another_command_is_another_question(tmp_path: Path) -> None:
     one = classifier(tmp_path, "")
-    spec = one.spec._replace(run=(*one.spec.run, "v2"))
+    spec = replace(one.spec, run=(*one.spec.run, "v2"))
     other = CommandClassifier(spec, CATEGORIES, env={}, actor="", run_id=None)
     assert one.fingerprint != other.fingerprint
     assert one.fingerprint == classifier(tmp_path, "").fingerprint

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.llm_classifiers import asked, opened, steps, tickets
 from tests.support.llm_server import Asked, LlmServer, Script, Step, decision, running_llm_server
+from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli.classifiers import TICKET_LIMITS
 from triage_cli.domain import ConfigError
@@ -78,7 +79,7 @@ def test_a_server_that_wants_a_state_is_asked_in_its_own_wire_from_then_on(refus
 @pytest.mark.slow
 def test_workers_that_find_it_out_at_the_same_time_lose_no_ticket() -> None:
     def slow(n: int, one: Asked) -> Step:
-        return system_one()(n, one)._replace(delay=0.05 if n < 8 else 0)
+        return replace(system_one()(n, one), delay=0.05 if n < 8 else 0)
 
     with running_llm_server(slow) as server:
         outcomes, error = asked(opened(server, "decision", workers=8), 40)
@@ -117,7 +118,7 @@ def test_without_probabilities_there_is_no_confidence_in_that_wire() -> None:
 def test_a_state_that_does_not_fit_is_asked_about_again_shorter(code: str) -> None:
     def script(n: int, one: Asked) -> Step:
         step = system_one(window=WINDOW)(n, one)
-        return step._replace(body=step.body | {"code": code}) if step.status == 422 else step
+        return replace(step, body=step.body | {"code": code}) if step.status == 422 else step
 
     with running_llm_server(script) as server:
         classifier = opened(server, "decision", wire="systemone")

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 from tests.support.api_server import make_key
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.api import Authenticator
 from triage_cli.domain import RateLimitedError, UnauthenticatedError, api_keys, times
@@ -43,7 +44,7 @@ def test_what_is_no_good_key_is_never_let_in_at_once(world: World) -> None:
     used(keys, revoked)
     used(keys, expired)
     gate.revoke("revoked")
-    new = gate.keys()[1]._replace(key_id=api_keys.new_key().key_id, expires_at=times.ago(1))
+    new = replace(gate.keys()[1], key_id=api_keys.new_key().key_id, expires_at=times.ago(1))
     gate.rotate(new, times.ago(1))
     forged = f"{revoked[:20]}{'0' if revoked[20] != '0' else '1'}{revoked[21:]}"
     for credential in ("", "x", "a.b.c", forged, revoked, expired, api_keys.new_key().text):

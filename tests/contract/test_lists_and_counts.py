@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.api_server import running_server
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, an_event
 from tests.support.world import FakeClassifier, World
 from triage_cli.client import Address, RemoteTriage, remote_triage
@@ -141,8 +142,8 @@ def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
         for name, value in hostile._asdict().items()
         if isinstance(value, str | tuple)
     }
-    assert list(store.find(hostile)) == list(store.find(hostile._replace(**cleaned)))
-    assert store.stats_by(StatsQuery(hostile)) == store.stats_by(StatsQuery(hostile._replace(**cleaned)))
+    assert list(store.find(hostile)) == list(store.find(replace(hostile, **cleaned)))
+    assert store.stats_by(StatsQuery(hostile)) == store.stats_by(StatsQuery(replace(hostile, **cleaned)))
 
 
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(

@@ -26,6 +26,7 @@ from tests.support.llm_server import (
 )
 from tests.support.online import ONLINE
 from tests.support.ports import number_of, reserve_port
+from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli.classifiers import ANSWER_TOKENS, TICKET_LIMITS, Bounded, Cost, Promise, build
 from triage_cli.config import ClassifierSpec, Price
@@ -71,7 +72,7 @@ def serve() -> Iterator[Callable[[Script], LlmServer]]:
 
 @pytest.mark.parametrize(("kind", "source"), [("openai", "said"), ("anthropic", "said"), ("decision", "decision")])
 def test_every_ticket_gets_its_answer(kind: str, source: str) -> None:
-    with running_llm_server(lambda n, one: good(n, one)._replace(delay=0.02)) as server:
+    with running_llm_server(lambda n, one: replace(good(n, one), delay=0.02)) as server:
         outcomes, error = asked(opened(server, kind, workers=4, price=PRICE), 20)
     assert error is None
     assert sorted(s.ticket_id for s in steps(outcomes)) == sorted(f"t{n}" for n in range(20))
@@ -171,7 +172,7 @@ def test_the_model_that_really_answered_is_on_the_step() -> None:
 def test_what_is_masked_does_not_leave_and_is_named() -> None:
     with running_llm_server() as server:
         classifier = opened(server, redact=("email", "card"))
-        ticket = tickets(1)[0]._replace(subject="from jane@example.com", description="card 4111 1111 1111 1111")
+        ticket = replace(tickets(1)[0], subject="from jane@example.com", description="card 4111 1111 1111 1111")
         outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
     assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
     assert json.loads(steps(outcomes)[0].redacted or "") == ["email", "card"]
@@ -180,8 +181,10 @@ def test_what_is_masked_does_not_leave_and_is_named() -> None:
 def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
     with running_llm_server() as server:
         classifier = opened(server, redact=("email", "card"))
-        ticket = tickets(1)[0]._replace(
-            subject="from jane\u200b@exam\u00adple.com", description="card 4111\u2060 1111 11\u200b11 1111"
+        ticket = replace(
+            tickets(1)[0],
+            subject="from jane\u200b@exam\u00adple.com",
+            description="card 4111\u2060 1111 11\u200b11 1111",
         )
         outcomes = [o for chunk in classifier.classify([[ticket]], a_budget()) for o in chunk]
     assert json.loads(server.asked[0].ticket) == {"subject": "from [email]", "description": "card [card]"}
@@ -216,7 +219,7 @@ def test_instructions_stand_in_the_prompt_and_are_part_of_the_question(kind: str
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_the_nearest_decided_tickets_stand_behind_the_fixed_part_masked_and_are_named(kind: str) -> None:
     decided = tickets(2, "write to ada@example.com about it")
-    near = [t._replace(ticket_id=f"d{n}", category=("Billing", "General")[n], verdict=1) for n, t in enumerate(decided)]
+    near = [replace(t, ticket_id=f"d{n}", category=("Billing", "General")[n], verdict=1) for n, t in enumerate(decided)]
     with running_llm_server() as server:
         plain = opened(server, kind)
         asked(plain)
@@ -237,7 +240,7 @@ def test_the_nearest_decided_tickets_stand_behind_the_fixed_part_masked_and_are_
 @pytest.mark.parametrize("kind", ["openai", "anthropic"])
 def test_what_a_model_repeats_of_other_peoples_tickets_is_not_kept_with_this_one(kind: str) -> None:
     other = "my daughter Ida is in hospital"
-    near = [t._replace(category="General", verdict=1) for t in tickets(1, f"{WORDS} and {other}")]
+    near = [replace(t, category="General", verdict=1) for t in tickets(1, f"{WORDS} and {other}")]
 
     def answers(number: int, _: Asked) -> Step:
         said = verdict(reason=(f"as in: {other.upper()}!", f"it says: {WORDS}")[min(number, 1)])
@@ -588,7 +591,7 @@ ENDING: dict[str, tuple[Step, type[TriageError], ExitCode, str]] = {
 @pytest.mark.parametrize("kind", TYPES)
 def test_what_ends_a_run_ends_it_at_once(kind: str, name: str) -> None:
     step, kind_of_error, code, word = ENDING[name]
-    with running_llm_server(always(step._replace(delay=0.02))) as server:
+    with running_llm_server(always(replace(step, delay=0.02))) as server:
         outcomes, error = asked(opened(server, kind, workers=4), 50)
     assert isinstance(error, kind_of_error)
     assert (error.exit_code, error.stops_run) == (code, True)
@@ -626,7 +629,7 @@ def test_what_was_in_flight_at_the_end_is_kept() -> None:
             refused.set()
             return failing(401, "no")
         refused.wait(PATIENCE)
-        return good(n, one)._replace(delay=0.5)  # the refusal is there first
+        return replace(good(n, one), delay=0.5)  # the refusal is there first
 
     def unlocked(server: LlmServer) -> None:
         server._lock = NoLock()  # type: ignore[assignment]
@@ -757,7 +760,7 @@ def test_a_request_whose_answer_was_lost_stays_on_the_bill_as_its_worst_case(nam
     with running_llm_server(first([LOST[name]] * 2)) as server:
         timeout = 0.2 if name == "no answer in time" else PATIENCE
         classifier = opened(server, workers=1, max_retries=20, timeout=timeout, price=PRICE)
-        worst = Cost(PRICE._replace(input=PRICE.cache_write or 0)).price_of(
+        worst = Cost(replace(PRICE, input=PRICE.cache_write or 0)).price_of(
             classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS)
         )
         outcomes, error = asked(classifier, 1, budget := a_budget(100.0))
@@ -782,7 +785,7 @@ def test_a_ticket_that_was_never_answered_bears_what_was_lost_on_it() -> None:
 def test_requests_are_repeated_only_while_their_worst_case_has_room() -> None:
     """A limit of 2.5 worst cases is room for two requests, whatever the retries; the ticket stays new."""
     with running_llm_server(always(LOST["cut within the body"])) as server:
-        classifier = opened(server, workers=4, max_retries=9, price=PRICE._replace(cache_write=None))
+        classifier = opened(server, workers=4, max_retries=9, price=replace(PRICE, cache_write=None))
         worst = Cost(PRICE).price_of(classifier.worst_usage(classifier.question(tickets(1)[0])[0], ANSWER_TOKENS))
         outcomes, error = asked(classifier, 8, budget := a_budget(2.5 * worst))
     assert isinstance(error, BudgetError)
@@ -896,7 +899,7 @@ def test_where_no_child_is_sure_a_ticket_is_sure_at_the_parent(
 ) -> None:
     server = serve(always(Step(decision("Billing/Refund", chances))))
     classifier = opened(server, "decision", categories=NESTED, min_confidence=least)
-    flat = opened(server, "decision", categories=[c._replace(parent="") for c in NESTED], min_confidence=least)
+    flat = opened(server, "decision", categories=[replace(c, parent="") for c in NESTED], min_confidence=least)
     assert classifier.fingerprint != flat.fingerprint
     (outcome,), _ = asked(classifier)
     assert outcome.value is not None

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     Calibration,
@@ -30,7 +31,7 @@ def test_versions_count_up_and_one_is_active(store: Store) -> None:
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]  # each store has what it needs
     assert shelf.active() is None
     first = shelf.add_version(VERSION, EVENT)
-    second = shelf.add_version(VERSION._replace(weights=b"2", based_on=1), EVENT)
+    second = shelf.add_version(replace(VERSION, weights=b"2", based_on=1), EVENT)
     assert [v and v.version for v in (first, second)] == [1, 2]
     assert shelf.active() == second
     assert [(v.version, v.active, v.weights) for v in shelf.versions()] == [(2, 1, b""), (1, 0, b"")]
@@ -48,7 +49,7 @@ def test_each_question_has_the_newest_version_of_the_chain_in_use_and_a_run_step
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
 
     def add(question: str, run_id: str | None) -> None:
-        version = VERSION._replace(question=question, run_id=run_id, based_on=shelf.newest())
+        version = replace(VERSION, question=question, run_id=run_id, based_on=shelf.newest())
         assert shelf.add_version(version, EVENT) is not None
 
     def in_use(*questions: str) -> list[int]:
@@ -72,14 +73,14 @@ def test_a_version_that_was_compared_with_what_is_no_longer_in_use_is_refused(st
     with ThreadPoolExecutor(8) as pool:
         added = list(pool.map(lambda _: shelf.add_version(VERSION, EVENT), range(8)))
     assert sorted(v.version for v in added if v) == [1]
-    assert shelf.add_version(VERSION._replace(based_on=2), EVENT) is None
+    assert shelf.add_version(replace(VERSION, based_on=2), EVENT) is None
     assert [event.action for event in store.log.events(EventQuery())] == ["learned"]
 
 
 def test_a_rollback_of_what_an_older_program_kept_goes_by_the_numbers(store: Store) -> None:
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     shelf.add_version(VERSION, EVENT)
-    shelf.add_version(VERSION._replace(based_on=1), EVENT)
+    shelf.add_version(replace(VERSION, based_on=1), EVENT)
     store.database.write(lambda db: db.execute("update versions set based_on = null"))  # type: ignore[attr-defined]
     before = shelf.step_back(EVENT)
     assert before is not None
@@ -90,10 +91,10 @@ def test_a_later_calibration_takes_the_place_of_the_earlier(store: Store) -> Non
     shelf = SqlModelRegistry(store)  # type: ignore[arg-type]
     one = Calibration("f", "gpt", "[[0.5,0.4]]", "isotonic", 50, 0.1, 0.02, "2026-01-01T00:00:00Z")
     shelf.keep_calibration(one, EVENT)
-    shelf.keep_calibration(one._replace(n=60), EVENT)
-    assert shelf.calibration("f") == one._replace(n=60)
+    shelf.keep_calibration(replace(one, n=60), EVENT)
+    assert shelf.calibration("f") == replace(one, n=60)
     assert shelf.calibration("g") is None
-    assert shelf.calibrations() == [one._replace(n=60)]
+    assert shelf.calibrations() == [replace(one, n=60)]
 
 
 def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
@@ -104,12 +105,12 @@ def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
     assert created.value is not None
     step = FakeClassifier()._one(0, created.value).value
     assert step is not None
-    answer = step.steps[0]._replace(cost=0.5, confidence_source="said")
+    answer = replace(step.steps[0], cost=0.5, confidence_source="said")
     shelf.keep_trials([answer, answer], Lease(run.run_id, spent=0.5, reserved=0.0))
     kept = shelf.trials([answer.answer_key, "other"])[answer.answer_key]
     assert (kept.category, kept.confidence, kept.cost, kept.reason) == ("Billing", 0.9, 0.5, None)
     assert kept.classification_id == answer.classification_id
-    again = answer._replace(classification_id=ids.new_id(), category="General")
+    again = replace(answer, classification_id=ids.new_id(), category="General")
     shelf.keep_trials([again], Lease(run.run_id, spent=1.0, reserved=0.0))
     kept = shelf.trials([answer.answer_key])[answer.answer_key]
     assert (kept.category, kept.classification_id) == ("General", again.classification_id), "it was asked for again"
@@ -117,7 +118,7 @@ def test_a_paid_answer_is_kept_without_its_reason(world: World) -> None:
 
 def test_texts_without_a_verdict_are_the_same_each_time(world: World) -> None:
     drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(6)]
-    list(world.triage().create([drafts[0]._replace(verdict="General"), *drafts[1:]]))
+    list(world.triage().create([replace(drafts[0], verdict="General"), *drafts[1:]]))
     shelf = SqlModelRegistry(world.store)
     texts = shelf.unlabelled(10)
     assert sorted(texts) == [f"t{n}\nmore" for n in range(1, 6)]
@@ -130,7 +131,7 @@ def test_texts_of_verdicts_and_what_machines_said_of_them(world: World) -> None:
     drafts = [TicketDraft(subject=f"t{n}", description="more", external_id=f"X-{n}") for n in range(3)]
     list(triage.create(drafts))
     list(triage.classify(Selection(), ClassifyPlan()))
-    list(triage.create([draft._replace(verdict="General") for draft in drafts[:2]]))
+    list(triage.create([replace(draft, verdict="General") for draft in drafts[:2]]))
     shelf = SqlModelRegistry(world.store)
     labelled = list(shelf.labelled())
     assert [row[:2] for row in labelled] == [Labelled(f"t{n}\nmore", "General")[:2] for n in range(2)]

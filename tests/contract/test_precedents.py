@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.records import replace
 from tests.support.use_cases import a_draft, answering, classify, create, log_is_whole, now, route, run, to_file
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.domain import (
@@ -263,7 +264,7 @@ def test_a_database_of_an_earlier_release_gets_its_precedents(world: World) -> N
 def test_a_batch_gets_no_question_that_a_person_has_answered(world: World) -> None:
     """What `classify --batch` puts aside passes the same door."""
     precedent = decided(world)
-    again = [precedent._replace(ticket_id=f"{n}", verdict=0, status="new") for n in range(2)]
+    again = [replace(precedent, ticket_id=f"{n}", verdict=0, status="new") for n in range(2)]
     recorder = world.services().recorder(
         RunContext(world.store, Run("", "classify", "ada", "", ""), StopControl()), ClassifyPlan(batch=True)
     )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.examples import examples
 from tests.support.fake_destination import outcomes
+from tests.support.records import replace
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.paging import Opsgenie, PagerDuty
 from tests.support.vendors.samples import SAMPLES
@@ -53,7 +54,7 @@ def outgoing(
         None, "now",
     )  # fmt: skip
     return OutgoingDelivery(
-        delivery._replace(**changes), ticket, earlier, known=known_field_categories("out", earlier, ())
+        replace(delivery, **changes), ticket, earlier, known=known_field_categories("out", earlier, ())
     )
 
 
@@ -168,7 +169,7 @@ class TestEach:
             def long(call: Call) -> Answer:
                 given = answer(call)
                 longer = {**given.body, "description": "x" * 200_000} if isinstance(given.body, dict) else given.body
-                return given._replace(body=longer)
+                return replace(given, body=longer)
 
             monkeypatch.setattr(vendor, "answer", long)
             outcome = send(1)
@@ -281,7 +282,7 @@ def test_what_people_have_set_stays_and_a_correction_takes_back_only_our_own(
         assert first.error is None, vendor.refusals
         assert first.value is not None
         assert labels(vendor) == before | {"billing"}
-        accepted = outgoing(1)[0]._replace(state="accepted", kept=first.value.kept)
+        accepted = replace(outgoing(1)[0], state="accepted", kept=first.value.kept)
         again = send(2, category="Technical", earlier=[accepted], replaces=accepted.delivery_id)
         assert again.error is None, vendor.refusals
         kept = {"billing"} if isinstance(vendor, ServiceNow) else set()  # a note is no label: the next one corrects it
@@ -297,7 +298,7 @@ def test_a_page_in_place_of_an_answer_does_not_show_that_a_tag_is_taken_back(
         before, answer = labels(vendor), vendor.answer
         page = Answer(200, "<html>We will be back soon</html>")
         monkeypatch.setattr(vendor, "answer", lambda call: page if call.method == "DELETE" else answer(call))
-        accepted = outgoing(1)[0]._replace(state="accepted")
+        accepted = replace(outgoing(1)[0], state="accepted")
         corrected = {"category": "Technical", "earlier": [accepted], "replaces": accepted.delivery_id}
         first = refused(send(2, **corrected))
         assert (first.final, first.doubtful, first.answer) == (False, False, page.body)
@@ -314,7 +315,7 @@ def test_a_tag_that_an_agent_adds_at_the_same_moment_is_not_lost(
         vendor.by_agent = ["escalated"]
         assert not refused(send(1)).final
         assert send(1, attempts=1).error is None, vendor.refusals
-        accepted = outgoing(1)[0]._replace(state="accepted")
+        accepted = replace(outgoing(1)[0], state="accepted")
         vendor.by_agent = ["bug"]
         corrected = {"category": "Technical", "earlier": [accepted], "replaces": accepted.delivery_id}
         assert not refused(send(2, **corrected)).final
@@ -426,7 +427,7 @@ def test_a_label_on_an_issue_that_nobody_may_know_is_refused_for_good_and_switch
         assert send(1, category=long).error is None, vendor.refusals
         assert isinstance(vendor, GitHubIssue)
         assert max(map(len, vendor.labels["41"])) == 50
-        accepted = outgoing(1, category=long)[0]._replace(state="accepted")
+        accepted = replace(outgoing(1, category=long)[0], state="accepted")
         assert send(2, earlier=[accepted], replaces=accepted.delivery_id).error is None, vendor.refusals
         assert vendor.labels["41"] == ["vip", "triage_billing"]
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.api_server import running_server
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.domain import Reading, RefusedError, header_key
@@ -61,6 +62,6 @@ def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
 def test_the_order_of_columns_and_blanks_around_them_say_nothing() -> None:
     assert header_key([" Title", "No "]) == HEADER != OTHER
     assert FIRST.options_unlike(SECOND) == [("--map", "external_id=No"), ("--source", "shop")]
-    labelled = FIRST._replace(columns={**FIRST.columns, "verdict": "Team"})
+    labelled = replace(FIRST, columns={**FIRST.columns, "verdict": "Team"})
     assert (FIRST.options_unlike(labelled), labelled.options_unlike(FIRST)) == ([], [("--map", "verdict=Team")])
     assert SECOND.options_unlike(FIRST) == [("--map", "external_id="), ("--source", "import")]

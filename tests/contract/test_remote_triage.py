@@ -14,6 +14,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.cli import ReviewSession
 from triage_cli.client import (
@@ -102,7 +103,7 @@ def a_row(n: int, external_id: str | None = "", **more: object) -> TicketDraft:
     made = TicketDraft(
         n, n + 2, f"subject {n}", None, external_id=f"E-{n}" if external_id == "" else external_id, cells=()
     )
-    return made._replace(**more)  # type: ignore[arg-type]
+    return replace(made, **more)  # type: ignore[arg-type]
 
 
 def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:
@@ -379,7 +380,7 @@ def test_a_verdict_on_what_was_shown_is_rejected_once_that_is_another(side: Side
     list(side.make().route(Selection(), RoutePlan()))
     assert given(judged, None) == "cleared"
     assert given(judged, "Billing") == changed
-    list(side.make().create([a_row(0)._replace(description="another text")]))
+    list(side.make().create([replace(a_row(0), description="another text")]))
     assert given(new, "Billing") == changed
 
 

@@ -1,11 +1,12 @@
 """How far a source is read is stored with the tickets that it covers, by both stores alike."""
 
+from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, changed, created, filled
 from triage_cli.domain import SourceCursor
 from triage_cli.ports import Store
 
 FIRST = SourceCursor("shop", '{"high":1}', "2026-11-01T00:00:00.000Z")
-LATER = FIRST._replace(position='{"high":2}')
+LATER = replace(FIRST, position='{"high":2}')
 
 
 def test_a_cursor_is_kept_by_its_source_and_with_no_change_at_all(store: Store) -> None:

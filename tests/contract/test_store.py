@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.chain import first_break
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.stored_tickets import (
     a_run,
     a_ticket,
@@ -63,7 +64,7 @@ def a_delivery(ticket: Ticket, destination: str = "box", **fields: Any) -> Deliv
         ids.delivery_id(ticket.ticket_id, "Billing", destination, 0), ticket.ticket_id, None, "Billing", destination,
         "rule", "map-1", None, "pending", 0, 0.0, None, None, None, times.now(),
     )  # fmt: skip
-    return delivery._replace(**fields)
+    return replace(delivery, **fields)
 
 
 def owing(ticket: Ticket, *deliveries: Delivery) -> Change:
@@ -79,7 +80,7 @@ def names(tickets: Iterable[Ticket]) -> list[str | None]:
 
 def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
-    store.runs.renew(lease._replace(spent=0.5, reserved=0.25))
+    store.runs.renew(replace(lease, spent=0.5, reserved=0.25))
     assert [(run.spent, run.reserved) for run in store.runs.latest(None)] == [(0.5, 0.25)]
     store.runs.renew(lease)
     assert [(run.spent, run.reserved) for run in store.runs.latest(None)] == [(0.5, 0.25)]
@@ -87,9 +88,9 @@ def test_what_a_run_sets_aside_is_written_down(store: SqliteStore) -> None:
 
 def test_a_decision_leaves_what_the_customer_said(store: SqliteStore) -> None:
     (before,) = filled(store, a_ticket())
-    after = before._replace(status="classified", category="Billing", subject="never said", urgency=0, revision=2)
+    after = replace(before, status="classified", category="Billing", subject="never said", urgency=0, revision=2)
     assert store.save([Change(an_event(before, "classified"), after, 1)]) == [None]
-    assert stored(store, before) == before._replace(status="classified", category="Billing", revision=2)
+    assert stored(store, before) == replace(before, status="classified", category="Billing", revision=2)
 
 
 def test_what_is_saved_is_found_again_field_by_field(store: SqliteStore) -> None:
@@ -144,8 +145,8 @@ def test_a_refused_change_leaves_neither_rows_nor_event_and_the_rest_of_its_batc
     moved, calm = filled(store, a_ticket("1"), a_ticket("2"))
     store.save([changed(moved, reason="somebody else")])
     lost, kept = an_answer(moved), an_answer(calm)
-    late = changed(moved, decision_id=lost.classification_id)._replace(adds=(lost, a_delivery(moved)))
-    fine = changed(calm, decision_id=kept.classification_id)._replace(adds=(kept, a_delivery(calm)))
+    late = replace(changed(moved, decision_id=lost.classification_id), adds=(lost, a_delivery(moved)))
+    fine = replace(changed(calm, decision_id=kept.classification_id), adds=(kept, a_delivery(calm)))
     new = created(a_ticket("3"))
     verdicts = store.save([late, fine, new])
     assert [v is None for v in verdicts] == [False, True, True]
@@ -169,9 +170,9 @@ def test_a_refused_change_is_not_counted(store: SqliteStore) -> None:
 )
 def test_a_control_below_a_sure_category_agrees_with_it(store: SqliteStore, answer: str, agreed: int) -> None:
     (ticket,), run_id = filled(store, a_ticket()), a_run(store).run_id
-    sure = an_answer(ticket)._replace(run_id=run_id)
-    control = an_answer(ticket, answer)._replace(run_id=run_id, classifier="llm", confidence_source="said")
-    store.save([owing(ticket)._replace(adds=(sure, control))])
+    sure = replace(an_answer(ticket), run_id=run_id)
+    control = replace(an_answer(ticket, answer), run_id=run_id, classifier="llm", confidence_source="said")
+    store.save([replace(owing(ticket), adds=(sure, control))])
     assert store.stats().audited == {"fake": {"asked": 1, "agreed": agreed}}
 
 
@@ -222,7 +223,7 @@ def test_what_was_accepted_stays_so_whatever_comes_late(store: SqliteStore, late
     store.save([owing(ticket, accepted)])
     store.save([owing(ticket, a_delivery(ticket, state=late, attempts=1, last_error="no", done_at="later"))])
     assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id] == (accepted,)
-    store.save([owing(ticket, accepted._replace(attempts=2))])
+    store.save([owing(ticket, replace(accepted, attempts=2))])
     assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id][0].attempts == 2
 
 
@@ -313,7 +314,7 @@ def test_claims_continue_after_the_last_one_and_never_go_back(store: SqliteStore
     assert names(first) == ["1", "3", "5", "0"]
     back = first[0]
     assert store.save([changed(back, status="failed", run_id=None)]) == [None]
-    rest = store.runs.claim(selection._replace(after=f"{first[-1].urgency}{first[-1].ticket_id}"), lease, 4)
+    rest = store.runs.claim(replace(selection, after=f"{first[-1].urgency}{first[-1].ticket_id}"), lease, 4)
     assert names(rest) == ["2", "4"]
 
 
@@ -321,7 +322,7 @@ def test_a_claim_says_who_holds_a_ticket_and_keeps_a_person_from_nothing(store: 
     (ticket,) = filled(store, a_ticket())
     lease = a_run(store)
     (held,) = store.runs.claim(Selection(ids=(ticket.ticket_id,)), lease, 1)
-    assert held == ticket._replace(run_id=lease.run_id)
+    assert held == replace(ticket, run_id=lease.run_id)
     assert store.save([changed(ticket)]) == [None]
     assert store.save([changed(held)], lease)[0] is not None
 
@@ -392,7 +393,7 @@ def test_a_history_names_the_run_that_ended_early_since_the_last_event(
     (waiting,) = filled(store, a_ticket())
     run = store.runs.begin(Run(ids.new_id(), kind, "tester", kind, times.ago(60)))
     assert store.history(waiting.ticket_id).ended_early is None, "it is still at work"
-    store.runs.end(run._replace(ended_at=times.ago(-60), exit_code=exit_code))
+    store.runs.end(replace(run, ended_at=times.ago(-60), exit_code=exit_code))
     found = store.history(waiting.ticket_id).ended_early
     assert (found and (found.run_id, found.exit_code)) == ((run.run_id, exit_code) if early else None)
     sql(store, "update runs set ended_at = ?", (times.ago(30),))
@@ -407,7 +408,7 @@ def test_a_history_names_the_run_that_holds_the_ticket(store: SqliteStore) -> No
     assert found is not None
     assert found.run_id == run.run_id
     assert store.history(free.ticket_id).holder is None
-    store.runs.end(run._replace(ended_at=times.now(), exit_code=0))
+    store.runs.end(replace(run, ended_at=times.now(), exit_code=0))
     assert store.history(held.ticket_id).holder is None, "it has ended"
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -702,7 +703,7 @@ def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
     question_spec = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
     store.answers.record_question(question_spec)
-    store.answers.record_question(question_spec._replace(prompt="another"))
+    store.answers.record_question(replace(question_spec, prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
     delivery = a_delivery(ticket)
     tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))
@@ -724,9 +725,9 @@ def test_stats_count(store: SqliteStore) -> None:
         a_ticket("2", stored_at="2024-01-01T11:00:00.000Z"),
         a_ticket("3", stored_at="2024-01-02T00:00:00.000Z"),
     )
-    store.save([Change(an_event(one), adds=(an_answer(one)._replace(cost=0.25), a_delivery(one)))])
-    store.save([Change(an_event(two), adds=(an_answer(two)._replace(cost=0.5), a_delivery(two, state="dead")))])
-    store.runs.renew(a_run(store)._replace(spent=0.5, reserved=0.25))
+    store.save([Change(an_event(one), adds=(replace(an_answer(one), cost=0.25), a_delivery(one)))])
+    store.save([Change(an_event(two), adds=(replace(an_answer(two), cost=0.5), a_delivery(two, state="dead")))])
+    store.runs.renew(replace(a_run(store), spent=0.5, reserved=0.25))
     stats = store.stats()
     assert (stats.tickets, stats.events, stats.cost_usd) == (3, 5, 0.75)
     assert stats.by_status == {"new": 2, "classified": 1}
@@ -789,6 +790,6 @@ def test_of_two_that_change_the_same_ticket_at_once_exactly_one_holds(store: Sql
 
 def test_a_person_can_read_verdicts_with_plain_sql(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    verdict = an_answer(ticket, "General")._replace(confidence_source="human", reason="a note")
+    verdict = replace(an_answer(ticket, "General"), confidence_source="human", reason="a note")
     store.save([Change(an_event(ticket, "verdict"), adds=(verdict, an_answer(ticket)))])
     assert sql(store, "select category, note from verdicts") == [("General", "a note")]

@@ -12,6 +12,7 @@ import pytest
 from tests.support.api_server import running_server
 from tests.support.fake_destination import FakeDestination
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.stored_tickets import a_run, ended
 from tests.support.use_cases import ALL, PLAN, actions, classify, log_is_whole, now, route
 from tests.support.world import FakeClassifier, World
@@ -91,7 +92,7 @@ def wrong(n: int) -> TicketDraft:
 
 
 def wrong_file() -> list[TicketDraft]:
-    changed = [known(n, f"known {n}, a question of its own, edited")._replace(row=NUMBER + n) for n in range(2)]
+    changed = [replace(known(n, f"known {n}, a question of its own, edited"), row=NUMBER + n) for n in range(2)]
     return [*map(wrong, range(NUMBER)), *changed]
 
 
@@ -131,7 +132,7 @@ def test_it_is_withdrawn_with_its_words_and_the_rest_is_untouched(world: World, 
     list(world.triage().route(part, RoutePlan()))
     decided, rewritten = named(world, f"{WORD}0"), named(world, f"{WORD}1")
     list(world.triage().give_verdicts([VerdictDraft(0, decided, "Technical")]))
-    list(world.triage().create([wrong(1)._replace(subject=f"other text of {WORD}")], same_tickets=True))
+    list(world.triage().create([replace(wrong(1), subject=f"other text of {WORD}")], same_tickets=True))
     kept_ids = {decided, rewritten, *(named(world, f"K-{n}") for n in range(KNOWN))}
     before, size = dump(world), world.store.log.head().events
 
@@ -157,7 +158,7 @@ def test_it_is_withdrawn_with_its_words_and_the_rest_is_untouched(world: World, 
 
 
 def test_it_is_in_no_list_count_queue_learning_or_inflow(world: World, box: FakeDestination) -> None:
-    judged = [wrong(n)._replace(verdict="Technical") for n in range(3)]
+    judged = [replace(wrong(n), verdict="Technical") for n in range(3)]
     run = imported(world, *judged, *map(wrong, range(3, 6)))
     classify(world)
     route(world)
@@ -189,7 +190,7 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, box: FakeDestinati
     assert (judged.action, judged.error and "its import was taken back" in judged.error.message) == ("rejected", True)
     assert world.triage().why(ticket_id).why[-1].startswith("Next: nothing; its import was taken back")
     assert (world.store.log.head().events, box.got) == (events, [])
-    (again,) = world.triage().create([wrong(0)._replace(external_id=ticket_id)])
+    (again,) = world.triage().create([replace(wrong(0), external_id=ticket_id)])
     assert (again.action, again.value and again.value.ticket_id != ticket_id) == ("created", True), "its id is free too"
 
 
@@ -204,7 +205,7 @@ def test_deliveries_are_cancelled_and_those_that_may_have_arrived_are_told(world
         return DeliveryError("gone", doubtful=outgoing.ticket.external_id == "lost")
 
     world.rules, world.destinations = (Rule("all", ("page",)),), {"page": FakeDestination("page", answer)}
-    drafts = [wrong(n)._replace(external_id=name, row=n) for n, name in enumerate(("owed", "lost", "way"))]
+    drafts = [replace(wrong(n), external_id=name, row=n) for n, name in enumerate(("owed", "lost", "way"))]
     run = imported(world, *drafts)
     classify(world)
     for name in ("owed", "lost"):
@@ -280,7 +281,7 @@ def test_what_other_parts_keep_of_its_tickets_goes_too(world: World) -> None:
     run = imported(world, wrong(0))
     imported(world, known(0))
     ended_run = Run(ids.new_id(), "classify", "x", f"classify {WORD}0 K-0", times.now())
-    world.store.runs.end(world.store.runs.begin(ended_run)._replace(exit_code=0))
+    world.store.runs.end(replace(world.store.runs.begin(ended_run), exit_code=0))
 
     def answered(db: Db) -> None:
         for n, name in enumerate((f"{WORD}0", "K-0")):
@@ -308,7 +309,7 @@ def test_the_last_import_is_that_of_the_actor_and_nothing_else(world: World, box
     mine = imported(world, wrong(0))
     list(world.triage("bob").create([wrong(1)]))
     callers = Callers(world.services())
-    callers.create(wrong(2)._replace(origin="request"), "tester", None)
+    callers.create(replace(wrong(2), origin="request"), "tester", None)
     callers.close()
     classify(world)
     assert [run.run_id for run in world.triage().imported("last")] == [mine]
@@ -338,7 +339,7 @@ def test_a_run_that_is_still_at_work_is_not_taken_back(world: World) -> None:
 def test_two_runs_with_one_ending_are_ambiguous(world: World) -> None:
     for first in ("01", "02"):
         run = Run(f"{first}{ids.new_id()[2:-6]}abcdef", "create", "tester", "create", times.now())
-        world.store.runs.end(world.store.runs.begin(run)._replace(exit_code=0))
+        world.store.runs.end(replace(world.store.runs.begin(run), exit_code=0))
     with pytest.raises(AmbiguousError, match="names 2 runs"):
         world.triage().imported("abcdef")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.destinations import FileDestination
 from triage_cli.domain import ClassifyPlan, History, RoutePlan, Rule, Selection, Ticket, TicketDraft, explain, ids
@@ -75,7 +76,7 @@ def test_why_tells_when_a_delivery_is_due(world: World, tmp_path: Path) -> None:
     routed(world, tmp_path)
     history = world.store.history(ticket.ticket_id)
     (delivery,) = history.deliveries
-    *_, last = explain(history._replace(deliveries=(delivery._replace(due_at=32_503_680_000.5),)))
+    *_, last = explain(replace(history, deliveries=(replace(delivery, due_at=32_503_680_000.5),)))
     assert last == "Next: triage route delivers what is due (box after 1 attempt, due at 3000-01-01 00:00:00Z)."
 
 

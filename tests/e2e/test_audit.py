@@ -20,6 +20,7 @@ from tests.support.audit_edits import drafts, tamper
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
 from tests.support.pages import ROOT, blocks
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.domain import (
     CheckError,
@@ -172,9 +173,9 @@ def test_a_log_is_proved_before_its_database_is_brought_forward(db: Path) -> Non
 def test_verdicts_of_people_and_of_exports_are_accounted_for(tmp_path: Path) -> None:
     world = World(SqliteStore(str(tmp_path / "t.db")))
     (given, text) = drafts(2)
-    tickets = [o.value for o in world.triage().create([given, text._replace(verdict="Billing")]) if o.value]
+    tickets = [o.value for o in world.triage().create([given, replace(text, verdict="Billing")]) if o.value]
     list(world.triage().give_verdicts([VerdictDraft(0, tickets[0].ticket_id, "Billing")]))
-    list(world.triage().create([text._replace(verdict="Technical")]))
+    list(world.triage().create([replace(text, verdict="Technical")]))
     assert proved(tmp_path / "t.db").events == 4
 
 
@@ -273,29 +274,29 @@ def mutated(events: Sequence[LoggedEvent], chance: random.Random, *, keyed: bool
         how = chance.choice(["flip", "drop", "add", "null"])
         pieces = {"flip": wrong + text[place + 1 :], "drop": text[place + 1 :], "add": wrong + text[place:]}
         changed: dict[str, Any] = {field: None if how == "null" else text[:place] + pieces[how]}
-        log[at] = log[at]._replace(**changed)
+        log[at] = replace(log[at], **changed)
     elif kind == "delete":
         del log[at]
-        log[at:] = [e._replace(seq=e.seq - chance.choice([0, 1])) for e in log[at:]]
+        log[at:] = [replace(e, seq=e.seq - chance.choice([0, 1])) for e in log[at:]]
     elif kind == "swap":
         other = chance.choice([n for n in range(len(log)) if n != at])
-        log[at], log[other] = log[other]._replace(seq=log[at].seq), log[at]._replace(seq=log[other].seq)
+        log[at], log[other] = replace(log[other], seq=log[at].seq), replace(log[at], seq=log[other].seq)
         at = min(at, other)
     elif kind == "insert":
-        log.insert(at, chance.choice(log)._replace(seq=at + 1, actor="eve"))
-        log[at + 1 :] = [e._replace(seq=e.seq + 1) for e in log[at + 1 :]]
+        log.insert(at, replace(chance.choice(log), seq=at + 1, actor="eve"))
+        log[at + 1 :] = [replace(e, seq=e.seq + 1) for e in log[at + 1 :]]
     elif kind == "repeat":
         log.insert(at + 1, log[at])
         at += 1
     elif kind == "cut":
         del log[at:]
     else:  # an edit with its own hash made to fit: without a key the next event tells, or the head
-        forged = log[at]._replace(actor="eve")
+        forged = replace(log[at], actor="eve")
         detail = {k: v for k, v in forged._asdict().items() if k not in ("prev", "hash")}
         detail["detail"] = json.loads(forged.detail)
         text = json.dumps(detail, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         prev = log[at - 1].hash if at else hash_chain.GENESIS
-        log[at] = forged._replace(hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
+        log[at] = replace(forged, hash=hashlib.sha256(f"{prev}\n{text}".encode()).hexdigest())
         at += not keyed or at == 0  # the first might have been written before there was a key
     return kind, log, at + 1
 

@@ -19,6 +19,7 @@ from tests.support.batch_server import BatchServer, End, running_batch_server, w
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import refund_logprobs, verdict
+from tests.support.records import replace
 from triage_cli import wiring
 from triage_cli.classifiers import AnthropicBatchApi, BatchLimits, OpenAIBatchApi
 from triage_cli.config import load_config
@@ -592,7 +593,7 @@ def test_a_customer_forgotten_meanwhile_stays_forgotten(shop: Shop, server: Batc
 def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop, server: BatchServer) -> None:
     first, second = shop.create("one", "two", given_verdict="General")
     named = Selection(ids=(first.ticket_id, second.ticket_id))
-    shop.classify(BATCH._replace(force=True), named)
+    shop.classify(replace(BATCH, force=True), named)
     shop.create("two", first=1, given_verdict="Technical")
     server.finish()
     shop.classify()
@@ -602,7 +603,7 @@ def test_force_overrules_an_earlier_verdict_but_none_that_came_later(shop: Shop,
 def test_a_named_ticket_that_waits_is_left_waiting(shop: Shop, server: BatchServer) -> None:
     (ticket,) = shop.create("one")
     shop.classify()
-    for plan in (BATCH, BATCH._replace(force=True)):
+    for plan in (BATCH, replace(BATCH, force=True)):
         outcomes = shop.classify(plan, Selection(ids=(ticket.ticket_id,)))
         assert [(o.action, o.value.asked) for o in outcomes if o.value] == [("waiting", False)]
     assert len(server.batches) == 1
@@ -616,7 +617,7 @@ def test_a_named_ticket_that_waits_is_left_waiting(shop: Shop, server: BatchServ
 
 def test_money_is_set_aside_before_a_batch_and_freed_by_its_answers(shop: Shop, server: BatchServer) -> None:
     shop.create(*(f"ticket {n}" for n in range(40)))
-    bound = BATCH._replace(max_cost=3.0)
+    bound = replace(BATCH, max_cost=3.0)
     shop.classify(bound)
     assert isinstance(shop.error, BudgetError)
     sent = len(server.asked)
@@ -670,7 +671,7 @@ def test_a_bound_without_a_price_is_refused(shop: Shop, server: BatchServer) -> 
     config = shop.folder / "config.yaml"
     config.write_text(re.sub(r",\s*price: \{.*?\}", "", config.read_text()))
     shop.create("one")
-    shop.classify(BATCH._replace(max_cost=1.0))
+    shop.classify(replace(BATCH, max_cost=1.0))
     assert isinstance(shop.error, ConfigError)
     assert server.batches == {}
 
@@ -852,7 +853,7 @@ def test_flips_from_a_batch_hold_only_once_nothing_waits(openai_shop: Shop, serv
     configured(openai_shop.folder, server, more="  local: {type: local, min_confidence: 0.0}\n", name="local")
     openai_shop.create("I was charged twice", "my refund is missing")
     openai_shop.classify(ClassifyPlan())
-    plan = ReclassifyPlan(BATCH._replace(classifier="gpt"), apply=True)
+    plan = ReclassifyPlan(replace(BATCH, classifier="gpt"), apply=True)
 
     def again() -> Counter[str]:
         return Counter(o.action for o in openai_shop.triage().reclassify(Selection(), plan))

@@ -16,6 +16,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import running_llm_server
+from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, outgoing
 from tests.support.world import World
 from triage_cli.cli import as_triage_error
@@ -132,7 +133,7 @@ def test_it_is_no_attempt_whatever_lacks(world: World) -> None:
     class ExhaustedDestination(FakeDestination):
         def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
             for outcomes in super().deliver(chunks):
-                yield [o._replace(error=o.error and resource_exhaustion.lack_of(o.error)) for o in outcomes]
+                yield [replace(o, error=o.error and resource_exhaustion.lack_of(o.error)) for o in outcomes]
 
     def lack(outgoing: object) -> DeliveryError | None:
         del outgoing

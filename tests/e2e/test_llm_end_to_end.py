@@ -11,6 +11,7 @@ from tests.support.caught_connections import VARIABLE
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, failing, good, running_llm_server, verdict
+from tests.support.records import replace
 from triage_cli import wiring
 from triage_cli.config import load_config
 from triage_cli.domain import ClassifyPlan, Selection, TicketDraft, UnavailableError
@@ -321,7 +322,7 @@ def test_kill_9_loses_no_paid_answer_beyond_those_in_flight(cli: Cli) -> None:
     gate: list[LlmServer] = []
 
     def slow(n: int, asked: Asked) -> Step:
-        return good(n, asked)._replace(delay=0.01)
+        return replace(good(n, asked), delay=0.01)
 
     with running_llm_server(slow) as server:
         gate.append(server)
@@ -345,7 +346,7 @@ def test_kill_9_loses_no_paid_answer_that_waits_for_the_next_step(cli: Cli) -> N
         return Step(chat(verdict("General", 0.2)), hang=hangs and n >= answered)
 
     def hanging(n: int, asked: Asked) -> Step:
-        return good(n, asked)._replace(hang=hangs)
+        return replace(good(n, asked), hang=hangs)
 
     with running_llm_server(unsure) as first, running_llm_server(hanging) as second:
         configure(cli, first.url, steps(second.url, "big"), "both")

@@ -20,6 +20,7 @@ from tests.support.clock import CLOCK
 from tests.support.commands import PATIENCE, is_whole, listens, rows, until
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.nightly import WORKERS, case, configure, tickets
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     ClassifyPlan,
@@ -59,7 +60,7 @@ def test_killed_overlapped_and_cut_off_it_ends_as_an_undisturbed_night(cli: Cli)
         if gone:
             return Step(cut=-1)
         answered[case(asked)] += 1
-        return by_number(n, asked)._replace(delay=0.02)
+        return replace(by_number(n, asked), delay=0.02)
 
     with running_llm_server(script) as server:
         configure(cli, server, retries=5)
@@ -125,7 +126,7 @@ def test_poison_ends_in_review_after_three_nights(cli: Cli) -> None:
 
 
 def test_a_deadline_ends_it_cleanly_and_leaves_the_rest_new(cli: Cli) -> None:
-    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.3)) as server:
+    with running_llm_server(lambda n, asked: replace(by_number(n, asked), delay=0.3)) as server:
         configure(cli, server)
         tickets(cli, 100)
         done = cli("classify", "--deadline", "2s", "-o", "id")
@@ -195,7 +196,7 @@ def proposals(world: World) -> set[object]:
 
 
 def test_sigterm_keeps_what_is_in_flight_and_is_143(cli: Cli) -> None:
-    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+    with running_llm_server(lambda n, asked: replace(by_number(n, asked), delay=0.05)) as server:
         configure(cli, server)
         tickets(cli, 60)
         process = cli.start("classify", "-q")
@@ -237,7 +238,7 @@ def test_without_a_run_there_is_no_last_one(cli: Cli) -> None:
 
 
 def test_a_run_that_works_has_no_end_yet_and_a_killed_one_is_told_as_such(cli: Cli) -> None:
-    with running_llm_server(lambda n, asked: by_number(n, asked)._replace(delay=0.05)) as server:
+    with running_llm_server(lambda n, asked: replace(by_number(n, asked), delay=0.05)) as server:
         configure(cli, server)
         tickets(cli, 200)
         cli.env["COLUMNS"] = "200"

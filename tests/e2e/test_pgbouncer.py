@@ -13,6 +13,7 @@ from tests.support.commands import many
 from tests.support.online import ONLINE
 from tests.support.pg_server import sql
 from tests.support.pgbouncer import PROGRAM, running_pgbouncer
+from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, changed, created
 from triage_cli.domain import EventQuery, Selection
 from triage_cli.stores import PostgresStore
@@ -54,7 +55,7 @@ def test_many_at_once_share_few_connections(bouncer: str) -> None:
                 assert store.save([created(ticket)]) == [None]
                 (kept,) = store.find(Selection(ids=(ticket.ticket_id,)))
                 assert kept.subject == ticket.subject
-                assert store.save([changed(kept._replace(status="failed"))]) == [None]
+                assert store.save([changed(replace(kept, status="failed"))]) == [None]
                 assert store.stats().tickets > each
 
     with ThreadPoolExecutor(4) as pool:

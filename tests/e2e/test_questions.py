@@ -14,6 +14,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server
+from tests.support.records import replace
 from tests.support.remotes import instances
 
 VALUES = {"urgency": ["now", "soon", "later"], "mood": ["calm", "upset"], "product": ["app", "shop", "invoice"]}
@@ -354,7 +355,7 @@ def test_whenever_it_is_killed_nothing_is_paid_twice_and_nothing_half_counts_as_
 ) -> None:
     """What was in flight at a kill may come again; what was stored never does."""
     rng, number = random.Random(43), 12
-    with running_llm_server(lambda n, asked: answering()(n, asked)._replace(delay=0.01)) as server:
+    with running_llm_server(lambda n, asked: replace(answering()(n, asked), delay=0.01)) as server:
         configure(cli, server.url, classifier=classifier)
         tickets(cli, number, "Zq {n} wv")
         for _ in range(kills):

@@ -22,6 +22,7 @@ from tests.support.audit_edits import tamper
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, on_terminal, rows, until
 from tests.support.pg_server import sql
+from tests.support.records import replace
 from tests.support.stored_tickets import as_of_version_1
 from tests.support.typed_terminal import Typist
 from triage_cli import wiring
@@ -372,7 +373,7 @@ def test_who_was_forgotten_since_and_which_keys_were_revoked_is_told(cli: Cli) -
 
 def a_run(store: SqliteStore) -> None:
     store.runs.end(
-        store.runs.begin(Run(ids.new_id(), "create", "x", "create", times.now()))._replace(ended_at=times.now())
+        replace(store.runs.begin(Run(ids.new_id(), "create", "x", "create", times.now())), ended_at=times.now())
     )
 
 

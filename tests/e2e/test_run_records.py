@@ -10,6 +10,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, rows, until
 from tests.support.llm_server import Asked, Step, chat, good, running_llm_server, verdict
+from tests.support.records import replace
 
 LABELLED = "subject,label\n" + "".join(f"What about case {n}?,Billing\n" for n in range(8))
 
@@ -43,7 +44,7 @@ def test_tickets_that_get_no_answer_in_an_evaluation(fitted: Cli) -> None:
 
 def test_an_evaluation_that_is_terminated(fitted: Cli) -> None:
     gate = threading.Event()
-    with running_llm_server(lambda n, asked: good(n, asked)._replace(wait=gate if n else None)) as server:
+    with running_llm_server(lambda n, asked: replace(good(n, asked), wait=gate if n else None)) as server:
         configure(fitted, server.url)
         with fitted.start("eval", "labelled.csv", "-q", "-o", "json") as process:
             until(lambda: len(server.asked) > 1, "a second question")
@@ -69,7 +70,7 @@ def test_a_plan_that_would_move_too_much(fitted: Cli) -> None:
 @pytest.mark.parametrize("command", [("classify",), ("run", "labelled.csv"), ("run", "labelled.csv", "-o", "csv")])
 def test_a_full_disk_under_stdout_leaves_no_paid_answer_unsaved(fitted: Cli, command: tuple[str, ...]) -> None:
     def slow(number: int, asked: Asked) -> Step:
-        return good(number, asked)._replace(delay=0.05)  # so that others are in flight while one is written
+        return replace(good(number, asked), delay=0.05)  # so that others are in flight while one is written
 
     with running_llm_server(slow) as server:
         configure(fitted, server.url)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import TICKETS, many, rows
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import ClassifyPlan, Outcome, Selection, Ticket, TicketDraft, VerdictDraft
 
@@ -268,7 +269,7 @@ def test_a_guess_comes_back_as_a_guess_and_of_another_text_not_at_all(world: Wor
     back = judge(None)
     assert (back.status, back.suggestion, back.category, back.verdict) == ("needs_review", "Technical", None, 0)
     judge("Billing")
-    list(triage.create([draft._replace(subject="another")]))
+    list(triage.create([replace(draft, subject="another")]))
     assert judge(None).status == "new"
 
 
@@ -282,7 +283,7 @@ def test_what_was_held_for_its_text_is_held_again_when_a_verdict_is_taken_back(w
     list(triage.give_verdicts([VerdictDraft(0, "1", "General")]))
     list(triage.give_verdicts([VerdictDraft(0, "1", None)]))
     [back] = world.store.find(Selection())
-    assert back._replace(revision=held.revision) == held
+    assert replace(back, revision=held.revision) == held
 
 
 def test_a_ticket_that_moves_on_meanwhile_is_decided_again(world: World) -> None:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tests.support.api_server import UNENCRYPTED, ApiServer, running_server
 from tests.support.commands import PATIENCE
 from tests.support.identity_provider import IdentityProvider, identity_provider
+from tests.support.records import replace
 from triage_cli.api import ENDPOINT_THREADS, TokenVerifier, token_verification, token_verifier
 from triage_cli.client import RemoteTriage, checked_address
 from triage_cli.config import OidcSpec, load_config
@@ -271,7 +272,7 @@ def test_a_proxy_that_cannot_be_used_is_a_mistake_before_the_server_starts(
     config = load_config(db=str(tmp_path / "triage.db"), env={"HOME": str(tmp_path)}, cwd=tmp_path)
     with pytest.raises(ConfigError, match=r"HTTPS_PROXY names a proxy that cannot be used for login\.example\.com"):
         token_verification(config)
-    assert token_verification(config._replace(offline=True))
+    assert token_verification(replace(config, offline=True))
 
 
 def test_a_provider_that_does_not_answer_holds_up_nobody_else(

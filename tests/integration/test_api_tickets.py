@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.commands import PATIENCE, rows
+from tests.support.records import replace
 from triage_cli.api import idempotency, tickets
 from triage_cli.domain import Change, Conflict, Lease, Run, Selection, Ticket, UnavailableError, ids, times
 from triage_cli.ports import Store
@@ -358,7 +359,7 @@ def test_a_ticket_that_another_run_is_at_work_on_is_busy(client: httpx.Client, s
     assert store.runs.claim(Selection(ids=(ticket_id,)), Lease(run.run_id), 1)
     busy = client.post(f"/tickets/{ticket_id}/classify")
     assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "busy", "1")
-    store.runs.end(run._replace(ended_at=times.now()))
+    store.runs.end(replace(run, ended_at=times.now()))
     assert client.post(f"/tickets/{ticket_id}/classify").json()["asked"]
 
 

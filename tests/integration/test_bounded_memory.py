@@ -9,6 +9,7 @@ import pytest
 from benchmarks.commands import TRIAGE, peak_mb
 from tests.support.fake_destination import FakeDestination, run
 from tests.support.read_tables import read
+from tests.support.records import replace
 from tests.support.stored_tickets import a_run, a_ticket, ended, filled
 from tests.support.world import World
 from triage_cli.domain import BYTES, CHUNK, OutgoingDelivery, Rejected, Selection, TicketDraft, bounded
@@ -54,7 +55,7 @@ def test_a_claim_takes_no_more_than_can_be_held(store: SqliteStore) -> None:
     while chunk := store.runs.claim(selection, lease, CHUNK):
         claims.append([t.external_id for t in chunk])
         assert sum(t.size for t in chunk) <= BYTES + MB
-        selection = selection._replace(after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
+        selection = replace(selection, after=f"{chunk[-1].urgency}{chunk[-1].ticket_id}")
     assert [name for names in claims for name in names] == expected
     assert len(claims) > 1
 
@@ -106,7 +107,7 @@ def test_what_is_on_its_way_to_a_destination_is_bounded_too(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (delivery,) = world.store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
-    outgoing, now = OutgoingDelivery(delivery._replace(destination="a"), ticket._replace(description="x" * MB)), 0.0
+    outgoing, now = OutgoingDelivery(replace(delivery, destination="a"), replace(ticket, description="x" * MB)), 0.0
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     number = queue.QUEUE_BYTES // MB
     post.put([outgoing] * (number - 1))

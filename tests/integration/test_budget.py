@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.commands import PATIENCE
+from tests.support.records import replace
 from tests.support.stored_tickets import a_run, a_ticket, an_event, changed, ended, filled, sql
 from tests.support.world import World, a_budget
 from triage_cli.classifiers import BudgetReserver
@@ -69,64 +70,64 @@ def test_an_answer_is_unsaved_until_it_is_saved_itself(store: SqliteStore) -> No
     )
     answer, of_a_batch = a_paid_answer(one), a_paid_answer(two)
     context.budget.answered(Outcome(0, Action.ANSWERED, Answer(one, (answer,), True), None, one))
-    context.save([changed(two)._replace(adds=(of_a_batch,))])
+    context.save([replace(changed(two), adds=(of_a_batch,))])
     assert context.budget.unsaved_answers == 1
-    context.save([changed(one)._replace(adds=(answer,))])
+    context.save([replace(changed(one), adds=(answer,))])
     assert context.budget.unsaved_answers == 0
 
 
 def test_sums_are_granted_in_order_while_all_runs_stay_within_the_budget(store: SqliteStore) -> None:
-    one, two = (a_run(store)._replace(spent=0.0, reserved=0.0) for _ in range(2))
+    one, two = (replace(a_run(store), spent=0.0, reserved=0.0) for _ in range(2))
     assert store.runs.set_aside(one, [1.0, 1.0, 1.0], 2.5) == 2
     assert store.runs.set_aside(two, [1.0, 0.5], 2.5) == 0, "in their order: the first one has no room"
     assert store.runs.set_aside(two, [0.5], 2.5) == 1
     assert in_all(store) == 2.5
-    assert store.runs.set_aside(one._replace(spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
+    assert store.runs.set_aside(replace(one, spent=0.2), [1.0, 1.0], 2.5) == 1, "what was settled leaves room"
     assert sorted(booked(store)) == [(0.0, 0.5), (0.2, 1.0)]
 
 
 def test_without_a_budget_all_is_granted_and_written_down(store: SqliteStore) -> None:
     lease = a_run(store)
-    assert store.runs.set_aside(lease._replace(spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
+    assert store.runs.set_aside(replace(lease, spent=1.0, reserved=0.5), [2.0, 3.0], None) == 2
     assert booked(store) == [(1.0, 5.5)]
 
 
 def test_sums_of_costs_have_no_noise(store: SqliteStore) -> None:
     for spent in (0.1, 0.2):
-        store.runs.renew(a_run(store)._replace(spent=spent))
+        store.runs.renew(replace(a_run(store), spent=spent))
     lease = a_run(store)
-    store.runs.renew(lease._replace(spent=0.0, reserved=0.3))
+    store.runs.renew(replace(lease, spent=0.0, reserved=0.3))
     assert store.stats().cost_usd == 0.6
     assert [run_record(run)["cost_usd"] for run in store.runs.latest(None)] == [0.3, 0.2, 0.1]
 
 
 def test_what_was_spent_before_the_day_began_leaves_the_budget_alone(store: SqliteStore) -> None:
     old = a_run(store)
-    store.runs.renew(old._replace(spent=1.0, reserved=1.0))
+    store.runs.renew(replace(old, spent=1.0, reserved=1.0))
     kill(store, old)
-    new = a_run(store)._replace(spent=0.0, reserved=0.0)
+    new = replace(a_run(store), spent=0.0, reserved=0.0)
     assert store.runs.set_aside(new, [0.1], 2.0) == 0, "the calls of a killed run may be billed"
     a_day_later(store)
     assert store.runs.set_aside(new, [2.0], 2.0) == 1
 
 
 def test_the_day_goes_by_the_time_of_each_booking_and_not_by_the_begin_of_its_run(store: SqliteStore) -> None:
-    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
-    store.runs.renew(old._replace(spent=1.0))
+    old, new = replace(a_run(store), spent=0.0, reserved=0.0), replace(a_run(store), spent=0.0, reserved=0.0)
+    store.runs.renew(replace(old, spent=1.0))
     a_day_later(store)
-    assert store.runs.set_aside(old._replace(spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
+    assert store.runs.set_aside(replace(old, spent=1.5), [0.5], 2.0) == 1, "of what it has spent, 0.5 counts today"
     assert store.runs.set_aside(new, [1.1], 2.0) == 0
     assert store.runs.set_aside(new, [1.0], 2.0) == 1
-    assert store.runs.set_aside(old._replace(spent=1.5, reserved=0.5), [0.1], 2.0) == 0
-    assert store.runs.set_aside(old._replace(spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
+    assert store.runs.set_aside(replace(old, spent=1.5, reserved=0.5), [0.1], 2.0) == 0
+    assert store.runs.set_aside(replace(old, spent=1.7, reserved=0.0), [0.3], 2.0) == 1, "itself counts once"
     store.runs.end(Run(old.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=2.0))
-    assert store.runs.set_aside(new._replace(spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
+    assert store.runs.set_aside(replace(new, spent=1.0), [0.1], 2.0) == 0, "also once it has ended"
 
 
 def test_what_a_batch_was_set_aside_for_counts_no_more_when_its_answers_are_booked(store: SqliteStore) -> None:
     """The answers count when they are booked; what was set aside goes from the day in which the batch was gathered."""
-    old, new = a_run(store)._replace(spent=0.0, reserved=0.0), a_run(store)._replace(spent=0.0, reserved=0.0)
-    store.runs.renew(old._replace(spent=3.0))
+    old, new = replace(a_run(store), spent=0.0, reserved=0.0), replace(a_run(store), spent=0.0, reserved=0.0)
+    store.runs.renew(replace(old, spent=3.0))
     a_day_later(store)
     opened = times.ago(DAY + 120)
     store.save([Change(an_event(a_ticket("1"), "classified"), adds=(Spent(old.run_id, 1.0, 3.0, opened),))])
@@ -332,7 +333,7 @@ def test_a_request_that_comes_again_goes_on_with_what_its_earlier_tries_have_spe
 
     first = begun("p", spent=10.0)
     assert first.spent == 10, "what earlier requests of the command have spent"
-    store.runs.end(first._replace(ended_at=times.now(), spent=2.0))
+    store.runs.end(replace(first, ended_at=times.now(), spent=2.0))
     second = begun("p", spent=10.0)
     assert second.spent == 12
     store.runs.renew(Lease(second.run_id, spent=1.0, reserved=0.5))
@@ -396,14 +397,14 @@ def test_what_is_in_flight_as_a_run_breaks_down_stays_on_its_account(store: Sqli
 
 def test_what_others_put_on_a_run_s_account_outlasts_what_it_says_itself(store: SqliteStore) -> None:
     lease = a_run(store)
-    store.runs.renew(lease._replace(spent=5.0, reserved=0.0))
+    store.runs.renew(replace(lease, spent=5.0, reserved=0.0))
     store.save([Change(an_event(a_ticket("1"), "returned"), adds=(Spent(lease.run_id, 0.5, 2.0, times.now()),))])
     assert booked(store) == [(3.5, 0.0)]
-    store.runs.renew(lease._replace(spent=6.0, reserved=0.5))
+    store.runs.renew(replace(lease, spent=6.0, reserved=0.5))
     assert booked(store) == [(4.5, 0.5)]
     store.runs.renew(lease)
     assert booked(store) == [(4.5, 0.5)]
-    assert store.runs.set_aside(lease._replace(spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
+    assert store.runs.set_aside(replace(lease, spent=6.0, reserved=0.5), [1.0, 1.0], 6.0) == 1
     store.runs.end(Run(lease.run_id, "classify", "tester", "classify", "", ended_at=times.now(), spent=7.0))
     assert booked(store) == [(5.5, 0.0)]
 

@@ -9,6 +9,7 @@ import pytest
 from tests.support import labelled_tickets as labelled
 from tests.support.cli import Cli
 from tests.support.commands import rows
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.classifiers import Calibrated, Curves
 from triage_cli.domain import (
@@ -142,7 +143,7 @@ class HasNotLooked(FakeClassifier):
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for outcomes in super().classify(chunks, budget):
-            yield [o._replace(value=o.value and o.value._replace(doubts=())) for o in outcomes]
+            yield [replace(o, value=o.value and replace(o.value, doubts=())) for o in outcomes]
 
 
 def test_what_is_sure_only_since_it_was_calibrated_is_held_for_suspicious_text_too(world: World) -> None:

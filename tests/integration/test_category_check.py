@@ -9,6 +9,7 @@ import pytest
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE
+from tests.support.records import replace
 from triage_cli.domain import Category, Ticket
 from triage_cli.service import SHOWN_CATEGORIES, CategoryBasis, CategoryCheck, changed_categories_warning
 from triage_cli.stores import CategoryMemory, PostgresStore, SqliteStore
@@ -148,7 +149,7 @@ def test_both_stores_remember_the_last_one(store: SqliteStore | PostgresStore) -
     one, two = CategoryBasis(("a", "b"), "/x/config.yaml", "here"), CategoryBasis(("b", "c"), None, "there")
     memory = CategoryMemory(store.database)
     assert memory.last() is None
-    assert [len(checked(store, basis)) for basis in (one, one, two, one._replace(host="there"), two)] == [0, 0, 1, 1, 1]
+    assert [len(checked(store, basis)) for basis in (one, one, two, replace(one, host="there"), two)] == [0, 0, 1, 1, 1]
     assert memory.last() == two
     assert checked(store, CategoryBasis(("d", "b"), "/y", "here"), Category("d", was=("c",))) == []
     assert memory.last() == (("d", "b"), "/y", "here")

@@ -17,6 +17,7 @@ from tests.support.commands import until
 from tests.support.llm_server import LlmServer, running_llm_server
 from tests.support.local_server import LocalServer
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, outgoing, sent, target
 from triage_cli.destinations import WebhookDestination
 from triage_cli.domain import ConfigError
@@ -178,7 +179,7 @@ def test_one_that_is_named_shuts_out_none_of_the_system(
 ) -> None:
     """OpenSSL itself takes what is named in the place of the system's."""
     paths = ssl.get_default_verify_paths()
-    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths._replace(openssl_cafile=str(authority.file)))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: replace(paths, openssl_cafile=str(authority.file)))
     monkeypatch.setenv("SSL_CERT_FILE", str(Authority(tmp_path, "another").file))
     (outcome,) = sent(WebhookDestination(target(f"https://localhost:{receiver.port}/"), ONLINE), outgoing())
     assert outcome.error is None

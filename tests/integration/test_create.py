@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.records import replace
 from tests.support.use_cases import (
     ALL,
     a_draft,
@@ -123,8 +124,8 @@ def test_rows_without_an_id_are_known_by_content_and_how_often_it_came(world: Wo
     assert dids(create(world, [once])) == ["created"]
     assert dids(create(world, [once, twice])) == ["unchanged", "created"]
     assert dids(create(world, [once, twice])) == ["unchanged"] * 2
-    assert dids(create(world, [once._replace(customer_id="other")])) == ["created"]
-    assert dids(create(world, [once._replace(source="other")])) == ["created"]
+    assert dids(create(world, [replace(once, customer_id="other")])) == ["created"]
+    assert dids(create(world, [replace(once, source="other")])) == ["created"]
     assert world.store.stats().tickets == 4
 
 
@@ -149,7 +150,7 @@ def test_a_typed_ticket_is_always_a_new_one_unless_its_external_id_is_known(worl
     typed = TicketDraft(subject="Same", description="Text", origin="typed")
     create(world, [a_draft(0, None, subject="Same")])
     assert dids(create(world, [typed]) + create(world, [typed])) == ["created"] * 2
-    named = typed._replace(external_id="X-1")
+    named = replace(typed, external_id="X-1")
     assert dids(create(world, [named]) + create(world, [named])) == ["created", "unchanged"]
     assert world.triage().resolve("X-1") == create(world, [named])[0].value.ticket_id  # type: ignore[union-attr]
 
@@ -162,7 +163,7 @@ def test_an_id_that_no_index_can_hold_is_its_row_s_own_matter(world: World, fiel
     def named(length: int) -> dict[str, Any]:
         return {field: name[:length]}
 
-    rows = [a_draft(n)._replace(**named(length)) for n, length in enumerate((666, 667, 3000, 1))]
+    rows = [replace(a_draft(n), **named(length)) for n, length in enumerate((666, 667, 3000, 1))]
     outcomes = list(world.triage().create(rows))
     assert [outcome.action.value for outcome in outcomes] == ["created", "rejected", "rejected", "created"]
     assert [outcome.action for outcome in import_dry_run(rows, None)] == [outcome.action for outcome in outcomes]
@@ -192,7 +193,7 @@ def test_an_import_of_other_tickets_under_known_ids_stops_before_it_stores(world
         create(world, others)
     assert list(world.store.find(ALL)) == before
     assert last_run(world)[1] == 2
-    assert dids(create(world, [o._replace(source="other") for o in others])) == ["created"] * 20
+    assert dids(create(world, [replace(o, source="other") for o in others])) == ["created"] * 20
 
 
 def test_up_to_half_of_the_known_texts_may_change(world: World) -> None:
@@ -229,7 +230,7 @@ def test_rows_without_an_id_say_nothing_about_known_ids(world: World) -> None:
 def test_what_was_stored_before_an_import_stops_is_told(world: World) -> None:
     number = chunks.CHUNK + 20
     create(world, [a_draft(row) for row in range(chunks.CHUNK, number)])
-    others = [d if d.row < chunks.CHUNK else d._replace(description="Other") for d in drafts(number)]
+    others = [d if d.row < chunks.CHUNK else replace(d, description="Other") for d in drafts(number)]
     messages: list[Outcome[Ticket]] = []
     with pytest.raises(InputError, match=f"the first {chunks.CHUNK:,} rows were stored, and none after them"):
         messages.extend(world.triage().create(others))

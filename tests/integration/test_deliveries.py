@@ -23,6 +23,7 @@ from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_pending, many, rows, until
 from tests.support.fake_destination import FakeDestination, drafts, run
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from tests.support.webhook_receiver import Receiver, target
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import server_state
@@ -684,7 +685,7 @@ def test_one_that_hangs_is_passed_by_while_few_of_its_parcels_are_kept(
     run(world, 1)
     (ticket,) = world.store.find(Selection())
     (found,) = world.store.deliveries.of([ticket.ticket_id]).values()
-    outgoing, now = OutgoingDelivery(found[0]._replace(destination="a"), ticket), 0.0
+    outgoing, now = OutgoingDelivery(replace(found[0], destination="a"), ticket), 0.0
     post = queue.Dispatcher(lambda _: three["a"], clock=lambda: now)
     post.put([outgoing] * queue.QUEUE_LIMIT)
     assert post.full
@@ -706,12 +707,12 @@ def test_one_that_was_left_alone_is_tried_by_one_parcel(world: World, three: dic
     ticket = next(iter(world.store.find(Selection())))
     three["a"]._answer = lambda _: DeliveryError("down", status=503)
     three["a"].got.clear()
-    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
+    post.put(OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     three["a"].got.clear()
     now = queue.PAUSE + 1
-    post.put(OutgoingDelivery(d._replace(destination="a"), ticket) for d in found)
+    post.put(OutgoingDelivery(replace(d, destination="a"), ticket) for d in found)
     while post.open:
         post.collect()
     assert len(three["a"].got) == 1
@@ -722,7 +723,7 @@ def owed_to(world: World, destination: FakeDestination, number: int) -> list[Out
     run(world, number)
     tickets = {ticket.ticket_id: ticket for ticket in world.store.find(Selection())}
     owed = [some[0] for some in world.store.deliveries.of(list(tickets)).values()]
-    return [OutgoingDelivery(d._replace(destination=destination.name), tickets[d.ticket_id]) for d in owed]
+    return [OutgoingDelivery(replace(d, destination=destination.name), tickets[d.ticket_id]) for d in owed]
 
 
 LIMITED = DeliveryError("slow down", status=429, retry_after=1.0, limited=True)
@@ -958,7 +959,7 @@ def test_a_mistaken_destination_holds_up_nothing_in_the_background(
     monkeypatch.setattr(delivery_run, "DUE_QUERY_SECONDS", 0.02)
     services = world.triage()._services
     mistaken = server_state.BackgroundWorker(
-        services._replace(routing_map=services.routing_map._replace(destination=opened)),
+        replace(services, routing_map=replace(services.routing_map, destination=opened)),
         {"desk": ("classify", "route")},
     )
     three["a"].schedule = (0.3, 0.3)

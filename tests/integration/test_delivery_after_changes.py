@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.examples import examples
+from tests.support.records import replace
 from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config import COLUMN, WHEN
@@ -381,9 +382,9 @@ def test_what_a_rule_reads_puts_a_ticket_up_for_routing(world: World, what: str,
     world.rules = (Rule("gold", ("a",), {"extra.plan": ("gold",), "verdict": (False,)}), *world.rules)
     draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
     if what == "column":
-        list(world.triage().create([draft._replace(extra={"plan": "gold"})]))
+        list(world.triage().create([replace(draft, extra={"plan": "gold"})]))
     elif what == "import":
-        list(world.triage().create([draft._replace(priority="urgent")]))
+        list(world.triage().create([replace(draft, priority="urgent")]))
     elif what == "confidence":
         world.classifier = answering("Billing", 0.99)
         list(world.triage().classify(Selection(ids=(ticket.ticket_id,)), ClassifyPlan(force=True)))
@@ -405,7 +406,7 @@ def test_an_echo_and_what_no_rule_reads_route_nothing(world: World) -> None:
     draft = TicketDraft(0, 2, "a case", "x", "C-1", "low", external_id="1", cells=())
     list(world.triage().create([draft]))
     assert list(world.store.find(Selection())) == [before]
-    list(world.triage().create([draft._replace(created_at="2026-03-01T08:00:00Z")]))
+    list(world.triage().create([replace(draft, created_at="2026-03-01T08:00:00Z")]))
     (after,) = world.store.find(Selection())
     assert (after.status, after.revision) == ("routed", before.revision + 1)
     assert list(world.triage().route(Selection(), RoutePlan())) == []
@@ -441,7 +442,7 @@ def test_all_that_a_rule_can_read_wakes_routing(world: World) -> None:
 
     Another text wakes it by its hash, and hours are judged once.
     """
-    read = Read(routed(world)._replace(extra='{"COLUMN":"gold"}'))
+    read = Read(replace(routed(world), extra='{"COLUMN":"gold"}'))
     others = {"text": Match("."), "subject": Match("."), "hours": Hours(Calendar("always", "UTC", ((0, 1440),)))}
     for condition in WHEN:
         accepted = "gold" if condition == COLUMN else getattr(read.ticket, condition, None)

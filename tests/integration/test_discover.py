@@ -14,6 +14,7 @@ from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.llm_server import Script, Step, chat, message, running_llm_server
+from tests.support.records import replace
 from tests.support.three_subjects import three_subjects
 from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
@@ -188,7 +189,7 @@ def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_pat
     with running_llm_server(lambda _n, _asked: Step(message(json.dumps(names)))) as provider:
         config = NAMED.format(url=provider.root).replace("openai", "anthropic")
         with running_server(tmp_path, config=config) as server:
-            remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+            remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
             texts = [TopicText(text, f"C-{n}") for n, (text, _) in enumerate(three_subjects(60))]
             found = RemoteAnalysis(remote).discover(texts, Discovery(4, name_with="gpt", max_cost=1.0))
             plain = RemoteAnalysis(remote).discover(texts, Discovery(4))
@@ -197,8 +198,8 @@ def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_pat
     assert [topic.name for topic in found.topics] == [
         f"Name {len(found.groups) + n + 1}" for n in range(len(found.topics))
     ]
-    assert [topic._replace(name="", parent="") for topic in found.topics] == [
-        topic._replace(name="", parent="") for topic in plain.topics
+    assert [replace(topic, name="", parent="") for topic in found.topics] == [
+        replace(topic, name="", parent="") for topic in plain.topics
     ]
     assert asked.body["output_config"]["format"]["schema"]["required"][-1] == "reason"
 

@@ -18,6 +18,7 @@ from tests.support.commands import on_terminal, rows
 from tests.support.fake_destination import FakeDestination
 from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
+from tests.support.records import replace
 from tests.support.typed_terminal import Typist
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
@@ -371,7 +372,7 @@ def test_an_attempt_that_ends_after_its_ticket_was_forgotten_keeps_no_words(worl
             for outcomes in super().deliver(chunks):
                 if outcomes:
                     meanwhile(world)
-                yield [o._replace(error=DeliveryError("not hello 0")) for o in outcomes]
+                yield [replace(o, error=DeliveryError("not hello 0")) for o in outcomes]
 
     world.rules = (Rule("all", ("down",)),)
     world.destinations = {"down": DownThenRepeated()}
@@ -402,7 +403,7 @@ def test_a_single_ticket_that_was_forgotten_is_not_brought_back_either(world: Wo
 def test_blank_keeps_no_field_that_can_name_a_person() -> None:
     draft = TicketDraft(0, 2, "my subject", "my text", "my id", "high", None, "my number", extra={"a": "my note"})
     ticket = dedup.new_ticket(dedup.identify(draft), "id", "at", None)
-    ticket = ticket._replace(reason="my reason", error="my error")
+    ticket = replace(ticket, reason="my reason", error="my error")
     assert sum("my " in str(value) for value in ticket) == 8
     assert [value for value in erased_ticket(ticket) if "my " in str(value)] == []
 
@@ -508,7 +509,7 @@ def test_a_ticket_that_was_forgotten_on_its_way_into_the_store_is_refused(world:
     (created,) = world.triage().create([draft])
     list(world.triage().forget("C-1"))
     assert created.value is not None
-    late = created.value._replace(ticket_id=ids.new_id())
+    late = replace(created.value, ticket_id=ids.new_id())
     (conflict,) = world.store.save([Change(Event("created", late.ticket_id, None, "me", times.now()), late)])
     assert conflict is not None
     assert conflict.ticket is not None

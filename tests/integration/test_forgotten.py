@@ -14,6 +14,7 @@ from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.old_schemas import TABLES, definitions, second_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
+from tests.support.records import replace
 from tests.support.remotes import RemoteCli
 from tests.support.world import CATEGORIES, World
 from triage_cli.domain import (
@@ -87,7 +88,7 @@ def test_nothing_and_nobody_brings_it_out_of_it(world: World, inbox: FakeDestina
         (judged,) = world.triage().give_verdicts([VerdictDraft(0, outcome.value.ticket_id, category)])
         assert (judged.action, judged.error and "its text was forgotten" in judged.error.message) == ("rejected", True)
     (row,) = drafts(1)
-    assert [o.action for o in world.triage().create([row._replace(verdict=CATEGORIES[1].name)])] == ["unchanged"]
+    assert [o.action for o in world.triage().create([replace(row, verdict=CATEGORIES[1].name)])] == ["unchanged"]
     assert [o.value.ticket.status for o in world.triage().run(drafts(1), ClassifyPlan()) if o.value] == ["forgotten"]
     list(world.triage().classify(Selection(), ClassifyPlan()))
     list(world.triage().route(Selection(), RoutePlan(retry_dead=True)))

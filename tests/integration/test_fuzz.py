@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.cli import Printer, options, recorded_command_line, ticket_id_input
 from triage_cli.destinations import payload_line
 from triage_cli.domain import (
@@ -66,7 +67,7 @@ quickly = examples(40, 150)
 
 def a_ticket(**fields: Any) -> Ticket:
     draft = TicketDraft(0, 2, "s", "d", cells=())
-    return dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None)._replace(**fields)
+    return replace(dedup.new_ticket(dedup.identify(draft), ids.new_id(), times.now(), None), **fields)
 
 
 # -- codec
@@ -184,7 +185,7 @@ def test_the_router_takes_any_rules(
     first = routing.needed_deliveries(ticket, rule, (), again=again, config_hash="h", at="t", due_at=0.0, run_id="r")
     assert {d.destination for d in first.new} == set(rule.to)
     assert all("." not in d.delivery_id for d in first.new)
-    done = tuple(d._replace(state="accepted") for d in first.new)
+    done = tuple(replace(d, state="accepted") for d in first.new)
     assert (
         routing.needed_deliveries(ticket, rule, done, again=False, config_hash="h", at="t", due_at=0.0, run_id="r").new
         == ()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.commands import until
 from tests.support.embedded import classifier, comparable, ticket
+from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli.classifiers import Guess, GuessAhead, Guesser, GuessProcess, Model, default_model, guess_ahead
 from triage_cli.config import DEFAULT_CATEGORIES
@@ -71,7 +72,7 @@ def test_it_guesses_as_the_program_itself_does(guesser: Guesser) -> None:
         until(process.is_ready, "the process to be ready")
         larger_than_its_pipe = ["my refund is missing " * 200] * 600
         for texts in (TEXTS, [], TEXTS[:1], larger_than_its_pipe):
-            found = [guess._replace(doubts=tuple(guess.doubts)) for guess in process.guesses(texts)]
+            found = [replace(guess, doubts=tuple(guess.doubts)) for guess in process.guesses(texts)]
             assert found == guesser.guesses(texts)
     finally:
         process.close()
@@ -93,7 +94,7 @@ def test_a_bulk_run_uses_it_and_gets_the_same_answers(default: Model, monkeypatc
 
     def chunks() -> Iterator[Sequence[Ticket]]:
         while len(sent) < 5:
-            chunk = [ticket(text)._replace(ticket_id=f"{len(taken)}-{row}") for row, text in enumerate(TEXTS)]
+            chunk = [replace(ticket(text), ticket_id=f"{len(taken)}-{row}") for row, text in enumerate(TEXTS)]
             taken.extend(chunk)
             yield chunk
             yield []

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.config import load_config
 from triage_cli.domain import Action, ClassifyPlan, Selection, TicketDraft
@@ -27,7 +28,7 @@ def test_no_classifier_is_opened_to_ask_about_nothing(world: World) -> None:
         opened.append(plan)
         return world.classifier
 
-    services = world.services()._replace(classifier=classifier, only_loads=lambda _: True)
+    services = replace(world.services(), classifier=classifier, only_loads=lambda _: True)
     triage, plan = LocalTriage(services, "tester", "test"), ClassifyPlan()
     assert list(triage.classify(Selection(), plan)) == []
     assert not opened

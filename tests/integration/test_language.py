@@ -18,6 +18,7 @@ from tests.support import labelled_languages
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.embedded import answers, classifier, one, ticket
+from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli.classifiers import (
     METHOD,
@@ -144,7 +145,7 @@ def judged(model: Model, tickets: Sequence[tuple[str, str]]) -> tuple[list[bool]
 
 
 def test_other_languages_do_not_change_what_is_read_in_english(default: Model) -> None:
-    alone = default._replace(wording=())
+    alone = replace(default, wording=())
     texts = [text for text, _ in labelled_languages.TICKETS["English"]]
     assert answers(classifier(alone), *texts) == answers(classifier(default), *texts)
 
@@ -277,7 +278,7 @@ def test_no_curve_and_no_threshold_makes_it_sure(default: Model) -> None:
 
 def test_a_cascade_goes_on(default: Model) -> None:
     first, last = classifier(default, min_confidence=0.0), classifier(default, min_confidence=0.0)
-    tickets = [ticket("Var är mitt paket någonstans?"), ticket("charged twice")._replace(ticket_id="t2")]
+    tickets = [ticket("Var är mitt paket någonstans?"), replace(ticket("charged twice"), ticket_id="t2")]
     outcomes = [o for chunk in Cascade("both", [first, last]).classify([tickets], a_budget()) for o in chunk]
     steps = {o.ticket.ticket_id: len(o.value.steps) for o in outcomes if o.value}
     assert steps == {"t": 2, "t2": 1}

@@ -11,6 +11,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.llm_server import Asked, Step, chat, refund_logprobs, running_llm_server
+from tests.support.records import replace
 from tests.support.review_pilot import Reviewer, reviewing
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
@@ -101,9 +102,9 @@ class Settling(FakeClassifier):
             for outcome in outcomes:
                 assert outcome.value is not None
                 chances = '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}'
-                step = outcome.value.steps[0]._replace(probabilities=chances)
+                step = replace(outcome.value.steps[0], probabilities=chances)
                 step = Levels.of(TREE).settled(step, lambda _: 0.6)
-                yield [outcome._replace(value=outcome.value._replace(steps=(step,), sure=step.is_sure))]
+                yield [replace(outcome, value=replace(outcome.value, steps=(step,), sure=step.is_sure))]
 
 
 def test_a_cleared_verdict_leaves_the_level_and_the_guess_below_it(tree: World) -> None:
@@ -170,11 +171,11 @@ def test_a_rule_looks_at_the_probability_of_the_level_that_it_names(named: str, 
         "c", "t", None, "s", "Billing/Refund", 0.5, "model", None, "s", "a", "f", 0.4,
         '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}', "k", "2026-01-01T00:00:00Z",
     )  # fmt: skip
-    ticket = Ticket.of_text("x", ticket_id="t", source="s")._replace(category="Billing/Refund", confidence=0.5)
-    rule = routing_map._replace(levels=levels).match(ticket, answer, "")
+    ticket = replace(Ticket.of_text("x", ticket_id="t", source="s"), category="Billing/Refund", confidence=0.5)
+    rule = replace(routing_map, levels=levels).match(ticket, answer, "")
     assert (rule is not None) is matches
-    unknown = answer._replace(probabilities=None, confidence=0.9)
-    at_child = routing_map._replace(levels=levels).match(ticket._replace(confidence=0.9), unknown, "")
+    unknown = replace(answer, probabilities=None, confidence=0.9)
+    at_child = replace(routing_map, levels=levels).match(replace(ticket, confidence=0.9), unknown, "")
     assert at_child is not None, "without probabilities a parent has its child's confidence"
 
 

@@ -11,6 +11,7 @@ from tests.support.cli import Cli
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import running_llm_server
 from tests.support.mails import mail, mbox
+from tests.support.records import replace
 from tests.support.world import World, a_budget
 from triage_cli.domain import ClassifyPlan, Selection, Ticket, TicketDraft, VerdictDraft, dedup, ids, times
 from triage_cli.readers import open_table
@@ -57,7 +58,7 @@ def test_the_store_keeps_the_whole_and_what_is_learned_from_is_the_rest(world: W
 def created(world: World, **row: Any) -> Ticket:
     """Import one row of JSON as of the source of mails, and return its ticket."""
     rows = open_table(io.BytesIO(json.dumps([row]).encode()), "rows").rows
-    (outcome,) = world.triage().create(row._replace(source="mail") for row in rows if isinstance(row, TicketDraft))
+    (outcome,) = world.triage().create(replace(row, source="mail") for row in rows if isinstance(row, TicketDraft))
     assert outcome.value is not None, outcome.error
     return outcome.value
 

@@ -11,6 +11,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.labelled_tickets import CATEGORIES
 from tests.support.labelled_tickets import csv as a_csv
 from tests.support.labelled_tickets import rows as others
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.classifiers import Bounded, Model, Promise
 from triage_cli.domain import (
@@ -266,7 +267,7 @@ def test_a_model_of_an_earlier_release_says_what_it_does_not_recognise(fitted: C
     fitted("learn", "teach.csv", "-q")
     with sqlite3.connect(fitted.db) as db:
         [(weights,)] = db.execute("select weights from versions").fetchall()
-        db.execute("update versions set weights = ?", [Model.from_bytes(weights)._replace(copies=None).to_bytes()])
+        db.execute("update versions set weights = ?", [replace(Model.from_bytes(weights), copies=None).to_bytes()])
     db.close()
     unrecognised = "it recognises 90 of its texts only in their exact spelling"
     done = fitted("eval", "capitals.csv", "--calibrate")
@@ -290,7 +291,7 @@ def test_texts_of_verdicts_are_recognised_by_an_earlier_model_too(fitted: Cli) -
     assert "version 1 is in use" in fitted("learn").stderr
     with sqlite3.connect(fitted.db) as db:
         [(weights,)] = db.execute("select weights from versions").fetchall()
-        db.execute("update versions set weights = ?", [Model.from_bytes(weights)._replace(copies=None).to_bytes()])
+        db.execute("update versions set weights = ?", [replace(Model.from_bytes(weights), copies=None).to_bytes()])
     db.close()
     done = fitted("eval", "capitals.csv", "--calibrate")
     assert done.returncode == 2
@@ -320,7 +321,7 @@ def test_an_answer_to_an_earlier_question_is_not_sure() -> None:
     assert answer is not None
     bounded = Bounded(classifier, {CATEGORY: Promise({"Billing": 0.5})})
     assert bounded.changed(answer).sure
-    earlier = answer._replace(steps=(answer.steps[0]._replace(fingerprint="an earlier one"),))
+    earlier = replace(answer, steps=(replace(answer.steps[0], fingerprint="an earlier one"),))
     assert not bounded.changed(earlier).sure
     assert bounded.changed(earlier).steps[0].threshold == NEVER
 

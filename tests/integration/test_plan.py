@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World, a_budget
 from triage_cli.cli import insight_tables, plan_page, table_layout
 from triage_cli.config import DEFAULT_CATEGORIES
@@ -123,8 +124,8 @@ def test_suspicious_text_is_held_as_classify_would(world: World) -> None:
 def test_no_text_of_a_ticket_is_markup_in_the_report(world: World, given: str) -> None:
     stored(world, a=("Billing", 0.9))
     found = compared(world, {"a": ("Technical", 0.9)})
-    hostile = found.moves[0]._replace(reason=given, old=given, new_to=(given,))
-    html = plan_page(found._replace(moves=(hostile,)), given, given)
+    hostile = replace(found.moves[0], reason=given, old=given, new_to=(given,))
+    html = plan_page(replace(found, moves=(hostile,)), given, given)
     assert "<script" not in html
     assert "<img" not in html
     assert "\u202e" not in html

@@ -24,6 +24,7 @@ from tests.support.llm_server import Asked, Step, good, running_llm_server
 from tests.support.old_schemas import first_release
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, sql
+from tests.support.records import replace
 from tests.support.stored_tickets import (
     OLD_RUN,
     OLD_WORDING,
@@ -156,7 +157,7 @@ def test_a_transaction_reads_what_it_wrote_and_nobody_else_does(pg: PostgresStor
 def test_texts_that_postgresql_cannot_keep_are_kept_as_near_as_it_can_and_stay_chained(pg: PostgresStore) -> None:
     ticket = a_ticket("n\0ul", subject="a\0b", description="half \ud800 pair", identity="n\0ul\timport")
     change = created(ticket)
-    change = change._replace(event=change.event._replace(actor="e\0ve\udc80", data={"line": 1, "said": "\udc80"}))
+    change = replace(change, event=replace(change.event, actor="e\0ve\udc80", data={"line": 1, "said": "\udc80"}))
     assert pg.save([change]) == [None]
     here = stored(pg, ticket)  # type: ignore[arg-type]
     assert (here.subject, here.description, here.external_id) == ("a\ufffdb", "half ? pair", "n\ufffdul")
@@ -178,7 +179,7 @@ def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_
         new_id(), ticket.ticket_id, None, "gpt", "Billing", 0.9, "said", "re\0ason", "gpt", "ada", "f", 0.5,
         None, "k", now(),
     )  # fmt: skip
-    assert pg.save([created(ticket)._replace(adds=(answer,))]) == [None]
+    assert pg.save([replace(created(ticket), adds=(answer,))]) == [None]
     assert [kept.reason for kept in pg.history(ticket.ticket_id).classifications] == ["re\ufffdason"]
     assert is_whole(pg)
 
@@ -328,7 +329,7 @@ def test_a_schema_of_version_1_is_brought_forward_by_one_of_many_and_goes_on(pg_
 
 def test_who_sets_money_aside_waits_for_nobody_but_its_like(pg: PostgresStore) -> None:
     """The lock on the budget is taken first, and the chain's not at all: nobody can wait in a ring."""
-    lease = a_run(pg)._replace(spent=0.0, reserved=0.0)  # type: ignore[arg-type]
+    lease = replace(a_run(pg), spent=0.0, reserved=0.0)  # type: ignore[arg-type]
     with holding(pg.path, "select 1 from chain for update"):
         assert pg.runs.set_aside(lease, [1.0], 5.0) == 1
     turn = f"select pg_advisory_xact_lock({pg_queries.BUDGET_LOCK})"
@@ -716,7 +717,7 @@ def test_paid_answers_that_a_crashed_server_cannot_store_are_counted_in_the_erro
 
     def script(number: int, asked: Asked) -> Step:
         """Answer one question; three more once that answer is stored, and no other."""
-        return good(number, asked)._replace(wait=stored_first if number else None, hang=number > 3)
+        return replace(good(number, asked), wait=stored_first if number else None, hang=number > 3)
 
     store = PostgresStore(pg_url, network=ONLINE, patience=0.0)
     filled(store, *(a_ticket(str(n)) for n in range(12)))  # type: ignore[arg-type]

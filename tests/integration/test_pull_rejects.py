@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.cli import RejectedItems
 from triage_cli.domain import Mail, PullPlan, Rejected, RowError, SourcePage, TicketDraft
@@ -19,8 +20,8 @@ class Mailbox:
     def pages(self, _position: str | None, _plan: PullPlan, _pause: Pause) -> Iterator[SourcePage]:
         none = Rejected(0, 1, RowError("it has no text"), raw="From none\n\n")
         mail = TicketDraft(1, 2, "It burns", "Help", "ann@x.example", external_id="1@x", source="inbox", origin="mail")
-        mail = mail._replace(extra={"mail": Mail("1@x").record()})
-        yield SourcePage([none, mail, mail._replace(row=2, line=3, customer_id="bob@x.example")], position="3")
+        mail = replace(mail, extra={"mail": Mail("1@x").record()})
+        yield SourcePage([none, mail, replace(mail, row=2, line=3, customer_id="bob@x.example")], position="3")
 
 
 def pulled(world: World, file: Path) -> list[tuple[str, str | None]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.api_server import running_server
+from tests.support.records import replace
 from tests.support.use_cases import (
     ALL,
     PLAN,
@@ -228,7 +229,7 @@ def test_a_failing_question_fails_no_ticket_and_is_given_up_after_three_failures
 @pytest.mark.parametrize("state", ["unsure", "failed"])
 def test_an_open_required_question_holds_the_ticket_until_a_person_answers_it(world: World, state: str) -> None:
     panel = Panel(unsure=["urgency"]) if state == "unsure" else Panel(failing=["urgency"])
-    asking(world, panel, URGENCY._replace(required=True))
+    asking(world, panel, replace(URGENCY, required=True))
     (ticket,) = made(world)
     (outcome,) = classify(world)
     assert (outcome.action, now(world, ticket).category) == ("needs_review", "Billing")
@@ -399,7 +400,7 @@ ALARM, AGAIN = "Volume nearly full on host 17", "on HOST 3: volume nearly full"
 
 
 def stored(world: World, draft: TicketDraft) -> list[Ticket]:
-    return [o.value for o in create(world, [draft._replace(subject="Disk alarm")]) if o.value]
+    return [o.value for o in create(world, [replace(draft, subject="Disk alarm")]) if o.value]
 
 
 def decide(world: World, ticket: Ticket, question: str, value: str | None, actor: str = "ada") -> None:
@@ -484,7 +485,7 @@ def test_what_follows_a_verdict_on_a_question_ends_with_it(world: World, tmp_pat
 
 
 def test_a_required_answer_that_ends_with_its_precedent_holds_its_ticket(world: World) -> None:
-    asking(world, None, URGENCY._replace(required=True))
+    asking(world, None, replace(URGENCY, required=True))
     precedent = decided_alarm(world)
     ticket = follower(world)
     assert ticket.status == "classified"
@@ -563,7 +564,7 @@ def test_reclassify_asks_one_question_again_and_changes_all_machines_answers_or_
 @pytest.mark.parametrize("required", [True, False])
 def test_reclassify_compares_known_answers_with_another_threshold(world: World, required: bool) -> None:
     """What is not sure any more is open with `doubted`, and holds its ticket where the question is required."""
-    panel = asking(world, None, URGENCY._replace(required=required))
+    panel = asking(world, None, replace(URGENCY, required=required))
     (ticket,) = made(world)
     classify(world)
     panel.threshold = 0.95

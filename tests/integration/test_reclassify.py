@@ -10,6 +10,7 @@ import pytest
 from tests.support.cli import Cli
 from tests.support.commands import many, rows, worded
 from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server, verdict
+from tests.support.records import replace
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     Action,
@@ -248,7 +249,7 @@ TICKET = Ticket("t", "i", "s", None, "h", "x", None, None, None, 2, None, "now",
     ],
 )
 def test_the_margin_compares_only_what_compares(now: Classification, expected: float) -> None:
-    assert flip_margin(TICKET._replace(confidence_source="said"), now) == pytest.approx(expected)
+    assert flip_margin(replace(TICKET, confidence_source="said"), now) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_the_margin_compares_only_what_compares(now: Classification, expected: f
 )
 def test_what_an_answer_means(now: Classification, labels: str, expected: float, did: str) -> None:
     names = {"B": "Billing", "T": "Technical"}
-    ticket = TICKET._replace(confidence_source="said")
+    ticket = replace(TICKET, confidence_source="said")
     assert judge(ticket, now, Levels((names[letter] for letter in labels), {}), expected) == did
 
 

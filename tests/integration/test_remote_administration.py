@@ -9,6 +9,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.forgotten_tickets import drafts
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteKeyRing, RemoteTriage, remote_triage
 from triage_cli.domain import CheckError, NotFoundError, RefusedError, UnavailableError, UsageError, run_record
@@ -22,7 +23,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def remote(server: ApiServer) -> Iterator[RemoteTriage]:
-    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
     yield remote
     remote.close()
 
@@ -50,7 +51,7 @@ def test_a_key_of_a_server_is_made_rotated_and_revoked(remote: RemoteTriage) -> 
 
 
 def test_another_role_is_refused(server: ApiServer) -> None:
-    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["agent"], insecure=False)
+    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["agent"], insecure=False)
     try:
         for act in (RemoteKeyRing(remote).list, lambda: list(remote.runs(None)), lambda: list(remote.forget("C"))):
             with pytest.raises(RefusedError, match="role"):

@@ -9,6 +9,7 @@ import pytest
 from tests.support.api_server import ApiServer, running_server
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.domain import (
@@ -36,7 +37,7 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def there(server: ApiServer) -> Iterator[RemoteAnalysis]:
-    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["admin"], insecure=False)
     yield RemoteAnalysis(remote)
     remote.close()
 
@@ -57,7 +58,7 @@ def stored(server: ApiServer) -> None:
     ]
     list(
         server.served.use_cases("tester", "test").run(
-            [*quiet, *(d._replace(row=d.row + 5) for d in many)], ClassifyPlan()
+            [*quiet, *(replace(d, row=d.row + 5) for d in many)], ClassifyPlan()
         )
     )
 

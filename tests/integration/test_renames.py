@@ -11,6 +11,7 @@ from tests.support.cli import Cli
 from tests.support.commands import TICKETS, is_whole, many, rows
 from tests.support.http_stub import HttpStub, a_delivery
 from tests.support.llm_server import LlmServer, Step, chat, running_llm_server, verdict
+from tests.support.records import replace
 from tests.support.world import CATEGORIES, FakeClassifier, World
 from triage_cli.domain import (
     Answer,
@@ -206,8 +207,8 @@ def test_the_name_that_a_delivery_was_sent_with(made_as: str, done_at: str, sent
         Renamed("Bugs", "Technical", "Bugs", at="2026-11-04"),
     ]
     made = a_delivery(1, category="Payments", done_at=done_at)
-    made = made._replace(delivery_id=delivery_id(made.ticket_id, made_as, made.destination, 1))
-    assert as_sent(made, renames) == made._replace(category=sent_as)
+    made = replace(made, delivery_id=delivery_id(made.ticket_id, made_as, made.destination, 1))
+    assert as_sent(made, renames) == replace(made, category=sent_as)
 
 
 def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
@@ -306,8 +307,8 @@ def test_probabilities_are_read_under_the_names_of_today(world: World) -> None:
                 return outcome
             [step] = outcome.value.steps
             known = dict.fromkeys([c.name for c in world.categories], 0.25)
-            step = step._replace(probabilities=json.dumps(known))
-            return outcome._replace(value=outcome.value._replace(steps=(step,)))
+            step = replace(step, probabilities=json.dumps(known))
+            return replace(outcome, value=replace(outcome.value, steps=(step,)))
 
     def chances(number: int) -> list[str]:
         return list(world.store.history(tickets[number].ticket_id).classifications[-1].chances)
@@ -345,7 +346,7 @@ def test_an_old_name_that_a_process_with_the_old_configuration_gave_follows_too(
     given(new, "3", "General")
     found = {t.external_id: t.category for t in world.store.find(Selection())}
     assert found == {"0": "Money", "1": "Money", "2": "Money", "3": "General"}
-    assert [r._replace(at="") for r in world.store.categories.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
+    assert [replace(r, at="") for r in world.store.categories.renames()] == [Renamed("Billing", "Money", "Billing", 2)]
     world.categories = old
     world.classifier = FakeClassifier(lambda _: ("Billing", 0.3))
     list(world.triage().create([TicketDraft(0, 2, "s4", external_id="4", cells=())]))
@@ -407,7 +408,7 @@ def test_a_value_of_a_question_is_renamed_in_its_answers_alone(world: World) -> 
              for n, name in enumerate(("category", "urgency", "mood"))]  # fmt: skip
     list(world.triage().give_verdicts(given))
     world.further = (
-        world.further[0]._replace(values=(Category("now"), Category("soon", was=("Billing",)))),
+        replace(world.further[0], values=(Category("now"), Category("soon", was=("Billing",)))),
         world.further[1],
     )
     list(world.triage().classify(Selection(), ClassifyPlan()))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.cli import Cli
+from tests.support.records import replace
 from triage_cli import wiring
 from triage_cli.cli import report_page, safe
 from triage_cli.client import RemoteAnalysis
@@ -82,7 +83,7 @@ def group(tickets: int, needs_review: int, **keys: str | None) -> StatsGroup:
 def report_of(names: list[str]) -> Report:
     """Return a report in which all names are given."""
     share = MeasuredShare.of("", Count(10, 9))
-    shares = tuple(share._replace(name=name) for name in names)
+    shares = tuple(replace(share, name=name) for name in names)
     return Report(
         since="2026-11-23T08:00:00.000Z",
         until="2026-11-30T08:00:00.000Z",
@@ -143,14 +144,14 @@ def test_no_name_is_markup_and_each_can_be_read() -> None:
 
 def test_a_report_of_nothing_says_so() -> None:
     share = MeasuredShare.of("", Count())
-    nothing = report_of([])._replace(decided=(), waiting=(), sure=share, spike_weeks=0)
+    nothing = replace(report_of([]), decided=(), waiting=(), sure=share, spike_weeks=0)
     texts = Page(report_page(nothing)).texts_of("p")
     assert {"No ticket waits.", "Nothing was sent."} <= set(texts)
     assert sum(text.startswith("There is nothing to compare with") for text in texts) == 2, "spikes, and drift"
 
 
 def test_a_report_of_a_steady_week_says_so() -> None:
-    steady = report_of([])._replace(drift=(Drift("label", "Billing", 10, 0.5, 10, 0.5, 1.0, moved=False),))
+    steady = replace(report_of([]), drift=(Drift("label", "Billing", 10, 0.5, 10, 0.5, 1.0, moved=False),))
     assert "No share changed by more than chance explains." in Page(report_page(steady)).texts_of("p")
 
 
@@ -178,12 +179,12 @@ def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(
     list(triage.give_verdicts([VerdictDraft(0, "X-0", "now", question="urgency")]))
     since = datetime.now(UTC) - WEEK
     here = LocalAnalysis(server.config, Analyst("tester", "test")).report(since)
-    remote = wiring.remote(server.config._replace(remote=server.url), server.keys["reader"], insecure=False)
+    remote = wiring.remote(replace(server.config, remote=server.url), server.keys["reader"], insecure=False)
     try:
         there = RemoteAnalysis(remote).report(since)
     finally:
         remote.close()
-    assert there._replace(until=here.until) == here
+    assert replace(there, until=here.until) == here
     assert [sum(each.tickets for each in groups) for groups in (here.decided, here.volumes)] == [9, 9]
     assert [(each.keys["urgency"], each.tickets) for each in here.questions["urgency"]] == [("now", 1), (None, 8)]
     assert here.sure.n == 7

@@ -12,6 +12,7 @@ import pytest
 from tests.support.commands import PATIENCE, until
 from tests.support.counted_anew import kept_and_anew
 from tests.support.fake_destination import FakeDestination
+from tests.support.records import replace
 from tests.support.stored_tickets import POSTED, a_run, sql
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
@@ -224,10 +225,10 @@ def test_callers_go_on_while_the_destination_of_one_hangs(world: World) -> None:
     world.rules = (Rule("stuck", ("hanging",), {"customer_id": ("C-0",)}), Rule("all", ("quick",)))
     singles = Callers(world.services())
     with ThreadPoolExecutor(1) as callers:
-        stuck = callers.submit(singles.process, POSTED._replace(customer_id="C-0"), "ada", None, BOTH, ClassifyPlan())
+        stuck = callers.submit(singles.process, replace(POSTED, customer_id="C-0"), "ada", None, BOTH, ClassifyPlan())
         until(lambda: len(hanging.got) == 1, "the attempt")
         for _ in range(3):
-            routed = singles.process(POSTED._replace(customer_id="C-1"), "ada", None, BOTH, ClassifyPlan()).routed
+            routed = singles.process(replace(POSTED, customer_id="C-1"), "ada", None, BOTH, ClassifyPlan()).routed
             assert routed
             assert routed.action == "routed"
         assert not stuck.done()
@@ -239,13 +240,13 @@ def test_callers_go_on_while_the_destination_of_one_hangs(world: World) -> None:
 def test_a_ticket_that_changes_while_it_is_routed_is_decided_on_as_it_is_then(
     world: World, outlet: FakeDestination, singles: Callers
 ) -> None:
-    draft = POSTED._replace(external_id="A-1")
+    draft = replace(POSTED, external_id="A-1")
     before = singles.create(draft, "ada").value
     assert before
     decided = singles.classify(before, ClassifyPlan(), "ada")
     assert decided
     assert decided.value
-    singles.create(draft._replace(priority="urgent"), "ada")
+    singles.create(replace(draft, priority="urgent"), "ada")
     routed = singles.route(decided.value.ticket, "ada")
     assert routed
     assert routed.value
@@ -271,7 +272,7 @@ def test_a_ticket_that_changes_at_every_try_is_left_to_others(
     assert decided
     assert decided.value
     monkeypatch.setattr(world.store, "save", overtaken)
-    routed = singles.route(decided.value.ticket._replace(status="classified"), "ada")
+    routed = singles.route(replace(decided.value.ticket, status="classified"), "ada")
     assert routed
     assert (routed.action, outlet.got) == ("held", [])
     assert 1 < tries["routed"] < 10
@@ -360,7 +361,7 @@ def test_a_repeated_call_finds_the_ticket_of_the_first(singles: Callers) -> None
 
 
 def test_of_two_at_once_with_one_external_id_one_is_stored(world: World, singles: Callers) -> None:
-    draft = POSTED._replace(external_id="A-1")
+    draft = replace(POSTED, external_id="A-1")
     with ThreadPoolExecutor(8) as threads:
         done = list(threads.map(lambda _: singles.process(draft, "ada", None, BOTH, ClassifyPlan()), range(8)))
     assert Counter(p.stored.action for p in done) == {"created": 1, "unchanged": 7}
@@ -386,7 +387,7 @@ def test_a_ticket_that_fails_unexpectedly_fails_no_other_caller(
         first = callers.submit(singles.create, POSTED, "ada")
         assert begun.wait(PATIENCE)
         subjects = ("a", "odd", "b", "c")
-        rest = {s: callers.submit(singles.create, POSTED._replace(subject=s), "ada") for s in subjects}
+        rest = {s: callers.submit(singles.create, replace(POSTED, subject=s), "ada") for s in subjects}
         until(lambda: singles.waiting == len(subjects), "the second chunk")
         gathered.set()
         assert first.result(PATIENCE).action == "created"

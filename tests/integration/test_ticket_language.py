@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.support.cli import Cli
+from tests.support.records import replace
 from triage_cli.client import ticket_of
 from triage_cli.domain import Ticket, distinct_words, ticket_record
 
@@ -87,7 +88,7 @@ destinations: {a: {type: file, path: a.jsonl}}
 
 
 def test_a_server_of_an_earlier_release_tells_no_language() -> None:
-    record = ticket_record(Ticket.of_text("x", ticket_id="t", source="s")._replace(language="de"))
+    record = ticket_record(replace(Ticket.of_text("x", ticket_id="t", source="s"), language="de"))
     assert ticket_of(record).language == "de"
     del record["language"]
     assert ticket_of(record).language is None

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.commands import PATIENCE, until
 from tests.support.fake_destination import FakeDestination
+from tests.support.records import replace
 from tests.support.rooms import module_of
 from tests.support.stored_tickets import POSTED, sql
 from tests.support.world import World
@@ -31,7 +32,7 @@ from triage_cli.service import Callers, recorded_run
 
 def process(singles: Callers, subject: str = "Refund?") -> Outcome[Routed]:
     """Take a new ticket through all steps, and return how its routing went."""
-    draft = POSTED._replace(subject=subject)
+    draft = replace(POSTED, subject=subject)
     routed = singles.process(draft, "ada", None, ("classify", "route"), ClassifyPlan()).routed
     assert routed is not None
     return routed

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tests.support.records import replace
 from tests.support.world import a_budget
 from triage_cli.classifiers import LocalClassifier, Model
 from triage_cli.config import DEFAULT_CATEGORIES
@@ -21,7 +22,7 @@ def classifier(
 
 def comparable(answer: Answer) -> Answer:
     """Return an answer without the id and the time that no other one has."""
-    return answer._replace(steps=tuple(step._replace(classification_id="", at="") for step in answer.steps))
+    return replace(answer, steps=tuple(replace(step, classification_id="", at="") for step in answer.steps))
 
 
 def answers(asked: Classifier, *texts: str | None) -> list[Answer]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
 from tests.support.online import ONLINE
+from tests.support.records import replace
 from triage_cli.config import Config, load_config
 from triage_cli.destinations import HttpDestination, secrets_of
 from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket
@@ -103,7 +104,7 @@ def a_delivery(number: int = 1, *, destination: str = "sys", category: str = "Bi
         f"msg_{number:032x}", f"t{number}", None, category, destination, "r", "m", None, "pending", 0, 0.0, None, None,
         None, "now",
     )  # fmt: skip
-    return delivery._replace(**fields)
+    return replace(delivery, **fields)
 
 
 def a_parcel(
@@ -112,7 +113,7 @@ def a_parcel(
     ticket = Ticket(
         f"t{number}", "i", "s", f"X-{number}", "h", "hello", "text", None, None, 2, None, "now", category="Billing"
     )
-    return OutgoingDelivery(delivery or a_delivery(number), ticket._replace(**fields), earlier)
+    return OutgoingDelivery(delivery or a_delivery(number), replace(ticket, **fields), earlier)
 
 
 def sent(destination: HttpDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:

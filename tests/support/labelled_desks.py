@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from tests.support.helpdesk import TEXTS
 from tests.support.http_stub import Got, HttpStub, Reply
+from tests.support.records import replace
 from tests.support.vendor_lists import CHANGES, NUMBER, VENDORS, answered, query, source_of
 from tests.support.vendors.helpdesks import Freshdesk, ServiceNow, Zammad, Zendesk
 from tests.support.vendors.samples import SAMPLES
@@ -216,7 +217,7 @@ def running_desk(preset: str) -> Iterator[LabelledDesk]:
             if number < NUMBER:  # an article has no id, and one ticket is gone
                 fields = item.get("fields", item)
                 fields |= {kind.subject: f"{TEXTS[number % 3]}, number {number}", **kind.shown(vendor, number)}
-        return reply._replace(body=json.dumps(value))
+        return replace(reply, body=json.dumps(value))
 
     lists = HttpStub(answer)
     try:

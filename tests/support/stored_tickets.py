@@ -8,6 +8,7 @@ from sqlite_utils import Database, Migrations
 
 from tests.support.old_schemas import first_release
 from tests.support.pg_server import sql as pg_sql
+from tests.support.records import replace
 from triage_cli.domain import (
     URGENCY,
     Change,
@@ -34,7 +35,7 @@ def a_ticket(name: str = "1", **fields: Any) -> Ticket:
     )  # fmt: skip
     if "priority" in fields:
         fields["urgency"] = URGENCY[fields["priority"]]
-    return ticket._replace(**fields)
+    return replace(ticket, **fields)
 
 
 def an_event(ticket: Ticket | None, action: str = "created", **data: Any) -> Event:
@@ -46,7 +47,7 @@ def created(ticket: Ticket) -> Change:
 
 
 def changed(before: Ticket, **fields: Any) -> Change:
-    return Change(an_event(before, "updated"), before._replace(revision=before.revision + 1, **fields), before.revision)
+    return Change(an_event(before, "updated"), replace(before, revision=before.revision + 1, **fields), before.revision)
 
 
 def a_run(store: SqliteStore) -> Lease:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.support.fake_destination import outcomes
 from tests.support.local_server import Handler, LocalServer, ThreadedServer
+from tests.support.records import replace
 from triage_cli.destinations import WebhookDestination, WebhookTarget
 from triage_cli.domain import Delivery, Outcome, OutgoingDelivery, Receipt, Ticket, secret_of
 
@@ -64,7 +65,7 @@ def outgoing(number: int = 1, text: str = "hello") -> OutgoingDelivery:
 
 
 def target(url: str, **changes: Any) -> WebhookTarget:
-    return WebhookTarget("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0))._replace(**changes)
+    return replace(WebhookTarget("hook", url, (secret_of(SECRET),), 30.0, 7, (5.0, 300.0)), **changes)
 
 
 def sent(destination: WebhookDestination, *outgoing_deliveries: OutgoingDelivery) -> list[Outcome[Receipt]]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.domain import Calendar, Hours
 
 WEEK = (0, 1, 2, 3, 4)
@@ -98,6 +99,6 @@ def test_what_is_so_old_began_before_so_many_open_seconds(calendar: Calendar, un
 
 
 def test_a_calendar_that_is_never_open_ends_its_search() -> None:
-    never = Calendar("never", "UTC", ((0, 60),), (0,), ())._replace(days=())
+    never = replace(Calendar("never", "UTC", ((0, 60),), (0,), ()), days=())
     assert never.open_seconds(at("2026-01-01T00:00:00Z"), at("2026-12-01T00:00:00Z")) == 0
     assert never.moment_before(at("2026-12-01T00:00:00Z"), 60) < at("2017-01-01T00:00:00Z")

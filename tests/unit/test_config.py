@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.support.config_files import EXAMPLE, MISTAKES, whole_example
 from tests.support.examples import examples
+from tests.support.records import replace
 from tests.support.rule_mistakes import RULE_MISTAKES
 from triage_cli.config import (
     BUDGET,
@@ -88,7 +89,7 @@ def problems(home: Path, text: str | bytes, **flags: Any) -> tuple[str, ...]:
 
 def bare(config: Config) -> Config:
     """Return the config without its origin."""
-    return config._replace(path=None, origins={})
+    return replace(config, path=None, origins={})
 
 
 # A routing map in a file of its own

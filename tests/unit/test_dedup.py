@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.domain import URGENCY, TicketDraft, dedup, ids, times
 
 quick = settings(examples(40, 150), derandomize=True)
@@ -87,8 +88,13 @@ def test_what_was_imported_says_nothing_new_and_can_be_stored(draft: TicketDraft
 @quick
 @given(DRAFTS, DRAFTS, st.booleans())
 def test_an_update_changes_what_the_draft_says_and_nothing_else(old: TicketDraft, new: TicketDraft, held: bool) -> None:
-    before = dedup.new_ticket(dedup.identify(old), ids.new_id(), times.now(), None)._replace(
-        status="routed", category="Billing", confidence=0.9, verdict=int(held), revision=5
+    before = replace(
+        dedup.new_ticket(dedup.identify(old), ids.new_id(), times.now(), None),
+        status="routed",
+        category="Billing",
+        confidence=0.9,
+        verdict=int(held),
+        revision=5,
     )
     item = dedup.identify(new)
     after = dedup.updated_ticket(before, item)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.special import bdtr, bdtrc, betaincinv
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.domain import (
     FLAT,
     OVERALL,
@@ -210,7 +211,7 @@ def test_a_promise_is_about_the_level_that_is_sure_or_that_a_rule_names() -> Non
     assert graded_levels(answer, levels, None, ("A", "A/x")) == [above]
     assert graded_levels(answer, levels, None, ("A/x",)) == [guess]
     assert graded_levels(answer, levels, None, ("B",)) == []
-    assert graded_levels(answer._replace(category="A", confidence=0.9), levels, None, ()) == [above]
+    assert graded_levels(replace(answer, category="A", confidence=0.9), levels, None, ()) == [above]
     assert [level.confidence for level in graded_levels(answer, levels, lambda c, up: c / 2 + up / 10, None)] == [
         0.2, 0.55,
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.records import replace
 from triage_cli.domain import EARLY_END, EARLY_END_REASONS, History, Run, TicketDraft, dedup, explain, ids, times
 
 TICKET = dedup.new_ticket(
@@ -11,7 +12,7 @@ HISTORY = History(TICKET, (), (), (), (), {})
 
 
 def test_why_names_a_ticket_as_it_can_be_typed() -> None:
-    review = HISTORY.ticket._replace(status="needs_review")
+    review = replace(HISTORY.ticket, status="needs_review")
     for named, typed in (
         ("T-1", "T-1"),
         (None, "IDIDIDID"),
@@ -19,7 +20,7 @@ def test_why_names_a_ticket_as_it_can_be_typed() -> None:
         ("a b", "IDIDIDID"),
         ("$x", "IDIDIDID"),
     ):
-        *_, last = explain(HISTORY._replace(ticket=review._replace(external_id=named)))
+        *_, last = explain(replace(HISTORY, ticket=replace(review, external_id=named)))
         expected = f"Next: a person decides: triage verdict {typed} CATEGORY, or triage review."
         assert last.replace(ids.short(review.ticket_id), "IDIDIDID") == expected
 
@@ -38,7 +39,7 @@ def test_why_names_a_ticket_as_it_can_be_typed() -> None:
 )
 def test_why_tells_of_a_run_that_ended_early_and_what_to_do(code: int, reason: str, following: str) -> None:
     run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z", exit_code=code)
-    *_, ended, last = explain(HISTORY._replace(ended_early=run))
+    *_, ended, last = explain(replace(HISTORY, ended_early=run))
     at = "2026-01-02 03:04:05Z"
     assert ended.startswith(f"{at}  triage classify (run 1234ABCD, begun at {at}) {reason}")
     assert ended.endswith(f"before it was done with this ticket (exit code {code})")
@@ -48,9 +49,9 @@ def test_why_tells_of_a_run_that_ended_early_and_what_to_do(code: int, reason: s
 def test_why_names_the_run_that_is_at_work_on_a_ticket() -> None:
     run = Run("0" * 28 + "1234ABCD", "classify", "cron", "", "2026-01-02T03:04:05.6Z")
     held = "Next: triage classify (run 1234ABCD, begun at 2026-01-02 03:04:05Z) is at work on it."
-    assert list(explain(HISTORY._replace(holder=run)))[-1] == held
-    failed = HISTORY.ticket._replace(status="failed", failures=1, error="refused")
-    *_, last = explain(HISTORY._replace(ticket=failed))
+    assert list(explain(replace(HISTORY, holder=run)))[-1] == held
+    failed = replace(HISTORY.ticket, status="failed", failures=1, error="refused")
+    *_, last = explain(replace(HISTORY, ticket=failed))
     assert last == "Next: the next triage classify asks again (it failed once: refused)."
 
 
@@ -60,5 +61,5 @@ def test_each_exit_code_of_an_early_end_has_its_sentence() -> None:
 
 def test_a_used_up_budget_keeps_no_classified_ticket_from_its_destination() -> None:
     run = Run(ids.new_id(), "run", "cron", "", times.now(), ended_at=times.now(), exit_code=7)
-    classified = HISTORY._replace(ticket=HISTORY.ticket._replace(status="classified"), ended_early=run)
+    classified = replace(HISTORY, ticket=replace(HISTORY.ticket, status="classified"), ended_early=run)
     assert list(explain(classified))[-1] == "Next: triage route sends it on."

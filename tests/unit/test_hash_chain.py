@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.chain import first_break
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.domain import Event, LoggedEvent, canonical, hash_chain, serialization
 
 
@@ -41,10 +42,6 @@ def independent_break(records: Sequence[dict[str, Any]]) -> int | None:
     return None
 
 
-def replaced(event: LoggedEvent, field: str, value: object) -> LoggedEvent:
-    return LoggedEvent(**(event._asdict() | {field: value}))
-
-
 def verdicts(events: list[LoggedEvent]) -> tuple[int | None, int | None]:
     return first_break(events), independent_break([serialization.event_record(e) for e in events])
 
@@ -67,12 +64,12 @@ def test_any_one_change_of_a_log_is_found_where_it_was_made(data: st.DataObject)
         place = data.draw(st.integers(0, len(text) - 1))
         letter = data.draw(st.sampled_from([c for c in '0aZä"\\' if c != text[place]]))
         was = getattr(events[at], field)
-        events[at] = replaced(events[at], field, f"{text[:place]}{letter}{text[place + 1 :]}" if was else "x")
+        events[at] = replace(events[at], **{field: f"{text[:place]}{letter}{text[place + 1 :]}" if was else "x"})
     elif kind == "null":
         field = data.draw(st.sampled_from(["ticket_id", "run_id"]))
-        events[at] = replaced(events[at], field, None if getattr(events[at], field) else "null")
+        events[at] = replace(events[at], **{field: None if getattr(events[at], field) else "null"})
     elif kind == "seq":
-        events[at] = events[at]._replace(seq=events[at].seq + data.draw(st.sampled_from([-1, 1, 10])))
+        events[at] = replace(events[at], seq=events[at].seq + data.draw(st.sampled_from([-1, 1, 10])))
     elif kind == "delete":
         at = data.draw(st.integers(0, 6))  # the last one is missed by nobody but a head kept elsewhere
         del events[at]
@@ -82,7 +79,7 @@ def test_any_one_change_of_a_log_is_found_where_it_was_made(data: st.DataObject)
         at = min(at, other)
     else:
         source = data.draw(st.integers(0, 7))
-        events.insert(at, events[source]._replace(seq=at + 1))
+        events.insert(at, replace(events[source], seq=at + 1))
         if source == at:  # a copy in front of itself is the thing itself; what follows is the surplus
             at += 1
     assert verdicts(events) == (at + 1, at + 1)
@@ -96,7 +93,7 @@ def test_any_letter_of_a_detail_counts(data: st.DataObject) -> None:
     text = events[at].detail
     place = data.draw(st.integers(0, len(text) - 1))
     letter = data.draw(st.sampled_from([c for c in "0 aä}" if c != text[place]]))
-    events[at] = events[at]._replace(detail=f"{text[:place]}{letter}{text[place + 1 :]}")
+    events[at] = replace(events[at], detail=f"{text[:place]}{letter}{text[place + 1 :]}")
     assert first_break(events) == at + 1
 
 
@@ -106,7 +103,7 @@ def test_a_gap_is_found_though_every_hash_fits_its_own_event(*, renumbered: bool
     one, two, three = chain_of(3)
     seq, prev = (2, three.prev) if renumbered else (3, one.hash)
     event = Event(three.action, three.ticket_id, three.run_id, three.actor, three.timestamp)
-    forged = three._replace(seq=seq, prev=prev, hash=hash_chain.link(prev, seq, event, three.detail))
+    forged = replace(three, seq=seq, prev=prev, hash=hash_chain.link(prev, seq, event, three.detail))
     assert hash_chain.is_linked(forged, prev, None)
     assert verdicts([one, forged]) == (2, 2)
     assert verdicts([one, two, three]) == (None, None)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.records import replace
 from triage_cli.classifiers import (
     LENGTH_DIMENSIONS,
     MAX_CHARACTERS,
@@ -37,7 +38,7 @@ TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(lambda wor
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return fit(DEFAULT_CATEGORIES)._replace(wording=())  # made-up words are in no language
+    return replace(fit(DEFAULT_CATEGORIES), wording=())  # made-up words are in no language
 
 
 def test_a_model_keeps_no_address_and_no_long_number_as_a_readable_word() -> None:

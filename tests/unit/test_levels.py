@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.embedded import classifier, one
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.classifiers import LabelTree, ScoreCalibration, fit_model
 from triage_cli.config import Config, load_config
 from triage_cli.domain import Category, Levels, Ticket, compact, parents_of, routing_rules
@@ -92,7 +93,7 @@ def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) ->
     rules = load(tmp_path, CONFIG).routes
 
     def taken_to(category: str) -> tuple[str, ...]:
-        ticket = Ticket.of_text("", ticket_id="1", source="")._replace(category=category)
+        ticket = replace(Ticket.of_text("", ticket_id="1", source=""), category=category)
         rule = routing_rules.match(rules, ticket)
         return () if rule is None else rule.to
 
@@ -110,7 +111,7 @@ SHOP = [
     Category("Billing/Invoice", "Invoices, receipts, tax numbers on a bill"),
     Category("Machines", "Lawn mowers and chain saws: engines that do not start, spare parts, repair"),
 ]
-NESTED = [category._replace(parent="Billing" if "/" in category.name else "") for category in SHOP]
+NESTED = [replace(category, parent="Billing" if "/" in category.name else "") for category in SHOP]
 
 
 def test_a_ticket_of_which_no_child_is_sure_gets_the_parent_that_is() -> None:
@@ -144,7 +145,7 @@ def test_a_stored_answer_is_judged_at_the_level_of_the_present_threshold(asked_a
 @examples(25, 1000)
 def test_a_model_sums_what_is_below_and_goes_down_to_its_guess(names: list[str], seed: int) -> None:
     levels, model = Levels(names, parents_of(names)), fit_model([Category(name, name) for name in names[:2]])
-    tree = LabelTree(model._replace(labels=tuple(names), calibration=ScoreCalibration(1.0)), levels)
+    tree = LabelTree(replace(model, labels=tuple(names), calibration=ScoreCalibration(1.0)), levels)
     own = np.random.default_rng(seed).dirichlet(np.ones(len(names)), 5).astype(np.float32)
     chances, guesses = tree.read(own)
     for row, guess in enumerate(guesses.tolist()):

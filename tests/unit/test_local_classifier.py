@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix
 
 from tests.support.embedded import answers, classifier, one, ticket
 from tests.support.examples import examples
+from tests.support.records import replace
 from tests.support.rooms import shipped_attacks
 from tests.support.world import a_budget
 from triage_cli.classifiers import (
@@ -144,7 +145,7 @@ def test_a_wordless_text_does_not_disturb_its_neighbours(default: Model) -> None
 
 
 def test_weights_come_back_as_they_were(default: Model) -> None:
-    default = default._replace(calibration=ScoreCalibration(0.7, 0.9, 0.1))
+    default = replace(default, calibration=ScoreCalibration(0.7, 0.9, 0.1))
     again = Model.from_bytes(default.to_bytes())
     assert again.labels == default.labels
     assert again.calibration == default.calibration
@@ -172,9 +173,9 @@ def test_a_model_of_other_categories_is_refused(default: Model) -> None:
 
 
 def test_the_fingerprint_follows_what_is_read() -> None:
-    changed = (GARDEN[0]._replace(description="Potatoes"), *GARDEN[1:])
-    taught = (GARDEN[0]._replace(examples=("my roses die",)), *GARDEN[1:])
-    renamed = (GARDEN[0]._replace(name="Flora"), *GARDEN[1:])
+    changed = (replace(GARDEN[0], description="Potatoes"), *GARDEN[1:])
+    taught = (replace(GARDEN[0], examples=("my roses die",)), *GARDEN[1:])
+    renamed = (replace(GARDEN[0], name="Flora"), *GARDEN[1:])
     assert len({fingerprint(categories) for categories in (GARDEN, changed, taught, renamed)}) == 4
     assert fingerprint(GARDEN) == fingerprint(tuple(GARDEN))
 
@@ -192,7 +193,7 @@ def test_beside_a_bare_category_there_are_fewer_built_in_examples() -> None:
 
 
 def test_many_examples_of_one_category_do_not_swallow_the_others() -> None:
-    chatty = (GARDEN[0]._replace(examples=tuple(f"my tree number {n} is ill" for n in range(60))), *GARDEN[1:])
+    chatty = (replace(GARDEN[0], examples=tuple(f"my tree number {n} is ill" for n in range(60))), *GARDEN[1:])
     assert one(classifier(fit(chatty), chatty), "the engine of my chain saw is broken").category == "Machines"
 
 
@@ -225,9 +226,9 @@ def test_other_categories_have_no_model_in_the_package() -> None:
     assert fitted_model.default_model(GARDEN) is None
     assert fitted_model.default_model(DEFAULT_CATEGORIES[::-1]) is None
     assert fitted_model.default_model(DEFAULT_CATEGORIES[:2]) is None
-    own_text = DEFAULT_CATEGORIES[0]._replace(description="all about money")
+    own_text = replace(DEFAULT_CATEGORIES[0], description="all about money")
     assert fitted_model.default_model((own_text, *DEFAULT_CATEGORIES[1:])) is None
-    renamed = DEFAULT_CATEGORIES[0]._replace(name="Invoices", root=DEFAULT_CATEGORIES[0].name)
+    renamed = replace(DEFAULT_CATEGORIES[0], name="Invoices", root=DEFAULT_CATEGORIES[0].name)
     assert fitted_model.default_model((renamed, *DEFAULT_CATEGORIES[1:])) is not None
 
 

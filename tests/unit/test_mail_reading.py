@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.mails import mail, mbox, multipart
 from tests.support.read_tables import opened, read, reasons, texts
+from tests.support.records import replace
 from triage_cli.domain import InputError, Rejected, TicketDraft, UsageError, mail_of
 from triage_cli.readers import MailFolder, ReadOptions, mail_files, open_table
 
@@ -206,7 +207,7 @@ def test_what_an_editor_puts_before_a_mail_is_no_part_of_it(before: bytes) -> No
     (row,), (same,) = read(before + mail(), "one.eml"), read(mail(), "one.eml")
     assert isinstance(row, TicketDraft)
     assert isinstance(same, TicketDraft)
-    assert row._replace(size=0) == same._replace(size=0)
+    assert replace(row, size=0) == replace(same, size=0)
 
 
 def test_a_mail_that_is_only_a_subject_is_a_ticket() -> None:

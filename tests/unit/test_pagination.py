@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.records import replace
 from triage_cli.config import CursorSpec, NextSpec, SourceSpec
 from triage_cli.domain import UsageError
 from triage_cli.sources import ItemReader, Page, Walk, begin_walk
@@ -48,7 +49,7 @@ def test_items_of_two_pages_must_be_in_order_too() -> None:
 
 def test_a_repeated_stop_does_not_move_the_next_pull_back() -> None:
     """Each pull reads the last seconds again; a place within them claims no less than was claimed before."""
-    spec = SPEC._replace(cursor=CursorSpec("at", 0.0, 300.0))
+    spec = replace(SPEC, cursor=CursorSpec("at", 0.0, 300.0))
     position = '{"high":1000}'
     for _ in range(3):
         walk, saves = begin_walk(position, None, spec, 5000)
@@ -67,7 +68,7 @@ def test_a_pull_since_a_time_claims_no_more_than_it_has_read() -> None:
 def test_a_circle_of_more_items_than_are_known_at_a_time_is_found_by_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Their places are all new, as of a list that names each next page by a fresh address."""
     monkeypatch.setattr(source_items, "MOST_KNOWN", 20)
-    spec = SPEC._replace(fields={"external_id": ("id",), "subject": ("id",)})
+    spec = replace(SPEC, fields={"external_id": ("id",), "subject": ("id",)})
     items = source_items.ReadItems(spec, ItemReader(spec))
     asked = 0
     with pytest.raises(UsageError, match="100 pages in a row held nothing new"):  # noqa: PT012 - as a pull goes on

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.records import replace
 from triage_cli.classifiers import (
     CUT_MARK,
     PROMPT_VERSION,
@@ -113,7 +114,7 @@ def good(category: str, **more: object) -> str:
     ],
 )
 def test_answers_that_are_understood(text: str, label: str) -> None:
-    assert parse_answer(text, LABELS) == parse_answer(text, LABELS)._replace(label=label, problem=None)
+    assert parse_answer(text, LABELS) == replace(parse_answer(text, LABELS), label=label, problem=None)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_labels_that_begin_alike_part_later() -> None:
         ('{"category": "', {}), ("Team", {"Team": 0.9, "none": 0.1}), (" A", {" A": 0.25, " B": 0.75}), ('"}', {})
     )
     labels = ("Team A", "Team B", "none")
-    chances = likelihoods([answer_tokens[0]._replace(options=()), *answer_tokens[1:]], labels)
+    chances = likelihoods([replace(answer_tokens[0], options=()), *answer_tokens[1:]], labels)
     assert chances == {"Team A": 0.225, "Team B": 0.675, "none": 0.1}
 
 
@@ -257,6 +258,6 @@ def test_no_likelihood_where_there_is_no_label_or_option(steps: tuple[tuple[str,
 
 def test_names_below_others_are_explained() -> None:
     nested = (Category("Billing"), Category("Billing/Refund", parent="Billing"))
-    flat = tuple(category._replace(parent="") for category in nested)
+    flat = tuple(replace(category, parent="") for category in nested)
     system = question(nested, None, "x").system
     assert system.replace(prompt.LEVELS_LINE, "") == question(flat, None, "x").system != system

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.records import replace
 from triage_cli.domain import (
     Category,
     GivenAnswer,
@@ -103,7 +104,7 @@ def test_the_whole_is_as_sure_as_its_least_sure_part(
 
 
 def a_ticket(**fields: object) -> Ticket:
-    return Ticket.of_text("the shop is down", ticket_id="t-1", source="test")._replace(**fields)  # type: ignore[arg-type]
+    return replace(Ticket.of_text("the shop is down", ticket_id="t-1", source="test"), **fields)  # type: ignore[arg-type]
 
 
 def test_answers_are_kept_with_the_ticket_and_an_open_one_makes_it_unanswered() -> None:
@@ -127,7 +128,7 @@ def test_another_text_opens_all_questions_but_those_that_a_person_answered() -> 
 
 def test_a_forgotten_ticket_keeps_no_reasons() -> None:
     forgotten = without_reasons(with_given(a_ticket(), {"urgency": NOW, "mood": GivenAnswer()}))
-    assert given_answer(forgotten, "urgency") == NOW._replace(reason=None)
+    assert given_answer(forgotten, "urgency") == replace(NOW, reason=None)
     assert (forgotten.unanswered, "down" in forgotten.answers) == (0, False)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.read_tables import MB, Pipe, opened, read, reasons, texts
+from tests.support.records import replace
 from triage_cli.domain import TICKET_KEYS, InputError, Rejected, TicketDraft, UsageError, dedup
 from triage_cli.readers import HEAD_SIZE, open_table
 
@@ -18,7 +19,7 @@ def test_a_plain_table_gives_whole_drafts() -> None:
         "id,subject,description,customer_id,priority,created_at,channel\n"
         "#001, Refund ,Where is it?,c1,High,2024-12-15T02:22:38-08:00,web\n"
     )
-    assert [row._replace(size=0) for row in table.rows if isinstance(row, TicketDraft)] == [
+    assert [replace(row, size=0) for row in table.rows if isinstance(row, TicketDraft)] == [
         TicketDraft(
             0,
             2,

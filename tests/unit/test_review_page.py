@@ -8,6 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from tests.support.records import replace
 from triage_cli.cli import beginning_with, cut, entry_of, filters, keys_of, safe_text, screen_lines, wrapped
 from triage_cli.domain import AgentSuggestion, Ticket, UsageError, Why, short
 
@@ -52,7 +53,7 @@ def test_of_many_suggestions_the_last_are_drawn_and_the_others_counted() -> None
 @given(WIDTHS, WIDTHS, st.integers(10, 160))
 @settings(max_examples=150, deadline=None)
 def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: str, text: str, width: int) -> None:
-    ticket = TICKET._replace(
+    ticket = replace(TICKET,
         external_id=subject, subject=subject, description=text, reason=text, confidence=0.5, customer_id=text,
         suggestion=subject, extra='{"plan": "\\u001b[31m"}',
     )  # fmt: skip
@@ -78,7 +79,7 @@ def test_no_text_of_a_ticket_is_drawn_raw_or_wider_than_there_is_room(subject: s
     ],
 )
 def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict[str, Any], expected: str) -> None:
-    ticket = TICKET._replace(confidence=0.5)._replace(**fields)
+    ticket = replace(replace(TICKET, confidence=0.5), **fields)
     assert expected in texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
 
 
@@ -92,19 +93,19 @@ def test_what_was_guessed_or_decided_and_whether_that_is_a_category(fields: dict
     ],
 )
 def test_a_name_with_too_little_room_shows_where_it_differs_from_others_of_its_source(name: str, shown: str) -> None:
-    entry = entry_of(TICKET._replace(external_id=name))
+    entry = entry_of(replace(TICKET, external_id=name))
     assert texts([screen_lines.queue_line(entry, " ", 28, marked=False)])[0].split()[0].removeprefix("!") == shown
 
 
 def test_of_a_very_long_text_the_rest_is_told() -> None:
-    ticket = TICKET._replace(description="word " * 200_000)
+    ticket = replace(TICKET, description="word " * 200_000)
     lines = texts(screen_lines.ticket_lines(ticket, None, NAMES, 80))
     assert len(lines) < 1000
     assert "… 950,000 more characters: triage show A-1" in lines
 
 
 def test_no_command_that_is_proposed_holds_what_a_shell_would_run() -> None:
-    ticket = TICKET._replace(external_id="x; rm -rf ~", description="word " * 20_000)
+    ticket = replace(TICKET, external_id="x; rm -rf ~", description="word " * 20_000)
     suggestions = tuple(AgentSuggestion("", "Billing", f"agent-{n}", "key", "") for n in range(8))
     lines = texts(screen_lines.ticket_lines(ticket, Why("", "new", ("head",), suggestions), NAMES, 80))
     proposed = [line for line in lines if ": triage " in line]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.domain import (
     Bounds,
     Condition,
@@ -33,7 +34,7 @@ def a_ticket(**fields: Any) -> Ticket:
         "0190-t", "1\timport", "import", "1", "hash", "Subject", "Text", "c1", "high", 1, None,
         "2024-01-01T00:00:00.000Z", category="Billing", confidence=0.8, status="classified",
     )  # fmt: skip
-    return ticket._replace(**fields)
+    return replace(ticket, **fields)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def a_delivery(destination: str, state: str, category: str = "Billing", nth: int
     """Return a delivery as an older version left it: nothing says what else was decided with it."""
     (made,) = needed_deliveries([], destination, category=category).new
     name = ids.delivery_id("0190-t", category, destination, nth)
-    return made._replace(state=state, delivery_id=name, run_id=None, revision=0, targets=None)
+    return replace(made, state=state, delivery_id=name, run_id=None, revision=0, targets=None)
 
 
 @pytest.mark.parametrize(
@@ -195,10 +196,10 @@ def test_what_a_destination_is_owed(
 
 def test_an_id_from_before_a_category_was_renamed_is_not_given_again() -> None:
     (first,) = needed_deliveries([]).new
-    renamed = first._replace(category="Money", state="accepted")
+    renamed = replace(first, category="Money", state="accepted")
     (second,) = needed_deliveries([renamed]).new
     assert second.delivery_id != first.delivery_id
-    (third,) = needed_deliveries([renamed, second._replace(state="accepted")], again=True).new
+    (third,) = needed_deliveries([renamed, replace(second, state="accepted")], again=True).new
     assert third.delivery_id not in {first.delivery_id, second.delivery_id}
 
 
@@ -206,8 +207,8 @@ def test_a_delivery_s_id_is_that_of_ticket_category_destination_and_how_often_it
     (first,) = needed_deliveries([]).new
     assert first == needed_deliveries([]).new[0]
     assert re.fullmatch(r"msg_[0-9a-f]{32}", first.delivery_id)
-    (second,) = needed_deliveries([first._replace(state="accepted")], again=True).new
-    (other,) = needed_deliveries([first._replace(state="accepted")], category="General").new
+    (second,) = needed_deliveries([replace(first, state="accepted")], again=True).new
+    (other,) = needed_deliveries([replace(first, state="accepted")], category="General").new
     assert len({first.delivery_id, second.delivery_id, other.delivery_id}) == 3
     assert (first.replaces, second.replaces, other.replaces) == (None, first.delivery_id, first.delivery_id)
 
@@ -230,7 +231,7 @@ def test_a_destination_with_on_change_again_gets_a_changed_text_once(
 ) -> None:
     ticket = a_ticket(category="Billing", content_hash="present")
     deliveries = [
-        a_delivery("box", state, nth=n)._replace(content_hash=text, revision=n)
+        replace(a_delivery("box", state, nth=n), content_hash=text, revision=n)
         for n, (state, text) in enumerate(existing)
     ]
 
@@ -248,11 +249,11 @@ def test_a_destination_with_on_change_again_gets_a_changed_text_once(
 
 def test_only_what_was_accepted_with_another_text_is_outdated() -> None:
     ticket = a_ticket(category="Billing", content_hash="present")
-    earlier, present = a_delivery("a", "accepted")._replace(content_hash="earlier"), a_delivery("b", "accepted")
-    assert outdated([earlier, present._replace(content_hash="present")], ticket) == ("a",)
-    assert outdated([earlier._replace(content_hash=None)], ticket) == ()
+    earlier, present = replace(a_delivery("a", "accepted"), content_hash="earlier"), a_delivery("b", "accepted")
+    assert outdated([earlier, replace(present, content_hash="present")], ticket) == ("a",)
+    assert outdated([replace(earlier, content_hash=None)], ticket) == ()
     for state, names in (("pending", ()), ("accepted", ()), ("dead", ("a",)), ("superseded", ("a",))):
-        later = a_delivery("a", state, nth=1)._replace(content_hash="present")
+        later = replace(a_delivery("a", state, nth=1), content_hash="present")
         assert outdated([earlier, later], ticket) == names
 
 

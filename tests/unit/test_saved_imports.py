@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.config_files import EXAMPLE
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.config import STARTER, load_config, with_import
 from triage_cli.domain import ConfigError, KeptMapping
 
@@ -68,7 +69,7 @@ def test_an_entry_is_added_and_the_rest_stays_as_it_is(tmp_path: Path, form: str
     with_import(path, tmp_path, KEPT).write()
     assert path.read_bytes().decode() == written, "once is enough"
     with pytest.raises(ConfigError, match=r"imports.shop is in .* already, and says something else"):
-        with_import(path, tmp_path, KEPT._replace(source="other"))
+        with_import(path, tmp_path, replace(KEPT, source="other"))
 
 
 @pytest.mark.parametrize("text", ["a: &x {b: c}\nimports: *x\n", "offline: true\n...\n", "imports: ~\n"])

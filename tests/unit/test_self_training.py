@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import labelled_tickets
+from tests.support.records import replace
 from triage_cli.classifiers import LocalTrainer
 from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
 
@@ -37,7 +38,7 @@ def test_what_is_learned_without_a_label_is_no_labelled_text(trainer: LocalTrain
 @pytest.mark.slow
 def test_where_labels_are_at_random_they_teach_nothing(trainer: LocalTrainer) -> None:
     names = [category.name for category in CATEGORIES]
-    wrong = [row._replace(category=names[n * 7 % 5 % 3]) for n, row in enumerate(ROWS)]
+    wrong = [replace(row, category=names[n * 7 % 5 % 3]) for n, row in enumerate(ROWS)]
     assert trainer.weighed(wrong, TEXTS) == NOTHING
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from benchmarks.spikes import NONE, PLANTED, Inflow, large, quiet
+from tests.support.records import replace
 from triage_cli.domain import (
     ALIKE,
     InflowTicket,
@@ -132,11 +133,11 @@ def test_a_spike_goes_on_while_it_shares_a_ticket() -> None:
     (spike,) = large(Inflow(0))
     sent = SentSpike("old", spike.kind, None, spike.members[-1:], "a", "b", "pager", None)
     assert sent.goes_on_as(spike)
-    assert not sent._replace(members=("another",)).goes_on_as(spike)
-    assert not sent._replace(kind="category").goes_on_as(spike)
-    of_category = spike._replace(kind="category", category="A")
-    assert sent._replace(kind="category", category="A").goes_on_as(of_category)
-    assert not sent._replace(kind="category", category="B").goes_on_as(of_category)
+    assert not replace(sent, members=("another",)).goes_on_as(spike)
+    assert not replace(sent, kind="category").goes_on_as(spike)
+    of_category = replace(spike, kind="category", category="A")
+    assert replace(sent, kind="category", category="A").goes_on_as(of_category)
+    assert not replace(sent, kind="category", category="B").goes_on_as(of_category)
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.examples import examples
+from tests.support.records import replace
 from triage_cli.config import (
     FILTERS,
     LARGEST,
@@ -30,7 +31,7 @@ def outgoing(**fields: Any) -> OutgoingDelivery:
     values: dict[str, Any] = {"extra": "{}", "category": "Billing", **fields}
     ticket = Ticket("t1", "i", "s", "X-1", "h", values.pop("subject", "hello"), None, None, None, 2, None, "now")
     delivery = Delivery("msg_1", "t1", None, "Billing", "hook", "r", "m", None, "pending", 0, 0.0, None, None, None, "")
-    return OutgoingDelivery(delivery, ticket._replace(**values))
+    return OutgoingDelivery(delivery, replace(ticket, **values))
 
 
 def rendered(source: str, **fields: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.records import replace
 from triage_cli.cli import TopicEditor
 from triage_cli.domain import Category, Proposal, Topic, TopicGroup, UsageError
 
@@ -66,5 +67,5 @@ def test_a_mistake_changes_nothing(line: str) -> None:
 def test_a_configuration_is_edited_again() -> None:
     before = editor().categories()
     parents = {"Mortgage/Escrow": "Mortgage", "Mortgage/Rate": "Mortgage"}
-    again = TopicEditor.of_categories([each._replace(parent=parents.get(each.name, "")) for each in before])
+    again = TopicEditor.of_categories([replace(each, parent=parents.get(each.name, "")) for each in before])
     assert again.categories() == before
