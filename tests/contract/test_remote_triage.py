@@ -103,7 +103,7 @@ def a_row(n: int, external_id: str | None = "", **more: object) -> TicketDraft:
     made = TicketDraft(
         n, n + 2, f"subject {n}", None, external_id=f"E-{n}" if external_id == "" else external_id, cells=()
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return replace(made, **more)
 
 
 def dids(outcomes: list[Outcome[Ticket]]) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 R = TypeVar("R", bound=tuple[Any, ...])
 
 
-def replace(record: R, **changes: Any) -> R:
+def replace(record: R, /, **changes: Any) -> R:
     """Return a record with these fields changed."""
     changed: R = cast("Any", record)._replace(**changes)
     return changed

@@ -104,7 +104,7 @@ def test_the_whole_is_as_sure_as_its_least_sure_part(
 
 
 def a_ticket(**fields: object) -> Ticket:
-    return replace(Ticket.of_text("the shop is down", ticket_id="t-1", source="test"), **fields)  # type: ignore[arg-type]
+    return replace(Ticket.of_text("the shop is down", ticket_id="t-1", source="test"), **fields)
 
 
 def test_answers_are_kept_with_the_ticket_and_an_open_one_makes_it_unanswered() -> None:

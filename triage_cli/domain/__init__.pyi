@@ -54,7 +54,6 @@ from triage_cli.domain.classifications import Answer as Answer
 from triage_cli.domain.classifications import Answered as Answered
 from triage_cli.domain.classifications import Classification as Classification
 from triage_cli.domain.classifications import ClassifyPlan as ClassifyPlan
-from triage_cli.domain.classifications import ConfidenceSource as ConfidenceSource
 from triage_cli.domain.classifications import Decided as Decided
 from triage_cli.domain.classifications import Postponed as Postponed
 from triage_cli.domain.classifications import QuestionSpec as QuestionSpec
@@ -236,7 +235,6 @@ from triage_cli.domain.insight.plans import NewConfiguration as NewConfiguration
 from triage_cli.domain.insight.plans import Plan as Plan
 from triage_cli.domain.insight.plans import PlanAccuracy as PlanAccuracy
 from triage_cli.domain.insight.plans import ReclassifyPlan as ReclassifyPlan
-from triage_cli.domain.insight.plans import Volume as Volume
 from triage_cli.domain.insight.plans import plan_record as plan_record
 from triage_cli.domain.insight.plans import volumes as volumes
 from triage_cli.domain.insight.reports import GROUP_LISTS as GROUP_LISTS
@@ -440,6 +438,7 @@ from triage_cli.domain.tickets import Priority as Priority
 from triage_cli.domain.tickets import Rejected as Rejected
 from triage_cli.domain.tickets import Renamed as Renamed
 from triage_cli.domain.tickets import Selection as Selection
+from triage_cli.domain.tickets import SourceOfConfidence as SourceOfConfidence
 from triage_cli.domain.tickets import Status as Status
 from triage_cli.domain.tickets import Ticket as Ticket
 from triage_cli.domain.tickets import TicketDraft as TicketDraft

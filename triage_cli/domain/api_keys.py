@@ -2,10 +2,12 @@
 
 import re
 import zlib
+from datetime import datetime
 from typing import Annotated, Literal, NamedTuple, get_args
 
 Role = Literal["metrics", "reader", "agent", "admin"]  # each includes the ones before it
 ROLES: tuple[str, ...] = get_args(Role)
+KeyRole = Annotated[str, "what it may do: read the metrics, read, also work on tickets, all", Role]
 # A key has a prefix for secret scanners, an id, 256 random bits and a checksum.
 PREFIX = "trg_"
 # The variable with a key of an administrator that a server is started with; its callers have this name.
@@ -21,26 +23,27 @@ class ApiKey(NamedTuple):
     """An API key as stored: `hash` is the SHA-256 of the key, whose text is not stored.
 
     A rotated key that is still accepted has its old `hash`, and `expires_at` says until when. Its `key_id` is that of
-    the new key, so that limits and idempotency keys hold for both. In a list, `old_key_until` says until when the last
-    of the rotated keys of this name is still accepted.
+    the new key, so that limits and idempotency keys hold for both. Only a list says `old_key_until`.
     """
 
-    key_id: str
-    name: str
+    key_id: Annotated[str, "how its text begins, after `trg_`"]
+    name: Annotated[str, "who uses it"]
     hash: bytes
-    role: str
-    created_at: str
-    last_used_at: str | None = None
-    revoked_at: str | None = None
-    expires_at: str | None = None
-    old_key_until: str | None = None
+    role: KeyRole
+    created_at: Annotated[str, "when it was made or rotated", datetime]
+    last_used_at: Annotated[str | None, "to the minute", datetime | None] = None
+    revoked_at: Annotated[str | None, "when it was revoked", datetime | None] = None
+    expires_at: Annotated[str | None, "when it expires", datetime | None] = None
+    old_key_until: Annotated[
+        str | None, "until when a key of this name from before a rotation is taken", datetime | None
+    ] = None
 
 
 class CreatedKey(NamedTuple):
     """An API key that was just created."""
 
     name: Annotated[str, "who uses it"]
-    role: Annotated[str, "what it may do: read the metrics, read, also work on tickets, all", Role]
+    role: KeyRole
     key: Annotated[str, "its text, which is shown only now"]
 
 

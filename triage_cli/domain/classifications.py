@@ -3,16 +3,15 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, NotRequired
+from typing import Annotated, NamedTuple, NotRequired
 
-from triage_cli.domain.tickets import CATEGORY, Ticket
+from triage_cli.domain.tickets import CATEGORY, SourceOfConfidence, Ticket
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
 IMPORTED = "import"
 # The `classifier` and `confidence_source` of an answer that follows a person's verdict on the same text.
 PRECEDENT = "precedent"
 # Where a confidence comes from; numbers of different sources cannot be compared.
-ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", "human"]
 
 
 class Classification(NamedTuple):
@@ -29,11 +28,7 @@ class Classification(NamedTuple):
     step: Annotated[str, "the classifier that was asked, of a cascade the step"]
     category: Annotated[str | None, "the category; null: none"]
     confidence: Annotated[float | None, "how sure, from 0 to 1"]
-    confidence_source: Annotated[
-        str | None,
-        "the source of the confidence; `said` (by a language model) is the least reliable",
-        ConfidenceSource | None,
-    ]
+    confidence_source: SourceOfConfidence
     reason: Annotated[str | None, "why, in the classifier's words"]
     classifier: Annotated[str, "the classifier's name in the configuration"]
     actor: Annotated[str, "who asked"]

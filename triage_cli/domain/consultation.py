@@ -1,11 +1,10 @@
 """Answers that are not stored: the category of a text, the route of a ticket, the profile of a category."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired
 
-from triage_cli.domain.classifications import ConfidenceSource
 from triage_cli.domain.routing_rules import Rule, conditions
-from triage_cli.domain.tickets import Category
+from triage_cli.domain.tickets import Category, SourceOfConfidence, Status
 
 
 class TextQuestion(NamedTuple):
@@ -22,11 +21,7 @@ class TextAnswer(NamedTuple):
     category: Annotated[str | None, "the category; null: a person would decide"]
     suggestion: Annotated[str | None, "the guess, where a person would decide"]
     confidence: Annotated[float | None, "how sure, from 0 to 1"]
-    confidence_source: Annotated[
-        str | None,
-        "the source of the confidence; `said` (by a language model) is the least reliable",
-        ConfidenceSource | None,
-    ]
+    confidence_source: SourceOfConfidence
     threshold: Annotated[float | None, "the confidence at which it is sure"]
     reason: Annotated[str | None, "why, in the classifier's words"]
     classifier: Annotated[str, "the classifier's name in the configuration"]
@@ -55,21 +50,18 @@ class Foreseen(NamedTuple):
 
 
 class RoutePreview(NamedTuple):
-    """A preview of what `route` would do with a ticket now; nothing is sent.
+    """Where a ticket would be sent now; nothing is sent."""
 
-    `category` is the one that the route was looked up for, `rule` the first that matches, None if there is none.
-    `destinations` are all of the rule's, `new` those that would get a delivery, `due` those where one that is there
-    already would be tried. `why` says the same in sentences.
-    """
-
-    ticket_id: str
-    status: str
-    category: str | None
-    rule: str | None
-    destinations: tuple[str, ...]
-    new: tuple[str, ...]
-    why: tuple[str, ...]
-    due: tuple[str, ...] = ()
+    ticket_id: Annotated[str, "the ticket's id"]
+    status: Annotated[str, "where the ticket stands", Status]
+    category: Annotated[str | None, "the category that a rule was looked up for"]
+    rule: Annotated[str | None, "the first rule that matches; null: none"]
+    destinations: Annotated[tuple[str, ...], "where the rule sends it"]
+    new: Annotated[tuple[str, ...], "which of them would get a delivery; the others have one already"]
+    why: Annotated[tuple[str, ...], "the same in sentences"]
+    due: Annotated[
+        tuple[str, ...], "where a delivery that is there already would be tried now", NotRequired[tuple[str, ...]]
+    ] = ()
 
 
 class CategoryRule(NamedTuple):
@@ -81,19 +73,19 @@ class CategoryRule(NamedTuple):
 
 
 class CategoryProfile(NamedTuple):
-    """A category, the confidence that its answers need, and the rules for its tickets.
-
-    `thresholds` maps each step of the default classifier to the confidence that it needs, None if no confidence is
-    enough. `covered` tells whether each ticket of the category matches one of the rules.
-    """
+    """A category, the confidence that its answers need, and where its tickets go."""
 
     name: str
     description: str
     examples: tuple[str, ...]
     was: tuple[str, ...]
-    thresholds: Mapping[str, float | None]
-    rules: tuple[CategoryRule, ...]
-    covered: bool
+    thresholds: Annotated[
+        Mapping[str, float | None],
+        "by step of the default classifier: the confidence that it needs; null: none is enough",
+        dict[str, float | None],
+    ]
+    rules: Annotated[tuple[CategoryRule, ...], "the rules that its tickets can match, in order"]
+    covered: Annotated[bool, "whether each of its tickets matches one of them"]
 
     @classmethod
     def of(

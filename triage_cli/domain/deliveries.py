@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from triage_cli.domain.errors import Refusal, TriageError
 from triage_cli.domain.ids import delivery_id
@@ -13,6 +13,7 @@ from triage_cli.domain.tickets import Renamed, Ticket
 # How often a ticket may have returned to a category for its deliveries' ids to be recognised.
 MOST_RETURNS = 100
 
+Kept = str | int | float | bool  # of an answer
 TAKEN_IN_BY_PULL = (
     "triage pull takes in what a person has set there; if no source reads that field, correct or empty it there, "
     "then triage route --retry-dead"
@@ -20,37 +21,36 @@ TAKEN_IN_BY_PULL = (
 
 
 class Delivery(NamedTuple):
-    """What one destination gets for one decision about one ticket.
+    """What one destination gets for one decision.
 
     `revision` is the ticket's revision after the decision; `targets` are all destinations of the decision, as a JSON
-    list (None, and revision 0, if an older version decided). `doubtful` is 1 if the destination may have the delivery
-    without an acceptance, because a response was lost or a run was cut off. `kept` are the values of the destination's
-    response that the configuration keeps, as a JSON object. `refusal` is the kind of the last attempt's error. `paced`
+    list (None, and revision 0, if an older version decided). It is `doubtful` because a response was lost or a run was
+    cut off. `kept` is a JSON object. `refusal` is the kind of the last attempt's error. `paced`
     are the attempts that a rate limit refused until a time that it named: these use up no step of the schedule.
     `content_hash` is that of the text that was sent last, or is to be sent (None: not known, or forgotten). `addition`
     is the key of the rule that added the delivery beside those of the ticket's decisions; it has no category then.
     """
 
-    delivery_id: str
-    ticket_id: str
-    classification_id: str | None
-    category: str
-    destination: str
-    rule: str
-    config_hash: str
-    replaces: str | None
-    state: str  # pending | accepted | dead | superseded
-    attempts: int
-    due_at: float  # seconds of the database's clock
-    last_status: int | None
-    last_error: str | None
-    run_id: str | None
-    at: str
-    done_at: str | None = None
+    delivery_id: Annotated[str, "its id, the same in all attempts"]
+    ticket_id: Annotated[str, "the ticket's id"]
+    classification_id: Annotated[str | None, "the answer it follows from"]
+    category: Annotated[str, "the ticket's category then"]
+    destination: Annotated[str, "where it goes"]
+    rule: Annotated[str, "the rule that sends it there"]
+    config_hash: Annotated[str, "the routing map then"]
+    replaces: Annotated[str | None, "the delivery elsewhere that it replaces"]
+    state: Annotated[str, "where it stands", Literal["pending", "accepted", "dead", "superseded"]]
+    attempts: Annotated[int, "how often it was tried"]
+    due_at: Annotated[float, "when it is tried next", datetime]  # seconds of the database's clock
+    last_status: Annotated[int | None, "the HTTP status of the last try"]
+    last_error: Annotated[str | None, "why the last try failed"]
+    run_id: Annotated[str | None, "the run that did it; null: a single request"]
+    at: Annotated[str, "when it was decided on", datetime]
+    done_at: Annotated[str | None, "when it was accepted, or given up", datetime | None] = None
     revision: int = 0
     targets: str | None = None
-    doubtful: int = 0
-    kept: str | None = None
+    doubtful: Annotated[int, "whether it may have arrived although no answer came", bool] = 0
+    kept: Annotated[str | None, "what the destination's `keep` has kept of an answer", dict[str, Kept]] = None
     refusal: str | None = None  # one of `Refusal`
     paced: int = 0
     content_hash: str | None = None

@@ -11,12 +11,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from triage_cli.domain.classifications import ConfidenceSource
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.evaluation.error_bounds import MaxError
 from triage_cli.domain.json_values import compact, from_json
 from triage_cli.domain.levels import Levels
-from triage_cli.domain.tickets import CATEGORY, Category, Renamed, Ticket
+from triage_cli.domain.tickets import CATEGORY, Category, Renamed, SourceOfConfidence, Ticket
 
 # `answered`: sure, or by a person. `unsure`: it has a suggestion at most. `failed`: the classifier could not answer.
 # `unanswered`: it was not asked yet, or not about the present text.
@@ -34,20 +33,18 @@ _LEAST_KNOWN: tuple[AnswerState, ...] = ("unanswered", "failed", "unsure", "answ
 class Question(NamedTuple):
     """A question about tickets, with the values from which an answer is chosen.
 
-    `ask` is the question in words. `classifier`, `min_confidence` and `max_error` are those of the category if they are
-    None. An unsure answer to a question that is `required` holds its ticket for review. `column` is the column of an
-    input that holds what people answered, whose values `map` translates.
+    `classifier`, `min_confidence` and `max_error` are those of the category if they are None.
     """
 
-    name: str
-    values: tuple[Category, ...]
-    ask: str = ""
+    name: Annotated[str, "its name; `category` is that for the category"]
+    values: Annotated[tuple[Category, ...], "its values"]
+    ask: Annotated[str, "the question in words, as language models read it; empty: none"] = ""
     classifier: str | None = None
     min_confidence: float | None = None
-    required: bool = False
+    required: Annotated[bool, "whether an open answer holds its ticket for review; the category always does"] = False
     max_error: MaxError | None = None
-    column: str | None = None
-    map: Mapping[str, str] = {}
+    column: Annotated[str | None, "the column of inputs that holds what people answered; null: none"] = None
+    map: Annotated[Mapping[str, str], "what cells of that column mean which are no values", dict[str, str]] = {}
 
     @property
     def labels(self) -> Levels:
@@ -76,11 +73,7 @@ class GivenAnswer(NamedTuple):
     value: Annotated[str | None, "what holds; null if it is open"] = None
     suggestion: Annotated[str | None, "the machine's unsure guess"] = None
     confidence: Annotated[float | None, "how sure, from 0 to 1"] = None
-    confidence_source: Annotated[
-        str | None,
-        "the source of the confidence; `said` (by a language model) is the least reliable",
-        ConfidenceSource | None,
-    ] = None
+    confidence_source: SourceOfConfidence = None
     classifier: Annotated[str | None, "the classifier's name in the configuration"] = None
     reason: Annotated[str | None, "why, in the classifier's words"] = None
     verdict: Annotated[bool, "whether a person's answer holds"] = False

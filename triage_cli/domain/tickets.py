@@ -7,7 +7,8 @@ frozen dataclass, and its class a quarter at start-up. Times are ISO 8601 UTC wi
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Self, get_args
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Self, get_args
 
 from triage_cli.domain.errors import TriageError
 from triage_cli.domain.mail import parts
@@ -19,6 +20,12 @@ Status = Literal[
 STATUSES: tuple[Status, ...] = get_args(Status)
 # Tickets of these statuses have no text any more, and nothing is decided or sent about them; and why that is.
 ERASED: Mapping[str, str] = {"forgotten": "its text was forgotten", "withdrawn": "its import was taken back"}
+ConfidenceSource = Literal["decision", "logprob", "said", "model", "precedent", "human"]
+SourceOfConfidence = Annotated[
+    str | None,
+    "the source of the confidence; `said` (by a language model) is the least reliable",
+    ConfidenceSource | None,
+]
 Priority = Literal["low", "normal", "high", "urgent"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 MAX_SOURCE = 80  # characters of a source's name
@@ -30,16 +37,16 @@ CATEGORY = "category"
 
 
 class Category(NamedTuple):
-    """A label that a ticket may get. Classifiers read its description and examples; `was` are its former names.
+    """A label a ticket may get; `was` are its former names.
 
     `root` is its first name in the store (empty: this one), so that a rename does not change the question. `parent` is
     the category that it is below (empty: none).
     """
 
-    name: str
-    description: str = ""
-    examples: tuple[str, ...] = ()
-    was: tuple[str, ...] = ()
+    name: Annotated[str, "its name"]
+    description: Annotated[str, "what belongs to it, as every classifier reads it"] = ""
+    examples: Annotated[tuple[str, ...], "texts that belong to it"] = ()
+    was: Annotated[tuple[str, ...], "its former names"] = ()
     root: str = ""
     parent: str = ""
 
@@ -181,43 +188,45 @@ class VerdictDraft(NamedTuple):
 class Ticket(NamedTuple):
     """A stored ticket; the fields are in the order of the table's columns.
 
-    By its `identity` an import recognises it; `revision` grows with each change; `extra` is a JSON object; `verdict`
-    is 1 if a person set the category. `answers` is a JSON object of the answers to further questions, `unanswered` 1 if
-    one of these is to be asked. `language` is that of its text, None until a classifier was asked and where it is not
-    clear. The last fields are no columns: `run_id` is the run that holds it, `asked` the
-    questions that this run asks about it now.
+    By its `identity` an import recognises it; `revision` grows with each change; `extra` is a JSON object. `answers` is
+    a JSON object of the answers to further questions, `unanswered` 1 if one of these is to be asked. The last fields
+    are no columns: `run_id` is the run that holds it, `asked` the questions that this run asks about it now.
     """
 
-    ticket_id: str
+    ticket_id: Annotated[str, "the ticket's id"]
     identity: str
-    source: str
-    external_id: str | None
+    source: Annotated[str, "where it comes from"]
+    external_id: Annotated[str | None, "its id where it comes from"]
     content_hash: str
-    subject: str | None
-    description: str | None
-    customer_id: str | None
-    priority: str | None
+    subject: Annotated[str | None, "what it is about, in a line"]
+    description: Annotated[str | None, "its text"]
+    customer_id: Annotated[str | None, "whose ticket it is"]
+    priority: Annotated[str | None, "null where none was given, or one that is not known", Priority | None]
     urgency: int
-    created_at: str | None
+    created_at: Annotated[str | None, "when it was written", datetime | None]
     stored_at: str
-    extra: str = "{}"
-    status: str = "new"
-    category: str | None = None
-    suggestion: str | None = None
-    confidence: float | None = None
-    confidence_source: str | None = None
-    classifier: str | None = None
-    reason: str | None = None
-    verdict: int = 0
-    routed_to: str | None = None
-    cost_usd: float = 0.0
-    error: str | None = None
+    extra: Annotated[str, "what else came with it", dict[str, Any]] = "{}"
+    status: Annotated[str, "where it stands", Status] = "new"
+    category: Annotated[str | None, "what holds; null in new, failed and needs_review"] = None
+    suggestion: Annotated[str | None, "the machine's unsure guess"] = None
+    confidence: Annotated[float | None, "how sure, from 0 to 1"] = None
+    confidence_source: SourceOfConfidence = None
+    classifier: Annotated[str | None, "the classifier's name in the configuration"] = None
+    reason: Annotated[str | None, "why, in the classifier's words"] = None
+    verdict: Annotated[int, "whether a person's category holds", bool] = 0
+    routed_to: Annotated[str | None, "the destinations that accepted it"] = None
+    cost_usd: Annotated[float, "what its answers have cost"] = 0.0
+    error: Annotated[str | None, "why it is failed, unroutable or undeliverable"] = None
     failures: int = 0
     decision_id: str | None = None
     revision: int = 1
     answers: str = "{}"
     unanswered: int = 0
-    language: str | None = None
+    language: Annotated[
+        str | None,
+        "the language of its text; null before a classifier was asked, and where it is not clear",
+        NotRequired[str | None],
+    ] = None
     run_id: str | None = None
     asked: tuple[str, ...] = (CATEGORY,)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, StringConstraints
 
 from triage_cli import domain
-from triage_cli.api.schemas.records import describes
+from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
     EXAMPLE_UNTIL,
@@ -139,21 +139,14 @@ class RotateIn(RequestBody):
     expires_in: KeyLifetime | None = Field(None, description=f"{EXPIRES_IN_TEXT}; null: its expiry stays as it is")
 
 
-class Key(BaseModel):
+KEY_KEYS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
+
+
+class Key(Response, of=domain.ApiKey, keys=KEY_KEYS):
     """An API key, without its text."""
 
-    name: str = Field(description="who uses it")
-    role: Role = Field(description=ROLE_TEXT)
-    key_id: str = Field(description="how its text begins, after `trg_`")
-    created_at: datetime = Field(description="when it was made or rotated")
-    last_used_at: datetime | None = Field(description="to the minute")
-    expires_at: datetime | None = Field(description="when it expires")
-    revoked_at: datetime | None = Field(description="when it was revoked")
-    old_key_until: datetime | None = Field(description="until when a key of this name from before a rotation is taken")
 
-
-@describes(domain.StatsGroup)
-class StatsGroup(BaseModel):
+class StatsGroup(Response, of=domain.StatsGroup):
     """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
 
     category: str | None = Field(None, description="the group's category")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from triage_cli import domain
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
     CLASSIFIER_TEXT,
@@ -18,17 +19,7 @@ from triage_cli.api.schemas.shared_fields import (
     Usd,
     WorkerCount,
 )
-from triage_cli.domain import (
-    CATEGORY,
-    FEWEST_TOPICS,
-    MOST_TOPICS,
-    USUAL_TOPICS,
-    LabelCounts,
-    Move,
-    PlanAccuracy,
-    TopicGroup,
-    Volume,
-)
+from triage_cli.domain import CATEGORY, FEWEST_TOPICS, MOST_TOPICS, USUAL_TOPICS, LabelCounts
 
 DAY, WEEK, TEN_YEARS = 86_400.0, 7 * 86_400.0, 3652 * 86_400.0
 MOST_ROWS = 100_000
@@ -110,28 +101,19 @@ class DiscoverIn(RequestBody):
     max_cost: Usd | None = Field(None, description="USD that the names may cost")
 
 
-class Topic(BaseModel):
+TOPIC_KEYS = ("name", "parent", "category", "words", "tickets", "customers", "nearest", "examples")
+
+
+class Topic(Response, of=domain.Topic, keys=TOPIC_KEYS):
     """Tickets that are alike: a proposal for a category."""
 
-    name: str = Field(description="made of its typical words, or a language model's")
-    parent: str = Field(description="the name of its group; empty: it has none")
     category: str = Field(description="the name of the proposed category: `parent/name`, or `name`")
-    words: list[str] = Field(description="its typical words, the most typical first")
-    tickets: int = Field(description="how many there are")
-    customers: int = Field(description="how many customers wrote them")
-    nearest: str | None = Field(description="the nearest category of the configuration; null: none is near")
-    examples: list[str] = Field(description="the texts nearest to its middle, personal data masked")
 
 
-class Proposal(Response):
+class Proposal(Response, of=domain.Proposal, keys=("topics", "groups", "tickets", "near", "vague", "far")):
     """The topics of tickets, as proposals for categories."""
 
-    topics: list[Topic] = Field(description="the largest first")
-    groups: list[TopicGroup] = Field(description="groups of topics that are alike")
-    tickets: int = Field(description="how many tickets there were")
     near: int = Field(description="those near a topic, so in it; a person may see some of them elsewhere")
-    vague: int = Field(description="those that say too little")
-    far: int = Field(description="those near no topic")
 
 
 class LearnIn(LabelledRows):
@@ -169,20 +151,14 @@ class PlanIn(RequestBody):
     written_since: Moment | None = Field(None, description="tickets written at this time or later; null: all")
 
 
-class Plan(Response):
+PLAN_KEYS = "tickets older moved share unasked cost_usd destinations matrix escalations accuracy moves"
+
+
+class Plan(Response, of=domain.Plan, keys=PLAN_KEYS.split()):
     """What a new configuration would change."""
 
-    tickets: int = Field(description="the tickets that were compared")
-    older: int = Field(description="those written before")
-    moved: int = Field(description="those that would move")
     share: float = Field(description="`moved` of `tickets`")
-    unasked: int = Field(description="those without a stored answer, which are counted as they are")
-    cost_usd: float | None = Field(description="about what asking about them costs; null: unknown")
-    destinations: list[Volume] = Field(description="their volumes, those that page somebody first")
-    matrix: list[tuple[str | None, str | None, int]] = Field(description="moves by old and new category")
     escalations: dict[str, int] = Field(description="tickets that each escalation would take up")
-    accuracy: PlanAccuracy = Field(description="on verdicts")
-    moves: list[Move] = Field(description="those that page somebody first")
 
 
 class EvalIn(LabelledRows):

@@ -1,19 +1,14 @@
 """Requests to classify and to route, verdicts and suggestions, and what came of them."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from triage_cli import domain
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
-    CLASSIFIER_FIELD,
     CLASSIFIER_TEXT,
-    CONFIDENCE_FIELD,
-    CONFIDENCE_SOURCE_FIELD,
     DRY_RUN_FIELD,
-    REASON_FIELD,
-    RUN_ID_FIELD,
     TICKET_ID_FIELD,
     LongText,
     Problem,
@@ -25,30 +20,12 @@ from triage_cli.api.schemas.shared_fields import (
     WorkerCount,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
-from triage_cli.domain import CATEGORY, Attempt, CategoryRule, ConfidenceSource, GivenAnswer, Status
+from triage_cli.domain import CATEGORY, Attempt, GivenAnswer, SourceOfConfidence, Status
 
 
-class Delivery(Response):
+class Delivery(Response, of=domain.Delivery):
     """What one destination gets for one decision."""
 
-    delivery_id: str = Field(description="its id, the same in all attempts")
-    ticket_id: str = TICKET_ID_FIELD
-    classification_id: str | None = Field(description="the answer it follows from")
-    category: str = Field(description="the ticket's category then")
-    destination: str = Field(description="where it goes")
-    rule: str = Field(description="the rule that sends it there")
-    config_hash: str = Field(description="the routing map then")
-    replaces: str | None = Field(description="the delivery elsewhere that it replaces")
-    state: Literal["pending", "accepted", "dead", "superseded"] = Field(description="where it stands")
-    attempts: int = Field(description="how often it was tried")
-    due_at: datetime = Field(description="when it is tried next")
-    last_status: int | None = Field(description="the HTTP status of the last try")
-    last_error: str | None = Field(description="why the last try failed")
-    run_id: str | None = RUN_ID_FIELD
-    at: datetime = Field(description="when it was decided on")
-    done_at: datetime | None = Field(description="when it was accepted, or given up")
-    doubtful: bool = Field(description="whether it may have arrived although no answer came")
-    kept: dict[str, str | int | float | bool] = Field(description="what the destination's `keep` has kept of an answer")
     tries: list[Attempt] = Field(description="its attempts, the first one first")
 
 
@@ -94,17 +71,11 @@ class PreviewQuery(QueryParameters):
     )
 
 
-class RoutePreview(BaseModel):
-    """Where a ticket would be sent now; nothing is sent."""
+PREVIEW_KEYS = ("ticket_id", "status", "category", "rule", "destinations", "new", "due", "why")
 
-    ticket_id: str = TICKET_ID_FIELD
-    status: Status = Field(description="where the ticket stands")
-    category: str | None = Field(description="the category that a rule was looked up for")
-    rule: str | None = Field(description="the first rule that matches; null: none")
-    destinations: list[str] = Field(description="where the rule sends it")
-    new: list[str] = Field(description="which of them would get a delivery; the others have one already")
-    due: list[str] = Field(default=[], description="where a delivery that is there already would be tried now")
-    why: list[str] = Field(description="the same in sentences")
+
+class RoutePreview(Response, of=domain.RoutePreview, keys=PREVIEW_KEYS):
+    """Where a ticket would be sent now; nothing is sent."""
 
 
 class Routed(BaseModel):
@@ -195,13 +166,13 @@ class Classified(Response):
 
     ticket_id: str = TICKET_ID_FIELD
     classification: str | None = Field(description="the category answered, sure or not; null: the classifier abstained")
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    reason: str | None = REASON_FIELD
+    confidence: float | None = Field(description="how sure, from 0 to 1")
+    confidence_source: SourceOfConfidence
+    reason: str | None = Field(description="why, in the classifier's words")
     status: Status = Field(description="where the ticket stands now")
     category: str | None = Field(description="what holds now")
     suggestion: str | None = Field(description="the machine's unsure guess")
-    classifier: str | None = CLASSIFIER_FIELD
+    classifier: str | None = Field(description="the classifier's name in the configuration")
     verdict: bool = Field(description="whether a person's category holds")
     cost_usd: float = Field(description="what the ticket's answers have cost")
     asked: bool = Field(description="whether a classifier was asked just now")
@@ -217,35 +188,18 @@ class ClassifyTextIn(RequestBody):
     max_cost: float | None = Field(None, ge=0, description="USD that the answer may cost at most")
 
 
-class Category(Response):
+class Category(Response, of=domain.Category):
     """A label a ticket may get; `was` are its former names."""
 
-    name: str = Field(description="its name")
-    description: str = Field(description="what belongs to it, as every classifier reads it")
-    examples: list[str] = Field(description="texts that belong to it")
-    was: list[str] = Field(description="its former names")
     parent: str | None = Field(None, description="the category that it is below; missing: none")
 
 
-class Question(BaseModel):
+class Question(Response, of=domain.Question, keys=("name", "ask", "required", "column", "map", "values")):
     """A question that tickets are asked, with the values from which an answer is chosen."""
 
-    name: str = Field(description="its name; `category` is that for the category")
-    ask: str = Field(description="the question in words, as language models read it; empty: none")
-    required: bool = Field(description="whether an open answer holds its ticket for review; the category always does")
-    column: str | None = Field(description="the column of inputs that holds what people answered; null: none")
-    map: dict[str, str] = Field(description="what cells of that column mean which are no values")
-    values: list[Category] = Field(description="its values")
 
-
-class CategoryProfile(Category):
+class CategoryProfile(Category, of=domain.CategoryProfile):
     """A category, the confidence that its answers need, and where its tickets go."""
-
-    thresholds: dict[str, float | None] = Field(
-        description="by step of the default classifier: the confidence that it needs; null: none is enough"
-    )
-    rules: list[CategoryRule] = Field(description="the rules that its tickets can match, in order")
-    covered: bool = Field(description="whether each of its tickets matches one of them")
 
 
 MOST_VERDICTS = 1000

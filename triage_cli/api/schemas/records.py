@@ -2,20 +2,19 @@
 
 The record's `Annotated[str, "when it began", datetime]` says: a text here, a time in JSON. A field without a text is
 not in the JSON, and one that is `NotRequired` there may be missing. A schema that differs from its record in more is
-written by hand: it is a `Response`, and marked with `describes` if other records hold it.
+written as a `Response`: it adds to the fields of its record, or takes some, and stands for the record in the others.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
-from typing import Annotated, Any, Literal, NotRequired, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, Field, create_model
 
 from triage_cli.domain import is_record
 
-M = TypeVar("M", bound=BaseModel)
 # Schemas with other names than their records.
 NAMES = {"LoggedEvent": "Event", "CreatedKey": "IssuedKey"}
 _BY_HAND: dict[Any, type[BaseModel]] = {}
@@ -27,7 +26,8 @@ def described(hint: Any) -> Any:
     if hint in _BY_HAND:
         return _BY_HAND[hint]
     if is_record(hint):
-        return _schema(hint)
+        summary = (hint.__doc__ or "").partition("\n\n")[0]
+        return create_model(NAMES.get(hint.__name__, hint.__name__), __doc__=summary, **_fields(hint))
     origin, arguments = get_origin(hint), get_args(hint)
     if not arguments or origin in (Annotated, Literal):
         return hint
@@ -36,34 +36,33 @@ def described(hint: Any) -> Any:
     return origin[tuple(map(described, arguments))]
 
 
-def _schema(record: type) -> type[BaseModel]:
-    fields: dict[str, Any] = {}
+def _fields(record: type) -> dict[str, Any]:
+    """Return the fields of a record that are in JSON, as types with their texts."""
+    hints = get_type_hints(record, include_extras=True)
     defaults = getattr(record, "_field_defaults", {})
-    for name, hint in get_type_hints(record, include_extras=True).items():
-        if get_origin(hint) is Annotated:
-            here, text, *in_json = get_args(hint)
-            shown = in_json[0] if in_json else here
-            is_optional = get_origin(shown) is NotRequired
-            default = defaults[name] if is_optional else ...
-            fields[name] = described(get_args(shown)[0] if is_optional else shown), Field(default, description=text)
-    summary = (record.__doc__ or "").partition("\n\n")[0]
-    name = NAMES.get(record.__name__, record.__name__)
-    return create_model(name, __doc__=summary, **fields)
+    return {name: _field(hint, defaults.get(name)) for name, hint in hints.items() if get_origin(hint) is Annotated}
+
+
+def _field(hint: Any, default: Any = None) -> Any:
+    """Return the type of a field with a text beside it; `default` is its value where it may be missing."""
+    here, text, *in_json = get_args(hint)
+    shown = in_json[0] if in_json else here
+    if get_origin(shown) is NotRequired:  # type: ignore[comparison-overlap]  # mypy knows no such origin
+        return Annotated[described(get_args(shown)[0]), Field(default, description=text)]
+    return Annotated[described(shown), Field(description=text)]
 
 
 class Response(BaseModel):
-    """A schema by hand, in whose annotations a record stands for its schema."""
+    """A schema by hand, in whose annotations a record stands for its schema.
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    It has the fields of the record that it is `of`, and its own; `keys` are all of them, if the order is another one.
+    """
+
+    def __init_subclass__(cls, of: type | None = None, keys: Iterable[str] = (), **options: Any) -> None:
         super().__init_subclass__(**options)
-        cls.__annotations__ = {name: described(hint) for name, hint in cls.__annotations__.items()}
-
-
-def describes(record: type) -> Callable[[type[M]], type[M]]:
-    """Mark a schema as that of a record."""
-
-    def marked(schema: type[M]) -> type[M]:
-        _BY_HAND[record] = schema
-        return schema
-
-    return marked
+        fields = _fields(of) if of else {}
+        for name, hint in cls.__annotations__.items():
+            fields[name] = _field(hint) if get_origin(hint) is Annotated else described(hint)
+        cls.__annotations__ = {name: fields[name] for name in keys or fields}
+        if of:
+            _BY_HAND[of] = cls

@@ -1,17 +1,13 @@
 """A ticket in requests and responses: as it is posted, as a webhook brings it, as it is stored."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
+from triage_cli import domain
 from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery
 from triage_cli.api.schemas.records import Response
 from triage_cli.api.schemas.shared_fields import (
-    CLASSIFIER_FIELD,
-    CONFIDENCE_FIELD,
-    CONFIDENCE_SOURCE_FIELD,
-    REASON_FIELD,
     TICKET_ID_FIELD,
     LongText,
     Problem,
@@ -22,12 +18,10 @@ from triage_cli.api.schemas.shared_fields import (
 )
 from triage_cli.domain import (
     MAX_SOURCE,
+    TICKET_KEYS,
     Classification,
-    ConfidenceSource,
     GivenAnswer,
     LoggedEvent,
-    Priority,
-    Status,
     all_encodable,
     compact,
     is_too_deep,
@@ -84,33 +78,10 @@ class CreateQuery(QueryParameters):
     )
 
 
-class Ticket(Response):
+class Ticket(Response, of=domain.Ticket, keys=(*TICKET_KEYS[:-1], "answers", "language", "asked")):
     """A ticket, always with all keys; unknown values are null."""
 
-    ticket_id: str = TICKET_ID_FIELD
-    external_id: str | None = Field(description="its id where it comes from")
-    source: str = Field(description="where it comes from")
-    subject: str | None = Field(description="what it is about, in a line")
-    description: str | None = Field(description="its text")
-    customer_id: str | None = Field(description="whose ticket it is")
-    priority: Priority | None = Field(description="null where none was given, or one that is not known")
-    created_at: datetime | None = Field(description="when it was written")
-    status: Status = Field(description="where it stands")
-    category: str | None = Field(description="what holds; null in new, failed and needs_review")
-    suggestion: str | None = Field(description="the machine's unsure guess")
-    confidence: float | None = CONFIDENCE_FIELD
-    confidence_source: ConfidenceSource | None = CONFIDENCE_SOURCE_FIELD
-    classifier: str | None = CLASSIFIER_FIELD
-    reason: str | None = REASON_FIELD
-    verdict: bool = Field(description="whether a person's category holds")
-    routed_to: str | None = Field(description="the destinations that accepted it")
-    cost_usd: float = Field(description="what its answers have cost")
-    error: str | None = Field(description="why it is failed, unroutable or undeliverable")
-    extra: dict[str, Any] = Field(description="what else came with it")
     answers: dict[str, GivenAnswer] = FURTHER_ANSWERS_FIELD
-    language: str | None = Field(
-        None, description="the language of its text; null before a classifier was asked, and where it is not clear"
-    )
     asked: bool = Field(
         default=False, description="in lines of `POST /classify`: whether a classifier was asked just now; else no key"
     )

@@ -60,22 +60,19 @@ class PlanAccuracy(NamedTuple):
 class Plan(NamedTuple):
     """The comparison of two configurations on stored tickets.
 
-    `older` tickets were written before those that are compared. `moved` leaves out those that get a category below
-    theirs and the same destinations. `unasked` tickets have no stored answer of the new classifier, and are counted as
-    if it left them as they are. To ask about them is estimated to cost `cost_usd` (None without a price). `matrix`
-    counts the moves by old and new category. `escalations` are the new configuration's, each with how many stored
-    tickets it would be about now, were it not new.
+    `moved` leaves out those that get a category below theirs and the same destinations. `escalations` are the new
+    configuration's, each with how many stored tickets it would be about now, were it not new.
     """
 
-    tickets: int
-    older: int
-    moved: int
-    unasked: int
-    cost_usd: float | None
-    destinations: tuple[Volume, ...]
-    matrix: tuple[tuple[str | None, str | None, int], ...]
-    accuracy: PlanAccuracy
-    moves: tuple[Move, ...]
+    tickets: Annotated[int, "the tickets that were compared"]
+    older: Annotated[int, "those written before"]
+    moved: Annotated[int, "those that would move"]
+    unasked: Annotated[int, "those without a stored answer, which are counted as they are"]
+    cost_usd: Annotated[float | None, "about what asking about them costs; null: unknown"]
+    destinations: Annotated[tuple[Volume, ...], "their volumes, those that page somebody first"]
+    matrix: Annotated[tuple[tuple[str | None, str | None, int], ...], "moves by old and new category"]
+    accuracy: Annotated[PlanAccuracy, "on verdicts"]
+    moves: Annotated[tuple[Move, ...], "those that page somebody first"]
     escalations: tuple[tuple[str, int], ...] = ()
 
     @property

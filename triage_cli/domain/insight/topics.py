@@ -38,18 +38,16 @@ class TopicText(NamedTuple):
 class Topic(NamedTuple):
     """Tickets that are alike: a proposal for a category.
 
-    `name` is made of its typical words, and `parent` names a group of several topics (empty: none). `nearest` is the
-    category of the configuration that is nearest to it, if one is near. `examples` are the texts of its core, the most
-    typical first, on one line each and with personal data masked.
+    `examples` are the texts of its core, the most typical first, on one line each.
     """
 
-    name: str
-    parent: str
-    words: tuple[str, ...]
-    tickets: int
-    customers: int
-    nearest: str | None
-    examples: tuple[str, ...]
+    name: Annotated[str, "made of its typical words, or a language model's"]
+    parent: Annotated[str, "the name of its group; empty: it has none"]
+    words: Annotated[tuple[str, ...], "its typical words, the most typical first"]
+    tickets: Annotated[int, "how many there are"]
+    customers: Annotated[int, "how many customers wrote them"]
+    nearest: Annotated[str | None, "the nearest category of the configuration; null: none is near"]
+    examples: Annotated[tuple[str, ...], "the texts nearest to its middle, personal data masked"]
 
     @property
     def category(self) -> str:
@@ -65,16 +63,13 @@ class TopicGroup(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """The topics of tickets, the largest first, their groups, and what is in none.
+    """The topics of tickets, as proposals for categories."""
 
-    `vague` tickets say too little, `far` ones are near no topic.
-    """
-
-    topics: tuple[Topic, ...]
-    groups: tuple[TopicGroup, ...]
-    tickets: int
-    vague: int
-    far: int
+    topics: Annotated[tuple[Topic, ...], "the largest first"]
+    groups: Annotated[tuple[TopicGroup, ...], "groups of topics that are alike"]
+    tickets: Annotated[int, "how many tickets there were"]
+    vague: Annotated[int, "those that say too little"]
+    far: Annotated[int, "those near no topic"]
 
     @property
     def near(self) -> int:

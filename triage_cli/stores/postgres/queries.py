@@ -1,7 +1,7 @@
 """The SQL that only PostgreSQL takes: claims that skip locked rows, its clock, and rows written by COPY or as JSON."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_type_hints
 
 from triage_cli.domain import Attempt, BatchItem, Classification, Delivery, Ticket, compact
 from triage_cli.stores.batches import PUT_BATCH_ITEM
@@ -70,12 +70,12 @@ def page_query(where: str, order: str, locked: str = "") -> str:
     where sum - size < :bytes order by {order}"""
 
 
-_COLUMN_TYPES = {int: "bigint", float: "double precision"}
+_COLUMN_TYPES = {int: "bigint", float: "double precision", float | None: "double precision"}
+_FIELD_TYPES = get_type_hints(Ticket)
 
 
 def _typed_column(field: str) -> str:
-    field_type = Ticket.__annotations__[field]
-    return f"{field} {_COLUMN_TYPES.get(field_type, 'double precision' if field_type == (float | None) else 'text')}"
+    return f"{field} {_COLUMN_TYPES.get(_FIELD_TYPES[field], 'text')}"
 
 
 def _update_query(columns: Sequence[str]) -> str:
