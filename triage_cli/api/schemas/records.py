@@ -44,10 +44,12 @@ def _fields(record: type) -> dict[str, Any]:
 
 
 def _field(hint: Any, default: Any = None) -> Any:
-    """Return the type of a field with a text beside it; `default` is its value where it may be missing."""
+    """Return the type of a field, with the text beside it if there is one; `default` is for one that may be missing."""
+    if get_origin(hint) is not Annotated:
+        return described(hint)
     here, text, *in_json = get_args(hint)
     shown = in_json[0] if in_json else here
-    if get_origin(shown) is NotRequired:  # type: ignore[comparison-overlap]  # mypy knows no such origin
+    if get_origin(shown) is NotRequired:
         return Annotated[described(get_args(shown)[0]), Field(default, description=text)]
     return Annotated[described(shown), Field(description=text)]
 
@@ -61,8 +63,7 @@ class Response(BaseModel):
     def __init_subclass__(cls, of: type | None = None, keys: Iterable[str] = (), **options: Any) -> None:
         super().__init_subclass__(**options)
         fields = _fields(of) if of else {}
-        for name, hint in cls.__annotations__.items():
-            fields[name] = _field(hint) if get_origin(hint) is Annotated else described(hint)
+        fields |= {name: _field(hint) for name, hint in cls.__annotations__.items()}
         cls.__annotations__ = {name: fields[name] for name in keys or fields}
         if of:
             _BY_HAND[of] = cls
