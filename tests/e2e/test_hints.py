@@ -25,6 +25,7 @@ TICKETS = "id,subject\nT-1,refund my invoice please\nT-2,the app crashes with an
 DATABASE = "my demo.db"
 TYPED = "triage --db 'my demo.db' "
 NAMED = re.compile(rf"(?<![\w./-])triage (?=(?:{'|'.join(app.COMMANDS)}|--help)(?![\w-])(?! \(run ))")
+DECLARED_WITH_HELP = ("option", "flag", "argument")
 # These are no step for whoever reads them: they run elsewhere, or for as long as somebody wants them.
 FOR_NOBODY = ("serve", "mcp")
 # What help pages, the API's description and an agent's instructions say to somebody else.
@@ -38,8 +39,9 @@ def _texts() -> Iterator[tuple[str, str]]:
         tree = ast.parse(path.read_text())
         apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.keyword) and node.arg == "help":
-                apart.update(id(part) for part in ast.walk(node.value))
+            is_help = isinstance(node, ast.keyword) and node.arg == "help"
+            if is_help or (isinstance(node, ast.Call) and ast.unparse(node.func) in DECLARED_WITH_HELP):
+                apart.update(map(id, ast.walk(node)))
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart:
                 yield f"{place}:{node.lineno}", node.value

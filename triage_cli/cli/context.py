@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
 from typing import Annotated, Any, NamedTuple
 
-import typer
+from triage_cli.cli.declared import flag, option
 
 
 class GlobalOptions(NamedTuple):
@@ -43,26 +43,20 @@ class GlobalOptions(NamedTuple):
 
 
 GLOBAL_OPTIONS: dict[str, Any] = {
-    "config": Annotated[str | None, typer.Option("--config", metavar="PATH", help="The configuration file.")],
-    "db": Annotated[str | None, typer.Option("--db", metavar="PATH|URL", help="The database.")],
-    "remote": Annotated[
-        str | None, typer.Option("--remote", metavar="URL", help="Work on another machine's triage serve.")
-    ],
-    "insecure": Annotated[bool | None, typer.Option("--insecure", help="Allow a remote by http://, unencrypted.")],
-    "offline": Annotated[
-        bool | None, typer.Option("--offline", help="Open no connection: deliveries over the network wait.")
-    ],
+    "config": Annotated[str | None, option("--config", "PATH", "The configuration file.")],
+    "db": Annotated[str | None, option("--db", "PATH|URL", "The database.")],
+    "remote": Annotated[str | None, option("--remote", "URL", "Work on another machine's triage serve.")],
+    "insecure": Annotated[bool | None, flag("--insecure", "Allow a remote by http://, unencrypted.")],
+    "offline": Annotated[bool | None, flag("--offline", "Open no connection: deliveries over the network wait.")],
     "quiet": Annotated[
         bool | None,
-        typer.Option(
+        flag(
             "-q",
             "--quiet",
-            help="Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
+            "Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
         ),
     ],
-    "verbose": Annotated[
-        bool | None, typer.Option("-v", "--verbose", help="Print more: what is used, ids and hashes, tracebacks.")
-    ],
+    "verbose": Annotated[bool | None, flag("-v", "--verbose", "Print more: what is used, ids and hashes, tracebacks.")],
 }
 
 

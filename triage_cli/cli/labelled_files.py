@@ -5,18 +5,15 @@ from io import BytesIO
 from itertools import islice
 from typing import Annotated
 
-import typer
-
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, option
 from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Question, Rejected, UsageError, one_of, whole_names
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service import CategoryNames
 
-File = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="Labelled tickets; verdicts count too.")]
-Label = Annotated[
-    str | None, typer.Option("--label", metavar="COLUMN", help="The column of the label; label or category without it.")
-]
+File = Annotated[str | None, argument("[FILE|-]", "Labelled tickets; verdicts count too.")]
+Label = Annotated[str | None, option("--label", "COLUMN", "The column of the label; label or category without it.")]
 
 
 def check(file: str | None, label: str | None) -> None:

@@ -9,9 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-import typer
-
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.domain import (
     HOLDS,
     HOLDS_NOT,
@@ -37,68 +36,40 @@ PERIODS = {"a second": timedelta(seconds=1), "a week": timedelta(weeks=1), "ten 
 AGE_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 MOST = 2**63 - 1  # the largest value of an option, and the largest integer of the databases
 Files = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FILE...|-]", help="CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir."),
+    list[str] | None, argument("[FILE...|-]", "CSV, TSV, JSON, JSON Lines, or mail: .eml, .mbox, a Maildir.")
 ]
 Ids = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[ID...|-]",
-        help="External ids, ticket ids or their last 6 or more characters; - reads them from stdin.",
-    ),
+    argument("[ID...|-]", "External ids, ticket ids or their last 6 or more characters; - reads them from stdin."),
 ]
-Routes = Annotated[
-    str | None,
-    typer.Option("--routes", metavar="FILE", help="The routing map, instead of the configuration's."),
-]
-QuestionName = Annotated[
-    str, typer.Option("--question", metavar="NAME", help="The question that this is about; the category without it.")
-]
-Limit = Annotated[int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N.")]
+Routes = Annotated[str | None, option("--routes", "FILE", "The routing map, instead of the configuration's.")]
+QuestionName = Annotated[str, option("--question", "NAME", "The question that this is about; the category without it.")]
+Limit = Annotated[int | None, option("N", "At most N.", min=0, max=MOST)]
 Since = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME", help="Stored from then on: a date or time (UTC), today, yesterday, or an age such as 7d."
-    ),
+    str | None, option("TIME", "Stored from then on: a date or time (UTC), today, yesterday, or an age such as 7d.")
 ]
-Priority = Annotated[str | None, typer.Option(metavar="P", help="low, normal, high or urgent.")]
-PriorityFilter = Annotated[
-    list[str] | None, typer.Option("--priority", metavar="P", help="low, normal, high or urgent.")
-]
-Search = Annotated[
-    list[str] | None, typer.Option(metavar="TEXT", help="Tickets with this text in subject or description.")
-]
-Until = Annotated[str | None, typer.Option(metavar="TIME", help="Up to then, written as for --since.")]
+Priority = Annotated[str | None, option("P", "low, normal, high or urgent.")]
+PriorityFilter = Annotated[list[str] | None, option("--priority", "P", "low, normal, high or urgent.")]
+Search = Annotated[list[str] | None, option("TEXT", "Tickets with this text in subject or description.")]
+Until = Annotated[str | None, option("TIME", "Up to then, written as for --since.")]
 
-Workers = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="Requests at the same time; without it, as configured.")
-]
+Workers = Annotated[int | None, option("N", "Requests at the same time; without it, as configured.", min=1)]
 ROWS = "Rows"  # the heading of options for which rows are taken
 Ask = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--ask",
-        help="With --dry-run: ask for answers that are not stored, at a cost; store these answers.",
-        rich_help_panel=ROWS,
+        "With --dry-run: ask for answers that are not stored, at a cost; store these answers.",
+        heading=ROWS,
     ),
 ]
-MaxCost = Annotated[
-    float | None, typer.Option(min=0, metavar="USD", help="Stop before more than this is spent (exit code 7).")
-]
+MaxCost = Annotated[float | None, option("USD", "Stop before more than this is spent (exit code 7).", min=0)]
 InBatches = Annotated[
-    bool,
-    typer.Option(
-        "--batch", help="Use batches, at half the price within a day: collect what is ready, submit the rest."
-    ),
+    bool, flag("--batch", "Use batches, at half the price within a day: collect what is ready, submit the rest.")
 ]
-Deadline = Annotated[
-    str | None, typer.Option(metavar="DURATION", help="Begin nothing new after so long, such as 10m (exit code 6).")
-]
-Statuses = Annotated[
-    list[str] | None,
-    typer.Option("--status", metavar="STATUS", help=f"{', '.join(STATUSES)}; repeat it, or write a,b."),
-]
-MaxWait = Annotated[str, typer.Option(metavar="DURATION", help="How long to wait for a provider that is down.")]
+Deadline = Annotated[str | None, option("DURATION", "Begin nothing new after so long, such as 10m (exit code 6).")]
+Statuses = Annotated[list[str] | None, option("--status", "STATUS", f"{', '.join(STATUSES)}; repeat it, or write a,b.")]
+MaxWait = Annotated[str, option("DURATION", "How long to wait for a provider that is down.")]
 
 SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
@@ -263,65 +234,48 @@ class InputOptions:
     heading: ClassVar = "Reading"
     mapped: Annotated[
         list[str] | None,
-        typer.Option(
+        option(
             "--map",
-            metavar="FIELD=COLUMN",
-            help="Which column holds subject, description, customer_id, priority, created_at, external_id or verdict, "
+            "FIELD=COLUMN",
+            "Which column holds subject, description, customer_id, priority, created_at, external_id or verdict, "
             'as in subject="Issue title".',
         ),
     ] = None
     source: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The system that the ids come from, such as zendesk; without it, as recognised, or import.",
-        ),
+        option("NAME", "The system that the ids come from, such as zendesk; without it, as recognised, or import."),
     ] = None
     same_tickets: Annotated[
         bool,
-        typer.Option(
-            "--same-tickets",
-            help="Known ids get the new texts, also where most of them look like those of other tickets.",
+        flag(
+            "--same-tickets", "Known ids get the new texts, also where most of them look like those of other tickets."
         ),
     ] = False
     file_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="csv, tsv, json, jsonl, eml or mbox; without it, detected."),
+        str | None, option("--format", "NAME", "csv, tsv, json, jsonl, eml or mbox; without it, detected.")
     ] = None
-    encoding: Annotated[str | None, typer.Option(metavar="NAME", help="Such as cp1252; without it, detected.")] = None
-    delimiter: Annotated[str | None, typer.Option(metavar="CHAR", help="Such as ';'; without it, detected.")] = None
-    no_header: Annotated[
-        bool, typer.Option("--no-header", help="The first row is data; its columns are named 1, 2, 3, …")
-    ] = False
+    encoding: Annotated[str | None, option("NAME", "Such as cp1252; without it, detected.")] = None
+    delimiter: Annotated[str | None, option("CHAR", "Such as ';'; without it, detected.")] = None
+    no_header: Annotated[bool, flag("--no-header", "The first row is data; its columns are named 1, 2, 3, …")] = False
     html: Annotated[
         bool | None,
-        typer.Option(
+        flag(
             "--html/--no-html",
-            help="Descriptions with HTML are stored as text, or as they are; without it, as text where most are HTML.",
+            "Descriptions with HTML are stored as text, or as they are; without it, as text where most are HTML.",
         ),
     ] = None
-    limit: Annotated[
-        int | None, typer.Option(min=0, max=MOST, metavar="N", help="At most N rows.", rich_help_panel=ROWS)
-    ] = None
+    limit: Annotated[int | None, option("N", "At most N rows.", min=0, max=MOST, heading=ROWS)] = None
     dry_run: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--dry-run",
-            help="Read all and show how; run also shows what would follow. Store and send nothing.",
-            rich_help_panel=ROWS,
+            "Read all and show how; run also shows what would follow. Store and send nothing.",
+            heading=ROWS,
         ),
     ] = False
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Stop at the first rejected row.", rich_help_panel=ROWS),
-    ] = False
-    rejects: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write rejected rows to this file, unchanged.", rich_help_panel=ROWS),
-    ] = None
-    max_rejects: Annotated[
-        str, typer.Option(metavar="N|N%", help="Exit with code 3 if more rows are rejected.", rich_help_panel=ROWS)
-    ] = "0"
+    strict: Annotated[bool, flag("--strict", "Stop at the first rejected row.", heading=ROWS)] = False
+    rejects: Annotated[Path | None, option("FILE", "Write rejected rows to this file, unchanged.", heading=ROWS)] = None
+    max_rejects: Annotated[str, option("N|N%", "Exit with code 3 if more rows are rejected.", heading=ROWS)] = "0"
 
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
@@ -343,7 +297,7 @@ class ClassifyOptions:
 
     heading: ClassVar = "Asking a classifier"
     classifier: Annotated[
-        str | None, typer.Option(metavar="NAME", help="A classifier of the configuration; without it, the default one.")
+        str | None, option("NAME", "A classifier of the configuration; without it, the default one.")
     ] = None
     workers: Workers = None
     max_cost: MaxCost = None

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-import typer
-
 from triage_cli.cli import messages, safe_text, terminal
+from triage_cli.cli.declared import flag, option
 from triage_cli.domain import TICKET_KEYS, TriageError, UsageError, guarded, to_json
 
 Record = Mapping[str, Any]
 Columns = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,...", help="Only these columns, in this order; extra.NAME is a column of the input."),
+    str | None, option("A,B,...", "Only these columns, in this order; extra.NAME is a column of the input.")
 ]
 
 
@@ -99,14 +97,14 @@ Table = Callable[[Sequence[Record]], object]
 Stop = Callable[[], None] | None
 Output = Annotated[
     Format | None,
-    typer.Option(
+    option(
         "-o",
         "--output",
-        metavar="FORMAT",
-        help="table, json, jsonl, csv, tsv or id (ids, one a line); else table on a terminal, jsonl elsewhere.",
+        "FORMAT",
+        "table, json, jsonl, csv, tsv or id (ids, one a line); else table on a terminal, jsonl elsewhere.",
     ),
 ]
-Excel = Annotated[bool, typer.Option("--excel", help="CSV that Excel opens correctly: BOM, CRLF, no formulas.")]
+Excel = Annotated[bool, flag("--excel", "CSV that Excel opens correctly: BOM, CRLF, no formulas.")]
 # TSV has no quotes: characters that would end a cell or a row are escaped as in PostgreSQL's COPY.
 TSV_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 TABLE_ROWS = 50

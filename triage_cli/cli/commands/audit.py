@@ -13,12 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import command_group, remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import Printer, PrintOptions, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line, verification_line
 from triage_cli.domain import (
@@ -42,18 +41,16 @@ FOLLOW_SECONDS = 0.5  # between two looks for new events with --follow
 @remote_command
 def logs(
     context: CommandContext,
-    name: Annotated[str | None, typer.Argument(metavar="[ID]", help="Only the events of this ticket.")] = None,
+    name: Annotated[str | None, argument("[ID]", "Only the events of this ticket.")] = None,
     action: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="ACTION", help="Only events of this kind, such as created or routed; repeat it, or write a,b."
-        ),
+        option("ACTION", "Only events of this kind, such as created or routed; repeat it, or write a,b."),
     ] = None,
-    actor: Annotated[str | None, typer.Option(metavar="NAME", help="Only what this user or key did.")] = None,
+    actor: Annotated[str | None, option("NAME", "Only what this user or key did.")] = None,
     since: options.Since = None,
     until: options.Until = None,
-    limit: Annotated[int | None, typer.Option(min=0, max=options.MOST, metavar="N", help="The last N events.")] = None,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on printing events as they come.")] = False,
+    limit: Annotated[int | None, option("N", "The last N events.", min=0, max=options.MOST)] = None,
+    follow: Annotated[bool, flag("--follow", "Go on printing events as they come.")] = False,
     *,
     printing: TicketPrintOptions,
 ) -> None:
@@ -141,14 +138,9 @@ HEAD_HASH = re.compile("[0-9a-f]{64}")
 @remote_command
 def verify(
     context: CommandContext,
-    expect_head: Annotated[
-        str | None, typer.Option(metavar="HASH", help="A head printed earlier, which must be in the log.")
-    ] = None,
+    expect_head: Annotated[str | None, option("HASH", "A head printed earlier, which must be in the log.")] = None,
     heads: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Heads printed earlier, one a line: each must be in the log; today's is added."
-        ),
+        Path | None, option("FILE", "Heads printed earlier, one a line: each must be in the log; today's is added.")
     ] = None,
     *,
     printing: PrintOptions,

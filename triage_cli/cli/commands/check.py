@@ -9,6 +9,7 @@ import typer
 from triage_cli.cli import messages, options, safe_text
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import option
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
 from triage_cli.domain import LONGEST_COUNT, Calendar, ExitCode, Selection, Stats, UsageError, times
@@ -43,17 +44,11 @@ def check(
     context: CommandContext,
     age: Annotated[
         str | None,
-        typer.Option(
-            "--max-age",
-            metavar="AGE",
-            help="No ticket is new or failed for longer, as in 1h, or a day longer in a batch.",
-        ),
+        option("--max-age", "AGE", "No ticket is new or failed for longer, as in 1h, or a day longer in a batch."),
     ] = None,
     delivery_age: Annotated[
         str | None,
-        typer.Option(
-            "--max-delivery-age", metavar="AGE", help="No delivery is pending for longer since its ticket was routed."
-        ),
+        option("--max-delivery-age", "AGE", "No delivery is pending for longer since its ticket was routed."),
     ] = None,
     pending: Annotated[int | None, _limit_option("pending", "pending deliveries")] = None,
     undeliverable: Annotated[
@@ -62,12 +57,10 @@ def check(
     unroutable: Annotated[int | None, _limit_option("unroutable", "tickets that match no rule")] = None,
     review: Annotated[int | None, _limit_option("review", "tickets that wait for a person")] = None,
     review_age: Annotated[
-        str | None,
-        typer.Option("--max-review-age", metavar="AGE", help="No ticket that waits for a person is older."),
+        str | None, option("--max-review-age", "AGE", "No ticket that waits for a person is older.")
     ] = None,
     calendar: Annotated[
-        str | None,
-        typer.Option("--in", metavar="CALENDAR", help="Ages count only the open hours of this calendar."),
+        str | None, option("--in", "CALENDAR", "Ages count only the open hours of this calendar.")
     ] = None,
 ) -> int:
     """Compare the numbers of waiting tickets with limits, for a monitor: one line, exit code 8 if a limit is exceeded.

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options, safe_text, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import PRECEDENT, ClassifyPlan, Decided, ExitCode, Outcome, Selection, gravest, outcome_record
@@ -33,17 +32,13 @@ def classify(
     limit: options.Limit = None,
     since: options.Since = None,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Show how many tickets would be asked about, the cost and a prompt; ask nothing."
-        ),
+        bool, flag("--dry-run", "Show how many tickets would be asked about, the cost and a prompt; ask nothing.")
     ] = False,
     batch: options.InBatches = False,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force",
-            help="Ask about every ticket again, also about those that a person decided, or that wait in a batch.",
+        flag(
+            "--force", "Ask about every ticket again, also about those that a person decided, or that wait in a batch."
         ),
     ] = False,
     printing: TicketPrintOptions,

@@ -8,12 +8,11 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, schema, shown, unset, without_password
 from triage_cli.domain import ConfigError, Selection, TriageError, is_for_same_files, routing_rules
@@ -26,8 +25,8 @@ REACH_KEYS = ("category", "destinations", "rules", "covered")
 @local_command
 def init(
     context: CommandContext,
-    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="Where to; - is stdout.")] = Path("config.yaml"),
-    full: Annotated[bool, typer.Option("--full", help="Every key with what it means, commented out.")] = False,
+    path: Annotated[Path, argument("[PATH]", "Where to; - is stdout.")] = Path("config.yaml"),
+    full: Annotated[bool, flag("--full", "Every key with what it means, commented out.")] = False,
 ) -> None:
     """Write a short configuration to start from; an existing file is never touched.
 

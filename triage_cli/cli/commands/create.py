@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, ClassVar
 
-import typer
-
 from triage_cli.cli import input_tables, messages, options, summaries, terminal
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.import_preview import Look, look_of, preview_tables, print_foreseen, print_preview
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
@@ -40,18 +39,12 @@ class TypedTicket:
     """The options of `create` that describe one ticket."""
 
     heading: ClassVar = "One ticket"
-    subject: Annotated[
-        str | None, typer.Option(metavar="S", help="What it is about, in a line; - reads it from stdin.")
-    ] = None
-    description: Annotated[str | None, typer.Option(metavar="D", help="Its text; - reads it from stdin.")] = None
-    customer_id: Annotated[str | None, typer.Option(metavar="C", help="The id of the customer.")] = None
+    subject: Annotated[str | None, option("S", "What it is about, in a line; - reads it from stdin.")] = None
+    description: Annotated[str | None, option("D", "Its text; - reads it from stdin.")] = None
+    customer_id: Annotated[str | None, option("C", "The id of the customer.")] = None
     priority: options.Priority = None
-    created_at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="When it was written, as in 2026-11-24T08:00Z.")
-    ] = None
-    external_id: Annotated[
-        str | None, typer.Option(metavar="X", help="Its id in another system; a known ticket is updated.")
-    ] = None
+    created_at: Annotated[str | None, option("TIME", "When it was written, as in 2026-11-24T08:00Z.")] = None
+    external_id: Annotated[str | None, option("X", "Its id in another system; a known ticket is updated.")] = None
 
     def with_piped_text(self, context: CommandContext) -> "TypedTicket":
         """Return these options with the text on stdin in place of `-`."""
@@ -86,7 +79,8 @@ class LookAhead:
 
     heading: ClassVar = options.ROWS
     classify: Annotated[
-        bool, typer.Option("--classify", help="With --dry-run: show all tickets, as they would be classified.")
+        bool,
+        flag("--classify", "With --dry-run: show all tickets, as they would be classified."),
     ] = False
     ask: options.Ask = False
     max_cost: options.MaxCost = None
@@ -108,10 +102,10 @@ def create(
     files: options.Files = None,
     save: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Keep in the configuration, under imports, how FILE is read: later ones with its columns are read so.",
-            rich_help_panel=options.InputOptions.heading,
+        option(
+            "NAME",
+            "Keep in the configuration, under imports, how FILE is read: later ones with its columns are read so.",
+            heading=options.InputOptions.heading,
         ),
     ] = None,
     *,

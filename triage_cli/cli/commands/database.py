@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.command import command, command_group
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.config import without_password
@@ -23,7 +22,7 @@ def path(context: CommandContext) -> None:
 
 
 @command
-def backup(context: CommandContext, file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")]) -> None:
+def backup(context: CommandContext, file: Annotated[Path, argument("FILE", "A new file.")]) -> None:
     """Copy the database, also while it is in use; the copy can be opened with --db."""
     input_tables.check_written(context, file, "triage db backup FILE")
     with elapsed_line("copying", shown=context.guides):
@@ -34,8 +33,8 @@ def backup(context: CommandContext, file: Annotated[Path, typer.Argument(metavar
 @command
 def restore(
     context: CommandContext,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What triage db backup wrote.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
+    file: Annotated[Path, argument("FILE", "What triage db backup wrote.")],
+    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
 ) -> None:
     """Replace the database by a backup; the old database is kept beside it, and the log records this.
 
@@ -71,9 +70,7 @@ def restore(
 
 
 @command
-def copy(
-    context: CommandContext, url: Annotated[str, typer.Argument(metavar="URL", help="postgresql://user@host/name")]
-) -> None:
+def copy(context: CommandContext, url: Annotated[str, argument("URL", "postgresql://user@host/name")]) -> None:
     """Move the database to an empty one on PostgreSQL, audit log included, and verify it there; all or nothing."""
     with elapsed_line("copying", shown=context.guides):
         copied = wiring.database_maintenance.copy_to(context.config, url)

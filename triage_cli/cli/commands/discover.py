@@ -8,11 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from triage_cli.cli import input_tables, messages, options, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.cli.topic_editor.editing import LineEditor, TopicEditor
@@ -45,42 +44,33 @@ def discover(
     files: options.Files = None,
     most: Annotated[
         int,
-        typer.Option(
+        option(
+            "N",
+            "At most so many topics: two to three times as many as you want categories.",
             min=FEWEST_TOPICS,
             max=MOST_TOPICS,
-            metavar="N",
-            help="At most so many topics: two to three times as many as you want categories.",
         ),
     ] = USUAL_TOPICS,
-    since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Stored tickets written since: a date, or an age.")
-    ] = None,
-    source: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Stored tickets of this source; may be repeated.")
-    ] = None,
+    since: Annotated[str | None, option("TIME", "Stored tickets written since: a date, or an age.")] = None,
+    source: Annotated[list[str] | None, option("NAME", "Stored tickets of this source; may be repeated.")] = None,
     name_with: Annotated[
-        str | None,
-        typer.Option(metavar="CLASSIFIER", help="Let the language model of this classifier name the topics."),
+        str | None, option("CLASSIFIER", "Let the language model of this classifier name the topics.")
     ] = None,
     max_cost: options.MaxCost = None,
     edit: Annotated[
         bool,
-        typer.Option(
-            "--edit",
-            help="Name, merge, drop and nest the topics before they are written; FILE may be a proposal.yaml.",
-        ),
+        flag("--edit", "Name, merge, drop and nest the topics before they are written; FILE may be a proposal.yaml."),
     ] = False,
     labels: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.csv", help="Write the most typical tickets of each topic, to learn from."),
+        Path | None, option("FILE.csv", "Write the most typical tickets of each topic, to learn from.")
     ] = None,
     output: Annotated[
         Literal["yaml", "table", "json", "html"],
-        typer.Option(
+        option(
             "-o",
             "--output",
-            metavar="FORMAT",
-            help="yaml: a configuration, beside a table on stderr; html: a page without scripts; table; json.",
+            "FORMAT",
+            "yaml: a configuration, beside a table on stderr; html: a page without scripts; table; json.",
         ),
     ] = "yaml",
 ) -> int:

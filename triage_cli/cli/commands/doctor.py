@@ -5,12 +5,11 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Annotated, Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import option
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.config import Config, without_password
 from triage_cli.domain import (
@@ -31,9 +30,7 @@ DOCTOR_COLUMNS = ("what", "works", "said", "next")
 @command
 def doctor(
     context: CommandContext,
-    send: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Send this destination one marked test ticket.")
-    ] = None,
+    send: Annotated[str | None, option("NAME", "Send this destination one marked test ticket.")] = None,
     *,
     printing: PrintOptions,
 ) -> int:

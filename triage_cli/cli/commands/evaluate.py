@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import input_tables, labelled_files, messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import DELIMITED_FORMATS, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import (
@@ -40,26 +39,19 @@ TABLES_IN_CELLS = ("per_category", "thresholds", "confusion", "reliability", "le
 @remote_command
 def evaluate(
     context: CommandContext,
-    file: Annotated[str | None, typer.Argument(metavar="FILE|-", help="Labelled tickets.")] = None,
+    file: Annotated[str | None, argument("FILE|-", "Labelled tickets.")] = None,
     classifier: Annotated[
-        list[str] | None, typer.Option("--classifier", metavar="NAME", help="Measure this classifier; may be repeated.")
+        list[str] | None, option("--classifier", "NAME", "Measure this classifier; may be repeated.")
     ] = None,
     label: labelled_files.Label = None,
     question: options.QuestionName = CATEGORY,
-    min_accuracy: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="Exit with code 8 below this accuracy.")
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page with all figures and plots.")
-    ] = None,
+    min_accuracy: Annotated[float | None, option("X", "Exit with code 8 below this accuracy.", min=0, max=1)] = None,
+    report: Annotated[Path | None, option("FILE.html", "Write a page with all figures and plots.")] = None,
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Fit the confidences to these labels, so that they are probabilities.")
+        bool, flag("--calibrate", "Fit the confidences to these labels, so that they are probabilities.")
     ] = False,
     adversarial: Annotated[
-        bool,
-        typer.Option(
-            "--adversarial", help="Try built-in prompt injections instead; count those that change the answer."
-        ),
+        bool, flag("--adversarial", "Try built-in prompt injections instead; count those that change the answer.")
     ] = False,
     workers: options.Workers = None,
     max_cost: options.MaxCost = None,

@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import Outcome, Routed, Selection, Ticket, UsageError, outcome_record, ticket_record
@@ -18,10 +17,10 @@ from triage_cli.domain import Outcome, Routed, Selection, Ticket, UsageError, ou
 @remote_command
 def forget(
     context: CommandContext,
-    customer_id: Annotated[str, typer.Option(metavar="C", help="Tickets of this customer.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
+    customer_id: Annotated[str, option("C", "Tickets of this customer.")],
+    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print how many tickets would be erased, with -o which; erase nothing.")
+        bool, flag("--dry-run", "Print how many tickets would be erased, with -o which; erase nothing.")
     ] = False,
     *,
     printing: PrintOptions,

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import options
 from triage_cli.cli.command import command_group, makes_database, remote_command
 from triage_cli.cli.context import CommandContext, user
+from triage_cli.cli.declared import argument, option
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.domain import ApiKey, CreatedKey, Role
 from triage_cli.service import KeyRing
@@ -15,8 +14,8 @@ from triage_cli.service import KeyRing
 if TYPE_CHECKING:
     from triage_cli.client import RemoteKeyRing
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Who uses the key; the audit log shows this name.")]
-Expires = Annotated[str | None, typer.Option(metavar="DURATION", help="When the key expires, such as 90d.")]
+Name = Annotated[str, argument("NAME", "Who uses the key; the audit log shows this name.")]
+Expires = Annotated[str | None, option("DURATION", "When the key expires, such as 90d.")]
 KEY_COLUMNS = ("name", "role", "key_id", "created_at", "last_used_at", "expires_at", "revoked_at", "old_key_until")
 KEYS_TABLE = drawn_by("tables.plain", columns=KEY_COLUMNS)
 
@@ -28,9 +27,8 @@ def create(
     name: Name,
     role: Annotated[
         Role,
-        typer.Option(
-            metavar="ROLE",
-            help="metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do everything.",
+        option(
+            "ROLE", "metrics sees /metrics alone, reader reads, agent also works on tickets, admin may do everything."
         ),
     ],
     expires: Expires = None,
@@ -66,9 +64,7 @@ def list_keys(context: CommandContext, *, printing: PrintOptions) -> None:
 def rotate(
     context: CommandContext,
     name: Name,
-    overlap: Annotated[
-        str, typer.Option(metavar="DURATION", help="How long the old key stays valid, such as 24h.")
-    ] = "0s",
+    overlap: Annotated[str, option("DURATION", "How long the old key stays valid, such as 24h.")] = "0s",
     expires: Expires = None,
     *,
     printing: PrintOptions,

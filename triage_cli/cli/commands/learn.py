@@ -6,11 +6,10 @@
 from collections.abc import Sequence
 from typing import Annotated
 
-import typer
-
 from triage_cli.cli import labelled_files, messages, options, summaries
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line, parts_line
 from triage_cli.domain import CATEGORY, LabelCounts, Lesson, TrainingReport, UsageError, lesson_record, to_json
@@ -25,10 +24,9 @@ def learn(
     context: CommandContext,
     file: labelled_files.File = None,
     label: labelled_files.Label = None,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Take back what the last learn has learned.")] = False,
+    rollback: Annotated[bool, flag("--rollback", "Take back what the last learn has learned.")] = False,
     question: Annotated[
-        str | None,
-        typer.Option("--question", metavar="NAME", help="Learn this question alone; without it, each that has labels."),
+        str | None, option("--question", "NAME", "Learn this question alone; without it, each that has labels.")
     ] = None,
     *,
     printing: PrintOptions,

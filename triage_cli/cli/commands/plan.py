@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import Columns, Format, Printer, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import CheckError, ExitCode, Move, NewConfiguration, Plan, UsageError, plan_record
@@ -17,7 +16,7 @@ PLAN_KEYS = ("tickets", "older", "moved", "share", "unasked", "cost_usd", "desti
 FORMAT_HELP = "table, html: the whole; json: the whole with all moves; csv, tsv, jsonl, id: the moves."
 PlanFormat = Annotated[
     Literal["table", "csv", "tsv", "json", "jsonl", "id", "html"] | None,
-    typer.Option("-o", "--output", metavar="FORMAT", help=FORMAT_HELP),
+    option("-o", "--output", "FORMAT", FORMAT_HELP),
 ]
 
 
@@ -25,18 +24,12 @@ PlanFormat = Annotated[
 def plan(
     context: CommandContext,
     new: Annotated[
-        str | None, typer.Argument(metavar="[NEW.yaml]", help="The new configuration; with --routes, else the present.")
+        str | None, argument("[NEW.yaml]", "The new configuration; with --routes, else the present.")
     ] = None,
-    routes: Annotated[
-        str | None, typer.Option(metavar="FILE", help="The new routing map, instead of the new configuration's.")
-    ] = None,
-    since: Annotated[str, typer.Option(metavar="TIME", help="Tickets written since: a date, or an age.")] = "30d",
-    max_moved: Annotated[
-        str | None, typer.Option(metavar="N|N%", help="Exit with code 8 if more tickets would move.")
-    ] = None,
-    ask: Annotated[
-        bool, typer.Option("--ask", help="Ask for answers that are not stored, at a cost; store them.")
-    ] = False,
+    routes: Annotated[str | None, option("FILE", "The new routing map, instead of the new configuration's.")] = None,
+    since: Annotated[str, option("TIME", "Tickets written since: a date, or an age.")] = "30d",
+    max_moved: Annotated[str | None, option("N|N%", "Exit with code 8 if more tickets would move.")] = None,
+    ask: Annotated[bool, flag("--ask", "Ask for answers that are not stored, at a cost; store them.")] = False,
     max_cost: options.MaxCost = None,
     output: PlanFormat = None,
     columns: Columns = None,

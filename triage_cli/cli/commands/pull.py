@@ -7,12 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import command, makes_database
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.import_preview import draft_record
 from triage_cli.cli.output import TICKETS_TABLE, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, ProgressTotal
@@ -50,31 +49,22 @@ FILED_LABEL: Mapping[str, str] = {Action.FILED: "filed by triage itself"}
 def pull(
     context: CommandContext,
     names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[NAME...]", help="Sources of the configuration; all of them without it."),
+        list[str] | None, argument("[NAME...]", "Sources of the configuration; all of them without it.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Pull what changed since then, instead of since the last pull.")
+        str | None, option("TIME", "Pull what changed since then, instead of since the last pull.")
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option(
-            min=0, max=options.MOST, metavar="N", help="Stop at the end of the page that brings N new or changed ones."
-        ),
+        option("N", "Stop at the end of the page that brings N new or changed ones.", min=0, max=options.MOST),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the first page as tickets; store nothing.")] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Pull as the first time; lists begin at cursor.start (7 days ago).")
-    ] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Show the first page as tickets; store nothing.")] = False,
+    full: Annotated[bool, flag("--full", "Pull as the first time; lists begin at cursor.start (7 days ago).")] = False,
     deadline: Annotated[
-        str | None,
-        typer.Option(metavar="DURATION", help="End a source after so long, such as 10m (exit code 6)."),
+        str | None, option("DURATION", "End a source after so long, such as 10m (exit code 6).")
     ] = None,
     rejects: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Add rejected items to this file, as they came: JSON Lines, or mails as mbox."
-        ),
+        Path | None, option("FILE", "Add rejected items to this file, as they came: JSON Lines, or mails as mbox.")
     ] = None,
     *,
     printing: TicketPrintOptions,

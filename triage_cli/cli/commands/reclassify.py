@@ -5,11 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
-import typer
-
 from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
@@ -79,24 +78,23 @@ def reclassify(
     ids: options.Ids = None,
     question: options.QuestionName = CATEGORY,
     status: options.Statuses = None,
-    category: Annotated[str | None, typer.Option(metavar="NAME", help="Only tickets of this category.")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="Make the changes, all or none.")] = False,
+    category: Annotated[str | None, option("NAME", "Only tickets of this category.")] = None,
+    apply: Annotated[bool, flag("--apply", "Make the changes, all or none.")] = False,
     max_flips: Annotated[
-        str | None, typer.Option(metavar="N|N%", help="Change nothing if more than so many would change (exit code 8).")
+        str | None, option("N|N%", "Change nothing if more than so many would change (exit code 8).")
     ] = None,
     reroute: Annotated[
-        bool,
-        typer.Option("--reroute", help="Send on routed tickets whose category changed, and those that no longer wait."),
+        bool, flag("--reroute", "Send on routed tickets whose category changed, and those that no longer wait.")
     ] = False,
     doubted: Annotated[
-        bool, typer.Option("--doubted", help="Tickets without a sure answer now wait for a person, also routed ones.")
+        bool, flag("--doubted", "Tickets without a sure answer now wait for a person, also routed ones.")
     ] = False,
     *,
     classify_options: options.ClassifyOptions,
     limit: options.Limit = None,
     since: options.Since = None,
     batch: options.InBatches = False,
-    force: Annotated[bool, typer.Option("--force", help="Also ask about tickets that a person decided.")] = False,
+    force: Annotated[bool, flag("--force", "Also ask about tickets that a person decided.")] = False,
     printing: TicketPrintOptions,
 ) -> int:
     """Ask again about tickets that a classifier decided; print whose category would change. --apply changes them.

@@ -4,12 +4,11 @@ import sys
 from functools import partial
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options, summaries, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
@@ -20,13 +19,13 @@ from triage_cli.domain import ExitCode, UsageError
 @remote_command
 def review(
     context: CommandContext,
-    every: Annotated[bool, typer.Option("--all", help="All tickets, not only those that need a person.")] = False,
+    every: Annotated[bool, flag("--all", "All tickets, not only those that need a person.")] = False,
     order: Annotated[
-        filters.Order | None, typer.Option(metavar="NAME", help="review: the most informative first; urgent; newest.")
+        filters.Order | None, option("NAME", "review: the most informative first; urgent; newest.")
     ] = None,
     status: options.Statuses = None,
     category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets with this guess or category; may be repeated.")
+        list[str] | None, option("NAME", "Tickets with this guess or category; may be repeated.")
     ] = None,
     priority: options.PriorityFilter = None,
     search: options.Search = None,

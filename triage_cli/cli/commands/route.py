@@ -5,12 +5,11 @@ from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from typing import Annotated
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
@@ -39,16 +38,10 @@ ROUTE_LABELS = {"routing": "pending", "held": "held by another run", "unchanged"
 def route(
     context: CommandContext,
     ids: options.Ids = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the requests that would be made; send nothing.")
-    ] = False,
-    retry_dead: Annotated[bool, typer.Option("--retry-dead", help="Also try dead letters again.")] = False,
-    again: Annotated[
-        bool, typer.Option("--again", help="Send the named tickets again, although they were accepted.")
-    ] = False,
-    no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Do not wait for attempts that are due within 15 s.")
-    ] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print the requests that would be made; send nothing.")] = False,
+    retry_dead: Annotated[bool, flag("--retry-dead", "Also try dead letters again.")] = False,
+    again: Annotated[bool, flag("--again", "Send the named tickets again, although they were accepted.")] = False,
+    no_wait: Annotated[bool, flag("--no-wait", "Do not wait for attempts that are due within 15 s.")] = False,
     limit: options.Limit = None,
     routes: options.Routes = None,
     *,

@@ -8,12 +8,11 @@ from functools import partial
 from itertools import chain, islice
 from typing import Annotated, Any
 
-import typer
-
 from triage_cli import wiring
 from triage_cli.cli import input_tables, messages, options, summaries
 from triage_cli.cli.command import makes_database, remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import option
 from triage_cli.cli.import_preview import look_of, preview_tables
 from triage_cli.cli.output import DELIMITED_FORMATS, TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, total_of
@@ -207,10 +206,10 @@ def run(
     printing: TicketPrintOptions,
     prefix: Annotated[
         str,
-        typer.Option(
-            metavar="NAME_",
-            help="How the names of the columns begin that run adds to the input's.",
-            rich_help_panel=TicketPrintOptions.heading,
+        option(
+            "NAME_",
+            "How the names of the columns begin that run adds to the input's.",
+            heading=TicketPrintOptions.heading,
         ),
     ] = ADDED_PREFIX,
     routes: options.Routes = None,

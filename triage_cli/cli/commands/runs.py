@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated, Any, Literal
 
-import typer
-
 from triage_cli.cli import messages, options, summaries, terminal
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.cli.typed_commands import as_typed
@@ -49,10 +48,8 @@ RUN_COLUMNS = ("id", "started_at", "kind", "seconds", "exit_code", "cost_usd", "
 @remote_command
 def runs(
     context: CommandContext,
-    which: Annotated[Literal["last"] | None, typer.Argument(metavar="[last]", help="Only the latest.")] = None,
-    kind: Annotated[
-        str | None, typer.Option(metavar="COMMAND", help="Only runs of this command, such as classify.")
-    ] = None,
+    which: Annotated[Literal["last"] | None, argument("[last]", "Only the latest.")] = None,
+    kind: Annotated[str | None, option("COMMAND", "Only runs of this command, such as classify.")] = None,
     limit: options.Limit = None,
     *,
     printing: PrintOptions,
@@ -99,11 +96,10 @@ KEPT: Mapping[str, str] = {
 def undo(
     context: CommandContext,
     run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="Id of the import in triage runs, or its end; or last: your last one."),
+        str | None, argument("[RUN]", "Id of the import in triage runs, or its end; or last: your last one.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be taken back; change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask first on a terminal.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be taken back; change nothing.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
     *,
     printing: PrintOptions,
 ) -> None:

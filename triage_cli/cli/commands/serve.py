@@ -15,6 +15,7 @@ from triage_cli import wiring
 from triage_cli.cli import messages, options, terminal
 from triage_cli.cli.command import local_command, remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import UsageError, api_keys
 from triage_cli.runtime import is_loopback, take_all_files, with_extra
@@ -28,21 +29,16 @@ ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+/?")
 @local_command
 def serve(
     context: CommandContext,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    host: Annotated[str, option("ADDRESS", "Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0 takes a free one.")] = 8000,
     ssl_certfile: Annotated[Path | None, typer.Option(help="The certificate for https.")] = None,
     ssl_keyfile: Annotated[Path | None, typer.Option(help="The certificate's key.")] = None,
-    behind_proxy: Annotated[
-        bool, typer.Option("--behind-proxy", help="A gateway in front of the server does https.")
-    ] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, metavar="N", help="Processes that share the port.")] = 1,
-    root_path: Annotated[str, typer.Option(metavar="PATH", help="The path below which a gateway shows the API.")] = "",
-    keep_alive: Annotated[
-        int, typer.Option(min=1, max=86_400, metavar="SECONDS", help="How long an idle connection stays open.")
-    ] = 75,
+    behind_proxy: Annotated[bool, flag("--behind-proxy", "A gateway in front of the server does https.")] = False,
+    workers: Annotated[int, option("N", "Processes that share the port.", min=1, max=64)] = 1,
+    root_path: Annotated[str, option("PATH", "The path below which a gateway shows the API.")] = "",
+    keep_alive: Annotated[int, option("SECONDS", "How long an idle connection stays open.", min=1, max=86_400)] = 75,
     drain: Annotated[
-        float,
-        typer.Option(min=0, max=3600, metavar="SECONDS", help="How long it still serves requests after a signal."),
+        float, option("SECONDS", "How long it still serves requests after a signal.", min=0, max=3600)
     ] = 0.0,
     routes: options.Routes = None,
 ) -> int:
@@ -141,12 +137,8 @@ def _warn_at_start(context: CommandContext) -> None:
 @remote_command
 def mcp(
     context: CommandContext,
-    allow_writes: Annotated[
-        bool, typer.Option("--allow-writes", help="Let agents create tickets and suggest categories.")
-    ] = False,
-    max_cost: Annotated[
-        float, typer.Option(min=0.0, metavar="USD", help="The most that classifying texts may cost in total.")
-    ] = 1.0,
+    allow_writes: Annotated[bool, flag("--allow-writes", "Let agents create tickets and suggest categories.")] = False,
+    max_cost: Annotated[float, option("USD", "The most that classifying texts may cost in total.", min=0.0)] = 1.0,
 ) -> int:
     """Let an agent read tickets, ask why, preview routes and classify texts, over the Model Context Protocol.
 

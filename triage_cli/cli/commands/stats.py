@@ -5,11 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
-import typer
-
 from triage_cli.cli import messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer, TicketPrintOptions, drawn_by
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.config import without_password
@@ -33,12 +32,10 @@ def stats(
     since: options.Since = None,
     until: options.Until = None,
     by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY,...", help=f"A row a group; keys are {', '.join(STATS_KEYS)}, and questions."),
+        list[str] | None, option("KEY,...", f"A row a group; keys are {', '.join(STATS_KEYS)}, and questions.")
     ] = None,
     overruled: Annotated[
-        bool,
-        typer.Option("--overruled", help="Count how often verdicts overruled sure answers, by week and category."),
+        bool, flag("--overruled", "Count how often verdicts overruled sure answers, by week and category.")
     ] = False,
     *,
     printing: TicketPrintOptions,

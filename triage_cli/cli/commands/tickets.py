@@ -15,6 +15,7 @@ import typer
 from triage_cli.cli import messages, options, safe_text, terminal, ticket_id_input, typed_commands
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, Table, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import counted_line
 from triage_cli.domain import (
@@ -32,8 +33,8 @@ from triage_cli.domain import (
 from triage_cli.service import category_renames
 
 TICKET_NAME = "A ticket's id, its last 6 or more characters, or its external id"
-Name = Annotated[str, typer.Argument(metavar="ID", help=f"{TICKET_NAME}.")]
-NameOrStdin = Annotated[str, typer.Argument(metavar="ID|-", help=f"{TICKET_NAME}; - reads ids from stdin.")]
+Name = Annotated[str, argument("ID", f"{TICKET_NAME}.")]
+NameOrStdin = Annotated[str, argument("ID|-", f"{TICKET_NAME}; - reads ids from stdin.")]
 LISTED_ON_TERMINAL = 50
 TIMED_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ)  ")
 ROUTING_MAP_HASH = re.compile(r" \(map [0-9a-f]{16}\)")  # the hash of the routing map is for machines
@@ -48,49 +49,32 @@ class TicketFilters:
 
     heading: ClassVar = "Which tickets"
     status: options.Statuses = None
-    category: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets of this category; may be repeated.")
-    ] = None
-    customer_id: Annotated[list[str] | None, typer.Option(metavar="C", help="Tickets of this customer.")] = None
+    category: Annotated[list[str] | None, option("NAME", "Tickets of this category; may be repeated.")] = None
+    customer_id: Annotated[list[str] | None, option("C", "Tickets of this customer.")] = None
     priority: options.PriorityFilter = None
-    classifier: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets that this classifier decided.")
-    ] = None
-    source: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets from this source; may be repeated.")
-    ] = None
+    classifier: Annotated[list[str] | None, option("NAME", "Tickets that this classifier decided.")] = None
+    source: Annotated[list[str] | None, option("NAME", "Tickets from this source; may be repeated.")] = None
     language: Annotated[
-        list[str] | None, typer.Option(metavar="CODE", help="Tickets in this language, such as de; may be repeated.")
-    ] = None
-    destination: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Tickets with a delivery to it; may be repeated.")
-    ] = None
-    extra: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A column of the input, or a field, has this value; may be repeated."),
+        option("CODE", "Tickets in this language, such as de; may be repeated."),
+    ] = None
+    destination: Annotated[list[str] | None, option("NAME", "Tickets with a delivery to it; may be repeated.")] = None
+    extra: Annotated[
+        list[str] | None, option("NAME=VALUE", "A column of the input, or a field, has this value; may be repeated.")
     ] = None
     answer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="QUESTION=VALUE", help="A question has this answer, or none (null); may be repeated."),
+        list[str] | None, option("QUESTION=VALUE", "A question has this answer, or none (null); may be repeated.")
     ] = None
     verdict: Annotated[
-        bool | None, typer.Option("--verdict/--no-verdict", help="Only tickets that a person decided, or only others.")
+        bool | None, flag("--verdict/--no-verdict", "Only tickets that a person decided, or only others.")
     ] = None
-    min_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or above.")
-    ] = None
-    max_confidence: Annotated[
-        float | None, typer.Option(min=0, max=1, metavar="X", help="At this confidence or below.")
-    ] = None
+    min_confidence: Annotated[float | None, option("X", "At this confidence or above.", min=0, max=1)] = None
+    max_confidence: Annotated[float | None, option("X", "At this confidence or below.", min=0, max=1)] = None
     since: options.Since = None
     until: options.Until = None
-    older_than: Annotated[str | None, typer.Option(metavar="AGE", help="Stored longer ago than this, such as 4h.")] = (
-        None
-    )
+    older_than: Annotated[str | None, option("AGE", "Stored longer ago than this, such as 4h.")] = None
     search: options.Search = None
-    sort: Annotated[
-        str | None, typer.Option(metavar="FIELD[:desc]", help="Sort by a field, such as confidence or created_at.")
-    ] = None
+    sort: Annotated[str | None, option("FIELD[:desc]", "Sort by a field, such as confidence or created_at.")] = None
     order: Annotated[
         Literal["newest", "review"],
         typer.Option(help="review: what waits for a person, the most informative first.", show_default=False),
@@ -218,9 +202,9 @@ def similar(
     context: CommandContext,
     name: Name,
     *,
-    decided: Annotated[bool, typer.Option("--decided", help="Only tickets that a person decided.")] = False,
+    decided: Annotated[bool, flag("--decided", "Only tickets that a person decided.")] = False,
     since: options.Since = None,
-    limit: Annotated[int, typer.Option(min=1, max=MOST_SIMILAR, metavar="N", help="At most N.")] = 5,
+    limit: Annotated[int, option("N", "At most N.", min=1, max=MOST_SIMILAR)] = 5,
     printing: TicketPrintOptions,
 ) -> None:
     """Find the tickets with the most similar texts: with the same rare words, above all in the subject.

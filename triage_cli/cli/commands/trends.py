@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import typer
-
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.domain import (
@@ -29,12 +28,8 @@ SPIKE_KEYS = tuple(field for field in Spike._fields if field != "members")
 @remote_command
 def drift(
     context: CommandContext,
-    window: Annotated[
-        str, typer.Option(metavar="DURATION", help="The period, compared with the same time before it.")
-    ] = "7d",
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with code 8 if a share changed by more than chance.")
-    ] = False,
+    window: Annotated[str, option("DURATION", "The period, compared with the same time before it.")] = "7d",
+    check: Annotated[bool, flag("--check", "Exit with code 8 if a share changed by more than chance.")] = False,
     question: options.QuestionName = CATEGORY,
     *,
     printing: PrintOptions,
@@ -64,9 +59,9 @@ def drift(
 @remote_command
 def spikes(
     context: CommandContext,
-    window: Annotated[str, typer.Option(metavar="DURATION", help="The period of the latest tickets.")] = "2h",
-    baseline: Annotated[str, typer.Option(metavar="DURATION", help="The earlier weeks to compare with.")] = "28d",
-    check: Annotated[bool, typer.Option("--check", help="Exit with code 8 if there is a spike.")] = False,
+    window: Annotated[str, option("DURATION", "The period of the latest tickets.")] = "2h",
+    baseline: Annotated[str, option("DURATION", "The earlier weeks to compare with.")] = "28d",
+    check: Annotated[bool, flag("--check", "Exit with code 8 if there is a spike.")] = False,
     *,
     printing: PrintOptions,
 ) -> int:
@@ -122,14 +117,12 @@ def _spike_record(spike: Spike) -> dict[str, Any]:
 @remote_command
 def report(
     context: CommandContext,
-    since: Annotated[
-        str, typer.Option(metavar="TIME", help="From then until now: an age, a date or time (UTC), or yesterday.")
-    ] = "7d",
+    since: Annotated[str, option("TIME", "From then until now: an age, a date or time (UTC), or yesterday.")] = "7d",
     written_as: Annotated[
         Literal["html", "json"],
-        typer.Option("-o", "--output", metavar="FORMAT", help="html: one page without scripts; json: its numbers."),
+        option("-o", "--output", "FORMAT", "html: one page without scripts; json: its numbers."),
     ] = "html",
-    to: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it to this file; else to stdout.")] = None,
+    to: Annotated[Path | None, option("FILE", "Write it to this file; else to stdout.")] = None,
 ) -> None:
     """Write a page about the last week: volume, who decided what, how right the machine was, what waits.
 

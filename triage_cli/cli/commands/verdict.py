@@ -10,11 +10,10 @@ from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
 
-import typer
-
 from triage_cli.cli import input_tables, messages, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.declared import argument, flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
 from triage_cli.cli.rejects import opened_rejects
 from triage_cli.domain import (
@@ -187,22 +186,15 @@ REASON_COLUMN = "triage_error"  # the column with the reason of a rejected row, 
 @remote_command
 def verdict(
     context: CommandContext,
-    name: Annotated[
-        str | None, typer.Argument(metavar="ID|-", help="A ticket, or - for CSV or JSON Lines on stdin.")
-    ] = None,
+    name: Annotated[str | None, argument("ID|-", "A ticket, or - for CSV or JSON Lines on stdin.")] = None,
     answers: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[CATEGORY]", help="The category it belongs to, or QUESTION=VALUE (QUESTION= takes it back)."
-        ),
+        argument("[CATEGORY]", "The category it belongs to, or QUESTION=VALUE (QUESTION= takes it back)."),
     ] = None,
-    note: Annotated[str | None, typer.Option(metavar="TEXT", help="The reason, shown by why.")] = None,
-    clear: Annotated[
-        bool, typer.Option("--clear", help="Take the verdict back: the machine's last answer holds again.")
-    ] = False,
+    note: Annotated[str | None, option("TEXT", "The reason, shown by why.")] = None,
+    clear: Annotated[bool, flag("--clear", "Take the verdict back: the machine's last answer holds again.")] = False,
     rejects: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With -: write rejected rows to this file, each with its reason."),
+        Path | None, option("FILE", "With -: write rejected rows to this file, each with its reason.")
     ] = None,
     *,
     printing: TicketPrintOptions,
