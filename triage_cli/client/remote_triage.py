@@ -235,7 +235,7 @@ class RemoteTriage:
 
     def why(self, ticket_name: str) -> Why:
         """Return how the remote decided a ticket."""
-        return self.converted_to(Why, self.connection.get(self.path_of(ticket_name) + "/why")[0])
+        return self.read(Why, self.path_of(ticket_name) + "/why")
 
     def similar(self, ticket_name: str, query: SimilarQuery) -> list[SimilarTicket]:
         """Return the remote's tickets with the most similar texts, the most similar first."""
@@ -262,7 +262,7 @@ class RemoteTriage:
 
     def stats(self) -> Stats:
         """Return the counts of the remote's whole store."""
-        return self.converted_to(Stats, self.connection.get("/stats")[0])
+        return self.read(Stats, "/stats")
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         """Return the remote's counts of each group of tickets, ordered by their keys."""
@@ -272,30 +272,27 @@ class RemoteTriage:
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
         """Return how often verdicts overruled the remote's machines, by week and the machine's category."""
         period = {key: at for key, at in (("since", since), ("until", until)) if at is not None}
-        response = self.connection.get("/stats/overruled", period)[0]
-        return self.converted_rows(partial(wire_format.named, Overruled), response)
+        return self.read_all(Overruled, "/stats/overruled", period)
 
     def audit_head(self) -> Head:
         """Return the head of the remote's audit log."""
-        return self.converted_to(Head, self.connection.get("/audit/head")[0])
+        return self.read(Head, "/audit/head")
 
     def categories(self) -> tuple[Category, ...]:
         """Return the categories that a ticket may get at the remote."""
-        return tuple(self.converted_rows(partial(wire_format.named, Category), self.connection.get("/categories")[0]))
+        return tuple(self.read_all(Category, "/categories"))
 
     def questions(self) -> tuple[Question, ...]:
         """Return the questions that tickets are asked at the remote; an older one asks for the category alone."""
         try:
-            return tuple(
-                self.converted_rows(partial(wire_format.named, Question), self.connection.get("/questions")[0])
-            )
+            return tuple(self.read_all(Question, "/questions"))
         except NoEndpointError:
             return (Question(CATEGORY, self.categories()),)
 
     def last_reading(self, header: str) -> Reading | None:
         """Return how a file with this header was read the last time into the remote, None if there was none."""
         try:
-            return self.converted_to(Reading, self.connection.get(f"/readings/{header}")[0])
+            return self.read(Reading, f"/readings/{header}")
         except NotFoundError:
             return None
 
@@ -318,6 +315,14 @@ class RemoteTriage:
             page_query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
             response, next_page = self.connection.get(path, page_query)
             yield from self.converted(wire_format.rows_of, response)
+
+    def read(self, kind: type[T], path: str, params: Params | None = None) -> T:
+        """Return the remote's record of a kind at a path. Raises as `converted`."""
+        return self.converted_to(kind, self.connection.get(path, params)[0])
+
+    def read_all(self, kind: type[T], path: str, params: Params | None = None) -> list[T]:
+        """Return the remote's records of a kind at a path. Raises as `converted`."""
+        return self.converted_rows(partial(wire_format.named, kind), self.connection.get(path, params)[0])
 
     def converted(self, make: Callable[[Any], T], record: Any) -> T:
         """Convert a record of the remote. Raises `UnavailableError` if it does not follow the wire format."""
@@ -462,14 +467,12 @@ class RemoteConsultation:
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
         """Return where the remote would send a ticket now, by its routing map."""
-        preview_path = f"{self._remote.path_of(name)}/route/preview"
-        response = self._remote.connection.get(preview_path, {"category": category} if category else {})[0]
-        return self._remote.converted_to(RoutePreview, response)
+        params = {"category": category} if category else {}
+        return self._remote.read(RoutePreview, f"{self._remote.path_of(name)}/route/preview", params)
 
     def category_profiles(self) -> list[CategoryProfile]:
         """Return the remote's categories with their thresholds and rules."""
-        response = self._remote.connection.get("/categories/profiles")[0]
-        return self._remote.converted_rows(partial(wire_format.named, CategoryProfile), response)
+        return self._remote.read_all(CategoryProfile, "/categories/profiles")
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:
         """Send the remote an agent's suggestion, which it records in the name of the API key."""

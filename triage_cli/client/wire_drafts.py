@@ -6,16 +6,16 @@ belongs to (`import`); in the answer a line
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
-from triage_cli.client.wire_format import ProtocolError
+from triage_cli.client.wire_format import ProtocolError, named
 from triage_cli.domain import InputPart, TicketDraft, compact, ids, is_too_deep, mail_of
 
 # The media type of drafts as the command line has read them; a table would lose some of their fields.
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
+OPTIONAL_KEYS = ("extra", "verdict", "seen", "record", "silent", "exported", "other_contents")
 MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is or as text
-TEXT_TYPES = (str, type(None))
 
 
 def first_line(met: Sequence[int], rows: int, import_id: str) -> str:
@@ -55,10 +55,8 @@ def _is_count(value: object) -> bool:
 def draft_line(draft: TicketDraft, seen: int) -> str:
     """Return a draft as a line of an upload; `seen` is how often its identity was in the input before."""
     draft_record: dict[str, Any] = {k: v for k, v in zip(DRAFT_KEYS, draft, strict=False) if v is not None}
-    optional: dict[str, Any] = {"extra": draft.extra, "verdict": draft.verdict, "seen": seen}
-    optional |= {"record": draft.record, "silent": draft.silent, "exported": draft.exported}
-    optional["other_contents"] = draft.other_contents
-    draft_record |= {key: value for key, value in optional.items() if value}
+    counted = draft._replace(seen=seen)
+    draft_record |= {key: value for key in OPTIONAL_KEYS if (value := getattr(counted, key))}
     if draft.origin in ("typed", "mail"):
         draft_record[draft.origin] = True
     return compact(draft_record)
@@ -66,39 +64,16 @@ def draft_line(draft: TicketDraft, seen: int) -> str:
 
 def draft_of(draft_record: Any) -> TicketDraft:
     """Return the draft of a line from its wire record. Raises `ProtocolError` if that is none."""
-    if not isinstance(draft_record, dict):
-        raise ProtocolError("a line is no draft")
-    numbers = {key: draft_record.get(key, 0) for key in ("row", "line", "seen", "record")}
-    texts: dict[str, Any] = {key: draft_record.get(key) for key in (*DRAFT_KEYS[2:8], "verdict")}
-    source, extra = draft_record.get("source", "import"), draft_record.get("extra", {})
-    if not all(map(_is_count, numbers.values())) or not all(isinstance(text, TEXT_TYPES) for text in texts.values()):
-        raise ProtocolError("a draft holds what is no number or no text")
-    if not isinstance(source, str) or "\t" in source or not isinstance(extra, dict) or is_too_deep(extra):
-        raise ProtocolError("a draft has no proper source or extra")
-    silent = draft_record.get("silent", [])
-    if not isinstance(silent, list) or not all(isinstance(name, str) for name in silent):
-        raise ProtocolError("a draft has no proper list of silent columns")
-    typed, mail = draft_record.get("typed", False), draft_record.get("mail", False)
-    if not isinstance(typed, bool) or not isinstance(mail, bool) or (mail and mail_of(extra) is None):
-        raise ProtocolError("a draft does not say properly whether it was typed, or came as mail")
-    exported = draft_record.get("exported")
-    if exported is not None and not _is_source_and_id(exported):
-        raise ProtocolError("a draft has no proper source and id of its export")
-    other_contents = draft_record.get("other_contents", [])
-    if not isinstance(other_contents, list) or not all(isinstance(content, str) for content in other_contents):
-        raise ProtocolError("a draft has no proper hashes of its other contents")
-    return TicketDraft(
-        **numbers,
-        **texts,
-        source=source,
-        extra=extra,
-        silent=tuple(silent),
-        origin="typed" if typed else "mail" if mail else "row",
-        exported=tuple(exported) if exported else None,
-        other_contents=tuple(other_contents[:MOST_OTHER_CONTENTS]),
+    draft = named(TicketDraft, draft_record, (*DRAFT_KEYS, *OPTIONAL_KEYS))
+    exported: Sequence[str] = draft.exported or ("", "")
+    is_mail = draft_record.get("mail") is True
+    are_counts = all(map(_is_count, (draft.row, draft.line, draft.seen, draft.record)))
+    if not are_counts or "\t" in draft.source + exported[0] or is_too_deep(draft.extra):
+        raise ProtocolError("a draft holds what is no number, no source or no extra")
+    if len(exported) != 2 or (is_mail and mail_of(draft.extra) is None):
+        raise ProtocolError("a draft does not say properly where it came from")
+    origin: Literal["typed", "mail", "row"] = "mail" if is_mail else "row"
+    return draft._replace(
+        origin="typed" if draft_record.get("typed") is True else origin,
+        other_contents=draft.other_contents[:MOST_OTHER_CONTENTS],
     )
-
-
-def _is_source_and_id(exported: Any) -> bool:
-    is_pair = isinstance(exported, list) and len(exported) == 2 and all(isinstance(one, str) for one in exported)
-    return is_pair and "\t" not in exported[0]

@@ -7,7 +7,7 @@ checked here; their values by the reader.
 
 import json
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -193,16 +193,16 @@ def event_of(wire_record: Any) -> LoggedEvent:
     return named(LoggedEvent, {**wire_record, "detail": detail})
 
 
-def named(kind: type[T], wire_record: Any) -> T:
+def named(kind: type[T], wire_record: Any, keys: Collection[str] = ()) -> T:
     """Return a domain record of a kind from a wire record, with the records in it, and tuples for lists.
 
-    Unknown fields, of a newer server, are ignored.
+    Unknown fields, of a newer server, are ignored, and so are others than `keys`, if some are given.
     """
     if not isinstance(wire_record, dict):
         raise ProtocolError(f"no {kind.__name__}")
     fields: dict[str, Any] = {}
     for field, wire_type in _wire_types_of(cast("Hashable", kind)).items():
-        if field not in wire_record:
+        if field not in wire_record or (keys and field not in keys):
             continue
         value = wire_record[field]
         if not wire_type.takes(value):
@@ -243,7 +243,12 @@ def _is_one_of(json_types: tuple[type, ...], value: Any) -> bool:
 
 @cache
 def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
-    as_json: Mapping[Any, tuple[type, ...]] = {float: (int, float), tuple: (list,), Mapping: (dict,), Literal: (str,)}
+    as_json: Mapping[Any, tuple[type, ...]] = {
+        float: (int, float),
+        **dict.fromkeys((tuple, Sequence), (list,)),
+        Mapping: (dict,),
+        Literal: (str,),
+    }
 
     def json_types_of(hints: Iterable[Any]) -> tuple[type, ...]:
         python_types = (dict if is_record(each) else get_origin(each) or each for each in hints)
@@ -253,9 +258,8 @@ def _wire_types_of(kind: Hashable) -> Mapping[str, _WireType]:
     for field, hint in get_type_hints(kind).items():
         hint_types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         record = next((one for each in hint_types for one in (each, *get_args(each)) if is_record(one)), None)
-        listed = [
-            item for each in hint_types if get_origin(each) is tuple for item in get_args(each) if item is not ...
-        ]
+        lists = (each for each in hint_types if get_origin(each) in (tuple, Sequence))
+        listed = [item for each in lists for item in get_args(each) if item is not ...]
         wire_types[field] = _WireType(json_types_of(hint_types), record, () if record else json_types_of(listed))
     return wire_types
 

@@ -14,6 +14,7 @@ from triage_cli.api.schemas.shared_fields import (
     QueryParameters,
     RequestBody,
     ShortText,
+    param,
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
@@ -44,17 +45,15 @@ class EventQueryIn(QueryParameters):
     """A selection of events: all conditions must hold."""
 
     action: list[ShortText] = repeatable("created", "what happened")
-    actor: ShortText | None = Field(None, description="who did it", examples=["zendesk-bot"])
-    since: Moment | None = Field(
-        None, description="recorded at this time or later; a day means its beginning in UTC", examples=[EXAMPLE_SINCE]
+    actor: ShortText | None = param(None, "who did it", "zendesk-bot")
+    since: Moment | None = param(
+        None, "recorded at this time or later; a day means its beginning in UTC", EXAMPLE_SINCE
     )
-    until: Moment | None = Field(
-        None, description="recorded at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
+    until: Moment | None = param(
+        None, "recorded at this time or earlier; a day means its beginning in UTC", EXAMPLE_UNTIL
     )
-    limit: int = Field(100, ge=1, le=1000, description="events on one page", examples=[100])
-    after: int | None = Field(
-        None, ge=0, le=1 << 53, description="the seq after which a page begins; without it: the last ones", examples=[0]
-    )
+    limit: int = param(100, "events on one page", 100, ge=1, le=1000)
+    after: int | None = param(None, "the seq after which a page begins; without it: the last ones", 0, ge=0, le=1 << 53)
 
 
 class Me(BaseModel):
@@ -107,13 +106,13 @@ class KeyIn(RequestBody):
 class ReadColumns(RequestBody):
     """The column of each field of a ticket; null if it was read from none."""
 
-    subject: ColumnName | None = Field(None, description="what it is about", examples=["Title"])
-    description: ColumnName | None = Field(None, description="its text", examples=["Body"])
-    customer_id: ColumnName | None = Field(None, description="the customer", examples=["Customer"])
-    priority: ColumnName | None = Field(None, description="how urgent it is", examples=["Priority"])
-    created_at: ColumnName | None = Field(None, description="when it was written", examples=["Created"])
-    external_id: ColumnName | None = Field(None, description="its id in the source", examples=["No"])
-    verdict: ColumnName | None = Field(None, description="a person's category", examples=["Team"])
+    subject: ColumnName | None = param(None, "what it is about", "Title")
+    description: ColumnName | None = param(None, "its text", "Body")
+    customer_id: ColumnName | None = param(None, "the customer", "Customer")
+    priority: ColumnName | None = param(None, "how urgent it is", "Priority")
+    created_at: ColumnName | None = param(None, "when it was written", "Created")
+    external_id: ColumnName | None = param(None, "its id in the source", "No")
+    verdict: ColumnName | None = param(None, "a person's category", "Team")
 
 
 class ReadingIn(RequestBody):
@@ -177,14 +176,14 @@ class StatsQueryIn(TicketConditions):
 class VerdictPeriod(QueryParameters):
     """The verdicts to count."""
 
-    since: Moment | None = Field(None, description="given at this time or later", examples=[EXAMPLE_SINCE])
-    until: Moment | None = Field(None, description="given at this time or earlier", examples=[EXAMPLE_UNTIL])
+    since: Moment | None = param(None, "given at this time or later", EXAMPLE_SINCE)
+    until: Moment | None = param(None, "given at this time or earlier", EXAMPLE_UNTIL)
 
 
 class RunQuery(QueryParameters):
     """The number of runs."""
 
-    limit: int = Field(50, ge=1, le=1000, description="runs in the answer", examples=[50])
+    limit: int = param(50, "runs in the answer", 50, ge=1, le=1000)
 
 
 class Run(BaseModel):

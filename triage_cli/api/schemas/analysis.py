@@ -18,6 +18,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     Usd,
     WorkerCount,
+    param,
 )
 from triage_cli.domain import CATEGORY, FEWEST_TOPICS, MOST_TOPICS, USUAL_TOPICS, LabelCounts
 
@@ -32,8 +33,8 @@ QUESTION_TEXT = "the name of a question; category without it"
 class SpikeQuery(QueryParameters):
     """The window in which spikes are sought, and what it is compared with."""
 
-    window: SpikeWindow = Field(7200.0, description=WINDOW_TEXT, examples=[7200.0])
-    baseline: Baseline = Field(28 * DAY, description=BASELINE_TEXT, examples=[28 * DAY])
+    window: SpikeWindow = param(7200.0, WINDOW_TEXT, 7200.0)
+    baseline: Baseline = param(28 * DAY, BASELINE_TEXT, 28 * DAY)
 
 
 class SpikesIn(RequestBody):
@@ -46,16 +47,14 @@ class SpikesIn(RequestBody):
 class DriftQuery(QueryParameters):
     """The period that is compared with the time before it."""
 
-    window: Annotated[float, Field(ge=1, le=TEN_YEARS)] = Field(
-        7 * DAY, description="its seconds, up to now", examples=[7 * DAY]
-    )
-    question: ShortName = Field(CATEGORY, description=QUESTION_TEXT, examples=["urgency"])
+    window: Annotated[float, Field(ge=1, le=TEN_YEARS)] = param(7 * DAY, "its seconds, up to now", 7 * DAY)
+    question: ShortName = param(CATEGORY, QUESTION_TEXT, "urgency")
 
 
 class ReportQuery(QueryParameters):
     """The period of a report, up to now."""
 
-    since: Moment | None = Field(None, description="its beginning; without it, a week ago", examples=[EXAMPLE_SINCE])
+    since: Moment | None = param(None, "its beginning; without it, a week ago", EXAMPLE_SINCE)
 
 
 class LabelledIn(RequestBody):

@@ -14,6 +14,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     Usd,
     WorkerCount,
+    param,
 )
 from triage_cli.api.schemas.ticket_selection import Count
 from triage_cli.api.schemas.tickets import Ticket
@@ -85,41 +86,31 @@ SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{
 class BatchQuery(QueryParameters):
     """The steps for the tickets of one body, and how the tickets are read and classified."""
 
-    do: Literal["", "classify", "classify,route"] = Field(
-        "", description="else they are only stored", examples=["classify,route"]
+    do: Literal["", "classify", "classify,route"] = param("", "else they are only stored", "classify,route")
+    limit: Count | None = param(None, "the most rows, from the first one on", 100)
+    dry_run: bool = param(
+        False, "store and send nothing, and answer how each row is read; with `do`, also what would become of it", False
     )
-    limit: Count | None = Field(None, description="the most rows, from the first one on", examples=[100])
-    dry_run: bool = Field(
+    ask: bool = param(
         False,
-        description="store and send nothing, and answer how each row is read; with `do`, also what would become of it",
-        examples=[False],
-    )
-    ask: bool = Field(
-        False,
-        description="in a dry run, also ask for answers that cost something, within `max_cost` or the budget, and "
+        "in a dry run, also ask for answers that cost something, within `max_cost` or the budget, and "
         "store these answers; else `cost_usd` estimates what they would cost",
-        examples=[False],
-    )
-    source: SourceName | None = Field(
-        None,
-        description="the system that the ids come from; else as recognised by the columns, or `import`",
-        examples=["shop"],
-    )
-    same_tickets: bool = Field(
         False,
-        description="known ids get whatever text comes; else the request is refused if most of those that it meets "
+    )
+    source: SourceName | None = param(
+        None, "the system that the ids come from; else as recognised by the columns, or `import`", "shop"
+    )
+    same_tickets: bool = param(
+        False,
+        "known ids get whatever text comes; else the request is refused if most of those that it meets "
         "would get the text of another ticket",
-        examples=[False],
+        False,
     )
-    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT, examples=["local"])
-    workers: WorkerCount | None = Field(None, description="calls in flight", examples=[8])
-    max_cost: Usd | None = Field(
-        None,
-        description="USD that this request may spend, together with its repetitions under the same Idempotency-Key",
-        examples=[1.0],
+    classifier: ShortName | None = param(None, CLASSIFIER_TEXT, "local")
+    workers: WorkerCount | None = param(None, "calls in flight", 8)
+    max_cost: Usd | None = param(
+        None, "USD that this request may spend, together with its repetitions under the same Idempotency-Key", 1.0
     )
-    spent_before: Usd = Field(
-        0.0, description="USD of `max_cost` that earlier parts of the same input have spent", examples=[0.0]
-    )
-    max_wait: Seconds = Field(120.0, description="seconds to wait for a provider's outage", examples=[120.0])
-    deadline: Seconds | None = Field(None, description="seconds after which nothing new is begun", examples=[600.0])
+    spent_before: Usd = param(0.0, "USD of `max_cost` that earlier parts of the same input have spent", 0.0)
+    max_wait: Seconds = param(120.0, "seconds to wait for a provider's outage", 120.0)
+    deadline: Seconds | None = param(None, "seconds after which nothing new is begun", 600.0)

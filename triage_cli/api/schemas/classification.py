@@ -18,6 +18,7 @@ from triage_cli.api.schemas.shared_fields import (
     ShortName,
     Usd,
     WorkerCount,
+    param,
 )
 from triage_cli.api.schemas.ticket_selection import LIMIT_FIELD, Count, SelectionIn
 from triage_cli.domain import CATEGORY, Attempt, GivenAnswer, SourceOfConfidence, Status
@@ -66,9 +67,7 @@ class RouteManyIn(RequestBody):
 class PreviewQuery(QueryParameters):
     """Assumptions about the ticket."""
 
-    category: ShortName | None = Field(
-        None, description="as if a person had given it this category", examples=["Billing"]
-    )
+    category: ShortName | None = param(None, "as if a person had given it this category", "Billing")
 
 
 PREVIEW_KEYS = ("ticket_id", "status", "category", "rule", "destinations", "new", "due", "why")
@@ -101,8 +100,8 @@ class ClassifyIn(RequestBody):
 class ClassifyQuery(QueryParameters):
     """How to classify, as the command line's options; the body may say the same."""
 
-    classifier: ShortName | None = Field(None, description=CLASSIFIER_TEXT, examples=["local"])
-    max_cost: Usd | None = Field(None, description="USD that this request may spend", examples=[1.0])
+    classifier: ShortName | None = param(None, CLASSIFIER_TEXT, "local")
+    max_cost: Usd | None = param(None, "USD that this request may spend", 1.0)
 
 
 class ReclassifyManyQuery(ClassifyQuery):

@@ -30,13 +30,18 @@ Usd = Annotated[float, Field(ge=0, le=1_000_000)]
 Seconds = Annotated[float, Field(ge=0, le=366 * 86_400)]
 
 
+def param(default: Any, description: str, example: Any, **limits: Any) -> Any:
+    """Return a field of a request, with its description and an example, as most parameters of a query are."""
+    return Field(default, description=description, examples=[example], **limits)
+
+
 def repeatable(example: str, description: str = "") -> Any:
     """Return the field of a query parameter that may be repeated."""
     text = f"{description}; may be repeated" if description else "may be repeated"
     return Field(default_factory=list, description=text, examples=[[example]])
 
 
-DRY_RUN_FIELD = Field(False, description="do nothing, and answer what would be done", examples=[False])
+DRY_RUN_FIELD = param(False, "do nothing, and answer what would be done", False)
 CLASSIFIER_TEXT = "one of the configuration; else its default"
 # Values of the examples of requests. An imported collection sends them, so they fit together.
 EXAMPLE_SINCE, EXAMPLE_UNTIL = "2026-11-01T00:00:00Z", "2099-12-31T00:00:00Z"

@@ -12,6 +12,7 @@ from triage_cli.api.schemas.shared_fields import (
     QueryParameters,
     RequestBody,
     ShortText,
+    param,
     repeatable,
     whole_number,
 )
@@ -28,7 +29,7 @@ PagePosition = Annotated[
 # The name and the id of a ticket in the examples, which an imported collection sends.
 EXAMPLE_NAME, EXAMPLE_TICKET_ID = "T-1001", "01a20e9c-1d27-7000-8f6f-e2de12e6ffde"
 Count = Annotated[int, Field(ge=0, lt=1 << 53), BeforeValidator(whole_number)]
-LIMIT_FIELD = Field(None, description="the most tickets; as in the body", examples=[100])
+LIMIT_FIELD = param(None, "the most tickets; as in the body", 100)
 MOST_LISTED_IDS = 100  # the most ids that a query may have: its address stays below 8 KB, as gateways want it
 # The most tickets that one bulk request may name.
 MOST_TICKET_NAMES = 100_000
@@ -41,14 +42,12 @@ class TicketConditions(QueryParameters):
     status: list[Status] = repeatable("new")
     category: list[ShortText] = repeatable("Billing")
     suggestion: list[ShortText] = repeatable("Billing", "the guess of a classifier that was not sure")
-    customer_id: ShortText | None = Field(None, description="tickets of this customer", examples=["C-9"])
-    priority: Priority | None = Field(None, description="tickets of this priority", examples=["high"])
-    classifier: ShortText | None = Field(None, description="tickets that this classifier answered", examples=["local"])
-    since: Moment | None = Field(
-        None, description="stored at this time or later; a day means its beginning in UTC", examples=[EXAMPLE_SINCE]
-    )
-    until: Moment | None = Field(
-        None, description="stored at this time or earlier; a day means its beginning in UTC", examples=[EXAMPLE_UNTIL]
+    customer_id: ShortText | None = param(None, "tickets of this customer", "C-9")
+    priority: Priority | None = param(None, "tickets of this priority", "high")
+    classifier: ShortText | None = param(None, "tickets that this classifier answered", "local")
+    since: Moment | None = param(None, "stored at this time or later; a day means its beginning in UTC", EXAMPLE_SINCE)
+    until: Moment | None = param(
+        None, "stored at this time or earlier; a day means its beginning in UTC", EXAMPLE_UNTIL
     )
     source: list[ShortText] = repeatable("shop")
     language: list[ShortText] = repeatable("de", "the language of the text, by its code")
@@ -59,52 +58,46 @@ class TicketConditions(QueryParameters):
     answer: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
         "urgency=now", "a further question with this answer, or with none (`urgency=`)"
     )
-    verdict: bool | None = Field(None, description="whether a person's category holds", examples=[False])
-    min_confidence: float | None = Field(None, ge=0, le=1, description="at least so sure", examples=[0.5])
-    max_confidence: float | None = Field(None, ge=0, le=1, description="at most so sure", examples=[1.0])
-    search: ShortText | None = Field(None, description="a text in subject or description", examples=["refund"])
+    verdict: bool | None = param(None, "whether a person's category holds", False)
+    min_confidence: float | None = param(None, "at least so sure", 0.5, ge=0, le=1)
+    max_confidence: float | None = param(None, "at most so sure", 1.0, ge=0, le=1)
+    search: ShortText | None = param(None, "a text in subject or description", "refund")
 
 
 class TicketQuery(TicketConditions):
     """A selection of tickets, with order and limit."""
 
-    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = Field(
-        None, description="only the one of this name; here it may hold a slash", examples=[EXAMPLE_NAME]
+    name: Annotated[str, StringConstraints(max_length=LONGEST_NAME)] | None = param(
+        None, "only the one of this name; here it may hold a slash", EXAMPLE_NAME
     )
     id: Annotated[list[ShortText], Field(max_length=MOST_LISTED_IDS)] = Field(
         default_factory=list,
         description="only those of these ids, in their order and on one page; may be repeated",
         examples=[[EXAMPLE_TICKET_ID]],
     )
-    sort: Annotated[str, StringConstraints(pattern=SORT_PATTERN)] = Field(
-        "",
-        description="a key of the record, descending with `:desc`; ties by ticket_id. Default: `order`",
-        examples=["created_at:desc"],
+    sort: Annotated[str, StringConstraints(pattern=SORT_PATTERN)] = param(
+        "", "a key of the record, descending with `:desc`; ties by ticket_id. Default: `order`", "created_at:desc"
     )
-    order: Literal["newest", "review"] = Field(
-        "newest",
-        description="`review`: what waits for a person, the most informative first",
-        examples=["newest"],
+    order: Literal["newest", "review"] = param(
+        "newest", "`review`: what waits for a person, the most informative first", "newest"
     )
-    limit: int = Field(50, ge=1, le=1000, description="tickets on one page", examples=[50])
-    after: PagePosition = Field(
+    limit: int = param(50, "tickets on one page", 50, ge=1, le=1000)
+    after: PagePosition = param(
         "",
-        description="the place after which a page begins, as `Link: rel=next` has it: a ticket_id, if `order=newest`",
-        examples=[EXAMPLE_TICKET_ID],
+        "the place after which a page begins, as `Link: rel=next` has it: a ticket_id, if `order=newest`",
+        EXAMPLE_TICKET_ID,
     )
 
 
 class SimilarQueryIn(QueryParameters):
     """Which tickets a ticket is compared with."""
 
-    decided: bool = Field(False, description="those with a verdict", examples=[True])
-    waiting: bool = Field(False, description="those that wait for a person", examples=[False])
-    since: Moment | None = Field(
-        None,
-        description=f"stored at this time or later; else those of {DAYS} days, and those with a verdict",
-        examples=[EXAMPLE_SINCE],
+    decided: bool = param(False, "those with a verdict", True)
+    waiting: bool = param(False, "those that wait for a person", False)
+    since: Moment | None = param(
+        None, f"stored at this time or later; else those of {DAYS} days, and those with a verdict", EXAMPLE_SINCE
     )
-    limit: int = Field(5, ge=1, le=MOST_SIMILAR, description="the most tickets", examples=[5])
+    limit: int = param(5, "the most tickets", 5, ge=1, le=MOST_SIMILAR)
 
 
 class SelectionIn(RequestBody):

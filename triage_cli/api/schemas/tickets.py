@@ -15,6 +15,7 @@ from triage_cli.api.schemas.shared_fields import (
     RequestBody,
     ShortName,
     ShortText,
+    param,
 )
 from triage_cli.domain import (
     MAX_SOURCE,
@@ -70,12 +71,8 @@ class TicketIn(RequestBody):
 class CreateQuery(QueryParameters):
     """The further steps for a new ticket."""
 
-    do: Literal["", "classify", "classify,route"] = Field(
-        "", description="else it is only stored", examples=["classify"]
-    )
-    classifier: ShortName | None = Field(
-        None, description="one of the configuration; else its default", examples=["local"]
-    )
+    do: Literal["", "classify", "classify,route"] = param("", "else it is only stored", "classify")
+    classifier: ShortName | None = param(None, "one of the configuration; else its default", "local")
 
 
 class Ticket(Response, of=domain.Ticket, keys=(*TICKET_KEYS[:-1], "answers", "language", "asked")):
