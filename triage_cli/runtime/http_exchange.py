@@ -18,6 +18,7 @@ import httpx
 from triage_cli.domain import DeliveryError, causes
 from triage_cli.runtime import resource_exhaustion
 from triage_cli.runtime.async_bridge import bridge, within
+from triage_cli.runtime.lent_connections import LentConnections
 from triage_cli.runtime.network import Network, Resolver, checked
 
 # Errors that occur before a byte of the HTTP request is sent.
@@ -85,35 +86,14 @@ class Endpoint(NamedTuple):
     guarded: bool = False
 
 
-class HttpConnections:
+class HttpConnections(LentConnections[httpx.AsyncHTTPTransport]):
     """Connections to the given addresses only: no proxies, no .netrc, no redirects, no cookies.
 
-    Each request under way has a connection of its own, and a later request uses it again: in a pool that they share,
-    what a request costs grows with their number. Raises `UsageError` when offline, and `ConfigError` for certificate
-    authorities that cannot be read. To be used in the bridge's loop.
+    Raises `UsageError` when offline, and `ConfigError` for certificate authorities that cannot be read.
     """
 
     def __init__(self, network: Network, what: str) -> None:
-        self._open_connection = network.http_connections(what)
-        self._connections: list[httpx.AsyncHTTPTransport] = []
-        self._idle: list[httpx.AsyncHTTPTransport] = []
-
-    @contextmanager
-    def lent(self) -> Iterator[httpx.AsyncHTTPTransport]:
-        """Lend a connection that no other request uses."""
-        if not self._idle:
-            self._idle.append(self._open_connection())
-            self._connections.append(self._idle[-1])
-        connection = self._idle.pop()
-        try:
-            yield connection
-        finally:
-            self._idle.append(connection)
-
-    async def aclose(self) -> None:
-        """Close all HTTP connections."""
-        for connection in self._connections:
-            await connection.aclose()
+        super().__init__(network.http_connections(what))
 
 
 async def exchange(

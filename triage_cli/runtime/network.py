@@ -111,8 +111,7 @@ class Network(NamedTuple):
         self.check(what)
         import openai
 
-        context = shared_trust()
-        client = openai.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
+        client = openai.DefaultAsyncHttpxClient(event_hooks=hooks, **sdk_options(url))
         return openai.AsyncOpenAI(base_url=url, http_client=client, **options)
 
     def anthropic(self, what: str, url: str, *, hooks: Hooks, **options: Any) -> "anthropic.AsyncAnthropic":
@@ -120,8 +119,7 @@ class Network(NamedTuple):
         self.check(what)
         import anthropic
 
-        context = shared_trust()
-        client = anthropic.DefaultAsyncHttpxClient(verify=context, event_hooks=hooks, **proxy_options(url, context))
+        client = anthropic.DefaultAsyncHttpxClient(event_hooks=hooks, **sdk_options(url))
         return anthropic.AsyncAnthropic(base_url=url, http_client=client, **options)
 
     def mail_server(self, what: str, host: str, port: int, *, tls: "Tls", timeout: float) -> "MailServer":
@@ -187,6 +185,21 @@ def proxy_for(url: str) -> Proxy | None:
     variable = f"{scheme}_proxy"  # it goes before the proxy variable in capitals
     variable = variable if os.environ.get(variable) else variable.upper()
     return Proxy(variable, proxy if "://" in proxy else f"http://{proxy}")
+
+
+def sdk_options(url: str) -> dict[str, Any]:
+    """Return the options by which the client of an SDK reaches an address. Raises `ConfigError`."""
+    context = shared_trust()
+    if proxy_for(url):
+        return {"verify": context, **proxy_options(url, context)}
+    import httpx2
+
+    from triage_cli.runtime.sdk_transport import SdkTransport
+
+    limits = httpx2.Limits(max_connections=1)
+    return {
+        "transport": SdkTransport(lambda: httpx2.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits))
+    }
 
 
 def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from triage_cli.classifiers.llm.provider import (
     ProviderClient,
     Reply,
     Usage,
+    member,
     reply_or_unreadable,
     request_bytes,
     token_count,
@@ -51,7 +52,7 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
             without_schema = self._without_schema
             try:
                 request = self.message_request(question, answer_tokens, without_schema=without_schema)
-                message: object = await self.sdk.messages.create(**request)
+                message = await self.sdk.post("/v1/messages", body=request, cast_to=object)
             except Exception as error:  # noqa: BLE001 - Anthropic's SDK fails at unexpected content
                 provider_error = self.provider_error(error)
                 if provider_error is None or not self.leave_out_refused(provider_error, without_schema=without_schema):
@@ -118,19 +119,19 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
             if is_web_page(message):
                 raise web_page_error(self._spec, self.address, 200)
             return Reply(message)
-        content_blocks = getattr(message, "content", None) or ()
-        block_texts = [getattr(block, "text", None) for block in content_blocks]
+        content_blocks = member(message, "content") or ()
+        block_texts = [member(block, "text") for block in content_blocks]
         message_text = "".join(block_text for block_text in block_texts if isinstance(block_text, str))
-        model = getattr(message, "model", None)
-        stop_problem = STOP_PROBLEMS.get(str(getattr(message, "stop_reason", None)))
+        model = member(message, "model")
+        stop_problem = STOP_PROBLEMS.get(str(member(message, "stop_reason")))
         return Reply(message_text, _usage_of_message(message), model if isinstance(model, str) else None, stop_problem)
 
 
 def _usage_of_message(message: object) -> Usage | None:
     """Return the token counts of a message; Anthropic's input count excludes cached tokens, ours includes them."""
-    usage = getattr(message, "usage", None)
+    usage = member(message, "usage")
     names = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    token_counts = [token_count(getattr(usage, name, None)) or 0 for name in names]
+    token_counts = [token_count(member(usage, name)) or 0 for name in names]
     if not any(token_counts):
         return None
     uncached_input, output, cache_read, cache_write = token_counts

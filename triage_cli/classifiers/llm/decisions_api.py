@@ -11,7 +11,7 @@ import openai
 
 from triage_cli.classifiers.llm.openai import OpenAIClient, openai_usage, read_status_error
 from triage_cli.classifiers.llm.prompt import Part, Question
-from triage_cli.classifiers.llm.provider import Reply, reply_or_unreadable, request_bytes
+from triage_cli.classifiers.llm.provider import Reply, member, reply_or_unreadable, request_bytes
 from triage_cli.classifiers.llm.provider_errors import ProviderError, is_web_page, web_page_error
 from triage_cli.config import WIRES, ClassifierSpec
 from triage_cli.domain import CATEGORY, Category, ConfigError
@@ -84,9 +84,9 @@ class DecisionProvider(OpenAIClient):
                 }
                 for part in question.parts
             }
-            body = {"model": self._spec.model, "state": question.user, "questions": asked}
+            body: dict[str, Any] = {"model": self._spec.model, "state": question.user, "questions": asked}
             return await self.sdk.post("/systemone", body=body, cast_to=object)
-        asked_questions: list[Any] = [
+        asked_questions = [
             {
                 "type": "choice",
                 "name": part.name,
@@ -98,9 +98,8 @@ class DecisionProvider(OpenAIClient):
             }
             for part in question.parts
         ]
-        return await self.sdk.decisions.create(
-            model=self._spec.model or "", input=question.user, questions=asked_questions
-        )
+        body = {"model": self._spec.model or "", "input": question.user, "questions": asked_questions}
+        return await self.sdk.post("/decisions", body=body, cast_to=object)
 
     def _instructions(self, part: Part) -> str:
         """Return the question of a part in words."""
@@ -114,16 +113,16 @@ class DecisionProvider(OpenAIClient):
         """Read a decision, even an incomplete or malformed one."""
         names = [part.name for part in question.parts] if question else [CATEGORY]
         return reply_or_unreadable(
-            lambda: self._read_decision(decision, wire, names), lambda: openai_usage(getattr(decision, "usage", None))
+            lambda: self._read_decision(decision, wire, names), lambda: openai_usage(member(decision, "usage"))
         )
 
     def _read_decision(self, decision: object, wire: str, names: Sequence[str]) -> Reply:
         if isinstance(decision, str) and is_web_page(decision):
             raise web_page_error(self._spec, self.address, 200)
-        decision_body: Any = decision if isinstance(decision, Mapping) else _decision_body(decision)
+        decision_body: Any = decision if isinstance(decision, Mapping) else {}
         if isinstance(decision_body.get("error"), Mapping):
             raise self.request_failure(ProviderError.of(500, decision_body, {}))
-        usage, model = openai_usage(_DecisionFields(decision_body.get("usage"))), decision_body.get("model")
+        usage, model = openai_usage(decision_body.get("usage")), decision_body.get("model")
         model = model if isinstance(model, str) else None
         choices = _named_choices(decision_body.get("answers"), names)
         first = choices[0]
@@ -187,16 +186,3 @@ def _choice_probabilities(field: object) -> dict[str, float]:
         for choice, share in pairs
         if isinstance(choice, str) and isinstance(share, int | float) and 0 <= share <= 1
     }
-
-
-class _DecisionFields:
-    """A JSON object of a decision whose fields are attributes, as in the SDK's models."""
-
-    def __init__(self, body: object) -> None:
-        for key, value in (body if isinstance(body, Mapping) else {}).items():
-            setattr(self, str(key), _DecisionFields(value) if isinstance(value, Mapping) else value)
-
-
-def _decision_body(decision: object) -> Mapping[str, Any]:
-    dump = getattr(decision, "model_dump", None)
-    return dump(warnings=False) if callable(dump) else {}

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import httpx  # noqa: F401
 import openai
-from openai.types.chat import ChatCompletion
 
 from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_schema
 from triage_cli.classifiers.llm.provider import (
@@ -17,6 +16,7 @@ from triage_cli.classifiers.llm.provider import (
     ProviderClient,
     Reply,
     Usage,
+    member,
     reply_or_unreadable,
     request_bytes,
     token_count,
@@ -158,7 +158,7 @@ class OpenAIProvider(OpenAIClient):
             try:
                 # Not by `chat.completions.create`, which spends half of a call's CPU time on checking type hints.
                 request_body = self.completion_request(question, answer_tokens)
-                completion: object = await self.sdk.post("/chat/completions", body=request_body, cast_to=ChatCompletion)
+                completion = await self.sdk.post("/chat/completions", body=request_body, cast_to=object)
             except openai.APIStatusError as error:
                 if not self.leave_out_refused(read_status_error(error), form, without):
                     raise self.translated_error(error) from None
@@ -232,22 +232,22 @@ class OpenAIProvider(OpenAIClient):
         """Read a chat completion, even an incomplete or malformed one."""
         return reply_or_unreadable(
             lambda: self._read_completion(completion, question),
-            lambda: openai_usage(getattr(completion, "usage", None)),
+            lambda: openai_usage(member(completion, "usage")),
         )
 
     def _read_completion(self, completion: object, question: Question) -> Reply:
         if isinstance(completion, str) and is_web_page(completion):
             raise web_page_error(self._spec, self.address, 200)
-        if isinstance(gateway_error := getattr(completion, "error", None), Mapping):  # some gateways fail with a 200
+        if isinstance(gateway_error := member(completion, "error"), Mapping):  # some gateways fail with a 200
             code = str(gateway_error.get("code") or "")
             raise self.request_failure(ProviderError.of(int(code) if code.isdigit() else 500, gateway_error, {}))
-        usage, model = openai_usage(getattr(completion, "usage", None)), getattr(completion, "model", None)
-        choice = next(iter(getattr(completion, "choices", None) or ()), None)
-        message = getattr(choice, "message", None)
-        answer_text = completion if isinstance(completion, str) else getattr(message, "content", None)
-        finish_reason = getattr(choice, "finish_reason", None)
+        usage, model = openai_usage(member(completion, "usage")), member(completion, "model")
+        choice = next(iter(member(completion, "choices") or ()), None)
+        message = member(choice, "message")
+        answer_text = completion if isinstance(completion, str) else member(message, "content")
+        finish_reason = member(choice, "finish_reason")
         finish_problem = {"length": "cut", "content_filter": "refused"}.get(str(finish_reason))
-        if getattr(message, "refusal", None):
+        if member(message, "refusal"):
             finish_problem = "refused"
         answer_text = answer_text if isinstance(answer_text, str) else None
         tokens = _logprob_tokens(choice) if not finish_problem else ()
@@ -259,30 +259,31 @@ class OpenAIProvider(OpenAIClient):
 
 def _logprob_tokens(choice: object) -> Sequence[AnswerToken]:
     """Return the tokens of a choice with their log-probabilities; empty if the server gives none."""
-    logprobs = getattr(getattr(choice, "logprobs", None), "content", None) or ()
+    logprobs = member(member(choice, "logprobs"), "content") or ()
     tokens = []
     for token in logprobs:
-        options = {option.token: option.logprob for option in token.top_logprobs or ()}
-        if token.logprob is not None:
-            options.setdefault(token.token, token.logprob)
-        tokens.append(AnswerToken(token.token or "", tuple(options.items())))
+        text, logprob = member(token, "token"), member(token, "logprob")
+        options = {member(option, "token"): member(option, "logprob") for option in member(token, "top_logprobs") or ()}
+        if logprob is not None:
+            options.setdefault(text, logprob)
+        tokens.append(AnswerToken(text or "", tuple(options.items())))
     return tokens
 
 
 def openai_usage(usage: object) -> Usage | None:
     """Return the token counts of a chat completion or of OpenAI's decision; None if they are missing."""
-    inputs = getattr(usage, "prompt_tokens", None), getattr(usage, "input_tokens", None)
-    outputs = getattr(usage, "completion_tokens", None), getattr(usage, "output_tokens", None)
+    inputs = member(usage, "prompt_tokens"), member(usage, "input_tokens")
+    outputs = member(usage, "completion_tokens"), member(usage, "output_tokens")
     input_tokens, output_tokens = (
         next((count for count in map(token_count, reported) if count is not None), None)
         for reported in (inputs, outputs)
     )
     if not input_tokens:
         return None  # zero too: some compatible servers do not count
-    details = getattr(usage, "prompt_tokens_details", None) or getattr(usage, "input_tokens_details", None)
+    details = member(usage, "prompt_tokens_details") or member(usage, "input_tokens_details")
     cache_read, cache_write = (
         # Limited to the input, because some gateways report sums over many requests.
-        min(token_count(getattr(details, name, None)) or 0, input_tokens)
+        min(token_count(member(details, name)) or 0, input_tokens)
         for name in ("cached_tokens", "cache_write_tokens")
     )
     return Usage(input_tokens, output_tokens or 0, cache_read, cache_write)

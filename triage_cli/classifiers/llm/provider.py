@@ -116,6 +116,14 @@ def reply_or_unreadable(read_reply: Callable[[], Reply], read_usage: Callable[[]
         return UNREADABLE_REPLY
 
 
+def member(answer: object, name: str) -> Any:
+    """Return a member of a provider's JSON; None where it is missing, or what should hold it is no object.
+
+    The answers are read as JSON, not as the types of an SDK: making these takes a fifth of a call's CPU time.
+    """
+    return answer.get(name) if isinstance(answer, Mapping) else None
+
+
 def token_count(reported: object) -> int | None:
     """Return the number of tokens that a provider reports, within bounds; None if it is no number."""
     if isinstance(reported, bool) or not isinstance(reported, int):

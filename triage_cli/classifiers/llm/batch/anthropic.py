@@ -6,7 +6,6 @@ from typing import IO, Any
 
 import anthropic
 import httpx2
-from anthropic.types import Message
 from anthropic.types.messages import MessageBatch
 
 from triage_cli.classifiers.llm.anthropic import AnthropicProvider
@@ -110,7 +109,7 @@ class AnthropicBatchApi(AnthropicProvider):
         """Read one result of a message batch: succeeded, errored, canceled or expired."""
         request_id, outcome = str(result["custom_id"]), result["result"]
         if outcome["type"] == "succeeded":
-            return BatchLine(request_id, self.message_reply(Message.construct(**outcome["message"])))
+            return BatchLine(request_id, self.message_reply(outcome["message"]))
         if outcome["type"] != "errored":
             return BatchLine(request_id, again=True)
         error = (outcome.get("error") or {}).get("error") or {}

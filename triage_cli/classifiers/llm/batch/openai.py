@@ -5,7 +5,6 @@ from typing import IO, Any, Literal
 
 import httpx2
 import openai
-from openai.types.chat import ChatCompletion
 
 from triage_cli.classifiers.llm.batch.api import (
     CLOCK_SKEW,
@@ -125,7 +124,7 @@ class OpenAIBatchApi(OpenAIProvider):
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
-                return BatchLine(request_id, self.completion_reply(ChatCompletion.construct(**body), question))
+                return BatchLine(request_id, self.completion_reply(body, question))
             except TriageError as failed:
                 return BatchLine(request_id, error=failed)
         provider_error = ProviderError.of(status, body, {})
