@@ -19,8 +19,40 @@ from triage_cli.domain import errors
 
 OpenApi = dict[str, Any]  # a part of the description
 
-# What is the same in each description: the server's address, licence, tags, ways to send a key, headers of responses.
-PARTS: OpenApi = json.loads(Path(__file__).with_name("openapi_parts.json").read_text(encoding="utf-8"))
+TEXT_SCHEMA = {"type": "string"}
+RESPONSE_HEADERS: OpenApi = {
+    "XRequestId": {
+        "description": "the id of the request, as the server's log has it; an id that the request has is kept",
+        "schema": TEXT_SCHEMA,
+        "example": "01a20e9c-1d27-7000-8f6f-e2de12e6ffde",
+    },
+    "RateLimitPolicy": {
+        "description": "how many requests a key may send in how many seconds; absent where there is no limit",
+        "schema": TEXT_SCHEMA,
+        "example": '"minute";q=6000;w=60',
+    },
+    "RateLimit": {
+        "description": "how many are left to this process (r), and for how many seconds that holds (t)",
+        "schema": TEXT_SCHEMA,
+        "example": '"minute";r=299;t=3',
+    },
+    "RetryAfter": {"description": "the seconds to wait", "schema": {"type": "integer"}, "example": 3},
+    "WWWAuthenticate": {
+        "description": "how to send a key",
+        "schema": TEXT_SCHEMA,
+        "example": 'Bearer realm="triage"',
+    },
+    "ETag": {
+        "description": "the revision of the ticket, for `If-Match`; absent where an `Idempotency-Key` is repeated",
+        "schema": TEXT_SCHEMA,
+        "example": '"3"',
+    },
+    "Link": {
+        "description": "the next page, if there is one",
+        "schema": TEXT_SCHEMA,
+        "example": '</tickets?limit=50&after=01a20e9c-1d27-7000-8f6f-e2de12e6ffde>; rel="next"',
+    },
+}
 # An error of each status as the example of its response, and what the description says of that.
 EXAMPLE_ERRORS: tuple[tuple[errors.TriageError, str], ...] = (
     (errors.NotClassifiedError("01a20e9c has no category yet", hint="classify it first"), "The ticket has no category"),
@@ -108,6 +140,23 @@ def error_statuses(path: str, method: str) -> Iterator[int]:
         yield from (408, 409, 413, 415)
 
 
+SERVERS = [{"url": "http://127.0.0.1:8000", "description": "the default address of `triage serve`"}]
+CONTACT = {"name": "The triage project"}
+LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+SECURITY_SCHEMES = {
+    "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "made by `triage keys create`"},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "the same key as a bearer token"},
+}
+TAG_DESCRIPTIONS = {
+    "tickets": "One ticket: store it, classify it, route it, set its verdict.",
+    "bulk": "Many tickets in one request: the answer has one line for each.",
+    "reads": "Tickets, their history and explanation, the audit log, counts.",
+    "consultation": "Questions whose answers change no ticket, and what agents suggest.",
+    "analysis": "What measures and improves decisions, for administrators.",
+    "webhooks": "Events of helpdesks, signed by their sender.",
+    "administration": "API keys, erasure, the record of runs, proof of the audit log.",
+    "operations": "Liveness, readiness and metrics.",
+}
 EXAMPLES_FILE = Path(__file__).with_name("openapi_examples.json")
 # Fields of which importers are to send null: they take the first alternative, and its default or a made-up text.
 NULL_FIRST = (
@@ -143,14 +192,14 @@ def _openapi_description(app: FastAPI) -> OpenApi:
         summary="Support tickets in, decisions out.",
         description=app.description,
         routes=app.routes,
-        servers=PARTS["servers"],
-        contact=PARTS["contact"],
-        license_info=PARTS["license"],
-        tags=PARTS["tags"],
+        servers=SERVERS,
+        contact=CONTACT,
+        license_info=LICENSE,
+        tags=[{"name": name, "description": text} for name, text in TAG_DESCRIPTIONS.items()],
     )
     components = description.setdefault("components", {})
     schemas = components["schemas"] = _schemas(components.get("schemas", {}))
-    components |= {name: PARTS[name] for name in ("securitySchemes", "headers")} | {"responses": ERROR_RESPONSES}
+    components |= {"securitySchemes": SECURITY_SCHEMES, "headers": RESPONSE_HEADERS, "responses": ERROR_RESPONSES}
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             _describe_operation(operation, path, method, schemas)
@@ -189,7 +238,7 @@ def _describe_operation(operation: OpenApi, path: str, method: str, schemas: Map
     """Complete one operation: who may call it, its errors and headers, its examples, its summary."""
     operation["summary"] = _sentence_as_title(operation["description"])
     open_to_all = is_open(path)
-    operation["security"] = [] if open_to_all else [{name: []} for name in PARTS["securitySchemes"]]
+    operation["security"] = [] if open_to_all else [{name: []} for name in SECURITY_SCHEMES]
     if not open_to_all:
         operation["x-required-role"] = role = required_role(method.upper(), path)
         operation["description"] += f"\n\nThis takes a key of the role `{role}`."
