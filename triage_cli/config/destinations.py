@@ -3,24 +3,24 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.config.http_auth import TokenSpec, mail_token, read_auth
 from triage_cli.config.http_destination import LIMITS, RETRIES, TIMEOUT, HttpSpec, http_schema, read_http
-from triage_cli.config.key_tables import Field, Schema, accepts, named_schema, record, record_schema
+from triage_cli.config.key_tables import Field, Schema, accepts, keys_of, named_schema, record, record_schema
 from triage_cli.config.validators import (
     command,
     named_entries,
     number,
     one_of,
-    path,
     several,
     text,
     text_matching,
     truth,
-    url,
     variable,
 )
+from triage_cli.config.validators import path as file_path
+from triage_cli.config.validators import url as web_address
 from triage_cli.config.yaml_document import ConfigNode
 from triage_cli.domain import Category
 from triage_cli.runtime import is_loopback
@@ -108,23 +108,26 @@ LABEL_PRESETS = frozenset({"zendesk", "zammad", "github-label"})
 WRITE_BACK_PRESETS = FIELD_PRESETS | LABEL_PRESETS | {"servicenow"}
 
 
+DESTINATION_TYPES = ("webhook", "http", "mail", "command", "file")
+
+
 class DestinationSpec(NamedTuple):
     """One destination as configured; paths in it are absolute, `secret_env` names the newest secret first."""
 
     name: str
-    type: str  # webhook | http | mail | command | file
-    url: str | None = None
-    secret_env: tuple[str, ...] = ()
-    max_attempts: int = 7
-    timeout: float = 15
-    run: tuple[str, ...] = ()
-    final_exit: tuple[int, ...] = ()
-    path: Path | None = None
-    retry_schedule: tuple[float, ...] = (5, 300, 1800, 7200, 18000, 36000)
-    allow_private: bool = False
+    type: Annotated[str, Field(one_of(*DESTINATION_TYPES), needed=True)]
+    url: Annotated[str | None, Field(web_address, ("webhook",), needed=True)] = None
+    secret_env: Annotated[tuple[str, ...], Field(several(variable), ("webhook",))] = ()
+    max_attempts: Annotated[int, RETRIES["max_attempts"]] = 7
+    timeout: Annotated[float, Field(TIMEOUT, ("webhook", "command"))] = 15
+    run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
+    final_exit: Annotated[tuple[int, ...], Field(several(number(1, 255, whole=True)), ("command",))] = ()
+    path: Annotated[Path | None, Field(file_path, ("file",), needed=True)] = None
+    retry_schedule: Annotated[tuple[float, ...], RETRIES["retry_schedule"]] = (5, 300, 1800, 7200, 18000, 36000)
+    allow_private: Annotated[bool, Field(truth, ("webhook",))] = False
     http: HttpSpec | None = None
     mail: MailSpec | None = None
-    on_change: str = "ignore"  # one of `ON_CHANGE`
+    on_change: Annotated[str, RETRIES["on_change"]] = "ignore"  # one of `ON_CHANGE`
 
     @property
     def names_field(self) -> bool:
@@ -163,7 +166,7 @@ class DestinationSpec(NamedTuple):
             yield from (("auth", name) for name in (self.mail.auth.env if self.mail.auth else ()))
 
 
-DESTINATION_TYPES = ("webhook", "http", "mail", "command", "file")
+DESTINATION = keys_of(DestinationSpec)
 # The types of destinations that are read by tables of their own.
 READERS = {"http": read_http, "mail": read_mail}
 
@@ -197,7 +200,7 @@ def read_destinations(setting: ConfigNode) -> dict[str, DestinationSpec]:
 
 def unnamed_webhook(address: str, setting: ConfigNode) -> DestinationSpec:
     """Return the destination for an address in the routing map, which is also its name."""
-    spec = DestinationSpec(address, "webhook", url(setting))
+    spec = DestinationSpec(address, "webhook", web_address(setting))
     setting.origin(f"destinations.{address}.url")
     return spec
 
@@ -216,16 +219,3 @@ def _queue_file_name(category: str) -> str:
 
         stem = f"{stem or 'category'}-{hashlib.sha256(category.encode()).hexdigest()[:6]}"
     return f"{stem}.jsonl"
-
-
-DESTINATION: Mapping[str, Field] = {
-    "type": Field(one_of(*DESTINATION_TYPES), needed=True),
-    "url": Field(url, ("webhook",), needed=True),
-    "secret_env": Field(several(variable), ("webhook",)),
-    "allow_private": Field(truth, ("webhook",)),
-    "run": Field(command, ("command",), needed=True),
-    "final_exit": Field(several(number(1, 255, whole=True)), ("command",)),
-    "path": Field(path, ("file",), needed=True),
-    "timeout": Field(TIMEOUT, ("webhook", "command")),
-    **RETRIES,
-}

@@ -104,67 +104,6 @@ class ImapSpec(NamedTuple):
     auth: TokenSpec | None = None
 
 
-class SourceSpec(NamedTuple):
-    """One source as configured; keys that do not apply to its type keep their default.
-
-    With `absent`, an answer that has nothing at `items` is an empty page. String leaves of `query`, `headers` and
-    `body` are templates; `endpoint` follows the address. `details` are further requests for each item, whose answers
-    are added to the item under their names. `extra` are the paths of other values to keep (None: everything), `labels`
-    those that hold answers to questions, `numbers` the priorities that bare numbers mean, `html` the fields with HTML
-    to convert to text.
-    """
-
-    name: str
-    type: str  # http | command | imap
-    preset: str | None = None
-    url: str = ""
-    endpoint: str = ""
-    method: str = "GET"
-    query: Mapping[str, str] = {}
-    headers: Mapping[str, str] = {}
-    auth: AuthSpec | TokenSpec | None = None
-    body: Any = None
-    items: str = ""
-    absent: Literal["", "empty"] = ""
-    next: NextSpec | None = None
-    cursor: CursorSpec = CursorSpec()
-    where: Mapping[str, tuple[Any, ...]] = {}
-    details: Mapping[str, str] = {}
-    fields: Mapping[str, tuple[str, ...]] = {}
-    extra: tuple[str, ...] | None = None
-    labels: tuple[str, ...] = ()
-    numbers: Mapping[str, str] = {}
-    html: tuple[str, ...] = ()
-    verdict: str | None = None
-    on_update: str = "new"
-    timeout: float = 60
-    run: tuple[str, ...] = ()
-    stream: str = "tickets"
-    imap: ImapSpec | None = None
-
-    @property
-    def used_details(self) -> Mapping[str, str]:
-        """The requests for each item whose answers a path leads into; others are not worth a request."""
-        paths = [path for field_paths in self.fields.values() for path in field_paths]
-        kept = self.details if self.extra is None else (*self.extra, *self.labels)
-        names = {path.partition(".")[0] for path in (*paths, *kept, self.verdict or "")}
-        return {name: template for name, template in self.details.items() if name in names}
-
-    def variables(self) -> Iterator[tuple[str, str]]:
-        """Yield the variables with the source's secrets, each with the key that names it."""
-        auth = self.imap.auth if self.imap else self.auth
-        yield from (("auth", name) for name in (auth.env if auth else ()))
-        if self.imap:
-            yield "user_env", self.imap.user_env
-            yield from (("password_env", name) for name in [self.imap.password_env] if name)
-
-
-@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
-def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
-    """Return the sources of the configuration by their names."""
-    return {name: _source_spec(name, inner) for name, inner in named_entries(setting).items()}
-
-
 @accepts(lambda: {**record_schema(TICKET_FIELDS), "anyOf": [{"required": ["subject"]}, {"required": ["description"]}]})
 def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     """Accept the paths of a ticket's fields. Raises `ConfigValueError` if there is none for subject or description."""
@@ -174,55 +113,6 @@ def ticket_fields(setting: ConfigNode) -> dict[str, tuple[str, ...]]:
     return values
 
 
-def _source_schema() -> dict[str, Any]:
-    """Return the schema of one source; keys that a preset fills are not required."""
-    schema = record_schema(SOURCE)
-    with_external_id = {**record_schema(TICKET_FIELDS), "required": ["external_id"]}
-    with_preset = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
-    return {
-        "if": {"required": ["preset"]},
-        "then": with_preset,
-        "else": {**schema, "properties": {**schema["properties"], "fields": with_external_id}},
-    }
-
-
-def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
-    if not SOURCE_NAME.fullmatch(name):
-        setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
-    entries = setting.entries()
-    if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):
-        setting, _ = filled(setting, preset, PRESETS)
-    entries = setting.entries()
-    values = record(setting, SOURCE, f"sources.{name}", instead="auth")
-    if values.get("type") == "command":
-        setting.refuse_command()
-    values.pop("format", None)
-    if values.get("type") == "imap":
-        return _imap_source(name, values, setting)
-    field_entries = entries.get("fields")
-    if field_entries and isinstance(field_entries.value, dict) and "external_id" not in field_entries.value:
-        field_entries.wrong("external_id is missing; without it a repeated ticket is not recognised")
-    next_spec, cursor = values.get("next"), values.get("cursor")
-    if next_spec and next_spec.most and not (cursor and cursor.field):
-        entries["next"].wrong("most needs cursor.field, from which the walk begins again")
-    # Other keys belong to a type that the source does not have.
-    spec_values = {key: value for key, value in values.items() if key in SourceSpec._fields}
-    return SourceSpec(name, **{"type": "", **spec_values})
-
-
-def _imap_source(name: str, values: dict[str, Any], setting: ConfigNode) -> SourceSpec:
-    """Return a source of type `imap`; a missing key was reported."""
-    values["auth"] = mail_token(setting, values.get("auth"))
-    if len({"password_env", "auth"} & setting.entries().keys()) != 1:
-        setting.wrong("needs one of password_env and auth, for the login")
-    shared_values = {key: values.pop(key) for key in ("type", "on_update") if key in values}
-    values.setdefault("tls", "starttls" if values.get("port") == STARTTLS_PORT else "implicit")
-    if values["tls"] != "implicit":
-        values.setdefault("port", STARTTLS_PORT)
-    required = {"host": "", "user_env": ""}
-    return SourceSpec(name, **shared_values, imap=ImapSpec(**{**required, **values}))
-
-
 @accepts(schema_of(address))
 def _list_address(setting: ConfigNode) -> str:
     """Accept the address of a list: https, or http to this machine. Templates are only allowed in `query`."""
@@ -230,6 +120,18 @@ def _list_address(setting: ConfigNode) -> str:
     if objection := no_address(url) or ("holds a template; put it into query" if "{{" in url else ""):
         raise ConfigValueError(objection)
     return url
+
+
+COUNT = number(1, 100_000, whole=True)
+NEXT: Mapping[str, Field] = {
+    **{key: Field(text) for key in NEXT_KINDS},
+    "query": Field(text),
+    "body": Field(text),
+    "size": Field(COUNT),
+    "most": Field(COUNT),
+    "end": Field(text),
+    "keep": Field(truth),
+}
 
 
 @accepts(lambda: {**record_schema(NEXT), "anyOf": [{"required": [kind]} for kind in NEXT_KINDS]})
@@ -282,50 +184,129 @@ def _priority_numbers(setting: ConfigNode) -> dict[str, str]:
     return {priority_number: inner.read(one_of(*PRIORITIES)) for priority_number, inner in setting.entries().items()}
 
 
-COUNT = number(1, 100_000, whole=True)
-NEXT: Mapping[str, Field] = {
-    **{key: Field(text) for key in NEXT_KINDS},
-    "query": Field(text),
-    "body": Field(text),
-    "size": Field(COUNT),
-    "most": Field(COUNT),
-    "end": Field(text),
-    "keep": Field(truth),
-}
-CURSOR = keys_of(CursorSpec)
 SOURCE_TYPES = ("http", "command", "imap")
 HTTP, COMMAND, IMAP = SOURCE_TYPES[:1], SOURCE_TYPES[1:2], SOURCE_TYPES[2:]
 ITEMS = HTTP + COMMAND
+
+
+class SourceSpec(NamedTuple):
+    """One source as configured; keys that do not apply to its type keep their default.
+
+    With `absent`, an answer that has nothing at `items` is an empty page. String leaves of `query`, `headers` and
+    `body` are templates; `endpoint` follows the address. `details` are further requests for each item, whose answers
+    are added to the item under their names. `extra` are the paths of other values to keep (None: everything), `labels`
+    those that hold answers to questions, `numbers` the priorities that bare numbers mean, `html` the fields with HTML
+    to convert to text.
+    """
+
+    name: str
+    type: Annotated[str, Field(one_of(*SOURCE_TYPES), needed=True)]
+    preset: Annotated[str | None, Field(text, HTTP)] = None
+    url: Annotated[str, Field(_list_address, HTTP, needed=True)] = ""
+    endpoint: Annotated[str, Field(endpoint_template, HTTP)] = ""
+    method: Annotated[str, Field(one_of("GET", "POST"), HTTP)] = "GET"
+    query: Annotated[Mapping[str, str], Field(named_templates(), HTTP)] = {}
+    headers: Annotated[Mapping[str, str], Field(named_templates(settable_header), HTTP)] = {}
+    auth: Annotated[AuthSpec | TokenSpec | None, Field(read_auth, HTTP + IMAP)] = None
+    body: Annotated[Any, Field(template_tree, HTTP)] = None
+    items: Annotated[str, Field(text, HTTP)] = ""
+    absent: Annotated[Literal["", "empty"], Field(one_of("empty"), HTTP)] = ""
+    next: Annotated[NextSpec | None, Field(optional(_next_spec), HTTP)] = None
+    cursor: Annotated[CursorSpec, Field(as_record(CursorSpec), HTTP)] = CursorSpec()
+    where: Annotated[Mapping[str, tuple[Any, ...]], Field(_item_conditions, ITEMS)] = {}
+    details: Annotated[Mapping[str, str], Field(_details, HTTP)] = {}
+    fields: Annotated[Mapping[str, tuple[str, ...]], Field(ticket_fields, ITEMS, needed=True)] = {}
+    extra: Annotated[tuple[str, ...] | None, Field(several(text), ITEMS)] = None
+    labels: tuple[str, ...] = ()
+    numbers: Annotated[Mapping[str, str], Field(_priority_numbers, ITEMS)] = {}
+    html: Annotated[tuple[str, ...], Field(several(one_of("subject", "description")), ITEMS)] = ()
+    verdict: Annotated[str | None, Field(text, ITEMS)] = None
+    on_update: Annotated[str, Field(one_of("new", "keep"))] = "new"
+    timeout: Annotated[float, Field(number(0.1, 3600), HTTP)] = 60
+    run: Annotated[tuple[str, ...], Field(command, COMMAND, needed=True)] = ()
+    stream: Annotated[str, Field(text, COMMAND)] = "tickets"
+    imap: ImapSpec | None = None
+
+    @property
+    def used_details(self) -> Mapping[str, str]:
+        """The requests for each item whose answers a path leads into; others are not worth a request."""
+        paths = [path for field_paths in self.fields.values() for path in field_paths]
+        kept = self.details if self.extra is None else (*self.extra, *self.labels)
+        names = {path.partition(".")[0] for path in (*paths, *kept, self.verdict or "")}
+        return {name: template for name, template in self.details.items() if name in names}
+
+    def variables(self) -> Iterator[tuple[str, str]]:
+        """Yield the variables with the source's secrets, each with the key that names it."""
+        auth = self.imap.auth if self.imap else self.auth
+        yield from (("auth", name) for name in (auth.env if auth else ()))
+        if self.imap:
+            yield "user_env", self.imap.user_env
+            yield from (("password_env", name) for name in [self.imap.password_env] if name)
+
+
+CURSOR = keys_of(CursorSpec)
 SOURCE: Mapping[str, Field] = {
-    "type": Field(one_of(*SOURCE_TYPES), needed=True),
-    "preset": Field(text, HTTP),
-    "url": Field(_list_address, HTTP, needed=True),
-    "endpoint": Field(endpoint_template, HTTP),
-    "method": Field(one_of("GET", "POST"), HTTP),
-    "query": Field(named_templates(), HTTP),
-    "headers": Field(named_templates(settable_header), HTTP),
-    "auth": Field(read_auth, HTTP + IMAP),
-    "body": Field(template_tree, HTTP),
-    "items": Field(text, HTTP),
-    "absent": Field(one_of("empty"), HTTP),
-    "next": Field(optional(_next_spec), HTTP),
-    "cursor": Field(as_record(CursorSpec), HTTP),
-    "details": Field(_details, HTTP),
-    "timeout": Field(number(0.1, 3600), HTTP),
-    "run": Field(command, COMMAND, needed=True),
+    **keys_of(SourceSpec),
     "format": Field(one_of("singer"), COMMAND),
-    "stream": Field(text, COMMAND),
     "host": Field(mail_host, IMAP, needed=True),
     "port": Field(number(1, 65535, whole=True), IMAP),
     "tls": Field(one_of("implicit", "starttls", "none"), IMAP),
     "user_env": Field(variable, IMAP, needed=True),
     "password_env": Field(variable, IMAP),
     "folder": Field(text, IMAP),
-    "where": Field(_item_conditions, ITEMS),
-    "fields": Field(ticket_fields, ITEMS, needed=True),
-    "extra": Field(several(text), ITEMS),
-    "numbers": Field(_priority_numbers, ITEMS),
-    "html": Field(several(one_of("subject", "description")), ITEMS),
-    "verdict": Field(text, ITEMS),
-    "on_update": Field(one_of("new", "keep")),
 }
+
+
+@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
+def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
+    """Return the sources of the configuration by their names."""
+    return {name: _source_spec(name, inner) for name, inner in named_entries(setting).items()}
+
+
+def _source_schema() -> dict[str, Any]:
+    """Return the schema of one source; keys that a preset fills are not required."""
+    schema = record_schema(SOURCE)
+    with_external_id = {**record_schema(TICKET_FIELDS), "required": ["external_id"]}
+    with_preset = {key: keyword for key, keyword in schema.items() if key not in ("required", "allOf")}
+    return {
+        "if": {"required": ["preset"]},
+        "then": with_preset,
+        "else": {**schema, "properties": {**schema["properties"], "fields": with_external_id}},
+    }
+
+
+def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
+    if not SOURCE_NAME.fullmatch(name):
+        setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
+    entries = setting.entries()
+    if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):
+        setting, _ = filled(setting, preset, PRESETS)
+    entries = setting.entries()
+    values = record(setting, SOURCE, f"sources.{name}", instead="auth")
+    if values.get("type") == "command":
+        setting.refuse_command()
+    values.pop("format", None)
+    if values.get("type") == "imap":
+        return _imap_source(name, values, setting)
+    field_entries = entries.get("fields")
+    if field_entries and isinstance(field_entries.value, dict) and "external_id" not in field_entries.value:
+        field_entries.wrong("external_id is missing; without it a repeated ticket is not recognised")
+    next_spec, cursor = values.get("next"), values.get("cursor")
+    if next_spec and next_spec.most and not (cursor and cursor.field):
+        entries["next"].wrong("most needs cursor.field, from which the walk begins again")
+    # Other keys belong to a type that the source does not have.
+    spec_values = {key: value for key, value in values.items() if key in SourceSpec._fields}
+    return SourceSpec(name, **{"type": "", **spec_values})
+
+
+def _imap_source(name: str, values: dict[str, Any], setting: ConfigNode) -> SourceSpec:
+    """Return a source of type `imap`; a missing key was reported."""
+    values["auth"] = mail_token(setting, values.get("auth"))
+    if len({"password_env", "auth"} & setting.entries().keys()) != 1:
+        setting.wrong("needs one of password_env and auth, for the login")
+    shared_values = {key: values.pop(key) for key in ("type", "on_update") if key in values}
+    values.setdefault("tls", "starttls" if values.get("port") == STARTTLS_PORT else "implicit")
+    if values["tls"] != "implicit":
+        values.setdefault("port", STARTTLS_PORT)
+    required = {"host": "", "user_env": ""}
+    return SourceSpec(name, **shared_values, imap=ImapSpec(**{**required, **values}))

@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, schema_of
+from triage_cli.config.key_tables import Field, accepts, keys_of, named_schema, record, record_schema, schema_of
 from triage_cli.config.presets import filled, preset_names
 from triage_cli.config.sources import ticket_fields
-from triage_cli.config.validators import header, named_entries, one_of, optional, several, text, text_matching, variable
+from triage_cli.config.validators import header as header_name
+from triage_cli.config.validators import named_entries, one_of, optional, several, text, text_matching, variable
 from triage_cli.config.yaml_document import Check, ConfigNode, ConfigValueError
 
 PRESETS = Path(__file__).parent.parent / "api" / "presets"
@@ -18,6 +19,27 @@ WEBHOOK_NAME = "[A-Za-z0-9._-]+"
 HEADER_ITEM = text_matching("[A-Za-z0-9_-]+", "must be the name before the = in the header, such as t")
 ACCEPTED_VALUES: Check = several(optional(text), least=1)
 PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+
+
+@accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
+def signed_text(setting: ConfigNode) -> str:
+    """Accept `base`, the template of the signed text, which has the body exactly once."""
+    template = text(setting)
+    unknown = [each for each in PLACEHOLDER.findall(template) if each not in ("{timestamp}", "{body}")]
+    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", template)):
+        raise ConfigValueError("takes no braces but {timestamp} and {body}")
+    if template.count("{body}") != 1:
+        raise ConfigValueError("needs {body} once: what is not signed proves nothing")
+    return template
+
+
+@accepts(lambda: {"type": "object", "additionalProperties": schema_of(ACCEPTED_VALUES)})
+def _event_conditions(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
+    return {path: values for path, inner in setting.entries().items() if (values := inner.read(ACCEPTED_VALUES))}
+
+
+HMAC_ONLY = ("hmac",)
+WITH_HEADER = ("hmac", "token")
 
 
 class HookSpec(NamedTuple):
@@ -31,27 +53,30 @@ class HookSpec(NamedTuple):
     """
 
     name: str
-    type: str  # standard | hmac | token
-    preset: str | None = None
-    secret_env: tuple[str, ...] = ()
-    header_prefix: str = "webhook"
-    header: str | None = None
-    algorithm: Literal["sha1", "sha256"] = "sha256"
-    encoding: Literal["hex", "base64"] | None = None
-    prefix: str | None = None
-    base: str | None = None
-    timestamp_header: str | None = None
-    timestamp_in: str | None = None
-    challenge_header: str | None = None
-    when: Mapping[str, tuple[str | None, ...]] = {}
-    fields: Mapping[str, tuple[str, ...]] = {}
-    html: tuple[str, ...] = ()
-    on_create: tuple[str, ...] = ()
+    type: Annotated[str, Field(one_of("standard", "hmac", "token"), needed=True)]
+    preset: Annotated[str | None, Field(one_of(*preset_names(PRESETS)))] = None
+    secret_env: Annotated[tuple[str, ...], Field(several(variable, least=1), needed=True)] = ()
+    header_prefix: Annotated[str, Field(header_name, ("standard",))] = "webhook"
+    header: Annotated[str | None, Field(header_name, WITH_HEADER, needed=True)] = None
+    algorithm: Annotated[Literal["sha1", "sha256"], Field(one_of("sha1", "sha256"), HMAC_ONLY)] = "sha256"
+    encoding: Annotated[Literal["hex", "base64"] | None, Field(one_of("hex", "base64"), HMAC_ONLY)] = None
+    prefix: Annotated[str | None, Field(text, WITH_HEADER)] = None
+    base: Annotated[str | None, Field(signed_text, HMAC_ONLY)] = None
+    timestamp_header: Annotated[str | None, Field(optional(header_name), HMAC_ONLY)] = None
+    timestamp_in: Annotated[str | None, Field(HEADER_ITEM, HMAC_ONLY)] = None
+    challenge_header: Annotated[str | None, Field(header_name)] = None
+    when: Annotated[Mapping[str, tuple[str | None, ...]], Field(_event_conditions)] = {}
+    fields: Annotated[Mapping[str, tuple[str, ...]], Field(ticket_fields, needed=True)] = {}
+    html: Annotated[tuple[str, ...], Field(several(one_of("subject", "description")))] = ()
+    on_create: Annotated[tuple[str, ...], Field(several(one_of("classify", "route")))] = ()
 
     @property
     def timed(self) -> bool:
         """Return whether each event of the webhook has a signed time."""
         return self.type == "standard" or bool(self.timestamp_header or self.timestamp_in)
+
+
+WEBHOOK = keys_of(HookSpec)
 
 
 @accepts(lambda: named_schema(_webhook_schema(), [{"pattern": f"^{WEBHOOK_NAME}$"}]))
@@ -96,42 +121,3 @@ def _contradicting_keys(spec: HookSpec) -> Iterator[tuple[str, str]]:
     for key, paths in (("fields", chain.from_iterable(spec.fields.values())), ("when", spec.when)):
         if any(path.partition(".")[0].isdecimal() for path in paths):
             yield key, "each event of a list counts by itself: leave out the number at the beginning of a path"
-
-
-@accepts({"type": "string", "pattern": r"^([^{}]|\{timestamp\})*\{body\}([^{}]|\{timestamp\})*$"})
-def base(setting: ConfigNode) -> str:
-    """Accept `base`, the template of the signed text, which has the body exactly once."""
-    template = text(setting)
-    unknown = [each for each in PLACEHOLDER.findall(template) if each not in ("{timestamp}", "{body}")]
-    if unknown or re.search(r"[{}]", PLACEHOLDER.sub("", template)):
-        raise ConfigValueError("takes no braces but {timestamp} and {body}")
-    if template.count("{body}") != 1:
-        raise ConfigValueError("needs {body} once: what is not signed proves nothing")
-    return template
-
-
-@accepts(lambda: {"type": "object", "additionalProperties": schema_of(ACCEPTED_VALUES)})
-def _event_conditions(setting: ConfigNode) -> dict[str, tuple[str | None, ...]]:
-    return {path: values for path, inner in setting.entries().items() if (values := inner.read(ACCEPTED_VALUES))}
-
-
-HMAC_ONLY = ("hmac",)
-WITH_HEADER = ("hmac", "token")
-WEBHOOK: Mapping[str, Field] = {
-    "preset": Field(one_of(*preset_names(PRESETS))),
-    "type": Field(one_of("standard", "hmac", "token"), needed=True),
-    "secret_env": Field(several(variable, least=1), needed=True),
-    "header_prefix": Field(header, ("standard",)),
-    "header": Field(header, WITH_HEADER, needed=True),
-    "algorithm": Field(one_of("sha1", "sha256"), HMAC_ONLY),
-    "encoding": Field(one_of("hex", "base64"), HMAC_ONLY),
-    "prefix": Field(text, WITH_HEADER),
-    "base": Field(base, HMAC_ONLY),
-    "timestamp_header": Field(optional(header), HMAC_ONLY),
-    "timestamp_in": Field(HEADER_ITEM, HMAC_ONLY),
-    "challenge_header": Field(header),
-    "when": Field(_event_conditions),
-    "fields": Field(ticket_fields, needed=True),
-    "html": Field(several(one_of("subject", "description"))),
-    "on_create": Field(several(one_of("classify", "route"))),
-}
