@@ -460,11 +460,8 @@ def test_the_embedded_classifier_bears_the_attacks(fitted_database: Path, tmp_pa
 
     shutil.copy(fitted_database, tmp_path / "t.db")
     config = load_config(config=None, db="t.db", remote=None, offline=True, env={"HOME": str(tmp_path)}, cwd=tmp_path)
-    attack_report = (
-        wiring.learning_runs.evaluation_run(config, "tester", "eval", print)
-        .attack(ClassifyPlan("local", force=True))
-        .result
-    )
+    evaluation = wiring.learning_runs.evaluation_run(config, wiring.Analyst("tester", "eval", print))
+    attack_report = evaluation.attack(ClassifyPlan("local", force=True)).result
     assert attack_report.steered <= 0.05 * attack_report.tries
     assert attack_report.unseen <= 0.02 * attack_report.tries
 

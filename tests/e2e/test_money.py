@@ -40,7 +40,7 @@ from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
 from triage_cli.runtime import TOLERANCE
 from triage_cli.service import EvaluationRun, LocalConsultation, LocalTriage, PlanComparison, RunRecorder, Services
-from triage_cli.wiring import LocalAnalysis, PlanAsker
+from triage_cli.wiring import LocalAnalysis
 
 TINY = "budget: {per_day: 0.000001}\n"
 AMPLE = "budget: {per_day: 1000}\n"
@@ -313,7 +313,7 @@ def test_only_a_run_opens_a_budget_and_each_is_bounded_by_the_day() -> None:
     diagnostics = room_of(wiring.classifier_diagnostics)
     assert set(calls("Budget.free")) == {room_of(RunRecorder), diagnostics}
     opened = calls(".open_budget")
-    openers = (LocalConsultation, EvaluationRun, Services, PlanAsker, LocalAnalysis)
+    openers = (LocalConsultation, EvaluationRun, Services, LocalAnalysis)
     assert set(opened) == {*map(room_of, openers), diagnostics}
     assert all(args[0].endswith("per_day") for args in opened.values())
     # One asks the person in front of it, two ask the store about many tickets at once.

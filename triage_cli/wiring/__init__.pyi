@@ -1,8 +1,6 @@
 # What other folders import from this one.
 
-from triage_cli.wiring.analysis import Analyst as Analyst
 from triage_cli.wiring.analysis import LocalAnalysis as LocalAnalysis
-from triage_cli.wiring.analysis import PlanAsker as PlanAsker
 from triage_cli.wiring.analysis import discover as discover
 from triage_cli.wiring.assembly import ranked as ranked
 from triage_cli.wiring.assembly import remote as remote
@@ -12,6 +10,7 @@ from triage_cli.wiring.classifiers import only_loads as only_loads
 from triage_cli.wiring.destination_diagnostics import unwritable as unwritable
 from triage_cli.wiring.destinations import check_templates as check_templates
 from triage_cli.wiring.destinations import open_destination as open_destination
+from triage_cli.wiring.learning_runs import Analyst as Analyst
 from triage_cli.wiring.stores import open_api_access as open_api_access
 from triage_cli.wiring.stores import open_model_registry as open_model_registry
 from triage_cli.wiring.stores import open_store as open_store

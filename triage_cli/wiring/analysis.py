@@ -3,9 +3,10 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
 from triage_cli.domain import (
@@ -45,11 +46,10 @@ from triage_cli.domain import (
     topic_name,
 )
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
-from triage_cli.runtime import StopControl
+from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import (
     COST_SAMPLE,
     DECIDED_STATUSES,
-    Began,
     ConfigurationSide,
     Foresight,
     NewNames,
@@ -68,7 +68,7 @@ from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
 from triage_cli.wiring.learned_models import learned_before
-from triage_cli.wiring.learning_runs import evaluation_run, training_run
+from triage_cli.wiring.learning_runs import Analyst, evaluation_run, training_run
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
 
 if TYPE_CHECKING:
@@ -87,16 +87,6 @@ def _refuse_programs(config: Config) -> None:
 
 def _no_limit() -> UsageError:
     return UsageError("--ask pays for answers and no limit is given", hint="add --max-cost USD, or budget.per_day")
-
-
-class Analyst(NamedTuple):
-    """Who analyses, by which command, both stored with runs; `tell` gets notes, `warn` warnings, `began` each run."""
-
-    actor: str
-    command_line: str
-    tell: Callable[[str], None] = lambda _: None
-    warn: Callable[[str], None] | None = None
-    began: Began = lambda _: None
 
 
 class LocalAnalysis:
@@ -139,19 +129,27 @@ class LocalAnalysis:
         if plan.max_cost is None and self._config.per_day is None:
             raise _no_limit()
         store = self._store or open_store(self._config, make=True)
-        with recorded_run(
-            store, "preview", self._analyst.actor, self._analyst.command_line, self._stop_control
-        ) as recorder:
-            self._analyst.began(recorder)
-            budget = recorder.context.open_budget(plan.max_cost, self._config.per_day)
-            asker = Asker(self._analyst.actor, recorder.context.run.run_id, {})
+        with self._trial_run("preview", store, plan.max_cost, self._config.per_day) as (asker, trials, budget):
             foresight = self._foresight(store, plan, asker, routes=routes, may_ask=True)
-            trials = TrialRecorder(open_model_registry(store), recorder.context)
             try:
                 yield from foresight.over(drafts, budget, trials)
             finally:
-                recorder.counts["asked"] = trials.saved
                 self.spent += budget.spent + budget.reserved
+
+    @contextmanager
+    def _trial_run(
+        self, kind: str, store: Store, max_cost: float | None, per_day: float | None
+    ) -> Iterator[tuple[Asker, TrialRecorder, Budget]]:
+        """Begin a run that asks and decides nothing: what was paid for is stored, so that nobody pays for it again."""
+        analyst = self._analyst
+        with recorded_run(store, kind, analyst.actor, analyst.command_line, self._stop_control) as recorder:
+            analyst.began(recorder)
+            budget = recorder.context.open_budget(max_cost, per_day)
+            trials = TrialRecorder(open_model_registry(store), recorder.context)
+            try:
+                yield Asker(analyst.actor, recorder.context.run.run_id, {}), trials, budget
+            finally:
+                recorder.counts["asked"] = trials.saved
 
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
         return find_latest_spikes(self._inflow(), datetime.now(UTC), window, baseline)
@@ -227,9 +225,8 @@ class LocalAnalysis:
         return self._training_run().roll_back()
 
     def _training_run(self, question: str | None = None) -> "TrainingRun":
-        actor, command_line, tell, warn, began = self._analyst
         store = self._store or open_store(self._config, make=self._make)
-        return training_run(self._config, actor, command_line, tell, began, warn, store=store, question=question)
+        return training_run(self._config, self._analyst, store=store, question=question)
 
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
@@ -243,11 +240,9 @@ class LocalAnalysis:
 
     def _evaluation_run(self, question: str) -> "EvaluationRun":
         if self._evaluates is None:
-            actor, command_line, tell, _, began = self._analyst
             make, store = self._make, self._store
-            run = evaluation_run(self._config, actor, command_line, tell, make=make, store=store, question=question)
-            run.began, run.stop_control = began, self._stop_control
-            self._evaluates = run
+            self._evaluates = evaluation_run(self._config, self._analyst, make=make, store=store, question=question)
+            self._evaluates.stop_control = self._stop_control
         return self._evaluates
 
     def plan(self, new: NewConfiguration, written_since: str | None, *, ask: bool, max_cost: float | None) -> Plan:
@@ -265,13 +260,41 @@ class LocalAnalysis:
         )._replace(remote=None)
         if is_sent:
             _refuse_programs(new_config)
-        asker = None
+        if ask and max_cost is None and new_config.per_day is None:
+            raise _no_limit()
+        store = self._store or open_store(self._config, read_only=not ask)
+        selection = Selection(written_since=written_since)
         if ask:
-            if max_cost is None and new_config.per_day is None:
-                raise _no_limit()
-            asker = PlanAsker(self._analyst.actor, self._analyst.command_line, max_cost, self._analyst.began)
-        selection, tell = Selection(written_since=written_since), self._analyst.tell
-        return plan(self._config, new_config, selection, self._stop_control, tell, asker, self._store)
+            with self._trial_run("plan", store, max_cost, new_config.per_day) as (asker, trials, budget):
+                comparison = self._comparison(new_config, store, asker, may_ask=True)
+                compared = comparison.compare(selection, budget, trials)
+        else:
+            comparison = self._comparison(new_config, store, Asker("plan", "", {}), may_ask=False)
+            compared = comparison.compare(selection, unasked_budget(self._stop_control))
+        escalations = planned_escalations(store, routing_map(new_config, store))
+        compared = compared._replace(escalations=tuple(escalations.items()))
+        if note := _cost_of_new_questions(self._config, new_config, store, compared.tickets, selection):
+            self._analyst.tell(note)
+        if not compared.unasked:
+            return compared
+        sample_cost = estimate_cost(new_config, ClassifyPlan(), comparison.unasked)
+        usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
+        return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
+
+    def _comparison(self, new_config: Config, store: Store, asker: Asker, *, may_ask: bool) -> PlanComparison:
+        """Return what compares a new configuration with the present one, on the database of the present one."""
+        config, tell = self._config, self._analyst.tell
+        new_names = category_renames.current_names(new_config.categories)
+        present_names = category_renames.current_names(config.categories)
+        specs = [*config.destinations.items(), *new_config.destinations.items()]
+        return PlanComparison(
+            store,
+            _configuration_side(config, store, asker, tell, may_ask=False),
+            _configuration_side(new_config, store, asker, tell, may_ask=may_ask),
+            NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names),
+            frozenset(name for name, spec in specs if pages_somebody(spec)),
+            lambda texts: learned_before(config.asked[0], store, texts),
+        )
 
     def _inflow(self) -> Inflow:
         return open_inflow(self._config, self._store or open_store(self._config))
@@ -293,57 +316,6 @@ class LocalAnalysis:
 PAGING_PRESETS, PAGING_NAMES = ("pagerduty", "opsgenie"), ("page", "on-call", "oncall", "on_call")
 
 
-class PlanAsker(NamedTuple):
-    """Who asks for a plan about tickets without a stored answer, by which command, and how much that may cost in USD.
-
-    `began` gets the run.
-    """
-
-    actor: str
-    command_line: str
-    max_cost: float | None
-    began: Began = lambda _: None
-
-
-def plan(
-    config: Config,
-    new_config: Config,
-    selection: Selection,
-    stop: StopControl,
-    tell: Callable[[str], None],
-    ask: PlanAsker | None = None,
-    store: Store | None = None,
-) -> Plan:
-    """Compare a new configuration with the present one on the database of the present one.
-
-    Without `ask` nothing is written. With it, the answers that were paid for are stored. A `store` may be open already.
-    """
-    store = store or open_store(config, read_only=ask is None)
-    if ask is None:
-        plan_comparison = _plan_comparison(config, new_config, store, Asker("plan", "", {}), tell, may_ask=False)
-        compared = plan_comparison.compare(selection, unasked_budget(stop))
-    else:
-        with recorded_run(store, "plan", ask.actor, ask.command_line, stop) as recorder:
-            ask.began(recorder)
-            budget = recorder.context.open_budget(ask.max_cost, new_config.per_day)
-            asker = Asker(ask.actor, recorder.context.run.run_id, {})
-            plan_comparison = _plan_comparison(config, new_config, store, asker, tell, may_ask=True)
-            trials = TrialRecorder(open_model_registry(store), recorder.context)
-            try:
-                compared = plan_comparison.compare(selection, budget, trials)
-            finally:
-                recorder.counts["asked"] = trials.saved
-    escalations = planned_escalations(store, routing_map(new_config, store))
-    compared = compared._replace(escalations=tuple(escalations.items()))
-    if note := _cost_of_new_questions(config, new_config, store, compared.tickets, selection):
-        tell(note)
-    if not compared.unasked:
-        return compared
-    sample_cost = estimate_cost(new_config, ClassifyPlan(), plan_comparison.unasked)
-    usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
-    return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
-
-
 def _cost_of_new_questions(config: Config, new_config: Config, store: Store, number: int, selection: Selection) -> str:
     """Return what it would cost to ask tickets what the present configuration does not ask; empty if it is nothing."""
     names = tuple(question.name for question in new_config.questions if question not in config.questions)
@@ -356,24 +328,6 @@ def _cost_of_new_questions(config: Config, new_config: Config, store: Store, num
     usd = "an unknown price" if estimate.cost is None else f"{times * estimate.cost:.2f} USD"
     about = f"about {times * estimate.tokens:,.0f} tokens, {usd}"
     return f"note: asking {', '.join(names)} about these {number:,} tickets would take {about}; no plan asks it"
-
-
-def _plan_comparison(
-    config: Config, new_config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
-) -> PlanComparison:
-    new_names = category_renames.current_names(new_config.categories)
-    present_names = category_renames.current_names(config.categories)
-    names = NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names)
-    return PlanComparison(
-        store,
-        _configuration_side(config, store, asker, tell, may_ask=False),
-        _configuration_side(new_config, store, asker, tell, may_ask=may_ask),
-        names,
-        frozenset(
-            name for each in (config, new_config) for name, spec in each.destinations.items() if pages_somebody(spec)
-        ),
-        lambda texts: learned_before(config.asked[0], store, texts),
-    )
 
 
 def _configuration_side(

@@ -9,35 +9,13 @@ from triage_cli.domain import CATEGORY, ClassifyPlan
 from triage_cli.ports import Batcher, Classifier
 from triage_cli.runtime import Network
 from triage_cli.service import Services, Unchecked
-from triage_cli.wiring import (
-    classifier_diagnostics,
-    cost_estimate,
-    database_maintenance,
-    destination_diagnostics,
-    destinations,
-    learning_runs,
-    sources,
-    stores,
-)
+from triage_cli.wiring import database_maintenance, destinations, stores
 from triage_cli.wiring.classifiers import Asker, ClassifierPool, Classifiers, about_alone, only_loads
 from triage_cli.wiring.learned_models import needed_confidence
 
 if TYPE_CHECKING:  # an annotation is no reason to import httpx
     from triage_cli.client import RemoteTriage
     from triage_cli.runtime import RateLimiter
-
-__all__ = [
-    "classifier_diagnostics",
-    "cost_estimate",
-    "database_maintenance",
-    "destination_diagnostics",
-    "destinations",
-    "learning_runs",
-    "remote",
-    "services",
-    "sources",
-    "stores",
-]
 
 
 def services(

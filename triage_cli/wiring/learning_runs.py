@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from triage_cli.config import Config
 from triage_cli.domain import CATEGORY, ClassifyPlan, Question
@@ -16,26 +16,29 @@ if TYPE_CHECKING:  # an annotation is no reason to import httpx or psycopg
     from triage_cli.service import EvaluationRun, TrainingRun
 
 
+class Analyst(NamedTuple):
+    """Who analyses, by which command, both stored with runs; `tell` gets notes, `warn` warnings, `began` each run."""
+
+    actor: str
+    command_line: str
+    tell: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] | None = None
+    began: Began = lambda _: None
+
+
 def training_run(
-    config: Config,
-    actor: str,
-    command_line: str,
-    tell: Callable[[str], None],
-    began: Began = lambda _: None,
-    warn: Callable[[str], None] | None = None,
-    *,
-    store: Store | None = None,
-    question: str | None = None,
+    config: Config, analyst: Analyst, *, store: Store | None = None, question: str | None = None
 ) -> "TrainingRun":
     """Return the training use cases of one question, or of all.
 
-    After a training of the category, its version looks again at what embedded classifiers decided. `began` gets the
-    run, `warn` what the new version no longer promises. A `store` may be open already.
+    After a training of the category, its version looks again at what embedded classifiers decided; the analyst is
+    warned of what it no longer promises. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
     from triage_cli.domain import Looked
     from triage_cli.service import SecondLook, Subject, TrainingRun
 
+    actor, command_line, tell, warn, began = analyst
     store = store or open_store(config)
 
     def look(context: RunContext) -> Looked:
@@ -49,15 +52,8 @@ def training_run(
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     asked = classifiers.config.asked if question is None else (classifiers.config.question(question),)
     subjects = [Subject(each, LocalTrainer(each.values, partial(_built_in, classifiers, each))) for each in asked]
-    return TrainingRun(
-        store,
-        open_model_registry(store),
-        subjects,
-        look,
-        actor=actor,
-        command_line=command_line,
-        began=began,
-    )
+    registry = open_model_registry(store)
+    return TrainingRun(store, registry, subjects, look, actor=actor, command_line=command_line, began=began)
 
 
 def _built_in(classifiers: Classifiers, question: Question) -> bytes:
@@ -65,14 +61,7 @@ def _built_in(classifiers: Classifiers, question: Question) -> bytes:
 
 
 def evaluation_run(
-    config: Config,
-    actor: str,
-    command_line: str,
-    tell: Callable[[str], None],
-    *,
-    make: bool = False,
-    store: Store | None = None,
-    question: str = CATEGORY,
+    config: Config, analyst: Analyst, *, make: bool = False, store: Store | None = None, question: str = CATEGORY
 ) -> "EvaluationRun":
     """Return what evaluates the answers of the configuration's classifiers to a question.
 
@@ -80,8 +69,8 @@ def evaluation_run(
     """
     from triage_cli.service import EvaluationRun
 
+    actor, command_line, tell, _, began = analyst
     store = store or open_store(config, make=make)
-
     asked = config.question(question)
 
     def classifier(plan: ClassifyPlan, run_id: str) -> Classifier:
@@ -92,4 +81,6 @@ def evaluation_run(
         return learned_before(asked, store, texts, tell)
 
     registry = open_model_registry(store)
-    return EvaluationRun(store, registry, asked, classifier, learned, config.per_day, actor, command_line)
+    run = EvaluationRun(store, registry, asked, classifier, learned, config.per_day, actor, command_line)
+    run.began = began
+    return run

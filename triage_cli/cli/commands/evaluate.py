@@ -125,11 +125,9 @@ def evaluate(
 
 def _evaluation_run(context: CommandContext) -> EvaluationRun:
     """Return the evaluation use cases; a signal stops them, and their runs get the command's exit code."""
-    evaluation_run = wiring.learning_runs.evaluation_run(
-        context.config, *context.signature, context.say, make=context.makes
-    )
+    analyst = wiring.Analyst(*context.signature, context.say, began=context.runs.append)
+    evaluation_run = wiring.learning_runs.evaluation_run(context.config, analyst, make=context.makes)
     context.stopper.watch(evaluation_run.stop_control.stop)
-    evaluation_run.began = context.runs.append
     return evaluation_run
 
 

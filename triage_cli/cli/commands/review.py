@@ -60,9 +60,9 @@ def review(
 def _learn_verdicts(context: CommandContext) -> str:
     """Learn from all verdicts during a review, and return a summary."""
     training_warnings: list[str] = []
-    warn = training_warnings.append
-    training_run = wiring.learning_runs.training_run(context.config, *context.signature, lambda _: None, warn=warn)
-    return as_typed(messages.joined(*summaries.lessons_summary(training_run.learn()), *training_warnings))
+    analyst = wiring.Analyst(*context.signature, warn=training_warnings.append)
+    lessons = wiring.learning_runs.training_run(context.config, analyst).learn()
+    return as_typed(messages.joined(*summaries.lessons_summary(lessons), *training_warnings))
 
 
 def _nothing_to_review(review_view: View) -> str:
