@@ -104,7 +104,7 @@ def test_any_answer_can_be_read_and_none_pays_us(kind: str) -> None:
         usage = charged_usage(reply, classifier.worst_usage(question_spec, ANSWER_TOKENS))
         assert min(usage) >= 0
         assert 0 <= bill.add(usage) < math.inf
-        outcome = classifier.outcome(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())
+        (outcome,) = classifier.outcomes(ticket, question_spec, interpretation_of(reply, question_spec), bill, ())
         assert outcome.value is not None
         (step,) = outcome.value.steps
         assert step.confidence is None or 0 <= step.confidence <= 1

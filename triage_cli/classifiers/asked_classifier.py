@@ -3,17 +3,28 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import CATEGORY, Category, Classification, Question, QuestionSpec
+from triage_cli.domain import CATEGORY, Category, Classification, Question, QuestionSpec, Ticket, ids
 
 
 class AskedClassifier(ABC):
     """Asks `questions`, by default that for the category alone. Each has a fingerprint, levels and a threshold."""
 
-    def __init__(self, spec: ClassifierSpec, categories: Sequence[Category], questions: Sequence[Question]) -> None:
+    def __init__(
+        self,
+        spec: ClassifierSpec,
+        categories: Sequence[Category],
+        questions: Sequence[Question],
+        *,
+        actor: str,
+        run_id: str | None,
+    ) -> None:
         self.name = spec.name
         self.spec = spec
+        self._actor = actor
+        self._run_id = run_id
         category = Question(CATEGORY, tuple(categories))
         self._asked = {question.name: question for question in questions or (category,)}
         self._levels = {question.name: question.labels for question in self._asked.values()}
@@ -45,6 +56,21 @@ class AskedClassifier(ABC):
     def questions(self) -> tuple[QuestionSpec, ...]:
         """Return the questions that are asked, for the record."""
         return tuple(map(self._question_spec, self._asked.values()))
+
+    def _answer(self, ticket: Ticket, question: str, **given: Any) -> Classification:
+        """Return an answer to a question as it is stored, with its threshold."""
+        fingerprint = self._fingerprints[question]
+        return Classification.made(
+            ticket.ticket_id,
+            run_id=self._run_id,
+            classifier=self.name,
+            actor=self._actor,
+            fingerprint=fingerprint,
+            threshold=self._threshold_of(question),
+            answer_key=ids.answer_key(fingerprint, ticket.text),
+            question=question,
+            **given,
+        )
 
     def _threshold_of(self, question: str) -> float:
         own = self._asked[question].min_confidence

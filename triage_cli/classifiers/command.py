@@ -25,14 +25,12 @@ from triage_cli.domain import (
     Answer,
     AnswerError,
     Category,
-    Classification,
     ConfigError,
     Outcome,
     Question,
     QuestionSpec,
     Ticket,
     UnavailableError,
-    ids,
     one_of,
     readable,
     times,
@@ -67,10 +65,8 @@ class CommandClassifier(AskedClassifier):
         actor: str,
         run_id: str | None,
     ) -> None:
-        super().__init__(spec, categories, questions)
+        super().__init__(spec, categories, questions, actor=actor, run_id=run_id)
         self.env = env
-        self._actor = actor
-        self._run_id = run_id
 
     def _fingerprint_of(self, question: Question) -> str:
         first_names = json.dumps([[c.root or c.name, c.description, *c.examples] for c in question.values])
@@ -137,25 +133,15 @@ class CommandClassifier(AskedClassifier):
         value = None if problem else given["value"]
         confidence = None if value is None else given.get("confidence")
         reason = given.get("reason")
-        fingerprint = self._fingerprints[question]
-        step = Classification(
-            classification_id=ids.new_id(),
-            ticket_id=ticket.ticket_id,
-            run_id=self._run_id,
+        step = self._answer(
+            ticket,
+            question,
             step=self.name,
             category=value,
             confidence=None if confidence is None else float(confidence),
             confidence_source=None if confidence is None else "said",
             reason=" ".join(readable(reason[:LONGEST_REASON]).split()) or None if isinstance(reason, str) else None,
-            classifier=self.name,
-            actor=self._actor,
-            fingerprint=fingerprint,
-            threshold=self._threshold_of(question),
-            probabilities=None,
-            answer_key=ids.answer_key(fingerprint, ticket.text),
-            at=times.now(),
             error=problem or None,
-            question=question,
         )
         answer = Answer(ticket, (step,), step.is_sure, question=question)
         if problem:

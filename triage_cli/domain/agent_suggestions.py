@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple, NotRequired
 
-from triage_cli.domain import ids, times
+from triage_cli.domain import ids
 from triage_cli.domain.classifications import Classification
 from triage_cli.domain.tickets import CATEGORY, Ticket
 
@@ -59,22 +59,14 @@ def answerer(answer_record: Mapping[str, Any]) -> str:
 
 def suggested(ticket: Ticket, draft: AgentSuggestionDraft, category: str, actor: str) -> Classification:
     """Return an agent's suggestion as it is stored; its `answer_key` names the text that it is about."""
-    return Classification(
-        classification_id=ids.new_id(),
-        ticket_id=ticket.ticket_id,
-        run_id=None,
+    return Classification.made(
+        ticket.ticket_id,
         step=draft.agent,
         category=category,
-        confidence=None,
-        confidence_source=None,
         reason=draft.note,
         classifier=AGENT_CLASSIFIER,
         actor=actor,
-        fingerprint="",
-        threshold=None,
-        probabilities=None,
         answer_key=ids.answer_key(AGENT_CLASSIFIER, ticket.text),
-        at=times.now(),
         question=draft.question,
     )
 

@@ -3,15 +3,15 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, NamedTuple, NotRequired
+from typing import Annotated, Any, NamedTuple, NotRequired, Self
 
+from triage_cli.domain import ids, times
 from triage_cli.domain.tickets import CATEGORY, SourceOfConfidence, Ticket
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
 IMPORTED = "import"
 # The `classifier` and `confidence_source` of an answer that follows a person's verdict on the same text.
 PRECEDENT = "precedent"
-# Where a confidence comes from; numbers of different sources cannot be compared.
 
 
 class Classification(NamedTuple):
@@ -50,6 +50,14 @@ class Classification(NamedTuple):
     nearest: Annotated[
         str | None, "ids of decided tickets that stood in the prompt, as JSON; else no key", NotRequired[str | None]
     ] = None
+
+    @classmethod
+    def made(cls, ticket_id: str, *, step: str, classifier: str, actor: str, **given: Any) -> Self:
+        """Return an answer of now with a new id; what is not given is unknown, or empty."""
+        empty = dict.fromkeys(cls._fields[: cls._fields.index("reused")])
+        new = {"classification_id": ids.new_id(), "ticket_id": ticket_id, "at": times.now()}
+        who = {"step": step, "classifier": classifier, "actor": actor, "fingerprint": "", "answer_key": ""}
+        return cls(**{**empty, **new, **who, **given})
 
     @property
     def raw_confidence(self) -> float | None:

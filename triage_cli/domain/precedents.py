@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from triage_cli.domain import ids, times
+from triage_cli.domain import ids
 from triage_cli.domain.classifications import PRECEDENT, Answer, Classification
 from triage_cli.domain.tickets import Ticket
 
@@ -36,22 +36,16 @@ class Precedent(NamedTuple):
 
     def answer(self, ticket: Ticket, run_id: str | None, actor: str) -> Answer:
         """Return what it answers about a ticket: sure, without a confidence and without a cost."""
-        step = Classification(
-            classification_id=ids.new_id(),
-            ticket_id=ticket.ticket_id,
+        step = Classification.made(
+            ticket.ticket_id,
             run_id=run_id,
             step=PRECEDENT,
             category=self.category,
-            confidence=None,
             confidence_source=PRECEDENT,
             reason=self.reason,
             classifier=PRECEDENT,
             actor=actor,
-            fingerprint="",
-            threshold=None,
-            probabilities=None,
             answer_key=self.digest,
-            at=times.now(),
             reused=self.verdict_id,
             question=self.question,
         )

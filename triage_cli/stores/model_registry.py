@@ -283,6 +283,4 @@ def _drop_graded(db: Db, answer: Classification) -> None:
 
 
 def _trial_answer(trial_row: Sequence[Any]) -> Classification:
-    trial_fields = dict(zip(_TRIAL_COLUMNS, trial_row, strict=True))
-    empty_fields = dict.fromkeys(Classification._fields)
-    return Classification(**{**empty_fields, **Classification._field_defaults, "ticket_id": "", **trial_fields})
+    return Classification.made("", **dict(zip(_TRIAL_COLUMNS, trial_row, strict=True)))

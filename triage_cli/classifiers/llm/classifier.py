@@ -30,7 +30,6 @@ from triage_cli.domain import (
     Answer,
     AnswerError,
     Category,
-    Classification,
     ConfigError,
     Outcome,
     QuestionSpec,
@@ -38,7 +37,6 @@ from triage_cli.domain import (
     TemporaryError,
     Ticket,
     TriageError,
-    ids,
     times,
 )
 from triage_cli.domain import Question as AskedQuestion
@@ -133,14 +131,12 @@ class LLMClassifier(AskedClassifier):
         nearest: FindNearest | None = None,
     ) -> None:
         self.provider = provider  # which the fingerprints name
-        super().__init__(spec, categories, questions)
+        super().__init__(spec, categories, questions, actor=actor, run_id=run_id)
         self._find_nearest = nearest if spec.nearest else None
         self._nearest: dict[str, Sequence[Ticket]] = {}  # of tickets that are asked about now
         self.categories = tuple(categories)
         self.endpoint = endpoint
         self.network = network
-        self._actor = actor
-        self._run_id = run_id
         self.chunk_size = 2 * spec.workers
 
     def _fingerprint_of(self, question: AskedQuestion) -> str:
@@ -204,18 +200,6 @@ class LLMClassifier(AskedClassifier):
             self._nearest |= {t.ticket_id: find(t) for t in chunk if t.asked == (CATEGORY,)}
             yield chunk
 
-    def outcome(
-        self,
-        ticket: Ticket,
-        question: prompt.Question,
-        interpretation: Interpretation,
-        cost: Cost,
-        masked_kinds: tuple[str, ...],
-    ) -> Outcome[Answer]:
-        """Return the outcome of asking the model about a ticket: the answer to store, or the failure."""
-        (outcome,) = self.outcomes(ticket, question._replace(further=()), interpretation, cost, masked_kinds)
-        return outcome
-
     def outcomes(
         self,
         ticket: Ticket,
@@ -224,7 +208,10 @@ class LLMClassifier(AskedClassifier):
         cost: Cost,
         masked_kinds: tuple[str, ...],
     ) -> list[Outcome[Answer]]:
-        """Return the outcomes of all that was asked in one call; its cost stands with the first."""
+        """Return the outcomes of all that was asked in one call, answers to store or failures.
+
+        The call's cost stands with the first.
+        """
         first, *further = question.parts
         parsed, reply, _, more = interpretation
         outcomes = [self._outcome(ticket, question, first, (parsed, reply.chances), interpretation, cost, masked_kinds)]
@@ -257,22 +244,16 @@ class LLMClassifier(AskedClassifier):
             own = {category: confidence or 0.0} | {name: share for name, share in chances.items() if name in levels}
             chances = levels.nested(own, category)
         is_other_model = reply.model and reply.model != spec.model
-        step = Classification(
-            classification_id=ids.new_id(),
-            ticket_id=ticket.ticket_id,
-            run_id=self._run_id,
+        near = self._nearest.get(ticket.ticket_id)
+        step = self._answer(
+            ticket,
+            part.name,
             step=f"{spec.name} ({prompt.cut_text(reply.model or '', 80)})" if is_other_model else spec.name,
             category=category,
             confidence=confidence,
             confidence_source=confidence_source,
             reason=clean_reason(parsed.reason, question.system, question.user, [text for text, _ in question.decided]),
-            classifier=spec.name,
-            actor=self._actor,
-            fingerprint=self._fingerprints[part.name],
-            threshold=self._threshold_of(part.name),
             probabilities=json.dumps(dict(chances), ensure_ascii=False) if chances else None,
-            answer_key=ids.answer_key(self._fingerprints[part.name], ticket.text),
-            at=times.now(),
             input_tokens=cost.usage.input,
             output_tokens=cost.usage.output,
             cache_read=cost.usage.cache_read,
@@ -280,8 +261,7 @@ class LLMClassifier(AskedClassifier):
             cost=cost.cost,
             redacted=json.dumps(masked_kinds) if masked_kinds else None,
             error=parsed.problem,
-            question=part.name,
-            nearest=json.dumps([t.ticket_id for t in near]) if (near := self._nearest.get(ticket.ticket_id)) else None,
+            nearest=json.dumps([t.ticket_id for t in near]) if near else None,
         )
         step = self._at_level(step)
         problem = parsed.problem

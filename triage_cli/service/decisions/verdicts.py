@@ -1,7 +1,7 @@
 """Verdicts of people, which no classifier changes: set, or cleared so that a classifier's decision holds again."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from triage_cli.domain import (
     CATEGORY,
@@ -72,34 +72,24 @@ class Verdicts:
         step: str = "verdict",
     ) -> tuple[Ticket, Classification]:
         """Return a ticket with a verdict on a question, its revision unchanged, and the verdict's record."""
-        verdict = Classification(
-            classification_id=ids.new_id(),
-            ticket_id=ticket.ticket_id,
+        said: dict[str, Any] = {
+            "confidence": 1.0,
+            "confidence_source": "human",
+            "classifier": "verdict",
+            "reason": note,
+        }
+        verdict = Classification.made(
+            ticket.ticket_id,
             run_id=run_id,
             step=step,
             category=category,
-            confidence=1.0,
-            confidence_source="human",
-            reason=note,
-            classifier="verdict",
             actor=self._actor,
-            fingerprint="",
-            threshold=None,
-            probabilities=None,
-            answer_key="",
             at=at,
             question=question,
+            **said,
         )
-        given = GivenAnswer(
-            value=category,
-            confidence=1.0,
-            confidence_source="human",
-            classifier="verdict",
-            reason=note,
-            verdict=True,
-            state="answered",
-            decision_id=verdict.classification_id,
-        )
+        decision_id = verdict.classification_id
+        given = GivenAnswer(category, verdict=True, state="answered", decision_id=decision_id, **said)
         return self.with_answer(ticket, question, given), verdict
 
     def with_answer(self, ticket: Ticket, question: str, given: GivenAnswer) -> Ticket:
