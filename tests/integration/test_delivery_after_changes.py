@@ -24,6 +24,7 @@ from tests.support.remotes import RemoteCli
 from tests.support.world import FakeClassifier, World
 from triage_cli.config import COLUMN, WHEN
 from triage_cli.domain import (
+    TO_ROUTE,
     Action,
     Calendar,
     ClassifyPlan,
@@ -45,7 +46,6 @@ from triage_cli.domain import (
     routing_rules,
     times,
 )
-from triage_cli.service import TO_ROUTE
 
 BILLING, GENERAL, URGENT = {"category": ("Billing",)}, {"category": ("General",)}, {"priority": ("urgent",)}
 MAPS = {

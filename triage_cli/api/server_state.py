@@ -16,6 +16,7 @@ from triage_cli.api.request_limits import RequestLimits
 from triage_cli.api.server_log import error_log
 from triage_cli.config import Config, HookSpec, check_signing_secrets
 from triage_cli.domain import (
+    TO_CLASSIFY,
     ClassifyPlan,
     Head,
     ItemError,
@@ -30,15 +31,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import ApiAccessStore, Store
 from triage_cli.runtime import Network, with_extra
-from triage_cli.service import (
-    TO_CLASSIFY,
-    AdditionWatch,
-    Callers,
-    DestinationBreakers,
-    LocalConsultation,
-    LocalTriage,
-    Services,
-)
+from triage_cli.service import AdditionWatch, Callers, DestinationBreakers, LocalConsultation, LocalTriage, Services
 from triage_cli.wiring import Analyst, LocalAnalysis
 
 BACKGROUND_ACTOR = "serve"

@@ -426,12 +426,15 @@ from triage_cli.domain.source_pages import SourcePage as SourcePage
 from triage_cli.domain.source_pages import delivery_ids_in as delivery_ids_in
 from triage_cli.domain.source_pages import is_filed_by as is_filed_by
 from triage_cli.domain.tickets import CATEGORY as CATEGORY
+from triage_cli.domain.tickets import DECIDED as DECIDED
 from triage_cli.domain.tickets import ERASED as ERASED
 from triage_cli.domain.tickets import MAX_SOURCE as MAX_SOURCE
 from triage_cli.domain.tickets import MOST_EXTRAS as MOST_EXTRAS
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
 from triage_cli.domain.tickets import SORTS as SORTS
 from triage_cli.domain.tickets import STATUSES as STATUSES
+from triage_cli.domain.tickets import TO_CLASSIFY as TO_CLASSIFY
+from triage_cli.domain.tickets import TO_ROUTE as TO_ROUTE
 from triage_cli.domain.tickets import URGENCY as URGENCY
 from triage_cli.domain.tickets import Category as Category
 from triage_cli.domain.tickets import Priority as Priority

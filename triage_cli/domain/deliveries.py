@@ -38,14 +38,14 @@ class Delivery(NamedTuple):
     destination: Annotated[str, "where it goes"]
     rule: Annotated[str, "the rule that sends it there"]
     config_hash: Annotated[str, "the routing map then"]
-    replaces: Annotated[str | None, "the delivery elsewhere that it replaces"]
-    state: Annotated[str, "where it stands", Literal["pending", "accepted", "dead", "superseded"]]
-    attempts: Annotated[int, "how often it was tried"]
-    due_at: Annotated[float, "when it is tried next", datetime]  # seconds of the database's clock
-    last_status: Annotated[int | None, "the HTTP status of the last try"]
-    last_error: Annotated[str | None, "why the last try failed"]
-    run_id: Annotated[str | None, "the run that did it; null: a single request"]
-    at: Annotated[str, "when it was decided on", datetime]
+    replaces: Annotated[str | None, "the delivery elsewhere that it replaces"] = None
+    state: Annotated[str, "where it stands", Literal["pending", "accepted", "dead", "superseded"]] = "pending"
+    attempts: Annotated[int, "how often it was tried"] = 0
+    due_at: Annotated[float, "when it is tried next", datetime] = 0.0  # seconds of the database's clock
+    last_status: Annotated[int | None, "the HTTP status of the last try"] = None
+    last_error: Annotated[str | None, "why the last try failed"] = None
+    run_id: Annotated[str | None, "the run that did it; null: a single request"] = None
+    at: Annotated[str, "when it was decided on", datetime] = ""
     done_at: Annotated[str | None, "when it was accepted, or given up", datetime | None] = None
     revision: int = 0
     targets: str | None = None
@@ -110,23 +110,8 @@ class OutgoingDelivery(NamedTuple):
     @classmethod
     def made_up(cls, ticket: Ticket, receiver: str, *, name: str, rule: str, config_hash: str = "") -> Self:
         """Return the delivery, with the id `name`, of a ticket that no store has: a spike, or a test."""
-        delivery = Delivery(
-            delivery_id=name,
-            ticket_id=ticket.ticket_id,
-            classification_id=None,
-            category=ticket.category or "",
-            destination=receiver,
-            rule=rule,
-            config_hash=config_hash,
-            replaces=None,
-            state="pending",
-            attempts=0,
-            due_at=0.0,
-            last_status=None,
-            last_error=None,
-            run_id=None,
-            at=ticket.stored_at,
-        )
+        of_ticket = (name, ticket.ticket_id, None, ticket.category or "")
+        delivery = Delivery(*of_ticket, receiver, rule, config_hash, at=ticket.stored_at)
         return cls(delivery, ticket._replace(status="routing"))
 
     @property

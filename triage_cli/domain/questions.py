@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple
 
 from triage_cli.domain.errors import UsageError
 from triage_cli.domain.evaluation.error_bounds import MaxError
@@ -20,7 +20,6 @@ from triage_cli.domain.tickets import CATEGORY, Category, Renamed, SourceOfConfi
 # `answered`: sure, or by a person. `unsure`: it has a suggestion at most. `failed`: the classifier could not answer.
 # `unanswered`: it was not asked yet, or not about the present text.
 AnswerState = Literal["answered", "unsure", "failed", "unanswered"]
-ANSWER_STATES: tuple[AnswerState, ...] = get_args(AnswerState)
 # Failures to answer after which a question is not asked again by itself; of the category, the ticket goes to review.
 MOST_FAILURES = 3
 NO_VALUE = "none"  # what a verdict says where none of a question's values holds

@@ -6,10 +6,10 @@ from typing import NamedTuple
 from triage_cli.domain.deliveries import Delivery, new_delivery_id, not_replaced, supersede, with_changes
 from triage_cli.domain.json_values import compact
 from triage_cli.domain.routing_rules import Rule
-from triage_cli.domain.tickets import Ticket
+from triage_cli.domain.tickets import DECIDED, Ticket
 
 # The statuses of tickets that were routed; they stay so while no field changes that a rule reads.
-SETTLED = ("routing", "routed", "undeliverable", "unroutable")
+SETTLED = DECIDED - {"classified"}
 # The fields of a ticket that routing rules read.
 READ = (
     *("category", "priority", "customer_id", "external_id", "source", "confidence", "confidence_source", "verdict"),
@@ -81,11 +81,7 @@ def needed_deliveries(  # noqa: PLR0913 - what a decision is made on, each by it
                 rule=rule.name,
                 config_hash=config_hash,
                 replaces=replaces,
-                state="pending",
-                attempts=0,
                 due_at=due_at,
-                last_status=None,
-                last_error=None,
                 run_id=run_id,
                 at=at,
                 revision=ticket.revision + 1,

@@ -26,6 +26,10 @@ SourceOfConfidence = Annotated[
     "the source of the confidence; `said` (by a language model) is the least reliable",
     ConfidenceSource | None,
 ]
+# What is to be classified, what to be routed, and what has a category that is to be delivered or was.
+TO_CLASSIFY = frozenset({"new", "failed"})
+TO_ROUTE = frozenset({"classified", "unroutable"})
+DECIDED = TO_ROUTE | {"routing", "routed", "undeliverable"}
 Priority = Literal["low", "normal", "high", "urgent"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 MAX_SOURCE = 80  # characters of a source's name

@@ -63,8 +63,6 @@ from triage_cli.service.learning.training import compared as compared
 from triage_cli.service.learning.training import shared_settings as shared_settings
 from triage_cli.service.learning.training_data import LEAST_LABELLED as LEAST_LABELLED
 from triage_cli.service.runs import RENEW as RENEW
-from triage_cli.service.runs import TO_CLASSIFY as TO_CLASSIFY
-from triage_cli.service.runs import TO_ROUTE as TO_ROUTE
 from triage_cli.service.runs import Began as Began
 from triage_cli.service.runs import RunContext as RunContext
 from triage_cli.service.runs import RunRecorder as RunRecorder

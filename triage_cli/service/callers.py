@@ -14,6 +14,7 @@ from itertools import chain, islice
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    TO_ROUTE,
     Action,
     ClassifyPlan,
     Decided,
@@ -37,7 +38,7 @@ from triage_cli.service.decisions.recorder import DecisionRecorder, unasked
 from triage_cli.service.decisions.verdicts import Verdicts
 from triage_cli.service.delivery.run import DeliveryRun
 from triage_cli.service.intake.drafts import Intake, Posted
-from triage_cli.service.runs import TO_ROUTE, RunContext, Signature, request_id
+from triage_cli.service.runs import RunContext, Signature, request_id
 from triage_cli.service.services import Services
 
 # Of the run.

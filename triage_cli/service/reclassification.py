@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from triage_cli.domain import (
     CATEGORY,
+    DECIDED,
     Action,
     Answer,
     AnswerError,
@@ -39,8 +40,6 @@ from triage_cli.service.batches import BatchCollector
 from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
 from triage_cli.service.decisions.precedents import follows
 from triage_cli.service.decisions.recorder import DecisionRecorder, without_forgotten_text
-
-DECIDED = frozenset({"classified", "routing", "routed", "unroutable", "undeliverable"})
 
 
 class ReclassifyRun:

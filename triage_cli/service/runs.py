@@ -13,6 +13,7 @@ from triage_cli.domain import (
     IMPORT_KINDS,
     NAMED,
     STATUSES,
+    TO_CLASSIFY,
     WHOLE,
     Answer,
     Change,
@@ -243,10 +244,8 @@ def recorded_run(
             recorder.ended = True
 
 
-TO_CLASSIFY = frozenset({"new", "failed"})
 # Tickets of these statuses may have a question that is open beside their category.
 HALF_ANSWERED = frozenset(STATUSES) - TO_CLASSIFY - ERASED.keys() - {"waiting"}
-TO_ROUTE = frozenset({"classified", "unroutable"})
 
 
 class TicketClaimer:

@@ -9,6 +9,8 @@ from triage_cli.domain import (
     CATEGORY,
     CHUNK,
     STATS_KEYS,
+    TO_CLASSIFY,
+    TO_ROUTE,
     WHOLE,
     Action,
     Category,
@@ -66,8 +68,6 @@ from triage_cli.service.intake.pull import SourcePull
 from triage_cli.service.reclassification import ReclassifyRun
 from triage_cli.service.runs import (
     HALF_ANSWERED,
-    TO_CLASSIFY,
-    TO_ROUTE,
     RunContext,
     RunRecorder,
     Signature,

@@ -12,11 +12,9 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import option
 from triage_cli.cli.options import MOST
 from triage_cli.cli.output import Printer
-from triage_cli.domain import LONGEST_COUNT, Calendar, ExitCode, Selection, Stats, UsageError, times
+from triage_cli.domain import LONGEST_COUNT, TO_CLASSIFY, Calendar, ExitCode, Selection, Stats, UsageError, times
 from triage_cli.ports import Triage
 
-# Statuses of tickets that the next run works on; those that wait for a person have a limit of their own.
-UNPROCESSED = frozenset({"new", "failed"})
 LIMIT_LABELS = {"undeliverable": "undeliverable", "unroutable": "unroutable", "needs_review": "to review"}
 LIMIT_HINTS = {
     "undeliverable": "undeliverable: triage why ID says why, and triage route --retry-dead tries again; "
@@ -122,7 +120,7 @@ def _limit_findings(
     """Yield what the check finds about each given limit."""
     triage = context.triage
     if age := ages.get("age"):
-        name = _oldest(triage, UNPROCESSED, age)
+        name = _oldest(triage, TO_CLASSIFY, age)
         age_finding = f"ticket {name} is not classified" if name else "no ticket is new or failed"
         yield Finding(f"{age_finding} after {age}", not name)
     if age := ages.get("review"):

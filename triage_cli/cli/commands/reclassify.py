@@ -13,6 +13,7 @@ from triage_cli.cli.output import TicketPrintOptions
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
     CATEGORY,
+    DECIDED,
     FLIP_KEYS,
     Action,
     ExitCode,
@@ -27,9 +28,6 @@ from triage_cli.domain import (
 )
 from triage_cli.service import FlipLimit
 
-# The statuses of tickets that are classified again if no ticket is named; a further question is asked of all these.
-DECIDED_STATUSES = ("classified", "routing", "routed", "unroutable", "undeliverable")
-STATUSES_OF_FURTHER = (*DECIDED_STATUSES, "needs_review")
 # The outcomes that are printed: the present and the new category or answer differ.
 PRINTED_ACTIONS = (
     Action.FLIP,
@@ -125,7 +123,7 @@ def reclassify(
     exit_codes = {ExitCode.PARTIAL} if missing else {ExitCode.OK}
     unroutable = messages.UnroutableTickets()
     try:
-        statuses = DECIDED_STATUSES if question == CATEGORY else STATUSES_OF_FURTHER
+        statuses = DECIDED if question == CATEGORY else DECIDED | {"needs_review"}
         total = partial(among, context, selection, statuses)
         reclassify_bar = ProgressBar(context, "comparing", context.shows_progress(printer.format), total)
         flips = reclassify_bar.over(context.triage.reclassify(selection, reclassify_plan))

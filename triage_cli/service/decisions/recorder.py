@@ -9,6 +9,7 @@ from triage_cli.domain import (
     CHUNK,
     SETTLED,
     STATUSES,
+    TO_CLASSIFY,
     UNANSWERED,
     Action,
     Answer,
@@ -51,7 +52,7 @@ from triage_cli.service.answers import (
 )
 from triage_cli.service.decisions.category_check import Unchecked
 from triage_cli.service.decisions.precedents import Precedents, follows
-from triage_cli.service.runs import HALF_ANSWERED, TO_CLASSIFY, RunContext, RunRecorder, TicketClaimer
+from triage_cli.service.runs import HALF_ANSWERED, RunContext, RunRecorder, TicketClaimer
 
 # Tickets that a cascade claims while a further step is asked: as many as a step of eight workers alone would.
 CASCADE_CLAIM_SIZE = 32

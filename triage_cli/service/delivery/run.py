@@ -7,6 +7,7 @@ from itertools import chain, count
 
 from triage_cli.domain import (
     NAMED,
+    TO_ROUTE,
     Action,
     Change,
     Conflict,
@@ -37,7 +38,7 @@ from triage_cli.service.delivery.attempts import (
 )
 from triage_cli.service.delivery.queue import LONGEST_WAIT, QUEUE_LIMIT, Dispatcher, QueueResults
 from triage_cli.service.delivery.routing import RoutingDecider, RoutingMap
-from triage_cli.service.runs import TO_ROUTE, RunContext, TicketClaimer
+from triage_cli.service.runs import RunContext, TicketClaimer
 
 # Seconds between two queries for due deliveries while others are being attempted.
 DUE_QUERY_SECONDS = 1.0

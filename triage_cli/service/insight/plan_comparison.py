@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import (
     CATEGORY,
+    DECIDED,
     NOWHERE,
     PERSON,
     Answer,
@@ -30,7 +31,7 @@ from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
 
 # Tickets that a configuration has decided on.
-DECIDED_STATUSES = frozenset({"classified", "needs_review", "routing", "routed", "unroutable", "undeliverable"})
+DECIDED_STATUSES = DECIDED | {"needs_review"}
 COST_SAMPLE = 500  # tickets without an answer by which the cost of asking about all is estimated
 
 
