@@ -198,7 +198,7 @@ def test_the_fingerprint_names_everything_that_is_asked() -> None:
         others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
         others.append(opened(server.url + "/other"))
     assert len({base, *(c.fingerprint for c in others)}) == 5
-    (questions,) = others[0].questions()
+    (questions,) = others[0].askings()
     assert (questions.kind, questions.model, json.loads(questions.categories)[0][0]) == ("openai", "n", "Billing")
 
 
@@ -212,7 +212,7 @@ def test_instructions_stand_in_the_prompt_and_are_part_of_the_question(kind: str
         assert WORDS in json.dumps(server.asked[0].body)
         assert told.fingerprint != opened(server, kind).fingerprint
         assert opened(server, kind, instructions="").fingerprint == opened(server, kind).fingerprint
-    (spec,) = told.questions()
+    (spec,) = told.askings()
     assert rule in spec.prompt
 
 
@@ -256,7 +256,7 @@ def test_what_a_model_repeats_of_other_peoples_tickets_is_not_kept_with_this_one
 
 
 def test_an_address_is_recorded_without_its_password() -> None:
-    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").questions()[0].endpoint == "http://127.0.0.1:9/v1"
+    assert opened("http://user:hunter2@127.0.0.1:9/v1?key=hunter3").askings()[0].endpoint == "http://127.0.0.1:9/v1"
 
 
 # --- the wire

@@ -29,6 +29,7 @@ from tests.support.stored_tickets import (
     stored,
 )
 from triage_cli.domain import (
+    Asking,
     Attempt,
     Change,
     Classification,
@@ -36,7 +37,6 @@ from triage_cli.domain import (
     Event,
     EventQuery,
     Lease,
-    QuestionSpec,
     Run,
     Selection,
     Ticket,
@@ -701,9 +701,9 @@ def test_find_by_ids_keeps_their_order_over_pages_and_passes_over_strangers(stor
 
 def test_history_holds_everything_oldest_first(store: SqliteStore) -> None:
     (ticket,) = filled(store, a_ticket())
-    question_spec = QuestionSpec("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
-    store.answers.record_question(question_spec)
-    store.answers.record_question(replace(question_spec, prompt="another"))
+    question_spec = Asking("print-1", "fake", "m", "", "prompt", '[["Billing"]]', "{}", times.now())
+    store.answers.record_asking(question_spec)
+    store.answers.record_asking(replace(question_spec, prompt="another"))
     answers = (an_answer(ticket), an_answer(ticket, "Technical"))
     delivery = a_delivery(ticket)
     tries = tuple(Attempt(delivery.delivery_id, n, f"2024-01-0{n}", 500, "no", 0.1) for n in (1, 2))

@@ -43,6 +43,7 @@ from triage_cli.config import without_password
 from triage_cli.domain import (
     BYTES,
     ApiKey,
+    Asking,
     Classification,
     ClassifyPlan,
     Event,
@@ -52,7 +53,6 @@ from triage_cli.domain import (
     Lease,
     ModelVersion,
     NoDatabaseError,
-    QuestionSpec,
     Refusal,
     Renamed,
     Run,
@@ -552,7 +552,7 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         ("switched_off", lambda pg, _lease: pg.deliveries.switch("box", off=True)),
         (
             "askings",
-            lambda pg, _lease: pg.answers.record_question(QuestionSpec("f", "local", "m", "", "", "", "", now())),
+            lambda pg, _lease: pg.answers.record_asking(Asking("f", "local", "m", "", "", "", "", now())),
         ),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
         ("tickets", lambda pg, _lease: pg.categories.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),

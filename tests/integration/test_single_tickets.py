@@ -95,7 +95,7 @@ def test_each_step_takes_one_transaction_and_a_delivery_another_and_no_run(
         (store, ("save",)),
         (store.runs, ("begin", "end", "claim", "hold", "renew")),
         (store.deliveries, ("due", "let_go", "switch")),
-        (store.answers, ("record_question",)),
+        (store.answers, ("record_asking",)),
     ):
         for name in names:
             monkeypatch.setattr(part, name, counted(part, name))

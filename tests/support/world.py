@@ -6,12 +6,12 @@ from triage_cli.domain import (
     Action,
     AdditionRule,
     Answer,
+    Asking,
     Category,
     Classification,
     Levels,
     Outcome,
     Question,
-    QuestionSpec,
     Rule,
     Ticket,
     compact,
@@ -57,8 +57,8 @@ class FakeClassifier:
     def fingerprints(self) -> tuple[str, ...]:
         return (self.fingerprint,)
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        return (QuestionSpec(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
+    def askings(self) -> tuple[Asking, ...]:
+        return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         return self.fingerprints if question == "category" else ()

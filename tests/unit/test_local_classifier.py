@@ -95,7 +95,7 @@ def test_an_answer_says_all_that_is_kept_of_it(default: Model) -> None:
 
 
 def test_what_is_asked_is_described(default: Model) -> None:
-    (question_spec,) = classifier(default).questions()
+    (question_spec,) = classifier(default).askings()
     assert question_spec.fingerprint == classifier(default).fingerprint
     assert [name for name, *_ in json.loads(question_spec.categories)] == ["Billing", "Technical", "General"]
 

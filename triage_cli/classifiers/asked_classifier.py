@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from triage_cli.config import ClassifierSpec
-from triage_cli.domain import CATEGORY, Category, Classification, Question, QuestionSpec, Ticket, ids
+from triage_cli.domain import CATEGORY, Asking, Category, Classification, Question, Ticket, ids
 
 
 class AskedClassifier(ABC):
@@ -41,8 +41,8 @@ class AskedClassifier(ABC):
         return json.dumps([[c.name, c.description, *c.examples] for c in question.values], ensure_ascii=False)
 
     @abstractmethod
-    def _question_spec(self, question: Question) -> QuestionSpec:
-        """Return a question for the record."""
+    def _asking(self, question: Question) -> Asking:
+        """Return how a question is asked, for the record."""
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -53,9 +53,9 @@ class AskedClassifier(ABC):
         """Return the fingerprint of a question that it answers."""
         return (self._fingerprints[question],) if question in self._fingerprints else ()
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions that are asked, for the record."""
-        return tuple(map(self._question_spec, self._asked.values()))
+    def askings(self) -> tuple[Asking, ...]:
+        """Return how it asks its questions, for the record."""
+        return tuple(map(self._asking, self._asked.values()))
 
     def _answer(self, ticket: Ticket, question: str, **given: Any) -> Classification:
         """Return an answer to a question as it is stored, with its threshold."""

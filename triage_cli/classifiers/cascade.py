@@ -10,11 +10,11 @@ from triage_cli.domain import (
     Answer,
     Answered,
     AnswerError,
+    Asking,
     Classification,
     FlushNow,
     Outcome,
     Postponed,
-    QuestionSpec,
     TakenOverError,
     Ticket,
     TriageError,
@@ -50,9 +50,9 @@ class Cascade:
         """Return the fingerprints by which the steps of the cascade ask a question."""
         return tuple(fingerprint for step in self._steps for fingerprint in step.fingerprints_of(question))
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions of all steps of the cascade."""
-        return tuple(question for step in self._steps for question in step.questions())
+    def askings(self) -> tuple[Asking, ...]:
+        """Return the askings of all steps of the cascade."""
+        return tuple(asking for step in self._steps for asking in step.askings())
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer as the step of the cascade that gave it would judge it now."""

@@ -24,11 +24,11 @@ from triage_cli.domain import (
     Action,
     Answer,
     AnswerError,
+    Asking,
     Category,
     ConfigError,
     Outcome,
     Question,
-    QuestionSpec,
     Ticket,
     UnavailableError,
     one_of,
@@ -74,8 +74,8 @@ class CommandClassifier(AskedClassifier):
         asked += [] if question.name == CATEGORY else [question.name]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
-    def _question_spec(self, question: Question) -> QuestionSpec:
-        return QuestionSpec(
+    def _asking(self, question: Question) -> Asking:
+        return Asking(
             fingerprint=self._fingerprints[question.name],
             kind="command",
             model=self.spec.run[0],

@@ -10,13 +10,13 @@ from triage_cli.domain import (
     Action,
     Answer,
     Answered,
+    Asking,
     Classification,
     Curve,
     FlushNow,
     LevelCalibration,
     Levels,
     Outcome,
-    QuestionSpec,
     Ticket,
     ids,
     times,
@@ -39,9 +39,9 @@ class WrappedClassifier:
         """Return the fingerprints by which the wrapped classifier asks a question."""
         return self._wrapped.fingerprints_of(question)
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the question of the wrapped classifier, for the record."""
-        return self._wrapped.questions()
+    def askings(self) -> tuple[Asking, ...]:
+        """Return how the wrapped classifier asks, for the record."""
+        return self._wrapped.askings()
 
     def rejudged(self, answer: Classification) -> Classification:
         """Return a stored answer as the wrapped classifier would judge it now."""

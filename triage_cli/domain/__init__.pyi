@@ -52,11 +52,11 @@ from triage_cli.domain.classifications import IMPORTED as IMPORTED
 from triage_cli.domain.classifications import PRECEDENT as PRECEDENT
 from triage_cli.domain.classifications import Answer as Answer
 from triage_cli.domain.classifications import Answered as Answered
+from triage_cli.domain.classifications import Asking as Asking
 from triage_cli.domain.classifications import Classification as Classification
 from triage_cli.domain.classifications import ClassifyPlan as ClassifyPlan
 from triage_cli.domain.classifications import Decided as Decided
 from triage_cli.domain.classifications import Postponed as Postponed
-from triage_cli.domain.classifications import QuestionSpec as QuestionSpec
 from triage_cli.domain.classifications import Unfinished as Unfinished
 from triage_cli.domain.consultation import CategoryProfile as CategoryProfile
 from triage_cli.domain.consultation import CategoryRule as CategoryRule

@@ -1,4 +1,4 @@
-"""Classifications: the answers about tickets, the questions behind them, and the options of `classify`."""
+"""Classifications: the answers about tickets, how these were asked, and the options of `classify`."""
 
 import json
 from collections.abc import Mapping
@@ -109,8 +109,8 @@ class Classification(NamedTuple):
         return by_category
 
 
-class QuestionSpec(NamedTuple):
-    """The question behind answers: the kind of classifier, its model and prompt, the categories, the options.
+class Asking(NamedTuple):
+    """How a question was asked: the kind of classifier, its model and prompt, the values, the options.
 
     `categories` is a JSON list of lists, each beginning with a category's name; `options` is a JSON object.
     """

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, NamedTuple, NotRequired
 
 from triage_cli.domain.agent_suggestions import AgentSuggestion
-from triage_cli.domain.classifications import Classification, QuestionSpec
+from triage_cli.domain.classifications import Asking, Classification
 from triage_cli.domain.deliveries import Attempt, Delivery
 from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.events import LoggedEvent
@@ -24,7 +24,7 @@ class History(NamedTuple):
     deliveries: tuple[Delivery, ...]
     attempts: tuple[Attempt, ...]
     events: tuple[LoggedEvent, ...]
-    questions: Mapping[str, QuestionSpec]
+    questions: Mapping[str, Asking]
     bounds: tuple[StoredBound, ...] = ()
     ended_early: Run | None = None
     holder: Run | None = None

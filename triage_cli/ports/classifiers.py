@@ -7,6 +7,7 @@ from triage_cli.domain import (
     NOTHING,
     Answer,
     Answered,
+    Asking,
     Batch,
     BatchItem,
     BatchLook,
@@ -15,7 +16,6 @@ from triage_cli.domain import (
     Classification,
     Labelled,
     Outcome,
-    QuestionSpec,
     Ticket,
     Unlabelled,
 )
@@ -83,8 +83,8 @@ class Classifier(Protocol):
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         """A classifier returns the fingerprints by which its steps ask one of its questions; none of another one."""
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """A classifier returns its questions, for the record; a cascade asks several."""
+    def askings(self) -> tuple[Asking, ...]:
+        """A classifier returns how it asks, for the record; a cascade has several ways."""
 
     def rejudged(self, answer: Classification) -> Classification:
         """A classifier returns a stored answer to a question of its own with its present confidence and threshold."""

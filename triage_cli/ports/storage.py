@@ -8,6 +8,7 @@ from triage_cli.domain import (
     Action,
     AdditionQuery,
     ApiKey,
+    Asking,
     Attempt,
     Batch,
     BatchItem,
@@ -34,7 +35,6 @@ from triage_cli.domain import (
     OpenRequest,
     OutgoingDelivery,
     PeriodCounts,
-    QuestionSpec,
     Reading,
     Renamed,
     Run,
@@ -151,8 +151,8 @@ class Additions(Protocol):
 class Answers(Protocol):
     """Port of the answers of classifiers and people in a store, and of the questions that they answer."""
 
-    def record_question(self, question: QuestionSpec) -> None:
-        """A store records a question, once per fingerprint."""
+    def record_asking(self, asking: Asking) -> None:
+        """A store records how a question was asked, once per fingerprint."""
 
     def know_levels(self) -> bool:
         """A store tells whether a question was recorded whose categories are in levels."""

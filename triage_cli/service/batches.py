@@ -618,7 +618,7 @@ class BatchCollector:
         """Put the tickets that classifiers postponed into batches; sends full batches and yields their tickets."""
         for classifier_name in postponed.keys() - self._errors_by_classifier.keys():
             if classifier_name not in self._submitters:
-                self._batch_context.decision_recorder.record_questions()
+                self._batch_context.decision_recorder.record_askings()
                 self._submitters[classifier_name] = BatchSubmitter(
                     self._batch_context, self._batch_context.batcher(classifier_name), proposals=self._proposals
                 )

@@ -243,7 +243,7 @@ class ReclassifyRun:
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], asked_rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""
-        self._recorder.record_questions()
+        self._recorder.record_askings()
         at, changes, proposals = times.now(), [], []
         for outcome in outcomes:
             steps = steps_within(outcome.value, self._labels)

@@ -1,8 +1,8 @@
-"""The tables of classifiers' answers, and of the questions that they answer."""
+"""The tables of classifiers' answers, and of how they were asked."""
 
 from collections.abc import Mapping, Sequence
 
-from triage_cli.domain import Classification, Judged, QuestionSpec, StoredBound, compact
+from triage_cli.domain import Asking, Classification, Judged, StoredBound, compact
 from triage_cli.stores.database import Database, Values, write_one
 
 ANSWERS_BY_ID = "select * from classifications where classification_id in (select value from json_each(?))"
@@ -34,11 +34,11 @@ JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, human.categor
         and human.at >= :since and human.at <= :until
     group by 1, 2, 3"""
 ANSWERS_OF_TICKET = "select * from classifications where ticket_id = ? order by classification_id"
-QUESTIONS_OF_TICKET = """select * from askings where fingerprint in
+ASKINGS_OF_TICKET = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
 BOUNDS_OF_TICKET = """select * from error_bounds where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""
-RECORD_QUESTION = "insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
+RECORD_ASKING = "insert into askings values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing"
 QUESTION_IN_LEVELS = """select 1 from askings where options like '%"levels": true%' limit 1"""
 PAID_ANSWERS = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
@@ -50,9 +50,9 @@ class SqlAnswers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record_question(self, question: QuestionSpec) -> None:
-        if not self._database.read("select 1 from askings where fingerprint = ?", (question.fingerprint,)):
-            write_one(self._database, RECORD_QUESTION, question)
+    def record_asking(self, asking: Asking) -> None:
+        if not self._database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
+            write_one(self._database, RECORD_ASKING, asking)
 
     def know_levels(self) -> bool:
         return bool(self._database.read(QUESTION_IN_LEVELS))
@@ -72,12 +72,12 @@ class SqlAnswers:
         """Return the answers about a ticket, oldest first."""
         return tuple(self._read(ANSWERS_OF_TICKET, (ticket_id,)))
 
-    def questions_of(self, ticket_id: str) -> Mapping[str, QuestionSpec]:
-        """Return the questions that a ticket's answers answer, by fingerprint."""
-        return {row[0]: QuestionSpec(*row) for row in self._database.read(QUESTIONS_OF_TICKET, (ticket_id,))}
+    def askings_of(self, ticket_id: str) -> Mapping[str, Asking]:
+        """Return how the questions that a ticket's answers answer were asked, by fingerprint."""
+        return {row[0]: Asking(*row) for row in self._database.read(ASKINGS_OF_TICKET, (ticket_id,))}
 
     def bounds_of(self, ticket_id: str) -> tuple[StoredBound, ...]:
-        """Return the error bounds of those questions."""
+        """Return the error bounds of those askings."""
         return tuple(StoredBound(*row) for row in self._database.read(BOUNDS_OF_TICKET, (ticket_id,)))
 
     def audited(self) -> Mapping[str, Mapping[str, int]]:

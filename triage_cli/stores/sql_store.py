@@ -205,7 +205,7 @@ class SqlStore:
             deliveries=self.deliveries.of([ticket_id]).get(ticket_id, ()),
             attempts=self.deliveries.attempts(ticket_id),
             events=events,
-            questions=self.answers.questions_of(ticket_id),
+            questions=self.answers.askings_of(ticket_id),
             bounds=self.answers.bounds_of(ticket_id),
             ended_early=self.runs.ended_early(ticket, events),
             holder=self.runs.holder(ticket_id),

@@ -22,12 +22,12 @@ from triage_cli.domain import (
     CATEGORY,
     Action,
     Answer,
+    Asking,
     Category,
     Classification,
     FlushNow,
     Levels,
     Outcome,
-    QuestionSpec,
     Ticket,
     TriageError,
     ids,
@@ -115,11 +115,11 @@ class LocalClassifier:
         pairs = zip(self._heads, self._fingerprints, strict=True)
         return tuple(head_fingerprint for head, head_fingerprint in pairs if head.question == question)
 
-    def questions(self) -> tuple[QuestionSpec, ...]:
-        """Return the questions that the embedded model answers, for the record."""
-        return tuple(map(self._question_spec, self._heads, self._fingerprints))
+    def askings(self) -> tuple[Asking, ...]:
+        """Return how the embedded model is asked, for the record."""
+        return tuple(map(self._asking, self._heads, self._fingerprints))
 
-    def _question_spec(self, head: Head, head_fingerprint: str) -> QuestionSpec:
+    def _asking(self, head: Head, head_fingerprint: str) -> Asking:
         options: dict[str, object] = {
             "method": METHOD,
             "learned": head.model.learned or None,
@@ -127,7 +127,7 @@ class LocalClassifier:
         }
         if head.levels.parents:
             options["levels"] = True
-        return QuestionSpec(
+        return Asking(
             fingerprint=head_fingerprint,
             kind="local",
             model=f"{VECTORS_NAME}, {head.version}" if head.version else VECTORS_NAME,

@@ -29,10 +29,10 @@ from triage_cli.domain import (
     Action,
     Answer,
     AnswerError,
+    Asking,
     Category,
     ConfigError,
     Outcome,
-    QuestionSpec,
     RefusedError,
     TemporaryError,
     Ticket,
@@ -155,12 +155,12 @@ class LLMClassifier(AskedClassifier):
             fingerprinted += [question.name, question.ask]
         return hashlib.sha256(json.dumps(fingerprinted).encode()).hexdigest()
 
-    def _question_spec(self, question: AskedQuestion) -> QuestionSpec:
+    def _asking(self, question: AskedQuestion) -> Asking:
         prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
         if self._levels[question.name].parents:
             prompt_options["levels"] = True
         instructions = self.spec.instructions
-        return QuestionSpec(
+        return Asking(
             fingerprint=self._fingerprints[question.name],
             kind=self.spec.type,
             model=self.spec.model or "",

@@ -101,7 +101,7 @@ class DecisionRecorder:
         context.budget.hold = lambda ticket_ids: context.store.runs.hold(context.lease, ticket_ids)
         self.check = Unchecked()
         self._force = force
-        self.questions_recorded = False
+        self.askings_recorded = False
         self._claim_size, self._asked_further = CASCADE_CLAIM_SIZE // 2, False
         self._begun: dict[str, _Begun] = {}
         self._endpoints: dict[str, str] = {}  # of classifiers that are asked over a network, by fingerprint
@@ -250,7 +250,7 @@ class DecisionRecorder:
 
     def save(self, outcomes: Sequence[Outcome[Answer]]) -> list[Outcome[Decided]]:
         """Save answers and their decisions; one whose ticket has changed meanwhile is stored, but does not hold."""
-        self.record_questions()
+        self.record_askings()
         at = times.now()
         answered = list(_by_ticket(outcomes)) if self.further else [(outcome,) for outcome in outcomes]
         changes = [self.change(each[0].ticket, each, at) for each in answered]
@@ -258,7 +258,7 @@ class DecisionRecorder:
 
     def save_steps(self, earlier: Sequence[EarlierSteps]) -> None:
         """Save the answers of tickets about which a further step is asked, which decides; a changed one is late."""
-        self.record_questions()
+        self.record_askings()
         self.note_further_steps(earlier)
         at = times.now()
         while earlier:
@@ -328,13 +328,13 @@ class DecisionRecorder:
         begun = self._begun.get(ticket.ticket_id)
         return begun.decided if begun else None
 
-    def record_questions(self) -> None:
-        """Record the questions of the classifier, once."""
-        for question in self.classifier.questions() if not self.questions_recorded else ():
-            self.context.store.answers.record_question(question)
-            if question.endpoint:
-                self._endpoints[question.fingerprint] = question.endpoint
-        self.questions_recorded = True
+    def record_askings(self) -> None:
+        """Record how the classifier asks, once."""
+        for asking in self.classifier.askings() if not self.askings_recorded else ():
+            self.context.store.answers.record_asking(asking)
+            if asking.endpoint:
+                self._endpoints[asking.fingerprint] = asking.endpoint
+        self.askings_recorded = True
 
     def outcome(
         self, change: Change, answer: Classification | None, instead: Ticket | None, item: object
