@@ -20,7 +20,7 @@ from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
 from triage_cli.client import RemoteAnalysis
 from triage_cli.config import load_config
-from triage_cli.domain import Discovery, ExitCode, Proposal, Topic, TopicText
+from triage_cli.domain import Discovery, ExitCode, Labelled, Proposal, Topic, TopicText
 
 
 def export(number: int = 240) -> str:
@@ -113,6 +113,50 @@ def test_edits_by_lines_end_with_a_configuration_and_labels_that_can_be_learned(
     assert json.loads(learned.stdout)["labelled"] == len(rows), learned.stderr
 
 
+def test_labels_of_topics_teach_and_prove_nothing(desk: Cli) -> None:
+    lines = "nest 1\nnest 2\nnest 3\nname 1 Parcels\nname 2 Money\nname 3 Logins\n"
+    done = desk("discover", "export.csv", "--most", "3", "--edit", "--labels", "labels.csv", stdin=lines)
+    (desk.folder / "config.yaml").write_text("categories: [Parcels, Money, Logins]\n")
+    assert done.returncode == 0, done.stderr
+    learned = desk("learn", "labels.csv", "-o", "json")
+    report = json.loads(learned.stdout)
+    assert (report["outcome"], report["before"], report["after"]) == ("learned", None, None)
+    assert "45 labels are of topics: they teach, and prove nothing" in learned.stderr
+    assert "nobody knows how good it is" in learned.stderr
+    assert "sure from 0.85 on" in desk("doctor").stdout, "a model that nobody has measured is no reason to be surer"
+    refused = desk("eval", "labels.csv")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    desk("create", "-q", "labels.csv", "--map", "verdict=label")
+    assert rows(desk.db, "select count(*), sum(verdict) from tickets") == [(45, 0)]
+    names = {"parcel": "Parcels", "invoice": "Money", "password": "Logins"}
+    judged = "".join(f"{text},{names[subject]}\n" for text, subject in three_subjects(60, seed=1))
+    (desk.folder / "judged.csv").write_text(f"description,verdict\n{judged.replace(', thanks', '')}")
+    desk("create", "-q", "judged.csv", "--map", "verdict=verdict")
+    measured = json.loads(desk("learn", "labels.csv", "-o", "json").stdout)
+    assert (measured["outcome"], measured["labelled"], measured["after"]["n"]) == ("learned", 105, 60)
+    assert "sure from 0.85 on" not in desk("doctor").stdout
+
+
+def test_a_remote_knows_labels_of_topics_too(tmp_path: Path) -> None:
+    labelled = [Labelled(text, subject, is_typical=True) for text, subject in three_subjects(60)]
+    with running_server(tmp_path, config="categories: [parcel, password, invoice]\n") as server:
+        remote = wiring.remote(server.config._replace(remote=server.url), server.keys["admin"], insecure=False)
+        (lesson,) = RemoteAnalysis(remote).learn(labelled, lambda _doing, _share: None)
+        remote.close()
+    assert (lesson.report.outcome, lesson.report.labelled, lesson.report.after) == ("learned", 60, None)
+
+
+def test_numbers_of_topics_are_the_same_wherever_they_stand(desk: Cli) -> None:
+    done = desk("discover", "export.csv", "--most", "8")
+    (desk.folder / "proposal.yaml").write_text(done.stdout)
+    table = desk("discover", "export.csv", "--most", "8", "-o", "table").stdout.splitlines()[1:]
+    numbered = {tuple(line.split()[:2]) for line in table}
+    assert len({name.split("/")[0] for _, name in numbered}) < len(numbered), "some stand below a parent"
+    for words in (("export.csv", "--most", "8"), ("proposal.yaml",)):
+        listed = desk("discover", *words, "--edit", stdin="").stderr
+        assert {tuple(line.split()[:2]) for line in listed.splitlines() if line.split()[0].isdigit()} >= numbered, words
+
+
 def test_a_proposal_is_edited_and_a_mistake_of_a_script_writes_nothing(desk: Cli) -> None:
     (desk.folder / "proposal.yaml").write_text(desk("discover", "export.csv", "--most", "3", "-q").stdout)
     edited = desk("discover", "--edit", "proposal.yaml", "-q", stdin="nest 1\nnest 2\nnest 3\nname 2 Second\n")
@@ -128,9 +172,10 @@ def test_a_proposal_is_edited_and_a_mistake_of_a_script_writes_nothing(desk: Cli
 
 def test_the_screen_edits_by_keys() -> None:
     topics = tuple(
-        Topic(name, "", (name,), 5, 5, None, (f"{name} example",)) for name in ("Parcels", "Invoices", "Passwords")
+        Topic(name, "", (name,), 5, 5, None, (f"{name} example",), name)
+        for name in ("Parcels", "Invoices", "Passwords")
     )
-    editor = TopicEditor.of_proposal(Proposal(topics, (), 15, 0, 0))
+    editor = TopicEditor.of_proposal(Proposal(topics, (), 15, 0, 0, 15))
     screen = TopicScreen(editor)
 
     async def run() -> None:
@@ -198,8 +243,8 @@ def test_another_instance_has_its_model_name_the_topics_of_these_tickets(tmp_pat
     assert [topic.name for topic in found.topics] == [
         f"Name {len(found.groups) + n + 1}" for n in range(len(found.topics))
     ]
-    assert [replace(topic, name="", parent="") for topic in found.topics] == [
-        replace(topic, name="", parent="") for topic in plain.topics
+    assert [replace(topic, name="", parent="", category="") for topic in found.topics] == [
+        replace(topic, name="", parent="", category="") for topic in plain.topics
     ]
     assert asked.body["output_config"]["format"]["schema"]["required"][-1] == "reason"
 

@@ -20,6 +20,8 @@ from triage_cli.classifiers import (
 
 SCORES = st.lists(st.lists(st.floats(-30, 30, width=32), min_size=3, max_size=3), min_size=1, max_size=5)
 
+PRIOR = ScoreCalibration(LABELLED_TEMPERATURE)
+
 
 def answered(texts: int, right: float) -> list[tuple[Floats, Integers]]:
     """Return scores of (texts, three labels), of which this share is right, the surer the more."""
@@ -82,7 +84,7 @@ def test_without_a_curve_the_temperature_alone_counts() -> None:
 def test_the_curve_says_how_often_the_best_label_is_right() -> None:
     """All answers are right in seven of ten cases, however sure they are; the temperature alone cannot say that."""
     held_out = answered(3_000, right=0.7)
-    calibration = fitted_calibration(held_out, LABELLED_TEMPERATURE)
+    calibration = fitted_calibration(held_out, PRIOR)
     fresh = answered(1_000, right=0.7)[0][0]
     plain = softmax(fresh, calibration.temperature).max(axis=1)
     confidences = calibration.chances(fresh).max(axis=1)
@@ -91,7 +93,7 @@ def test_the_curve_says_how_often_the_best_label_is_right() -> None:
 
 
 def test_few_labels_hardly_bend_the_curve() -> None:
-    _, slope, offset = fitted_calibration(answered(5, right=0.0), LABELLED_TEMPERATURE)
+    _, slope, offset = fitted_calibration(answered(5, right=0.0), PRIOR)
     assert slope == pytest.approx(1, abs=0.3)
     assert offset == pytest.approx(0, abs=0.3)
-    assert fitted_calibration([], LABELLED_TEMPERATURE) == ScoreCalibration(LABELLED_TEMPERATURE)
+    assert fitted_calibration([], PRIOR) == PRIOR

@@ -9,10 +9,11 @@ from triage_cli.domain import Category, Proposal, Topic, TopicGroup, UsageError
 
 def editor() -> TopicEditor:
     def topic(name: str, parent: str, tickets: int) -> Topic:
-        return Topic(name, parent, (name.casefold(), "word"), tickets, tickets, None, (f"{name} one", f"{name} two"))
+        examples = (f"{name} one", f"{name} two")
+        return Topic(name, parent, (name.casefold(), "word"), tickets, tickets, None, examples, f"{parent}/{name}")
 
     topics = (topic("Late parcel", "", 30), topic("Escrow", "Mortgage", 20), topic("Rate", "Mortgage", 10))
-    return TopicEditor.of_proposal(Proposal(topics, (TopicGroup("Mortgage", ("loan", "home")),), 60, 0, 0))
+    return TopicEditor.of_proposal(Proposal(topics, (TopicGroup("Mortgage", ("loan", "home")),), 60, 0, 0, 60))
 
 
 def names(edited: TopicEditor) -> list[str]:

@@ -43,7 +43,13 @@ def test_texts_of_which_only_a_part_is_fitted_are_put_to_the_same_topics(monkeyp
 
 
 @pytest.mark.slow  # the encoder is loaded
-def test_topics_of_several_languages_are_subjects_and_not_languages() -> None:
+@pytest.mark.parametrize(("encoded", "fitted"), [(10**6, 10**6), (1_500, 10**6), (1_500, 60)])
+def test_topics_of_several_languages_are_subjects_and_not_languages(
+    encoded: int, fitted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the encoder reads some of the texts, and where the space is fitted to some of them."""
+    monkeypatch.setattr(topics_module, "MOST_ENCODED", encoded)
+    monkeypatch.setattr(topics_module, "MOST_FITTED", fitted)
     wordings = {
         "parcel": ("my parcel is late, {}", "mein Paket ist verspätet, {}", "mi paquete llega tarde, {}"),
         "password": ("I forgot my password, {}", "ich habe mein Passwort vergessen, {}", "olvidé mi contraseña, {}"),

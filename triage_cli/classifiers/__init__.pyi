@@ -58,6 +58,8 @@ from triage_cli.classifiers.embedded.tokens import words_of as words_of
 from triage_cli.classifiers.embedded.topics import find_topics as find_topics
 from triage_cli.classifiers.embedded.trainer import LocalTrainer as LocalTrainer
 from triage_cli.classifiers.embedded.training_set import LABELLED_TEMPERATURE as LABELLED_TEMPERATURE
+from triage_cli.classifiers.embedded.training_set import TrainingSet as TrainingSet
+from triage_cli.classifiers.embedded.training_set import labelled_texts_of as labelled_texts_of
 from triage_cli.classifiers.embedded.word_table import showable_word as showable_word
 from triage_cli.classifiers.embedded.word_vectors import VECTORS_FILE as VECTORS_FILE
 from triage_cli.classifiers.embedded.word_vectors import Lexicon as Lexicon

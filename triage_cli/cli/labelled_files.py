@@ -8,7 +8,17 @@ from typing import Annotated
 from triage_cli.cli import input_tables, messages
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, option
-from triage_cli.domain import CATEGORY, LabelCounts, Labelled, Question, Rejected, UsageError, one_of, whole_names
+from triage_cli.domain import (
+    CATEGORY,
+    LabelCounts,
+    Labelled,
+    Question,
+    Rejected,
+    UsageError,
+    is_typical,
+    one_of,
+    whole_names,
+)
 from triage_cli.readers import LABEL_HEADERS, MailFolder, ReadOptions, Table, UnknownColumnError, open_table
 from triage_cli.service import CategoryNames
 
@@ -39,6 +49,7 @@ def read(
         file_bytes = stream.read()
     asked = next((each for each in (context.config.asked[0], *context.questions) if each.name == question), None)
     labelled_table = _labelled_table(context, file_bytes, file_name, label, question, asked)
+    label_column = labelled_table.fields.get("verdict", "")
     context.say(labelled_table.taken.replace("verdict ←", "label ←"))
     rejected = unlabelled = 0
     labelled_rows = []
@@ -46,17 +57,21 @@ def read(
         if isinstance(row, Rejected):
             rejected += 1
             messages.say(f"left out: {row.error.sentence()}")
-        elif row.verdict is None:
-            unlabelled += 1
+        elif given := row.extra.get(label_column) if is_typical(row.extra) else row.verdict:
+            meant = asked.label_of(given) if asked is not None else None
+            labelled_rows.append(Labelled(row.text, meant or given, is_typical=is_typical(row.extra)))
         else:
-            meant = asked.label_of(row.verdict) if asked is not None else None
-            labelled_rows.append(Labelled(row.text, meant or row.verdict))
+            unlabelled += 1
     for remark in messages.remarks([labelled_table]):
         context.say(remark)
     if not (labelled_rows or rejected or unlabelled):
         if needed:
             raise UsageError(f"{file_name} has a header and no rows", hint="name a file of labelled tickets")
         context.say(f"note: {file_name} has a header and no rows")
+    if typical := sum(row.is_typical for row in labelled_rows):
+        context.say(
+            f"note: {messages.plural(typical, 'labels are', 'label is')} of topics: they teach, and prove nothing"
+        )
     if unlabelled:
         unlabelled_rows = messages.plural(
             unlabelled, "rows have no label and are left out", "row has no label and is left out"
@@ -94,7 +109,11 @@ def _labelled_table(
             return kept_table
     for label_column in headers if label is None else (label,):
         try:
-            return open_table(BytesIO(file_bytes), file_name, read_options._replace(mapping={"verdict": label_column}))
+            return open_table(
+                BytesIO(file_bytes),
+                file_name,
+                read_options._replace(mapping={"verdict": label_column}, labels=(label_column,)),
+            )
         except UnknownColumnError as error:
             problem = error
     category_of = CategoryNames(asked.values if asked else ()).match

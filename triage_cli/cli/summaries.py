@@ -104,7 +104,8 @@ def learning_summary(training_report: "TrainingReport") -> Iterator[str]:
         weight, unlabelled = training_report.unlabelled_weight, training_report.unlabelled
         and_unlabelled = f" and, at weight {weight:g}, from {unlabelled:,} without a label" if unlabelled else ""
         learned_from = f"{training_report.labelled:,}{and_unlabelled}"
-        yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
+        held_out = " held-out tickets" if training_report.after is not None else ""
+        yield f"{in_use} is in use: {training_report.reason}{held_out}, learned from {learned_from}"
     else:
         yield f"{in_use} stays in use: {training_report.reason}"
     if training_report.looked is not None:

@@ -16,7 +16,9 @@ from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     CATEGORY,
     GROUP_LISTS,
+    LABEL_SOURCE,
     TOPIC_CHARACTERS,
+    TOPIC_LABEL,
     ClassifyPlan,
     Discovery,
     Drift,
@@ -167,7 +169,12 @@ def _known_to_remote(path: str) -> Iterator[None]:
 
 
 def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:
-    return {"rows": [{"text": row.text, "label": row.category} for row in rows]}
+    return {"rows": [{"text": row.text, "label": row.category} | _label_source(row) for row in rows]}
+
+
+def _label_source(row: Labelled) -> dict[str, str]:
+    """Return what a request says of where a label comes from, which older remotes do not know."""
+    return {LABEL_SOURCE: TOPIC_LABEL} if row.is_typical else {}
 
 
 def _about(question: str) -> dict[str, str]:

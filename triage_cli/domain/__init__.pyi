@@ -284,7 +284,7 @@ from triage_cli.domain.insight.topics import Proposal as Proposal
 from triage_cli.domain.insight.topics import Topic as Topic
 from triage_cli.domain.insight.topics import TopicGroup as TopicGroup
 from triage_cli.domain.insight.topics import TopicText as TopicText
-from triage_cli.domain.insight.topics import proposal_record as proposal_record
+from triage_cli.domain.insight.topics import category_of as category_of
 from triage_cli.domain.insight.topics import shortened as shortened
 from triage_cli.domain.insight.topics import topic_name as topic_name
 from triage_cli.domain.json_values import DECODER as DECODER
@@ -319,7 +319,9 @@ from triage_cli.domain.kept_mappings import is_for_same_files as is_for_same_fil
 from triage_cli.domain.languages import LANGUAGES as LANGUAGES
 from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES
 from triage_cli.domain.languages import with_blanks as with_blanks
+from triage_cli.domain.learning import LABEL_SOURCE as LABEL_SOURCE
 from triage_cli.domain.learning import NOTHING as NOTHING
+from triage_cli.domain.learning import TOPIC_LABEL as TOPIC_LABEL
 from triage_cli.domain.learning import Confused as Confused
 from triage_cli.domain.learning import Figures as Figures
 from triage_cli.domain.learning import LabelCounts as LabelCounts
@@ -331,6 +333,7 @@ from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
 from triage_cli.domain.learning import TrainingReport as TrainingReport
 from triage_cli.domain.learning import Unlabelled as Unlabelled
+from triage_cli.domain.learning import is_typical as is_typical
 from triage_cli.domain.learning import lesson_record as lesson_record
 from triage_cli.domain.levels import ABOVE as ABOVE
 from triage_cli.domain.levels import FLAT as FLAT

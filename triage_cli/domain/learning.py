@@ -3,16 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple
 
-from triage_cli.domain.json_values import as_record
+from triage_cli.domain.json_values import as_record, from_json
 from triage_cli.domain.tickets import CATEGORY
+
+# The column of a labelled file, and its cell, that say: this is the label of a topic, of which the text is typical.
+LABEL_SOURCE, TOPIC_LABEL = "label_source", "topic"
+
+
+def is_typical(columns: Mapping[str, object]) -> bool:
+    """Return whether the label of a row with these further columns is that of a topic."""
+    return columns.get(LABEL_SOURCE) == TOPIC_LABEL
 
 
 class Labelled(NamedTuple):
-    """A text to learn from, with its known category, and the id of its ticket (empty: a row of a file)."""
+    """A text to learn from, with its known category, and the id of its ticket (empty: a row of a file).
+
+    `is_typical` if it is the label of a topic, of which the text is typical. Such a text is easy, and nobody has looked
+    at it: a model learns from it, and nothing is measured on it.
+    """
 
     text: str
     category: str
     ticket_id: str = ""
+    is_typical: bool = False
 
 
 class Unlabelled(NamedTuple):
@@ -44,6 +57,12 @@ class ModelVersion(NamedTuple):
     based_on: int | None = None
     question: str = CATEGORY
     run_id: str | None = None
+
+    @property
+    def is_measured(self) -> bool:
+        """Return whether it was measured on held-out labels, which those of topics are not."""
+        held_out: int | None = from_json(self.metrics).get("held_out")
+        return held_out != 0
 
 
 class LabelCounts(NamedTuple):

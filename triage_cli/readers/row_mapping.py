@@ -17,6 +17,7 @@ from triage_cli.domain import (
     foreign,
     ids,
     is_too_deep,
+    is_typical,
     parts,
     place_of,
 )
@@ -275,7 +276,7 @@ class _RowMapper:
             external_id=external_id,
             source=self._row_mapping.source,
             extra=extra or _NO_EXTRA,
-            verdict=text_or_none(row_cells[self._verdict_index]),
+            verdict=None if is_typical(extra) else text_or_none(row_cells[self._verdict_index]),
             cells=_original_row(record.cells, record.item, self._row_mapping),
             silent=self._silent_columns(record, extra),
             size=self._draft_size(record),

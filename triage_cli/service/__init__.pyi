@@ -62,6 +62,9 @@ from triage_cli.service.learning.training import TrainingRun as TrainingRun
 from triage_cli.service.learning.training import compared as compared
 from triage_cli.service.learning.training import shared_settings as shared_settings
 from triage_cli.service.learning.training_data import LEAST_LABELLED as LEAST_LABELLED
+from triage_cli.service.learning.training_data import gather_training_data as gather_training_data
+from triage_cli.service.learning.training_data import has_proof as has_proof
+from triage_cli.service.learning.training_data import splits as splits
 from triage_cli.service.runs import RENEW as RENEW
 from triage_cli.service.runs import Began as Began
 from triage_cli.service.runs import RunContext as RunContext

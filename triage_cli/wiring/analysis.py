@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,7 @@ from triage_cli.domain import (
     TopicText,
     TrainingReport,
     UsageError,
+    category_of,
     compare,
     draft_with_fields,
     period_text,
@@ -382,21 +384,26 @@ def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked
     found = find_topics(texts, writers, asked.most, existing)
     taken: set[str] = set()
     groups = tuple(TopicGroup(topic_name(words, taken, most=1), words) for words in found.group_words)
+    first_of: dict[int, int] = {}  # place of the largest topic of each group: those of a group stand together
+    places = [place if t.group is None else first_of.setdefault(t.group, place) for place, t in enumerate(found.topics)]
     topics = []
-    for topic in found.topics:
-        group = None if topic.group is None else groups[topic.group]
+    for _, topic in sorted(zip(places, found.topics, strict=True), key=itemgetter(0)):
+        parent = "" if topic.group is None else groups[topic.group].name
+        name = topic_name(topic.words, taken, parent.casefold().split())
         topics.append(
             Topic(
-                name=topic_name(topic.words, taken, () if group is None else group.name.casefold().split()),
-                parent="" if group is None else group.name,
+                name=name,
+                parent=parent,
                 words=topic.words,
                 tickets=len(topic.members),
                 customers=len({writers[index] for index in topic.members}),
                 nearest=None if topic.nearest is None else categories[topic.nearest].name,
                 examples=tuple(redact(_on_one_line(texts[index]), REDACTABLE)[0] for index in topic.core),
+                category=category_of(name, parent),
             )
         )
-    return Proposal(tuple(topics), groups, len(texts), found.vague, found.far)
+    near = len(texts) - found.vague - found.far
+    return Proposal(tuple(topics), groups, len(texts), found.vague, found.far, near)
 
 
 def _on_one_line(text: str) -> str:

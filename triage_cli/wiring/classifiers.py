@@ -340,13 +340,14 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import embedded_classifier, fitted_model
 
         version = open_model_registry(self.store).active(question.name)
-        model, origin = None, ""
+        model, origin, taught = None, "", False
         if version is not None:
             model = suited(version, question, self.store, self.tell)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
             if model is None and self.tell is not None:
                 self.tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
-        threshold = threshold_in_use(question, self.store, spec, taught=model is not None, is_step=is_step)
+            taught = model is not None and version.is_measured
+        threshold = threshold_in_use(question, self.store, spec, taught=taught, is_step=is_step)
         if model is None:
             is_first = self.store.model(fitted_model.fingerprint(question.values)) is None
             origin, model = "", self.built_in(question)

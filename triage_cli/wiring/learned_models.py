@@ -266,9 +266,9 @@ def threshold_in_use(
 
 
 def is_taught(question: Question, store: Store) -> bool:
-    """Return whether the learned version in use has a question's values, by their names alone."""
+    """Return whether the learned version in use has a question's values, by their names alone, and was measured."""
     version = open_model_registry(store).active(question.name)
-    if version is None:
+    if version is None or not version.is_measured:
         return False
     present_names = {name: c.name for c in question.values for name in (c.name, c.root, *c.was)}
     learned_names = [present_names.get(name, "") for name in json.loads(version.categories)]

@@ -15,6 +15,7 @@ from triage_cli.api.schemas import analysis
 from triage_cli.api.schemas.records import described
 from triage_cli.client import error_fields
 from triage_cli.domain import (
+    TOPIC_LABEL,
     ClassifyPlan,
     ConfigError,
     Discovery,
@@ -22,6 +23,7 @@ from triage_cli.domain import (
     Labelled,
     Lesson,
     NewConfiguration,
+    Proposal,
     Report,
     SpikeSearch,
     SpikeSending,
@@ -30,7 +32,6 @@ from triage_cli.domain import (
     UsageError,
     as_record,
     plan_record,
-    proposal_record,
     report_record,
 )
 from triage_cli.runtime import private
@@ -73,7 +74,7 @@ def find_suspects(current: CurrentAnalysis, body: analysis.SuspectsIn | None = N
     return reply(as_record(current.suspects(_labelled(body), body.question)))
 
 
-@router.post("/discover", response_model=analysis.Proposal)
+@router.post("/discover", response_model=described(Proposal))
 def discover(current: CurrentAnalysis, body: analysis.DiscoverIn | None = None) -> Response:
     """Find the topics of the rows, or of stored tickets, as proposals for categories; no ticket is stored.
 
@@ -85,7 +86,7 @@ def discover(current: CurrentAnalysis, body: analysis.DiscoverIn | None = None) 
     rows = None if body.rows is None else (TopicText(row.text, row.customer) for row in body.rows)
     since, sources = query_time(body.written_since), tuple(body.sources)
     asked = Discovery(body.most, since, sources, body.name_with, body.max_cost)
-    return reply(proposal_record(current.discover(rows, asked)))
+    return reply(as_record(current.discover(rows, asked)))
 
 
 @router.post("/learn", response_model=analysis.Learned)
@@ -108,7 +109,7 @@ def _lesson(lesson: Lesson) -> dict[str, Any]:
 
 
 def _labelled(body: analysis.LabelledRows) -> list[Labelled]:
-    return [Labelled(row.text, row.label) for row in body.rows]
+    return [Labelled(row.text, row.label, is_typical=row.label_source == TOPIC_LABEL) for row in body.rows]
 
 
 @router.post("/plan", response_model=analysis.Plan)

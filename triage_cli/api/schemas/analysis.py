@@ -1,6 +1,6 @@
 """The schemas of analysis: spikes, drift, wrong labels, learning."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -62,6 +62,9 @@ class LabelledIn(RequestBody):
 
     text: LongText = Field(description="the text of a ticket")
     label: ShortName = Field(description="its category; one that is none is counted and left out")
+    label_source: Literal["topic"] | None = Field(
+        None, description="topic: the label of a topic, of which the text is typical; it teaches, and proves nothing"
+    )
 
 
 class LabelledRows(RequestBody):
@@ -98,21 +101,6 @@ class DiscoverIn(RequestBody):
     )
     name_with: ShortName | None = Field(None, description="the classifier whose language model names the topics")
     max_cost: Usd | None = Field(None, description="USD that the names may cost")
-
-
-TOPIC_KEYS = ("name", "parent", "category", "words", "tickets", "customers", "nearest", "examples")
-
-
-class Topic(Response, of=domain.Topic, keys=TOPIC_KEYS):
-    """Tickets that are alike: a proposal for a category."""
-
-    category: str = Field(description="the name of the proposed category: `parent/name`, or `name`")
-
-
-class Proposal(Response, of=domain.Proposal, keys=("topics", "groups", "tickets", "near", "vague", "far")):
-    """The topics of tickets, as proposals for categories."""
-
-    near: int = Field(description="those near a topic, so in it; a person may see some of them elsewhere")
 
 
 class LearnIn(LabelledRows):

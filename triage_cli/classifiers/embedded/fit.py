@@ -27,21 +27,23 @@ def fit(
     labelled: Sequence[tuple[str, str]] = (),
     make_training_set: MakeTrainingSet = TrainingSet,
     choices: Sequence[Choice] = (),
+    typical: Sequence[tuple[str, str]] = (),
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
     `choices` are the hyperparameters for English and for other languages (`chosen_hyperparameters`), which else are
-    chosen on held-out labelled texts. `make_training_set` makes the training set, if it is of another kind. Raises
-    `ConfigError`.
+    chosen on held-out labelled texts. `make_training_set` makes the training set, if it is of another kind. `typical`
+    pairs have the label of a topic, and are never held out. Raises `ConfigError`.
     """
-    labelled_texts = _labelled_texts(categories, labelled)
+    labelled_texts = _labelled_texts(categories, labelled, typical)
     training_set = make_training_set(categories, labelled_texts)
     choice = choices[0] if choices else training_set.choose_hyperparameters()
     # The names of these records go into the hash, so that another name would make another model of the same labels.
-    fitted_to = repr((list(labelled), choice, *training_set.other_material)).encode("utf-8", "replace")
-    learned = sha256(fitted_to).hexdigest() if labelled else ""
+    of_topics = (list(typical),) if typical else ()
+    fitted_to = repr((list(labelled), choice, *of_topics, *training_set.other_material)).encode("utf-8", "replace")
+    learned = sha256(fitted_to).hexdigest() if labelled or typical else ""
     model = training_set.model(choice, learned)
-    if not labelled and len(categories) <= MOST_FITTED_LATER:
+    if not learned and len(categories) <= MOST_FITTED_LATER:
         model = model._replace(wording=tuple(categories))
     elif len(categories) > 1:
         told_texts = _told(labelled_texts)
@@ -52,7 +54,7 @@ def fit(
             languages=_taught_languages(told_texts),
             multilingual=multilingual_set.model(choice, learned),
         )
-    if labelled:
+    if learned:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))
     return model
 
@@ -72,9 +74,10 @@ def chosen_hyperparameters(
     categories: Sequence[Category],
     labelled: Sequence[tuple[str, str]],
     make_training_set: MakeTrainingSet = TrainingSet,
+    typical: Sequence[tuple[str, str]] = (),
 ) -> list[Choice]:
     """Return the hyperparameters that `fit` would choose. Raises `ConfigError`."""
-    labelled_texts = _labelled_texts(categories, labelled)
+    labelled_texts = _labelled_texts(categories, labelled, typical)
     choices = [make_training_set(categories, labelled_texts).choose_hyperparameters()]
     if len(categories) > 1:
         multilingual_set = _multilingual_set(categories, labelled_texts, _told(labelled_texts))
@@ -82,10 +85,12 @@ def chosen_hyperparameters(
     return choices
 
 
-def _labelled_texts(categories: Sequence[Category], labelled: Sequence[tuple[str, str]]) -> list[TrainingText]:
+def _labelled_texts(
+    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], typical: Sequence[tuple[str, str]]
+) -> list[TrainingText]:
     if not categories:
         raise ConfigError("there are no categories", hint="name at least one under `categories`")
-    return labelled_texts_of(categories, labelled)
+    return labelled_texts_of(categories, labelled, typical)
 
 
 def _told(labelled_texts: Sequence[TrainingText]) -> list[Told]:

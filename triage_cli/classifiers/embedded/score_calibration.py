@@ -104,13 +104,13 @@ def logit(chances: Floats) -> Floats:
     return log_odds
 
 
-def fitted_calibration(held_out_scores: HeldOutScores, prior_temperature: float) -> ScoreCalibration:
-    """Return the calibration that is best on held-out texts; its temperature is drawn to `prior_temperature`."""
+def fitted_calibration(held_out_scores: HeldOutScores, prior: ScoreCalibration) -> ScoreCalibration:
+    """Return the calibration that is best on held-out texts; it is drawn to `prior`."""
     from scipy.optimize import fmin_l_bfgs_b  # answering needs no scipy
 
-    _, temperature = best_temperature(held_out_scores, prior_temperature)
     if not held_out_scores:
-        return ScoreCalibration(temperature)
+        return prior
+    _, temperature = best_temperature(held_out_scores, prior.temperature)
     scores, labels = _all_folds(held_out_scores)
     chances = softmax(scores, temperature)
     logits, sign = logit(chances.max(axis=1)), np.where(chances.argmax(axis=1) == labels, -1.0, 1.0)
@@ -118,9 +118,10 @@ def fitted_calibration(held_out_scores: HeldOutScores, prior_temperature: float)
     def loss(curve: NDArray[np.float64]) -> float:
         slope, offset = curve
         log_loss = np.logaddexp(0, sign * (slope * logits + offset)).sum()
-        return float(log_loss + SLOPE_PRIOR / 2 * (slope - 1) ** 2 + OFFSET_PRIOR / 2 * offset**2)
+        priors = SLOPE_PRIOR / 2 * (slope - prior.slope) ** 2 + OFFSET_PRIOR / 2 * (offset - prior.offset) ** 2
+        return float(log_loss + priors)
 
-    (slope, offset), _, _ = fmin_l_bfgs_b(loss, [1.0, 0.0], approx_grad=True, bounds=[SLOPES, OFFSETS])
+    (slope, offset), _, _ = fmin_l_bfgs_b(loss, prior[1:], approx_grad=True, bounds=[SLOPES, OFFSETS])
     return ScoreCalibration(temperature, float(slope), float(offset))
 
 

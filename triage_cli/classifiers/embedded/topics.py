@@ -4,7 +4,9 @@ Texts are vectors of length 1, near each other if the texts are alike. Two views
 a text's words, in which rare ones count more and what all texts have in common is taken out (Arora et al. 2017), and
 its terms by rarity in fewer dimensions (latent semantic analysis, by the randomised decomposition of Halko et al.
 2011). The first is better on short texts, the second on long letters. Where many texts are not in English, the
-multilingual encoder takes the place of both, so that topics are subjects and not languages.
+multilingual encoder takes the place of both, so that topics are subjects and not languages. It is slow: of many texts
+it reads some, and what it would say of the others is told from their words (ridge regression), which costs a point or
+two of the texts whose label is that of their topic.
 
 Topics are groups of texts around centres (spherical k-means, begun as in Arthur & Vassilvitskii 2007). Nothing depends
 on chance: the same texts in the same order make the same topics.
@@ -12,6 +14,7 @@ on chance: the same texts in the same order make the same topics.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import chain
 from typing import NamedTuple
 
@@ -19,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage_cli.classifiers.embedded.encoder import encoded
+from triage_cli.classifiers.embedded.encoder import MAX_CHARACTERS, encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, leaning_of
 from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, words_of
@@ -34,6 +37,10 @@ SILENT_WEIGHT = np.float32(0.3)
 COMMON_SHARE = 0.3  # of the texts; a word in more of them is no term
 FOREIGN_SHARE = 0.1  # of the texts that are not plainly English, above which the encoder is used
 DIMENSIONS, SPARE_DIMENSIONS, PASSES = 64, 10, 3  # of the terms; the spare ones make the others exact
+MOST_ENCODED = 1_200_000  # characters that the encoder reads, in some fifteen seconds of a core
+ENCODER_DIMENSIONS = 128  # principal components of its vectors: as good as all
+PENALTY, STEPS = np.float32(0.3), 10  # of the regression, which conjugate gradients solve
+TINY = np.float32(1e-12)  # in place of zero below a fraction
 
 
 class TextSpace:
@@ -49,12 +56,14 @@ class TextSpace:
         is_silent = np.fromiter((word in SILENT for word in self.words), np.bool_, len(self.words))
         self.bags = self._matrix(bags)
         self._is_multilingual = self._foreign_share() > FOREIGN_SHARE
+        rarities = np.log((len(texts) + 1) / (self.counts + 1)).astype(np.float32)
+        self._rarities = np.where(is_silent | (self.counts > COMMON_SHARE * len(texts)), np.float32(0), rarities)
         if self._is_multilingual:  # terms would part the languages, and sentences have no axis in common
-            self._mean = encoded(texts).mean(axis=0)
+            self.vectors = self._fit_encoded(texts)  # of the texts that the space is fitted to
         else:
             self._fit_words(is_silent)
-            self._fit_terms(is_silent, len(texts))
-        self.vectors = self._vectors(texts, self.bags)  # of the texts that the space is fitted to
+            self._fit_terms()
+            self.vectors = self._vectors(self.bags)
 
     def _foreign_share(self) -> float:
         """Return the share of texts that are not plainly English."""
@@ -73,9 +82,7 @@ class TextSpace:
         _, axes = np.linalg.eigh(sums.T @ sums)
         self._first_axis = axes[:, -1:].astype(np.float32)
 
-    def _fit_terms(self, is_silent: NDArray[np.bool_], text_count: int) -> None:
-        rarities = np.log((text_count + 1) / (self.counts + 1)).astype(np.float32)
-        self._rarities = np.where(is_silent | (self.counts > COMMON_SHARE * text_count), np.float32(0), rarities)
+    def _fit_terms(self) -> None:
         terms = self._terms(self.bags)
         random = np.random.default_rng(0).standard_normal((len(self.words), DIMENSIONS + SPARE_DIMENSIONS))
         basis = random.astype(np.float32)
@@ -86,19 +93,45 @@ class TextSpace:
         _, axes = np.linalg.eigh(projected.T @ projected)
         self._term_axes = (basis @ axes[:, ::-1][:, :DIMENSIONS]).astype(np.float32)
 
-    def vectors_of(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the vectors of texts, and which of them say something."""
+    def _fit_encoded(self, texts: Sequence[str]) -> Floats:
+        characters = sum(min(len(text), MAX_CHARACTERS) for text in texts)
+        self._read = spread(len(texts), max(LEAST_TEXTS, len(texts) * MOST_ENCODED // max(characters, MOST_ENCODED)))
+        vectors = encoded([texts[row] for row in self._read])
+        self._mean = vectors.mean(axis=0)
+        vectors = vectors - self._mean
+        _, axes = np.linalg.eigh(vectors.T @ vectors)
+        self._axes = axes[:, ::-1][:, :ENCODER_DIMENSIONS]
+        self._read_vectors = unit(vectors @ self._axes)
+        if len(self._read) == len(texts):
+            return self._read_vectors
+        all_vectors = self._vectors(self.bags)
+        all_vectors[self._read] = self._read_vectors
+        return all_vectors
+
+    @cached_property
+    def _by_terms(self) -> Floats:
+        """What each term adds to the vector that the encoder would make of a text."""
+        return regressed(self._terms(self.bags)[self._read], self._read_vectors)
+
+    def vectors_of(self, texts: Sequence[str]) -> Floats:
+        """Return the vectors of a few other texts."""
+        if self._is_multilingual:
+            return unit((encoded(texts) - self._mean) @ self._axes)
+        return self._vectors(self._matrix([_bag(text) for text in texts]))
+
+    def vectors_of_many(self, texts: Sequence[str]) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return the vectors of other texts by their words, and which of them say something."""
         bags = self._matrix([_bag(text) for text in texts])
-        return self._vectors(texts, bags), self.says_something(bags)
+        return self._vectors(bags), self.says_something(bags)
 
     def says_something(self, bags: csr_matrix) -> NDArray[np.bool_]:
         """Return which texts have a word that means something, and that another text has, too."""
         has_content: NDArray[np.bool_] = bags @ self.is_content.astype(np.float32) > 0
         return has_content
 
-    def _vectors(self, texts: Sequence[str], bags: csr_matrix) -> Floats:
+    def _vectors(self, bags: csr_matrix) -> Floats:
         if self._is_multilingual:
-            return unit(encoded(texts) - self._mean)
+            return unit(self._terms(bags) @ self._by_terms)
         sums = unit(bags @ self._word_vectors) - self._mean
         sums -= (sums @ self._first_axis) @ self._first_axis.T
         return unit(np.hstack([unit(sums), unit(self._terms(bags) @ self._term_axes)]))
@@ -118,6 +151,24 @@ class TextSpace:
                     weights.append(weight)
             ends.append(len(numbers))
         return csr_matrix((np.array(weights, np.float32), numbers, ends), shape=(len(bags), len(self.words)))
+
+
+def regressed(terms: csr_matrix, vectors: Floats) -> Floats:
+    """Return the weights by which the terms of texts come near to their vectors (ridge regression)."""
+    left: Floats = terms.T @ vectors
+    weights, direction, length = np.zeros_like(left), left, np.square(left).sum(axis=0)
+    for _ in range(STEPS):
+        moved = terms.T @ (terms @ direction) + PENALTY * direction
+        step = length / np.maximum((direction * moved).sum(axis=0), TINY)
+        weights, left = weights + step * direction, left - step * moved
+        length_before, length = length, np.square(left).sum(axis=0)
+        direction = left + length / np.maximum(length_before, TINY) * direction
+    return weights
+
+
+def spread(count: int, most: int) -> Integers:
+    """Return at most so many of the numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, max(0, count - 1), min(count, most)).astype(int))
 
 
 def unit(vectors: Floats) -> Floats:
@@ -176,13 +227,13 @@ class FoundTopics(NamedTuple):
 
 def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others: Sequence[str] = ()) -> FoundTopics:
     """Return at most so many topics of texts by these writers, and of `others` the nearest to each topic."""
-    fitted = np.unique(np.linspace(0, max(0, len(texts) - 1), min(len(texts), MOST_FITTED)).astype(int))
+    fitted = spread(len(texts), MOST_FITTED)
     space = TextSpace([texts[index] for index in fitted])
     says_something = space.says_something(space.bags)
     vectors = space.vectors[says_something]
     topic_count = min(most, len(vectors) // TOPIC_TEXTS)
     if topic_count < 2:
-        vague = sum(int((~space.vectors_of(texts[start : start + SLICE])[1]).sum()) for start in _starts(texts))
+        vague = sum(int((~space.vectors_of_many(texts[start : start + SLICE])[1]).sum()) for start in _starts(texts))
         return FoundTopics((), (), vague, len(texts) - vague)
     centres = _divided(vectors, _centres(vectors, topic_count))
     places, closeness = _placed(space, texts, fitted, centres)
@@ -271,15 +322,14 @@ def _placed(space: TextSpace, texts: Sequence[str], fitted: Integers, centres: F
     others = np.setdiff1d(np.arange(len(texts)), fitted)
     for start in _starts(others):
         rows = others[start : start + SLICE]
-        put(rows, *space.vectors_of([texts[row] for row in rows]))
+        put(rows, *space.vectors_of_many([texts[row] for row in rows]))
     return places, closeness
 
 
 def _nearest(space: TextSpace, others: Sequence[str], centres: Floats) -> list[int | None]:
     if not others:
         return [None] * len(centres)
-    vectors, _ = space.vectors_of(others)
-    likeness = centres @ vectors.T
+    likeness = centres @ space.vectors_of(others).T
     return [int(row.argmax()) if row.max() >= NEAR else None for row in likeness]
 
 

@@ -103,26 +103,30 @@ class SelfTrainingSet(TrainingSet):
         self._guesses_held_out = True
         held_out_scores += self.held_out(choice)
         self._guesses_held_out = False
-        return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior_temperature))
+        return choice._replace(calibration=fitted_calibration(held_out_scores, self.prior))
 
     def best_weight(self) -> float:
         """Return the weight of the texts without a label that is best for held-out labelled texts; 0: none is."""
         choice = self._labelled_set.cross_validated_choice()
-        losses = {0.0: best_temperature(self._labelled_set.held_out(choice), self.prior_temperature)[0]}
+        losses = {0.0: best_temperature(self._labelled_set.held_out(choice), self.prior.temperature)[0]}
         for weight in GUESSED_WEIGHTS:
             self.weigh(weight)
-            losses[weight] = best_temperature(self.held_out(choice), self.prior_temperature)[0]
+            losses[weight] = best_temperature(self.held_out(choice), self.prior.temperature)[0]
         return min(losses, key=lambda weight: losses[weight])
 
 
 def weighed_unlabelled(
-    categories: Sequence[Category], labelled: Sequence[tuple[str, str]], texts: Sequence[str]
+    categories: Sequence[Category],
+    labelled: Sequence[tuple[str, str]],
+    texts: Sequence[str],
+    typical: Sequence[tuple[str, str]] = (),
 ) -> Unlabelled:
     """Return texts without a label that are to count beside labelled ones, with their weight; none if 0 is best."""
-    labelled_texts, known_texts = labelled_texts_of(categories, labelled), {text for text, _ in labelled}
+    labelled_texts = labelled_texts_of(categories, labelled, typical)
+    known_texts = {each.text for each in labelled_texts}
     text_words = {text: words_of(text)[0] for text in texts if text not in known_texts}
     readable = tuple(text for text, tokens in text_words.items() if tokens and not told(text, tokens).foreign)
-    if len(labelled_texts) < TEXTS_TO_CHOOSE or not readable:
+    if sum(not each.is_typical for each in labelled_texts) < TEXTS_TO_CHOOSE or not readable:
         return NOTHING
     training_set = SelfTrainingSet(categories, labelled_texts, Unlabelled(readable))
     weight = training_set.best_weight()
@@ -153,16 +157,17 @@ class LocalTrainer:
 
     def weighed(self, labelled: Sequence[Labelled], texts: Sequence[str]) -> Unlabelled:
         """Return texts without a label that are worth to be learned from, beside these labelled ones; else none."""
-        return weighed_unlabelled(self._categories, [(each.text, each.category) for each in labelled], texts)
+        pairs, typical = _pairs_of(labelled)
+        return weighed_unlabelled(self._categories, pairs, texts, typical)
 
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
-        pairs = [(each.text, each.category) for each in labelled]
-        return chosen_hyperparameters(self._categories, pairs, _make_training_set(more))
+        pairs, typical = _pairs_of(labelled)
+        return chosen_hyperparameters(self._categories, pairs, _make_training_set(more), typical)
 
     def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
-        pairs = [(each.text, each.category) for each in labelled]
+        pairs, typical = _pairs_of(labelled)
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
-        return fit(self._categories, pairs, _make_training_set(more), choices).to_bytes()
+        return fit(self._categories, pairs, _make_training_set(more), choices, typical).to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         return likeliest_labels(self._suited_model(weights), texts, self._levels)
@@ -198,6 +203,15 @@ class LocalTrainer:
     def _suited_model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)
         return suited_model(model, self._categories) or model
+
+
+def _pairs_of(labelled: Sequence[Labelled]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """Return the texts and labels of what proves something, and of what is typical of its topic."""
+    pairs, typical = (
+        [(each.text, each.category) for each in labelled if each.is_typical == is_typical]
+        for is_typical in (False, True)
+    )
+    return pairs, typical
 
 
 def _make_training_set(more: Unlabelled) -> MakeTrainingSet:

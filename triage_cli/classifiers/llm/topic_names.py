@@ -8,7 +8,7 @@ from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.interpretation import json_answer_in
 from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
 from triage_cli.config import no_name
-from triage_cli.domain import Proposal
+from triage_cli.domain import Proposal, category_of
 from triage_cli.runtime import Budget
 
 AT_ONCE = 40  # topics that are named in one call; OpenAI's schemas have at most 100 keys
@@ -51,8 +51,9 @@ def with_names(proposal: Proposal, classifier: LLMClassifier, budget: Budget) ->
     parents = dict(zip(former[:count], names[:count], strict=True))
     groups = (group._replace(name=name) for group, name in zip(proposal.groups, names, strict=False))
     topics = (
-        topic._replace(name=name, parent=parents.get(topic.parent, ""))
+        topic._replace(name=name, parent=parent, category=category_of(name, parent))
         for topic, name in zip(proposal.topics, names[count:], strict=True)
+        for parent in (parents.get(topic.parent, ""),)
     )
     return proposal._replace(groups=tuple(groups), topics=tuple(topics)), given
 

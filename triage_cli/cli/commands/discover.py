@@ -18,8 +18,10 @@ from triage_cli.cli.topic_editor.editing import LineEditor, TopicEditor
 from triage_cli.config import load_config, proposed_configuration
 from triage_cli.domain import (
     FEWEST_TOPICS,
+    LABEL_SOURCE,
     MOST_TOPICS,
     TOPIC_CHARACTERS,
+    TOPIC_LABEL,
     USUAL_TOPICS,
     Category,
     Discovery,
@@ -29,7 +31,7 @@ from triage_cli.domain import (
     TicketDraft,
     TopicText,
     UsageError,
-    proposal_record,
+    as_record,
 )
 from triage_cli.readers import ReadOptions, open_table
 
@@ -104,9 +106,9 @@ def discover(
         context.say(_coverage(proposal))
         return _edited(context, printer, TopicEditor.of_proposal(proposal), labels)
     if output == "json":
-        printer.one(proposal_record(proposal), TOPICS_TABLE, ())
+        printer.one(as_record(proposal), TOPICS_TABLE, ())
     elif output == "table":
-        printer.all_of(proposal_record(proposal)["topics"], TOPIC_COLUMNS, TOPICS_TABLE)
+        printer.all_of(as_record(proposal.topics), TOPIC_COLUMNS, TOPICS_TABLE)
     elif output == "html":
         from triage_cli.cli.display.html_reports import topics_page
 
@@ -176,8 +178,8 @@ def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEdi
         return
     with input_tables.written_file(labels, "--labels") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("description", "label"))
-        writer.writerows(editor.labels())
+        writer.writerow(("description", "label", LABEL_SOURCE))
+        writer.writerows((*label, TOPIC_LABEL) for label in editor.labels())
     context.say(f"wrote {labels}")
 
 
@@ -217,7 +219,7 @@ def _show_table(context: CommandContext, proposal: Proposal) -> None:
     if proposal.topics and not context.quiet:
         from triage_cli.cli.display import table_layout
 
-        for lines in table_layout.rendered(TOPICS_TABLE(proposal_record(proposal)["topics"]), sys.stderr):
+        for lines in table_layout.rendered(TOPICS_TABLE(as_record(proposal.topics)), sys.stderr):
             sys.stderr.write(lines)
 
 

@@ -31,15 +31,14 @@ def spikes(records: Sequence[Record]) -> RenderableType:
 
 
 def topics(records: Sequence[Record]) -> RenderableType:
-    """Return the table of topics, the largest first, each with one example."""
-    topic_table = AutoWidthTable(
-        ("topic", "tickets", "customers", "words", "nearest", "example"), spare=("customers", "nearest", "example")
-    )
-    for topic in records:
+    """Return the table of topics, each with its number for `--edit` and one example."""
+    columns = ("#", "topic", "tickets", "customers", "words", "nearest", "example")
+    topic_table = AutoWidthTable(columns, spare=("customers", "nearest", "example"))
+    for number, topic in enumerate(records, 1):
         counts = text(f"{topic['tickets']:,}"), text(f"{topic['customers']:,}")
         words, nearest = text(", ".join(topic["words"])), text(topic["nearest"] or "")
         example = text(topic["examples"][0][:MOST_EXAMPLE] if topic["examples"] else "", "dim")
-        topic_table.add_row(text(topic["category"], "bold"), *counts, words, nearest, example)
+        topic_table.add_row(text(number), text(topic["category"], "bold"), *counts, words, nearest, example)
     return topic_table
 
 

@@ -1,12 +1,13 @@
 """Edits topics by lines such as `merge 3 7`, which a person types, a script sends, or a key of the screen makes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import chain, zip_longest
 from typing import NamedTuple, Self
 
 from triage_cli.cli.messages import plural
 from triage_cli.config import no_name
-from triage_cli.domain import TOPIC_EXAMPLES, Category, Proposal, UsageError, shortened
+from triage_cli.domain import TOPIC_EXAMPLES, Category, Proposal, UsageError, category_of, shortened
 
 HELP = (
     "name N NAME · text N DESCRIPTION · merge N M… (M into N) · drop N… · nest N PARENT (without PARENT: the first "
@@ -30,13 +31,21 @@ class EditedTopic(NamedTuple):
     @property
     def category(self) -> str:
         """Return the name of its category."""
-        return f"{self.parent}/{self.name}" if self.parent else self.name
+        return category_of(self.name, self.parent)
 
     @property
     def line(self) -> str:
         """Return the topic on one line."""
         tickets = "" if self.tickets is None else f" ({plural(self.tickets, 'tickets')})"
         return f"{self.number:>3}  {self.category}{tickets}: {self.description}"
+
+
+# What the edits of one field of a topic make of it.
+REPLACED: Mapping[str, Callable[[EditedTopic, str], EditedTopic]] = {
+    "name": lambda topic, name: topic._replace(name=name),
+    "text": lambda topic, description: topic._replace(description=description),
+    "nest": lambda topic, parent: topic._replace(parent=parent),
+}
 
 
 class TopicEditor:
@@ -46,13 +55,6 @@ class TopicEditor:
         self.topics = tuple(topics)
         self._parents = parents
         self._before: list[tuple[EditedTopic, ...]] = []
-        self._edits: dict[str, Callable[[str], str]] = {
-            "name": self._name,
-            "text": self._describe,
-            "merge": self._merge,
-            "drop": self._drop,
-            "nest": self._nest,
-        }
 
     @classmethod
     def of_proposal(cls, proposal: Proposal) -> Self:
@@ -93,11 +95,13 @@ class TopicEditor:
                 raise UsageError("there is nothing to take back")
             self.topics = self._before.pop()
             return "taken back"
-        if verb not in self._edits:
+        others = {"merge": self._merge, "drop": self._drop}
+        edit = partial(self._replace, verb) if verb in REPLACED else others.get(verb)
+        if edit is None:
             raise UsageError(f'no edit "{verb[:20]}"', hint=HELP)
         before = self.topics
         try:
-            done = self._edits[verb](rest.strip())
+            done = edit(rest.strip())
             self._check_names()
         except UsageError:
             self.topics = before
@@ -131,25 +135,12 @@ class TopicEditor:
         for topic in self.topics:
             yield from ((text, topic.category) for text in topic.core)
 
-    def _change(self, topic: EditedTopic, changed: EditedTopic) -> None:
-        self.topics = tuple(changed if each is topic else each for each in self.topics)
-
-    def _name(self, rest: str) -> str:
-        topic, name = self._topic_and_text(rest)
-        return self._renamed(topic, topic._replace(name=name))
-
-    def _describe(self, rest: str) -> str:
-        topic, description = self._topic_and_text(rest)
-        self._change(topic, topic._replace(description=description))
-        return f"{topic.number} has another description"
-
-    def _topic_and_text(self, rest: str) -> tuple[EditedTopic, str]:
+    def _replace(self, verb: str, rest: str) -> str:
         number, _, text = rest.partition(" ")
-        return self.topic(number), text.strip()
-
-    def _renamed(self, topic: EditedTopic, changed: EditedTopic) -> str:
-        self._change(topic, changed)
-        return f"{topic.number} is {changed.category}"
+        topic = self.topic(number)
+        changed = REPLACED[verb](topic, text.strip())
+        self.topics = tuple(changed if each is topic else each for each in self.topics)
+        return f"{topic.number} {'has another description' if verb == 'text' else f'is {changed.category}'}"
 
     def _merge(self, rest: str) -> str:
         first, *others = map(self.topic, rest.split() or [""])
@@ -168,10 +159,6 @@ class TopicEditor:
         dropped = [self.topic(number) for number in rest.split() or [""]]
         self.topics = tuple(each for each in self.topics if each not in dropped)
         return f"dropped {', '.join(topic.category for topic in dropped)}"
-
-    def _nest(self, rest: str) -> str:
-        topic, parent = self._topic_and_text(rest)
-        return self._renamed(topic, topic._replace(parent=parent))
 
     def _check_names(self) -> None:
         taken: set[str] = set()

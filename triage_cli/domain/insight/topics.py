@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
-
-from triage_cli.domain.json_values import as_record
+from typing import Annotated, NamedTuple
 
 FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
 TOPIC_CHARACTERS = (
@@ -36,10 +34,7 @@ class TopicText(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """Tickets that are alike: a proposal for a category.
-
-    `examples` are the texts of its core, the most typical first, on one line each.
-    """
+    """Tickets that are alike: a proposal for a category."""
 
     name: Annotated[str, "made of its typical words, or a language model's"]
     parent: Annotated[str, "the name of its group; empty: it has none"]
@@ -47,12 +42,8 @@ class Topic(NamedTuple):
     tickets: Annotated[int, "how many there are"]
     customers: Annotated[int, "how many customers wrote them"]
     nearest: Annotated[str | None, "the nearest category of the configuration; null: none is near"]
-    examples: Annotated[tuple[str, ...], "the texts nearest to its middle, personal data masked"]
-
-    @property
-    def category(self) -> str:
-        """Return the name of the proposed category."""
-        return f"{self.parent}/{self.name}" if self.parent else self.name
+    examples: Annotated[tuple[str, ...], "the texts nearest to its middle, on one line each, personal data masked"]
+    category: Annotated[str, "the name of the proposed category: `parent/name`, or `name`"]
 
 
 class TopicGroup(NamedTuple):
@@ -65,16 +56,17 @@ class TopicGroup(NamedTuple):
 class Proposal(NamedTuple):
     """The topics of tickets, as proposals for categories."""
 
-    topics: Annotated[tuple[Topic, ...], "the largest first"]
+    topics: Annotated[tuple[Topic, ...], "the largest first, and those of a group together"]
     groups: Annotated[tuple[TopicGroup, ...], "groups of topics that are alike"]
     tickets: Annotated[int, "how many tickets there were"]
     vague: Annotated[int, "those that say too little"]
     far: Annotated[int, "those near no topic"]
+    near: Annotated[int, "those near a topic, so in it; a person may see some of them elsewhere"]
 
-    @property
-    def near(self) -> int:
-        """Return how many tickets are near a topic. Nobody can know how many of them a person would put there."""
-        return self.tickets - self.vague - self.far
+
+def category_of(name: str, parent: str) -> str:
+    """Return the name of the category that a topic proposes."""
+    return f"{parent}/{name}" if parent else name
 
 
 def topic_name(words: Sequence[str], taken: set[str], besides: Sequence[str] = (), most: int = NAME_WORDS) -> str:
@@ -94,9 +86,3 @@ def topic_name(words: Sequence[str], taken: set[str], besides: Sequence[str] = (
 def shortened(text: str) -> str:
     """Return the beginning of an example, up to the end of a word."""
     return text if len(text) <= EXAMPLE_CHARACTERS else re.sub(r"\s\S*$", "", text[:EXAMPLE_CHARACTERS]) + " …"
-
-
-def proposal_record(proposal: Proposal) -> dict[str, Any]:
-    """Return a proposal as JSON has it."""
-    topics = [as_record(topic) | {"category": topic.category} for topic in proposal.topics]
-    return {**as_record(proposal), "near": proposal.near, "topics": topics}

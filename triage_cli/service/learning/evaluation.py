@@ -187,8 +187,12 @@ class EvaluationRun:
             return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
     def rows(self, labelled_rows: Iterable[Labelled]) -> list[Labelled]:
-        """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are."""
-        matched_rows = [row._replace(category=self._names.match(row.category) or row.category) for row in labelled_rows]
+        """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are.
+
+        Labels of topics are left out: they prove nothing.
+        """
+        provers = [row for row in labelled_rows if not row.is_typical]
+        matched_rows = [row._replace(category=self._names.match(row.category) or row.category) for row in provers]
         if not any(row.category in self._labels for row in matched_rows):
             raise self._names.none_of(row.category for row in matched_rows)
         return matched_rows

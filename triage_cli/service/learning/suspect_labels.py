@@ -30,7 +30,8 @@ def suspect_labels(
     The answers are those of a model trained on the other labels (cross-validation), and each classifier's last. A label
     whose text has another label too is always contradicted.
     """
-    rows, levels = training_data.rows, Levels.of(categories)
+    rows = [row._replace(is_typical=False) for row in training_data.rows]  # that of a topic may be wrong, too
+    levels = Levels.of(categories)
     if too_few(rows):
         return [], []
     cross_validated = [Guess()] * len(rows)

@@ -39,6 +39,7 @@ from triage_cli.service.learning.training_data import (
     SURE,
     TrainingData,
     gather_training_data,
+    has_proof,
     splits,
     too_few,
 )
@@ -106,10 +107,10 @@ class InUse(NamedTuple):
     known: Sequence[bool]
     whole: bool
 
-    @property
-    def comparable(self) -> list[int]:
+    def comparable(self, rows: Sequence[Labelled]) -> list[int]:
         """Return the indexes of the rows on which it can be compared with a new model."""
-        return [n for n, learned in enumerate(self.known) if self.whole or not learned]
+        pairs = enumerate(zip(rows, self.known, strict=True))
+        return [n for n, (row, learned) in pairs if not row.is_typical and (self.whole or not learned)]
 
 
 def shared_settings(trainer: Trainer, labelled_rows: Sequence[Labelled], unlabelled: Unlabelled) -> Settings:
@@ -139,8 +140,8 @@ def compared(
     """
     before: dict[int, HeldOutAnswer] = {}
     after: dict[int, HeldOutAnswer] = {}
-    comparable = set(in_use.comparable)
-    known = [row for n, row in enumerate(rows) if in_use.known[n] and n in comparable]
+    comparable = set(in_use.comparable(rows))
+    known = [row for n, row in enumerate(rows) if in_use.known[n] and in_use.whole]
     earlier = trainer.settings(known, unlabelled) if known and settings else ()
     folds = list(splits(rows))
     for done, (rest, held_out) in enumerate(folds):
@@ -178,6 +179,10 @@ def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
     log_loss = sum(answer.loss for answer in held_out_answers) / len(held_out_answers)
     return Figures(len(held_out_answers), share_right(graded), interval, macro_f1(graded), log_loss)
 
+
+# Why labels of topics alone are not enough, and what is said where they are learned nevertheless.
+UNPROVEN = f"labels of topics prove nothing, and there are fewer than {LEAST_LABELLED} others to measure on"
+UNMEASURED = f"{UNPROVEN}, so nobody knows how good it is"
 
 TRAINING_TRIES = 5  # if others become active meanwhile
 MOST_UNLABELLED = 600  # stored tickets without a verdict that may be learned from
@@ -287,9 +292,12 @@ class TrainingRun:
             len(training_data.overruled),
         )
         in_use = _in_use(trainer, labelled_rows, used_version)
+        is_measured = has_proof(labelled_rows)
+        if not is_measured and used_version and used_version.is_measured:
+            return report._replace(reason=UNPROVEN)
         # The store has the texts of verdicts; those of a file are known only while it is here.
         is_outdated = in_use.whole and bool(training_data.file_rows) and trainer.lacks_copies(in_use.weights)
-        if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use)):
+        if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use, labelled_rows)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
         parts = (WEIGHING if texts else 0, CHOOSING if len(labelled_rows) > FEW_LABELLED else 0, COMPARING, FITTING)
@@ -298,43 +306,26 @@ class TrainingRun:
         unlabelled = trainer.weighed(labelled_rows, texts)
         tell_progress("choosing settings", weighed / whole)
         settings = shared_settings(trainer, labelled_rows, unlabelled)
+        report = report._replace(unlabelled=len(unlabelled.texts), unlabelled_weight=unlabelled.weight)
 
         def trained(share: float) -> None:
             context.heartbeat()
             tell_progress("comparing with the model in use", (chosen + share * COMPARING) / whole)
 
-        comparison = compared(trainer, labelled_rows, unlabelled, settings, in_use, trained, question.labels)
-        if len(comparison.after) < LEAST_LABELLED:
-            reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
-            return report._replace(reason=reason)
-        gain, interval = comparison.gain
-        before, after = figures(comparison.before), figures(comparison.after)
-        report = report._replace(
-            before=before,
-            after=after,
-            gain=gain,
-            gain_interval=interval,
-            unlabelled=len(unlabelled.texts),
-            unlabelled_weight=unlabelled.weight,
-        )
-        if comparison.refusal:
-            return report._replace(reason=comparison.refusal)
-        metrics = {
-            "labelled": len(labelled_rows),
-            "held_out": after.n,
-            "before": before.accuracy,
-            "after": after.accuracy,
-            "interval": list(after.interval),
-            "log_loss": [before.log_loss, after.log_loss],
-            "unlabelled": len(unlabelled.texts),
-            "unlabelled_weight": unlabelled.weight,
-        }
-        names = compact([value.name for value in question.values])
+        if is_measured:
+            comparison = compared(trainer, labelled_rows, unlabelled, settings, in_use, trained, question.labels)
+            report = _measured(report, comparison)
+            if report.reason:
+                return report
+            report = report._replace(reason=_learned_reason(comparison))
+        else:
+            report = report._replace(reason=UNMEASURED)
         tell_progress("fitting the new model", measured / whole)
         weights = trainer.fit(labelled_rows, unlabelled, settings)
+        metrics = _metrics(report)
         new_version = ModelVersion(
             version=0,
-            categories=names,
+            categories=compact([value.name for value in question.values]),
             weights=weights,
             metrics=compact(metrics),
             active=1,
@@ -347,9 +338,7 @@ class TrainingRun:
         data = metrics if question.name == CATEGORY else {"question": question.name} | metrics
         event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
         kept_version = self._registry.add_version(new_version, event)
-        return kept_version and report._replace(
-            version=kept_version.version, outcome="learned", reason=_learned_reason(comparison)
-        )
+        return kept_version and report._replace(version=kept_version.version, outcome="learned")
 
     def roll_back(self) -> TrainingReport:
         """Make the version before the last learning active, or the built-in model, and have it look again."""
@@ -379,14 +368,51 @@ def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelV
     return InUse(version.weights, known, whole=sum(known) == trainer.number_learned(version.weights))
 
 
-def _nothing_new(in_use: InUse) -> str:
+def _nothing_new(in_use: InUse, rows: Sequence[Labelled]) -> str:
     """Return why there is nothing to compare; empty if there is."""
     new_labels = sum(not known for known in in_use.known)
     if not new_labels:
         return "it has learned from all labelled tickets already"
-    if len(in_use.comparable) < LEAST_LABELLED:
+    if has_proof(rows) and len(in_use.comparable(rows)) < LEAST_LABELLED:
         return f"too few labelled tickets are new to it ({new_labels}) to tell whether learning again is better"
     return ""
+
+
+def _measured(report: TrainingReport, comparison: Comparison) -> TrainingReport:
+    """Return a report with the figures of a comparison, and a reason if the new model is not to be taken."""
+    if len(comparison.after) < LEAST_LABELLED:
+        reason = f"too few labelled tickets differ so much that they can be held out ({len(comparison.after)})"
+        return report._replace(reason=reason, unlabelled=0, unlabelled_weight=0.0)
+    gain, interval = comparison.gain
+    return report._replace(
+        before=figures(comparison.before),
+        after=figures(comparison.after),
+        gain=gain,
+        gain_interval=interval,
+        reason=comparison.refusal,
+    )
+
+
+def _metrics(report: TrainingReport) -> dict[str, object]:
+    """Return what is stored of a version: the figures for which it was accepted."""
+    before, after = report.before, report.after
+    measured = (
+        {}
+        if before is None or after is None
+        else {
+            "before": before.accuracy,
+            "after": after.accuracy,
+            "interval": list(after.interval),
+            "log_loss": [before.log_loss, after.log_loss],
+        }
+    )
+    return {
+        "labelled": report.labelled,
+        "held_out": 0 if after is None else after.n,
+        **measured,
+        "unlabelled": report.unlabelled,
+        "unlabelled_weight": report.unlabelled_weight,
+    }
 
 
 def _learned_reason(comparison: Comparison) -> str:

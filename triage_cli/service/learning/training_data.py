@@ -42,15 +42,26 @@ def gather_training_data(rows: Sequence[Labelled], stored: Iterable[Labelled], n
     overruled: dict[str, str] = {}
     if rows and not any(names.match(labelled.category) for labelled in rows):
         raise names.none_of(labelled.category for labelled in rows)
-    for labelled in (*rows, *stored):
+    in_order = sorted(rows, key=lambda row: not row.is_typical)  # any other label overrules that of a topic
+    for labelled in (*in_order, *stored):
         category = names.match(labelled.category)
         if category is None:
             skipped[labelled.category] += 1
             continue
-        if labelled.text in rows_by_text and rows_by_text[labelled.text].category != category:
-            overruled[labelled.text] = rows_by_text[labelled.text].category
+        other = rows_by_text.get(labelled.text)
+        if other is not None and other.category != category and not other.is_typical:
+            overruled[labelled.text] = other.category
         rows_by_text[labelled.text] = labelled._replace(category=category)
-    return TrainingData(list(rows_by_text.values()), skipped, overruled, rows)
+    return TrainingData(_without_copies(list(rows_by_text.values())), skipped, overruled, rows)
+
+
+def _without_copies(rows: list[Labelled]) -> list[Labelled]:
+    """Return rows without the labels of topics of texts that have, in other words, another label."""
+    if not any(row.is_typical for row in rows):
+        return rows
+    groups = groups_of([row.text for row in rows])
+    labelled_groups = {group for group, row in zip(groups, rows, strict=True) if not row.is_typical}
+    return [row for group, row in zip(groups, rows, strict=True) if not row.is_typical or group not in labelled_groups]
 
 
 def too_few(rows: Sequence[Labelled]) -> str:
@@ -62,12 +73,22 @@ def too_few(rows: Sequence[Labelled]) -> str:
     return ""
 
 
+def has_proof(rows: Sequence[Labelled]) -> bool:
+    """Return whether something can be measured on labels; whoever has none of topics is told if they are too few."""
+    provers = sum(not row.is_typical for row in rows)
+    return provers >= LEAST_LABELLED or provers == len(rows)
+
+
 def splits(labelled_rows: Sequence[Labelled], *, every: bool = False) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`."""
-    groups = groups_of([labelled.text for labelled in labelled_rows])
-    folds = folds_of([labelled.category for labelled in labelled_rows], groups, FOLDS)
-    for held_out_fold in range(1 if len(labelled_rows) > ONE_FOLD_FROM and not every else FOLDS):
-        held_out = [n for n, fold in enumerate(folds) if fold == held_out_fold]
-        rest = [n for n, fold in enumerate(folds) if fold != held_out_fold]
+    """Yield the indexes to train on and those to hold out, fold by fold; of many rows one fold, unless `every`.
+
+    Labels of topics are never held out.
+    """
+    provers = [n for n, labelled in enumerate(labelled_rows) if not labelled.is_typical]
+    groups = groups_of([labelled_rows[n].text for n in provers])
+    folds = dict(zip(provers, folds_of([labelled_rows[n].category for n in provers], groups, FOLDS), strict=True))
+    for held_out_fold in range(1 if len(provers) > ONE_FOLD_FROM and not every else FOLDS):
+        held_out = [n for n in provers if folds[n] == held_out_fold]
+        rest = [n for n in range(len(labelled_rows)) if folds.get(n) != held_out_fold]
         if held_out and rest:
             yield rest, held_out
