@@ -184,7 +184,9 @@ class _ProviderKeys:
         matching_keys = [
             key
             for name, key in self._provider_keys
-            if key_id in (None, name) and key.key_type == KEY_TYPES[algorithm] and _fits_algorithm(key, algorithm)
+            if key_id in (None, name)
+            and key.key_type == KEY_TYPES[algorithm]
+            and key._jwk_data.get("alg") in (None, algorithm)  # noqa: SLF001 - the library has no other word for it
         ]
         return matching_keys[0] if len(matching_keys) == 1 else None
 
@@ -204,11 +206,6 @@ class _ProviderKeys:
             raise _provider_unreachable() from error
         self._provider_keys = tuple(_signing_keys(key_set["keys"][:100]))
         self._fetched_at = time.monotonic()
-
-
-def _fits_algorithm(key: jwt.PyJWK, algorithm: str) -> bool:
-    declared = key._jwk_data.get("alg")  # noqa: SLF001 - the library has no other word for it
-    return declared in (None, algorithm)
 
 
 def _signing_keys(jwks: list[Any]) -> list[tuple[str | None, jwt.PyJWK]]:

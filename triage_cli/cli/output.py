@@ -333,9 +333,15 @@ class PrintOptions:
     output: Output = None
     columns: Columns = None
 
-    def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
-        """Return the printer of the output; with `quiet` it prints nothing unless a format or columns were given."""
-        return Printer(self.output, self.columns, quiet=quiet, stop=stop)
+    def printer(self, known: Sequence[str] = (), *, quiet: bool = False, stop: Stop = None) -> Printer:
+        """Return the printer of the output; with `quiet` it prints nothing unless a format or columns were given.
+
+        Raises `UsageError` for a chosen column that is not `known`, if some are, before the command begins its work.
+        """
+        printer = Printer(self.output, self.columns, excel=getattr(self, "excel", False), quiet=quiet, stop=stop)
+        if known:
+            printer.check_columns(known)
+        return printer
 
 
 @dataclass(frozen=True)
@@ -343,10 +349,6 @@ class TicketPrintOptions(PrintOptions):
     """The output options of commands that print tickets, events or counts: `--excel` too."""
 
     excel: Excel = False
-
-    def printer(self, *, quiet: bool = False, stop: Stop = None) -> Printer:
-        """Return the printer of the output, for Excel if that was asked for."""
-        return Printer(self.output, self.columns, excel=self.excel, quiet=quiet, stop=stop)
 
     @property
     def as_text(self) -> bool:

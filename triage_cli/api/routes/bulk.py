@@ -265,7 +265,7 @@ async def batch(
         if query.dry_run:
             read_rows = import_dry_run(drafts, CategoryNames(server_state.services.categories))
             foresee = partial(analysis.foresee, plan=plan, routes="route" in query.do, ask=query.ask)
-            outcomes = foreseen_rows(read_rows, foresee) if query.do else previewed_rows(read_rows)
+            outcomes = foreseen_rows(read_rows, foresee) if query.do else map(_previewed_row, read_rows)
         elif query.do:
             routes, same_tickets = "route" in query.do, query.same_tickets
             outcomes = triage.run(drafts, plan, input_part, routes=routes, same_tickets=same_tickets, judged=judged)
@@ -332,7 +332,9 @@ def route_many(
     route_plan = RoutePlan(**dict(body.plan))
     selection = _bulk_selection(triage, body.selection.joined(query, "limit"))
     if query.dry_run:
-        return outcome_stream(server_state, triage, previewed_routes(triage, selection, route_plan))
+        previews = enumerate(triage.preview_routes(selection, route_plan))
+        outcomes = (Outcome(row, Action.PREVIEWED, preview._asdict()) for row, preview in previews)
+        return outcome_stream(server_state, triage, outcomes)
     return outcome_stream(server_state, triage, triage.route(selection, route_plan))
 
 
@@ -380,12 +382,8 @@ Previewed = Iterator[Outcome[Mapping[str, Any]]]
 DRAFT_FIELDS = (*wire_drafts.DRAFT_KEYS[2:], "verdict", "extra")
 
 
-def previewed_rows(read_rows: Iterable[Outcome[TicketDraft]]) -> Previewed:
-    """Yield how each row of an upload is read, or why it is rejected."""
-    return map(_previewed_row, read_rows)
-
-
 def _previewed_row(outcome: Outcome[TicketDraft]) -> Outcome[Mapping[str, Any]]:
+    """Return how a row of an upload is read, or why it is rejected."""
     if (draft := outcome.value) is None:
         return Outcome(outcome.row, outcome.action, error=outcome.error)
     return Outcome(outcome.row, Action.PREVIEWED, {field: getattr(draft, field) for field in DRAFT_FIELDS})
@@ -420,9 +418,3 @@ def estimate(analysis: LocalAnalysis, triage: LocalTriage, selection: Selection,
     cost = analysis.estimate_cost(plan, triage.to_ask(selection, plan))
     preview = {"tickets": cost.tickets, "tokens": cost.tokens, "cost_usd": cost.cost, "most_usd": cost.most}
     yield Outcome(0, Action.PREVIEWED, preview)
-
-
-def previewed_routes(triage: LocalTriage, selection: Selection, plan: RoutePlan) -> Previewed:
-    """Yield where each ticket would be sent."""
-    for row, preview in enumerate(triage.preview_routes(selection, plan)):
-        yield Outcome(row, Action.PREVIEWED, preview._asdict())

@@ -13,11 +13,7 @@ LongText = Annotated[str, StringConstraints(max_length=500_000)]
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 
-def _rfc3339_or_as_is(value: object) -> object:
-    return times.rfc3339(value) if isinstance(value, str) else value
-
-
-Moment = Annotated[datetime, BeforeValidator(_rfc3339_or_as_is)]
+Moment = Annotated[datetime, BeforeValidator(lambda value: times.rfc3339(value) if isinstance(value, str) else value)]
 
 
 def whole_number(value: object) -> object:

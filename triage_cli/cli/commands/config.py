@@ -117,7 +117,10 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
     wiring.destinations.check_templates(config)
     wiring.sources.check_source_templates(config)
     category_reaches = [routing_rules.reach(config.routes, category.name) for category in config.categories]
-    reach_records = [_reach_record(reach) for reach in category_reaches]
+    reaches = (
+        (each.category, each.destinations, [r.name for r in each.rules], each.covered) for each in category_reaches
+    )
+    reach_records = [dict(zip(REACH_KEYS, reach, strict=True)) for reach in reaches]
     printing.printer().all_of(reach_records, REACH_KEYS, _reach_table, "category")
     config_place = config.path or "the built-in defaults"
     context.say(
@@ -157,11 +160,6 @@ def print_schema(_context: CommandContext) -> None:
     # yaml-language-server: $schema=schema.json
     """
     Printer("table").write(json.dumps(schema(), indent=2) + "\n")
-
-
-def _reach_record(reach: routing_rules.Reach) -> dict[str, Any]:
-    rules = [rule.name for rule in reach.rules]
-    return dict(zip(REACH_KEYS, (reach.category, reach.destinations, rules, reach.covered), strict=True))
 
 
 def _reach_table(reach_records: Sequence[Any]) -> object:

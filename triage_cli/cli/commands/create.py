@@ -123,8 +123,7 @@ def create(
     triage create export.csv --dry-run --classify
     """
     read_options = input_options.read_options()
-    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
-    printer.check_columns(context.ticket_columns())
+    printer = printing.printer(context.ticket_columns(), quiet=context.quiet, stop=context.stopper.stop)
     look = look_ahead.look(dry_run=input_options.dry_run)
     if typed != TypedTicket():
         if files:

@@ -3,7 +3,7 @@
 import csv
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,7 +23,6 @@ from triage_cli.domain import (
     TOPIC_CHARACTERS,
     TOPIC_LABEL,
     USUAL_TOPICS,
-    Category,
     Discovery,
     ExitCode,
     Proposal,
@@ -99,7 +98,8 @@ def discover(
     _check_edit(context, files, labels, edit=edit, output=output)
     printer = Printer("json" if output == "json" else "table")
     if proposed_file is not None:
-        return _edited(context, printer, TopicEditor.of_categories(_categories_of(proposed_file)), labels)
+        proposed = load_config(config=str(proposed_file), env=os.environ, cwd=Path.cwd())
+        return _edited(context, printer, TopicEditor.of_categories(proposed.categories), labels)
     asked = Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
     proposal = _proposal(context, files, asked)
     if edit:
@@ -137,11 +137,6 @@ def _check_edit(
     if edit and files and "-" in files:
         raise UsageError("--edit reads edits from stdin, and tickets come from there", hint="name a file")
     input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
-
-
-def _categories_of(file: Path) -> Sequence[Category]:
-    """Return the categories of a configuration."""
-    return load_config(config=str(file), env=os.environ, cwd=Path.cwd()).categories
 
 
 def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None) -> int:

@@ -93,12 +93,11 @@ def evaluate(
         options.ClassifyOptions(name, workers, max_cost, max_wait).plan(context, force=adversarial) for name in names
     ]
     if adversarial:
-        return _try_attacks(context, evaluation_plans, printing.printer())
+        return _try_attacks(context, evaluation_plans, printing.printer(ATTACK_COLUMNS))
     file = "-" if file is None else file
     labelled_files.check(file, label)
     input_tables.check_written(context, report, "--report", [0 if file == "-" else file])
-    printer = printing.printer()
-    printer.check_columns(Scored._fields)
+    printer = printing.printer(Scored._fields)
     labelled_rows = labelled_files.read(context, file, label, question, needed=True)[:limit]
     evaluations: list[Evaluated] = []
     for plan in evaluation_plans:
@@ -115,7 +114,11 @@ def evaluate(
     printed_columns = [name for name in metric_names if not (is_sheet and name in TABLES_IN_CELLS)]
     printer.all_of(scored_records, printed_columns, evaluation_table, "classifier")
     if report is not None and measured_evaluations:
-        _write_report(report, measured_evaluations, "stdin" if file == "-" else file)
+        from triage_cli.cli.display import html_reports
+
+        with input_tables.written_file(report, "--report") as page:
+            source = "stdin" if file == "-" else file
+            page.write(html_reports.evaluation_page(measured_evaluations, source, now()))
         context.say(f"wrote {report}")
     if not context.is_remote:
         _say_promises(context, [plan.classifier or "" for plan in evaluation_plans], question)
@@ -242,13 +245,6 @@ def _calibration_refusal(evaluation: Evaluated) -> UsageError | None:
     )
 
 
-def _write_report(path: Path, evaluations: Sequence[Evaluated], source: str) -> None:
-    from triage_cli.cli.display import html_reports
-
-    with input_tables.written_file(path, "--report") as file:
-        file.write(html_reports.evaluation_page(evaluations, source, now()))
-
-
 def _refuse_label_options(label_options: Mapping[str, object]) -> None:
     """Raise `UsageError` for options about labelled tickets, since --adversarial tries attacks on built-in tickets."""
     if wrong_options := [name for name, value in label_options.items() if value is not None and value is not False]:
@@ -260,7 +256,6 @@ def _refuse_label_options(label_options: Mapping[str, object]) -> None:
 
 def _try_attacks(context: CommandContext, evaluation_plans: Sequence[ClassifyPlan], printer: Printer) -> int:
     """Try the built-in attacks on classifiers and print one record for each; no ticket is stored."""
-    printer.check_columns(ATTACK_COLUMNS)
     evaluation_run = _evaluation_run(context)
     attack_results: list[AttackResult] = []
     stopped: TriageError | None = None

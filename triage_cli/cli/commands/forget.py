@@ -11,7 +11,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions
 from triage_cli.cli.progress import elapsed_line
-from triage_cli.domain import Outcome, Routed, Selection, Ticket, UsageError, outcome_record, ticket_record
+from triage_cli.domain import Outcome, Routed, Selection, UsageError, outcome_record, ticket_record
 
 
 @remote_command
@@ -38,27 +38,18 @@ def forget(
     if not customer:
         raise UsageError("--customer-id is empty", hint="name the customer")
     if dry_run:
-        found_tickets = _customer_tickets(context, customer)
-        printing.printer(quiet=True).many(found_tickets, ticket_record, context.ticket_columns(), TICKETS_TABLE)
-        to_erase = messages.plural(_customer_ticket_count(context, customer), "tickets")
-        context.say(f"{to_erase} of {customer} would be erased (--dry-run)")
+        found = list(context.look().find(Selection(customer_id=customer)))
+        printing.printer(quiet=True).many(found, ticket_record, context.ticket_columns(), TICKETS_TABLE)
+        context.say(f"{messages.plural(len(found), 'tickets')} of {customer} would be erased (--dry-run)")
     elif yes or _agreed_to_erase(context, customer):
         _erase(context, customer, printing.printer(quiet=context.quiet))
     else:
         context.say("nothing was erased")
 
 
-def _customer_tickets(context: CommandContext, customer: str) -> Iterator[Ticket]:
-    return context.look().find(Selection(customer_id=customer))
-
-
-def _customer_ticket_count(context: CommandContext, customer: str) -> int:
-    return sum(1 for _ in _customer_tickets(context, customer))
-
-
 def _agreed_to_erase(context: CommandContext, customer: str) -> bool:
     """Ask for confirmation, unless there is nothing to erase."""
-    to_erase = _customer_ticket_count(context, customer)
+    to_erase = sum(1 for _ in context.look().find(Selection(customer_id=customer)))
     return not to_erase or context.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
 
 

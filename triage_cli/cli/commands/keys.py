@@ -41,8 +41,7 @@ def create(
     triage keys create zendesk-bot --role agent
     triage keys create prometheus --role metrics --expires 90d
     """
-    printer = printing.printer()
-    printer.check_columns(CreatedKey._fields)
+    printer = printing.printer(CreatedKey._fields)
     _show_created_key(context, printer, _key_ring(context).create(name, role, options.typed_seconds(expires)))
 
 
@@ -74,8 +73,7 @@ def rotate(
     \b
     triage keys rotate zendesk-bot --overlap 24h
     """
-    printer = printing.printer()
-    printer.check_columns(CreatedKey._fields)
+    printer = printing.printer(CreatedKey._fields)
     created_key = _key_ring(context).rotate(name, options.seconds(overlap), options.typed_seconds(expires))
     _show_created_key(context, printer, created_key)
 
@@ -87,8 +85,7 @@ def revoke(context: CommandContext, name: Name, *, printing: PrintOptions) -> No
     \b
     triage keys revoke zendesk-bot
     """
-    printer = printing.printer()
-    printer.check_columns(KEY_COLUMNS)
+    printer = printing.printer(KEY_COLUMNS)
     printer.one(_key_record(_key_ring(context).revoke(name)), KEYS_TABLE, KEY_COLUMNS, "name")
 
 

@@ -47,8 +47,7 @@ def learn(
     if rollback and (file or question):
         raise UsageError(f"--rollback takes no {'file' if file else 'question'}", hint="leave one of them out")
     labelled_files.check(file, label)
-    printer = printing.printer(quiet=context.quiet)
-    printer.check_columns(LEARN_COLUMNS)
+    printer = printing.printer(LEARN_COLUMNS, quiet=context.quiet)
     if file:
         context.make_database()  # a first model may be there before the first ticket
     context.require_database()
@@ -116,8 +115,7 @@ def suspects(
     triage suspects labelled.csv -o csv > to_check.csv
     """
     labelled_files.check(file, label)
-    printer = printing.printer()
-    printer.check_columns(SUSPECT_COLUMNS)
+    printer = printing.printer(SUSPECT_COLUMNS)
     context.note_missing_database()  # without the use cases, which would make a signal wait for the whole comparison
     context.lend_database()
     rows = labelled_files.read(context, file, label, question) if file else []

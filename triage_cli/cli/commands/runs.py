@@ -115,9 +115,8 @@ def undo(
     """
     if run is None and not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
         raise UsageError("no run is given", hint="triage runs lists them; triage undo last takes back your last import")
-    printer = printing.printer(quiet=context.quiet)
     columns = context.ticket_columns("did")
-    printer.check_columns(columns)
+    printer = printing.printer(columns, quiet=context.quiet)
     triage = context.look() if dry_run else context.triage
     runs = triage.imported(run or LAST_IMPORT)
     run_id = runs[-1].run_id

@@ -51,29 +51,23 @@ def stats(
     if overruled:
         if by is not None:
             raise UsageError("--overruled counts by week and category", hint="leave out --by")
-        _print_overruled(context, options.typed_moment(since), options.typed_moment(until), printing.printer())
+        _print_overruled(context, since, until, printing.printer(Overruled._fields))
         return
     if since is not None or until is not None or by is not None:
         stored_selection = Selection(since=options.typed_moment(since), until=options.typed_moment(until))
         stats_query = StatsQuery(stored_selection, options.stats_keys(by, context.question_names))
-        _print_groups(context, stats_query, printing.printer())
+        group_keys = (*stats_query.by, *GROUP_COUNTS)
+        printer = printing.printer(group_keys)
+        group_records = [group_record(group) for group in context.look().stats_by(stats_query)]
+        printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
         return
     stats_record = context.look().stats()._asdict()
     printing.printer().one(stats_record, drawn_by("tables.stats"), tuple(stats_record), "tickets")
 
 
-def _print_groups(context: CommandContext, stats_query: StatsQuery, printer: Printer) -> None:
-    """Print a record for each group; without keys all tickets are one group."""
-    group_keys = (*stats_query.by, *GROUP_COUNTS)
-    printer.check_columns(group_keys)
-    group_records = [group_record(group) for group in context.look().stats_by(stats_query)]
-    printer.all_of(group_records, group_keys, drawn_by("tables.plain", columns=group_keys), group_keys[0])
-
-
 def _print_overruled(context: CommandContext, since: str | None, until: str | None, printer: Printer) -> None:
     """Print a record for each week and category, and the share of all of them together."""
-    printer.check_columns(Overruled._fields)
-    weeks = context.look().overruled(since, until)
+    weeks = context.look().overruled(options.typed_moment(since), options.typed_moment(until))
     overruled_table = drawn_by("tables.plain", columns=Overruled._fields)
     printer.all_of([each._asdict() for each in weeks], Overruled._fields, overruled_table, "week")
     judged = sum(each.judged for each in weeks)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from triage_cli.cli import input_tables, messages, options
 from triage_cli.cli.command import remote_command
@@ -43,8 +43,7 @@ def drift(
     triage drift --window 30d -o csv
     triage drift --check -q
     """
-    printer = printing.printer()
-    printer.check_columns(Drift._fields)
+    printer = printing.printer(Drift._fields)
     window_length = options.period("--window", window, "a second", "ten years", "7d")
     context.require_database()
     compared_shares = context.analysis.drift(window_length, question)
@@ -74,8 +73,7 @@ def spikes(
     triage spikes --window 6h -o json
     triage spikes --check -q
     """
-    printer = printing.printer()
-    printer.check_columns(SPIKE_KEYS)
+    printer = printing.printer(SPIKE_KEYS)
     latest_window = options.period("--window", window, "a second", "a week", "2h")
     baseline_period = options.period("--baseline", baseline, "a week", "ten years", "28d")
     context.require_database()
@@ -84,7 +82,10 @@ def spikes(
         spike_search = context.analysis.find_spikes(latest_window, baseline_period)
     new_spikes = spike_search.spikes
     printer.all_of(
-        [_spike_record(spike) for spike in new_spikes], SPIKE_KEYS, drawn_by("insight_tables.spikes"), "spike_id"
+        [{key: spike[key] for key in SPIKE_KEYS} for spike in map(as_record, new_spikes)],
+        SPIKE_KEYS,
+        drawn_by("insight_tables.spikes"),
+        "spike_id",
     )
     context.say(f"{messages.plural(len(new_spikes), 'spikes')} in the last {window}, {_compared_with(spike_search)}")
     if new_spikes:
@@ -108,10 +109,6 @@ def _compared_with(spike_search: SpikeSearch) -> str:
     tickets = messages.plural(spike_search.tickets, "tickets")
     weeks = messages.plural(spike_search.weeks, "earlier weeks", "earlier week")
     return f"compared with {tickets} in the same hours of {weeks}"
-
-
-def _spike_record(spike: Spike) -> dict[str, Any]:
-    return {key: value for key, value in as_record(spike).items() if key in SPIKE_KEYS}
 
 
 @remote_command

@@ -209,8 +209,7 @@ def verdict(
     if clear and note is not None:
         raise UsageError("--clear takes no --note: it would be kept nowhere", hint="leave one of them out")
     _check_verdict_options(name, answers or (), rejects, clear=clear)
-    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
-    printer.check_columns(context.ticket_columns())
+    printer = printing.printer(context.ticket_columns(), quiet=context.quiet, stop=context.stopper.stop)
     if name == "-":
         return _give_many(context, printer, note, rejects, clear=clear)
     typed = _typed_answers(answers or [], context.question_names)
