@@ -16,17 +16,7 @@ from triage_cli import __version__
 from triage_cli.api import pages, problems
 from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
-from triage_cli.api.routes import (
-    admin,
-    analysis,
-    bulk,
-    consultation,
-    imports,
-    monitoring,
-    queries,
-    tickets,
-    webhooks,
-)
+from triage_cli.api.routes import admin, analysis, bulk, consultation, imports, monitoring, queries, tickets, webhooks
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import load_config
 

@@ -37,11 +37,7 @@ RESPONSE_HEADERS: OpenApi = {
         "example": '"minute";r=299;t=3',
     },
     "RetryAfter": {"description": "the seconds to wait", "schema": {"type": "integer"}, "example": 3},
-    "WWWAuthenticate": {
-        "description": "how to send a key",
-        "schema": TEXT_SCHEMA,
-        "example": 'Bearer realm="triage"',
-    },
+    "WWWAuthenticate": {"description": "how to send a key", "schema": TEXT_SCHEMA, "example": 'Bearer realm="triage"'},
     "ETag": {
         "description": "the revision of the ticket, for `If-Match`; absent where an `Idempotency-Key` is repeated",
         "schema": TEXT_SCHEMA,

@@ -123,6 +123,5 @@ def _labelled_table(
         names = "names of categories" if question == CATEGORY else f"values of {question}"
         hint = f"most of {found} are {names}: --label {shlex.quote(found)}"
     raise UsageError(
-        f"{file_name} has no column {' or '.join(headers if label is None else (label,))} for the label",
-        hint=hint,
+        f"{file_name} has no column {' or '.join(headers if label is None else (label,))} for the label", hint=hint
     ) from problem

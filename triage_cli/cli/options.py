@@ -57,11 +57,7 @@ Workers = Annotated[int | None, option("N", "Requests at the same time; without 
 ROWS = "Rows"  # the heading of options for which rows are taken
 Ask = Annotated[
     bool,
-    flag(
-        "--ask",
-        "With --dry-run: ask for answers that are not stored, at a cost; store these answers.",
-        heading=ROWS,
-    ),
+    flag("--ask", "With --dry-run: ask for answers that are not stored, at a cost; store these answers.", heading=ROWS),
 ]
 MaxCost = Annotated[float | None, option("USD", "Stop before more than this is spent (exit code 7).", min=0)]
 InBatches = Annotated[

@@ -51,21 +51,14 @@ MAX_WAIT = 20.0  # seconds that a tool waits for an outage of a provider
 STATS_DAYS = 31
 STATS_GROUPS = 200
 Waiting = Literal["needs_review", "failed", "new", "pending_delivery", "dead_letter", "unroutable"]
-STATUS_BY_KIND: dict[Waiting, Status] = {
-    "needs_review": "needs_review",
-    "failed": "failed",
-    "new": "new",
-    "pending_delivery": "routing",
-    "dead_letter": "undeliverable",
-    "unroutable": "unroutable",
-}
-NEXT_STEPS: dict[Waiting, str] = {
-    "needs_review": "a person decides: triage review, or triage verdict TICKET CATEGORY",
-    "failed": "triage classify asks again; the error says what went wrong",
-    "new": "triage classify asks about them",
-    "pending_delivery": "triage route, or a running triage serve, delivers what is due",
-    "dead_letter": "mend the destination, then triage route --retry-dead",
-    "unroutable": "add a rule to routes in the configuration, then triage route",
+# The status of the tickets of each kind, and the next step.
+WAITING: dict[Waiting, tuple[Status, str]] = {
+    "needs_review": ("needs_review", "a person decides: triage review, or triage verdict TICKET CATEGORY"),
+    "failed": ("failed", "triage classify asks again; the error says what went wrong"),
+    "new": ("new", "triage classify asks about them"),
+    "pending_delivery": ("routing", "triage route, or a running triage serve, delivers what is due"),
+    "dead_letter": ("undeliverable", "mend the destination, then triage route --retry-dead"),
+    "unroutable": ("unroutable", "add a rule to routes in the configuration, then triage route"),
 }
 TicketName = Annotated[
     str,
@@ -187,10 +180,11 @@ class ReadTools:
         """
         counts_by_status = self._triage.stats().by_status
         order = "review" if kind == "needs_review" else "newest"
-        ticket_selection = Selection(statuses=frozenset({STATUS_BY_KIND[kind]}), order=order, limit=limit)
+        status, next_step = WAITING[kind]
+        ticket_selection = Selection(statuses=frozenset({status}), order=order, limit=limit)
         return tool_answers.WaitingPage(
-            counts={name: counts_by_status.get(status, 0) for name, status in STATUS_BY_KIND.items()},
-            next_step=NEXT_STEPS[kind],
+            counts={name: counts_by_status.get(status, 0) for name, (status, _) in WAITING.items()},
+            next_step=next_step,
             tickets=self._summaries(self._triage.find(ticket_selection)),
         )
 

@@ -99,8 +99,7 @@ def mail_draft(encoded: bytes, *, whole: bool = True) -> TicketDraft:
     sender, sent_at, unread_date = _sender(headers), *_date(headers)
     own_id = _own_message_id(headers, sender, sent_at, subject, text)
     thread_id = next(
-        (each for name in ("references", "in-reply-to") for each in _message_ids(headers, name) if each != own_id),
-        None,
+        (each for name in ("references", "in-reply-to") for each in _message_ids(headers, name) if each != own_id), None
     )
     left_out_spans = quotes_and_signatures.unwritten_parts(text or "", subject=subject, reply=thread_id is not None)
     header_extra = {
@@ -171,11 +170,7 @@ def _read_alternative(alternatives: list[MailPart], content: _MailContent, depth
     texts: list[str] = []
     for part in sorted(alternatives, key=lambda part: part.get_content_type() != "text/plain"):
         form_content = _MailContent(
-            [],
-            content.attachments,
-            content.broken,
-            content.mails,
-            wants_text=content.wants_text and not texts,
+            [], content.attachments, content.broken, content.mails, wants_text=content.wants_text and not texts
         )
         _read_part(part, form_content, depth)
         texts.extend(form_content.texts)

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from functools import partial
 from io import BytesIO
 from itertools import chain, islice
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain import (
     FILE_OPTIONS,
@@ -246,8 +246,7 @@ def _mail_table(mails: Iterable[RawMail], name: str, options: ReadOptions) -> Ta
 
 
 def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
-    options, decoder = table.options, table.decoder
-    header = find_header(sample, table.name, options.mapping, headed=options.header)
+    header = find_header(sample, table.name, table.options.mapping, headed=table.options.header)
     columns, matched = header.columns, header.matched_columns
 
     # Files that were joined have byte order marks inside, before the header that is repeated.
@@ -259,46 +258,79 @@ def _csv_table(table: _TableInput, sample: CsvSample) -> Table:
             return EscapedRecords(blocks, sample.delimiter, len(columns), sample.escapes)
         return CsvRecords(blocks, sample.delimiter, len(columns))
 
-    day_first, unread = table.day_order(matched, columns, sample.rows[header.before :], csv_records)
+    rows = sample.rows[header.before :]
+    delimiter = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
+    escapes = ["backslash escapes"] if sample.escapes == MYSQL_ESCAPES else []
+    beginning = _Beginning(
+        columns,
+        matched,
+        rows,
+        csv_records,
+        [table.decoder.described, delimiter, *escapes],
+        header.note,
+        "" if rows or not table.whole else "the input has a header and no rows",
+        headed=header.before > 0,
+        delimiter=sample.delimiter,
+        above=sample.skip + header.before,
+    )
+    header_cells = columns if header.before else None
+    return _opened(table, beginning, column_names=tuple(unique_column_names(columns)), header=header_cells)
+
+
+class _Beginning(NamedTuple):
+    """What the beginning of an input shows: its columns and their fields, and how all of it is read.
+
+    `how` says that in words. `empty` is the note that there are no rows, and `above` the number of records above them.
+    """
+
+    columns: tuple[str, ...]
+    matched: MatchedColumns
+    rows: Sequence[Sequence[str]]
+    records: "_RecordReader"
+    how: Sequence[str]
+    note: str
+    empty: str
+    headed: bool = True
+    delimiter: str = ""
+    above: int = 0
+
+
+def _opened(table: _TableInput, beginning: _Beginning, **row_reading: Any) -> Table:
+    """Return the table of an input; `row_reading` is what its format adds to the mapping of rows."""
+    options, columns, matched = table.options, beginning.columns, beginning.matched
+    day_first, unread = table.day_order(matched, columns, beginning.rows, beginning.records)
     our_columns = triage_columns(columns, options.prefix, options.questions)
-    html_fields = _html_fields(options.html, matched, sample.rows[header.before :], our_columns)
+    html_fields = _html_fields(options.html, matched, beginning.rows, our_columns)
     mapping = RowMapping(
         matched.fields,
-        tuple(unique_column_names(columns)),
-        options.source or matched.helpdesk or "import",
-        matched.numbers,
-        day_first,
-        columns if header.before else None,
-        our_columns,
+        source=options.source or matched.helpdesk or "import",
+        priority_numbers=matched.numbers,
+        day_first=day_first,
+        our_columns=our_columns,
         html=html_fields,
         labels=frozenset(options.labels),
+        **row_reading,
     )
-    delimiter = "TAB" if sample.delimiter == "\t" else f"'{sample.delimiter}'"
-    details = [*kept_remarks(options), decoder.described, delimiter]
-    details += ["backslash escapes"] * (sample.escapes == MYSQL_ESCAPES) + html_remarks(html_fields)
-    records = AfterHeader(csv_records(table.blocks()), sample.skip + header.before)
-    empty = "" if sample.rows[header.before :] or not table.whole else "the input has a header and no rows"
+    drafts = row_drafts(AfterHeader(beginning.records(table.blocks()), beginning.above), mapping, unread)
+    if beginning.delimiter:
+        drafts = without_totals(drafts, beginning.delimiter)
+    kept = [f"imports.{options.kept_as}"] if options.kept_as else []
     return Table(
         columns,
-        mapping_summary(matched, columns, *details),
+        mapping_summary(matched, columns, *kept, *beginning.how, *html_remarks(html_fields)),
         mapping.source,
-        islice(without_totals(row_drafts(records, mapping, unread), sample.delimiter), options.limit),
-        sample.delimiter,
-        tuple(filter(None, (header.note, no_id_note(matched, columns, options.mapping), empty))),
+        islice(drafts, options.limit),
+        beginning.delimiter,
+        tuple(filter(None, (beginning.note, no_id_note(matched, columns, options.mapping), beginning.empty))),
         table.name,
-        header.before > 0,
-        _later_remarks(decoder, unread),
+        beginning.headed,
+        lambda: [*table.decoder.remarks(), *unread.priorities.remarks(), *unread.dates.remarks()],
         added=added_keys(options.prefix, options.questions),
         unused=unused_columns(matched, columns, our_columns),
-        first_rows=sample.rows[header.before :],
-        fields={field: columns[index] for field, index in matched.fields.items()} if header.before else {},
+        first_rows=beginning.rows[:SAMPLE_ROWS],
+        fields={field: columns[index] for field, index in matched.fields.items()} if beginning.headed else {},
         read_as=options._replace(html=True if html_fields else options.html),
     )
-
-
-def kept_remarks(options: ReadOptions) -> list[str]:
-    """Return how the mapping says by which kept mapping an input is read."""
-    return [f"imports.{options.kept_as}"] if options.kept_as else []
 
 
 def _json_input(table: _TableInput, *, by_line: bool) -> tuple[_TableInput, JsonLayout]:
@@ -315,14 +347,13 @@ def _json_input(table: _TableInput, *, by_line: bool) -> tuple[_TableInput, Json
 
 
 def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
-    options = table.options
     columns = tuple(dict.fromkeys(key for item in layout.sample for key in item))
     check_column_count(len(columns), table.name)
     rows = [[json_cell(item.get(key)) for key in columns] for item in layout.sample]
     # Keys with lists or objects match no field, unless the user maps them: a list of comments is no description.
     nested = nested_keys(layout.sample)
     empty_indexes = empty_columns(rows, len(columns))
-    matched = match_columns(columns, options.mapping, nested, empty_indexes) if columns else MatchedColumns({})
+    matched = match_columns(columns, table.options.mapping, nested, empty_indexes) if columns else MatchedColumns({})
     if columns and not has_text(matched.fields):
         advice = "a value inside of an object must be taken out first, for example by jq" if nested else ""
         raise no_text_column(table.name, columns, advice)
@@ -330,44 +361,12 @@ def _json_table(table: _TableInput, layout: JsonLayout) -> Table:
     def json_records(blocks: Iterable[str]) -> JsonRecords:
         return JsonRecords(blocks, columns, by_line=layout.by_line, start=layout.start)
 
-    day_first, unread = table.day_order(matched, columns, rows, json_records)
-    empty_list = "" if layout.sample else "the input has no items"
-    id_index = None if options.mapping.get("external_id") else matched.fields.get("external_id")
-    our_columns = triage_columns(columns, options.prefix, options.questions)
-    html_fields = _html_fields(options.html, matched, rows, our_columns)
-    details = [*kept_remarks(options), "JSON Lines" if layout.by_line else "JSON", *html_remarks(html_fields)]
-    mapping = RowMapping(
-        matched.fields,
-        columns,
-        options.source or matched.helpdesk or "import",
-        matched.numbers,
-        day_first,
-        our_columns=our_columns,
-        html=html_fields,
-        labels=frozenset(options.labels),
-        id_key="" if id_index is None else columns[id_index],
-        numbered=not layout.by_line,
-    )
-    return Table(
-        columns,
-        mapping_summary(matched, columns, *details),
-        mapping.source,
-        islice(row_drafts(json_records(table.blocks()), mapping, unread), options.limit),
-        "",
-        tuple(filter(None, (no_id_note(matched, columns, options.mapping), empty_list))),
-        table.name,
-        remarks=_later_remarks(table.decoder, unread),
-        added=added_keys(options.prefix, options.questions),
-        unused=unused_columns(matched, columns, our_columns),
-        first_rows=rows[:SAMPLE_ROWS],
-        fields={field: columns[index] for field, index in matched.fields.items()},
-        read_as=options._replace(html=True if html_fields else options.html),
-    )
-
-
-def _later_remarks(decoder: Decoder, unread: UnreadFields) -> Callable[[], list[str]]:
-    """Return what tells, once the rows of the table were read, of repaired bytes and unread cells."""
-    return lambda: [*decoder.remarks(), *unread.priorities.remarks(), *unread.dates.remarks()]
+    how = "JSON Lines" if layout.by_line else "JSON"
+    empty = "" if layout.sample else "the input has no items"
+    id_index = None if table.options.mapping.get("external_id") else matched.fields.get("external_id")
+    id_key = "" if id_index is None else columns[id_index]
+    beginning = _Beginning(columns, matched, rows, json_records, [how], "", empty)
+    return _opened(table, beginning, column_names=columns, id_key=id_key, numbered=not layout.by_line)
 
 
 def _head_text(table: _TableInput) -> str:

@@ -390,8 +390,7 @@ def _previewed_row(outcome: Outcome[TicketDraft]) -> Outcome[Mapping[str, Any]]:
 
 
 def foreseen_rows(
-    read_rows: Iterable[Outcome[TicketDraft]],
-    foresee: Callable[[Iterable[TicketDraft]], Iterable[Outcome[Foreseen]]],
+    read_rows: Iterable[Outcome[TicketDraft]], foresee: Callable[[Iterable[TicketDraft]], Iterable[Outcome[Foreseen]]]
 ) -> Previewed:
     """Yield also what would become of each row of an upload that would be a new ticket."""
     others: deque[Outcome[Mapping[str, Any]]] = deque()

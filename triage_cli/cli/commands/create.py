@@ -78,10 +78,9 @@ class LookAhead:
     """The options of `create --dry-run` that ask a classifier."""
 
     heading: ClassVar = options.ROWS
-    classify: Annotated[
-        bool,
-        flag("--classify", "With --dry-run: show all tickets, as they would be classified."),
-    ] = False
+    classify: Annotated[bool, flag("--classify", "With --dry-run: show all tickets, as they would be classified.")] = (
+        False
+    )
     ask: options.Ask = False
     max_cost: options.MaxCost = None
 

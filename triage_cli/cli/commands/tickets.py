@@ -54,10 +54,9 @@ class TicketFilters:
     priority: options.PriorityFilter = None
     classifier: Annotated[list[str] | None, option("NAME", "Tickets that this classifier decided.")] = None
     source: Annotated[list[str] | None, option("NAME", "Tickets from this source; may be repeated.")] = None
-    language: Annotated[
-        list[str] | None,
-        option("CODE", "Tickets in this language, such as de; may be repeated."),
-    ] = None
+    language: Annotated[list[str] | None, option("CODE", "Tickets in this language, such as de; may be repeated.")] = (
+        None
+    )
     destination: Annotated[list[str] | None, option("NAME", "Tickets with a delivery to it; may be repeated.")] = None
     extra: Annotated[
         list[str] | None, option("NAME=VALUE", "A column of the input, or a field, has this value; may be repeated.")

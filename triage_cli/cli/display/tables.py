@@ -32,10 +32,7 @@ UNBROKEN_COLUMNS = ("id", "status", "confidence", "seq", "timestamp", "key")
 
 
 def plain(
-    records: Sequence[Record],
-    columns: Sequence[str],
-    spare: Sequence[str] = (),
-    room: Mapping[str, int] | None = None,
+    records: Sequence[Record], columns: Sequence[str], spare: Sequence[str] = (), room: Mapping[str, int] | None = None
 ) -> RenderableType:
     """Return records as a plain table; if it is too wide, the columns in `spare` are left out, in this order.
 

@@ -441,23 +441,29 @@ class ReviewApp(TicketBrowser):
             self.open(self.view)
         self.go_to(self.queue.place(ticket.ticket_id) or 0)
 
+    @work(thread=True)
+    def _in_background(self, step: Callable[[], str], then: Callable[[str], None]) -> None:
+        """Take a step that may last in a thread; `then` gets what it has done, or why it could not."""
+        try:
+            said = step()
+        except TriageError as error:
+            said = messages.sentence(error)
+        self.call_from_thread(then, said)
+
     def route(self) -> None:
         """Route the ticket that is shown."""
         if self.ticket is not None and not self._routes:
             self._routes = True
             self.tell(f"{_short_name(self.ticket)}: on its way")
-            self._route(self.ticket.ticket_id)
+            ticket_id = self.ticket.ticket_id
+            self._in_background(partial(self._route, ticket_id), partial(self._routed, ticket_id))
 
-    @work(thread=True)
-    def _route(self, ticket_id: str) -> None:
+    def _route(self, ticket_id: str) -> str:
         route_message = "nothing to route"
-        try:
-            for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
-                sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
-                route_message = messages.sentence(outcome.error) if outcome.error else sent
-        except TriageError as error:
-            route_message = messages.sentence(error)
-        self.call_from_thread(self._routed, ticket_id, route_message)
+        for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
+            sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
+            route_message = messages.sentence(outcome.error) if outcome.error else sent
+        return route_message
 
     def _routed(self, ticket_id: str, route_message: str) -> None:
         self._routes = False
@@ -472,15 +478,7 @@ class ReviewApp(TicketBrowser):
         if not self._learns:
             self._learns = True
             self.tell("learning from the verdicts")
-            self._learn()
-
-    @work(thread=True)
-    def _learn(self) -> None:
-        try:
-            learn_summary = self.session.learn()
-        except TriageError as error:
-            learn_summary = messages.sentence(error)
-        self.call_from_thread(self._learned, learn_summary)
+            self._in_background(self.session.learn, self._learned)
 
     def _learned(self, learn_summary: str) -> None:
         self._learns = False
