@@ -70,7 +70,9 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     world = World(SqliteStore(str(tmp_path / "triage.db")))
     world.rules = (Rule("money", ("desk",), {"category": ("Billing",)}),)
     world.categories = (Category("Billing", "Money", ("Where is my refund",)), Category("Technical"))
-    world.further = (Question("urgency", (Category("now"), Category("later"))),)
+    whether = (Category("yes"), Category("no"))
+    topics = (Question("topics.ship", whether), Question("topics.app", whether))
+    world.further = (Question("urgency", (Category("now"), Category("later"))), *topics)
     world.destinations["desk"] = FakeDestination("desk")
     world.thresholds = lambda _: {"fake": 0.6}
     world.classifier = FakeClassifier(lambda t: ("Billing", 0.3 if "unsure" in t.text else 0.9))
@@ -154,7 +156,7 @@ def test_a_search_is_paged(desk: Desk) -> None:
 
 def test_a_ticket_is_told_with_its_story(desk: Desk) -> None:
     found = desk.call("get_ticket", ticket_id="A-0")
-    assert found["answers"] == {"urgency": None}
+    assert found["answers"] == dict.fromkeys(("urgency", "topics", "topics.ship", "topics.app"))
     assert found == desk.call("get_ticket", ticket="A-0"), "as the argument was called before"
     assert "no argument ticket;" in desk.refuses("get_ticket", ticket_id="A-0", ticket="A-1")
     assert (found["status"], found["deliveries"][0]["state"], found["description_length"]) == ("routed", "accepted", 4)
@@ -167,7 +169,7 @@ def test_a_ticket_is_told_with_its_story(desk: Desk) -> None:
     assert untrusted["story"][0].startswith("A-0 · Charged 0 times · Billing at 0.90; routed")
     assert untrusted["story"][-1] == "Next: nothing; it is where it belongs."
     list(desk.triage.give_verdicts([VerdictDraft(0, "A-2", "now", question="urgency")]))
-    assert desk.call("get_ticket", ticket_id="A-2")["answers"] == {"urgency": "now"}
+    assert desk.call("get_ticket", ticket_id="A-2")["answers"]["urgency"] == "now"
 
 
 def test_what_waits_and_what_a_person_would_do(desk: Desk) -> None:
@@ -203,6 +205,14 @@ def test_tickets_are_found_and_counted_by_their_answers_to_questions(desk: Desk)
     assert [(group["urgency"], group["category"], group["tickets"]) for group in groups] == [
         ("later", "Billing", 1), (None, "Billing", 2), (None, None, 3),
     ]  # fmt: skip
+    for part, value in (("ship", "yes"), ("app", "no")):
+        list(desk.world.triage().give_verdicts([VerdictDraft(0, "A-1", value, question=f"topics.{part}")]))
+    assert (found("topics=ship"), found("topics=none"), found("topics=ship,app")) == ({"A-1"}, set(), set())
+    groups = desk.call("get_stats", group_by=["topics"])["groups"]
+    assert {(group["topics.ship"], group["topics.app"], group["tickets"]) for group in groups} == {
+        ("yes", "no", 1), (None, None, 5),
+    }  # fmt: skip
+    assert '"topics=" could mean any value of topics' in desk.refuses("search_tickets", answer=["topics="])
     assert 'no question "colour"' in desk.refuses("search_tickets", answer=["colour=red"])
     assert 'no question "colour"' in desk.refuses("get_stats", group_by=["colour"])
     assert "answer.0 of search_tickets" in desk.refuses("search_tickets", answer=["urgency"])

@@ -52,6 +52,9 @@ def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learnin
     assert (lesson["outcome"], lesson["labelled"]) == ("kept", 0), "nobody has decided a category"
     assert lesson["questions"]["urgency"]["outcome"] == "learned"
     assert "urgency: version 1 is in use: log loss" in done.stderr
+    assert lesson["questions"]["urgency"]["looked"]["settled"] == 1, "nothing was delivered of the ticket that was open"
+    assert "urgency: it looked again at 1 ticket: 1 sure now" in done.stderr
+    assert judged("list", "--answer", "urgency=now", "--search", "florin ducat again", "-o", "id").stdout
     assert (taught := answer(judged))["value"] == "now"
     assert taught["confidence"] > 0.6
     told = judged("doctor").stdout
@@ -70,6 +73,8 @@ def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learnin
     assert answer(judged, "a florin ducat")["value"] == "now", "the category's version goes on with that of urgency"
     assert record(judged, "learn", "--rollback")["version"] == 1
     assert record(judged, "learn", "--rollback")["version"] is None
+    found = judged("list", "--answer", "urgency=", "--search", "florin ducat", "-o", "id").stdout
+    assert len(found.split()) == 2, "the built-in model has looked again"
     assert answer(judged, "the florin again")["state"] == "unsure"
     assert is_whole(judged.db)
 
@@ -175,6 +180,24 @@ def test_what_a_column_says_teaches_a_question_unless_a_person_says_otherwise(fi
     (fitted.folder / "more.csv").write_text(text)
     (measured,) = record(fitted, "eval", "more.csv", "--question", "urgency")
     assert (measured["n"], measured["outside"]) == (42, None)
+
+
+def test_a_plan_tells_what_would_go_elsewhere_by_the_answers_to_questions(fitted: Cli) -> None:
+    words = "{values: [{name: now, examples: [the florin ducat, a ducat]}, {name: later, examples: [a router cable]}]"
+    boxes = "".join(f"  {name}: {{type: file, path: {name}.jsonl}}\n" for name in ("pager", "rest"))
+    rest = f"routes:\n  - {{when: {{urgency: now}}, to: pager}}\n  - {{to: rest}}\ndestinations:\n{boxes}"
+    asking = f"questions:\n  urgency: {words}, min_confidence: 0.5"
+    (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES + rest.replace("urgency: now", "priority: urgent"))
+    (fitted.folder / "new.yaml").write_text(labelled.CATEGORIES + asking + "}\n" + rest)
+    (fitted.folder / "held.yaml").write_text(labelled.CATEGORIES + asking + ", required: true}\n" + rest)
+    assert fitted("create", "-q", stdin="id,subject\n1,the florin ducat\n2,hello\n3,a router cable\n").returncode == 0
+    assert fitted("verdict", "-", "-q", stdin="ticket_id,category\n1,Billing\n2,General\n3,General\n").returncode == 0
+
+    def moves(name: str) -> dict[str, list[str]]:
+        return {move["external_id"]: move["new_to"] for move in record(fitted, "plan", name)["moves"]}
+
+    assert moves("new.yaml") == {"1": ["pager"]}
+    assert moves("held.yaml") == {"1": ["pager"], "2": ["(a person decides)"]}
 
 
 def test_a_plan_says_what_a_new_question_will_cost_and_so_does_a_dry_run_of_it_alone(judged: Cli) -> None:

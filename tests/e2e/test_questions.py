@@ -159,6 +159,8 @@ def test_none_one_or_several_values_of_a_question_hold(tmp_path: Path, kind: str
         many = cli("verdict", "-", stdin=columns + '2,none,\n3,shipping; app,\n4,,yes\n1,"app, soup",\n')
         assert many.returncode == 3, many.stderr
         assert 'rejected: line 5 (1): "soup" is no value of topics; name one or several of' in many.stderr
+        told = [(t["external_id"], t["answers"]["topics"]["value"]) for t in map(json.loads, many.stdout.splitlines())]
+        assert told == [("2", "none"), ("3", "shipping,app"), ("4", None)], "a line for each row"
 
         def found(*answers: str, cli: Cli = cli) -> set[str]:
             options = [word for answer in answers for word in ("--answer", answer)]

@@ -563,6 +563,19 @@ def test_the_plain_review_decides_together_too(alarms: World) -> None:
     assert verdicts(alarms) == dict.fromkeys("123", "Technical")
 
 
+def test_a_ticket_that_was_decided_with_the_last_one_is_shown_as_it_is_now(alarms: World) -> None:
+    alarms.further = (Question("urgency", (Category("now"), Category("soon"), Category("later")), required=True),)
+    review, written = ReviewSession(alarms.triage(), alarms.triage().questions(), lambda: ""), list[str]()
+    queue = TicketQueue(alarms.triage(), View(order="newest"), review.category_names)
+    PlainReview(review, queue, iter(["2", "1", "=", ".", "3", "q"]), written.append).work()
+    assert [line for line in written if "urgency=" in line] == [
+        "3: urgency=now; 2 waiting tickets have the same text: = decides them too",
+        "2 tickets: urgency=now",
+        "2: urgency=later",
+    ]
+    assert review.verdicts_given == 5, "those on all questions teach"
+
+
 @pytest.fixture
 def asked(unsure: World) -> World:
     """The four tickets; a person must say how urgent each is, and may say how its writer feels."""

@@ -97,3 +97,14 @@ def test_few_labels_hardly_bend_the_curve() -> None:
     assert slope == pytest.approx(1, abs=0.3)
     assert offset == pytest.approx(0, abs=0.3)
     assert fitted_calibration([], PRIOR) == PRIOR
+
+
+@pytest.mark.parametrize(
+    ("texts", "right", "least", "most"), [(16, 0.4, 1.5, 2), (160, 0.4, 1.05, 1.15), (16, 1, 1, 1.1)]
+)
+def test_few_texts_that_are_told_hardly_better_than_by_chance_make_it_less_sure(
+    texts: int, right: float, least: float, most: float
+) -> None:
+    held_out = answered(texts, right)
+    _, temperature = best_temperature(held_out, PRIOR.temperature)
+    assert least < fitted_calibration(held_out, PRIOR).temperature / temperature < most

@@ -12,8 +12,6 @@ from typing import Annotated, ClassVar
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.domain import (
-    HOLDS,
-    HOLDS_NOT,
     LANGUAGES,
     PRIORITIES,
     SORTS,
@@ -21,8 +19,8 @@ from triage_cli.domain import (
     STATUSES,
     ClassifyPlan,
     UsageError,
+    answers_meant,
     parts_of,
-    spread,
     status_words,
     timestamp,
     whole_names,
@@ -197,17 +195,7 @@ def named_answers(typed: Sequence[str] | None, questions: Sequence[str]) -> tupl
         if not equals or question not in (*questions, *whole_names(questions)):
             hint = f"write --answer {questions[0]}=VALUE" if questions else "the configuration has no questions"
             raise UsageError(f'--answer takes QUESTION=VALUE, and "{each}" is none', hint=hint)
-        value = "" if value == "null" else value
-        parts = spread(question, value, questions)
-        if question in parts:
-            named.append(f"{question}={value}")
-        elif not value:
-            raise UsageError(
-                f'"{each}" could mean any value of {question}', hint=f"name one, as in --answer {next(iter(parts))}="
-            )
-        else:  # of the values that are not named, nothing is said, unless none is
-            wanted = HOLDS if HOLDS in parts.values() else HOLDS_NOT
-            named += [f"{part}={wanted}" for part, given in parts.items() if given == wanted]
+        named += answers_meant(question, value, questions)
     return tuple(named)
 
 

@@ -91,11 +91,11 @@ def step_after_learning(training_report: "TrainingReport") -> str:
 def lessons_summary(lessons: "Iterable[Lesson]") -> Iterator[str]:
     """Yield the lines of `learning_summary` about each question; those of a further one name it."""
     for question, _, report in lessons:
-        for line in learning_summary(report):
+        for line in learning_summary(report, question):
             yield line if question == CATEGORY else f"{question}: {line}"
 
 
-def learning_summary(training_report: "TrainingReport") -> Iterator[str]:
+def learning_summary(training_report: "TrainingReport", question: str) -> Iterator[str]:
     """Yield a line about the version in use and the reason, and one about the changes of its second look."""
     in_use = f"version {training_report.version}" if training_report.version else "the built-in model"
     if training_report.outcome == "rolled_back":
@@ -109,15 +109,23 @@ def learning_summary(training_report: "TrainingReport") -> Iterator[str]:
     else:
         yield f"{in_use} stays in use: {training_report.reason}"
     if training_report.looked is not None:
-        yield _second_look_line(training_report.looked)
+        yield _second_look_line(training_report.looked, question)
 
 
-def _second_look_line(second_look: "Looked") -> str:
-    """Return a line about the changes of a second look."""
-    look_counts = (
+def _second_look_line(second_look: "Looked", question: str) -> str:
+    """Return a line about the changes of a second look: an open question need not hold its ticket for a person."""
+    for_person = (
         (second_look.doubted, "doubted, which wait for a person now", "doubted, which waits for a person now"),
         (second_look.settled, "no longer wait", "no longer waits"),
         (second_look.flipped, "got another category", None),
+    )
+    of_question = (
+        (second_look.doubted, "not sure any more", None),
+        (second_look.settled, "sure now", None),
+        (second_look.flipped, "got another value", None),
+    )
+    look_counts = (
+        *(for_person if question == CATEGORY else of_question),
         (second_look.held, "held by another run", None),
     )
     look_changes = [f"{number:,} {one if one and number == 1 else many}" for number, many, one in look_counts if number]

@@ -370,6 +370,7 @@ from triage_cli.domain.questions import GivenAnswer as GivenAnswer
 from triage_cli.domain.questions import Question as Question
 from triage_cli.domain.questions import all_given as all_given
 from triage_cli.domain.questions import answer_records as answer_records
+from triage_cli.domain.questions import answers_meant as answers_meant
 from triage_cli.domain.questions import given_answer as given_answer
 from triage_cli.domain.questions import given_answers as given_answers
 from triage_cli.domain.questions import held_values as held_values

@@ -10,7 +10,7 @@ from triage_cli.domain.additions import of_decisions
 from triage_cli.domain.classifications import PRECEDENT, Classification
 from triage_cli.domain.deliveries import Delivery, outdated
 from triage_cli.domain.errors import KILLED, ExitCode
-from triage_cli.domain.evaluation.error_bounds import NEVER, threshold_clause
+from triage_cli.domain.evaluation.error_bounds import NEVER, StoredBound, threshold_clause
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import short
@@ -248,10 +248,9 @@ def reclassify_sentences(
             "refined": f"so {category}, which is below {was}, holds",
         }
         if answer is not None and answer.threshold is not None:
-            is_further = answer.question != CATEGORY
             clause = threshold_clause(answer, history.bounds, has_next=False)
-            if is_further:
-                clause = _effect(answer) or "nothing was answered"
+            if answer.question != CATEGORY:
+                clause = _effect(answer, history.bounds) or "nothing was answered"
             results_by_outcome |= {"settled": clause, "doubted": f"so {was} is in doubt: {clause}"}
         result = results_by_outcome.get(str(outcome), f"so {category} holds instead of {was}")
         yield f"the answer of {detail.get('classifier')} was applied, {result}"
@@ -502,7 +501,7 @@ def _classified_sentences(
         if answer is None:
             yield f"{question}: there was no answer"
             continue
-        effect = _effect(answer) if not outcome and not given.get("suspicious") else ""
+        effect = _effect(answer, history.bounds) if not outcome and not given.get("suspicious") else ""
         effect = f"; {effect}" if effect else ""
         # The clause on its threshold would say that a person decides.
         for sentence in answer_sentences({**given, "outcome": outcome}, answer._replace(threshold=None), history):
@@ -521,16 +520,13 @@ def _reclassified_sentences(
             yield sentence if question == CATEGORY else f"{question}: {sentence}"
 
 
-def _effect(answer: Classification) -> str:
+def _effect(answer: Classification, bounds: Sequence[StoredBound]) -> str:
     """Return the end of a sentence on what an answer to a further question is worth; empty if that is unknown."""
     if answer.threshold is None or answer.category is None or answer.error:
         return ""
-    if answer.threshold == NEVER:
+    if answer.threshold == NEVER and all(bound.fingerprint != answer.fingerprint for bound in bounds):
         return "its values had no examples, so it is a suggestion"
-    threshold = two_decimals(answer.threshold)
-    if answer.is_sure:
-        return f"its threshold of {threshold} is reached, so it holds"
-    return f"below its threshold of {threshold}, so it is a suggestion"
+    return threshold_clause(answer, bounds, has_next=False, if_last="it is a suggestion")
 
 
 def _import_sentences(event: LoggedEvent, detail: Mapping[str, Any]) -> Iterator[str]:

@@ -129,6 +129,22 @@ def spread(question: str, said: str | None, names: Collection[str]) -> dict[str,
     return {name: HOLDS if value.casefold() in written else HOLDS_NOT for value, name in parts.items()}
 
 
+def answers_meant(question: str, value: str, names: Collection[str]) -> list[str]:
+    """Return the answers, as `urgency=now`, that tickets have of which a value holds; of each part that it names.
+
+    Without a value, or with `null`, the question is open. Raises `UsageError` for what is none of its values.
+    """
+    value = "" if value == "null" else value
+    parts = spread(question, value, names)
+    if question in parts:
+        return [f"{question}={value}"]
+    if not value:
+        hint = f"name one, as in {next(iter(parts))}="
+        raise UsageError(f'"{question}=" could mean any value of {question}', hint=hint)
+    wanted = HOLDS if HOLDS in parts.values() else HOLDS_NOT  # of values that are not named, nothing is said
+    return [f"{part}={wanted}" for part, given in parts.items() if given == wanted]
+
+
 def label_columns(questions: Iterable[Question]) -> tuple[str, ...]:
     """Return the columns of inputs that hold what people answered to questions."""
     return tuple(dict.fromkeys(question.column for question in questions if question.column))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from itertools import chain
 from typing import IO, Annotated, Any, Literal
 
 import anyio
@@ -37,7 +38,9 @@ from triage_cli.domain import (
     TriageError,
     UsageError,
     agent_name,
+    answers_meant,
     group_record,
+    parts_of,
     storable_or_none,
     times,
     to_seconds,
@@ -86,7 +89,13 @@ class ReadTools:
         self._triage = triage
         self._consultation = consultation
         self._max_cost = max_cost
-        self._suspicion = Suspicion(category.name for category in triage.categories())
+        first, *further = triage.questions()
+        self._suspicion = Suspicion(category.name for category in first.values)
+        self._questions = [question.name for question in further]
+
+    def _meant(self, named_value: str) -> list[str]:
+        question, _, value = named_value.partition("=")
+        return answers_meant(question, value, self._questions)
 
     def search_tickets(
         self,
@@ -111,7 +120,7 @@ class ReadTools:
             search=text,
             statuses=frozenset(status),
             categories=tuple(category),
-            answers=tuple(answer),
+            answers=tuple(chain.from_iterable(map(self._meant, answer))),
             customer_id=customer_id,
             priority=priority,
             since=_time_argument(since),
@@ -160,7 +169,8 @@ class ReadTools:
         """
         stats = self._triage.stats()
         period = Selection(since=_time_argument(since), until=_time_argument(until))
-        stats_query = StatsQuery(period, tuple(dict.fromkeys(group_by)))
+        spelled = (parts_of(key, self._questions).values() or [key] for key in group_by)
+        stats_query = StatsQuery(period, tuple(dict.fromkeys(chain.from_iterable(spelled))))
         groups = self._triage.stats_by(stats_query)[:STATS_GROUPS] if group_by else []
         return tool_answers.StatsAnswer(
             tickets=stats.tickets,

@@ -1,6 +1,7 @@
 """The one door to classifiers: tells final answers from those that are not, and what answers make of a ticket."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple, cast
 
 from triage_cli.domain import (
@@ -75,6 +76,32 @@ def answers(
         raise
     if unasked:
         yield Arrived(unasked, {})
+
+
+def question_of(outcome: Outcome[Answer]) -> str:
+    """Return the question that an outcome is about."""
+    return CATEGORY if outcome.value is None else outcome.value.question
+
+
+class Gathering:
+    """Gathers what arrives about tickets, until it is known of each question that they are asked."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[Ticket, dict[str, Outcome[Answer] | None]]] = {}
+
+    def whole(self, arrived: Arrived) -> Iterator[tuple[Ticket, Mapping[str, Outcome[Answer] | None]]]:
+        """Yield the tickets of which the last answer has arrived, with all by question; None: a batch would answer."""
+        postponed = (earlier for waiting in arrived.postponed.values() for earlier in waiting)
+        for ticket, question, outcome in chain(
+            ((outcome.ticket, question_of(outcome), outcome) for outcome in arrived.final),
+            ((earlier.ticket, earlier.question, None) for earlier in postponed),
+        ):
+            # What is known comes first, with the ticket as it was before what is left was asked.
+            begun, by_question = self._begun.setdefault(ticket.ticket_id, (ticket, {}))
+            by_question[question] = outcome
+            if by_question.keys() >= set(begun.asked):
+                del self._begun[ticket.ticket_id]
+                yield begun, by_question
 
 
 def _without_known(tickets: Sequence[Ticket], known: Iterable[Answer]) -> list[Ticket]:

@@ -42,14 +42,21 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import Batcher
-from triage_cli.service.answers import EarlierSteps, answers, costs, released_with_cost, steps_within, with_cost
+from triage_cli.service.answers import (
+    EarlierSteps,
+    answers,
+    costs,
+    question_of,
+    released_with_cost,
+    steps_within,
+    with_cost,
+)
 from triage_cli.service.decisions.flips import FlipDecision, flip_data, judge
 from triage_cli.service.decisions.recorder import (
     ClassifyRun,
     DecisionRecorder,
     answered_by,
     late,
-    question_of,
     texts_of,
     unasked,
 )

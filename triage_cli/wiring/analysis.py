@@ -46,6 +46,7 @@ from triage_cli.domain import (
     period_text,
     timestamp,
     topic_name,
+    whole_names,
 )
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
 from triage_cli.runtime import Budget, StopControl
@@ -66,7 +67,7 @@ from triage_cli.service import (
     unasked_budget,
 )
 from triage_cli.wiring.classifier_diagnostics import own_threshold
-from triage_cli.wiring.classifiers import Asker, Classifiers, about_alone, paid_steps
+from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
 from triage_cli.wiring.learned_models import learned_before
@@ -292,7 +293,7 @@ class LocalAnalysis:
         return PlanComparison(
             store,
             _configuration_side(config, store, asker, tell, may_ask=False),
-            _configuration_side(new_config, store, asker, tell, may_ask=may_ask),
+            _configuration_side(new_config, store, asker, tell, is_new=True, may_ask=may_ask),
             NewNames(new_names, category_renames.renamed_destinations(new_names, new_config.routes), present_names),
             frozenset(name for name, spec in specs if pages_somebody(spec)),
             lambda texts: learned_before(config.asked[0], store, texts),
@@ -333,12 +334,18 @@ def _cost_of_new_questions(config: Config, new_config: Config, store: Store, num
 
 
 def _configuration_side(
-    config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, may_ask: bool
+    config: Config, store: Store, asker: Asker, tell: Callable[[str], None], *, is_new: bool = False, may_ask: bool
 ) -> ConfigurationSide:
+    """Return one side; the new one answers further questions that rules name or tickets wait for, if that is free."""
+    named = {name for rule in config.routes for name in rule.when}
+    decisive = tuple(q for q in config.questions if q.required or named & {q.name, *whole_names([q.name])})
+    free = [q for q in decisive if not paid_steps(config, config.classifiers[q.classifier or config.classifier])]
+    asked = config._replace(questions=tuple(free) if is_new else ())
     return ConfigurationSide(
-        open_classifier(about_alone(config, config.asked[0]), store, ClassifyPlan(), asker, tell, may_ask=may_ask),
+        open_classifier(asked, store, ClassifyPlan(), asker, tell, may_ask=may_ask),
         routing_map(config, store),
         Levels.of(config.categories),
+        decisive,
     )
 
 

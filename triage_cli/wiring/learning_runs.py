@@ -31,7 +31,7 @@ def training_run(
 ) -> "TrainingRun":
     """Return the training use cases of one question, or of all.
 
-    After a training of the category, its version looks again at what embedded classifiers decided; the analyst is
+    After a training, the version of each question looks again at what embedded classifiers answered; the analyst is
     warned of what it no longer promises. A `store` may be open already.
     """
     from triage_cli.classifiers import LocalTrainer
@@ -41,13 +41,14 @@ def training_run(
     actor, command_line, tell, warn, began = analyst
     store = store or open_store(config)
 
-    def look(context: RunContext) -> Looked:
+    def look(context: RunContext, name: str) -> Looked:
         category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)
-        classifiers = Classifiers.of(config, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
+        alone = about_alone(config, config.question(name))
+        classifiers = Classifiers.of(alone, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, config.asked) for classifier in opened)
-        return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}).over_all()
+        return SecondLook(recorders, {spec.name: spec.hysteresis for spec in embedded_specs}, name).over_all()
 
     classifiers = Classifiers.of(config, store, Asker("", "", {}), tell)
     asked = classifiers.config.asked if question is None else (classifiers.config.question(question),)

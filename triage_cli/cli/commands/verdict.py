@@ -46,13 +46,17 @@ ReadRow = tuple[str, VerdictRecord, RowError | None]  # the place of a row, the 
 
 
 class VerdictRow(NamedTuple):
-    """One row of an input of verdicts: a verdict, or why it is none. A row with an empty category has neither."""
+    """A verdict of a row of an input, or why it is none; a row with an empty category has neither.
+
+    `is_last` of those of the row.
+    """
 
     place: str  # in the input, for messages
     record: VerdictRecord
     draft: VerdictDraft | None = None
     error: RowError | None = None
     is_json: bool = False
+    is_last: bool = True
 
     @property
     def ticket_name(self) -> str:
@@ -93,16 +97,16 @@ def _verdict_rows(read_rows: Iterator[ReadRow], note: str | None, questions: Seq
         if name and said:
             source = _text_of(verdict_record, ("source",)) or None
             own_note = _text_of(verdict_record, ("note",)) or note
+            given: dict[str, str | None] = {}
             for question, value in said.items():
                 try:
-                    given = spread(question, value, questions)
+                    given |= spread(question, value, questions)
                 except UsageError as unknown:
                     error = RowError(unknown.message, hint=unknown.hint)
                     yield VerdictRow(place, verdict_record, error=error)
-                    continue
-                for part, each in given.items():
-                    draft = VerdictDraft(next(row_numbers), name, each, own_note, source=source, question=part)
-                    yield VerdictRow(place, verdict_record, draft)
+            for left, (part, each) in zip(range(len(given) - 1, -1, -1), given.items(), strict=True):
+                draft = VerdictDraft(next(row_numbers), name, each, own_note, source=source, question=part)
+                yield VerdictRow(place, verdict_record, draft, is_last=not left)
         else:
             problem = f"no category for {name}" if name else "no ticket_id"
             hint = "verdict - --clear takes verdicts back" if name else "fill in ticket_id or external_id"
@@ -284,7 +288,9 @@ def _give_many(
 def _verdict_outcomes(
     context: CommandContext, rows: Iterator[VerdictRow], rejected_verdicts: "RejectedVerdicts", counts: Counter[str]
 ) -> Iterator[Outcome[Ticket]]:
+    """Yield the outcomes of verdicts: of those of one row that were taken, the last one."""
     unfinished_rows: dict[int, VerdictRow] = {}  # verdicts whose outcome is still to come
+    taken: Outcome[Ticket] | None = None
     interruptible_rows = context.stopper.interruptible(rows)
     verdict_drafts = _verdict_drafts(interruptible_rows, unfinished_rows, rejected_verdicts, counts)
     for outcome in context.triage.give_verdicts(verdict_drafts):
@@ -292,7 +298,12 @@ def _verdict_outcomes(
         verdict_row = unfinished_rows.pop(outcome.row or 0)
         if outcome.error is not None:
             rejected_verdicts.add(verdict_row, outcome.error)
-        yield outcome
+            yield outcome
+        else:
+            taken = outcome
+        if verdict_row.is_last and taken is not None:
+            yield taken
+            taken = None
 
 
 def _verdict_drafts(

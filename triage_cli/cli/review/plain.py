@@ -125,7 +125,8 @@ class PlainReview:
         for each in decided:
             self._queue.update(each)
         self._write_line(safe_text.safe(f"{messages.plural(len(decided), 'tickets')}: {step.said}"))
-        return int(ticket.ticket_id in self._together)
+        shown_now = next((each for each in decided if each.ticket_id == ticket.ticket_id), None)
+        return 0 if shown_now is None else self._after(shown_now)
 
     def _undo(self, ticket: Ticket) -> int:
         undone = self._session.undo()
@@ -172,6 +173,10 @@ class PlainReview:
         verdict = safe_text.safe(f"{name_of(ticket)}: {self._session.steps[-1].said}")
         self._write_line(messages.joined(verdict, self._session.offer_alike or self._session.offer))
         self._queue.update(decided)
+        return self._after(decided)
+
+    def _after(self, decided: Ticket) -> int:
+        """Return by how many tickets an answer to the shown one moves on: none if it waits for another answer."""
         if not self._session.held_by(decided):
             return 1
         self._decided, self._typed_note = decided, None

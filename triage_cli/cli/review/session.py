@@ -1,6 +1,6 @@
 """One review session: the verdicts and skips of a person, and their undo."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from triage_cli.cli import messages
@@ -71,12 +71,7 @@ class ReviewSession:
     @property
     def verdicts_given(self) -> int:
         """Return the number of verdicts of the session that were not undone."""
-        return self._given(self.questions)
-
-    def _given(self, questions: Container[str]) -> int:
-        """Return the number of verdicts on these questions."""
-        given = (step for step in self.steps if step.value is not None and step.question in questions)
-        return sum(1 + len(step.alike) for step in given)
+        return sum(1 + len(step.alike) for step in self.steps if step.value is not None)
 
     @property
     def skipped(self) -> int:
@@ -208,6 +203,8 @@ class ReviewSession:
         if not decided:
             raise RowError("others have changed these tickets since")
         first, *others = decided
+        if shown_now := next((each for each in decided if each.ticket_id == self._asked_of), None):
+            self.turn_to(self.held_by(shown_now) or self.asked.name)
         self.steps.append(ReviewStep(before[first.ticket_id], last.value, first, last.question, tuple(others)))
         return self.steps[-1]
 
@@ -223,7 +220,7 @@ class ReviewSession:
     @property
     def offer(self) -> str:
         """Return the offer to learn, if the session has enough verdicts since the last time; else an empty text."""
-        new_verdicts = self._given({CATEGORY}) - self._verdicts_when_learned  # those on other questions teach nothing
+        new_verdicts = self.verdicts_given - self._verdicts_when_learned
         enough = self._learn is not None and new_verdicts >= EVERY
         return f"{new_verdicts} new verdicts: {LEARN} learns from them" if enough else ""
 
@@ -234,7 +231,7 @@ class ReviewSession:
         """
         if self._learn is None:
             raise RowError("learning works on a database here only", hint="run triage learn on the remote's machine")
-        self._verdicts_when_learned = self._given({CATEGORY})
+        self._verdicts_when_learned = self.verdicts_given
         return self._learn()
 
     def skip(self, ticket: Ticket) -> None:

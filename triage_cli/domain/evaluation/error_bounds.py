@@ -289,9 +289,11 @@ def bound_of(answer: Classification, bounds: Iterable[StoredBound]) -> StoredBou
     return next((b for b in its_bounds if b.holds_for(answer.fingerprint, answer.threshold)), None)
 
 
-def threshold_clause(answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool) -> str:
+def threshold_clause(
+    answer: Classification, bounds: Iterable[StoredBound], *, has_next: bool, if_last: str = "a person decides"
+) -> str:
     """Return what followed from comparing an answer with its threshold, and what that threshold promises."""
-    if_unsure = "the next step is asked" if has_next else "a person decides"
+    if_unsure = "the next step is asked" if has_next else if_last
     if answer.confidence is None or answer.threshold is None:
         return f"it is not sure, so {if_unsure}"
     bound = bound_of(answer, bounds)

@@ -46,6 +46,7 @@ from triage_cli.service.answers import (
     answer_given,
     answered_ticket,
     answers,
+    question_of,
     steps_within,
     text_doubts,
     with_cost,
@@ -451,11 +452,6 @@ class DecisionRecorder:
     def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.
         return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
-
-
-def question_of(outcome: Outcome[Answer]) -> str:
-    """Return the question that an outcome is about."""
-    return CATEGORY if outcome.value is None else outcome.value.question
 
 
 def _by_ticket(outcomes: Iterable[Outcome[Answer]]) -> Iterable[list[Outcome[Answer]]]:

@@ -3,9 +3,8 @@
 Nothing is stored and nothing is sent.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
 
 from triage_cli.domain import (
     CATEGORY,
@@ -32,10 +31,18 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget
-from triage_cli.service.answers import Arrived, answer_given, answered_ticket, answers, steps_within, text_doubts
+from triage_cli.service.answers import (
+    Arrived,
+    Gathering,
+    answer_given,
+    answered_ticket,
+    answers,
+    steps_within,
+    text_doubts,
+)
 from triage_cli.service.category_renames import CategoryNames, current_names
 from triage_cli.service.decisions.precedents import Precedents
-from triage_cli.service.decisions.recorder import held, question_of, suspicion_of
+from triage_cli.service.decisions.recorder import held, suspicion_of
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
 
@@ -57,17 +64,15 @@ class Foresight:
     ) -> None:
         self._classifier = classifier
         self._routing_map = routing_map
-        self._labels = Levels.of(categories)
-        self._further = {question.name: question.labels for question in further}
+        self._further = tuple(question.name for question in further)
+        self._labels = {CATEGORY: Levels.of(categories)} | {question.name: question.labels for question in further}
         self._required = tuple(question.name for question in further if question.required)
         self._asked = (CATEGORY, *(name for name in self._further if classifier.fingerprints_of(name)))
-        self._begun: dict[str, _Begun] = {}
+        self._gathering = Gathering()
         self._category_names = CategoryNames(categories)
         self._likely_cost = likely_cost
-        self._suspicion = suspicion_of(self._labels)
-        self._precedents = Precedents(
-            store, {CATEGORY: self._labels, **self._further}, self._suspicion, {CATEGORY: current_names(categories)}
-        )
+        self._suspicion = suspicion_of(self._labels[CATEGORY])
+        self._precedents = Precedents(store, self._labels, self._suspicion, {CATEGORY: current_names(categories)})
 
     def over(
         self, drafts: Iterable[TicketDraft], budget: Budget, trials: TrialRecorder | None = None
@@ -116,42 +121,30 @@ class Foresight:
 
     def _foreseen(self, arrived: Arrived) -> Iterator[tuple[str, Foreseen]]:
         """Yield what is foreseen of tickets of which the last answer has arrived."""
-        for outcome in arrived.final:
-            begun = self._begun_of(outcome.ticket)
-            answer, question = outcome.value, question_of(outcome)
-            steps = steps_within(answer, self._labels if question == CATEGORY else self._further[question])
-            doubts = text_doubts(self._suspicion, begun.ticket, answer)
+        for ticket, by_question in self._gathering.whole(arrived):
+            yield ticket.ticket_id, self._of_ticket(ticket, by_question)
+
+    def _of_ticket(self, ticket: Ticket, by_question: Mapping[str, Outcome[Answer] | None]) -> Foreseen:
+        decisive: Classification | None = None
+        for question, outcome in by_question.items():
+            if outcome is None:
+                continue
+            answer, labels = outcome.value, self._labels[question]
+            steps = steps_within(answer, labels)
+            doubts = text_doubts(self._suspicion, ticket, answer)
             sure = bool(answer and answer.sure and not doubts)
             if question == CATEGORY:
-                language = answer.language if answer else None
-                ticket = answered_ticket(begun.ticket, steps, outcome.error, self._labels, sure=sure, language=language)
+                language, decisive = answer.language if answer else None, steps[-1] if steps else None
+                ticket = answered_ticket(ticket, steps, outcome.error, labels, sure=sure, language=language)
                 ticket = ticket._replace(reason=held(doubts, ticket.reason)) if doubts else ticket
-                begun = begun._replace(ticket=ticket, answer=steps[-1] if steps else None)
             else:
-                labels = self._further[question]
                 given = answer_given(UNANSWERED, steps, outcome.error, labels, sure=sure)
                 given = given._replace(reason=held(doubts, given.reason)) if doubts else given
-                begun = begun._replace(ticket=with_given(begun.ticket, {question: given}))
-            yield from self._without(begun, question)
-        for each in (earlier for waiting in arrived.postponed.values() for earlier in waiting):
-            begun = self._begun_of(each.ticket)
-            begun = begun._replace(unasked=True) if each.question == CATEGORY else begun
-            yield from self._without(begun, each.question)
-
-    def _begun_of(self, ticket: Ticket) -> "_Begun":
-        return self._begun.pop(ticket.ticket_id, None) or _Begun(ticket, frozenset(self._asked))
-
-    def _without(self, begun: "_Begun", question: str) -> Iterator[tuple[str, Foreseen]]:
-        """Yield what is foreseen of a ticket of which this question was the last one; else go on to wait."""
-        begun = begun._replace(open=begun.open - {question})
-        ticket = settled_by(begun.ticket, self._required)
-        if begun.open:
-            self._begun[ticket.ticket_id] = begun
-        elif begun.unasked:
+                ticket = with_given(ticket, {question: given})
+        if by_question[CATEGORY] is None:
             cost = self._likely_cost(ticket)
-            yield ticket.ticket_id, Foreseen(status="new", cost_usd=cost, answers=answer_records(ticket))
-        else:
-            yield ticket.ticket_id, self._routed(ticket, begun.answer)
+            return Foreseen(status="new", cost_usd=cost, answers=answer_records(ticket))
+        return self._routed(settled_by(ticket, self._required), decisive)
 
     def _routed(self, ticket: Ticket, answer: Classification | None) -> Foreseen:
         """Return what is foreseen of a ticket that was answered: also where its category leads."""
@@ -172,15 +165,6 @@ class Foresight:
             routed_to=", ".join(destinations) or None,
             answers=answer_records(ticket),
         )
-
-
-class _Begun(NamedTuple):
-    """A ticket as far as it is foreseen, its `open` questions, and the answer that its category rests on."""
-
-    ticket: Ticket
-    open: frozenset[str]
-    answer: Classification | None = None
-    unasked: bool = False  # whether nobody was asked for its category
 
 
 def _outcome(row: int, draft: TicketDraft, foreseen: Foreseen) -> Outcome[Foreseen]:

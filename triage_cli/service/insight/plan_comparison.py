@@ -9,23 +9,31 @@ from triage_cli.domain import (
     DECIDED,
     NOWHERE,
     PERSON,
+    UNANSWERED,
     Answer,
     Classification,
     Levels,
     Move,
+    Outcome,
     Plan,
     PlanAccuracy,
+    Question,
     Selection,
     StatsQuery,
     Suspicion,
     Ticket,
     chunked,
+    given_answer,
+    given_answers,
+    open_required,
     volumes,
+    with_given,
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
 from triage_cli.service import category_renames
-from triage_cli.service.answers import Arrived, answers, text_doubts
+from triage_cli.service.answers import Arrived, Gathering, answer_given, answers, steps_within, text_doubts
+from triage_cli.service.category_renames import current_names
 from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.delivery.routing import RoutingMap
 from triage_cli.service.runs import TrialRecorder
@@ -41,11 +49,24 @@ def unasked_budget(stop: StopControl) -> Budget:
 
 
 class ConfigurationSide(NamedTuple):
-    """One of the two compared configurations: its classifier, its routing map and the names of its categories."""
+    """One of the two compared configurations: its classifier, its routing map and the names of its categories.
+
+    `questions` are the further ones on which it depends where a ticket goes.
+    """
 
     classifier: Classifier
     routing_map: RoutingMap
     categories: Levels
+    questions: Sequence[Question] = ()
+
+    def destinations(self, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
+        """Return where a ticket goes: to a person without a category, or while a required question is open."""
+        known = given_answers(ticket)  # one that was never asked holds no ticket
+        required = [question.name for question in self.questions if question.required and question.name in known]
+        if ticket.category is None or open_required(ticket, required):
+            return (PERSON,)
+        rule = self.routing_map.match(ticket, answer, ticket.stored_at)
+        return (NOWHERE,) if rule is None else rule.to
 
 
 class NewNames(NamedTuple):
@@ -83,10 +104,11 @@ class PlanComparison:
         self._suspicion = Suspicion(new.categories)
         self._precedents = Precedents(
             store,
-            {CATEGORY: new.categories},
+            {CATEGORY: new.categories} | {question.name: question.labels for question in new.questions},
             self._suspicion,
             {CATEGORY: {**names.present, **names.categories}},
         )
+        self._gathering = Gathering()
         self._volumes_before: Counter[str] = Counter()
         self._volumes_after: Counter[str] = Counter()
         self._moves: list[Move] = []
@@ -105,7 +127,9 @@ class PlanComparison:
         decided_groups = self._store.stats_by(StatsQuery(selection._replace(written_since=None)))
         tickets = category_renames.find(self._store, selection, self._names.present)
         classifier = self._new_side.classifier
-        chunks = chunked(tickets, classifier.chunk_size)
+        names = (question.name for question in self._new_side.questions)
+        asked = (CATEGORY, *(name for name in names if classifier.fingerprints_of(name)))
+        chunks = chunked((ticket._replace(asked=asked) for ticket in tickets), classifier.chunk_size)
         save_steps = trials.save_steps if trials else None
         for arrived in answers(classifier, chunks, budget, save_steps, self._known):
             if trials is not None:
@@ -131,11 +155,12 @@ class PlanComparison:
 
     def _compare(self, arrived: Arrived) -> None:
         """Compare what arrived; tickets that failed or that a batch would answer count as not asked about."""
-        compared = [(o.ticket, None if o.error else o.value) for o in arrived.final]
-        compared += [(earlier.ticket, None) for waiting in arrived.postponed.values() for earlier in waiting]
+        compared = list(self._gathering.whole(arrived))
         old_answers = self._old_side.routing_map.answers(self._store, [ticket for ticket, _ in compared])
         self._compared_tickets += len(compared)
-        for ticket, new_answer in compared:
+        for ticket, by_question in compared:
+            outcome = by_question[CATEGORY]
+            new_answer = None if outcome is None or outcome.error else outcome.value
             last_step = new_answer.steps[-1] if new_answer and new_answer.steps else None
             if ticket.verdict and last_step is not None and last_step.category:
                 self._answered_verdicts[ticket.ticket_id] = ticket, last_step
@@ -147,12 +172,9 @@ class PlanComparison:
             elif new_answer is not None and not ticket.verdict:
                 new_ticket = self._decided_by_new(new_ticket, new_answer, last_step)
             old_answer = old_answers.get(ticket.decision_id or "")
-            old_to = tuple(
-                self._names.destinations.get(n, n)
-                for n in self._destinations(self._old_side.routing_map, ticket, old_answer)
-            )
+            old_to = tuple(self._names.destinations.get(n, n) for n in self._old_side.destinations(ticket, old_answer))
             deciding = old_answer if new_answer is None or ticket.verdict else last_step
-            new_to = self._destinations(self._new_side.routing_map, new_ticket, deciding)
+            new_to = self._new_side.destinations(self._with_new_answers(new_ticket, by_question), deciding)
             self._count_move(ticket, new_ticket, old_to, new_to)
 
     def _with_new_name(self, ticket: Ticket) -> Ticket:
@@ -172,12 +194,21 @@ class PlanComparison:
             reason=last_step.reason if last_step else None,
         )
 
-    @staticmethod
-    def _destinations(routing_map: RoutingMap, ticket: Ticket, answer: Classification | None) -> tuple[str, ...]:
-        if ticket.category is None:
-            return (PERSON,)
-        rule = routing_map.match(ticket, answer, ticket.stored_at)
-        return (NOWHERE,) if rule is None else rule.to
+    def _with_new_answers(self, ticket: Ticket, by_question: Mapping[str, Outcome[Answer] | None]) -> Ticket:
+        """Return a ticket with what would hold of further questions; what nobody was asked stays as it is."""
+        given = {}
+        for question in self._new_side.questions:
+            name, outcome, labels = question.name, by_question.get(question.name), question.labels
+            present = given_answer(ticket, name)
+            if present.verdict:
+                value = current_names(question.values).get(present.value or "", present.value)
+                given[name] = present._replace(value=value) if value in labels else UNANSWERED
+            elif outcome is not None:
+                steps = steps_within(outcome.value, labels)
+                is_held = bool(text_doubts(self._suspicion, ticket, outcome.value))
+                sure = bool(outcome.value and outcome.value.sure and not is_held)
+                given[name] = answer_given(UNANSWERED, steps, outcome.error, labels, sure=sure)
+        return with_given(ticket, given)
 
     def _count_move(self, ticket: Ticket, new_ticket: Ticket, old_to: tuple[str, ...], new_to: tuple[str, ...]) -> None:
         self._volumes_before.update(old_to)
@@ -207,7 +238,7 @@ class PlanComparison:
 
     def _accuracy(self) -> PlanAccuracy:
         """Compare both classifiers with the verdicts, on tickets that both have answered and none has learned."""
-        judged_tickets = [ticket for ticket, _ in self._answered_verdicts.values()]
+        judged_tickets = [ticket._replace(asked=(CATEGORY,)) for ticket, _ in self._answered_verdicts.values()]
         was_learned = self._learned([ticket.text for ticket in judged_tickets])
         old_answers = {ticket.ticket_id: answer for ticket, answer in self._old_answers(judged_tickets)}
         compared = old_right = new_right = 0

@@ -8,7 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 
-from triage_cli.domain import CHUNK, Action, Answer, Decided, Looked, Outcome, Selection, Ticket, bounded
+from triage_cli.domain import (
+    CATEGORY,
+    CHUNK,
+    Action,
+    Answer,
+    Decided,
+    Looked,
+    Outcome,
+    Selection,
+    Ticket,
+    bounded,
+    given_answer,
+)
 from triage_cli.service.answers import answers, steps_within
 from triage_cli.service.decisions.flips import judge
 from triage_cli.service.decisions.recorder import DecisionRecorder
@@ -17,18 +29,27 @@ from triage_cli.service.runs import RunContext
 UNDELIVERED = frozenset({"classified", "needs_review", "routing", "unroutable", "undeliverable"})
 
 
-Look = Callable[[RunContext], Looked]
+Look = Callable[[RunContext, str], Looked]
 
 
 class SecondLook:
-    """One second look for one run, with the recorders of embedded classifiers; `hysteresis` is by their names."""
+    """One second look at the answers to a question, for one run, with the recorders of embedded classifiers.
 
-    def __init__(self, embedded_recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float]) -> None:
+    `hysteresis` is by the names of these.
+    """
+
+    def __init__(
+        self,
+        embedded_recorders: Iterator[DecisionRecorder],
+        hysteresis: Mapping[str, float],
+        question: str = CATEGORY,
+    ) -> None:
         self._embedded_recorders = embedded_recorders
         self._hysteresis = hysteresis
+        self._question = question
 
     def over_all(self) -> Looked:
-        """Take a second look at all tickets that embedded classifiers decided, until the run is to stop."""
+        """Take a second look at all tickets of which embedded classifiers answered, until the run is to stop."""
         look_counts: Counter[str] = Counter()
         for recorder in self._embedded_recorders:
             for tickets, changes in self._look_with(recorder):
@@ -39,46 +60,67 @@ class SecondLook:
     def _look_with(self, recorder: DecisionRecorder) -> Iterator[tuple[int, Iterator[str]]]:
         """Yield the number of tickets of each chunk, and what became of those that are decided again."""
         context, classifier = recorder.context, recorder.classifier
-        selection = Selection(statuses=UNDELIVERED, classifier=classifier.name, verdict=False)
-
-        chunks = takewhile(lambda _: not context.stop.stopping, bounded(context.store.find(selection)))
+        chunks = takewhile(lambda _: not context.stop.stopping, bounded(self._answered_by(recorder)))
         for arrived in answers(classifier, chunks, context.budget):
             context.heartbeat()
             yield len(arrived.final), self._decide_again(recorder, arrived.final)
 
+    def _answered_by(self, recorder: DecisionRecorder) -> Iterator[Ticket]:
+        """Yield the tickets of which the recorder's classifier gave the answer, each to be asked this question."""
+        name, find = recorder.classifier.name, recorder.context.store.find
+        if self._question == CATEGORY:
+            yield from find(Selection(statuses=UNDELIVERED, classifier=name, verdict=False))
+            return
+        for ticket in find(Selection(statuses=UNDELIVERED)):
+            given = given_answer(ticket, self._question)
+            if given.classifier == name and not given.verdict:
+                yield ticket._replace(asked=(self._question,))
+
     def _decide_again(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
         """Save the new answers that differ from what holds; yield what became of their tickets."""
         differing = {o.ticket.ticket_id: o for o in outcomes if self._differs(recorder, o)}
-        settled = recorder.settled([o.ticket for o in differing.values()])
-        unsettled_ids = [ticket_id for ticket_id in differing if ticket_id not in settled]
+        unsettled_ids = self._unsettled_ids(recorder, [o.ticket for o in differing.values()])
         if not unsettled_ids:
             return
-        unsettled = Selection(ids=tuple(unsettled_ids), statuses=UNDELIVERED, verdict=False)
+        is_decided = False if self._question == CATEGORY else None
+        unsettled = Selection(ids=tuple(unsettled_ids), statuses=UNDELIVERED, verdict=is_decided)
         claimed = {ticket.ticket_id: ticket for ticket in recorder.context.claim(unsettled, CHUNK)}
         yield from ("held" for ticket_id in unsettled_ids if ticket_id not in claimed)
         held = [claimed[ticket_id] for ticket_id in unsettled_ids if ticket_id in claimed]
-        unchanged = [t for t in held if t.decision_id == differing[t.ticket_id].ticket.decision_id]
+        unchanged = [t for t in held if self._rests_on(t) == self._rests_on(differing[t.ticket_id].ticket)]
         current = [_about_claimed(ticket, differing[ticket.ticket_id]) for ticket in unchanged]
         for before, after in zip(current, recorder.save(current), strict=True):
-            yield _look_result(before.ticket, after)
+            yield self._look_result(before.ticket, after)
+
+    def _unsettled_ids(self, recorder: DecisionRecorder, tickets: Sequence[Ticket]) -> list[str]:
+        """Return the ids of tickets whose answer does not rest on what the classifier would be asked now."""
+        if self._question == CATEGORY:
+            settled = recorder.settled(tickets)
+            return [ticket.ticket_id for ticket in tickets if ticket.ticket_id not in settled]
+        asking = recorder.asking(tickets, [ticket.ticket_id for ticket in tickets])
+        return [ticket.ticket_id for ticket in asking if self._question in ticket.asked]
+
+    def _rests_on(self, ticket: Ticket) -> str | None:
+        return given_answer(ticket, self._question).decision_id
 
     def _differs(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
-        ticket, steps = outcome.ticket, steps_within(outcome.value, recorder.labels)
-        if ticket.category is None or not steps or not steps[-1].is_sure:
+        labels = recorder.labels_of(self._question)
+        ticket, steps = outcome.ticket, steps_within(outcome.value, labels)
+        if given_answer(ticket, self._question).value is None or not steps or not steps[-1].is_sure:
             return True
         least_margin = self._hysteresis.get(recorder.classifier.name, 0.0)
-        return judge(ticket, steps[-1], recorder.labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
+        return judge(ticket, steps[-1], labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
+
+    def _look_result(self, before: Ticket, outcome: Outcome[Decided]) -> str:
+        if outcome.action == Action.HELD:
+            return "held"
+        was = given_answer(before, self._question).value
+        now = given_answer(outcome.value.ticket if outcome.value else before, self._question).value
+        if now is None:
+            return "waiting" if was is None else "doubted"
+        return "settled" if was is None else "flipped"
 
 
 def _about_claimed(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
     """Return the answer of the second look about a ticket as it was claimed."""
     return outcome._replace(item=ticket, value=outcome.value and outcome.value._replace(ticket=ticket))
-
-
-def _look_result(before: Ticket, outcome: Outcome[Decided]) -> str:
-    after = outcome.value.ticket if outcome.value else before
-    if outcome.action == Action.HELD:
-        return "held"
-    if after.category is None:
-        return "waiting" if before.category is None else "doubted"
-    return "settled" if before.category is None else "flipped"

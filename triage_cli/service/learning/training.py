@@ -15,6 +15,7 @@ from triage_cli.domain import (
     Labelled,
     Lesson,
     Levels,
+    Looked,
     ModelVersion,
     Question,
     Suspect,
@@ -257,10 +258,12 @@ class TrainingRun:
                     continue
                 report = self._train_until_active(subject, training_data, recorder.context, tell_progress)
                 lessons.append(Lesson(subject.question.name, training_data.counts, report))
-            question, _, first = lessons[0]
-            if question == CATEGORY and first.version is not None:
-                tell_progress("looking again at tickets", 1.0)
-                lessons[0] = lessons[0]._replace(report=first._replace(looked=self._look(recorder.context)))
+            for n, (question, _, report) in enumerate(lessons):
+                if report.version is not None:
+                    tell_progress("looking again at tickets", 1.0)
+                    lessons[n] = lessons[n]._replace(
+                        report=report._replace(looked=self._look(recorder.context, question))
+                    )
         return lessons
 
     def _train_until_active(
@@ -341,7 +344,7 @@ class TrainingRun:
         return kept_version and report._replace(version=kept_version.version, outcome="learned")
 
     def roll_back(self) -> TrainingReport:
-        """Make the version before the last learning active, or the built-in model, and have it look again."""
+        """Make the versions before the last learning active, or the built-in models, and have them look again."""
         with recorded_run(self._store, "learn", self._actor, self._command_line, StopControl()) as recorder:
             self._began(recorder)
             event = Event(EventAction.ROLLED_BACK, None, recorder.context.run.run_id, self._actor, times.now())
@@ -351,7 +354,8 @@ class TrainingRun:
                 raise UsageError(
                     "the built-in model is in use: there is nothing to go back to", hint="triage learn makes a version"
                 ) from None
-            looked = self._look(recorder.context)
+            looks = [self._look(recorder.context, subject.question.name) for subject in self._subjects]
+            looked = Looked(*map(sum, zip(*looks, strict=True)))
         reason = f"version {version.version} is in use again" if version else "the built-in model is in use again"
         return TrainingReport(version.version if version else None, "rolled_back", reason, 0, 0, 0, 0, looked=looked)
 
