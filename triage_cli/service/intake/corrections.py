@@ -47,8 +47,8 @@ class FiledItems:
         if not carrying:
             return ()
         deliveries = self._store.deliveries.with_ids([name for i in carrying for name in i.draft.delivery_ids])
-        known_tickets = self._store.known([i.identity for i in carrying]) if deliveries else {}
-        return {i.draft.row for i in carrying if i.identity not in known_tickets and self._is_filed(i, deliveries)}
+        known = self._store.known([i.identity for i in carrying]) if deliveries else {}
+        return {i.draft.row for i in carrying if i.identity not in known and self._is_filed(i, deliveries)}
 
     def _is_filed(self, item: Identified, deliveries: Mapping[str, Delivery]) -> bool:
         draft = item.draft
@@ -101,40 +101,31 @@ class Corrections:
 
     def applied(self, items: Collection[Identified]) -> list[Identified]:
         """Return drafts with `verdict` set to a person's correction; None if the source repeats what triage wrote."""
-        named_categories = {
-            pulled_draft.identity: self._corrected_category(pulled_draft)
-            for pulled_draft in items
-            if pulled_draft.draft.verdict or pulled_draft.draft.labels
+        named = {
+            item.identity: self._corrected_category(item) for item in items if item.draft.verdict or item.draft.labels
         }
-        known_tickets = self._store.known([identity for identity, category in named_categories.items() if category])
-        differing_ids = [
-            t.ticket_id for identity, t in known_tickets.items() if t.category != named_categories[identity]
-        ]
-        deliveries = self._store.deliveries.of(differing_ids) if differing_ids else {}
-        answers = self._store.answers.about(differing_ids, ("",)) if differing_ids else ()
+        known = self._store.known([identity for identity, category in named.items() if category])
+        differing = [t.ticket_id for identity, t in known.items() if t.category != named[identity]]
+        deliveries = self._store.deliveries.of(differing) if differing else {}
+        answers = self._store.answers.about(differing, ("",)) if differing else ()
         verdicts: dict[str, list[Classification]] = {}
         for answer in answers:
             verdicts.setdefault(answer.ticket_id, []).append(answer)
 
         naming_another = [
-            i
-            for i, category in named_categories.items()
-            if category and (i not in known_tickets or known_tickets[i].category != category)
+            i for i, category in named.items() if category and (i not in known or known[i].category != category)
         ]
-        lost_deliveries = self._lost(naming_another) if naming_another else {}
+        lost = self._lost(naming_another) if naming_another else {}
 
-        def with_correction(pulled_draft: Identified) -> Identified:
-            category, ticket = named_categories.get(pulled_draft.identity), known_tickets.get(pulled_draft.identity)
-            lost_before = [
-                d._replace(category=self._present_name(d.category))
-                for d in lost_deliveries.get(pulled_draft.identity, ())
-            ]
+        def with_correction(item: Identified) -> Identified:
+            category, ticket = named.get(item.identity), known.get(item.identity)
+            lost_before = [d._replace(category=self._present_name(d.category)) for d in lost.get(item.identity, ())]
             overruled = False
             if category and ticket:
-                answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(pulled_draft)
+                answers, changed = verdicts.get(ticket.ticket_id, ()), _item_changed_at(item)
                 known_deliveries = (*lost_before, *of_decisions(deliveries.get(ticket.ticket_id, ())))
                 field_values, refused_at = (
-                    self._field_values(known_deliveries, answers, labels=pulled_draft.draft.labels is not None),
+                    self._field_values(known_deliveries, answers, labels=item.draft.labels is not None),
                     refusal_seen_at(known_deliveries),
                 )
                 if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
@@ -145,9 +136,9 @@ class Corrections:
                 overruled = any(int(to_seconds(answer.at)) > changed for answer in given_in_triage)
             elif lost_before and lost_before[-1].category == category:
                 category = None
-            return pulled_draft._replace(draft=pulled_draft.draft._replace(verdict=category, overruled=overruled))
+            return item._replace(draft=item.draft._replace(verdict=category, overruled=overruled))
 
-        return [with_correction(pulled_draft) for pulled_draft in items]
+        return [with_correction(item) for item in items]
 
     def without_write_backs(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> Sequence[Identified]:
         """Return pulled drafts in which labels and fields that triage itself has written are as they are known.
@@ -199,12 +190,12 @@ class Corrections:
     def _present_name(self, category: str) -> str:
         return self._names_by_tag.get(as_tag(category), category)
 
-    def _corrected_category(self, pulled_draft: Identified) -> str | None:
+    def _corrected_category(self, item: Identified) -> str | None:
         """Return the category that a value names, also with the prefix of the tags that triage writes.
 
         Of a list of labels it is the one that is named; several are passed over, and most labels name none.
         """
-        draft = pulled_draft.draft
+        draft = item.draft
         if draft.labels is not None:
             named = sorted({category for label in draft.labels if (category := self._named(label))})
             if len(named) > 1:
@@ -306,7 +297,7 @@ def is_correction(category: str, changed: float, values: Sequence[FieldValue], r
     return set_at < refused_at or not set_at or any(replaced)
 
 
-def _item_changed_at(pulled_draft: Identified) -> float:
+def _item_changed_at(item: Identified) -> float:
     """Return when an item was changed in its helpdesk, in whole seconds, since some helpdesks have no fractions."""
-    changed = pulled_draft.draft.changed_at
+    changed = item.draft.changed_at
     return math.inf if changed is None else int(to_seconds(changed))

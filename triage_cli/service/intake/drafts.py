@@ -45,26 +45,26 @@ from triage_cli.service.intake.corrections import PulledFrom
 from triage_cli.service.runs import Signature, request_id, with_request
 
 
-def with_ticket_identities(store: Store, identified_drafts: list[Identified]) -> list[Identified]:
+def with_ticket_identities(store: Store, items: list[Identified]) -> list[Identified]:
     """Return the drafts; one whose external id is a ticket id of this store gets the identity of that ticket.
 
     Mails do not, since whoever writes one chooses its ids. A ticket that another store exported gets back the source
     and the external id that it had there.
     """
-    named_ids = {i.draft.external_id or "" for i in identified_drafts if _may_name_a_ticket(i.draft)}
+    named_ids = {i.draft.external_id or "" for i in items if _may_name_a_ticket(i.draft)}
     if not named_ids:
-        return identified_drafts
+        return items
     named_tickets = store.find(Selection(ids=tuple(named_ids)))
     identities_by_id = {t.ticket_id: t.identity for t in named_tickets if t.status != "withdrawn"}
-    return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in identified_drafts]
+    return [_with_ticket_identity(i, identities_by_id) if _may_name_a_ticket(i.draft) else i for i in items]
 
 
-def _with_ticket_identity(identified: Identified, identities_by_id: Mapping[str, str]) -> Identified:
-    draft = identified.draft
+def _with_ticket_identity(item: Identified, identities_by_id: Mapping[str, str]) -> Identified:
+    draft = item.draft
     if identity := identities_by_id.get(draft.external_id or ""):
-        return identified._replace(identity=identity)
+        return item._replace(identity=identity)
     if draft.exported is None:
-        return identified
+        return item
     source, external_id = draft.exported
     return dedup.identify(draft._replace(source=source, external_id=external_id, exported=None))
 
@@ -78,15 +78,15 @@ def check_against_others(store: Store, drafts: Iterable[TicketDraft | Rejected])
     guard, source = OtherTicketsGuard(), ""
     with closing(OccurrenceCounter()) as seen_identities:
         for chunk in bounded(drafts):
-            identified_drafts = with_ticket_identities(
+            items = with_ticket_identities(
                 store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft and d.external_id]
             )
-            seen_before = seen_identities.count([identified.identity for identified in identified_drafts])
-            known_tickets = store.known([identified.identity for identified in identified_drafts])
-            for identified, n in zip(identified_drafts, seen_before, strict=True):
-                if not n and identified.identity in known_tickets:
-                    guard.meet(known_tickets[identified.identity], identified)
-            source = identified_drafts[0].draft.source if identified_drafts else source
+            seen_before = seen_identities.count([item.identity for item in items])
+            known_tickets = store.known([item.identity for item in items])
+            for item, n in zip(items, seen_before, strict=True):
+                if not n and item.identity in known_tickets:
+                    guard.meet(known_tickets[item.identity], item)
+            source = items[0].draft.source if items else source
     guard.judge(source)
 
 
@@ -110,8 +110,8 @@ class DraftDecider:
         run_id: str | None,
         fields: Mapping[str, str],
         *,
-        holder: str | None = None,
-        keeps_category: bool | None = None,
+        holder: str | None,
+        keeps_category: bool | None,
     ) -> None:
         self._verdicts = verdicts
         self._fields = fields
@@ -122,7 +122,7 @@ class DraftDecider:
 
     def decide(
         self,
-        identified_draft: Identified,
+        item: Identified,
         known_ticket: Ticket | None,
         at: str,
         last_verdicts: Mapping[str, str],
@@ -131,30 +131,30 @@ class DraftDecider:
         repeated: bool,
     ) -> DecidedDraft:
         """Decide a draft: return the change of its ticket, or its error, or `known_ticket` if that is unchanged."""
-        draft = identified_draft.draft
+        draft = item.draft
         error = dedup.oversized(draft)
         verdict = self._verdicts.category_names.match(draft.verdict) if draft.verdict else None
         if draft.verdict and verdict is None:
             error = error or self._verdicts.category_names.unknown(draft.verdict, f"{draft.place}: ")
         if error:
             return Action.REJECTED, None, None, error
-        is_single_draft = draft.origin != "row" and identified_draft.counts_occurrences
+        is_single_draft = draft.origin != "row" and item.counts_occurrences
         if known_ticket is None or is_single_draft:
-            ticket = dedup.new_ticket(identified_draft, ids.new_id(), at, self._holder)
+            ticket = dedup.new_ticket(item, ids.new_id(), at, self._holder)
             ticket = self._with_fields(with_questions(ticket, self._verdicts.further), draft)
             if is_single_draft:  # always a new ticket, which no import updates
                 ticket = ticket._replace(identity=f"@{ticket.ticket_id}")
             import_data: Mapping[str, object] = {"source": draft.source, "line": draft.line}
             return self._import_change(ticket, 0, import_data, at, signature, verdict)
         was_forgotten = ids.is_forgotten(known_ticket.identity)
-        if repeated and not was_forgotten and identified_draft.content != known_ticket.content_hash:
-            return Action.REJECTED, None, None, dedup.repeated(identified_draft)
+        if repeated and not was_forgotten and item.content != known_ticket.content_hash:
+            return Action.REJECTED, None, None, dedup.repeated(item)
         if repeated or was_forgotten or dedup.is_outdated(draft, known_ticket, at):
             return Action.UNCHANGED, known_ticket, None, None
         last_verdict = last_verdicts.get(known_ticket.ticket_id)
         if verdict == (last_verdict or (known_ticket.category if known_ticket.verdict else None)):
             verdict = None  # the import repeats itself: a later verdict of a person holds
-        updated = dedup.updated_ticket(known_ticket, identified_draft, keeps_category=bool(self._keeps_category))
+        updated = dedup.updated_ticket(known_ticket, item, keeps_category=bool(self._keeps_category))
         if updated is None and verdict is None:
             return Action.UNCHANGED, known_ticket, None, None
         if updated is not None and updated.content_hash != known_ticket.content_hash:
@@ -169,18 +169,16 @@ class DraftDecider:
         """Return a ticket that gets its text from a draft, with the fields in it."""
         return linear_patterns.with_fields(ticket, draft, self._fields) if self._fields else ticket
 
-    def join_thread(
-        self, identified_draft: Identified, known_ticket: Ticket, at: str, signature: Signature
-    ) -> DecidedDraft:
+    def join_thread(self, item: Identified, known_ticket: Ticket, at: str, signature: Signature) -> DecidedDraft:
         """Decide an imported mail whose thread has a ticket: it joins that ticket."""
         try:
-            ticket = threads.with_mail(known_ticket, identified_draft)
+            ticket = threads.with_mail(known_ticket, item)
         except RowError as error:
             return Action.REJECTED, None, None, error
         if ticket is None:
             return Action.UNCHANGED, known_ticket, None, None
         fields = dedup.changed_fields(known_ticket, ticket)
-        import_data = {"source": identified_draft.draft.source, "fields": fields, "mails": threads.length(ticket)}
+        import_data = {"source": item.draft.source, "fields": fields, "mails": threads.length(ticket)}
         return self._import_change(ticket, known_ticket.revision, import_data, at, signature, None)
 
     def _import_change(
@@ -239,13 +237,8 @@ class Intake:
         pulled: PulledFrom | None = None,
     ) -> None:
         self._store = store
-        self._draft_decider = DraftDecider(
-            verdicts,
-            run_id,
-            fields,
-            holder=run_id if hold else None,
-            keeps_category=pulled.keeps_category if pulled else None,
-        )
+        holder, keeps_category = run_id if hold else None, pulled.keeps_category if pulled else None
+        self._decider = DraftDecider(verdicts, run_id, fields, holder=holder, keeps_category=keeps_category)
         self._signature = Signature(actor, request_id.get())
         self._guard = guard
         self._pulled = pulled
@@ -264,13 +257,13 @@ class Intake:
             in_flight: list[tuple[_ImportChunk, Future[list[Conflict | None]]]] = []  # one at most
 
             def settled() -> Iterator[list[Outcome[Ticket]]]:
-                for import_chunk, save in in_flight:
-                    yield self._settled(import_chunk, save.result())
+                for chunk, save in in_flight:
+                    yield self._settled(chunk, save.result())
                 in_flight.clear()
 
-            for chunk in threads.apart(bounded(drafts)):
+            for rows in threads.apart(bounded(drafts)):
                 try:
-                    decided = self._decided_chunk(chunk, seen_identities, in_flight[0][0].changed if in_flight else {})
+                    decided = self._decided_chunk(rows, seen_identities, in_flight[0][0].changed if in_flight else {})
                 except TriageError:
                     yield from settled()
                     raise
@@ -278,11 +271,9 @@ class Intake:
                 yield from settled()
                 if last_chunk is not None and decided.changes_again(last_chunk):
                     yield []
-                in_flight.append(
-                    (decided, saver.submit(self._store.save, [change for _, _, change in decided.to_save]))
-                )
+                in_flight.append((decided, saver.submit(self._store.save, decided.changes)))
                 if self._guard is not None:
-                    self._guard.rows += len(chunk)
+                    self._guard.rows += len(rows)
             judged()
             yield from settled()
 
@@ -291,21 +282,16 @@ class Intake:
 
         If an id comes twice with different texts, the one changed last counts; it is an update, not another ticket.
         """
-        imported = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
-        filed_rows = self._pulled.filed_items.rows(imported) if self._pulled else ()
-        imported = [i for i in imported if i.draft.row not in filed_rows]
-        last_changed = {i.identity: i for i in sorted(imported, key=lambda i: (i.draft.changed_at or "")[:19])}
-        repeats = {i.draft.row: i.identity for i in imported if last_changed[i.identity] is not i}
-        import_chunk = self._undecided_chunk(drafts, repeats)
-        import_chunk.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
-        import_chunk.outcomes.update({row: Outcome(row, Action.FILED) for row in filed_rows})
-        imported = (
-            self._pulled.corrections.applied(last_changed.values()) if self._pulled else list(last_changed.values())
-        )
-        self._decide_all(imported, import_chunk, {})
-        return self._settled(
-            import_chunk, self._store.save([c for _, _, c in import_chunk.to_save], None, cursor), cursor
-        )
+        items = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts if type(d) is TicketDraft])
+        filed_rows = self._pulled.filed_items.rows(items) if self._pulled else ()
+        items = [i for i in items if i.draft.row not in filed_rows]
+        last_changed = {i.identity: i for i in sorted(items, key=lambda i: (i.draft.changed_at or "")[:19])}
+        repeats = {i.draft.row: i.identity for i in items if last_changed[i.identity] is not i}
+        chunk = self._undecided_chunk(drafts, repeats)
+        chunk.outcomes.update({row: Outcome(row, Action.UNCHANGED) for row in repeats})
+        chunk.outcomes.update({row: Outcome(row, Action.FILED) for row in filed_rows})
+        items = list(last_changed.values())
+        return self._stored(self._pulled.corrections.applied(items) if self._pulled else items, chunk, cursor)
 
     def posted(self, posted_drafts: Sequence["Posted"]) -> list[Outcome[Ticket]]:
         """Store drafts that do not belong together, such as those of a server's callers, in one transaction.
@@ -314,150 +300,149 @@ class Intake:
         reuses a name with another text means another ticket.
         """
         drafts = [posted.draft._replace(row=row) for row, posted in enumerate(posted_drafts)]
-        identified_drafts, repeats = list[Identified](), dict[int, str]()
-        for posted, identified in zip(
-            posted_drafts, with_ticket_identities(self._store, [dedup.identify(d) for d in drafts]), strict=True
-        ):
-            if identified.counts_occurrences and posted.identity is not None:
-                name = f"{posted.identity}:{identified.content}"
-                identified_drafts.append(identified._replace(identity=name, counts_occurrences=False))
-                repeats[identified.draft.row] = name
+        items, repeats = list[Identified](), dict[int, str]()
+        named = with_ticket_identities(self._store, [dedup.identify(d) for d in drafts])
+        for posted, item in zip(posted_drafts, named, strict=True):
+            if item.counts_occurrences and posted.identity is not None:
+                name = f"{posted.identity}:{item.content}"
+                items.append(item._replace(identity=name, counts_occurrences=False))
+                repeats[item.draft.row] = name
             else:
-                identified_drafts.append(identified)
-        import_chunk = self._undecided_chunk(drafts, repeats)
-        import_chunk.signatures.update(enumerate(posted.signature for posted in posted_drafts))
-        self._decide_all(identified_drafts, import_chunk, {})
-        outcomes = self._settled(import_chunk, self._store.save([change for _, _, change in import_chunk.to_save]))
+                items.append(item)
+        chunk = self._undecided_chunk(drafts, repeats)
+        chunk.signatures.update(enumerate(posted.signature for posted in posted_drafts))
+        outcomes = self._stored(items, chunk)
         return [o._replace(row=p.draft.row, item=p.draft) for o, p in zip(outcomes, posted_drafts, strict=True)]
+
+    def _stored(
+        self, items: Sequence[Identified], chunk: "_ImportChunk", cursor: SourceCursor | None = None
+    ) -> list[Outcome[Ticket]]:
+        self._decide_all(items, chunk, {})
+        return self._settled(chunk, self._store.save(chunk.changes, None, cursor), cursor)
 
     def _decided_chunk(
         self,
-        chunk: Sequence[TicketDraft | Rejected],
+        rows: Sequence[TicketDraft | Rejected],
         seen_identities: OccurrenceCounter,
         in_flight: Mapping[str, Ticket],
     ) -> "_ImportChunk":
-        """Decide a chunk; `in_flight` are those that the previous chunk is about to store."""
-        imported, repeats = self._identify(chunk, seen_identities)
-        import_chunk = self._undecided_chunk(chunk, repeats)
-        self._decide_all(imported, import_chunk, in_flight)
-        return import_chunk
+        """Decide a chunk; `in_flight` are the tickets that the previous one is about to store."""
+        items, repeats = self._identify(rows, seen_identities)
+        chunk = self._undecided_chunk(rows, repeats)
+        self._decide_all(items, chunk, in_flight)
+        return chunk
 
-    def _undecided_chunk(self, chunk: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_ImportChunk":
+    def _undecided_chunk(self, rows: Sequence[TicketDraft | Rejected], repeats: dict[int, str]) -> "_ImportChunk":
         """Return a chunk of an import in which nothing but the unreadable drafts has an outcome."""
-        unreadable = [row for row in chunk if type(row) is Rejected]
+        unreadable = [row for row in rows if type(row) is Rejected]
         if self._pulled:
             for row in unreadable:
                 self._pulled.keep(row)
         outcomes = {r.row: Outcome[Ticket](r.row, Action.REJECTED, None, r.error, r) for r in unreadable}
-        return _ImportChunk([d.row for d in chunk], repeats, outcomes, [], {}, {}, set())
+        return _ImportChunk([d.row for d in rows], repeats, outcomes, [], {}, {}, set())
 
     def _settled(
-        self, import_chunk: "_ImportChunk", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
+        self, chunk: "_ImportChunk", conflicts: Sequence[Conflict | None], cursor: SourceCursor | None = None
     ) -> list[Outcome[Ticket]]:
         """Return the outcomes of a saved chunk; drafts that conflicted with another program are decided again."""
         for _ in range(IMPORT_TRIES):
             conflicting = []
-            for (identified, action, change), conflict in zip(import_chunk.to_save, conflicts, strict=True):
+            for (item, action, change), conflict in zip(chunk.to_save, conflicts, strict=True):
                 if conflict is not None:
-                    conflicting.append(identified)
+                    conflicting.append(item)
                 else:
-                    import_chunk.outcomes[identified.draft.row] = Outcome(
-                        identified.draft.row, action, change.ticket, None, identified.draft
-                    )
+                    row, draft = item.draft.row, item.draft
+                    chunk.outcomes[row] = Outcome(row, action, change.ticket, None, draft)
             if not conflicting:
-                self._refresh_repeats(import_chunk)
-                self._add_outdated(import_chunk)
-                return [import_chunk.outcomes[row] for row in import_chunk.rows]
-            import_chunk.to_save.clear()
-            self._decide_all(conflicting, import_chunk, {})
-            conflicts = self._store.save([change for _, _, change in import_chunk.to_save], None, cursor)
+                self._refresh_repeats(chunk)
+                self._add_outdated(chunk)
+                return [chunk.outcomes[row] for row in chunk.rows]
+            chunk.to_save.clear()
+            self._decide_all(conflicting, chunk, {})
+            conflicts = self._store.save(chunk.changes, None, cursor)
         raise UnavailableError(
             "another program keeps changing the same tickets", hint="run the same import again later"
         )
 
-    def _refresh_repeats(self, import_chunk: "_ImportChunk") -> None:
+    def _refresh_repeats(self, chunk: "_ImportChunk") -> None:
         """Let repeated rows of an import show the ticket as it is stored now."""
-        known = self._store.known(list(import_chunk.repeats.values())) if import_chunk.repeats else {}
-        for row, identity in import_chunk.repeats.items():
-            outcome = import_chunk.outcomes[row]
+        known = self._store.known(list(chunk.repeats.values())) if chunk.repeats else {}
+        for row, identity in chunk.repeats.items():
+            outcome = chunk.outcomes[row]
             if outcome.action == Action.UNCHANGED:
-                import_chunk.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
+                chunk.outcomes[row] = outcome._replace(value=known.get(identity, outcome.value))
 
-    def _add_outdated(self, import_chunk: "_ImportChunk") -> None:
+    def _add_outdated(self, chunk: "_ImportChunk") -> None:
         """Let the rows that changed a text which was sent name the destinations that keep the earlier one."""
-        changed = {row: o.value for row in import_chunk.rewritten if (o := import_chunk.outcomes[row]).value}
+        changed = {row: o.value for row in chunk.rewritten if (o := chunk.outcomes[row]).value}
         deliveries = self._store.deliveries.of([ticket.ticket_id for ticket in changed.values()]) if changed else {}
         for row, ticket in changed.items():
             if names := outdated(of_decisions(deliveries.get(ticket.ticket_id, ())), ticket):
-                import_chunk.outcomes[row] = import_chunk.outcomes[row]._replace(outdated=names)
+                chunk.outcomes[row] = chunk.outcomes[row]._replace(outdated=names)
 
     def _identify(
-        self, chunk: Sequence[TicketDraft | Rejected], seen_identities: OccurrenceCounter
+        self, rows: Sequence[TicketDraft | Rejected], seen_identities: OccurrenceCounter
     ) -> tuple[list[Identified], dict[int, str]]:
         """Return the identified drafts of a chunk, and which of them are repeated in this input."""
-        imported = with_ticket_identities(self._store, [dedup.identify(d) for d in chunk if type(d) is TicketDraft])
-        counted = seen_identities.count([identified.identity for identified in imported])
-        before = [max(n, identified.draft.seen) for n, identified in zip(counted, imported, strict=True)]
-        imported = [
+        items = with_ticket_identities(self._store, [dedup.identify(d) for d in rows if type(d) is TicketDraft])
+        counted = seen_identities.count([item.identity for item in items])
+        before = [max(n, item.draft.seen) for n, item in zip(counted, items, strict=True)]
+        items = [
             i._replace(identity=f"{i.identity}.{n + 1}") if i.counts_occurrences else i
-            for i, n in zip(imported, before, strict=True)
+            for i, n in zip(items, before, strict=True)
         ]
         repeats = {
-            i.draft.row: i.identity for i, n in zip(imported, before, strict=True) if n and not i.counts_occurrences
+            i.draft.row: i.identity for i, n in zip(items, before, strict=True) if n and not i.counts_occurrences
         }
-        return self._as_stored_otherwise(imported, seen_identities), repeats
+        return self._as_stored_otherwise(items, seen_identities), repeats
 
-    def _as_stored_otherwise(self, imported: list[Identified], seen_identities: OccurrenceCounter) -> list[Identified]:
+    def _as_stored_otherwise(self, items: list[Identified], seen_identities: OccurrenceCounter) -> list[Identified]:
         """Return the drafts; one without an id has its ticket's identity if that has its HTML read the other way."""
-        others = [(i, other) for i in imported for other in i.other_identities]
+        others = [(i, other) for i in items for other in i.other_identities]
         if not others:
-            return imported
+            return items
         counted = seen_identities.count([f"html {other}" for _, other in others])
         numbered = [f"{other}.{max(n, i.draft.seen) + 1}" for (i, other), n in zip(others, counted, strict=True)]
         known = dict(self._store.known([*(i.identity for i, _ in others), *numbered]))
         known |= self._forgotten([identity for identity in numbered if identity not in known])
         identities: dict[int, str] = {}
-        for (identified, _), identity in zip(others, numbered, strict=True):
-            if identity in known and identified.identity not in known:
-                identities.setdefault(identified.draft.row, identity)
-        return [i._replace(identity=identities.get(i.draft.row, i.identity)) for i in imported]
+        for (item, _), identity in zip(others, numbered, strict=True):
+            if identity in known and item.identity not in known:
+                identities.setdefault(item.draft.row, identity)
+        return [i._replace(identity=identities.get(i.draft.row, i.identity)) for i in items]
 
-    def _decide_all(
-        self, imported: Sequence[Identified], import_chunk: "_ImportChunk", in_flight: Mapping[str, Ticket]
-    ) -> None:
-        """Decide items in order: add the changes to be saved and the outcomes of the rest to `import_chunk`."""
-        known = {**self._store.known([identified.identity for identified in imported]), **in_flight}
-        known |= self._forgotten([identified.identity for identified in imported if identified.identity not in known])
+    def _decide_all(self, items: Sequence[Identified], chunk: "_ImportChunk", in_flight: Mapping[str, Ticket]) -> None:
+        """Decide items in order: add the changes to be saved and the outcomes of the rest to `chunk`."""
+        known = {**self._store.known([item.identity for item in items]), **in_flight}
+        known |= self._forgotten([item.identity for item in items if item.identity not in known])
         if self._pulled:
-            imported = self._pulled.corrections.without_write_backs(imported, known)
-        last_verdicts = self._imported_verdicts(imported, known)
+            items = self._pulled.corrections.without_write_backs(items, known)
+        last_verdicts = self._imported_verdicts(items, known)
         at = times.now()
-        guard = None if import_chunk.signatures else self._guard  # callers that come together are no input
-        for imported_draft in imported:
-            row = imported_draft.draft.row
-            stored, repeated = known.get(imported_draft.identity), row in import_chunk.repeats
-            identified = imported_draft if stored is None else _without_other_tags(imported_draft, stored)
-            signature = import_chunk.signatures.get(row, self._signature)
-            if stored is not None and identified.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
-                decided = self._draft_decider.join_thread(identified, stored, at, signature)
+        guard = None if chunk.signatures else self._guard  # callers that come together are no input
+        for each in items:
+            row = each.draft.row
+            stored, repeated = known.get(each.identity), row in chunk.repeats
+            item = each if stored is None else _without_other_tags(each, stored)
+            signature = chunk.signatures.get(row, self._signature)
+            if stored is not None and item.draft.origin == "mail" and not ids.is_forgotten(stored.identity):
+                decided = self._decider.join_thread(item, stored, at, signature)
             else:
                 if guard is not None and stored is not None and not repeated:
-                    _meet(guard, stored, identified)
-                decided = self._draft_decider.decide(
-                    identified, stored, at, last_verdicts, signature, repeated=repeated
-                )
+                    _meet(guard, stored, item)
+                decided = self._decider.decide(item, stored, at, last_verdicts, signature, repeated=repeated)
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
-                import_chunk.to_save.append((identified, action, change))
+                chunk.to_save.append((item, action, change))
                 if stored is not None and stored.routed_to and ticket.content_hash != stored.content_hash:
-                    import_chunk.rewritten.add(row)
-                known[identified.identity] = import_chunk.changed[identified.identity] = ticket
+                    chunk.rewritten.add(row)
+                known[item.identity] = chunk.changed[item.identity] = ticket
             else:
-                import_chunk.outcomes[row] = Outcome(row, action, ticket, error, identified.draft)
+                chunk.outcomes[row] = Outcome(row, action, ticket, error, item.draft)
                 if error is not None and self._pulled:
-                    self._pulled.keep(identified.draft)
-        if guard is not None and imported:
-            guard.judge(imported[0].draft.source)
+                    self._pulled.keep(item.draft)
+        if guard is not None and items:
+            guard.judge(items[0].draft.source)
 
     def _forgotten(self, unknown: Sequence[str]) -> dict[str, Ticket]:
         """Return the forgotten tickets among these identities: a later export of them restores nothing."""
@@ -466,11 +451,11 @@ class Intake:
         forgotten_tickets = self._store.known([ids.forgotten(identity) for identity in unknown])
         return {i: forgotten_tickets[ids.forgotten(i)] for i in unknown if ids.forgotten(i) in forgotten_tickets}
 
-    def _imported_verdicts(self, imported: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
+    def _imported_verdicts(self, items: Sequence[Identified], known: Mapping[str, Ticket]) -> dict[str, str]:
         """Return the last imported verdict of each ticket that gets a verdict now, by ticket id."""
         if self._pulled:  # corrections compare with earlier verdicts themselves
             return {}
-        judged_ids = [known[i.identity].ticket_id for i in imported if i.draft.verdict and i.identity in known]
+        judged_ids = [known[i.identity].ticket_id for i in items if i.draft.verdict and i.identity in known]
         answers = self._store.answers.about(judged_ids, ("",)) if judged_ids else ()
         return {a.ticket_id: a.category for a in answers if a.is_imported and a.category}
 
@@ -498,31 +483,36 @@ class _ImportChunk(NamedTuple):
     signatures: dict[int, Signature]
     rewritten: set[int]
 
+    @property
+    def changes(self) -> list[Change]:
+        """Return the changes to be saved."""
+        return [change for _, _, change in self.to_save]
+
     def changes_again(self, earlier: "_ImportChunk") -> bool:
         """Return whether it changes tickets that are in an earlier chunk."""
-        updates = {c.event.ticket_id for _, _, c in self.to_save if c.expected_revision}
+        updates = {change.event.ticket_id for change in self.changes if change.expected_revision}
         return any(o.value is not None and o.value.ticket_id in updates for o in earlier.outcomes.values() if updates)
 
 
-def _without_other_tags(identified: Identified, known_ticket: Ticket) -> Identified:
+def _without_other_tags(item: Identified, known_ticket: Ticket) -> Identified:
     """Return a draft with the text of its ticket, if that is the same but for tags of HTML: it changes nothing."""
-    draft, content = identified.draft, known_ticket.content_hash
-    if identified.content == content or draft.origin == "mail" or ids.is_forgotten(known_ticket.identity):
-        return identified
+    draft, content = item.draft, known_ticket.content_hash
+    if item.content == content or draft.origin == "mail" or ids.is_forgotten(known_ticket.identity):
+        return item
     is_same = content in draft.other_contents or (
         mail_html.is_same_text(draft.subject, known_ticket.subject)
         and mail_html.is_same_text(draft.description, known_ticket.description)
     )
     if not is_same:
-        return identified
+        return item
     draft = draft._replace(subject=known_ticket.subject, description=known_ticket.description)
-    return identified._replace(draft=draft, content=content)
+    return item._replace(draft=draft, content=content)
 
 
-def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, identified: Identified) -> None:
+def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, item: Identified) -> None:
     """Let the guard compare a known ticket with the text that its id comes with."""
-    if not identified.counts_occurrences and not ids.is_forgotten(known_ticket.identity):
-        guard.meet(known_ticket, identified)
+    if not item.counts_occurrences and not ids.is_forgotten(known_ticket.identity):
+        guard.meet(known_ticket, item)
 
 
 def import_dry_run(
@@ -574,5 +564,5 @@ def _row_error(row: TicketDraft | Rejected, category_names: CategoryNames | None
     return category_names.unknown(row.verdict, f"{row.place}: ")
 
 
-def _with_text(identified: Identified) -> str:
-    return f"{identified.identity}\0{identified.content}"
+def _with_text(item: Identified) -> str:
+    return f"{item.identity}\0{item.content}"
