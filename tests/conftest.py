@@ -47,10 +47,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 def pytest_configure(config: pytest.Config) -> None:
     """Start the process that runs commands for all workers, while they collect their tests.
 
-    Not with `-m`, as in `just fast`: it may leave out all tests that run commands.
+    Not for `just fast`, which leaves out all tests that run commands.
     """
     starts_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    if starts_workers and not config.getoption("markexpr"):
+    if starts_workers and "not slow" not in config.getoption("markexpr"):
         os.environ[SHARED] = started()
 
 

@@ -81,7 +81,7 @@ def test_a_labelled_file_is_learned_and_told_with_intervals(
 
 
 def test_a_category_without_a_label_is_named_since_nothing_was_measured_about_it(fitted: Cli) -> None:
-    two = [row for row in labelled.rows(10) if row[1] != "General"]
+    two = [row for row in labelled.rows(6) if row[1] != "General"]
     (fitted.folder / "two.csv").write_text(labelled.csv(two))
     done = fitted("learn", "two.csv")
     assert "version 1 is in use" in done.stderr
@@ -103,7 +103,7 @@ def test_verdicts_are_learned_and_overrule_the_file(fitted: Cli) -> None:
 
 def test_a_model_that_is_not_better_is_not_taken(fitted: Cli) -> None:
     """Labels at random teach nothing, and it shows on tickets that were held out."""
-    lesson = json.loads(taught(fitted, each=10, noise=0.67).stdout)
+    lesson = json.loads(taught(fitted, each=4, noise=0.67).stdout)
     assert lesson["outcome"] in {"kept", "learned"}
     obvious = [(f"refund of invoice number {chr(97 + n)} on my card", "Billing") for n in range(20)]
     random = [(text, "Technical" if n % 2 else "Billing") for n, (text, _) in enumerate(obvious)]
@@ -125,7 +125,7 @@ def test_the_same_lesson_twice_teaches_nothing_new(learned: Cli) -> None:
 
 def test_of_those_that_learn_at_once_each_is_held_against_what_is_in_use(fitted: Cli) -> None:
     """The others find that there is nothing more to learn, though they began with the built-in model."""
-    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(6)))
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(4)))
     processes = [fitted.start("learn", "teach.csv", "-o", "json") for _ in range(2)]
     lessons = [json.loads(process.communicate()[0]) for process in processes]
     assert sorted((lesson["outcome"], lesson["version"]) for lesson in lessons) == [("kept", 1), ("learned", 1)]
@@ -156,10 +156,10 @@ def test_labels_of_one_category_are_told_as_that(fitted: Cli) -> None:
 
 def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
     before = answer(fitted, BILLING)
-    taught(fitted, each=6)
+    taught(fitted, each=4)
     learned = answer(fitted, "the ducat florin again today")
     (fitted.folder / "more.csv").write_text(
-        labelled.csv([*labelled.rows(6), *((f"zorbix {chr(97 + n) * 3} wobbles", "General") for n in range(12))])
+        labelled.csv([*labelled.rows(4), *((f"zorbix {chr(97 + n) * 3} wobbles", "General") for n in range(12))])
     )
     assert json.loads(fitted("learn", "more.csv", "-o", "json").stdout)["version"] == 2
     assert json.loads(fitted("learn", "--rollback", "-o", "json").stdout)["version"] == 1
@@ -181,8 +181,8 @@ def test_versions_are_kept_and_rolled_back(fitted: Cli) -> None:
 
 def test_a_new_version_asks_anew_and_why_tells_it(fitted: Cli) -> None:
     answer(fitted, BILLING)
-    taught(fitted, each=10)
-    assert "version 1, learned from 30 tickets" in fitted("why", BILLING).stdout
+    taught(fitted, each=4)
+    assert "version 1, learned from 12 tickets" in fitted("why", BILLING).stdout
     assert json.loads(fitted("classify", BILLING, "-o", "json").stdout)["asked"] is False
 
 
@@ -282,7 +282,7 @@ def test_a_new_version_looks_again_at_what_waits_and_what_was_decided(fitted: Cl
     assert waiting["status"] == "needs_review"
     answer(fitted, "the heron flange")
     fitted("verdict", "the heron flange", "Technical", "-q")
-    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(8)))
+    (fitted.folder / "teach.csv").write_text(labelled.csv(labelled.rows(4)))
     seen = on_terminal(fitted.folder, fitted.env, "learn", "teach.csv")
     assert "it looked again at 1 ticket: 1 no longer waits" in seen.text
     after = json.loads(fitted("show", "the groat ducat", "-o", "json").stdout)
@@ -356,12 +356,12 @@ def _aged(cli: Cli) -> None:
 
 
 def test_a_version_of_an_earlier_release_is_fitted_again_to_its_stored_labels(fitted: Cli) -> None:
-    fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(labelled.rows(10), "team"))
+    fitted("create", "-q", "--map", "verdict=team", stdin=labelled.csv(labelled.rows(8), "team"))
     assert json.loads(fitted("learn", "-o", "json").stdout)["version"] == 1
     _aged(fitted)
     fitted("create", "-q", "--subject", BILLING, "--external-id", "N-1")
     done = fitted("classify", "N-1")
-    assert "learned model version 1 is of an earlier release: fitting it again to its 30 labels, once" in done.stderr
+    assert "learned model version 1 is of an earlier release: fitting it again to its 24 labels, once" in done.stderr
     assert json.loads(fitted("show", "N-1", "-o", "json").stdout)["category"] == "Billing"
     assert "earlier release" not in fitted("classify", "N-1", "--force").stderr
     assert "version 1" in fitted("doctor").stdout
@@ -375,7 +375,7 @@ def test_a_version_whose_labels_are_not_stored_is_told_and_left_alone(learned: C
         done.stderr
     )
     assert "earlier release" in learned("doctor").stdout
-    assert json.loads(taught(learned, each=6).stdout)["version"] == 2
+    assert json.loads(taught(learned, each=4).stdout)["version"] == 2
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import subprocess
 import termios
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -127,8 +128,10 @@ def listens(process: "subprocess.Popen[bytes]") -> bool:
 
 def is_pending(pid: int, number: int) -> bool:
     """Tell whether a signal to a process still waits for one of its threads."""
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    return bool(int(status.partition("ShdPnd:")[2].split()[0], 16) >> number - 1 & 1)
+    with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+        status = Path(f"/proc/{pid}/status").read_text("ascii")
+        return bool(int(status.partition("ShdPnd:")[2].split()[0], 16) >> number - 1 & 1)
+    return False
 
 
 def rows(db: Path, sql: str) -> list[tuple[Any, ...]]:

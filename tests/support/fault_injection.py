@@ -73,7 +73,7 @@ class Faulty:
 
 def serve(folder: Path) -> None:
     """Fork a child for each order on stdin."""
-    forked_cli.prepare()
+    forked_cli.prepare(folder)
     os.chdir(folder)
     for line in sys.stdin:
         order = Order(*json.loads(line))

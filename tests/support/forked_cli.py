@@ -21,9 +21,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,6 +38,11 @@ LATER = {
     "mcp": ("triage_cli.mcp_server", ("AgentServer",)),
     "review": ("triage_cli.cli", ("ReviewApp",)),
 }
+# What the program's packages import at their first use, and so each child would anew: 30 ms for one that asks a server.
+AT_FIRST_USE = (
+    "anthropic", "anyio._backends._asyncio", "encodings.idna", "httpcore", "httpcore2", "httpx2", "openai",
+    "openai.resources", "py3langid.langid", "rich.table", "truststore", "typer._click.decorators", "yaml",
+)  # fmt: skip
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
@@ -130,7 +136,8 @@ def started() -> str:
 
 def serve() -> None:
     """Fork a child for each caller at the socket that is this process's stdin."""
-    prepare()
+    with socket.socket(fileno=os.dup(0)) as listener:
+        prepare(Path(listener.getsockname()).parent)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     ended, waker = socket.socketpair()
     waker.setblocking(False)
@@ -148,23 +155,23 @@ def serve() -> None:
                 _tell(callers)
 
 
-def prepare() -> None:
-    """Do once what each command would do before its own work: import, read the model, put the commands together."""
-    import anthropic  # noqa: F401
-    import httpx2  # noqa: F401
-    import openai  # noqa: F401
-    import rich.table  # noqa: F401
+def prepare(kept: Path) -> None:
+    """Do once what each command would do before its own work: import, read the model, put the commands together.
+
+    What commands fit is kept in a folder.
+    """
     import typer
-    import yaml  # noqa: F401
 
     import triage_cli
-    from triage_cli.classifiers import embedded_fit, fitted_model, told_language
+    from triage_cli.classifiers import LocalTrainer, embedded_fit, fitted_model, told_language
     from triage_cli.classifiers import embedded_word_vectors as word_vectors
     from triage_cli.classifiers import encoder as embedded_encoder
     from triage_cli.cli import app
     from triage_cli.config import DEFAULT_CATEGORIES
 
     gc.disable()  # nothing of what is imported is garbage
+    for name in AT_FIRST_USE:
+        importlib.import_module(name)
     for module in pkgutil.walk_packages(triage_cli.__path__, "triage_cli."):
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
@@ -180,6 +187,8 @@ def prepare() -> None:
         embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
         embedded_fit.multilingual_model(built_in)
         vars(embedded_encoder)["LEAST_SHARED"] = worth_a_thread
+    vars(embedded_fit)["fit"] = vars(sys.modules[LocalTrainer.__module__])["fit"] = _kept(embedded_fit.fit, kept)
+    vars(embedded_fit)["_of_wording"] = _kept(embedded_fit._of_wording, kept)
     build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
     for command in commands.values():
@@ -192,6 +201,23 @@ def prepare() -> None:
     gc.enable()
     gc.freeze()
     _use_large_pages()
+
+
+def _kept(fit: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    """Fit a model once for all tests, whose commands learn the same few tables: equal texts make equal models."""
+    from triage_cli.classifiers import Model
+
+    def fitted(*material: Any) -> Model:
+        file = folder / sha256(repr((fit.__name__, material)).encode("utf-8", "replace")).hexdigest()
+        if file.exists():
+            return Model.from_bytes(file.read_bytes())
+        model: Model = fit(*material)
+        written = file.with_suffix(f".{os.getpid()}")
+        written.write_bytes(model.to_bytes())
+        written.rename(file)
+        return model
+
+    return fitted
 
 
 def _use_large_pages() -> None:
