@@ -68,7 +68,6 @@ class Metrics:
         self._registry.register(BuildInfo())
 
     def count_request(self) -> None:
-        """Count a request that has come in, as in flight."""
         self._requests_in_flight.inc()
 
     def count_response(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -95,7 +94,6 @@ class BuildInfo(Collector):
         self._commit = build_commit() or ""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metric, which is always 1."""
         build = GaugeMetricFamily(
             "triage_build_info", "The version, and the commit if it is known, as labels.", labels=["version", "commit"]
         )
@@ -115,7 +113,6 @@ class ServerProcesses(Collector):
         self._folder = folder
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a metric for each number of the server processes that live."""
         metrics_by_name: dict[str, Metric] = {}
         for pid in sorted({file.stem.rpartition("_")[2] for file in self._folder.glob("*.db")}):
             if not _is_server_process(pid, os.getppid()):
@@ -144,7 +141,6 @@ class DatabaseGauges(Collector):
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the gauges of the database."""
         gauges = self._gauges
         tickets = {(status,): gauges.by_status.get(status, 0) for status in STATUSES}
         yield _database_gauge("tickets", "Tickets by status", ["status"], tickets)

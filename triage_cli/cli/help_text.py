@@ -113,13 +113,11 @@ class ColouredHelp:
     """A help page with colours; values of options that have their type already are not converted."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the options and arguments that the help lists, `--help` too."""
         params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         use_quick_values(params)
         return params
 
     def get_help(self, ctx: Any) -> str:
-        """Return the help page in colour."""
         return coloured(super().get_help(ctx), sys.stdout)  # type: ignore[misc]
 
 
@@ -127,13 +125,11 @@ class CommandHelp(ColouredHelp, TyperCommand):
     """The help of a command: lists its own options, and mentions the global ones in one line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the arguments for the usage line of the help."""
         del ctx
         arguments = ((p.metavar or p.name.upper(), p.required) for p in self.params if p.param_type_name == "argument")
         return ["[OPTIONS]", *(n if needed or n.startswith("[") else f"[{n}]" for n, needed in arguments)]
 
     def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        """Write the description of a command and its examples into the help."""
         super().format_help_text(ctx, formatter)
         if examples := EXAMPLES.get(ctx.command_path.partition(" ")[2]):
             formatter.write_paragraph()
@@ -141,7 +137,6 @@ class CommandHelp(ColouredHelp, TyperCommand):
                 formatter.write_text("\b\n" + examples)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments and options into the help."""
         params_by_heading = self._params_by_heading().items()
         help_rows = {heading: [_option_row(param, ctx) for param in params] for heading, params in params_by_heading}
         everywhere = help_rows.pop(EVERYWHERE)
@@ -182,7 +177,6 @@ class GroupHelp(ColouredHelp, TyperGroup):
     """The help of a group: lists each command with its whole first sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the commands of the group into the help."""
         del ctx
         rows = [(name, (c.help or "").partition("\n\n")[0].replace("\n", " ")) for name, c in self.commands.items()]
         with formatter.section("Commands"):
@@ -193,7 +187,6 @@ class OverviewHelp(ColouredHelp, TyperGroup):
     """The help of the program, with commands under headings."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write all commands into the help, also those whose module was not imported."""
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):

@@ -58,17 +58,14 @@ class RemoteAnalysis:
 
     @property
     def spent(self) -> float:
-        """Return what the remote has reported as spent, in USD."""
         return self._remote.spent
 
     def stop(self) -> None:
-        """Stop sending new work."""
         self._remote.stop()
 
     def foresee(
         self, drafts: Iterable[TicketDraft], plan: ClassifyPlan, *, routes: bool, ask: bool
     ) -> Iterator[Outcome[Foreseen]]:
-        """Have the remote tell what would become of drafts."""
         plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
@@ -76,12 +73,10 @@ class RemoteAnalysis:
         yield from Upload(self._remote.connection, upload_plan).send(drafts)
 
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
-        """Have the remote find spikes."""
         response = self._get("/spikes", {"window": window.total_seconds(), "baseline": baseline.total_seconds()})
         return self._remote.converted_to(SpikeSearch, response)
 
     def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
-        """Have the remote send the spikes that were not sent yet."""
         body = {"window": window.total_seconds(), "baseline": baseline.total_seconds()}
         response = self._post("/spikes", body)
         if isinstance(response, dict) and response.get("destination") is None:
@@ -89,16 +84,13 @@ class RemoteAnalysis:
         return self._remote.converted_to(SpikeSending, response)
 
     def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
-        """Have the remote compare the last decisions with those before."""
         response = self._get("/drift", {"window": window.total_seconds()} | _about(question))
         return self._remote.converted_rows(partial(wire_format.named, Drift), response)
 
     def report(self, since: datetime) -> Report:
-        """Have the remote report what happened since."""
         return self._remote.converted(_report, self._get("/report", {"since": timestamp(since)}))
 
     def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
-        """Have the remote find wrong labels."""
         body = _labelled_body(rows) | _about(question)
         return self._remote.converted_to(SuspectReport, self._post("/suspects", body))
 
@@ -119,14 +111,12 @@ class RemoteAnalysis:
         return self._remote.converted(partial(_lessons, question or CATEGORY), self._post("/learn", body))
 
     def roll_back(self) -> TrainingReport:
-        """Have the remote use the version before the one in use."""
         response = self._post("/learn", {"rollback": True})
         return self._remote.converted(_training_report, response)
 
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
     ) -> Evaluated:
-        """Have the remote measure a classifier."""
         left = None if plan.max_cost is None else max(0.0, plan.max_cost - self._evaluated_usd)
         settings = {"classifier": plan.classifier, "workers": plan.workers, "max_wait": plan.max_wait, "max_cost": left}
         body = _labelled_body(rows) | settings | {"calibrate": calibrate} | _about(question)

@@ -125,26 +125,21 @@ class RemoteTriage:
     def run(
         self, drafts: Iterable[TicketDraft | Rejected], plan: ClassifyPlan, *, same_tickets: bool = False
     ) -> Iterator[Outcome[Routed]]:
-        """Upload drafts, which the remote creates, classifies and routes in one pass."""
         plan_params = wire_format.options_record(plan._replace(max_cost=None, deadline=None))
         upload_params = {"do": "classify,route", **_guard_params(same_tickets), **plan_params}
         upload_plan = UploadPlan(upload_params, wire_format.routed_in, self._import_id, plan.max_cost, plan.deadline)
         return Upload(self.connection, upload_plan).send(drafts)
 
     def classify(self, selection: Selection, plan: ClassifyPlan) -> Iterator[Outcome[Decided]]:
-        """Have the remote classify tickets and record the decisions."""
         return self._remote_outcomes("/classify", _request_body(selection, plan), wire_format.decided_in)
 
     def route(self, selection: Selection, plan: RoutePlan) -> Iterator[Outcome[Routed]]:
-        """Have the remote route tickets by its routing map, then deliver what is due."""
         return self._remote_outcomes("/route", _request_body(selection, plan), wire_format.routed_in)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:
-        """Have the remote classify tickets again that no person decided."""
         return self._remote_outcomes("/reclassify", _request_body(selection, plan), wire_format.flip_in)
 
     def give_verdicts(self, verdicts: Iterable[VerdictDraft]) -> Iterator[Outcome[Ticket]]:
-        """Send the remote people's verdicts, or clear them there."""
         for verdict_chunk in chunked(verdicts, VERDICTS):
             if self.connection.stopped_at is not None:
                 return
@@ -156,7 +151,6 @@ class RemoteTriage:
                 yield outcome._replace(row=verdict_draft.row, item=verdict_draft)
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
-        """Have the remote erase the text of a customer's tickets."""
         return self._remote_outcomes("/forget", {"customer_id": customer_id}, wire_format.routed_in)
 
     def imported(self, name: str) -> tuple[Run, ...]:
@@ -165,7 +159,6 @@ class RemoteTriage:
         return tuple(self.converted_rows(wire_format.run_of, response))
 
     def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
-        """Have the remote take an import back."""
         return self._remote_outcomes(f"{_import_path(name)}/undo", {"dry_run": dry_run}, wire_format.routed_in)
 
     def _remote_outcomes(
@@ -182,7 +175,6 @@ class RemoteTriage:
     # -- reads
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        """Yield tickets of the remote, newest first."""
         if selection.ids is not None:
             yield from islice(self._tickets_of(selection.ids), selection.limit)
             return
@@ -210,7 +202,6 @@ class RemoteTriage:
             yield from self.converted_rows(wire_format.ticket_of, response)
 
     def resolve(self, ticket_name: str) -> str:
-        """Return the id of the remote's only ticket with this name."""
         if _is_awkward_in_path(ticket_name):
             return self._id_of_awkward_name(ticket_name)
         return self.history(ticket_name).ticket.ticket_id
@@ -230,21 +221,17 @@ class RemoteTriage:
         return f"/tickets/{quote(encodable(plain_name), safe='')}"
 
     def history(self, ticket_name: str) -> History:
-        """Return a remote ticket with its answers, deliveries, attempts and events."""
         return self.converted(wire_format.history_of, self.connection.get(self.path_of(ticket_name))[0])
 
     def why(self, ticket_name: str) -> Why:
-        """Return how the remote decided a ticket."""
         return self.read(Why, self.path_of(ticket_name) + "/why")
 
     def similar(self, ticket_name: str, query: SimilarQuery) -> list[SimilarTicket]:
-        """Return the remote's tickets with the most similar texts, the most similar first."""
         params = {key: value for key, value in query._asdict().items() if value not in (None, False)}
         response = self.connection.get(self.path_of(ticket_name) + "/similar", params)[0]
         return self.converted_rows(wire_format.similar_of, response)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:
-        """Yield the events of the remote's audit log, oldest first."""
         query_fields = {wire_format.REPEATED.get(key, key): value for key, value in query._asdict().items()}
         given_fields = {key: value for key, value in query_fields.items() if value not in (None, "", ())}
         log_params = {key: value for key, value in given_fields.items() if key not in ("ticket_id", "after")}
@@ -261,25 +248,20 @@ class RemoteTriage:
             yield self.converted(wire_format.event_of, remote_event)
 
     def stats(self) -> Stats:
-        """Return the counts of the remote's whole store."""
         return self.read(Stats, "/stats")
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
-        """Return the remote's counts of each group of tickets, ordered by their keys."""
         response = self.connection.get("/stats/groups", {**_query_params(query.where), "by": query.by})[0]
         return self.converted_rows(lambda wire_record: stats_group(wire_record, query.by), response)
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:
-        """Return how often verdicts overruled the remote's machines, by week and the machine's category."""
         period = {key: at for key, at in (("since", since), ("until", until)) if at is not None}
         return self.read_all(Overruled, "/stats/overruled", period)
 
     def audit_head(self) -> Head:
-        """Return the head of the remote's audit log."""
         return self.read(Head, "/audit/head")
 
     def categories(self) -> tuple[Category, ...]:
-        """Return the categories that a ticket may get at the remote."""
         return tuple(self.read_all(Category, "/categories"))
 
     def questions(self) -> tuple[Question, ...]:
@@ -290,14 +272,12 @@ class RemoteTriage:
             return (Question(CATEGORY, self.categories()),)
 
     def last_reading(self, header: str) -> Reading | None:
-        """Return how a file with this header was read the last time into the remote, None if there was none."""
         try:
             return self.read(Reading, f"/readings/{header}")
         except NotFoundError:
             return None
 
     def keep_reading(self, header: str, reading: Reading) -> None:
-        """Record at the remote how a file with this header was read."""
         self.connection.request("POST", f"/readings/{header}", reading._asdict())
 
     def runs(self, limit: int | None) -> Iterator[Run]:
@@ -397,19 +377,15 @@ class RemoteKeyRing:
         self._remote = remote_triage
 
     def create(self, name: str, role: str, seconds: float | None = None) -> CreatedKey:
-        """Have the remote create an API key, which expires after `seconds`."""
         return self._created_key("/keys", {"name": name, "role": role, "expires_in": seconds})
 
     def rotate(self, name: str, overlap: float = 0.0, seconds: float | None = None) -> CreatedKey:
-        """Have the remote make the next API key of this name; it takes the old one for `overlap` seconds more."""
         return self._created_key(f"{_key_path(name)}/rotate", {"overlap": overlap, "expires_in": seconds})
 
     def list(self) -> list[ApiKey]:
-        """Return all API keys of the remote, oldest first."""
         return self._remote.converted_rows(_api_key, self._remote.connection.get("/keys")[0])
 
     def revoke(self, name: str) -> ApiKey:
-        """Revoke an API key of the remote, which refuses it from the next request on."""
         response = self._remote.connection.request("DELETE", _key_path(name), None)
         return self._remote.converted(_api_key, response)
 
@@ -466,12 +442,10 @@ class RemoteConsultation:
         return text_answer
 
     def preview_route(self, name: str, category: str | None = None) -> RoutePreview:
-        """Return where the remote would send a ticket now, by its routing map."""
         params = {"category": category} if category else {}
         return self._remote.read(RoutePreview, f"{self._remote.path_of(name)}/route/preview", params)
 
     def category_profiles(self) -> list[CategoryProfile]:
-        """Return the remote's categories with their thresholds and rules."""
         return self._remote.read_all(CategoryProfile, "/categories/profiles")
 
     def suggest(self, draft: AgentSuggestionDraft) -> AgentSuggestion:

@@ -41,10 +41,6 @@ class CommandDestination:
         self._final_exit = final_exit
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Run the command once for each delivery, a few at a time; yield outcomes as they arrive.
-
-        `ExhaustedError` ends the run.
-        """
         bridge()
         return self._delivered(chunks)
 

@@ -52,7 +52,6 @@ class HttpDestination:
         self._sender = HttpSender(endpoint, network, tokens=secrets.tokens)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Send the configured requests concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._attempt_requests)
 
     async def _attempt_requests(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:

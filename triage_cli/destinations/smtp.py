@@ -115,10 +115,6 @@ class MailDestination:
         self._messages = MailMessages(mail)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Send mails concurrently; yield outcomes as they arrive.
-
-        Raises at once what `HttpSender.deliver` does.
-        """
         bridge()
         server = self._network.mail_server(
             self.name, self._mail.host, self._mail.port, tls=self._mail.tls, timeout=self._timeout

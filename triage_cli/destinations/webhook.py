@@ -59,7 +59,6 @@ class WebhookDestination:
         self._sender = HttpSender(endpoint, network, resolver=resolver)
 
     def deliver(self, chunks: Iterable[Sequence[OutgoingDelivery]]) -> Iterator[Sequence[Outcome[Receipt]]]:
-        """Post deliveries to the webhook concurrently, as `HttpSender.deliver` does."""
         return self._sender.deliver(self.name, chunks, self._post)
 
     async def _post(self, send: Send, outgoing: OutgoingDelivery) -> Receipt:

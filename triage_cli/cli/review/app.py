@@ -48,7 +48,6 @@ class TicketBrowser(TerminalApp):
         self._loads_to: int | None = None  # the place up to which the queue is being loaded
 
     def compose(self) -> ComposeResult:
-        """Lay out the panes of the browser: head, queue, ticket, keys, foot, prompt."""
         yield Pane(id="head")
         with Horizontal():
             yield QueuePane(self._queue_line, id="queue")
@@ -58,7 +57,6 @@ class TicketBrowser(TerminalApp):
         yield Input(id="prompt", disabled=True)
 
     def on_mount(self) -> None:
-        """Show the first ticket."""
         self.queue.load(PAGE)
         self.go_to(0)
 
@@ -70,7 +68,6 @@ class TicketBrowser(TerminalApp):
     # -- what is shown
 
     def on_resize(self) -> None:
-        """Draw all panes for the new size."""
         self.call_after_refresh(self.draw)
 
     def draw(self) -> None:
@@ -140,7 +137,6 @@ class TicketBrowser(TerminalApp):
         self.go_to(0)
 
     def reorder(self) -> None:
-        """Switch to the next order of the queue."""
         next_order = filters.ORDERS.index(self.view.order) + 1
         self.open(self.view._replace(order=filters.ORDERS[next_order % len(filters.ORDERS)]))
 
@@ -153,7 +149,6 @@ class TicketBrowser(TerminalApp):
         self.move(pages * max(1, self.query_one("#queue", QueuePane).size.height - 1))
 
     def go_to_end(self) -> None:
-        """Go to the last ticket of the queue."""
         self.go_to(self.queue.total - 1)
 
     def go_to(self, queue_place: int) -> None:
@@ -281,7 +276,6 @@ class ReviewApp(TicketBrowser):
             await self.on_event(key_event)
 
     async def on_key(self, event: events.Key) -> None:
-        """Handle a key that no prompt takes."""
         if event.key == "ctrl+c":
             self.exit(ExitCode.INTERRUPTED)
         elif not self._prompt_key:
@@ -316,7 +310,6 @@ class ReviewApp(TicketBrowser):
             self._read_again()
 
     def on_pane_clicked(self, event: Pane.Clicked) -> None:
-        """Handle a click: go to a ticket, ask another question, or give an answer."""
         self.message = ""
         if "place" in event.marks:
             self._try_action(partial(self.go_to, event.marks["place"]))
@@ -370,7 +363,6 @@ class ReviewApp(TicketBrowser):
     # -- deciding
 
     def take_guess(self) -> None:
-        """Give the guess as the verdict."""
         guess = self.session.guess(self.ticket) if self.ticket else None
         if guess is None:
             self.tell(f"there is no guess to take: a key of the list gives a {self.session.asked_for}")
@@ -378,7 +370,6 @@ class ReviewApp(TicketBrowser):
             self.give(guess)
 
     def ask_next(self) -> None:
-        """Ask the next question about the ticket."""
         self.session.ask_next()
         self.draw()
 
@@ -423,7 +414,6 @@ class ReviewApp(TicketBrowser):
         self._go_on(f"{number}: {step.said}; u takes them back")
 
     def skip(self) -> None:
-        """Skip the ticket, which leaves it for later."""
         if self.ticket is not None:
             self.session.skip(self.ticket)
             self.marks.setdefault(self.ticket.ticket_id, "·")
@@ -451,7 +441,6 @@ class ReviewApp(TicketBrowser):
         self.call_from_thread(then, said)
 
     def route(self) -> None:
-        """Route the ticket that is shown."""
         if self.ticket is not None and not self._routes:
             self._routes = True
             self.tell(f"{_short_name(self.ticket)}: on its way")
@@ -486,7 +475,6 @@ class ReviewApp(TicketBrowser):
         self.tell(learn_summary)
 
     def help(self) -> None:
-        """Show the help with all keys, until one is pressed."""
         self.helps = True
         self.draw()
 

@@ -45,7 +45,6 @@ class Pane(ScrollView, can_focus=False):
         self.lay_out()
 
     def on_resize(self) -> None:
-        """Draw the pane again for its new width."""
         self.lay_out()
 
     def lay_out(self) -> None:
@@ -56,7 +55,6 @@ class Pane(ScrollView, can_focus=False):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return a visible line of the pane."""
         line_index = y + self.scroll_offset.y
         return self._strip(self._pane_lines[line_index] if line_index < len(self._pane_lines) else [])
 
@@ -65,7 +63,6 @@ class Pane(ScrollView, can_focus=False):
         return Strip(segments).crop_extend(0, self.scrollable_content_region.width, self.rich_style)
 
     def on_click(self, event: Click) -> None:
-        """Post a `Clicked` message of the pane."""
         marks = {key: value for key, value in event.style.meta.items() if not key.startswith("@")}
         if marks:
             self.post_message(self.Clicked(marks))
@@ -80,12 +77,10 @@ class QueuePane(Pane, can_focus=False):
         self._line_count = 0
 
     def resize_to(self, line_count: int) -> None:
-        """Set the number of lines of the pane."""
         self._line_count = line_count
         self.lay_out()
 
     def lay_out(self) -> None:
-        """Set the size of the pane to the number of lines."""
         self.virtual_size = Size(self.scrollable_content_region.width, self._line_count)
         self.refresh()
 
@@ -96,7 +91,6 @@ class QueuePane(Pane, can_focus=False):
             self.scroll_to(y=max(0, queue_place - pane_height // 2), animate=False)
 
     def render_line(self, y: int) -> Strip:
-        """Return a visible line of the pane."""
         queue_place = y + self.scroll_offset.y
         if queue_place >= self.virtual_size.height:
             return self._strip([])
@@ -172,7 +166,6 @@ class TerminalApp(App[int]):
         self.screen.set_focus(prompt)
 
     def close_prompt(self) -> None:
-        """Hide the prompt."""
         prompt = self.query_one("#prompt", Input)
         self.set_focus(None)
         prompt.disabled, prompt.styles.display = True, "none"

@@ -46,7 +46,6 @@ class TopicScreen(TerminalApp):
         self._verb = ""  # of the line that the prompt makes; empty while it is closed
 
     def compose(self) -> ComposeResult:
-        """Lay out head, topics, one topic, foot and prompt."""
         yield Pane(id="head")
         with Horizontal():
             yield QueuePane(self._topic_line, id="topics")
@@ -55,11 +54,9 @@ class TopicScreen(TerminalApp):
         yield Input(id="prompt", disabled=True)
 
     def on_mount(self) -> None:
-        """Show the first topic."""
         self._draw()
 
     def on_resize(self) -> None:
-        """Draw all panes for the new size."""
         self.call_after_refresh(self._draw)
 
     @property
@@ -95,7 +92,6 @@ class TopicScreen(TerminalApp):
         return lines
 
     def on_key(self, event: events.Key) -> None:
-        """Handle a key that the prompt does not take."""
         if event.key == "ctrl+c":
             self.exit(ExitCode.INTERRUPTED)
         elif self._verb:
@@ -132,7 +128,6 @@ class TopicScreen(TerminalApp):
         self.close_prompt()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Carry out the line that the prompt makes."""
         verb, topic = self._verb, self._selected
         self._close_prompt()
         if topic is not None:
@@ -140,7 +135,6 @@ class TopicScreen(TerminalApp):
         self._draw()
 
     def on_pane_clicked(self, event: Pane.Clicked) -> None:
-        """Go to the topic that was clicked."""
         self._cursor = event.marks.get("place", self._cursor)
         self._draw()
 
