@@ -7,7 +7,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import typer
@@ -67,9 +67,9 @@ def _offered_categories(config: Config) -> Iterator[str]:
     return (category.name for category in config.categories)
 
 
-def _offered_verdicts(config: Config) -> Iterable[str]:
-    answers = (f"{question.name}={value.name}" for question in config.questions for value in question.values)
-    return chain(_offered_categories(config), answers)
+def _offered_verdicts(config: Config) -> Iterator[str]:
+    yield from _offered_categories(config)
+    yield from (f"{question.name}={value.name}" for question in config.questions for value in question.values)
 
 
 def _offered_destinations(config: Config) -> Iterable[str]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:  # most commands learn nothing
     from triage_cli.domain import Lesson, Looked, TrainingReport
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
-
-
 MANY = 10  # tickets that wait, from which on a summary says what makes them fewer
 WHAT_HELPS = "50 verdicts in triage review, then triage learn, help most (docs/howto/first-week.md)"
 

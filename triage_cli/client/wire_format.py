@@ -69,9 +69,8 @@ def error_fields(error: TriageError) -> dict[str, str]:
 
 def error_of(wire_record: Any) -> TriageError:
     """Return an item's error from its wire record, of the same class as on the server."""
-    if not isinstance(wire_record, dict):
-        raise ProtocolError("no error")
-    code, message, hint = (wire_record.get(key, "") for key in ("code", "message", "hint"))
+    fields = object_of(wire_record, "error")
+    code, message, hint = (fields.get(key, "") for key in ("code", "message", "hint"))
     if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
         raise ProtocolError("no error")
     return _KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
@@ -79,9 +78,8 @@ def error_of(wire_record: Any) -> TriageError:
 
 def problem_of(wire_record: Any) -> TriageError:
     """Return the error that ended a request; the HTTP status decides the class of one with an unknown code."""
-    if not isinstance(wire_record, dict):
-        raise ProtocolError("no problem")
-    detail, hint, code, http_status = (wire_record.get(key) for key in ("detail", "hint", "code", "status"))
+    fields = object_of(wire_record, "problem")
+    detail, hint, code, http_status = (fields.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
         raise ProtocolError("no problem")
     error_class = _KNOWN_CODES.get(code) if isinstance(code, str) else None
@@ -120,9 +118,7 @@ LATER_KEYS = frozenset({"language"})  # of a ticket, which a server of an earlie
 
 def ticket_of(wire_record: Any) -> Ticket:
     """Return a ticket from its wire record, which has no identity, hash and time of storing."""
-    if not isinstance(wire_record, dict):
-        raise ProtocolError("no ticket")
-    wire_record = dict.fromkeys(LATER_KEYS) | wire_record
+    wire_record = dict.fromkeys(LATER_KEYS) | object_of(wire_record, "ticket")
     json_types = _json_types_of(Ticket, extra=dict, verdict=bool)
     for key in TICKET_KEYS:
         if not _is_one_of(json_types[key], wire_record.get(key, ...)):
@@ -198,8 +194,7 @@ def named(kind: type[T], wire_record: Any, keys: Collection[str] = ()) -> T:
 
     Unknown fields, of a newer server, are ignored, and so are others than `keys`, if some are given.
     """
-    if not isinstance(wire_record, dict):
-        raise ProtocolError(f"no {kind.__name__}")
+    object_of(wire_record, kind.__name__)
     fields: dict[str, Any] = {}
     for field, wire_type in _wire_types_of(cast("Hashable", kind)).items():
         if field not in wire_record or (keys and field not in keys):
@@ -296,10 +291,10 @@ def rows_of(wire_record: Any) -> list[Any]:
     return wire_record
 
 
-def object_of(wire_record: Any) -> dict[str, Any]:
-    """Return the fields of a wire record. Raises `ProtocolError` if it has none."""
+def object_of(wire_record: Any, kind: str = "object") -> dict[str, Any]:
+    """Return the fields of a wire record of a kind. Raises `ProtocolError` if it has none."""
     if not isinstance(wire_record, dict):
-        raise ProtocolError("no object")
+        raise ProtocolError(f"no {kind}")
     return wire_record
 
 

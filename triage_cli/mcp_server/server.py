@@ -172,15 +172,11 @@ class ReadTools:
         spelled = (parts_of(key, self._questions).values() or [key] for key in group_by)
         stats_query = StatsQuery(period, tuple(dict.fromkeys(chain.from_iterable(spelled))))
         groups = self._triage.stats_by(stats_query)[:STATS_GROUPS] if group_by else []
-        return tool_answers.StatsAnswer(
-            tickets=stats.tickets,
-            by_status=dict(stats.by_status),
-            by_category=dict(stats.by_category),
-            by_day=dict(sorted(stats.by_day.items())[-STATS_DAYS:]),
-            deliveries={name: dict(states) for name, states in stats.deliveries.items()},
-            cost_usd=stats.cost_usd,
-            groups=[group_record(group) for group in groups],
-        )
+        counts = {
+            name: count for name, count in stats._asdict().items() if name in tool_answers.StatsAnswer.model_fields
+        }
+        counts["by_day"] = dict(sorted(stats.by_day.items())[-STATS_DAYS:])
+        return tool_answers.StatsAnswer(**counts, groups=[group_record(group) for group in groups])
 
     def list_waiting(self, kind: Waiting = "needs_review", limit: PageLimit = 20) -> tool_answers.WaitingPage:
         """Count the tickets that wait, and list the first ones of one kind.

@@ -153,19 +153,9 @@ def categories(triage: CurrentTriage) -> Response:
 @router.get("/questions", response_model=list[classification.Question])
 def questions(triage: CurrentTriage) -> Response:
     """Return the questions that tickets are asked, that for the category first, with their values."""
-    return reply(
-        [
-            {
-                "name": each.name,
-                "ask": each.ask,
-                "required": each.required,
-                "column": each.column,
-                "map": each.map,
-                "values": _category_records(each.values),
-            }
-            for each in triage.questions()
-        ]
-    )
+    keys = classification.Question.model_fields
+    records = [{key: getattr(each, key) for key in keys} for each in triage.questions()]
+    return reply([record | {"values": _category_records(record["values"])} for record in records])
 
 
 def _category_records(categories: Iterable[Category]) -> list[dict[str, Any]]:

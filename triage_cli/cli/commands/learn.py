@@ -84,14 +84,9 @@ def _note_unmeasured(context: CommandContext, measured: Sequence[Lesson]) -> Non
             each.name for each in values.get(lesson.question, ()) if each.name not in lesson.counts.by_category
         ]
         if unmeasured:
-            unlearned = f"no labelled ticket is {_some_categories(unmeasured)}"
+            others = f" or {n:,} others" if (n := len(unmeasured) - MOST_UNMEASURED) > 0 else ""
+            unlearned = f"no labelled ticket is {', '.join(unmeasured[:MOST_UNMEASURED])}{others}"
             context.say(f"note: {unlearned}, so this says nothing about such tickets")
-
-
-def _some_categories(category_names: list[str]) -> str:
-    others = len(category_names) - MOST_UNMEASURED
-    other_categories = f" or {others:,} others" if others > 0 else ""
-    return f"{', '.join(category_names[:MOST_UNMEASURED])}{other_categories}"
 
 
 SUSPECT_COLUMNS = ("ticket_id", "label", "suggestion", "confidence", "margin", "against", "voices", "text")

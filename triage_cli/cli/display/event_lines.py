@@ -114,14 +114,8 @@ def _suggested_line(detail: EventDetail) -> str:
     return f"{about}?, by agent {detail.get('agent')}"
 
 
-def _routed_line(detail: EventDetail) -> str:
-    destinations = ", ".join(map(str, detail.get("to") or ())) or "nowhere"
-    return f"{detail.get('category')} -> {destinations} ({detail.get('rule')})"
-
-
-def _added_line(detail: EventDetail) -> str:
-    destinations = ", ".join(map(str, detail.get("to") or ()))
-    return f"also -> {destinations} ({detail.get('rule')})"
+def _sent_line(detail: EventDetail, sent: str) -> str:
+    return f"{sent} -> {', '.join(map(str, detail.get('to') or ())) or 'nowhere'} ({detail.get('rule')})"
 
 
 def _delivery_line(detail: EventDetail) -> str:
@@ -143,8 +137,8 @@ SUMMARIES: Mapping[str, Callable[[EventDetail], str]] = {
     EventAction.PROPOSED: _classified_line,
     EventAction.VERDICT: _verdict_line,
     EventAction.SUGGESTED: _suggested_line,
-    EventAction.ROUTED: _routed_line,
-    EventAction.ADDED: _added_line,
+    EventAction.ROUTED: lambda detail: _sent_line(detail, f"{detail.get('category')}"),
+    EventAction.ADDED: lambda detail: _sent_line(detail, "also"),
     EventAction.WITHDRAWN: lambda detail: f"with the import {short(str(detail.get('import')))}",
     EventAction.UNROUTABLE: lambda detail: f"no rule matches {detail.get('category')}",
     **dict.fromkeys(DELIVERY_EVENTS, _delivery_line),
