@@ -41,7 +41,7 @@ LATER = {
 # What the program's packages import at their first use, and so each child would anew: 30 ms for one that asks a server.
 AT_FIRST_USE = (
     "anthropic", "anyio._backends._asyncio", "encodings.idna", "httpcore", "httpcore2", "httpx2", "openai",
-    "openai.resources", "py3langid.langid", "rich.table", "truststore", "typer._click.decorators", "yaml",
+    "openai.resources", "rich.table", "truststore", "typer._click.decorators", "yaml",
 )  # fmt: skip
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
@@ -176,7 +176,7 @@ def prepare(kept: Path) -> None:
         if not module.name.startswith(LEFT_OUT):
             importlib.import_module(module.name)
     word_vectors.word_vectors()
-    told_language("x")
+    told_language("Wo ist meine Rechnung geblieben?")  # which takes the model of all languages
     default_model, built_in = fitted_model.default_model, fitted_model.default_model(DEFAULT_CATEGORIES)
     vars(fitted_model)["default_model"] = lambda asked: (
         built_in if asked == DEFAULT_CATEGORIES else default_model(asked)
