@@ -1130,3 +1130,20 @@ def test_a_cascade_puts_the_unsure_questions_alone_into_a_batch(openai_shop: Sho
     assert openai_shop.classify() == []
     assert sum(server.asked.values()) == 2
     assert is_whole(openai_shop.db)
+
+
+def test_one_request_asks_of_each_value_whether_it_holds(shop: Shop, server: BatchServer, kind: str) -> None:
+    said: dict[str, Any] = {"category": "Billing", "topics.ship": "yes", "topics.app": "no", "reason": "because"}
+    said |= {"confidence": 0.9, "topics.ship confidence": 0.9, "topics.app confidence": 0.9}
+    configured(shop.folder, server, kind, "questions: {topics: {values: [ship, app], many: true}}\n")
+    shop.create("one")
+    shop.classify()
+    server.finish(lambda _n, _ticket: End(json.dumps(said | {"topics.app": None})))
+    assert dids(shop.classify()) == {"classified": 1, "waiting": 1}
+    assert given(shop)["t0"] == {"topics.ship": ("answered", "yes"), "topics.app": ("failed", None)}
+    assert "topics.ship" not in json.dumps(server.batches["batch_2"].requests[0]), "what is known is not asked again"
+    server.finish(lambda _n, _ticket: End(json.dumps(said)))
+    shop.classify()
+    assert given(shop)["t0"] == {"topics.ship": ("answered", "yes"), "topics.app": ("answered", "no")}
+    assert shop.spent() == pytest.approx(2 * EACH)
+    assert is_whole(shop.db)

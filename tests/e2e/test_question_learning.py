@@ -94,6 +94,19 @@ def test_a_value_of_several_is_learned_from_cells_that_list_them(fitted: Cli) ->
     (measured,) = record(fitted, "eval", "held.csv", "--question", "topics.coins")
     assert measured["accuracy"] > 0.9
     assert "topics.coins" in fitted("eval", "held.csv", "--question", "topics").stderr
+    fitted("create", "-q", "--subject", "the florin of a person", "--external-id", "p", "--customer-id", "ada")
+    assert fitted("verdict", "p", "topics=coins", "-q").returncode == 0
+
+    def labelled_coins() -> int:
+        found: int = record(fitted, "learn")["questions"]["topics.coins"]["labelled"]
+        return found
+
+    assert labelled_coins() == 43
+    assert fitted("forget", "--customer-id", "ada", "--yes", "-q").returncode == 0
+    assert labelled_coins() == 42, "what is forgotten teaches no question"
+    (forgotten,) = record(fitted, "list", "--status", "forgotten")
+    assert {each["reason"] for each in forgotten["answers"].values()} == {None}
+    assert is_whole(fitted.db)
 
 
 def test_one_learning_of_two_questions_is_taken_back_as_one(judged: Cli) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_whole, rows, until
-from tests.support.llm_server import Asked, LlmServer, Step, chat, running_llm_server
+from tests.support.llm_server import Asked, LlmServer, Step, chat, decision, running_llm_server
 from tests.support.records import replace
 from tests.support.remotes import instances
 
@@ -318,6 +318,48 @@ def test_a_cascade_goes_on_for_the_unsure_questions_alone(cli: Cli) -> None:
         assert [asked_names(asked) for asked in server.asked] == [["mood"]] * 2
         assert answers(cli) == [{"category": "Billing", "mood": "calm"}] * 2
         assert is_whole(cli.db)
+
+
+SEVERAL = """questions:
+  topics:
+    values:
+      - {name: money, examples: [I was charged twice, I want a refund of the invoice]}
+      - {name: app, examples: [The app crashes on my phone, The app does not start]}
+      - {name: rest}
+    many: true
+"""
+
+
+def test_a_cascade_goes_on_for_the_values_that_are_not_sure_alone(cli: Cli) -> None:
+    said = {"topics.money": "yes", "topics.app": "no", "topics.rest": "yes"}
+    with running_llm_server(answering(**said)) as server:
+        configure(cli, server.url, SEVERAL, classifier="both")
+        tickets(cli, 1, "I was charged twice and want a refund of the invoice {n}")
+        assert cli("classify", "-q").returncode == 0
+        assert [asked_names(asked) for asked in server.asked] == [["topics.rest"]]
+        assert answers(cli) == [{"category": "Billing", "topics": "money,rest", **said}]
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 1
+        assert is_whole(cli.db)
+
+
+def test_a_server_of_decisions_says_of_each_value_whether_it_holds_in_one_call(cli: Cli) -> None:
+    said = {"category": "Billing", "topics.money": "yes", "topics.app": "no", "topics.rest": "no"}
+
+    def script(_n: int, asked: Asked) -> Step:
+        names = [question["name"] for question in asked.body["questions"]]
+        choices = [decision(said[name], {said[name]: 0.95})["answers"][0] | {"name": name} for name in names]
+        return Step(decision("Billing", {"Billing": 0.95}) | {"answers": choices})
+
+    with running_llm_server(script) as server:
+        configure(cli, server.url, SEVERAL)
+        config = (cli.folder / "config.yaml").read_text()
+        (cli.folder / "config.yaml").write_text(config.replace("type: openai", "type: decision"))
+        tickets(cli, 2)
+        assert cli("classify", "-q").returncode == 0
+        assert len(server.asked) == 2
+        assert answers(cli) == [{**said, "topics": "money"}] * 2
+        assert "app" in server.asked[0].body["questions"][2]["instructions"]
 
 
 def test_the_category_is_saved_while_a_later_step_is_asked_about_the_rest(cli: Cli) -> None:

@@ -100,7 +100,7 @@ def test_few_labels_hardly_bend_the_curve() -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "right", "least", "most"), [(16, 0.4, 1.5, 2), (160, 0.4, 1.05, 1.15), (16, 1, 1, 1.1)]
+    ("texts", "right", "least", "most"), [(16, 0.4, 1.5, 3), (160, 0.4, 1.05, 1.15), (16, 1, 1, 1.1)]
 )
 def test_few_texts_that_are_told_hardly_better_than_by_chance_make_it_less_sure(
     texts: int, right: float, least: float, most: float

@@ -6,7 +6,7 @@ is one question for each of its parts, `topics.app`: whether that value holds; w
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -157,12 +157,22 @@ ANSWER_KEYS = GivenAnswer._fields[: GivenAnswer._fields.index("state") + 1]
 
 def given_answers(ticket: Ticket) -> Mapping[str, GivenAnswer]:
     """Return what holds of the further questions on a ticket, by their names."""
-    return _answers_in(ticket.answers)
+    known = _known_answers.get(ticket.answers)
+    if known is None:
+        known = {name: GivenAnswer(**values) for name, values in from_json(ticket.answers).items()}
+        _remember(ticket.answers, known)
+    return known
 
 
-@lru_cache(256)  # new tickets have the same
-def _answers_in(answers: str) -> Mapping[str, GivenAnswer]:
-    return MappingProxyType({name: GivenAnswer(**values) for name, values in from_json(answers).items()})
+# What stored answers say, as long as the tickets of a chunk are dealt with: to read it takes longer than to write it.
+MOST_KNOWN = 4_096
+_known_answers: dict[str, Mapping[str, GivenAnswer]] = {}
+
+
+def _remember(stored: str, answers: Mapping[str, GivenAnswer]) -> None:
+    if len(_known_answers) >= MOST_KNOWN:
+        _known_answers.clear()
+    _known_answers[stored] = MappingProxyType(answers)
 
 
 def given_answer(ticket: Ticket, question: str) -> GivenAnswer:
@@ -242,8 +252,8 @@ def all_given(ticket: Ticket, names: Iterable[str]) -> dict[str, GivenAnswer]:
 
 def with_questions(ticket: Ticket, names: Collection[str]) -> Ticket:
     """Return a ticket with an answer to each of these further questions, given or not, and to no other one."""
-    if not names and ticket.answers == "{}":
-        return ticket
+    if ticket.answers == "{}":
+        return ticket._replace(answers=_none_given(tuple(names)), unanswered=1) if names else ticket
     answers = all_given(ticket, names)
     return ticket if given_answers(ticket) == answers else _with_answers(ticket, answers)
 
@@ -296,15 +306,28 @@ def answer_records(ticket: Ticket) -> dict[str, dict[str, Any]]:
     }
 
 
-def _with_answers(ticket: Ticket, answers: Mapping[str, GivenAnswer]) -> Ticket:
-    """Return a ticket with these answers; the value comes first in each, by which `list --answer` finds it."""
-    stored = {
-        name: {
-            field: value
-            for field, value, default in zip(GivenAnswer._fields, answer, UNANSWERED, strict=True)
-            if value != default or field == "value"
-        }
-        for name, answer in answers.items()
-    }
+@lru_cache(16)  # new tickets have the same
+def _none_given(names: Sequence[str]) -> str:
+    return _stored(dict.fromkeys(names, UNANSWERED))
+
+
+def _with_answers(ticket: Ticket, answers: dict[str, GivenAnswer]) -> Ticket:
+    """Return a ticket with these answers, and no other ones."""
     unanswered = int(any(answer.is_open for answer in answers.values()))
-    return ticket._replace(answers=compact(stored), unanswered=unanswered)
+    stored = _stored(answers)
+    _remember(stored, answers)
+    return ticket._replace(answers=stored, unanswered=unanswered)
+
+
+def _stored(answers: Mapping[str, GivenAnswer]) -> str:
+    """Return answers as a ticket has them; the value comes first in each, by which `list --answer` finds it."""
+    return compact(
+        {
+            name: {
+                field: value
+                for field, value, default in zip(GivenAnswer._fields, answer, UNANSWERED, strict=True)
+                if value != default or field == "value"
+            }
+            for name, answer in answers.items()
+        }
+    )

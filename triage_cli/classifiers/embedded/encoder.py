@@ -53,7 +53,7 @@ def encoded(texts: Sequence[str]) -> Floats:
     return _last_encoded(tuple([encodable(text[:MAX_CHARACTERS]) for text in texts]))
 
 
-@lru_cache(1)  # each further question is about the same texts
+@lru_cache(4)  # each further question is about the same texts, and about the same new words
 def _last_encoded(texts: tuple[str, ...]) -> Floats:
     encode = _encoder().encode
     if len(texts) < LEAST_SHARED or os.cpu_count() == 1:

@@ -13,7 +13,6 @@ from triage_cli.classifiers.embedded.label_tree import LabelTree
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, told_by_letters
 from triage_cli.classifiers.embedded.tokens import (
     COUNT_WEIGHTS,
-    LENGTH_DIMENSIONS,
     MAX_CHARACTERS,
     MAX_WORDS,
     length_scales,
@@ -83,7 +82,9 @@ class Predictor:
             model, suspicion, STEP_CHARACTERS, lead.word_table if lead else None, any_language=any_language
         )
         self._lead = lead
-        self._last_words: tuple[Integers, Integers, Floats] | None = None
+        # Of the texts that it has predicted for last, for those that follow.
+        self._last_words: tuple[Integers, Integers, Floats]
+        self._vector_scales: Floats
 
     @cached_property
     def multilingual(self) -> "Predictor | None":
@@ -105,7 +106,10 @@ class Predictor:
         word_rows *= word_weights[:, None]
         word_rows[:, -1] *= word_weights
         text_sums = np.add.reduceat(word_rows, text_starts)
-        vector_scales, term_scales = length_scales(text_sums[:, :LENGTH_DIMENSIONS], text_sums[:, -1])
+        vector_scales, term_scales = length_scales(text_sums[:, self.word_table.length_columns], text_sums[:, -1])
+        if self._lead is not None:
+            vector_scales = self._lead._vector_scales  # noqa: SLF001 - of its own kind
+        self._vector_scales = vector_scales
         mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
         vague = is_vague(mark_sums)
         if self.any_language:
@@ -165,10 +169,10 @@ class Predictor:
                 prediction.strongest_words[row] = strongest_words
 
     def _words(self, texts: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
-        if self._lead is None or self._lead._last_words is None:  # noqa: SLF001 - of its own kind
+        if self._lead is None:
             return self._distinct_words(texts)
         self.word_table.follow()
-        return self._lead._last_words  # noqa: SLF001
+        return self._lead._last_words  # noqa: SLF001 - of its own kind
 
     def _distinct_words(self, words: Sequence[Sequence[str]]) -> tuple[Integers, Integers, Floats]:
         """Return for each distinct word of each text, in order, its table row, the text's index, and its weight."""

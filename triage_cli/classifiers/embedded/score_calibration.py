@@ -17,9 +17,9 @@ TEMPERATURES: list[float] = np.geomspace(0.2, 3, 60).round(3).tolist()
 TEMPERATURE_PRIOR, SLOPE_PRIOR, OFFSET_PRIOR = 20.0, 10.0, 30.0
 SLOPES, OFFSETS = (0.2, 3.0), (-2.0, 2.0)  # bounds of the curve, which has to rise
 # Where held-out texts are told hardly better than by how often each label occurs, most of what a model of few labelled
-# texts is sure of is chance, which the held-out texts share. So the temperature rises by this figure over their number,
-# times the power of the share of that loss that is left. Measured on four hand-labelled questions, five public sets.
-CHANCE, CHANCE_POWER = 16.0, 3
+# texts is sure of is chance, which the held-out texts share. So the temperature rises: the more, the fewer texts there
+# are beside `CHANCE_TEXTS`, and the more of the loss is left. Measured on four hand-labelled questions and five sets.
+CHANCE_TEXTS, TEXTS_POWER, LOSS_POWER = 24.0, 1.5, 6
 LOGIT_EDGE = 1e-4  # bounds a probability whose logit is taken
 LEAST_REMAINDER = np.float32(1e-12)  # bounds what the labels behind the best one share
 BEST_LABEL_LEAD = 1e-6  # how far the best label stays above the second one at least; float32 rounds less than that
@@ -136,7 +136,7 @@ def _caution(chances: Floats, labels: Integers) -> float:
     frequencies = np.bincount(labels, minlength=label_count)[labels] / (text_count - 1 + label_count)  # of the others
     told = np.maximum(chances[np.arange(text_count), labels], 1e-6)
     share_left = float(np.log(told).sum() / np.log(frequencies).sum()) if label_count > 1 else 0.0
-    rise: float = CHANCE / text_count * min(share_left, 1.0) ** CHANCE_POWER
+    rise: float = (CHANCE_TEXTS / text_count) ** TEXTS_POWER * min(share_left, 1.0) ** LOSS_POWER
     return 1 + rise
 
 

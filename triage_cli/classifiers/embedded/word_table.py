@@ -1,6 +1,7 @@
 """The table of the words that occurred so far: what each adds to the scores of a text, and if it means anything."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 from unicodedata import category
@@ -18,6 +19,7 @@ from triage_cli.domain import Suspicion
 # A text's marks are the sum of its words': how many are known, how many are content, and how many were taught.
 KNOWN, CONTENT, TAUGHT = 1, 1 << 10, 1 << 20  # in a mark
 LEAST_KNOWN = 2  # words, one of them content, without which an answer has no confidence
+MOST_NEW = 1024  # words that are read together
 READABLE_PART = 2  # a text in another language can be read if one in so many of its words was taught
 
 _LISTS = word_lists("meaningless_words.txt")
@@ -47,6 +49,7 @@ def is_content(word: str) -> bool:
     return word_marks(word, taught=True, learned=False) % TAUGHT >= CONTENT
 
 
+@lru_cache(MOST_NEW)  # each further question is about the same words
 def _is_known(word: str) -> bool:
     lexicon = word_vectors().lexicon
     if word.isascii() and word.isalnum():
@@ -55,6 +58,7 @@ def _is_known(word: str) -> bool:
     return bool(known_parts) and all(len(part) > 1 and part in lexicon for part in known_parts)
 
 
+@lru_cache(MOST_NEW)
 def _is_keyboard_noise(word: str) -> bool:
     """Return whether a word has no letters, repeats one or two of them, or is a piece of a row of keys."""
     if not word.isalpha() and not any(map(str.isalpha, word)):
@@ -127,9 +131,9 @@ class WordTable:
     """One row for each word: a cut-off vector, the scores for each label by vector and by terms, the rarity.
 
     For each word it also keeps its leaning to English, its marks, and its traces for `Suspicion`. A full table starts
-    again; it has at least `least_rows`. A table that follows another one, `lead`, has its words under their numbers.
-    With `any_language`, words are not looked up in the lexicon, and the scores by vector are those of the encoder's
-    vector of the word alone, which say what speaks for a label and do not add up.
+    again; it has at least `least_rows`. A table that follows another one, `lead`, has its words under their numbers,
+    without the vectors. With `any_language`, words are not looked up in the lexicon, and the scores by vector are those
+    of the encoder's vector of the word alone, which say what speaks for a label and do not add up.
     """
 
     def __init__(
@@ -146,9 +150,11 @@ class WordTable:
         self.any_language = any_language
         self.taught_words = frozenset(model.taught.tolist())
         label_count = len(model.labels)
-        self.vector_columns = slice(LENGTH_DIMENSIONS, LENGTH_DIMENSIONS + label_count)
-        self.term_columns = slice(LENGTH_DIMENSIONS + label_count, LENGTH_DIMENSIONS + 2 * label_count)
-        row_width = LENGTH_DIMENSIONS + 2 * label_count + 1
+        self.length_columns = slice(0 if lead else LENGTH_DIMENSIONS)  # one that follows takes the lengths of its lead
+        first = self.length_columns.stop
+        self.vector_columns = slice(first, first + label_count)
+        self.term_columns = slice(first + label_count, first + 2 * label_count)
+        row_width = first + 2 * label_count + 1
         # Takes memory only as it is filled: the system allocates pages when they are written.
         self.max_rows: int = lead.max_rows if lead else max(TABLE_BYTES // (4 * row_width), least_rows)
         self._lead = lead
@@ -204,8 +210,8 @@ class WordTable:
 
     def _add_all(self, new_words: Sequence[str]) -> None:
         self.new_words = []
-        for start in range(0, len(new_words), 1024):  # in parts, to bound memory
-            new = self._read(new_words[start : start + 1024])
+        for start in range(0, len(new_words), MOST_NEW):  # in parts, to bound memory
+            new = self._read(new_words[start : start + MOST_NEW])
             self._add(new)
             if self._has_followers:
                 self.new_words.append(new)
@@ -228,7 +234,7 @@ class WordTable:
         term_rows = self.term_rows[new.ngrams]
         new_span = slice(len(self.shown_words), len(self.shown_words) + len(new.words))
         new_rows = self.rows[new_span]
-        new_rows[:, :LENGTH_DIMENSIONS] = 0 if self.any_language else new.vectors[:, :LENGTH_DIMENSIONS]
+        new_rows[:, self.length_columns] = 0 if self.any_language else new.vectors[:, self.length_columns]
         # Not by `@`: its last bits depend on which words are added together.
         new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new.vectors, self.model.vectors)
         whole_word_terms = [self.whole_word_terms.get(word, 0) for word in new.bare_words]

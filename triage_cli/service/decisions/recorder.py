@@ -32,7 +32,7 @@ from triage_cli.domain import (
     all_given,
     bounded,
     decision_data,
-    given_answer,
+    given_answers,
     ids,
     open_required,
     settled_by,
@@ -361,12 +361,13 @@ class DecisionRecorder:
         decision, overrules = Decision(None, before.status, Standing.FURTHER), False
         data: dict[str, Any] = {}
         further: dict[str, GivenAnswer] = {}
+        given_before = given_answers(before) if self.further else {}
         for outcome, steps in answered:
             # A suspicious text is classified all the same, but only a person may accept the answer.
             doubts = tuple(text_doubts(self.suspicion, before, outcome.value))
             sure = bool(outcome.value and outcome.value.sure and not doubts)
             if (name := question_of(outcome)) != CATEGORY:
-                was = given_answer(before, name)
+                was = given_before.get(name, UNANSWERED)
                 given = answer_given(was, steps, outcome.error, self._labels[name], sure=sure)
                 further[name] = given._replace(reason=held(doubts, given.reason)) if doubts else given
                 overrules |= was.verdict and not given.verdict
