@@ -161,11 +161,6 @@ def period(option: str, typed: str, least: str, most: str, example: str) -> time
     return typed_period
 
 
-def earliest(*typed_times: str | None) -> str | None:
-    """Return the earliest of the typed times; None if none was typed."""
-    return min((typed_time for typed_time in typed_times if typed_time is not None), default=None)
-
-
 def sort(typed: str | None) -> str:
     """Return the sort order that `--sort` names; empty if none was typed."""
     field, _, direction = (typed or "").partition(":")

@@ -9,6 +9,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from triage_cli.cli import terminal
 from triage_cli.cli.context import CommandContext
+from triage_cli.cli.live_line import LiveLine
 from triage_cli.domain import Selection
 from triage_cli.readers import MailFolder
 
@@ -39,8 +40,6 @@ class ProgressBar(NamedTuple):
         if not self.shown:
             yield from items
             return
-        from triage_cli.cli.live_line import LiveLine
-
         progress = _Progress(self.activity, self.total())
         self.context.stopped = progress.stopped_message
         with LiveLine(progress.drawn_line):
@@ -49,18 +48,12 @@ class ProgressBar(NamedTuple):
 
 def elapsed_line(activity: str, *, shown: bool) -> AbstractContextManager[object]:
     """Show a progress line without a bar while the block runs: what a command does, and for how long."""
-    if not shown:
-        return nullcontext()
-    from triage_cli.cli.live_line import LiveLine
-
-    return LiveLine(_Progress(activity, ProgressTotal()).drawn_line)
+    return LiveLine(_Progress(activity, ProgressTotal()).drawn_line) if shown else nullcontext()
 
 
 @contextmanager
 def parts_line(activity: str, *, shown: bool) -> Iterator[Callable[[str, float], None]]:
     """Show a progress bar while the block runs; yield what tells which part of the activity begins at which share."""
-    from triage_cli.cli.live_line import LiveLine
-
     progress = _Progress(activity, ProgressTotal(1))
     with LiveLine(progress.drawn_line) if shown else nullcontext():
         yield lambda part, share: progress.reach(f": {part}", share)
@@ -71,11 +64,9 @@ def counted_line(context: CommandContext, activity: str, items: Iterable[T]) -> 
     if not (context.guides and terminal.is_file(sys.stdout)):
         yield from items
         return
-    from triage_cli.cli.live_line import LiveLine
-
     progress = _Progress(activity, ProgressTotal())
     with LiveLine(progress.drawn_line):
-        yield from progress.counted_items(items, lambda: 0.0)
+        yield from progress.counted_items(items)
 
 
 @contextmanager
@@ -84,13 +75,11 @@ def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], I
 
     Unlike a progress bar it needs no use cases, for which the database would be opened.
     """
-    from triage_cli.cli.live_line import LiveLine
-
     progress = _Progress("verifying", ProgressTotal())
 
     def counted_events(events: Iterable[T], event_count: int) -> Iterator[T]:
         progress.begin("verifying", ProgressTotal(event_count))
-        yield from progress.counted_items(events, lambda: 0.0)
+        yield from progress.counted_items(events)
         progress.begin("comparing the tables with the log", ProgressTotal())
 
     with LiveLine(progress.drawn_line) if shown else nullcontext():
@@ -113,7 +102,7 @@ class _Progress:
         self._expected_seconds = 0.0
         self.done_items = 0
 
-    def counted_items(self, items: Iterable[T], spent: Callable[[], float]) -> Iterator[T]:
+    def counted_items(self, items: Iterable[T], spent: Callable[[], float] = float) -> Iterator[T]:
         """Yield items, and update the progress and the cost."""
         measured = time.monotonic()
         for done_items, item in enumerate(items, 1):

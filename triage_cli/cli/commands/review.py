@@ -1,6 +1,7 @@
 """`triage review`: shows tickets that wait for a person, or all, in a full-screen application."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
@@ -12,8 +13,11 @@ from triage_cli.cli.declared import flag, option
 from triage_cli.cli.review import filters
 from triage_cli.cli.review.filters import View
 from triage_cli.cli.review.session import ReviewSession
+from triage_cli.cli.review.ticket_queue import TicketQueue
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import ExitCode, UsageError
+
+Prepared = tuple[TicketQueue, Callable[[], int | None]]  # the tickets, and what lets a person decide them
 
 
 @remote_command
@@ -50,11 +54,17 @@ def review(
     review_view = View(every, order or ("newest" if every else "review"), review_filters, limit)
     learn_verdicts = None if context.is_remote else partial(_learn_verdicts, context)
     review_session = ReviewSession(context.triage, questions, learn_verdicts)
-    run_review = _run_full_screen if terminal.has_screen() else _run_plain_review
-    review_code = run_review(context, review_session, review_view)
+    queue, work = (_full_screen if terminal.has_screen() else _plain)(context, review_session, review_view)
+    if not queue.total:
+        context.say(_nothing_to_review(review_view))
+        return ExitCode.OK
+    try:
+        review_code = work()
+    finally:
+        context.say(review_session.summary())
     if review_session.verdicts_given:
         context.say("next: triage route")
-    return review_code
+    return review_code or ExitCode.OK
 
 
 def _learn_verdicts(context: CommandContext) -> str:
@@ -72,33 +82,19 @@ def _nothing_to_review(review_view: View) -> str:
     return "no tickets yet: triage create FILE stores some" if review_view.every else "nothing waits for a person"
 
 
-def _run_plain_review(context: CommandContext, review_session: ReviewSession, review_view: View) -> int:
+def _plain(context: CommandContext, session: ReviewSession, view: View) -> Prepared:
     from triage_cli.cli.review.plain import PlainReview
-    from triage_cli.cli.review.ticket_queue import TicketQueue
 
     def write(line: str) -> None:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
-    ticket_queue = TicketQueue(review_session.triage, review_view, review_session.category_names)
-    if not ticket_queue.total:
-        context.say(_nothing_to_review(review_view))
-        return ExitCode.OK
-    try:
-        PlainReview(review_session, ticket_queue, context.stopper.interruptible(sys.stdin), write).work()
-    finally:
-        context.say(review_session.summary())
-    return ExitCode.OK
+    queue = TicketQueue(session.triage, view, session.category_names)
+    return queue, PlainReview(session, queue, context.stopper.interruptible(sys.stdin), write).work
 
 
-def _run_full_screen(context: CommandContext, review_session: ReviewSession, review_view: View) -> int:
+def _full_screen(context: CommandContext, session: ReviewSession, view: View) -> Prepared:
     from triage_cli.cli.review.app import ReviewApp
 
-    review_app = ReviewApp(review_session, review_view)
-    if not review_app.queue.total:
-        context.say(_nothing_to_review(review_view))
-        return ExitCode.OK
-    try:
-        return review_app.run_until_stopped(context)
-    finally:
-        context.say(review_session.summary())
+    review_app = ReviewApp(session, view)
+    return review_app.queue, partial(review_app.run_until_stopped, context)

@@ -98,7 +98,7 @@ class TicketFilters:
             classifier=classifier,
             since=options.typed_moment(self.since),
             search=searched_text,
-            until=options.earliest(options.typed_moment(self.until), options.past(self.older_than)),
+            until=min(filter(None, (options.typed_moment(self.until), options.past(self.older_than))), default=None),
             sources=tuple(self.source or ()),
             languages=options.languages(self.language),
             destinations=tuple(self.destination or ()),
