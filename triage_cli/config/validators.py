@@ -132,16 +132,14 @@ def share(most: float) -> Check:
         {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "maximum": most}, {"type": "string", "pattern": "%$"}]}
     )
     def check_share(setting: ConfigNode) -> float:
-        share_value = setting.value
-        if isinstance(share_value, str) and (
-            percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", share_value.strip())
-        ):
-            share_value = float(percentage[1]) / 100
-        if isinstance(share_value, bool) or not isinstance(share_value, int | float) or not 0 < share_value <= most:
+        value = setting.value
+        if isinstance(value, str) and (percentage := re.fullmatch(r"(\d{1,3}(?:\.\d{1,6})?) ?%", value.strip())):
+            value = float(percentage[1]) / 100
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:
             raise ConfigValueError(
                 f"must be a share above 0% and up to {most:.0%}, such as 2%, not {setting.node.text[:40]}"
             )
-        return share_value
+        return value
 
     return check_share
 

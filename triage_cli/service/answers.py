@@ -133,11 +133,12 @@ def _sorted(
     return Arrived(final, postponed), unfinished
 
 
-def text_doubts(suspicion: Suspicion, ticket: Ticket, answer: Answer | None) -> Sequence[str]:
-    """Return what a ticket's text has by which only a person may accept a sure answer; none for an unsure one."""
+def text_doubts(suspicion: Suspicion, ticket: Ticket, answer: Answer | None) -> tuple[tuple[str, ...], bool]:
+    """Return what a ticket's text has by which only a person may accept a sure answer, and whether the answer holds."""
     if answer is None or not answer.sure:
-        return ()
-    return suspicion.found(ticket.text) if answer.doubts is None else answer.doubts
+        return (), False
+    doubts = tuple(suspicion.found(ticket.text) if answer.doubts is None else answer.doubts)
+    return doubts, not doubts
 
 
 STATUS_INDEX = Ticket._fields.index("status")

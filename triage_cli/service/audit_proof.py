@@ -28,12 +28,10 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     kept_head, damage = _kept_head(trail)
     recorded_head, key_mark = trail.recorded_head()
     _check_log_key(key_mark, key)
-    places_of_heads = (
-        {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
-    )
+    places = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
     replaced_heads: set[str] = set()
     log_events = counted(trail.events(), recorded_head.events)
-    head, missing_heads = hash_chain.recompute(_collecting_replaced(log_events, replaced_heads), key, places_of_heads)
+    head, missing_heads = hash_chain.recompute(_collecting_replaced(log_events, replaced_heads), key, places)
     if head != recorded_head:
         raise CheckError(
             f"the log ends at event {head.events}, but event {recorded_head.events} was written",

@@ -195,12 +195,12 @@ class BatchSubmitter:
             ticket.ticket_id: ids.answer_key(self._batcher.fingerprint_of(ticket.asked[0]), ticket.text)
             for ticket, _ in to_ask
         }
-        requests_by_key = dict(self._context.run.store.batches.joinable(list(key_of.values())))
+        requests = dict(self._context.run.store.batches.joinable(list(key_of.values())))
         for place, (ticket, steps) in enumerate(to_ask):
             self._tickets_ahead = min(len(to_ask) - place, AHEAD - len(self._changes))
             answer_key = key_of[ticket.ticket_id]
             was = "" if self._proposals else ticket.status
-            if request_to_join := requests_by_key.get(answer_key):
+            if request_to_join := requests.get(answer_key):
                 if ticket.ticket_id in request_to_join.ticket_ids:
                     yield [unasked(ticket, Action.WAITING)]
                     continue
@@ -217,9 +217,7 @@ class BatchSubmitter:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
-                requests_by_key[answer_key] = OpenRequest(
-                    self._batch.batch_id, self._number, ticket.asked, {ticket.ticket_id}
-                )
+                requests[answer_key] = OpenRequest(self._batch.batch_id, self._number, ticket.asked, {ticket.ticket_id})
                 batch_item = BatchItem(
                     batch_id=self._batch.batch_id,
                     ticket_id=ticket.ticket_id,

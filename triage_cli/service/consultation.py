@@ -84,19 +84,17 @@ class LocalConsultation:
                 self.spent += budget.spent + budget.reserved
 
     def _answer_text(self, classifier: Classifier, ticket: Ticket, budget: Budget) -> TextAnswer:
-        last_outcome: Outcome[Answer] | None = None
+        last: Outcome[Answer] | None = None
         for arrived in answers(classifier, [[ticket]], budget):
-            last_outcome = arrived.final[-1] if arrived.final else last_outcome
-        if last_outcome is None or last_outcome.error is not None or last_outcome.value is None:
+            last = arrived.final[-1] if arrived.final else last
+        if last is None or last.error is not None or last.value is None:
             hint = "try again later, or name another classifier"
-            raise (last_outcome and last_outcome.error) or AnswerError(
-                f'classifier "{classifier.name}" gave no answer', hint=hint
-            )
+            raise (last and last.error) or AnswerError(f'classifier "{classifier.name}" gave no answer', hint=hint)
         labels = Levels.of(self._services.categories)
-        steps = steps_within(last_outcome.value, labels)
+        steps = steps_within(last.value, labels)
         answer = steps[-1]
         doubts = suspicion_of(labels).found(ticket.text)
-        is_sure = last_outcome.value.sure and not doubts and answer.category is not None
+        is_sure = last.value.sure and not doubts and answer.category is not None
         return TextAnswer(
             status="classified" if is_sure else "needs_review",
             category=answer.category if is_sure else None,
@@ -104,7 +102,7 @@ class LocalConsultation:
             confidence=answer.confidence,
             confidence_source=answer.confidence_source,
             threshold=answer.threshold,
-            reason=held(doubts, answer.reason) if doubts and last_outcome.value.sure else answer.reason,
+            reason=held(doubts, answer.reason) if doubts and last.value.sure else answer.reason,
             classifier=answer.classifier,
             suspicious=doubts,
             cost_usd=costs(steps),

@@ -258,10 +258,8 @@ class ReclassifyRun:
             changes.append(Change(event, ticket, before.revision, unsaved_steps))
         conflicts = self._context.save(changes)
         changes = without_forgotten_text(changes, conflicts)
-        late_changes = [
-            c._replace(ticket=None, expected_revision=0) for c, no in zip(changes, conflicts, strict=True) if no
-        ]
-        self._context.save(late_changes)  # their answers are stored all the same
+        late = [c._replace(ticket=None, expected_revision=0) for c, no in zip(changes, conflicts, strict=True) if no]
+        self._context.save(late)  # their answers are stored all the same
         return [
             d if no is None else FlipDecision(d.row, no.ticket or d.ticket, Action.HELD, None)
             for d, no in zip(proposals, conflicts, strict=True)
@@ -286,18 +284,18 @@ class ReclassifyRun:
         """Apply flips in one transaction; tickets that have changed since the comparison are left alone."""
         self._recorder.check.before()
         at, changes, applied = times.now(), [], []
-        for flip_decision in flip_decisions:
-            answer, ticket_before = flip_decision.now, flip_decision.ticket
+        for flip in flip_decisions:
+            answer, ticket_before = flip.now, flip.ticket
             if answer is None:
-                raise TypeError(flip_decision)
-            if flip_decision.rejudged:
+                raise TypeError(flip)
+            if flip.rejudged:
                 answer = answer.copy(ids.new_id(), self._context.run.run_id, at)._replace(actor=self._context.actor)
             sure = answer.is_sure and not self._recorder.suspicion.found(ticket_before.text)
             ticket = self._answered(ticket_before, answer, sure=sure)
             is_held = ticket.status == "needs_review" and not sure
             stays = ticket_before.status == "routed" and not is_held and not self._plan.reroute
             waited = ticket_before.status == "needs_review" != ticket.status
-            settles = self._plan.reroute and flip_decision.action == Action.SETTLED and waited
+            settles = self._plan.reroute and flip.action == Action.SETTLED and waited
             is_sent = settles or (ticket_before.status == "routed" and not stays)
             ticket = ticket._replace(
                 status="routed" if stays else ticket.status, run_id=self._context.run.run_id if is_sent else None
@@ -305,13 +303,11 @@ class ReclassifyRun:
             decision = Decision(answer.classification_id, ticket.status)
             if self._question != CATEGORY:
                 decision = Decision(None, ticket.status, Standing.FURTHER)
-            reclassified_data = self._data(flip_decision, answer) | decision_data(decision)
+            reclassified_data = self._data(flip, answer) | decision_data(decision)
             event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, reclassified_data, at)
-            changes.append(
-                Change(event, ticket, ticket_before.revision, (answer,) if flip_decision.rejudged else (), decision)
-            )
-            action = Action.FLIPPED if flip_decision.action == Action.FLIP else flip_decision.action
-            applied.append(flip_decision._replace(action=action, ticket=ticket))
+            changes.append(Change(event, ticket, ticket_before.revision, (answer,) if flip.rejudged else (), decision))
+            action = Action.FLIPPED if flip.action == Action.FLIP else flip.action
+            applied.append(flip._replace(action=action, ticket=ticket))
         conflicts = self._context.save(changes)
         self._recorder.check.after()
         return [d if no is None else d._replace(action=Action.HELD) for d, no in zip(applied, conflicts, strict=True)]

@@ -120,15 +120,13 @@ def write_all(db: Db, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
             rows_written += db.execute(small_statement, list(chain.from_iterable(row_chunk))).rowcount
             continue
         row_columns = list(zip(*row_chunk, strict=True))
-        constant_columns = tuple(c[0] == c[-1] and c.count(c[0]) == len(row_chunk) for c in row_columns)
-        if all(constant_columns):  # at least one column must be bound per row
-            constant_columns = (False, *constant_columns[1:])
-        varying_columns = [
-            column for column, is_constant in zip(row_columns, constant_columns, strict=True) if not is_constant
-        ]
-        values = [column[0] for column, is_constant in zip(row_columns, constant_columns, strict=True) if is_constant]
-        values += chain.from_iterable(zip(*varying_columns, strict=True))
-        rows_written += db.execute(_multi_row_statement(statement, constant_columns, len(row_chunk)), values).rowcount
+        constant = tuple(c[0] == c[-1] and c.count(c[0]) == len(row_chunk) for c in row_columns)
+        if all(constant):  # at least one column must be bound per row
+            constant = (False, *constant[1:])
+        varying = [column for column, is_constant in zip(row_columns, constant, strict=True) if not is_constant]
+        values = [column[0] for column, is_constant in zip(row_columns, constant, strict=True) if is_constant]
+        values += chain.from_iterable(zip(*varying, strict=True))
+        rows_written += db.execute(_multi_row_statement(statement, constant, len(row_chunk)), values).rowcount
     return rows_written
 
 

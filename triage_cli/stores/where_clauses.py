@@ -80,12 +80,10 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
         ("suggestions", "suggestion"),
         ("languages", "language"),
     ):
-        if chosen_values := [storable_text(value) for value in getattr(selection, field)]:
+        if chosen := [storable_text(value) for value in getattr(selection, field)]:
             equality = f"{column} = :{field}"  # an index answers it on PostgreSQL
-            conditions.append(
-                equality if len(chosen_values) == 1 else f"{column} in (select value from json_each(:{field}))"
-            )
-            values[field] = chosen_values[0] if len(chosen_values) == 1 else compact(chosen_values)
+            conditions.append(equality if len(chosen) == 1 else f"{column} in (select value from json_each(:{field}))")
+            values[field] = chosen[0] if len(chosen) == 1 else compact(chosen)
     if selection.destinations:
         conditions.append(SENT_TO_CONDITION)
         values["destinations"] = compact([storable_text(name) for name in selection.destinations])

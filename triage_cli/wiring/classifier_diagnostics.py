@@ -97,16 +97,14 @@ def learned_versions(config: Config) -> Iterator[tuple[str, str, bool]]:
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
     """Yield each configured classifier's newest calibration, and whether it holds; then those of further questions."""
     store = open_store(config)
-    registry, named_config = open_model_registry(store), with_first_names(config, store)
+    registry, named = open_model_registry(store), with_first_names(config, store)
     newest_calibrations: dict[str, Calibration] = {}
     for calibration in registry.calibrations():
         newest_calibrations.setdefault(calibration.classifier, calibration)
     for name, spec in config.classifiers.items():
         if name not in newest_calibrations or spec.type == "cascade":
             continue
-        found = {
-            q.name: registry.calibration(f) for q in config.asked for f in _fingerprints(named_config, store, name, q)
-        }
+        found = {q.name: registry.calibration(f) for q in config.asked for f in _fingerprints(named, store, name, q)}
         in_force = found.pop(CATEGORY, None)
         of_further = {question: calibration for question, calibration in found.items() if calibration is not None}
         if in_force is not None or not of_further:

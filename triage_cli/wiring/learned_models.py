@@ -105,15 +105,13 @@ def with_copies(
     if not fitted_model.lacks_copies(model):
         return model
     texts = list({row.text for row in open_model_registry(store).labelled(version.question)})
-    learned_texts = [
-        text for text, is_known in zip(texts, fitted_model.knows_exactly(model, texts), strict=True) if is_known
-    ]
-    if tell is not None and (number := len(model.seen) - len(learned_texts)):
+    learned = [text for text, is_known in zip(texts, fitted_model.knows_exactly(model, texts), strict=True) if is_known]
+    if tell is not None and (number := len(model.seen) - len(learned)):
         tell(
             f"{version_name_of(version)} is of {_EARLIER_RELEASE}: it recognises {number:,} of its texts only in their "
             "exact spelling, so copies of these in another one count as labels; next: triage learn with their file"
         )
-    return model._replace(copies=fitted_model.copy_numbers(learned_texts))
+    return model._replace(copies=fitted_model.copy_numbers(learned))
 
 
 def version_name_of(version: ModelVersion) -> str:
@@ -317,12 +315,10 @@ def record_error_bounds(
     if question == CATEGORY and (reading := changed_reading(classifier_name, max_error, bounds_before)):
         warn(reading)
     bounds_by_category, at = {bound.category: bound for bound in bounds_before}, times.now()
-    present_bounds = [
-        StoredBound(classifier_name, fingerprint, *bound, at, question) for bound in error_bounds.values()
-    ]
+    present = [StoredBound(classifier_name, fingerprint, *bound, at, question) for bound in error_bounds.values()]
     changed_bounds = [
         bound
-        for bound in present_bounds
+        for bound in present
         if (was := bounds_by_category.get(bound.category)) is None or was._replace(at=at) != bound
     ]
     if not changed_bounds:

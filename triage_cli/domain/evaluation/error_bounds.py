@@ -359,13 +359,11 @@ def shortage(bounds: Iterable[ErrorBound | StoredBound]) -> str:
 def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> Iterable[str]:
     """Yield the messages about bounds that changed: first the promises that no longer hold."""
     bounds_before = {bound.category: bound for bound in before}
-    together_before = bounds_before.get(OVERALL)
+    together = bounds_before.get(OVERALL)
     for bound in now:
         was = bounds_before.get(bound.category)
-        is_dormant = (
-            was is not together_before and together_before is not None and together_before.threshold is not None
-        )
-        if bound.threshold is None and was is not None and was.threshold is not None and not is_dormant:
+        dormant = was is not together and together is not None and together.threshold is not None
+        if bound.threshold is None and was is not None and was.threshold is not None and not dormant:
             why = (
                 "its model, prompt or categories changed"
                 if bound.fingerprint != was.fingerprint

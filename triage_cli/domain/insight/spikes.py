@@ -170,17 +170,15 @@ class _SpikeFinder:
         earlier_texts = SimilarTexts(self._weights.vector(distinct) for distinct in self._earlier_words)
         for group in large_groups:
             tickets = [self._window[ticket_index] for ticket_index in group]
-            customers_before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
-            if customers_before is not None:
+            before = self._like_before((vectors[i] for i in group), earlier_texts, tickets, comparisons)
+            if before is not None:
                 in_group = set(group)
                 group_texts = [self._window_words[ticket_index] for ticket_index in group]
                 other_texts = [distinct for i, distinct in enumerate(self._window_words) if i not in in_group]
                 elsewhere = self._weights.counts + Counter(chain.from_iterable(other_texts))
                 others = self._weights.number + len(other_texts)
                 telling_words = telling(group_texts, elsewhere, others, self._weights)
-                yield self._spike(
-                    "group", _most_common(t.category for t in tickets), telling_words, tickets, customers_before
-                )
+                yield self._spike("group", _most_common(t.category for t in tickets), telling_words, tickets, before)
 
     def _like_before(
         self, vectors: Iterable[Mapping[str, float]], earlier_texts: SimilarTexts, tickets: Period, comparisons: int

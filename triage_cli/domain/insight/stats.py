@@ -111,14 +111,11 @@ def overruled_by_week(
     for day, category, given, judged in judged_days:
         written_on = date.fromisoformat(day)
         monday = written_on - timedelta(days=written_on.weekday())
-        week_category = monday.isoformat(), new_names.get(category, category)
-        judged_counts[week_category] += judged
-        is_overruled = not levels.is_within(new_names.get(given, given), week_category[1])
-        overruled_counts[week_category] += judged * is_overruled
-    return [
-        overruled_share(*week_category, judged, overruled_counts[week_category])
-        for week_category, judged in sorted(judged_counts.items())
-    ]
+        key = monday.isoformat(), new_names.get(category, category)
+        judged_counts[key] += judged
+        is_overruled = not levels.is_within(new_names.get(given, given), key[1])
+        overruled_counts[key] += judged * is_overruled
+    return [overruled_share(*key, judged, overruled_counts[key]) for key, judged in sorted(judged_counts.items())]
 
 
 def overruled_share(week: str, category: str, judged: int, overruled: int) -> Overruled:

@@ -162,15 +162,13 @@ def _are_headers(mail_lines: Sequence[str], start: int) -> bool:
             headers.setdefault(name, value)
         if not line.strip() or not headers:
             break
-    header_names = headers.keys()
-    if not (header_names & _SENDERS and header_names & _OTHERS):
+    names = headers.keys()
+    if not (names & _SENDERS and names & _OTHERS):
         return False
-    if any("@" in headers[name] for name in header_names & _SENDERS):
+    if any("@" in headers[name] for name in names & _SENDERS):
         return True
     is_dated = any(_HEADER_YEAR.search(value) and _HEADER_TIME.search(value) for value in headers.values())
-    return len(header_names) >= 3 and (
-        "@" in "".join(headers.values()) or (is_dated and bool(header_names & _SUBJECTS))
-    )
+    return len(names) >= 3 and ("@" in "".join(headers.values()) or (is_dated and bool(names & _SUBJECTS)))
 
 
 def unwritten_parts(text: str, *, subject: str | None, reply: bool) -> Sequence[Span]:
@@ -178,17 +176,15 @@ def unwritten_parts(text: str, *, subject: str | None, reply: bool) -> Sequence[
 
     Quotes are only looked for in a reply (by its headers or its subject): what a first mail forwards is its topic.
     """
-    mail_lines = text.split("\n")
-    dropped = [False] * len(mail_lines)
-    _drop_notices(mail_lines, dropped)
+    lines = text.split("\n")
+    dropped = [False] * len(lines)
+    _drop_notices(lines, dropped)
     if reply or _REPLY_SUBJECT.match(subject or ""):
-        _drop_quotes(mail_lines, dropped)
-    _drop_signature(mail_lines, dropped)
-    if not any(
-        any(map(str.isalpha, mail_line)) for mail_line, drop in zip(mail_lines, dropped, strict=True) if not drop
-    ):
+        _drop_quotes(lines, dropped)
+    _drop_signature(lines, dropped)
+    if not any(any(map(str.isalpha, line)) for line, drop in zip(lines, dropped, strict=True) if not drop):
         return ()
-    return _spans(mail_lines, dropped)
+    return _spans(lines, dropped)
 
 
 def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:

@@ -303,10 +303,10 @@ class DecisionRecorder:
             if not still_open:
                 decided.append(outcome)
                 continue
-            saved_ids = begun.saved if begun else frozenset()
+            stored = begun.saved if begun else frozenset()
             is_decided = CATEGORY not in still_open
             self._begun[ticket_id] = _Begun(
-                _left(change, conflict), saved_ids, still_open, outcome if is_decided else None
+                _left(change, conflict), stored, still_open, outcome if is_decided else None
             )
         return decided
 
@@ -364,8 +364,7 @@ class DecisionRecorder:
         given_before = given_answers(before) if self.further else {}
         for outcome, steps in answered:
             # A suspicious text is classified all the same, but only a person may accept the answer.
-            doubts = tuple(text_doubts(self.suspicion, before, outcome.value))
-            sure = bool(outcome.value and outcome.value.sure and not doubts)
+            doubts, sure = text_doubts(self.suspicion, before, outcome.value)
             if (name := question_of(outcome)) != CATEGORY:
                 was = given_before.get(name, UNANSWERED)
                 given = answer_given(was, steps, outcome.error, self._labels[name], sure=sure)

@@ -14,6 +14,7 @@ from triage_cli.domain import (
     Classification,
     Delivery,
     EventAction,
+    Failure,
     Levels,
     NoRouteError,
     NotClassifiedError,
@@ -23,6 +24,7 @@ from triage_cli.domain import (
     Routed,
     Rule,
     Ticket,
+    TriageError,
     as_sent,
     earlier_deliveries,
     ids,
@@ -177,7 +179,7 @@ class RoutingDecider:
 
     def decide(
         self,
-        ticket_before: Ticket,
+        before: Ticket,
         deliveries: tuple[Delivery, ...],
         at: str,
         *,
@@ -190,26 +192,24 @@ class RoutingDecider:
         `deliveries` are those that it has; `holder` is the run that is to send the new ones; `answer` is the one that
         decided the ticket, where a rule depends on it.
         """
-        if ticket_before.is_erased:
-            return Outcome(None, Action.UNCHANGED, Routed(ticket_before, deliveries), None, ticket_before), None
-        if ticket_before.category is None:
+        if before.is_erased:
+            return _kept(Action.UNCHANGED, before, deliveries), None
+        if before.category is None:
             error = NotClassifiedError(
-                f"{ids.short(ticket_before.ticket_id)} has no category yet ({ticket_before.status})",
+                f"{ids.short(before.ticket_id)} has no category yet ({before.status})",
                 hint="triage review, or give a verdict"
-                if ticket_before.status == "needs_review"
+                if before.status == "needs_review"
                 else "triage classify it, or give a verdict",
             )
-            return Outcome(
-                None, Action(ticket_before.status), Routed(ticket_before, deliveries), error, ticket_before
-            ), None
+            return _kept(Action(before.status), before, deliveries, error), None
         known = deliveries
         if self._routing_map.levels.parents:
-            known = tuple(self._as_refined(delivery, ticket_before) for delivery in deliveries)
-        rule = self._routing_map.match(ticket_before, answer, routing.judged_at(ticket_before, known, at))
+            known = tuple(self._as_refined(delivery, before) for delivery in deliveries)
+        rule = self._routing_map.match(before, answer, routing.judged_at(before, known, at))
         if rule is None:
-            return self._unroutable(ticket_before, deliveries, at)
-        needed_deliveries = routing.needed_deliveries(
-            ticket_before,
+            return self._unroutable(before, deliveries, at)
+        needed = routing.needed_deliveries(
+            before,
             rule,
             of_decisions(known),
             again=again,
@@ -219,35 +219,33 @@ class RoutingDecider:
             due_at=time.time(),
             run_id=holder,
         )
-        changed_deliveries = needed_deliveries.superseded + needed_deliveries.new
-        revived = self._revived_dead_letters(deliveries, changed_deliveries) if self._retry_dead else ()
-        changed_deliveries += revived
-        deliveries_after = (*with_changes(deliveries, changed_deliveries), *needed_deliveries.new)
-        status = routing.status_of(
-            (*with_changes(known, changed_deliveries), *needed_deliveries.new), ticket_before.category
-        )
-        if not changed_deliveries and ticket_before.status == status:
-            return _unchanged_outcome(ticket_before, deliveries, status), None
-        ticket = routing.decided(ticket_before, rule, status)
+        changed = needed.superseded + needed.new
+        revived = self._revived_dead_letters(deliveries, changed) if self._retry_dead else ()
+        changed += revived
+        deliveries_after = (*with_changes(deliveries, changed), *needed.new)
+        status = routing.status_of((*with_changes(known, changed), *needed.new), before.category)
+        if not changed and before.status == status:
+            return _unchanged_outcome(before, deliveries, status), None
+        ticket = routing.decided(before, rule, status)
         routing_data = {
             "rule": rule.name,
             "to": list(rule.to),
             "category": ticket.category,
             "config": self._routing_map.config_hash,
-            "new": [d.delivery_id for d in needed_deliveries.new],
-            "superseded": [d.delivery_id for d in needed_deliveries.superseded],
+            "new": [d.delivery_id for d in needed.new],
+            "superseded": [d.delivery_id for d in needed.superseded],
             "status": status,
         }
-        if waits_for_network := [d.destination for d in needed_deliveries.new if d.destination in self.offline]:
+        if waits_for_network := [d.destination for d in needed.new if d.destination in self.offline]:
             routing_data["offline"] = waits_for_network
-        if keep_earlier_text := outdated(of_decisions(deliveries_after), ticket_before):
+        if keep_earlier_text := outdated(of_decisions(deliveries_after), before):
             routing_data["outdated"] = list(keep_earlier_text)
         if revived:
             routing_data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, routing_data, at)
-        action = Action.UNCHANGED if status == "routed" and not changed_deliveries else Action(status)
-        outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, ticket_before)
-        return outcome, Change(event, ticket, ticket_before.revision, changed_deliveries)
+        action = Action.UNCHANGED if status == "routed" and not changed else Action(status)
+        outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, before)
+        return outcome, Change(event, ticket, before.revision, changed)
 
     def _as_refined(self, delivery: Delivery, ticket: Ticket) -> Delivery:
         """Return a delivery under the category of its ticket, if that refines its own and the receiver needs none."""
@@ -268,16 +266,16 @@ class RoutingDecider:
         )
 
     def _unroutable(
-        self, ticket_before: Ticket, deliveries: tuple[Delivery, ...], at: str
+        self, before: Ticket, deliveries: tuple[Delivery, ...], at: str
     ) -> tuple[Outcome[Routed], Change | None]:
         error = NoRouteError(
-            f"{ids.short(ticket_before.ticket_id)}: no rule of the routing map matches",
+            f"{ids.short(before.ticket_id)}: no rule of the routing map matches",
             hint="add a rule to routes in the config",
         )
         superseded = supersede(of_decisions(deliveries), at)
-        if ticket_before.status == "unroutable" and not superseded:
-            return Outcome(None, Action.UNROUTABLE, Routed(ticket_before, deliveries), error, ticket_before), None
-        ticket = ticket_before._replace(status="unroutable", revision=ticket_before.revision + 1, run_id=None)
+        if before.status == "unroutable" and not superseded:
+            return _kept(Action.UNROUTABLE, before, deliveries, error), None
+        ticket = before._replace(status="unroutable", revision=before.revision + 1, run_id=None)
         unroutable_data = {
             "category": ticket.category,
             "config": self._routing_map.config_hash,
@@ -285,17 +283,26 @@ class RoutingDecider:
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
         deliveries_after = with_changes(deliveries, superseded)
-        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, ticket_before)
-        return outcome, Change(event, ticket, ticket_before.revision, superseded)
+        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, before)
+        return outcome, Change(event, ticket, before.revision, superseded)
 
 
 def _unchanged_outcome(ticket: Ticket, deliveries: tuple[Delivery, ...], status: str) -> Outcome[Routed]:
     """Return the outcome of a ticket whose deliveries stay as they are; its error tells what failed before."""
     if status == "undeliverable":
-        error = joint_error(dead_letters(ticket, deliveries))
-        return Outcome(None, Action.UNDELIVERABLE, Routed(ticket, deliveries), error, ticket)
+        return _kept(Action.UNDELIVERABLE, ticket, deliveries, joint_error(dead_letters(ticket, deliveries)))
     if status != "routing":
-        return Outcome(None, Action.UNCHANGED, Routed(ticket, deliveries), None, ticket)
+        return _kept(Action.UNCHANGED, ticket, deliveries)
     failures = due_later(deliveries)
-    still_routing = Routed(ticket, deliveries, failures=failures)
-    return Outcome(None, Action.ROUTING, still_routing, joint_error(failures), ticket)
+    return _kept(Action.ROUTING, ticket, deliveries, joint_error(failures), failures)
+
+
+def _kept(
+    action: Action,
+    ticket: Ticket,
+    deliveries: tuple[Delivery, ...],
+    error: TriageError | None = None,
+    failures: tuple[Failure, ...] = (),
+) -> Outcome[Routed]:
+    """Return the outcome of a ticket that stays as it is."""
+    return Outcome(None, action, Routed(ticket, deliveries, failures=failures), error, ticket)

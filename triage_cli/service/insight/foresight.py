@@ -131,8 +131,7 @@ class Foresight:
                 continue
             answer, labels = outcome.value, self._labels[question]
             steps = steps_within(answer, labels)
-            doubts = text_doubts(self._suspicion, ticket, answer)
-            sure = bool(answer and answer.sure and not doubts)
+            doubts, sure = text_doubts(self._suspicion, ticket, answer)
             if question == CATEGORY:
                 language, decisive = answer.language if answer else None, steps[-1] if steps else None
                 ticket = answered_ticket(ticket, steps, outcome.error, labels, sure=sure, language=language)

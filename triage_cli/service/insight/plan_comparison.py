@@ -171,9 +171,9 @@ class PlanComparison:
                     self.unasked.append(ticket)
             elif new_answer is not None and not ticket.verdict:
                 new_ticket = self._decided_by_new(new_ticket, new_answer, last_step)
-            old_answer = old_answers.get(ticket.decision_id or "")
-            old_to = tuple(self._names.destinations.get(n, n) for n in self._old_side.destinations(ticket, old_answer))
-            deciding = old_answer if new_answer is None or ticket.verdict else last_step
+            old = old_answers.get(ticket.decision_id or "")
+            old_to = tuple(self._names.destinations.get(n, n) for n in self._old_side.destinations(ticket, old))
+            deciding = old if new_answer is None or ticket.verdict else last_step
             new_to = self._new_side.destinations(self._with_new_answers(new_ticket, by_question), deciding)
             self._count_move(ticket, new_ticket, old_to, new_to)
 
@@ -184,10 +184,10 @@ class PlanComparison:
 
     def _decided_by_new(self, ticket: Ticket, new_answer: Answer, last_step: Classification | None) -> Ticket:
         """Return a ticket after the answer of the new classifier."""
-        is_held = bool(text_doubts(self._suspicion, ticket, new_answer))
+        _, sure = text_doubts(self._suspicion, ticket, new_answer)
         has_category = last_step is not None and last_step.category in self._new_side.categories
         return ticket._replace(
-            category=last_step.category if last_step and has_category and new_answer.sure and not is_held else None,
+            category=last_step.category if last_step and has_category and sure else None,
             confidence=last_step.confidence if last_step else None,
             confidence_source=last_step.confidence_source if last_step else None,
             classifier=last_step.classifier if last_step else self._new_side.classifier.name,
@@ -205,8 +205,7 @@ class PlanComparison:
                 given[name] = present._replace(value=value) if value in labels else UNANSWERED
             elif outcome is not None:
                 steps = steps_within(outcome.value, labels)
-                is_held = bool(text_doubts(self._suspicion, ticket, outcome.value))
-                sure = bool(outcome.value and outcome.value.sure and not is_held)
+                _, sure = text_doubts(self._suspicion, ticket, outcome.value)
                 given[name] = answer_given(UNANSWERED, steps, outcome.error, labels, sure=sure)
         return with_given(ticket, given)
 

@@ -130,10 +130,8 @@ class Corrections:
                 )
                 if category == ticket.category or not is_correction(category, changed, field_values, refused_at):
                     category = None
-                given_in_triage = [
-                    a for a in answers if a.classification_id == ticket.decision_id and not a.is_imported
-                ]
-                overruled = any(int(to_seconds(answer.at)) > changed for answer in given_in_triage)
+                given = [a for a in answers if a.classification_id == ticket.decision_id and not a.is_imported]
+                overruled = any(int(to_seconds(answer.at)) > changed for answer in given)
             elif lost_before and lost_before[-1].category == category:
                 category = None
             return item._replace(draft=item.draft._replace(verdict=category, overruled=overruled))

@@ -45,12 +45,10 @@ _ADDRESS = re.compile(r"postgres(?:ql)?://(?P<rest>[^/?#]*)")
 
 def check_address(url: str) -> None:
     """Raise `StoreError` for a malformed address, whose password could be taken for the host and shown in an error."""
-    postgres_address = _ADDRESS.match(url)
-    authority = postgres_address["rest"] if postgres_address else ""
+    address = _ADDRESS.match(url)
+    authority = address["rest"] if address else ""
     is_malformed = (
-        postgres_address is None
-        or authority.count("@") > 1
-        or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
+        address is None or authority.count("@") > 1 or ("@" not in authority and "@" in url.split("?", maxsplit=1)[0])
     )
     try:
         address_settings = psycopg.conninfo.conninfo_to_dict(url)

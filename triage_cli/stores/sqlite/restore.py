@@ -110,12 +110,10 @@ class Restore:
                 replaced = self._replaced(old_copy)
                 replacements.append((self._log(event, replaced.head), replaced))
 
-        with closing(connect(self._path)) as old_database:
-            self._backup_copy.database.connection().backup(
-                old_database, pages=PAGES_PER_STEP, progress=save_old_database
-            )
+        with closing(connect(self._path)) as old:
+            self._backup_copy.database.connection().backup(old, pages=PAGES_PER_STEP, progress=save_old_database)
             with suppress(sqlite3.Error):  # while others read, the pages stay in the write-ahead log
-                old_database.execute("pragma wal_checkpoint(truncate)")
+                old.execute("pragma wal_checkpoint(truncate)")
         return replacements[0]
 
     def _replaced(self, old_copy: Path) -> Replaced:
@@ -216,17 +214,14 @@ def _copy_backup(file: Path, part_file: Path) -> None:
     open_mode = "mode=rw" if Path(f"{file}-wal").exists() else IMMUTABLE
     no_backup = StoreError(f"{file} is no database of triage", hint="name a file that triage db backup wrote")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(file))}?{open_mode}", uri=True)) as backup_connection:
-            user_version = backup_connection.execute("pragma user_version").fetchone()[0]
+        with closing(sqlite3.connect(f"file:{quote(str(file))}?{open_mode}", uri=True)) as backup:
+            user_version = backup.execute("pragma user_version").fetchone()[0]
             if user_version > VERSION:
                 raise newer(str(file), user_version)
-            if (
-                user_version < 1
-                or not backup_connection.execute("select 1 from sqlite_master where name = 'chain'").fetchone()
-            ):
+            if user_version < 1 or not backup.execute("select 1 from sqlite_master where name = 'chain'").fetchone():
                 raise no_backup
             with closing(sqlite3.connect(part_file)) as copy_connection:
-                backup_connection.backup(copy_connection)
+                backup.backup(copy_connection)
                 (integrity,) = copy_connection.execute("pragma quick_check(1)").fetchone()
     except sqlite3.Error as error:
         if sqlite_code_of(error) == sqlite3.SQLITE_NOTADB:
