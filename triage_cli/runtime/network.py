@@ -232,8 +232,6 @@ def proxy_options(url: str, context: "ssl.SSLContext") -> dict[str, Any]:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is this machine: a loopback address, or `localhost`."""
-    import ipaddress
-
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -251,10 +249,6 @@ def is_local(conninfo: str) -> bool:
     if parameters.get("hostaddr") or parameters.get("service"):
         return False
     return all(host.startswith(("/", "@")) or not host for host in (parameters.get("host") or "").split(","))
-
-
-if TYPE_CHECKING:  # annotations alone should not import ssl
-    import ssl
 
 
 def shared_trust() -> "ssl.SSLContext":

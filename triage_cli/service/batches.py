@@ -117,6 +117,17 @@ class BatchContext(NamedTuple):
         return {ticket.ticket_id: ticket for ticket in self.run.store.find(Selection(ids=waiting_ids))}
 
 
+def answered(
+    batch: Batch, batch_item: BatchItem, steps: tuple[Classification, ...]
+) -> tuple[Classification | BatchItem | Spent, ...]:
+    """Return what is stored of an answer of a batch: its steps, that nobody waits for it, and what it has cost."""
+    return (
+        *steps,
+        batch_item._replace(state="answered", reserved=0.0),
+        paid_answer(batch, batch_item, costs(steps)),
+    )
+
+
 def paid_answer(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:
     """Return what an answer of a batch cost, in USD, to be booked instead of what was set aside for it."""
     return Spent(batch.paid_by, cost, batch_item.reserved, batch.opened_at)
@@ -199,38 +210,29 @@ class BatchSubmitter:
         for place, (ticket, steps) in enumerate(to_ask):
             self._tickets_ahead = min(len(to_ask) - place, AHEAD - len(self._changes))
             answer_key = key_of[ticket.ticket_id]
-            was = "" if self._proposals else ticket.status
-            if request_to_join := requests.get(answer_key):
-                if ticket.ticket_id in request_to_join.ticket_ids:
-                    yield [unasked(ticket, Action.WAITING)]
-                    continue
-                batch_item = BatchItem(
-                    batch_id=request_to_join.batch_id,
-                    ticket_id=ticket.ticket_id,
-                    number=request_to_join.number,
-                    answer_key=answer_key,
-                    was=was,
-                    reserved=0.0,
-                    asked=compact([name for name in ticket.asked if name in request_to_join.questions]),
-                )
-            else:
+            open_request, request = requests.get(answer_key), None
+            if open_request and ticket.ticket_id in open_request.ticket_ids:
+                yield [unasked(ticket, Action.WAITING)]
+                continue
+            if open_request is None:
                 request = yield from self._request_with_room(ticket)
                 if request is None or self._batch is None:
                     break
-                requests[answer_key] = OpenRequest(self._batch.batch_id, self._number, ticket.asked, {ticket.ticket_id})
-                batch_item = BatchItem(
-                    batch_id=self._batch.batch_id,
-                    ticket_id=ticket.ticket_id,
-                    number=self._number,
-                    answer_key=answer_key,
-                    was=was,
-                    reserved=request.worst,
-                    redacted=request.redacted,
-                    asked=compact(list(ticket.asked)),
-                )
+                open_request = OpenRequest(self._batch.batch_id, self._number, ticket.asked, {ticket.ticket_id})
+                requests[answer_key] = open_request
                 self._requests[self._number] = request
                 self._number += 1
                 self._size += len(request.line)
+            batch_item = BatchItem(
+                batch_id=open_request.batch_id,
+                ticket_id=ticket.ticket_id,
+                number=open_request.number,
+                answer_key=answer_key,
+                was="" if self._proposals else ticket.status,
+                reserved=request.worst if request else 0.0,
+                redacted=request.redacted if request else None,
+                asked=compact([name for name in ticket.asked if name in open_request.questions]),
+            )
             self._changes.append(self._waiting_change(ticket, batch_item, steps))
             if len(self._changes) == AHEAD:
                 yield self._save_waiting()
@@ -562,10 +564,8 @@ class BatchCollector:
         if change.ticket is not None and aside_steps:
             change = change._replace(ticket=with_cost(change.ticket, aside_steps))
         steps: tuple[Classification, ...] = (*(a for a in change.adds if isinstance(a, Classification)), *aside_steps)
-        ended = item._replace(state="answered", reserved=0.0)
-        adds: tuple[Classification | BatchItem | Spent, ...]
-        adds = (*steps, ended, paid_answer(batch, item, costs(steps)))
-        change = change._replace(event=change.event.with_data(batch=batch.batch_id), adds=adds)
+        event = change.event.with_data(batch=batch.batch_id)
+        change = change._replace(event=event, adds=answered(batch, item, steps))
         if effective and not waits_for(ticket, item, batch):
             return late(change)._replace(ticket=released(ticket, item, batch), expected_revision=ticket.revision)
         has_next = batcher.has_next and CATEGORY in item.questions and item.was in ("new", "failed")
@@ -578,23 +578,16 @@ class BatchCollector:
 
     def _proposed(self, batch: Batch, batch_item: BatchItem, ticket: Ticket, outcome: Outcome[Answer]) -> Change:
         """Return the change that stores an answer as a proposal: the ticket stays as it is, with the cost added."""
-        batch_context = self._batch_context
         question = question_of(outcome)
-        labels = batch_context.decision_recorder.labels_of(question)
+        labels = self._batch_context.decision_recorder.labels_of(question)
         steps = steps_within(outcome.value, labels)
         proposal = steps[-1]
         action = Action.UNANSWERED if proposal.error else judge(ticket, proposal, labels, 0.0)
         proposal_data = flip_data(FlipDecision(0, ticket, action, proposal), proposal, question)
-        proposal_data |= {"batch": batch.batch_id}
-        spent = paid_answer(batch, batch_item, costs(steps))
-        adds: tuple[Classification | BatchItem | Spent, ...]
-        adds = (*steps, batch_item._replace(state="answered", reserved=0.0), spent)
-        return Change(
-            batch_context.run.event(EventAction.PROPOSED, ticket.ticket_id, proposal_data),
-            released_with_cost(ticket, steps),
-            ticket.revision,
-            adds,
-        )
+        proposal_data["batch"] = batch.batch_id
+        event = self._batch_context.run.event(EventAction.PROPOSED, ticket.ticket_id, proposal_data)
+        adds = answered(batch, batch_item, steps)
+        return Change(event, released_with_cost(ticket, steps), ticket.revision, adds)
 
     def submit(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:
         """Answer what needs no provider, and put the rest into batches; an outcome's `item` is the ticket."""

@@ -42,7 +42,6 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
         self._sdk = network.anthropic(self.display_name, self._url, open_telemetry=False, **self.sdk_options())
 
     def most_tokens(self, question: Question, answer_tokens: int) -> int:
-        """Return an upper bound of the tokens of a request to Anthropic."""
         request = self.message_request(question, answer_tokens, without_schema=self._without_schema)
         return request_bytes(request) + (0 if self._without_schema else SCHEMA_TOKENS)
 
@@ -67,20 +66,16 @@ class AnthropicProvider(ProviderClient[anthropic.AsyncAnthropic]):
 
     @property
     def constraint(self) -> str:
-        """Return whether a schema restricts Anthropic's messages to the list of categories."""
         return BY_NOTHING if self._without_schema else BY_SCHEMA
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return whether the schema was refused, to be stored for later processes."""
         return {"plain": self._without_schema}
 
     def remember_options(self, options: Mapping[str, Any]) -> None:
-        """Leave out the schema if an earlier process found that it is refused."""
         self._without_schema = bool(options.get("plain"))
 
     def provider_error(self, error: Exception) -> ProviderError | None:
-        """Read a status error of Anthropic's SDK; None for another error."""
         if not isinstance(error, anthropic.APIStatusError):
             return None
         return ProviderError.of(error.status_code, error.body, error.response.headers)

@@ -34,7 +34,6 @@ class DecisionProvider(OpenAIClient):
 
     @property
     def constraint(self) -> str:
-        """Return what restricts a decision to the list of categories: its choices."""
         return "held to the list by the choices of a Decisions API"
 
     def most_tokens(self, question: Question, answer_tokens: int) -> int:

@@ -117,7 +117,6 @@ class OpenAIClient(ProviderClient[openai.AsyncOpenAI]):
         self._sdk = network.openai(self.display_name, self._url, **self.sdk_options())
 
     def provider_error(self, error: Exception) -> ProviderError | None:
-        """Read a status error of OpenAI's SDK; None for another error."""
         return read_status_error(error) if isinstance(error, openai.APIStatusError) else None
 
 
@@ -141,7 +140,6 @@ class OpenAIProvider(OpenAIClient):
 
     @property
     def constraint(self) -> str:
-        """Return which form of JSON restricts chat completions to the list of categories."""
         form = JSON_FORMS[self._json_form]
         if form == "object":
             return "held to JSON, not to the list, which is checked here"
@@ -169,11 +167,9 @@ class OpenAIProvider(OpenAIClient):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Return the form of JSON and the features that the server refused, to be stored for later processes."""
         return {"form": self._json_form, "without": sorted(self._left_out_features)}
 
     def remember_options(self, options: Mapping[str, Any]) -> None:
-        """Start with the form of JSON, and without the features, that an earlier process found to be right."""
         self._json_form = min(int(options.get("form", 0)), len(JSON_FORMS) - 1)
         self._left_out_features |= set(options.get("without", ()))
 

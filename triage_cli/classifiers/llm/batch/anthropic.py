@@ -31,7 +31,6 @@ class AnthropicBatchApi(AnthropicProvider):
     limits = BatchLimits(20_000, 60_000_000)
 
     def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
-        """Return one request of a message batch as a line of JSON."""
         params = self.message_request(question, answer_tokens, without_schema=self._without_schema)
         return batch_line({"custom_id": custom_id, "params": params})
 
@@ -78,7 +77,6 @@ class AnthropicBatchApi(AnthropicProvider):
         return ""
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return the progress of a message batch; its own id is that of its results."""
         try:
             message_batch = await self.sdk.messages.batches.retrieve(provider_id)
         except anthropic.NotFoundError as error:
@@ -94,7 +92,6 @@ class AnthropicBatchApi(AnthropicProvider):
         return BatchLook("ended", message_batch.request_counts.succeeded), (provider_id,)
 
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
-        """Write the results that Anthropic streams; return whether they were still available."""
         try:
             for provider_id in result_ids:
                 async for result in await self.sdk.messages.batches.results(provider_id):
@@ -106,7 +103,6 @@ class AnthropicBatchApi(AnthropicProvider):
         return True
 
     def read_result(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:  # noqa: ARG002
-        """Read one result of a message batch: succeeded, errored, canceled or expired."""
         request_id, outcome = str(result["custom_id"]), result["result"]
         if outcome["type"] == "succeeded":
             return BatchLine(request_id, self.message_reply(outcome["message"]))

@@ -34,7 +34,6 @@ class OpenAIBatchApi(OpenAIProvider):
     limits = BatchLimits(50_000, 190_000_000)  # OpenAI allows 200 MB
 
     def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
-        """Return one request of OpenAI's file as a line of JSON."""
         request_body = self.completion_request(question, answer_tokens)
         return batch_line({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": request_body})
 
@@ -53,7 +52,6 @@ class OpenAIBatchApi(OpenAIProvider):
         return file.id
 
     async def create(self, batch_id: str, input_file_id: str) -> str:
-        """Start the batch of an uploaded file of requests."""
         try:
             openai_batch = await self.sdk.batches.create(
                 input_file_id=input_file_id,
@@ -80,7 +78,6 @@ class OpenAIBatchApi(OpenAIProvider):
         return None
 
     async def look(self, provider_id: str) -> tuple[BatchLook, Sequence[str]]:
-        """Return the progress of OpenAI's batch, and the files of its answers and errors."""
         try:
             openai_batch = await self.sdk.batches.retrieve(provider_id)
         except openai.NotFoundError as error:
@@ -100,7 +97,6 @@ class OpenAIBatchApi(OpenAIProvider):
         return BatchLook("ended", answered), [file_id for file_id in file_ids if file_id]
 
     async def fetch(self, result_ids: Sequence[str], result_file: IO[bytes]) -> bool:
-        """Write OpenAI's files of answers and errors into one; return whether they were still available."""
         are_available = True
         for file_id in result_ids:
             try:
@@ -115,7 +111,6 @@ class OpenAIBatchApi(OpenAIProvider):
         return are_available
 
     def read_result(self, result: Mapping[str, Any], question: Question, options: Mapping[str, Any]) -> BatchLine:
-        """Read one line of OpenAI's files: a response with its status, or an error of the batch itself."""
         request_id, response, error = str(result["custom_id"]), result.get("response"), result.get("error")
         if not isinstance(response, Mapping):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
