@@ -240,7 +240,7 @@ class _CascadeState:
         finished = [*self.sure_outcomes]
         finished += [self.with_earlier_steps(self.effective_outcome(outcome)) for outcome in outcomes]
         unsaved = map(self._earlier_answers.get, self.unsaved_ids)
-        finished += [_unfinished(answer) for answer in unsaved if answer is not None]
+        finished += [Outcome(0, Action.ANSWERED, Unfinished(a.steps), None, a.ticket) for a in unsaved if a is not None]
         self.sure_outcomes.clear()
         self.unsaved_ids.clear()
         return finished
@@ -309,7 +309,3 @@ class _Lookahead(Iterator[Sequence[Ticket]]):
 def _unavailable_outcome(ticket: Ticket, step: Classifier, question: str) -> Outcome[Answered]:
     error = AnswerError(f"unavailable: {step.name} was not available")
     return Outcome.failed(ticket, error, Answer(ticket, (), sure=False, question=question))
-
-
-def _unfinished(answer: Answer) -> Outcome[Answered]:
-    return Outcome(0, Action.ANSWERED, Unfinished(answer.steps), None, answer.ticket)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import date
 
-from triage_cli.config.key_tables import Field, Schema, accepts, named_schema, record, record_schema, suggestion
+from triage_cli.config.key_tables import Field, accepts, named_schema, record, record_schema, suggestion
 from triage_cli.config.validators import named_entries, several, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, UnsupportedScalar
 from triage_cli.domain import DAY_MINUTES, DAY_NAMES, Calendar, zone_of
@@ -75,11 +75,7 @@ CALENDAR: Mapping[str, Field] = {
 }
 
 
-def _calendars_schema() -> Schema:
-    return named_schema(record_schema(CALENDAR))
-
-
-@accepts(_calendars_schema)
+@accepts(lambda: named_schema(record_schema(CALENDAR)))
 def read_calendars(setting: ConfigNode) -> dict[str, Calendar]:
     """Return the calendars of the configuration by their names."""
     calendars = {}

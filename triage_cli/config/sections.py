@@ -14,7 +14,6 @@ from triage_cli.config.imports import read_imports
 from triage_cli.config.key_tables import (
     DIALECT,
     Field,
-    Schema,
     accepts,
     mapping,
     named_schema,
@@ -39,11 +38,7 @@ MOST_FIELDS = 50
 OWN_COLUMNS = ("mail", "thread", "updated_at")
 
 
-def _fields_schema() -> Schema:
-    return {**named_schema(schema_of(pattern)), "maxProperties": MOST_FIELDS}
-
-
-@accepts(_fields_schema)
+@accepts(lambda: {**named_schema(schema_of(pattern)), "maxProperties": MOST_FIELDS})
 def read_fields(setting: ConfigNode) -> dict[str, str]:
     """Return the pattern of each field by its name."""
     from triage_cli.domain import TICKET_KEYS

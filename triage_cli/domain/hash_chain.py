@@ -41,13 +41,9 @@ def _object_template(keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
     return sorted_keys, f"{{{','.join([quoted(key).replace('%', '%%') + ':%s' for key in sorted_keys])}}}"
 
 
-def _canonical_float(number: float) -> str:
-    return repr(number) if math.isfinite(number) else _encoded(number)
-
-
 _CANONICAL_WRITERS: Mapping[type, Callable[[Any], str]] = {
     str: quoted,
-    float: _canonical_float,
+    float: lambda number: repr(number) if math.isfinite(number) else _encoded(number),
     int: repr,
     bool: _encoded,
     type(None): lambda _: "null",

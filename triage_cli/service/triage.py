@@ -121,7 +121,8 @@ class Pipeline:
         def to_classify() -> Iterator[Sequence[Ticket]]:
             for outcomes in created:
                 if self._delivery_run is not None:
-                    self._delivery_run.add_for_stored(_written(outcomes))
+                    written = (o.value for o in outcomes if o.value and o.action in (Action.CREATED, Action.UPDATED))
+                    self._delivery_run.add_for_stored(written)
                 claimed = self._hold_open(outcomes, being_classified)
                 being_classified.update((ticket_id, []) for ticket_id in claimed)
                 for outcome in outcomes:
@@ -202,11 +203,6 @@ class Pipeline:
 def _is_open(ticket: Ticket) -> bool:
     """Return whether a ticket's category or another question about it is to be asked."""
     return ticket.status in TO_CLASSIFY or ticket.unanswered == 1
-
-
-def _written(outcomes: Sequence[Outcome[Ticket]]) -> Iterator[Ticket]:
-    """Yield the tickets that an import has stored or changed."""
-    return (o.value for o in outcomes if o.value and o.action in (Action.CREATED, Action.UPDATED))
 
 
 def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:

@@ -242,7 +242,8 @@ class SqlModelRegistry:
 
     def trials(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         trial_rows = self._database.read(PAID_TRIALS, (compact(list(answer_keys)),))
-        return {answer.answer_key: answer for answer in map(_trial_answer, trial_rows)}
+        trials = (Classification.made("", **dict(zip(_TRIAL_COLUMNS, row, strict=True))) for row in trial_rows)
+        return {trial.answer_key: trial for trial in trials}
 
     def keep_trials(self, answers: Sequence[Classification], lease: Lease) -> None:
         def keep_trials(db: Db) -> None:
@@ -280,7 +281,3 @@ def _copies_of(text: str) -> str:
 def _drop_graded(db: Db, answer: Classification) -> None:
     """Drop what is stored of an answer, under whatever key of its text's copies."""
     db.execute(DROP_GRADED, (answer.fingerprint, answer.answer_key, f"{answer.answer_key}!"))
-
-
-def _trial_answer(trial_row: Sequence[Any]) -> Classification:
-    return Classification.made("", **dict(zip(_TRIAL_COLUMNS, trial_row, strict=True)))

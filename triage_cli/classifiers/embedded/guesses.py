@@ -12,6 +12,7 @@ from triage_cli.classifiers.embedded.tokens import MAX_CHARACTERS, tokens_of
 from triage_cli.domain import LANGUAGES, Levels, Suspicion, is_plain
 
 KEPT_LABELS = 10  # of a guess whose probability is stored
+_UNREAD = "seems to be in {}, which this model was not taught"
 _VAGUE = "too few words that say something"
 
 
@@ -121,7 +122,7 @@ class Guesser:
             )  # fmt: skip
             for row, chances, best, runner_up, strongest_words, language, is_unread, is_vague, doubtful in predictions:
                 if is_unread or is_vague:
-                    why = _unread(language) if is_unread else _VAGUE
+                    why = _UNREAD.format(LANGUAGES.get(language or "", "a language")) if is_unread else _VAGUE
                     reason = f"{why}; next: {self._plain_labels[runner_up]}"
                     judged_texts[row] = _JudgedText(
                         self.model.labels[best], None, reason, None, doubtful=True, language=language
@@ -151,11 +152,6 @@ class Guesser:
             pairs = path + [pair for pair in pairs[: KEPT_LABELS + len(path)] if pair not in path]
         keys, probabilities = zip(*pairs[:KEPT_LABELS], strict=True)
         return ("{" + ",".join(keys) + "}") % tuple(probabilities)
-
-
-def _unread(language: str | None) -> str:
-    name = LANGUAGES.get(language or "")
-    return f"seems to be in {name or 'a language'}, which this model was not taught"
 
 
 def likeliest_labels(

@@ -198,7 +198,8 @@ class _SpikeFinder:
             newly_found = list(earlier_texts.alike(vector, similar_indexes.__contains__))
             similar_indexes.update(newly_found)
             customers.update((n, ticket.customer) for n, ticket in map(self._earlier_tickets.__getitem__, newly_found))
-            if not self._has_grown(group_customers, len(customers)):
+            now_and_before = group_customers, len(customers)  # the quick part of the tests
+            if not self._share_has_grown(*now_and_before) and not self._number_has_grown(*now_and_before):
                 return None
         return len(customers) if self._is_spike("group", tickets, len(customers), comparisons) else None
 
@@ -234,10 +235,6 @@ class _SpikeFinder:
             return True
         is_by_number = self._number_has_grown(customers, customers_before)
         return is_by_number and self._chance_of_number(customers, customers_before, GROWTH_DOUBT[kind]) <= risk
-
-    def _has_grown(self, customers: int, customers_before: int) -> bool:
-        """Return whether a share or a number is large enough for a spike: the quick part of the tests."""
-        return self._share_has_grown(customers, customers_before) or self._number_has_grown(customers, customers_before)
 
     def _share_has_grown(self, customers: int, customers_before: int) -> bool:
         earlier_share = customers_before / self._customers_before if self._customers_before else 1.0

@@ -8,7 +8,7 @@ their headers, or their lines begin with ">".
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from operator import itemgetter
+from operator import itemgetter, or_
 
 from triage_cli.domain.mail.parts import Span
 
@@ -100,17 +100,14 @@ def quoted_lines(mail_lines: Sequence[str]) -> list[bool]:
                 is_quoted[line_index:quote_end] = [True] * (quote_end - line_index)
                 line_index = quote_end
                 continue
-        elif not is_quoted[line_index] and _begins_quoted_mail(mail_lines, line_index):
+        elif not is_quoted[line_index] and (
+            _is_divider(mail_lines, line_index) or _are_headers(mail_lines, line_index)
+        ):
             line_index = _without_blanks(mail_lines, line_index)
             is_quoted[line_index:] = [True] * (len(mail_lines) - line_index)
             break
         line_index += 1
     return is_quoted
-
-
-def _begins_quoted_mail(mail_lines: Sequence[str], line_index: int) -> bool:
-    """Return whether a quoted mail begins at a line, with a divider or its headers."""
-    return _is_divider(mail_lines, line_index) or _are_headers(mail_lines, line_index)
 
 
 def _without_blanks(mail_lines: Sequence[str], line_index: int) -> int:
@@ -180,7 +177,7 @@ def unwritten_parts(text: str, *, subject: str | None, reply: bool) -> Sequence[
     dropped = [False] * len(lines)
     _drop_notices(lines, dropped)
     if reply or _REPLY_SUBJECT.match(subject or ""):
-        _drop_quotes(lines, dropped)
+        dropped = [*map(or_, dropped, quoted_lines([line[:_SEARCHED_WIDTH] for line in lines]))]
     _drop_signature(lines, dropped)
     if not any(any(map(str.isalpha, line)) for line, drop in zip(lines, dropped, strict=True) if not drop):
         return ()
@@ -197,11 +194,6 @@ def _drop_notices(mail_lines: Sequence[str], dropped: list[bool]) -> None:
         if filled and (_DISCLAIMER.match(first_lines) or (line_index < _BANNER_LINES and _BANNER.match(first_lines))):
             dropped[line_index:end] = [True] * len(paragraph)
         line_index = end
-
-
-def _drop_quotes(mail_lines: Sequence[str], dropped: list[bool]) -> None:
-    for line_index, is_quoted in enumerate(quoted_lines([mail_line[:_SEARCHED_WIDTH] for mail_line in mail_lines])):
-        dropped[line_index] = dropped[line_index] or is_quoted
 
 
 def _drop_signature(mail_lines: Sequence[str], dropped: list[bool]) -> None:

@@ -62,7 +62,7 @@ class Precedents:
         suspicious = {t.ticket_id for t in tickets if t.ticket_id in found and self._suspicion.found(t.text)}
         return {ticket_id: precedent for ticket_id, precedent in found.items() if ticket_id not in suspicious}
 
-    def answers(self, tickets: Sequence[Ticket], run_id: str | None, actor: str) -> list[Answer]:
+    def answers(self, tickets: Sequence[Ticket], run_id: str | None = None, actor: str = "") -> list[Answer]:
         """Return the answers that their precedents give to the questions that tickets are asked."""
         given = []
         for question in self._labels:

@@ -32,7 +32,6 @@ from triage_cli.domain import (
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget
 from triage_cli.service.answers import (
-    Arrived,
     Gathering,
     answer_given,
     answered_ticket,
@@ -105,24 +104,16 @@ class Foresight:
 
         def foreseen() -> Iterator[Outcome[Foreseen]]:
             save_steps = trials.save_steps if trials else None
-            for arrived in answers(self._classifier, chunks(), budget, save_steps, self._known):
+            for arrived in answers(self._classifier, chunks(), budget, save_steps, self._precedents.answers):
                 if trials is not None:
                     trials.save(arrived.final)
-                for ticket_id, ticket_foreseen in self._foreseen(arrived):
-                    yield _outcome(*asked_about.pop(ticket_id), ticket_foreseen)
+                for ticket, by_question in self._gathering.whole(arrived):
+                    yield _outcome(*asked_about.pop(ticket.ticket_id), self._of_ticket(ticket, by_question))
                 yield from judged
                 judged.clear()
             yield from judged
 
         yield from in_order(foreseen())
-
-    def _known(self, tickets: Sequence[Ticket]) -> list[Answer]:
-        return self._precedents.answers(tickets, None, "")
-
-    def _foreseen(self, arrived: Arrived) -> Iterator[tuple[str, Foreseen]]:
-        """Yield what is foreseen of tickets of which the last answer has arrived."""
-        for ticket, by_question in self._gathering.whole(arrived):
-            yield ticket.ticket_id, self._of_ticket(ticket, by_question)
 
     def _of_ticket(self, ticket: Ticket, by_question: Mapping[str, Outcome[Answer] | None]) -> Foreseen:
         decisive: Classification | None = None

@@ -131,7 +131,7 @@ class PlanComparison:
         asked = (CATEGORY, *(name for name in names if classifier.fingerprints_of(name)))
         chunks = chunked((ticket._replace(asked=asked) for ticket in tickets), classifier.chunk_size)
         save_steps = trials.save_steps if trials else None
-        for arrived in answers(classifier, chunks, budget, save_steps, self._known):
+        for arrived in answers(classifier, chunks, budget, save_steps, self._precedents.answers):
             if trials is not None:
                 trials.save(arrived.final)
             self._compare(arrived)
@@ -149,9 +149,6 @@ class PlanComparison:
             accuracy=self._accuracy(),
             moves=moves,
         )
-
-    def _known(self, tickets: Sequence[Ticket]) -> list[Answer]:
-        return self._precedents.answers(tickets, None, "")
 
     def _compare(self, arrived: Arrived) -> None:
         """Compare what arrived; tickets that failed or that a batch would answer count as not asked about."""

@@ -72,7 +72,7 @@ class BatchClient:
         self._apply_bounds = bound
         self._price = half_price(classifier.spec.price)
         self._answers_in_form = self._answers_out_of_form = 0
-        self.heartbeat: Callable[[], None] = _no_heartbeat
+        self.heartbeat: Callable[[], None] = lambda: None
 
     @property
     def questions(self) -> str:
@@ -248,10 +248,6 @@ class BatchClient:
         return UnavailableError(
             f'the batches of classifier "{self.name}": {error.message}', hint="nothing is lost; try again later"
         )
-
-
-def _no_heartbeat() -> None:
-    """Do nothing while the batch API is waited for."""
 
 
 def _unknown_batch_outcome(why: str) -> UnknownOutcomeError:
