@@ -161,14 +161,9 @@ def likeliest_labels(
 
     A text that seems to be in another language, or says too little, has a label without a probability.
     """
-    predictor = Predictor(model, levels=levels)
     guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
-    for rows in inference_steps(texts):
-        tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
-        if tokens_by_row:
-            predictions = predictor.predict(list(tokens_by_row.values()), [texts[row] for row in tokens_by_row])
-            is_unread = predictions.unread | predictions.vague
-            by_text = zip(tokens_by_row, predictions.chances, predictions.best, is_unread, strict=True)
-            for row, chances, best, unread in by_text:
-                guesses[row] = model.labels[best], None if unread else float(chances[best])
+    for rows, predicted in Predictor(model, levels=levels).over(texts):
+        is_unread = predicted.unread | predicted.vague
+        for row, chances, best, unread in zip(rows, predicted.chances, predicted.best, is_unread, strict=True):
+            guesses[row] = model.labels[best], None if unread else float(chances[best])
     return guesses

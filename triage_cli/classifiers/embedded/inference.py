@@ -16,6 +16,7 @@ from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,
     length_scales,
+    tokens_of,
 )
 from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
 from triage_cli.domain import READ_LANGUAGES, Levels, Suspicion
@@ -96,6 +97,13 @@ class Predictor:
             return None
         # Labels may have got other names since it was fitted.
         return Predictor(model._replace(labels=self.model.labels), levels=self._levels, any_language=True)
+
+    def over(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], Prediction]]:
+        """Yield the predictions for texts step by step, with their indexes; texts without words are left out."""
+        for rows in inference_steps(texts):
+            words = {row: tokens for row in rows if (tokens := tokens_of(texts[row]))}
+            if words:
+                yield [*words], self.predict([*words.values()], [texts[row] for row in words])
 
     def predict(self, words: Sequence[Sequence[str]], texts: Sequence[str]) -> Prediction:
         """Return the predictions for texts, given by their words and as they are, none of which is without words."""

@@ -20,7 +20,7 @@ from triage_cli.classifiers.embedded.fitted_model import (
     suited_model,
 )
 from triage_cli.classifiers.embedded.guesses import likeliest_labels
-from triage_cli.classifiers.embedded.inference import Predictor, inference_steps
+from triage_cli.classifiers.embedded.inference import Predictor
 from triage_cli.classifiers.embedded.language_guard import told
 from triage_cli.classifiers.embedded.logistic_regression import TOLERANCE
 from triage_cli.classifiers.embedded.score_calibration import (
@@ -29,7 +29,7 @@ from triage_cli.classifiers.embedded.score_calibration import (
     fitted_calibration,
     softmax,
 )
-from triage_cli.classifiers.embedded.tokens import tokens_of, words_of
+from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import (
     TEXTS_TO_CHOOSE,
     Choice,
@@ -175,17 +175,12 @@ class LocalTrainer:
     def losses(self, weights: bytes, labelled: Sequence[Labelled]) -> list[float]:
         """Return a model's log loss on each labelled text, in nats; without words all categories are as likely."""
         model = self._suited_model(weights)
-        predictor = Predictor(model, levels=self._levels)
         label_indexes = {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
-        for rows in inference_steps([each.text for each in labelled]):
-            tokens_by_row = {row: tokens for row in rows if (tokens := tokens_of(labelled[row].text))}
-            if tokens_by_row:
-                texts = [labelled[row].text for row in tokens_by_row]
-                chances = predictor.predict(list(tokens_by_row.values()), texts).chances
-                for row, label_chances in zip(tokens_by_row, chances, strict=True):
-                    chance = label_chances[label_indexes[labelled[row].category]]
-                    losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))
+        for rows, predicted in Predictor(model, levels=self._levels).over([each.text for each in labelled]):
+            for row, chances in zip(rows, predicted.chances, strict=True):
+                chance = chances[label_indexes[labelled[row].category]]
+                losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))
         return losses
 
     def seen(self, weights: bytes, texts: Sequence[str]) -> list[bool]:
