@@ -52,14 +52,7 @@ from triage_cli.service.answers import (
     with_cost,
 )
 from triage_cli.service.decisions.flips import FlipDecision, flip_data, judge
-from triage_cli.service.decisions.recorder import (
-    ClassifyRun,
-    DecisionRecorder,
-    answered_by,
-    late,
-    texts_of,
-    unasked,
-)
+from triage_cli.service.decisions.recorder import ClassifyRun, DecisionRecorder, answered_by, late, texts_of, unasked
 from triage_cli.service.runs import RunContext, RunRecorder
 
 IN_MEMORY = 1 << 24  # bytes of requests or answers that are kept in memory; more go to an unnamed file
@@ -121,11 +114,7 @@ def answered(
     batch: Batch, batch_item: BatchItem, steps: tuple[Classification, ...]
 ) -> tuple[Classification | BatchItem | Spent, ...]:
     """Return what is stored of an answer of a batch: its steps, that nobody waits for it, and what it has cost."""
-    return (
-        *steps,
-        batch_item._replace(state="answered", reserved=0.0),
-        paid_answer(batch, batch_item, costs(steps)),
-    )
+    return (*steps, batch_item._replace(state="answered", reserved=0.0), paid_answer(batch, batch_item, costs(steps)))
 
 
 def paid_answer(batch: Batch, batch_item: BatchItem, cost: float) -> Spent:

@@ -95,10 +95,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         data_migrations.NAME_REFUSALS,
     ),
     "twelfth": ("alter table deliveries add column paced integer not null default 0",),
-    "thirteenth": (
-        "alter table deliveries add column content_hash text default null",
-        data_migrations.KNOW_SENT_TEXTS,
-    ),
+    "thirteenth": ("alter table deliveries add column content_hash text default null", data_migrations.KNOW_SENT_TEXTS),
     "fourteenth": (
         """create table readings (
             header text primary key, source text not null, columns text not null, at text not null)""",

@@ -19,13 +19,7 @@ from triage_cli.stores.database import Database, Db, pages, write_all, write_one
 
 # Of changes with these events, a verdict or the text that it is about may be another one afterwards.
 _TOUCHING_ACTIONS = frozenset(
-    {
-        EventAction.VERDICT,
-        EventAction.UPDATED,
-        EventAction.RECLASSIFIED,
-        EventAction.FORGOTTEN,
-        EventAction.WITHDRAWN,
-    }
+    {EventAction.VERDICT, EventAction.UPDATED, EventAction.RECLASSIFIED, EventAction.FORGOTTEN, EventAction.WITHDRAWN}
 )
 KNOWN = """select ticket_id, question, digest, verdict_id from precedents
     where ticket_id in (select value from json_each(?))"""

@@ -60,11 +60,7 @@ def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket])
             first_prompt = first_prompt or f"{question.system}\n\n{question.user}"
     has_prices = all(step.price for step in paid_steps.values())
     return CostEstimate(
-        tickets_counted,
-        tokens,
-        likely_cost if has_prices else None,
-        worst_cost if has_prices else None,
-        first_prompt,
+        tickets_counted, tokens, likely_cost if has_prices else None, worst_cost if has_prices else None, first_prompt
     )
 
 

@@ -40,10 +40,7 @@ _EARLIER_RELEASE = "an earlier release"
 
 
 def suited(
-    version: ModelVersion,
-    question: Question,
-    store: Store,
-    tell: Callable[[str], None] | None = None,
+    version: ModelVersion, question: Question, store: Store, tell: Callable[[str], None] | None = None
 ) -> "Model | None":
     """Return a learned model with a question's values; None if it cannot answer for them.
 
@@ -58,11 +55,7 @@ def suited(
 
 
 def _fitted_again(
-    version: ModelVersion,
-    old_model: "Model",
-    question: Question,
-    store: Store,
-    tell: Callable[[str], None] | None,
+    version: ModelVersion, old_model: "Model", question: Question, store: Store, tell: Callable[[str], None] | None
 ) -> "Model | None":
     from triage_cli.classifiers import fitted_model
     from triage_cli.service import CategoryNames

@@ -9,13 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
-from triage_cli.classifiers.embedded.fitted_model import (
-    METHOD,
-    VECTORS_NAME,
-    Model,
-    described_categories,
-    fingerprint,
-)
+from triage_cli.classifiers.embedded.fitted_model import METHOD, VECTORS_NAME, Model, described_categories, fingerprint
 from triage_cli.classifiers.embedded.guess_ahead import GuessAhead
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import (

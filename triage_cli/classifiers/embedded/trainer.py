@@ -50,10 +50,7 @@ class SelfTrainingSet(TrainingSet):
     """Training texts, of which the last ones have no label: each fit guesses their labels anew."""
 
     def __init__(
-        self,
-        categories: Sequence[Category],
-        labelled_texts: Sequence[TrainingText],
-        more: Unlabelled,
+        self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText], more: Unlabelled
     ) -> None:
         super().__init__(categories, [*labelled_texts, *(TrainingText(text, 0) for text in more.texts)])
         # A guess teaches no language.

@@ -83,15 +83,7 @@ def build(  # noqa: PLR0913 - wiring hands over what it knows, by name
     endpoint = CircuitBreaker(name, workers=spec.workers, max_wait=max_wait, time_source=time_source, shared=limiter)
     provider = _provider(spec, max([len(categories), *(len(question.values) for question in questions)]), env)
     return LLMClassifier(
-        spec,
-        categories,
-        provider,
-        endpoint,
-        network,
-        actor=actor,
-        run_id=run_id,
-        questions=questions,
-        nearest=nearest,
+        spec, categories, provider, endpoint, network, actor=actor, run_id=run_id, questions=questions, nearest=nearest
     )
 
 

@@ -227,8 +227,7 @@ class OpenAIProvider(OpenAIClient):
     def completion_reply(self, completion: object, question: Question) -> Reply:
         """Read a chat completion, even an incomplete or malformed one."""
         return reply_or_unreadable(
-            lambda: self._read_completion(completion, question),
-            lambda: openai_usage(member(completion, "usage")),
+            lambda: self._read_completion(completion, question), lambda: openai_usage(member(completion, "usage"))
         )
 
     def _read_completion(self, completion: object, question: Question) -> Reply:

@@ -31,14 +31,7 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Classifier, Store
 from triage_cli.runtime import Budget
-from triage_cli.service.answers import (
-    Gathering,
-    answer_given,
-    answered_ticket,
-    answers,
-    steps_within,
-    text_doubts,
-)
+from triage_cli.service.answers import Gathering, answer_given, answered_ticket, answers, steps_within, text_doubts
 from triage_cli.service.category_renames import CategoryNames, current_names
 from triage_cli.service.decisions.precedents import Precedents
 from triage_cli.service.decisions.recorder import held, suspicion_of

@@ -39,10 +39,7 @@ class SecondLook:
     """
 
     def __init__(
-        self,
-        embedded_recorders: Iterator[DecisionRecorder],
-        hysteresis: Mapping[str, float],
-        question: str = CATEGORY,
+        self, embedded_recorders: Iterator[DecisionRecorder], hysteresis: Mapping[str, float], question: str = CATEGORY
     ) -> None:
         self._embedded_recorders = embedded_recorders
         self._hysteresis = hysteresis

@@ -18,13 +18,7 @@ from triage_cli.stores.postgres import queries
 from triage_cli.stores.postgres.database import PATIENCE, PostgresDatabase
 from triage_cli.stores.postgres.dialect import DialectConnection, is_unstorable, storable
 from triage_cli.stores.sql_store import SqlStore
-from triage_cli.stores.tickets import (
-    COLUMN_COUNT,
-    DECISION_COLUMNS,
-    GIVEN_COLUMNS,
-    NEW_TICKET_DEFAULTS,
-    TICKET_COLUMNS,
-)
+from triage_cli.stores.tickets import COLUMN_COUNT, DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 T = TypeVar("T")
 

@@ -41,13 +41,7 @@ from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, write_head
-from triage_cli.stores.tickets import (
-    COLUMN_COUNT,
-    DECISION_COLUMNS,
-    GIVEN_COLUMNS,
-    NEW_TICKET_DEFAULTS,
-    TICKET_COLUMNS,
-)
+from triage_cli.stores.tickets import COLUMN_COUNT, DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
 UNCLAIMED_TICKET = (
