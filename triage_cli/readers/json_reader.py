@@ -22,18 +22,8 @@ _TOO_DEEP = "nested too deeply"
 _JSON_TOKENS = re.compile(r'\\.|["{}\[\]]', re.DOTALL)
 _NEXT_ITEM = re.compile(r"[,\]\r\n]")
 _LIST_START = re.compile(r"\s*:\s*\[(?=\s*[{\]])")
-_TICKET_LIST_KEYS = (
-    "tickets",
-    "issues",
-    "incidents",
-    "requests",
-    "results",
-    "records",
-    "data",
-    "items",
-    "rows",
-    "value",
-)
+_LIST_KEYS = "tickets issues incidents requests results records data items rows value"
+_TICKET_LIST_KEYS = frozenset(_LIST_KEYS.split())
 _PLAIN_KEY = re.compile(r"\w{1,40}", re.ASCII)
 _EMPTY_ARRAY = re.compile(r"\s*\[\s*\]\s*")
 _SAMPLE_OBJECTS = 200  # objects whose keys are collected
