@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, NamedTuple, NotRequired, Self
 
-from triage_cli.domain import ids, times
+from triage_cli.domain import times
 from triage_cli.domain.tickets import CATEGORY, SourceOfConfidence, Ticket
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
@@ -54,6 +54,8 @@ class Classification(NamedTuple):
     @classmethod
     def made(cls, ticket_id: str, *, step: str, classifier: str, actor: str, **given: Any) -> Self:
         """Return an answer of now with a new id; what is not given is unknown, or empty."""
+        from triage_cli.domain import ids  # imports hashlib, which most commands need not
+
         empty = dict.fromkeys(cls._fields[: cls._fields.index("reused")])
         new = {"classification_id": ids.new_id(), "ticket_id": ticket_id, "at": times.now()}
         who = {"step": step, "classifier": classifier, "actor": actor, "fingerprint": "", "answer_key": ""}
