@@ -12,6 +12,7 @@ are means of draws of 3,000 training tickets. `own` is the share of tickets near
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
 from pathlib import Path
 from random import Random
 from statistics import fmean
@@ -59,17 +60,18 @@ def measure(folder: Path, most: int) -> None:
         texts = [text for text, _ in tickets]
         found = find_topics(texts, [str(number) for number in range(len(texts))], most)
         own, near, words = 0, 0, dict[str, str]()
-        typical: Labelled = []
+        cores: dict[str, list[list[str]]] = {}  # of each name, as of topics that a person merges
         for topic in found.topics:
             name, number = Counter(tickets[index][1] for index in topic.members).most_common(1)[0]
             own, near = own + number, near + len(topic.members)
             words.setdefault(name, ", ".join(topic.words))
-            typical += [(texts[index], name) for index in topic.core]
-        examples = {name: [text for text, label in typical if label == name][:TOPIC_EXAMPLES] for name in words}
-        categories = [Category(name, words[name], tuple(examples[name])) for name in sorted(words)]
+            cores.setdefault(name, []).append([texts[index] for index in topic.core])
+        examples = {name: list(filter(None, chain.from_iterable(zip_longest(*cores[name])))) for name in words}
+        categories = [Category(name, words[name], tuple(examples[name][:TOPIC_EXAMPLES])) for name in sorted(words)]
+        typical = [(text, name) for name in words for text in examples[name]]
         shares.append((own / near, near / len(texts)))
-        cores = {text for text, _ in typical}
-        others = [ticket for ticket in tickets if ticket[0] not in cores]
+        core = dict(typical)
+        others = [ticket for ticket in tickets if ticket[0] not in core]
         in_ten_minutes = others[:TEN_MINUTES]
         for way, answers in {
             "topics": judged(categories, [], [], tested),

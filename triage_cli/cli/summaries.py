@@ -73,7 +73,7 @@ def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> 
 
 def step_after_learning(training_report: "TrainingReport") -> str:
     """Return what to do after `triage learn`, or nothing."""
-    if training_report.outcome == "kept" and training_report.after is None:
+    if training_report.outcome != "rolled_back" and training_report.after is None:
         return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
     if training_report.looked is None:
         return ""
@@ -102,8 +102,10 @@ def learning_summary(training_report: "TrainingReport", question: str) -> Iterat
         weight, unlabelled = training_report.unlabelled_weight, training_report.unlabelled
         and_unlabelled = f" and, at weight {weight:g}, from {unlabelled:,} without a label" if unlabelled else ""
         learned_from = f"{training_report.labelled:,}{and_unlabelled}"
-        held_out = " held-out tickets" if training_report.after is not None else ""
-        yield f"{in_use} is in use: {training_report.reason}{held_out}, learned from {learned_from}"
+        if training_report.after is None:
+            yield f"{in_use} is in use, learned from {learned_from}; {training_report.reason}"
+        else:
+            yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
     else:
         yield f"{in_use} stays in use: {training_report.reason}"
     if training_report.looked is not None:

@@ -182,8 +182,8 @@ def figures(held_out_answers: Sequence[HeldOutAnswer]) -> Figures:
 
 
 # Why labels of topics alone are not enough, and what is said where they are learned nevertheless.
-UNPROVEN = f"labels of topics prove nothing, and there are fewer than {LEAST_LABELLED} others to measure on"
-UNMEASURED = f"{UNPROVEN}, so nobody knows how good it is"
+UNPROVEN = f"labels of topics prove nothing, and fewer than {LEAST_LABELLED} others are there to measure on"
+UNMEASURED = f"nobody knows how good it is: {UNPROVEN}"
 
 TRAINING_TRIES = 5  # if others become active meanwhile
 MOST_UNLABELLED = 600  # stored tickets without a verdict that may be learned from
