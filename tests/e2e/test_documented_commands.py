@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,13 +32,13 @@ TOOLS = ("curl", "jq", "sqlite3")
 @contextmanager
 def api(folder: Path) -> Iterator[Mapping[str, str]]:
     """Serve the reader's own database, as the page tells the reader to do in another terminal."""
-    command = [sys.executable, "-m", "triage_cli", "serve", "--port", "0"]
     env = environment(folder, Path(sys.executable).parent)
-    with subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True) as server:
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with forked().start(("serve", "--port", "0"), folder, env, **streams) as server:
         try:
             assert server.stderr
-            address = next(found[1] for line in server.stderr if (found := re.search(r"serving (\S+),", line)))
-            yield {"http://127.0.0.1:8000": address}
+            address = next(found[1] for line in server.stderr if (found := re.search(rb"serving (\S+),", line)))
+            yield {"http://127.0.0.1:8000": address.decode()}
         finally:
             server.terminate()
 

@@ -9,7 +9,6 @@ import atexit
 import ctypes
 import gc
 import importlib
-import json
 import os
 import pkgutil
 import re
@@ -48,20 +47,23 @@ AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
 SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the address
 PROGRAM = """#!{python} -IS
-import json, os, socket, sys
+import _socket, posix, sys  # to import what is above them would take twice as long as all the rest
 
-env = dict(os.environ)
-if env.get("LC_CTYPE") == "C.UTF-8":  # as this interpreter itself sets it, where nothing else is set
-    del env["LC_CTYPE"]
-if any(name.startswith({at_start}) for name in env):
-    os.execv(sys.executable, [sys.executable, "-m", "triage_cli", *sys.argv[1:]])
-with socket.socket(socket.AF_UNIX) as asked:
-    asked.connect({address!r})
-    socket.send_fds(asked, [b"3"], [0, 1, 2])
-    asked.sendall(json.dumps([sys.argv[1:], os.getcwd(), env]).encode())
-    asked.shutdown(socket.SHUT_WR)
-    code = int(b"".join(iter(lambda: asked.recv(64), b"")).split()[1])
-os._exit(code if code >= 0 else 128 - code)
+env = dict(posix.environ)
+if env.get(b"LC_CTYPE") == b"C.UTF-8":  # as this interpreter itself sets it, where nothing else is set
+    del env[b"LC_CTYPE"]
+if any(name.decode().startswith({at_start}) for name in env):
+    posix.execv(sys.executable, [sys.executable, "-m", "triage_cli", *sys.argv[1:]])
+asked = _socket.socket(_socket.AF_UNIX)
+asked.connect({address!r})
+numbers = b"".join(number.to_bytes(4, sys.byteorder) for number in range(3))
+asked.sendmsg([b"3"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, numbers)])
+words = [posix.getcwd(), str(len(sys.argv) - 1), *sys.argv[1:]]
+encoded = [word.encode("utf-8", "surrogateescape") for word in words]
+asked.sendall(b"\\0".join([*encoded, *(name + b"=" + value for name, value in env.items())]))
+asked.shutdown(_socket.SHUT_WR)
+code = int(b"".join(iter(lambda: asked.recv(64), b"")).split()[1])
+posix._exit(code if code >= 0 else 128 - code)
 """
 
 
@@ -244,7 +246,10 @@ def _convert(command: Any) -> None:
 
 def _started(asked: socket.socket) -> int:
     _, numbers, _, _ = socket.recv_fds(asked, 1, 3)
-    args, cwd, env = json.loads(b"".join(iter(lambda: asked.recv(65536), b"")))
+    asked_for = b"".join(iter(lambda: asked.recv(65536), b"")).decode("utf-8", "surrogateescape")
+    cwd, number_of_args, *words = asked_for.split("\0")
+    args, settings = words[: int(number_of_args)], words[int(number_of_args) :]
+    env = dict(setting.split("=", 1) for setting in settings)
     for name in LATER.keys() & args:
         folder, wanted = LATER[name]
         for each in wanted:

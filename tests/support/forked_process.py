@@ -1,6 +1,5 @@
 """A command in a forked child, for tests that signal it, write to it or kill it: used like a process of one's own."""
 
-import json
 import select
 import socket
 import subprocess
@@ -57,5 +56,6 @@ def ask(
     """Ask the forking process for one command with these as its stdin, stdout and stderr."""
     asked.connect(address)
     socket.send_fds(asked, [b"3"], list(numbers))
-    asked.sendall(json.dumps([list(args), cwd, dict(env)]).encode())
+    words = (cwd, str(len(args)), *args, *(f"{name}={value}" for name, value in env.items()))
+    asked.sendall("\0".join(words).encode("utf-8", "surrogateescape"))
     asked.shutdown(socket.SHUT_WR)
