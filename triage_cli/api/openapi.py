@@ -155,18 +155,13 @@ TAG_DESCRIPTIONS = {
 }
 EXAMPLES_FILE = Path(__file__).with_name("openapi_examples.json")
 # Fields of which importers are to send null: they take the first alternative, and its default or a made-up text.
-NULL_FIRST = (
-    ("ClassifyTextIn", "classifier"),
-    ("ClassifyTextIn", "max_cost"),
-    ("KeyIn", "expires_in"),
-    ("VerdictIn", "category"),
-    ("PlanIn", "config"),
-    ("PlanIn", "routes"),
-    ("PlanIn", "written_since"),
-    ("EvalIn", "classifier"),
-    ("EvalIn", "workers"),
-    ("EvalIn", "max_cost"),
-)
+NULL_FIRST = {
+    "ClassifyTextIn": ("classifier", "max_cost"),
+    "KeyIn": ("expires_in",),
+    "VerdictIn": ("category",),
+    "PlanIn": ("config", "routes", "written_since"),
+    "EvalIn": ("classifier", "workers", "max_cost"),
+}
 SCHEMA_REF = "#/components/schemas/"
 
 
@@ -216,7 +211,7 @@ def _schemas(schemas: OpenApi) -> OpenApi:
     for schema in schemas.values():
         for field in schema["properties"].values():
             _move_default_to_text(field)
-    for name, field in NULL_FIRST:
+    for name, field in ((name, field) for name, fields in NULL_FIRST.items() for field in fields):
         alternatives = schemas[name]["properties"][field]["anyOf"]
         alternatives.reverse()
         alternatives[0]["default"] = None

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar, get_args
 import typer
 
 from triage_cli.cli import terminal
-from triage_cli.cli.context import GLOBAL_OPTIONS, CommandContext, GlobalOptions, Remote
+from triage_cli.cli.context import CommandContext, GlobalOptions, Remote
 from triage_cli.domain import ExitCode, TriageError, UnavailableError, UsageError
 from triage_cli.runtime import resource_exhaustion
 
@@ -145,7 +145,7 @@ def _with_signature(
 
     global_parameters = [
         inspect.Parameter(f"_{name}", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in GLOBAL_OPTIONS.items()
+        for name, annotation in GlobalOptions.__annotations__.items()
     ]
     parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in command_options] + global_parameters
     typer_command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from triage_cli import wiring
 from triage_cli.cli import messages, terminal
+from triage_cli.cli.declared import flag, option
 from triage_cli.cli.output import TicketColumns
 from triage_cli.cli.signals import Stopper
 from triage_cli.config import Config, load_config, without_password
@@ -21,43 +22,31 @@ from triage_cli.service import LocalConsultation, LocalTriage, RunRecorder, Serv
 
 if TYPE_CHECKING:  # httpx is only needed for annotations
     from triage_cli.client import RemoteTriage
-from typing import Annotated, Any, NamedTuple
-
-from triage_cli.cli.declared import flag, option
 
 
 class GlobalOptions(NamedTuple):
     """The global options of a command line, as typed; None if not typed."""
 
-    config: str | None = None
-    db: str | None = None
-    remote: str | None = None
-    insecure: bool | None = None
-    offline: bool | None = None
-    quiet: bool | None = None
-    verbose: bool | None = None
-
-    def over(self, other: "GlobalOptions") -> "GlobalOptions":
-        """Return these global options, with values of the other ones for those that were not typed."""
-        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
-
-
-GLOBAL_OPTIONS: dict[str, Any] = {
-    "config": Annotated[str | None, option("--config", "PATH", "The configuration file.")],
-    "db": Annotated[str | None, option("--db", "PATH|URL", "The database.")],
-    "remote": Annotated[str | None, option("--remote", "URL", "Work on another machine's triage serve.")],
-    "insecure": Annotated[bool | None, flag("--insecure", "Allow a remote by http://, unencrypted.")],
-    "offline": Annotated[bool | None, flag("--offline", "Open no connection: deliveries over the network wait.")],
-    "quiet": Annotated[
+    config: Annotated[str | None, option("--config", "PATH", "The configuration file.")] = None
+    db: Annotated[str | None, option("--db", "PATH|URL", "The database.")] = None
+    remote: Annotated[str | None, option("--remote", "URL", "Work on another machine's triage serve.")] = None
+    insecure: Annotated[bool | None, flag("--insecure", "Allow a remote by http://, unencrypted.")] = None
+    offline: Annotated[bool | None, flag("--offline", "Open no connection: deliveries over the network wait.")] = None
+    quiet: Annotated[
         bool | None,
         flag(
             "-q",
             "--quiet",
             "Print no summary and no notes; create, classify, route and reclassify print records only with -o.",
         ),
-    ],
-    "verbose": Annotated[bool | None, flag("-v", "--verbose", "Print more: what is used, ids and hashes, tracebacks.")],
-}
+    ] = None
+    verbose: Annotated[
+        bool | None, flag("-v", "--verbose", "Print more: what is used, ids and hashes, tracebacks.")
+    ] = None
+
+    def over(self, other: "GlobalOptions") -> "GlobalOptions":
+        """Return these global options, with values of the other ones for those that were not typed."""
+        return other._replace(**{name: value for name, value in self._asdict().items() if value is not None})
 
 
 Remote = Literal["served", "refused", "passed over"]

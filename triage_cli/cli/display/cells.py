@@ -16,21 +16,12 @@ Record = Mapping[str, Any]
 # The colours of cells that hold the status of a ticket or the state of a delivery.
 STATUS_COLOURS = {
     "new": "cyan",
-    "classified": "blue",
-    "needs_review": AMBER,
-    "failed": "red",
     "waiting": "magenta",
-    "routing": "blue",
-    "routed": "green",
-    "unroutable": "red",
-    "undeliverable": "red",
-    "rejected": "red",
-    "accepted": "green",
-    "pending": AMBER,
-    "dead": "red",
-    "superseded": "dim",
-    "forgotten": "dim",
-    "withdrawn": "dim",
+    **dict.fromkeys(("classified", "routing"), "blue"),
+    **dict.fromkeys(("needs_review", "pending"), AMBER),
+    **dict.fromkeys(("routed", "accepted"), "green"),
+    **dict.fromkeys(("failed", "unroutable", "undeliverable", "rejected", "dead"), "red"),
+    **dict.fromkeys(("superseded", "forgotten", "withdrawn"), "dim"),
 }
 BAR_WIDTH = 8
 BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"  # the end of a bar: blocks of 0 to 8 eighths of a column
