@@ -53,15 +53,11 @@ class FakeClassifier:
         self.asked: list[str] = []
         self._answer = answer or (lambda _: ("Billing", 0.9))
 
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        return (self.fingerprint,)
-
     def askings(self) -> tuple[Asking, ...]:
         return (Asking(self.fingerprint, "fake", "m", "", "", NAMES, "{}", times.now()),)
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        return self.fingerprints if question == "category" else ()
+        return (self.fingerprint,) if question == "category" else ()
 
     def rejudged(self, answer: Classification) -> Classification:
         return answer.at_threshold(self.threshold)

@@ -44,17 +44,10 @@ class AskedClassifier(ABC):
     def _asking(self, question: Question) -> Asking:
         """Return how a question is asked, for the record."""
 
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the question for the category, if it is asked that."""
-        return self.fingerprints_of(CATEGORY)
-
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprint of a question that it answers."""
         return (self._fingerprints[question],) if question in self._fingerprints else ()
 
     def askings(self) -> tuple[Asking, ...]:
-        """Return how it asks its questions, for the record."""
         return tuple(map(self._asking, self._asked.values()))
 
     def _answer(self, ticket: Ticket, question: str, **given: Any) -> Classification:
@@ -77,7 +70,6 @@ class AskedClassifier(ABC):
         return self.spec.threshold if own is None else own
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the threshold that it would have now."""
         return self._at_level(answer.at_threshold(self._threshold_of(answer.question)))
 
     def _at_level(self, answer: Classification) -> Classification:

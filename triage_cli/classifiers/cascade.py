@@ -39,23 +39,18 @@ class Cascade:
         self, name: str, steps: Sequence[Classifier], audit_rate: float = 0.0, warn: Callable[[str], None] | None = None
     ) -> None:
         self.name = name
-        self.fingerprints = tuple(fingerprint for step in steps for fingerprint in step.fingerprints)
-        self.fingerprint = hashlib.sha256("\0".join(self.fingerprints).encode()).hexdigest()
         self.chunk_size = steps[0].chunk_size
         self._steps = tuple(steps)
         self._audit_rate = audit_rate
         self._warn = warn
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprints by which the steps of the cascade ask a question."""
         return tuple(fingerprint for step in self._steps for fingerprint in step.fingerprints_of(question))
 
     def askings(self) -> tuple[Asking, ...]:
-        """Return the askings of all steps of the cascade."""
         return tuple(asking for step in self._steps for asking in step.askings())
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer as the step of the cascade that gave it would judge it now."""
         step = next(each for each in self._steps if answer.fingerprint in each.fingerprints_of(answer.question))
         return step.rejudged(answer)
 

@@ -30,21 +30,16 @@ class WrappedClassifier:
 
     def __init__(self, wrapped: Classifier) -> None:
         self.name = wrapped.name
-        self.fingerprint = wrapped.fingerprint
-        self.fingerprints = wrapped.fingerprints
         self.chunk_size = wrapped.chunk_size
         self._wrapped = wrapped
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprints by which the wrapped classifier asks a question."""
         return self._wrapped.fingerprints_of(question)
 
     def askings(self) -> tuple[Asking, ...]:
-        """Return how the wrapped classifier asks, for the record."""
         return self._wrapped.askings()
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer as the wrapped classifier would judge it now."""
         return self._wrapped.rejudged(answer)
 
     def changed(self, answer: Answer) -> Answer:
@@ -52,7 +47,6 @@ class WrappedClassifier:
         return answer
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
-        """Answer as the wrapped classifier does, and change each answer."""
         for outcomes in self._wrapped.classify(chunks, budget):
             yield [
                 outcome._replace(value=self.changed(outcome.value)) if isinstance(outcome.value, Answer) else outcome
@@ -87,7 +81,6 @@ class Bounded(WrappedClassifier):
         self._promises = promises
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the threshold that its value has now."""
         return self._bounded_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:
@@ -141,7 +134,6 @@ class Calibrated(WrappedClassifier):
         self.curves = curves
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer with the calibrated confidence that it would have now."""
         return self._calibrated_step(self._wrapped.rejudged(answer))
 
     def changed(self, answer: Answer) -> Answer:

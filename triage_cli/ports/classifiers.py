@@ -66,22 +66,19 @@ class Trainer(Protocol):
 
 
 class Classifier(Protocol):
-    """Port that answers which category tickets belong to.
+    """Port that answers questions about tickets.
 
-    A classifier's `fingerprint` names its question (model, prompt, categories), so that an answer can be reused;
     `chunk_size` is the number of tickets that a classifier wants in a chunk.
     """
 
     name: str
-    fingerprint: str
     chunk_size: int
 
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """A classifier has the fingerprints of the questions by which its steps ask for the category."""
-
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """A classifier returns the fingerprints by which its steps ask one of its questions; none of another one."""
+        """A classifier returns the fingerprints by which its steps ask one of its questions; none of another one.
+
+        A fingerprint names how a question is asked (model, prompt, values), so that an answer can be reused.
+        """
 
     def askings(self) -> tuple[Asking, ...]:
         """A classifier returns how it asks, for the record; a cascade has several ways."""

@@ -99,18 +99,11 @@ class LocalClassifier:
         for head, head_fingerprint in zip(further, self._fingerprints[1:], strict=True):
             Guesser(head.model, head_fingerprint, head.min_confidence, head.levels, lead=self.guesser)
 
-    @property
-    def fingerprints(self) -> tuple[str, ...]:
-        """Return the fingerprint of the question for the category."""
-        return self.fingerprints_of(CATEGORY)
-
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
-        """Return the fingerprint of a question that it answers."""
         pairs = zip(self._heads, self._fingerprints, strict=True)
         return tuple(head_fingerprint for head, head_fingerprint in pairs if head.question == question)
 
     def askings(self) -> tuple[Asking, ...]:
-        """Return how the embedded model is asked, for the record."""
         return tuple(map(self._asking, self._heads, self._fingerprints))
 
     def _asking(self, head: Head, head_fingerprint: str) -> Asking:
@@ -133,7 +126,6 @@ class LocalClassifier:
         )
 
     def rejudged(self, answer: Classification) -> Classification:
-        """Return a stored answer of the embedded model with the threshold that it would have now."""
         head = next(head for head in self._heads if head.question == answer.question)
         answer = answer.at_threshold(head.min_confidence)
         return head.levels.settled(answer, lambda _: head.min_confidence) if head.levels.parents else answer

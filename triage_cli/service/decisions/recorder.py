@@ -117,7 +117,7 @@ class DecisionRecorder:
         The first step of a cascade takes no time, so only claims after which no further step was asked become larger.
         """
         largest_claim = min(CHUNK, 2 * self.classifier.chunk_size)
-        if len(self.classifier.fingerprints) == 1:
+        if len(self.classifier.fingerprints_of(CATEGORY)) == 1:
             return largest_claim
         self._claim_size = CASCADE_CLAIM_SIZE if self._asked_further else min(2 * self._claim_size, largest_claim)
         self._asked_further = False
@@ -125,7 +125,7 @@ class DecisionRecorder:
 
     def note_further_steps(self, answered: Iterable[Answer | EarlierSteps | None]) -> None:
         """Notice whether a further step of a cascade was asked, for the size of the next claim."""
-        first, *further = self.classifier.fingerprints
+        first, *further = self.classifier.fingerprints_of(CATEGORY)
         if not further:
             return
         last_steps = (a.steps[-1] for a in answered if a and a.steps and a.question == CATEGORY)
@@ -150,9 +150,10 @@ class DecisionRecorder:
         once_asked = [t for t in once_decided if t.decision_id]
         decision_ids = [t.decision_id for t in once_asked if t.decision_id]
         decisions = self.context.store.answers.decisions(decision_ids) if decision_ids else {}
+        fingerprints = self.classifier.fingerprints_of(CATEGORY)
         for ticket in once_asked:
             stored_answer = decisions.get(ticket.decision_id or "")
-            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in self.classifier.fingerprints}
+            keys = {ids.answer_key(fingerprint, ticket.text) for fingerprint in fingerprints}
             if stored_answer and stored_answer.answer_key in keys and not self._is_sure_by_now(ticket, stored_answer):
                 settled_actions[ticket.ticket_id] = Action.UNCHANGED
         waiting = self.in_batches([t for t in once_decided if t.ticket_id not in settled_actions])
