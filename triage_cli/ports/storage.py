@@ -497,9 +497,6 @@ class ModelRegistry(Protocol):
     def newest(self) -> int:
         """A registry knows the number of the active version, whatever it answers; 0 for the built-in model."""
 
-    def versions(self) -> list[ModelVersion]:
-        """A registry lists all model versions, newest first, without their weights."""
-
     def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
         """A registry stores a model version under the next number, and makes it the active one.
 

@@ -97,13 +97,10 @@ class SqlModelRegistry:
     def active(self, question: str = CATEGORY) -> ModelVersion | None:
         links = versions_in_use(self._database.read(VERSION_LINKS))
         number = next((link.version for link in links if link.question == question), 0)
-        return next(iter(self._versions(f"where version = {number:d}")), None) if number else None
+        return self._version(f"version = {number:d}") if number else None
 
     def newest(self) -> int:
         return next((link.version for link in versions_in_use(self._database.read(VERSION_LINKS))), 0)
-
-    def versions(self) -> list[ModelVersion]:
-        return self._versions("order by version desc", weights=False)
 
     def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
         def add_version(db: Db) -> ModelVersion | None:
@@ -132,12 +129,11 @@ class SqlModelRegistry:
             self._log.append(db, [Change(event.with_data(version=previous, instead_of=active.version))])
 
         self._database.write(step_back)
-        return next(iter(self._versions("where active = 1")), None)
+        return self._version("active = 1")
 
-    def _versions(self, version_condition: str, *, weights: bool = True) -> list[ModelVersion]:
-        version_columns = _VERSION_COLUMNS if weights else _VERSION_COLUMNS.replace("weights", "'' as weights")
-        version_rows = self._database.read(f"select {version_columns} from versions {version_condition}")
-        return [ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in version_rows]
+    def _version(self, condition: str) -> ModelVersion | None:
+        rows = self._database.read(f"select {_VERSION_COLUMNS} from versions where {condition}")
+        return next((ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows), None)
 
     # -- verdicts
 

@@ -46,9 +46,9 @@ Row = tuple[str, bytes]
 class SqlWordIndex:
     """Implements `ports.WordIndex` on the connections of a store; one that is read only keeps nothing."""
 
-    def __init__(self, database: Database, *, read_only: bool = False) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self.read_only = read_only
+        self.read_only = False
 
     @staticmethod
     def drop(db: Db, changes: Sequence[Change]) -> None:
