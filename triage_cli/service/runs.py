@@ -69,13 +69,15 @@ class RunContext:
     `signatures`, by ticket id: those of callers who share the run.
     """
 
-    def __init__(self, store: Store, run: Run, stop: StopControl) -> None:
+    def __init__(
+        self, store: Store, run: Run, stop: StopControl, signatures: Mapping[str, Signature] | None = None
+    ) -> None:
         self.store = store
         self.run = run
         self.actor = run.actor
         self.lease = Lease(run.run_id)
         self.stop = stop
-        self.signatures: Mapping[str, Signature] = {}
+        self.signatures = {} if signatures is None else signatures
         self._own_signature = Signature(run.actor, request_id.get())
         self.budget = Budget.free(stop)
         self._renew_lease_at = stop.clock() + RENEW

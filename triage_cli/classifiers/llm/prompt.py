@@ -107,7 +107,8 @@ def question(
     instructions: str = "",
 ) -> Question:
     """Return the prompt's question for the category of one ticket; it depends on nothing but the arguments."""
-    return questions([category_part(categories)], subject, description, limit, instructions)
+    part = Part(CATEGORY, tuple(categories), labels_of(categories))
+    return questions([part], subject, description, limit, instructions)
 
 
 def questions(
@@ -123,11 +124,6 @@ def questions(
     shots = worked_examples(first.categories) if asks_category_alone(parts) else ()
     system = system_prompt(parts, instructions)
     return Question(system, ticket, first.categories, first.labels, shots, first.name, tuple(further))
-
-
-def category_part(categories: Sequence[Category]) -> Part:
-    """Return what is asked for a category."""
-    return Part(CATEGORY, tuple(categories), labels_of(categories))
 
 
 def asks_category_alone(parts: Sequence[Part]) -> bool:

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -22,11 +22,6 @@ MAX_COMPRESSED_BYTES = MAX_RESPONSE_BYTES // 32  # of a compressed response, whi
 
 class OversizeError(Exception):
     """A response is larger than the limit."""
-
-
-def response_limit_hooks() -> dict[str, list[Callable[[httpx2.Response], Awaitable[Any]]]]:
-    """Return `event_hooks` for an httpx2 client that limit its responses; see `is_oversize` for their error."""
-    return {"response": [_limit_response]}
 
 
 def is_oversize(error: BaseException) -> bool:
@@ -201,7 +196,7 @@ class ProviderClient(Generic[S]):
 
     def sdk_options(self) -> dict[str, Any]:
         """Return with what the SDK's client is made: the key, no retries of its own, and a limit on responses."""
-        hooks = {} if self.sends_batches else response_limit_hooks()
+        hooks = {} if self.sends_batches else {"response": [_limit_response]}
         timeout = self._spec.timeout + SDK_SLACK
         return {"hooks": hooks, "api_key": self._api_key, "timeout": timeout, "max_retries": 0}
 
