@@ -24,7 +24,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from triage_cli.classifiers import LocalClassifier
+from triage_cli.classifiers import Head, LocalClassifier
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES, STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD
 from triage_cli.domain import Category, Classification, Graded, Ticket, calibration_error, macro_f1
@@ -69,9 +69,8 @@ def answers(categories: Sequence[Category], lesson: Labelled, texts: Sequence[st
     tickets = [
         Ticket(str(i), "", "import", None, "", None, text, None, None, 2, None, "") for i, text in enumerate(texts)
     ]
-    classifier = LocalClassifier(
-        "local", fit(categories, lesson), threshold, actor="benchmark", run_id=None, categories=categories
-    )  # fmt: skip
+    heads = [Head(fit(categories, lesson), threshold, categories)]
+    classifier = LocalClassifier("local", heads, actor="benchmark", run_id=None)
     return [
         outcome.value.steps[0]
         for chunk in classifier.classify([tickets], Budget.free(StopControl()))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from triage_cli.classifiers import VECTORS_FILE, LocalClassifier, Model, words_of
+from triage_cli.classifiers import VECTORS_FILE, Head, LocalClassifier, Model, words_of
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain import Ticket
@@ -42,9 +42,8 @@ def splitting_seconds(tickets: Sequence[Ticket]) -> float:
 
 def new_classifier(model: Model, *, overlaps: bool = True) -> LocalClassifier:
     """Return a classifier that has met no word yet."""
-    return LocalClassifier(
-        "local", model, THRESHOLD, actor="benchmark", run_id=None, categories=DEFAULT_CATEGORIES, overlaps=overlaps
-    )
+    heads = [Head(model, THRESHOLD, DEFAULT_CATEGORIES)]
+    return LocalClassifier("local", heads, actor="benchmark", run_id=None, overlaps=overlaps)
 
 
 def classifier_seconds(model: Model, tickets: Sequence[Ticket], size: int) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.accuracy import CHANCES, NONE_OF_THESE, Labelled, categories_of, read, sample
-from triage_cli.classifiers import Floats, LocalClassifier, Model, fingerprint
+from triage_cli.classifiers import Floats, Head, LocalClassifier, Model, fingerprint
 from triage_cli.classifiers import fit_model as fit
 from triage_cli.domain import Category, Classification, Graded, Levels, Ticket, calibration_error, parents_of
 from triage_cli.runtime import Budget, BudgetLimits, StopControl
@@ -34,7 +34,7 @@ GRID = 60  # thresholds to choose from
 
 def classifier(categories: Sequence[Category], lesson: Labelled) -> LocalClassifier:
     model = fit(categories, lesson) if lesson else fit(categories)
-    return LocalClassifier("local", model, 0.0, actor="", run_id=None, categories=categories, overlaps=False)
+    return LocalClassifier("local", [Head(model, 0.0, categories)], actor="", run_id=None, overlaps=False)
 
 
 def answers(asked: LocalClassifier, texts: Sequence[str]) -> list[Classification]:
@@ -102,7 +102,7 @@ def seconds_per_text(model: Model, many: Sequence[Category], texts: Sequence[str
     bias, vectors, terms = np.zeros(len(names), np.float32), drawn(model.vectors), drawn(model.terms)
     model = model._replace(labels=names, bias=bias, vectors=vectors, terms=terms)
     model = model._replace(fingerprint=fingerprint(many), wording=())
-    asked = LocalClassifier("local", model, 0.0, actor="", run_id=None, categories=many, overlaps=False)
+    asked = LocalClassifier("local", [Head(model, 0.0, many)], actor="", run_id=None, overlaps=False)
     times = []
     for _ in range(5):
         began = time.process_time()
@@ -139,7 +139,7 @@ def main() -> None:
                 labels = [names.get(label, label) for _, label in test]
                 depth = 1 if kind == "flat" else 2
                 paths = np.array(
-                    [path_of(asked.levels, a, label, depth) for a, label in zip(found, labels, strict=True)]
+                    [path_of(asked.guesser.levels, a, label, depth) for a, label in zip(found, labels, strict=True)]
                 )
                 figures[kind].append(measured(paths))
                 if kind == "levels":

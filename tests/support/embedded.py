@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tests.support.records import replace
 from tests.support.world import a_budget
-from triage_cli.classifiers import LocalClassifier, Model
+from triage_cli.classifiers import Head, LocalClassifier, Model
 from triage_cli.config import DEFAULT_CATEGORIES
 from triage_cli.domain import Answer, Category, Classification, Ticket
 from triage_cli.ports import Classifier
@@ -17,7 +17,7 @@ def ticket(text: str | None) -> Ticket:
 def classifier(
     model: Model, categories: Sequence[Category] = DEFAULT_CATEGORIES, min_confidence: float = 0.6
 ) -> LocalClassifier:
-    return LocalClassifier("local", model, min_confidence, actor="ann", run_id="run-1", categories=categories)
+    return LocalClassifier("local", [Head(model, min_confidence, categories)], actor="ann", run_id="run-1")
 
 
 def comparable(answer: Answer) -> Answer:

@@ -121,8 +121,8 @@ def test_a_ticket_of_which_no_child_is_sure_gets_the_parent_that_is() -> None:
     answer = one(levels, between)
     assert not flat.is_sure
     assert (answer.category, answer.is_sure) == ("Billing", True)
-    guess, *above = levels.levels.steps(answer)
-    assert guess[0] == levels.levels.below(answer) != "Billing"
+    guess, *above = levels.guesser.levels.steps(answer)
+    assert guess[0] == levels.guesser.levels.below(answer) != "Billing"
     assert above == [("Billing", answer.confidence)]
     assert "; next: Billing/Refund 0." in (answer.reason or ""), "neither the guess nor what is above it"
     assert one(classifier(fit_model(NESTED), NESTED, 0.0), between).category == guess[0]

@@ -321,18 +321,10 @@ class Classifiers(NamedTuple):
         from triage_cli.classifiers import embedded_classifier
 
         steps = {question for question, asked_of in asked.items() if asked_of.steps}
-        first, *further = (self._head(spec, q, is_step=q.name in steps) for q in self.config.asked if q.name in asked)
+        heads = [self._head(spec, q, is_step=q.name in steps) for q in self.config.asked if q.name in asked]
+        overlaps = not self.asker.waits
         return embedded_classifier.LocalClassifier(
-            spec.name,
-            first.model,
-            first.min_confidence,
-            actor=self.asker.actor,
-            run_id=self.asker.run_id,
-            categories=first.categories,
-            question=first.question,
-            version=first.version,
-            overlaps=not self.asker.waits,
-            further=further,
+            spec.name, heads, actor=self.asker.actor, run_id=self.asker.run_id, overlaps=overlaps
         )
 
     def _head(self, spec: ClassifierSpec, question: Question, *, is_step: bool) -> "Head":
@@ -354,7 +346,7 @@ class Classifiers(NamedTuple):
             is_cautious = threshold == UNTAUGHT_THRESHOLD and spec.min_confidence is None
             if is_first and is_cautious and question.name == CATEGORY:
                 self._note(caution())
-        return embedded_classifier.Head(question.name, model, threshold, question.values, origin)
+        return embedded_classifier.Head(model, threshold, question.values, question.name, origin)
 
 
 # Of the decided tickets, how many of the newest are compared, and how many of the nearest are looked at.

@@ -43,10 +43,10 @@ class Head(NamedTuple):
     The question is the category, or a further one.
     """
 
-    question: str
     model: Model
     min_confidence: float
     categories: Sequence[Category]
+    question: str = CATEGORY
     version: str = ""
 
     @property
@@ -66,38 +66,28 @@ class Head(NamedTuple):
 class LocalClassifier:
     """Implements `ports.Classifier` with fitted models; every answer is the best guess, sure or not.
 
-    The first model answers `question`; `further` ones answer others about the same texts, which are read once.
+    Each model answers one question; all of them about the same texts, which are read once.
     """
 
     chunk_size = 512
 
-    def __init__(  # noqa: PLR0913 - wiring hands over what it knows, by name
-        self,
-        name: str,
-        model: Model,
-        min_confidence: float,
-        *,
-        actor: str,
-        run_id: str | None,
-        categories: Sequence[Category],
-        question: str = CATEGORY,
-        version: str = "",
-        overlaps: bool = True,
-        further: Sequence[Head] = (),
+    def __init__(
+        self, name: str, heads: Sequence[Head], *, actor: str, run_id: str | None, overlaps: bool = True
     ) -> None:
-        self._heads = (Head(question, model, min_confidence, categories, version), *further)
-        if any(head.model.fingerprint != fingerprint(head.categories) for head in self._heads):
+        if any(head.model.fingerprint != fingerprint(head.categories) for head in heads):
             raise TriageError("the fitted model is for other categories", hint="fit it again")
         self.name = name
-        self.levels = self._heads[0].levels
-        self._fingerprints = [head.fingerprint for head in self._heads]
+        self._heads = heads
+        self._fingerprints = [head.fingerprint for head in heads]
         self.fingerprint = self._fingerprints[0]
         self._actor = actor
         self._run_id = run_id
         self._overlaps = overlaps
-        self.guesser = Guesser(model, self.fingerprint, min_confidence, self.levels)
-        for head, head_fingerprint in zip(further, self._fingerprints[1:], strict=True):
-            Guesser(head.model, head_fingerprint, head.min_confidence, head.levels, lead=self.guesser)
+        guessers: list[Guesser] = []
+        for head, head_fingerprint in zip(heads, self._fingerprints, strict=True):
+            lead = guessers[0] if guessers else None
+            guessers.append(Guesser(head.model, head_fingerprint, head.min_confidence, head.levels, lead=lead))
+        self.guesser = guessers[0]  # which the others follow
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         pairs = zip(self._heads, self._fingerprints, strict=True)
@@ -156,7 +146,7 @@ class LocalClassifier:
         outcomes: list[Outcome[Answer]] = []
         for ticket, guess in zip(tickets, guesses, strict=True):
             heads = zip(self._heads, self._fingerprints, (guess, *guess.further), strict=True)
-            for (question, _, min_confidence, *_), asked_fingerprint, of_question in heads:
+            for (_, min_confidence, _, question, _), asked_fingerprint, of_question in heads:
                 if question not in ticket.asked:
                     continue
                 label, confidence, reason, chances, answer_key, sure, doubts, language, _ = of_question

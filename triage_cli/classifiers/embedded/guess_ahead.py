@@ -45,11 +45,7 @@ class GuessProcess:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
             guessers = (guesser, *guesser.followers)
-            settings = [
-                [each.fingerprint, each.min_confidence, {} if each.levels is None else dict(each.levels.parents)]
-                for each in guessers
-            ]
-            self._send_json(settings)
+            self._send_json([[g.fingerprint, g.min_confidence, dict(g.levels.parents)] for g in guessers])
             for each in guessers:
                 self._send_message(each.model.to_bytes())
         except OSError:

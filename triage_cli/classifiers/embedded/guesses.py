@@ -60,7 +60,7 @@ class Guesser:
         model: Model,
         fingerprint: str,
         min_confidence: float,
-        levels: Levels | None = None,
+        levels: Levels,
         *,
         lead: "Guesser | None" = None,
     ) -> None:
