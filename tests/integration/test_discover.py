@@ -126,6 +126,7 @@ def test_labels_of_topics_teach_and_prove_nothing(desk: Cli) -> None:
     assert "sure from 0.85 on" in desk("doctor").stdout, "a model that nobody has measured is no reason to be surer"
     refused = desk("eval", "labels.csv")
     assert (refused.returncode, refused.stdout) == (2, "")
+    assert "all labels are of topics, which prove nothing" in refused.stderr
     desk("create", "-q", "labels.csv", "--map", "verdict=label")
     assert rows(desk.db, "select count(*), sum(verdict) from tickets") == [(45, 0)]
     names = {"parcel": "Parcels", "invoice": "Money", "password": "Logins"}

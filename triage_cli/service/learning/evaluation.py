@@ -30,6 +30,7 @@ from triage_cli.domain import (
     Scored,
     Ticket,
     TriageError,
+    UsageError,
     calibration,
     calibration_error,
     chunked,
@@ -186,12 +187,16 @@ class EvaluationRun:
                 raise stopped
             return AttackEvaluation(attack_tries.result(classifier.name), stopped)
 
-    def rows(self, labelled_rows: Iterable[Labelled]) -> list[Labelled]:
+    def rows(self, labelled_rows: Sequence[Labelled]) -> list[Labelled]:
         """Return labelled rows with their labels spelled as the question's values; unknown ones stay as they are.
 
         Labels of topics are left out: they prove nothing.
         """
         provers = [row for row in labelled_rows if not row.is_typical]
+        if labelled_rows and not provers:
+            raise UsageError(
+                "all labels are of topics, which prove nothing", hint="name tickets that a person labelled"
+            )
         matched_rows = [row._replace(category=self._names.match(row.category) or row.category) for row in provers]
         if not any(row.category in self._labels for row in matched_rows):
             raise self._names.none_of(row.category for row in matched_rows)
