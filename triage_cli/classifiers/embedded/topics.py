@@ -55,6 +55,7 @@ class TextSpace:
         self.is_content = np.fromiter(map(is_content, self.words), np.bool_, len(self.words))
         is_silent = np.fromiter((word in SILENT for word in self.words), np.bool_, len(self.words))
         self.bags = self._matrix(bags)
+        del bags, text_counts  # some 70 MB, which the encoder may need
         self._is_multilingual = self._foreign_share() > FOREIGN_SHARE
         rarities = np.log((len(texts) + 1) / (self.counts + 1)).astype(np.float32)
         self._rarities = np.where(is_silent | (self.counts > COMMON_SHARE * len(texts)), np.float32(0), rarities)

@@ -1,7 +1,7 @@
 """Runs an evaluation: asks a classifier about labelled rows, scores it, fits calibrations, stores paid answers."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from typing import NamedTuple
