@@ -1,17 +1,21 @@
-"""The HTTP connection to the remote: requests, retries, and an error for every unexpected response of the server."""
+"""The remote: its address and key, checked before anything is sent, and the HTTP connection to it.
+
+Requests, retries, and an error for every unexpected response of the server.
+"""
 
 import json
+import shlex
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from triage_cli.client import wire_format
-from triage_cli.client.address import Address, printed_token
 from triage_cli.domain import (
     BusyError,
     RefusedError,
@@ -20,6 +24,7 @@ from triage_cli.domain import (
     UsageError,
     all_encodable,
     hide_secrets,
+    is_credential,
     json_number,
 )
 from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
@@ -35,6 +40,72 @@ PROBLEM = "application/problem+json"
 AGAIN = "what was done is stored there; run the same command again"
 READ_AGAIN = "nothing was changed; try again in a moment"
 LONGEST_LOCATION = 200  # characters of an address that a message shows
+COMMAND_VARIABLE = "TRIAGE_TOKEN_COMMAND"
+COMMAND_SECONDS = 60.0  # in which the command must print its token
+
+
+def printed_token(token_command: str) -> str:
+    """Run the token command, without a shell, and return the token that it prints.
+
+    Raises `UsageError` if it cannot be run, and `RefusedError` if it gives no token. Its output is never shown, since
+    that may be a secret.
+    """
+    try:
+        command_arguments = shlex.split(token_command)
+        token_run = subprocess.run(  # noqa: S603 - the user's own command
+            command_arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=COMMAND_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise RefusedError(
+            f"{COMMAND_VARIABLE} gave no token within {COMMAND_SECONDS:g} s", hint="run it by itself"
+        ) from error
+    except (OSError, ValueError, IndexError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no command line"
+        raise UsageError(f"{COMMAND_VARIABLE} cannot be run: {why}", hint="give a program and its arguments") from error
+    if token_run.returncode:
+        raise RefusedError(
+            f"{COMMAND_VARIABLE} ended with {token_run.returncode}", hint="run it by itself, and log in if it asks"
+        )
+    token = token_run.stdout.decode("utf-8", "replace").strip()
+    if not is_credential(token):
+        raise RefusedError(f"{COMMAND_VARIABLE} printed no valid token", hint="run it by itself")
+    return token
+
+
+class Address(NamedTuple):
+    """The URL of the remote and its API key; `token_command` prints a new token once the server refuses the old one."""
+
+    url: str
+    key: str
+    token_command: str = ""
+
+    @property
+    def host(self) -> str:
+        """Return the host and port of the address, for messages."""
+        return urlsplit(self.url).netloc
+
+
+def checked_address(url: str, key: str, *, token_command: str = "", insecure: bool) -> Address:
+    """Return the remote's address. Raises `UsageError` if the key would be unencrypted, `RefusedError` without a key.
+
+    Without an API key, `token_command` is run for one.
+    """
+    remote_url = urlsplit(url)
+    if remote_url.query or remote_url.fragment:
+        raise UsageError(
+            "the remote is an address with a query", hint="give --remote https://HOST, or http://127.0.0.1:8000"
+        )
+    if remote_url.scheme == "http" and not insecure and not is_loopback(remote_url.hostname or ""):
+        raise UsageError(
+            f"{remote_url.netloc} is another machine, and over http:// key and tickets would be sent unencrypted",
+            hint="use https://, or --insecure where the network is your own",
+        )
+    if not key and not token_command:
+        hint = "export TRIAGE_API_KEY; triage keys create makes one there"
+        raise RefusedError(f"{remote_url.netloc} takes a key", hint=hint)
+    if key and not is_credential(key):
+        raise RefusedError("TRIAGE_API_KEY holds no valid key", hint="copy it again as triage keys create printed it")
+    return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)
 
 
 # Query parameters of a request to the server; a value may be a list.

@@ -14,8 +14,7 @@ from urllib.parse import parse_qsl, quote
 import httpx
 
 from triage_cli.client import wire_format
-from triage_cli.client.address import Address
-from triage_cli.client.http_connection import Connection, Params, StreamAbortedError, UnreachableError
+from triage_cli.client.http_connection import Address, Connection, Params, StreamAbortedError, UnreachableError
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     CATEGORY,

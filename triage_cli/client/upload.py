@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from itertools import islice
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from triage_cli.client import wire_drafts, wire_format
+from triage_cli.client import wire_format
 from triage_cli.client.http_connection import (
     RETRY_DELAYS,
     Connection,
@@ -97,7 +97,7 @@ class Upload(Generic[T]):
     def _packed_chunk(self, chunk: list[TicketDraft | Rejected], seen: OccurrenceCounter) -> "_UploadChunk":
         drafts = [upload_row for upload_row in chunk if isinstance(upload_row, TicketDraft)]
         seen_before = seen.count([dedup.identify(draft).identity for draft in drafts])
-        draft_lines = [wire_drafts.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
+        draft_lines = [wire_format.draft_line(d, n) for d, n in zip(drafts, seen_before, strict=True)]
         return _UploadChunk(self._connection, chunk, draft_lines)
 
     def _send_packed(self) -> None:
@@ -112,7 +112,7 @@ class Upload(Generic[T]):
             chunk_params["deadline"] = max(0.0, self._began + self._plan.deadline - time.monotonic())
         upload_chunk = self._packed.popleft()
         self._in_flight.append(upload_chunk)
-        upload_chunk.send(wire_drafts.first_line(self._met, self._rows, self._plan.import_id), chunk_params)
+        upload_chunk.send(wire_format.first_line(self._met, self._rows, self._plan.import_id), chunk_params)
         self._rows += upload_chunk.rows
 
     def _received_outcomes(self, upload_chunk: "_UploadChunk") -> Iterator[Outcome[T]]:
@@ -133,7 +133,7 @@ class Upload(Generic[T]):
             response_stream = upload_chunk.response_stream()
             for wire_record in response_stream.records(GRACE):
                 try:
-                    if (judged_counts := wire_drafts.judged_counts(wire_record)) is not None:
+                    if (judged_counts := wire_format.judged_counts(wire_record)) is not None:
                         self._go_on_behind(upload_chunk, judged_counts)
                         continue
                     rowless = "do" in self._plan.params
@@ -187,7 +187,7 @@ class _UploadChunk:
         """Upload the chunk, unless it is empty; if that fails, `response_stream` uploads it again."""
         body = writable_text("\n".join((first_line, *self._draft_lines)) + "\n").encode()
         self._draft_lines, self._sent_at = (), time.monotonic()
-        upload_headers = {"content-type": wire_drafts.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
+        upload_headers = {"content-type": wire_format.DRAFTS_MEDIA_TYPE, "idempotency-key": ids.new_id()}
         self._request_options = {"content": body, "params": params, "headers": upload_headers}
         if self.number:
             with suppress(ConnectionLostError):

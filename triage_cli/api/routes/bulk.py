@@ -35,7 +35,7 @@ from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import administration, bulk, classification, ticket_selection
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
-from triage_cli.client import wire_drafts, wire_format
+from triage_cli.client import wire_format
 from triage_cli.domain import (
     PRIORITIES,
     WHOLE,
@@ -81,13 +81,13 @@ class UploadedBody(NamedTuple):
     @property
     def is_of_client(self) -> bool:
         """Return whether our own client has read and uploaded the drafts."""
-        return self.body_type == wire_drafts.DRAFTS_MEDIA_TYPE
+        return self.body_type == wire_format.DRAFTS_MEDIA_TYPE
 
 
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*bulk.TABLE_TYPES, wire_drafts.DRAFTS_MEDIA_TYPE):
+    if body_type not in (*bulk.TABLE_TYPES, wire_format.DRAFTS_MEDIA_TYPE):
         raise other_type_error(body_type, bulk.TABLE_TYPES)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -124,14 +124,14 @@ def drafts_of_body(
 def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDraft | Rejected]]:
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
     try:
-        earlier_part = wire_drafts.part_of(_json_object(body_file.readline(wire_format.LONGEST_LINE)))
+        earlier_part = wire_format.part_of(_json_object(body_file.readline(wire_format.LONGEST_LINE)))
     except wire_format.ProtocolError as error:
         raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
         while body_line := body_file.readline(wire_format.LONGEST_LINE):
             try:
-                yield _checked_draft(wire_drafts.draft_of(_json_object(body_line))._replace(size=len(body_line)))
+                yield _checked_draft(wire_format.draft_of(_json_object(body_line))._replace(size=len(body_line)))
             except wire_format.ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
@@ -258,7 +258,7 @@ async def batch(
 
     def judged() -> None:
         if uploaded_body.is_of_client:  # which sends the next part of its input now
-            response.put(wire_drafts.judged_line(triage.met))
+            response.put(wire_format.judged_line(triage.met))
 
     def make_lines() -> Iterator[str]:
         outcomes: Iterable[Outcome[Any]]
@@ -379,7 +379,7 @@ def _bulk_selection(triage: Triage, selection_in: ticket_selection.SelectionIn) 
 
 
 Previewed = Iterator[Outcome[Mapping[str, Any]]]
-DRAFT_FIELDS = (*wire_drafts.DRAFT_KEYS[2:], "verdict", "extra")
+DRAFT_FIELDS = (*wire_format.DRAFT_KEYS[2:], "verdict", "extra")
 
 
 def _previewed_row(outcome: Outcome[TicketDraft]) -> Outcome[Mapping[str, Any]]:
