@@ -52,16 +52,10 @@ def not_renderable(receiver: str, failure: ValueError) -> DeliveryError:
 
 def template_values(outgoing: OutgoingDelivery, **others: Any) -> Mapping[str, Any]:
     """Return the values of the names that `config.delivery_names` lists, and `others`."""
-    delivery, ticket = outgoing.delivery, shown_ticket(outgoing)
+    ticket = shown_ticket(outgoing)
     return {
-        "category": delivery.category or ticket.category,
+        **payload(outgoing),
         "suggestion": ticket.suggestion,
-        "confidence": ticket.confidence,
-        "rule": delivery.rule,
-        "delivery_id": delivery.delivery_id,
-        "replaces": delivery.replaces,
-        "attempt": delivery.attempts + 1,
-        "ticket": ticket_record(ticket),
         "answers": {name: given.value for name, given in told_answers(ticket).items()},
         "remote": {},
         **others,
