@@ -48,6 +48,7 @@ from triage_cli.domain.chunks import FlushNow as FlushNow
 from triage_cli.domain.chunks import bounded as bounded
 from triage_cli.domain.chunks import chunked as chunked
 from triage_cli.domain.chunks import first_of as first_of
+from triage_cli.domain.chunks import grouped as grouped
 from triage_cli.domain.classifications import IMPORTED as IMPORTED
 from triage_cli.domain.classifications import PRECEDENT as PRECEDENT
 from triage_cli.domain.classifications import Answer as Answer

@@ -1,10 +1,11 @@
-"""Streams in chunks of bounded size."""
+"""Streams in chunks of bounded size, and items in groups."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+K = TypeVar("K")
 
 CHUNK = 1000
 # About how many characters of text a chunk may hold; they take several times that in memory.
@@ -53,6 +54,14 @@ def bounded(items: Iterable[S], size: int = CHUNK) -> Iterator[list[S]]:
             chunk, chunk_space = [], BYTES
     if chunk:
         yield chunk
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Return items by a key of each."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def first_of(items: Iterable[S]) -> Iterator[S]:

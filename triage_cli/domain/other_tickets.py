@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from triage_cli.domain.dedup import Identified
 from triage_cli.domain.errors import InputError
+from triage_cli.domain.ids import is_forgotten
 from triage_cli.domain.tickets import Ticket
 
 # Known ids of an input from which on the guard judges: the text of a single one may be anything.
@@ -32,7 +33,9 @@ class OtherTicketsGuard:
         self.rows = rows
 
     def meet(self, known_ticket: Ticket, identified: Identified) -> None:
-        """Count a known id, with the text that it would get."""
+        """Count a known id, with the text that it would get; a ticket that was forgotten has none to compare."""
+        if identified.counts_occurrences or is_forgotten(known_ticket.identity):
+            return
         self.met += 1
         if identified.content != known_ticket.content_hash:
             draft = identified.draft

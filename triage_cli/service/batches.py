@@ -38,6 +38,7 @@ from triage_cli.domain import (
     compact,
     decision_data,
     given_answer,
+    grouped,
     ids,
     times,
 )
@@ -229,11 +230,8 @@ class BatchSubmitter:
 
     def _asked_together(self, postponed: Iterable[EarlierSteps]) -> Iterator[tuple[Ticket, tuple[Classification, ...]]]:
         """Yield tickets with all that is asked about each, as earlier saves of the run left them, and their answers."""
-        by_ticket: dict[str, list[EarlierSteps]] = {}
-        for each in postponed:
-            by_ticket.setdefault(each.ticket.ticket_id, []).append(each)
         recorder = self._context.decision_recorder
-        for ticket_id, parts in by_ticket.items():
+        for ticket_id, parts in grouped(postponed, lambda each: each.ticket.ticket_id).items():
             ticket, steps = parts[0].ticket, tuple([step for part in parts for step in part.steps])
             if (decided := recorder.decided_before(ticket)) is not None:
                 self._decided[ticket_id] = decided

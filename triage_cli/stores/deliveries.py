@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 from triage_cli.domain import (
@@ -14,6 +15,7 @@ from triage_cli.domain import (
     Ticket,
     compact,
     first_id_of,
+    grouped,
     now,
 )
 from triage_cli.stores.database import Database, Db, placeholders, upsert, write_one
@@ -100,11 +102,9 @@ class SqlDeliveries:
         return [OutgoingDelivery(d, tickets_by_id[d.ticket_id]) for d in deliveries]
 
     def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
-        deliveries_by_ticket: dict[str, list[Delivery]] = {}
-        for row in self._database.read(DELIVERIES_OF, (compact(list(ticket_ids)),)):
-            delivery = Delivery(*row)
-            deliveries_by_ticket.setdefault(delivery.ticket_id, []).append(delivery)
-        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in deliveries_by_ticket.items()}
+        rows = self._database.read(DELIVERIES_OF, (compact(list(ticket_ids)),))
+        by_ticket = grouped(starmap(Delivery, rows), lambda delivery: delivery.ticket_id)
+        return {ticket_id: tuple(deliveries) for ticket_id, deliveries in by_ticket.items()}
 
     def with_ids(self, delivery_ids: Sequence[str]) -> Mapping[str, Delivery]:
         rows = self._database.read(DELIVERIES_WITH_IDS, (compact(list(delivery_ids)),))

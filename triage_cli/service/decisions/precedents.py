@@ -22,6 +22,7 @@ from triage_cli.domain import (
     dedup,
     folded_digest,
     given_answer,
+    grouped,
     settled_by,
     times,
     with_given,
@@ -75,7 +76,7 @@ class Precedents:
         shared = self._store.precedents.of_texts(sorted(digests), question) if digests else []
         names = self._names.get(question, {})
         agreed = {}
-        for digest, texts in _by_digest(shared).items():
+        for digest, texts in grouped(shared, lambda text: text.digest).items():
             categories = {names.get(text.category, text.category) for text in texts}
             if len(categories) == 1 and categories <= self._labels[question]:
                 agreed[digest] = texts[0]
@@ -92,14 +93,6 @@ class Precedents:
                 giver = "a person" if verdict.is_imported else verdict.actor
                 precedents[digest] = Precedent(digest, question, category, ticket, verdict.classification_id, giver)
         return precedents
-
-
-def _by_digest(shared: Sequence[SharedText]) -> dict[str, list[SharedText]]:
-    """Return what people decided, by the digest of the text."""
-    texts: dict[str, list[SharedText]] = {}
-    for text in shared:
-        texts.setdefault(text.digest, []).append(text)
-    return texts
 
 
 def follows(ticket: Ticket, precedents: Mapping[str, Precedent]) -> bool:

@@ -33,6 +33,7 @@ from triage_cli.domain import (
     bounded,
     decision_data,
     given_answers,
+    grouped,
     ids,
     open_required,
     settled_by,
@@ -254,7 +255,9 @@ class DecisionRecorder:
         """Save answers and their decisions; one whose ticket has changed meanwhile is stored, but does not hold."""
         self.record_askings()
         at = times.now()
-        answered = list(_by_ticket(outcomes)) if self.further else [(outcome,) for outcome in outcomes]
+        answered = [[outcome] for outcome in outcomes]
+        if self.further:
+            answered = [*grouped(outcomes, lambda outcome: outcome.ticket.ticket_id).values()]
         changes = [self.change(each[0].ticket, each, at) for each in answered]
         return self.saved(answered, changes, self.context.save(changes))
 
@@ -453,14 +456,6 @@ class DecisionRecorder:
     def _endpoints_of(self, steps: Sequence[Classification]) -> list[str]:
         # Not in `change`: a comprehension that names its variables makes each access to them slower.
         return [endpoint for s in steps if not s.reused and (endpoint := self._endpoints.get(s.fingerprint))]
-
-
-def _by_ticket(outcomes: Iterable[Outcome[Answer]]) -> Iterable[list[Outcome[Answer]]]:
-    """Return outcomes by their tickets."""
-    groups: dict[str, list[Outcome[Answer]]] = {}
-    for outcome in outcomes:
-        groups.setdefault(outcome.ticket.ticket_id, []).append(outcome)
-    return groups.values()
 
 
 def _still_open(begun: _Begun | None, outcomes: Sequence[Outcome[Answer]]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from triage_cli.domain import (
     Ticket,
     TriageError,
     UnavailableError,
+    grouped,
     routing,
     times,
     to_seconds,
@@ -163,9 +164,7 @@ class AttemptRecorder:
         at = times.now()
         stored_deliveries = self._store.deliveries.of(list(tickets))
         changes, results = [], []
-        outcomes_by_ticket: dict[str, list[Outcome[Receipt]]] = {}
-        for outcome in unsaved.values():
-            outcomes_by_ticket.setdefault(outcome.outgoing.ticket.ticket_id, []).append(outcome)
+        outcomes_by_ticket = grouped(unsaved.values(), lambda outcome: outcome.outgoing.ticket.ticket_id)
         for ticket_id, before in tickets.items():
             outcomes = outcomes_by_ticket[ticket_id]
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}

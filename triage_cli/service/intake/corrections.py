@@ -17,6 +17,7 @@ from triage_cli.domain import (
     as_tag,
     dedup,
     from_json,
+    grouped,
     is_filed_by,
     label_text,
     of_decisions,
@@ -108,10 +109,7 @@ class Corrections:
         differing = [t.ticket_id for identity, t in known.items() if t.category != named[identity]]
         deliveries = self._store.deliveries.of(differing) if differing else {}
         answers = self._store.answers.about(differing, ("",)) if differing else ()
-        verdicts: dict[str, list[Classification]] = {}
-        for answer in answers:
-            verdicts.setdefault(answer.ticket_id, []).append(answer)
-
+        verdicts = grouped(answers, lambda answer: answer.ticket_id)
         naming_another = [
             i for i, category in named.items() if category and (i not in known or known[i].category != category)
         ]

@@ -429,7 +429,7 @@ class Intake:
                 decided = self._decider.join_thread(item, stored, at, signature)
             else:
                 if guard is not None and stored is not None and not repeated:
-                    _meet(guard, stored, item)
+                    guard.meet(stored, item)
                 decided = self._decider.decide(item, stored, at, last_verdicts, signature, repeated=repeated)
             action, ticket, change, error = decided
             if change is not None and ticket is not None:
@@ -507,12 +507,6 @@ def _without_other_tags(item: Identified, known_ticket: Ticket) -> Identified:
         return item
     draft = draft._replace(subject=known_ticket.subject, description=known_ticket.description)
     return item._replace(draft=draft, content=content)
-
-
-def _meet(guard: OtherTicketsGuard, known_ticket: Ticket, item: Identified) -> None:
-    """Let the guard compare a known ticket with the text that its id comes with."""
-    if not item.counts_occurrences and not ids.is_forgotten(known_ticket.identity):
-        guard.meet(known_ticket, item)
 
 
 def import_dry_run(
