@@ -19,6 +19,7 @@ from tests.support.fake_destination import FakeDestination
 from tests.support.forked_cli import SHARED, started
 from tests.support.online import ONLINE
 from tests.support.pg_server import PgServer, running_pg_server
+from tests.support.sqlite_file import make_database
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import Rule
 from triage_cli.stores import PostgresStore, SqliteStore
@@ -95,6 +96,7 @@ def pg_url(pg_server: PgServer) -> str:
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStore | PostgresStore]:
     opened: SqliteStore | PostgresStore
     if request.param == "sqlite":
+        make_database(tmp_path / "triage.db")
         opened = SqliteStore(str(tmp_path / "triage.db"))
     else:
         opened = PostgresStore(request.getfixturevalue("pg_url"), network=ONLINE)

@@ -14,6 +14,7 @@ import httpx
 import uvicorn.server
 
 from tests.support.commands import PATIENCE
+from tests.support.sqlite_file import make_database
 from triage_cli import wiring
 from triage_cli.api import (
     BrowserAccess,
@@ -83,6 +84,8 @@ def running_server(
     if config is not None:
         (folder / "config.yaml").write_text(config)
     at = str(db or folder / "triage.db")
+    if db is None and not Path(at).exists():
+        make_database(Path(at))
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
     services = services or wiring.services(loaded, guarded=True, make=True)
     gate = wiring.stores.open_api_access(services.store)
