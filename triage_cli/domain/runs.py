@@ -1,6 +1,7 @@
 """Runs of bulk commands: their record, and their lease on tickets."""
 
-from typing import NamedTuple
+from datetime import datetime
+from typing import Annotated, NamedTuple
 
 LEASE_SECONDS = 60.0
 # The kinds of runs that take up a ticket of a status.
@@ -43,18 +44,18 @@ class Run(NamedTuple):
     import: those of several files or sources, or of the requests of one upload.
     """
 
-    run_id: str
-    kind: str
-    actor: str
+    run_id: Annotated[str, "its id, which events have too"]
+    kind: Annotated[str, "the command"]
+    actor: Annotated[str, "who called it"]
     command_line: str
-    started_at: str
-    host: str = ""
-    pid: int = 0
+    started_at: Annotated[str, "when it began", datetime]
+    host: Annotated[str, "the machine"] = ""
+    pid: Annotated[int, "its process"] = 0
     spent: float = 0.0
     reserved: float = 0.0
-    ended_at: str | None = None
-    counts: str = "{}"
-    exit_code: int | None = None
+    ended_at: Annotated[str | None, "when it ended", datetime | None] = None
+    counts: Annotated[str, "the number of tickets by result", dict[str, int]] = "{}"
+    exit_code: Annotated[int | None, "how it ended"] = None
     summary: str | None = None
     parcel: str = ""  # identifies the request that began it, if it may be repeated
     served: int = 0

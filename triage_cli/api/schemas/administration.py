@@ -18,7 +18,7 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, Role, StatsKey
+from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, RUN_KEYS, Role, StatsKey
 
 ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
 EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
@@ -186,18 +186,9 @@ class RunQuery(QueryParameters):
     limit: int = param(50, "runs in the answer", 50, ge=1, le=1000)
 
 
-class Run(BaseModel):
+class Run(Response, of=domain.Run, keys=RUN_KEYS):
     """One bulk command or request. Without `ended_at` it still runs, or was killed (`exit_code` 137)."""
 
-    run_id: str = Field(description="its id, which events have too")
-    kind: str = Field(description="the command")
-    command_line: str = Field(alias="words", description="as it was called")
-    actor: str = Field(description="who called it")
-    host: str = Field(description="the machine")
-    pid: int = Field(description="its process")
-    started_at: datetime = Field(description="when it began")
-    ended_at: datetime | None = Field(description="when it ended")
+    words: str = Field(description="as it was called")
     seconds: float | None = Field(description="how long it took")
-    counts: dict[str, int] = Field(description="the number of tickets by result")
     cost_usd: float = Field(description="what its answers have cost")
-    exit_code: int | None = Field(description="how it ended")
