@@ -144,6 +144,7 @@ def mean_error_above(threshold: float) -> float:
     return 1 - (1 - math.pow(lowest, 1.3)) / 1.3 / (1 - lowest)
 
 
+@pytest.mark.slow
 def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
     random = Random(7)
@@ -159,6 +160,7 @@ def test_an_overall_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     assert broken <= 0.05 * 400
 
 
+@pytest.mark.slow
 def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     """The error at a confidence c is 1 - c, so that the error above each threshold is known."""
     random = Random(7)
@@ -174,6 +176,7 @@ def test_a_promise_is_broken_in_at_most_one_draw_of_twenty() -> None:
     assert broken <= 0.05 * 400
 
 
+@pytest.mark.slow
 def test_a_promise_of_levels_is_broken_in_at_most_one_draw_of_twenty() -> None:
     """The error at a confidence c of a guess is 1 - c, and half of that at the level above it."""
     random = Random(7)

@@ -75,6 +75,7 @@ def test_a_short_secret_is_hidden_as_a_word_of_its_own() -> None:
     assert hide_secrets("nothing", ["", "n"]) == "nothing"
 
 
+@pytest.mark.slow
 def test_long_texts_of_escapes_take_no_long_time() -> None:
     """With any square of the length these would take hours."""
     for unit in ("%25", "\\", "&amp;", "\\u005c", "%2525", SECRETS[0][:-1], "e", "\\\\u"):

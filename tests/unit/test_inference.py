@@ -41,6 +41,7 @@ def model() -> Model:
     return replace(fit(DEFAULT_CATEGORIES), wording=())  # made-up words are in no language
 
 
+@pytest.mark.slow
 def test_a_model_keeps_no_address_and_no_long_number_as_a_readable_word() -> None:
     """`forget` cannot find them there, and those of one person stand in several of that person's tickets."""
     signed = "refund 404 of ann.zywicki@example.com, +49-176-12345678 account 1234567"

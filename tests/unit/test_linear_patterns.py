@@ -44,6 +44,7 @@ def longest(patterns: list[str]) -> float:
     return worst
 
 
+@pytest.mark.slow
 def test_what_cannot_backtrack_is_quick_over_the_worst_texts() -> None:
     taken = [pattern for pattern in HOSTILE if not linear_patterns.no_pattern(pattern)]
     assert len(HOSTILE) // 2 < len(taken) < len(HOSTILE)
