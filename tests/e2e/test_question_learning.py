@@ -35,13 +35,17 @@ def answer(cli: Cli, text: str = "please the florin ducat again") -> dict[str, A
     return found
 
 
+def judge(cli: Cli, each: int) -> Cli:
+    """Store so many tickets of each urgency, which a person has decided, and nothing else."""
+    (cli.folder / "config.yaml").write_text(CONFIG)
+    assert cli("create", "-q", stdin=urgent(each)).returncode == 0
+    assert cli("verdict", "-", "-q", stdin=urgent(each).replace("id,", "ticket_id,", 1)).returncode == 0
+    return cli
+
+
 @pytest.fixture
 def judged(fitted: Cli) -> Cli:
-    """Tickets whose urgency a person has decided, and nothing else."""
-    (fitted.folder / "config.yaml").write_text(CONFIG)
-    assert fitted("create", "-q", stdin=urgent(14)).returncode == 0
-    assert fitted("verdict", "-", "-q", stdin=urgent(14).replace("id,", "ticket_id,", 1)).returncode == 0
-    return fitted
+    return judge(fitted, 8)
 
 
 def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learning_back(judged: Cli) -> None:
@@ -60,7 +64,7 @@ def test_verdicts_on_a_question_teach_it_and_a_rollback_takes_all_of_one_learnin
     told = judged("doctor").stdout
     assert "learned model of urgency" in told
     assert "no label of it was learned" not in told
-    assert "version 1, learned from 42 tickets" in judged("why", "please the florin ducat again").stdout
+    assert "version 1, learned from 24 tickets" in judged("why", "please the florin ducat again").stdout
     assert (
         record(judged, "learn")["questions"]["urgency"]["reason"] == "it has learned from all labelled tickets already"
     )
@@ -83,7 +87,7 @@ def test_a_value_of_several_is_learned_from_cells_that_list_them(fitted: Cli) ->
     topics = "questions: {topics: {values: [coins, rest], many: true, column: Tags, map: {money: coins}}}\n"
     (fitted.folder / "config.yaml").write_text(labelled.CATEGORIES + topics)
     tags = {"Billing": "money;rest", "Technical": "rest", "General": "none"}
-    table = labelled.csv([(text, tags[label]) for text, label in labelled.rows(14)], "Tags")
+    table = labelled.csv([(text, tags[label]) for text, label in labelled.rows(8)], "Tags")
     assert fitted("create", "-q", stdin=table).returncode == 0
     outcomes = {name: each["outcome"] for name, each in record(fitted, "learn")["questions"].items()}
     assert outcomes == {"topics.coins": "learned", "topics.rest": "learned"}
@@ -101,9 +105,9 @@ def test_a_value_of_several_is_learned_from_cells_that_list_them(fitted: Cli) ->
         found: int = record(fitted, "learn")["questions"]["topics.coins"]["labelled"]
         return found
 
-    assert labelled_coins() == 43
+    assert labelled_coins() == 25
     assert fitted("forget", "--customer-id", "ada", "--yes", "-q").returncode == 0
-    assert labelled_coins() == 42, "what is forgotten teaches no question"
+    assert labelled_coins() == 24, "what is forgotten teaches no question"
     (forgotten,) = record(fitted, "list", "--status", "forgotten")
     assert {each["reason"] for each in forgotten["answers"].values()} == {None}
     assert is_whole(fitted.db)
@@ -142,14 +146,15 @@ def test_a_value_with_a_new_name_keeps_its_answers_verdicts_and_model(judged: Cl
         labelled.CATEGORIES + VALUES.replace("now", "urgent").replace("NOW", "now")
     )
     assert answer(judged, "one florin ducat")["value"] == "urgent"
-    assert [len(record(judged, "list", "--answer", f"urgency={name}")) for name in ("urgent", "now")] == [16, 0]
+    assert [len(record(judged, "list", "--answer", f"urgency={name}")) for name in ("urgent", "now")] == [10, 0]
     assert (
         record(judged, "learn")["questions"]["urgency"]["reason"] == "it has learned from all labelled tickets already"
     )
     assert is_whole(judged.db)
 
 
-def test_suspects_and_drift_of_a_question_are_about_its_answers(judged: Cli) -> None:
+def test_suspects_and_drift_of_a_question_are_about_its_answers(fitted: Cli) -> None:
+    judged = judge(fitted, 14)
     assert judged("verdict", "L-0", "urgency=later", "-q").returncode == 0
     suspects = record(judged, "suspects", "--question", "urgency")
     assert [(each["label"], each["suggestion"]) for each in suspects] == [("later", "now")]
@@ -182,17 +187,17 @@ def test_what_a_column_says_teaches_a_question_unless_a_person_says_otherwise(fi
     column = "later], column: Severity, map: {S1: now, S2: soon}}"
     (fitted.folder / "config.yaml").write_text(CONFIG.replace("later]}", column))
     cells = {"now": "S1", "soon": "s2", "later": "Later"}
-    lines = [line.rsplit(",", 1) for line in urgent(14, column="Severity").splitlines()]
+    lines = [line.rsplit(",", 1) for line in urgent(8, column="Severity").splitlines()]
     text = "".join(f"{rest},{cells.get(cell, cell)}\n" for rest, cell in lines)
     assert fitted("create", "-q", stdin=text).returncode == 0
     assert fitted("verdict", "L-0", "urgency=later", "-q").returncode == 0
     done = fitted("learn", "-o", "json")
-    assert json.loads(done.stdout)["questions"]["urgency"]["labelled"] == 42
+    assert json.loads(done.stdout)["questions"]["urgency"]["labelled"] == 24
     assert "note: 1 text has two labels: triage suspects --question urgency shows them" in done.stderr
     assert answer(fitted)["value"] == "now"
     (fitted.folder / "more.csv").write_text(text)
     (measured,) = record(fitted, "eval", "more.csv", "--question", "urgency")
-    assert (measured["n"], measured["outside"]) == (42, None)
+    assert (measured["n"], measured["outside"]) == (24, None)
 
 
 def test_a_plan_tells_what_would_go_elsewhere_by_the_answers_to_questions(fitted: Cli) -> None:
@@ -221,9 +226,9 @@ def test_a_plan_says_what_a_new_question_will_cost_and_so_does_a_dry_run_of_it_a
     (judged.folder / "new.yaml").write_text(CONFIG + more)
     planned = judged("plan", "new.yaml")
     assert planned.returncode == 0, planned.stderr
-    assert "note: asking team about these 42 tickets would take about" in planned.stderr
+    assert "note: asking team about these 24 tickets would take about" in planned.stderr
     (judged.folder / "config.yaml").write_text(CONFIG + more)
     ids = judged("list", "-o", "id").stdout
     dry = judged("classify", "--dry-run", "-", stdin=ids)
-    assert "42 tickets would be asked" in dry.stderr
+    assert "24 tickets would be asked" in dry.stderr
     assert "note: asking" not in judged("plan", "new.yaml").stderr
