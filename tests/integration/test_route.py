@@ -25,7 +25,7 @@ from tests.support.use_cases import (
     statuses,
     to_file,
 )
-from tests.support.world import World
+from tests.support.world import FakeClassifier, World
 from triage_cli.domain import Action, ClassifyPlan, DeliveryError, Outcome, OutgoingDelivery, Receipt, Rule, Ticket
 from triage_cli.runtime import StopControl
 
@@ -102,6 +102,25 @@ def test_unroutable_tickets_are_taken_up_when_the_map_changes(world: World, tmp_
     lines = to_file(world, tmp_path)
     assert dids(route(world)) == ["routed"]
     assert lines()[0]["ticket"]["ticket_id"] == ticket.ticket_id
+
+
+def test_what_was_decided_below_a_threshold_that_was_raised_since_waits_for_a_person(
+    world: World, tmp_path: Path
+) -> None:
+    world.classifier = FakeClassifier(lambda ticket: ("Billing", 0.9 if ticket.external_id == "0" else 0.7))
+    sure, doubtful, decided = ready(world, 3)
+    recategorized(world, "Billing", 2)
+    lines = to_file(world, tmp_path)
+    world.least = {"fake": 0.8}
+    assert {o.ticket.external_id: o.action for o in route(world)} == {"0": "routed", "1": "doubted", "2": "routed"}
+    assert statuses(world) == {"0": "routed", "1": "needs_review", "2": "routed"}
+    assert {line["ticket"]["ticket_id"] for line in lines()} == {sure.ticket_id, decided.ticket_id}
+    after = now(world, doubtful)
+    assert (after.category, after.suggestion, after.verdict) == (None, "Billing", False)
+    assert route(world) == []
+    world.least = {"fake": 0.95}
+    assert dids(route(world, sure)) == ["unchanged"], "what was sent stays as it is"
+    assert log_is_whole(world)
 
 
 def test_an_equal_answer_sends_nothing_again(world: World) -> None:

@@ -91,6 +91,7 @@ class World:
         self.promised: Callable[[str, str, Rule], float] = never_promised
         self.additions: tuple[AdditionRule, ...] = ()
         self.tell: Callable[[str], None] = lambda _: None  # gets notes about additions
+        self.least: dict[str, float] = {}  # the configured min_confidence by classifier
         self.thresholds: Callable[[str], Mapping[str, float | None]] = lambda _: {}
 
     def services(self) -> Services:
@@ -98,7 +99,7 @@ class World:
 
         routing_map = RoutingMap(
             self.rules, "map-1", lambda name: self.destinations[name], renewed=self.renewed, promised=self.promised,
-            additions=self.additions, tell=self.tell, levels=Levels.of(self.categories),
+            additions=self.additions, tell=self.tell, levels=Levels.of(self.categories), least=self.least,
         )  # fmt: skip
         return Services(
             self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,

@@ -174,6 +174,7 @@ def routing_map(
         chance=level_chances(levels, store),
         labelling=frozenset(name for name, spec in config.destinations.items() if spec.writes_back),
         tell=tell,
+        least={c.name: c.min_confidence for c in config.classifiers.values() if c.min_confidence is not None},
     )
 
 

@@ -31,7 +31,12 @@ from triage_cli.domain import (
 LONGEST_WAIT = 15.0
 ROUTE_ACTIONS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
-ROUTE_LABELS = {"routing": "pending", "held": "held by another run", "unchanged": "were there already"}
+ROUTE_LABELS = {
+    "routing": "pending",
+    "held": "held by another run",
+    "unchanged": "were there already",
+    "doubted": "below today's min_confidence, so a person decides",
+}
 
 
 @remote_command
@@ -91,7 +96,8 @@ def route(
         for status in ("classified",) if offline_note else ("classified", "routing"):
             context.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
     if context.guides:
-        context.say(summaries.step_after_routing(route_counts, messages.need_you(route_counts["needs_review"])))
+        waiting = route_counts["needs_review"] + route_counts["doubted"]
+        context.say(summaries.step_after_routing(route_counts, messages.need_you(waiting)))
     return gravest(route_codes)
 
 
@@ -160,9 +166,11 @@ def _requests(
         answer = routing_map.answers(context.store, [ticket]).get(ticket.decision_id or "")
         deliveries = context.store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
         judged_at = routing.judged_at(ticket, deliveries, times.now())
-        rule = routing_map.match(ticket, answer, judged_at) if ticket.category else None
+        is_doubted = routing_map.doubts(ticket, answer, deliveries)
+        rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
         if rule is None:
             unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
+            unrouted_reason = ROUTE_LABELS["doubted"] if is_doubted else unrouted_reason
             messages.say(f"{ticket.ticket_id}: {unrouted_reason}")
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue

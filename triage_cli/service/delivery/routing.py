@@ -6,12 +6,14 @@ from functools import cached_property
 from typing import NamedTuple
 
 from triage_cli.domain import (
+    CATEGORY,
     FLAT,
     NEVER,
     Action,
     AdditionRule,
     Change,
     Classification,
+    Decision,
     Delivery,
     EventAction,
     Failure,
@@ -26,6 +28,7 @@ from triage_cli.domain import (
     Ticket,
     TriageError,
     as_sent,
+    decision_data,
     earlier_deliveries,
     ids,
     of_decisions,
@@ -36,6 +39,8 @@ from triage_cli.domain import (
     with_changes,
 )
 from triage_cli.ports import Destination, Store
+from triage_cli.service.answers import answered_ticket
+from triage_cli.service.decisions.flips import FlipDecision, flip_data
 from triage_cli.service.delivery.attempts import dead_letters, due_later, joint_error
 from triage_cli.service.delivery.queue import DestinationBreakers
 from triage_cli.service.runs import RunContext
@@ -61,7 +66,8 @@ class RoutingMap(NamedTuple):
     (fingerprint, category, rule) to the confidence from which on answers to that question keep the rule's `max_error`.
     `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them. `levels`
     are those of the categories, and `chance` returns the probability of a category above that of an answer.
-    `labelling` are the destinations that write the category to a helpdesk's ticket.
+    `labelling` are the destinations that write the category to a helpdesk's ticket. `least` are the configured
+    confidences from which on classifiers are sure, by their names.
     """
 
     rules: tuple[Rule, ...]
@@ -78,6 +84,7 @@ class RoutingMap(NamedTuple):
     levels: Levels = FLAT
     chance: Callable[[Classification, str], float] = level_confidence
     labelling: frozenset[str] = frozenset()
+    least: Mapping[str, float] = {}
 
     def match(self, ticket: Ticket, answer: Classification | None, at: str) -> Rule | None:
         """Return the first rule of the map that matches a ticket; `answer` is the one that decided it.
@@ -105,10 +112,20 @@ class RoutingMap(NamedTuple):
         return named
 
     def answers(self, store: Store, tickets: Iterable[Ticket]) -> Mapping[str, Classification]:
-        """Return the answers that decided tickets, by classification id; empty if no rule depends on them."""
+        """Return the answers that decided tickets, by classification id, as far as rules or doubts depend on them."""
         if not any(rule.compares if self.levels.parents else rule.max_error is not None for rule in self.rules):
-            return {}
-        return store.answers.decisions([ticket.decision_id for ticket in tickets if ticket.decision_id])
+            tickets = (ticket for ticket in tickets if self._is_below(ticket))
+        decision_ids = [ticket.decision_id for ticket in tickets if ticket.decision_id]
+        return store.answers.decisions(decision_ids) if decision_ids else {}
+
+    def _is_below(self, ticket: Ticket) -> bool:
+        confidence = ticket.confidence
+        return not ticket.verdict and confidence is not None and confidence < self.least.get(ticket.classifier or "", 0)
+
+    def doubts(self, ticket: Ticket, answer: Classification | None, deliveries: Sequence[Delivery]) -> bool:
+        """Return whether a ticket that was never sent was decided below the threshold that holds now."""
+        is_raised = answer is not None and (answer.threshold or 0) < self.least.get(ticket.classifier or "", 0)
+        return is_raised and not deliveries and self._is_below(ticket)
 
 
 def known_field_categories(
@@ -202,6 +219,8 @@ class RoutingDecider:
                 else "triage classify it, or give a verdict",
             )
             return _kept(Action(before.status), before, deliveries, error), None
+        if answer is not None and self._routing_map.doubts(before, answer, deliveries):
+            return self._doubted(before, answer, at)
         known = deliveries
         if self._routing_map.levels.parents:
             known = tuple(self._as_refined(delivery, before) for delivery in deliveries)
@@ -246,6 +265,18 @@ class RoutingDecider:
         action = Action.UNCHANGED if status == "routed" and not changed else Action(status)
         outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, before)
         return outcome, Change(event, ticket, before.revision, changed)
+
+    def _doubted(self, before: Ticket, answer: Classification, at: str) -> tuple[Outcome[Routed], Change]:
+        """Leave a ticket to a person: nobody who raises a threshold wants what is below it to be sent."""
+        least = self._routing_map.least[before.classifier or ""]
+        judged = answer._replace(threshold=least).copy(ids.new_id(), self._context.run.run_id, at)
+        ticket = answered_ticket(before, (judged,), None, self._routing_map.levels, sure=False)
+        decision = Decision(judged.classification_id, ticket.status)
+        doubt = FlipDecision(0, before, Action.DOUBTED, judged)
+        data = flip_data(doubt, judged, CATEGORY) | decision_data(decision)
+        event = self._context.event(EventAction.RECLASSIFIED, ticket.ticket_id, data, at)
+        outcome = Outcome(None, Action.DOUBTED, Routed(ticket), None, before)
+        return outcome, Change(event, ticket, before.revision, (judged,), decision)
 
     def _as_refined(self, delivery: Delivery, ticket: Ticket) -> Delivery:
         """Return a delivery under the category of its ticket, if that refines its own and the receiver needs none."""
