@@ -281,7 +281,7 @@ def test_xdg_directories_are_honoured_where_absolute(home: Path) -> None:
         "site_name: docs\nnav: [a]\n",
         "- a\n- b\n",
         "just text",
-        "",
+        "\n",
         "a: !vault x\n",
         "a: {{ helm }}\n{{ b }}\n",
         "a: 1\n---\nb: 2\n",
@@ -293,6 +293,16 @@ def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: s
     config = load(home)
     assert config.path is None
     assert config.notes == ("./config.yaml has none of triage's keys and was ignored",)
+
+
+def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: Path) -> None:
+    file = home.parent / "cwd/config.yaml"
+    file.touch()
+    with pytest.raises(ConfigError) as caught:
+        load(home)
+    assert "./config.yaml is an empty file" in caught.value.message
+    assert "write it again" in caught.value.hint
+    assert load(home, config="config.yaml").notes, "who names an empty file means it"
 
 
 def test_a_broken_file_with_our_keys_is_not_passed_over(home: Path) -> None:

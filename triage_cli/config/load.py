@@ -211,6 +211,9 @@ def find_config_file(
             _check_unnamed_config(local_file, config_file.diagnostics.distrust)
             return config_file, ()
         if not _is_our_output(local_file):
+            if not local_file.stat().st_size:
+                problem = "./config.yaml is an empty file, as a command that failed behind > config.yaml leaves it"
+                raise ConfigError(problem, hint="write it again, delete it, or name another with --config")
             notes = ("./config.yaml has none of triage's keys and was ignored",)
     config_folder = xdg_folder(env, home, "XDG_CONFIG_HOME", ".config")
     user_file = config_folder / "triage" / "config.yaml" if config_folder else None
