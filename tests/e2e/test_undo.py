@@ -65,6 +65,17 @@ def test_a_script_names_the_run_and_gets_an_exit_code_for_each_mistake(cli: Cli)
     assert cli("audit", "verify", "-q").returncode == 0
 
 
+def test_an_import_that_made_nothing_points_at_the_one_whose_tickets_are_there(cli: Cli) -> None:
+    """As after a kill: the run that was begun anew finds all tickets stored."""
+    for _ in range(2):
+        assert cli("create", "-q", stdin=TICKETS).returncode == 0
+    first, second = cli("runs", "-o", "id").stdout.split()[::-1]
+    done = cli("undo", "last", "--dry-run")
+    assert f"; those of import {first[-8:]} are there: triage undo {first[-8:]} --dry-run shows them\n" in done.stderr
+    assert cli("undo", first).stderr == "3 withdrawn\n"
+    assert cli("undo", second).stderr.endswith("it made none, or they are withdrawn already\n")
+
+
 def test_on_a_terminal_it_offers_the_last_import_and_asks(fitted: Cli) -> None:
     assert fitted("run", "-", "-q", stdin=TICKETS).returncode == 0
     before = rows(fitted.db, "select * from tickets")

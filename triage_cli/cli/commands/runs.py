@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from triage_cli.cli.output import TICKETS_TABLE, Printer, PrintOptions, drawn_by
 from triage_cli.cli.progress import elapsed_line
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import (
+    IMPORT_KINDS,
     KILLED,
     LAST_IMPORT,
     RUN_KEYS,
@@ -84,6 +86,7 @@ def _run_counts(run_record: Any) -> str:
     return run_counts or as_typed(UNCOUNTED_RUNS.get(run_record["exit_code"], ""))
 
 
+MOST_LOOKED_AT = 100  # runs, for one whose tickets are still there
 # What stays, and why, in the order of the summary.
 KEPT: Mapping[str, str] = {
     Action.DECIDED: "decided by a person",
@@ -123,12 +126,12 @@ def undo(
     if dry_run:
         preview = Summary()
         _print(printer, columns, preview.counted(triage.undo(run_id, dry_run=True)))
-        preview.say(context, would=True)
+        preview.say(context, runs[-1], would=True)
     elif yes or _agreed(context, runs):
         summary = Summary()
         with elapsed_line("taking back", shown=context.shows_progress(printer.format)):
             _print(printer, columns, summary.counted(triage.undo(run_id)))
-        summary.say(context)
+        summary.say(context, runs[-1])
     else:
         context.say("nothing was taken back")
 
@@ -140,7 +143,7 @@ def _agreed(context: CommandContext, runs: Sequence[Run]) -> bool:
         for _ in preview.counted(context.triage.undo(runs[-1].run_id, dry_run=True)):
             pass
         messages.say(_described(runs))
-        preview.say(context, would=True)
+        preview.say(context, runs[-1], would=True)
     withdrawn = messages.plural(preview.counts[Action.WITHDRAWN], "tickets")
     return not preview.counts[Action.WITHDRAWN] or context.agrees(f"this takes back {withdrawn} for good")
 
@@ -171,19 +174,32 @@ class Summary:
                 self._sent.update(outcome.value.ticket.routed_to.split(", "))
             yield outcome
 
-    def say(self, context: CommandContext, *, would: bool = False) -> None:
-        """Write the summary: of what was done, or of what `would` be."""
+    def say(self, context: CommandContext, run: Run, *, would: bool = False) -> None:
+        """Write the summary of a run's import: of what was done, or of what `would` be."""
         kept = [f"{self.counts[action]:,} {why}" for action, why in KEPT.items() if self.counts[action]]
         stays = f", {sum(self.counts[action] for action in KEPT):,} kept ({', '.join(kept)})" if kept else ""
         context.say(f"{self.counts[Action.WITHDRAWN]:,} {'would be ' if would else ''}withdrawn{stays}")
         if not self.counts:
-            context.say("note: no ticket of this import is left: it made none, or they are withdrawn already")
+            gone = "note: no ticket of this import is left: it made none, or they are withdrawn already"
+            context.say(f"{gone}{_other_import(context, run)}")
         if changed := self.counts[Action.CHANGED]:
             were = "ticket was there before, and keeps" if changed == 1 else "tickets were there before, and keep"
             context.say(f"note: {changed:,} {were} what this import changed")
         if self._sent:
             places = summaries.listed_places(self._sent)
             context.say(f"note: sent before, or perhaps sent, and out of reach: {places}; a file there keeps it")
+
+
+def _other_import(context: CommandContext, run: Run) -> str:
+    """Return the newest import of a run's actor whose tickets can be taken back; empty if there is none."""
+    triage = context.look()
+    for other in list(triage.runs(MOST_LOOKED_AT)):
+        if other.kind in IMPORT_KINDS and other.actor == run.actor:
+            with suppress(UsageError):  # it is still at work
+                if any(outcome.action == Action.WITHDRAWN for outcome in triage.undo(other.run_id, dry_run=True)):
+                    name = ids.short(other.run_id)
+                    return f"; those of import {name} are there: triage undo {name} --dry-run shows them"
+    return ""
 
 
 def _print(printer: Printer, columns: Sequence[str], outcomes: Iterator[Outcome[Routed]]) -> None:
