@@ -92,11 +92,21 @@ def test_mistakes_are_told_before_anything_is_read(desk: Cli) -> None:
         ("export.csv", "--since", "7d"): "--since and --source are for stored tickets",
         ("--most", "1"): "--most",
         ("nothing.csv",): "cannot read nothing.csv",
+        ("--map", "subject=a"): "options for reading files are given, and no tickets' file is",
         (): "no database",
     }.items():
         done = desk("discover", *line)
         assert done.returncode != 0
         assert said in done.stderr
+
+
+def test_columns_that_no_name_gives_away_are_named_and_can_be_mapped(desk: Cli) -> None:
+    table = export().replace("id,description,customer_id", "Nr,What happened,Headline")
+    plain = desk("discover", "-", "-o", "json", stdin=table)
+    assert "subject ← Headline, external_id ← Nr; utf-8, ','; extra ← What happened\n" in plain.stderr
+    mapped = desk("discover", "-", "-o", "json", "--most", "3", "--map", "description=What happened", stdin=table)
+    assert "description ← What happened" in mapped.stderr
+    assert len(json.loads(mapped.stdout)["topics"]) == 3
 
 
 def test_edits_by_lines_end_with_a_configuration_and_labels_that_can_be_learned(desk: Cli) -> None:

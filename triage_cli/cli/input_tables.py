@@ -81,10 +81,15 @@ def written_file(path: Path, option: str) -> Iterator[TextIOWrapper]:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint=f"name another with {option}") from error
 
 
-def opened_tables(context: CommandContext, inputs: Sequence[NamedInput], read_options: ReadOptions) -> list[Table]:
-    """Open each input as a table and print its column mapping; the limit is for all inputs together."""
+def opened_tables(
+    context: CommandContext, inputs: Sequence[NamedInput], read_options: ReadOptions, *, labels: bool = True
+) -> list[Table]:
+    """Open each input as a table and print its column mapping; the limit is for all inputs together.
+
+    With `labels`, a note tells of a column of labels that is not read.
+    """
     input_tables = []
-    label_notes = _LabelNotes(context)
+    label_notes = _LabelNotes(context) if labels else lambda _: ()
     read_options = with_kept_mappings(context, read_options)
     row_counts: Counter[str] = Counter()
     for input_name, stream in inputs:

@@ -207,8 +207,8 @@ def statuses(names: Sequence[str] | None) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class InputOptions:
-    """The options of `create` and `run` for reading inputs and for rejected rows."""
+class FileOptions:
+    """The options that say how the columns and texts of a file are read."""
 
     heading: ClassVar = "Reading"
     mapped: Annotated[
@@ -220,16 +220,6 @@ class InputOptions:
             'as in subject="Issue title".',
         ),
     ] = None
-    source: Annotated[
-        str | None,
-        option("NAME", "The system that the ids come from, such as zendesk; without it, as recognised, or import."),
-    ] = None
-    same_tickets: Annotated[
-        bool,
-        flag(
-            "--same-tickets", "Known ids get the new texts, also where most of them look like those of other tickets."
-        ),
-    ] = False
     file_format: Annotated[
         str | None, option("--format", "NAME", "csv, tsv, json, jsonl, eml or mbox; without it, detected.")
     ] = None
@@ -240,9 +230,36 @@ class InputOptions:
         bool | None,
         flag(
             "--html/--no-html",
-            "Descriptions with HTML are stored as text, or as they are; without it, as text where most are HTML.",
+            "Descriptions with HTML are taken as text, or as they are; without it, as text where most are HTML.",
         ),
     ] = None
+
+    def read_options(self) -> ReadOptions:
+        """Return these options as those of a reader. Raises `UsageError`."""
+        column_mapping = {}
+        for mapped_pair in self.mapped or ():
+            field, equals_sign, column = mapped_pair.partition("=")
+            if not equals_sign:
+                raise UsageError(f'--map "{mapped_pair}" has no "="', hint='write it as --map subject="Issue title"')
+            column_mapping[field.strip()] = column
+        file_options = self.file_format, self.encoding, self.delimiter
+        return ReadOptions(column_mapping, None, *file_options, not self.no_header, html=self.html)
+
+
+@dataclass(frozen=True)
+class InputOptions(FileOptions):
+    """The options of `create` and `run` for reading inputs and for rejected rows."""
+
+    source: Annotated[
+        str | None,
+        option("NAME", "The system that the ids come from, such as zendesk; without it, as recognised, or import."),
+    ] = None
+    same_tickets: Annotated[
+        bool,
+        flag(
+            "--same-tickets", "Known ids get the new texts, also where most of them look like those of other tickets."
+        ),
+    ] = False
     limit: Annotated[int | None, option("N", "At most N rows.", min=0, max=MOST, heading=ROWS)] = None
     dry_run: Annotated[
         bool,
@@ -258,16 +275,9 @@ class InputOptions:
 
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
-        column_mapping = {}
-        for mapped_pair in self.mapped or ():
-            field, equals_sign, column = mapped_pair.partition("=")
-            if not equals_sign:
-                raise UsageError(f'--map "{mapped_pair}" has no "="', hint='write it as --map subject="Issue title"')
-            column_mapping[field.strip()] = column
         if self.source is not None and not SOURCE_NAME.fullmatch(self.source):
             raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
-        file_options = self.file_format, self.encoding, self.delimiter
-        return ReadOptions(column_mapping, self.source, *file_options, not self.no_header, self.limit, self.html)
+        return super().read_options()._replace(source=self.source, limit=self.limit)
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from triage_cli.domain import (
     UsageError,
     as_record,
 )
-from triage_cli.readers import ReadOptions, open_table
+from triage_cli.readers import ReadOptions
 
 LEAST_CATEGORIES = 2  # of a configuration
 TOPIC_COLUMNS = ("category", "tickets", "customers", "words", "nearest", "examples")
@@ -74,6 +74,8 @@ def discover(
             "yaml: a configuration, beside a table on stderr; html: a page without scripts; table; json.",
         ),
     ] = "yaml",
+    *,
+    reading: options.FileOptions,
 ) -> int:
     """Find topics in the tickets of files, or in the stored ones, and propose a category for each.
 
@@ -82,6 +84,7 @@ def discover(
 
     \b
     triage discover export.csv > proposal.yaml
+    triage discover export.csv --map description="What happened" > proposal.yaml
     triage discover --since 90d --most 30 -o table
     triage discover export.csv -o html > topics.html
     triage discover export.csv --edit --labels labels.csv > config.yaml
@@ -95,13 +98,13 @@ def discover(
     proposed_file = _proposed_file(files) if edit else None
     if proposed_file is not None and name_with is not None:
         raise UsageError("--name-with names topics of tickets", hint="leave it out, or name a file of tickets")
-    _check_edit(context, files, labels, edit=edit, output=output)
+    _check_files(context, files, reading, labels, edit=edit, output=output)
     printer = Printer("json" if output == "json" else "table")
     if proposed_file is not None:
         proposed = load_config(config=str(proposed_file), env=os.environ, cwd=Path.cwd())
         return _edited(context, printer, TopicEditor.of_categories(proposed.categories), labels)
     asked = Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
-    proposal = _proposal(context, files, asked)
+    proposal = _proposal(context, files, reading.read_options(), asked)
     if edit:
         context.say(_coverage(proposal))
         return _edited(context, printer, TopicEditor.of_proposal(proposal), labels)
@@ -128,10 +131,20 @@ def _proposed_file(files: list[str] | None) -> Path | None:
     return Path(files[0]) if files and len(files) == 1 and Path(files[0]).suffix in (".yaml", ".yml") else None
 
 
-def _check_edit(
-    context: CommandContext, files: list[str] | None, labels: Path | None, *, edit: bool, output: str
+def _check_files(
+    context: CommandContext,
+    files: list[str] | None,
+    reading: options.FileOptions,
+    labels: Path | None,
+    *,
+    edit: bool,
+    output: str,
 ) -> None:
     """Raise `UsageError` for options that do not go together, before anything is read."""
+    if reading != options.FileOptions() and (not files or (edit and _proposed_file(files))):
+        raise UsageError(
+            "options for reading files are given, and no tickets' file is", hint="name one, or - for stdin"
+        )
     if edit and output != "yaml":
         raise UsageError("--edit ends with a configuration", hint=f"leave out -o {output}")
     if edit and files and "-" in files:
@@ -178,7 +191,9 @@ def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEdi
     context.say(f"wrote {labels}")
 
 
-def _proposal(context: CommandContext, files: list[str] | None, asked: Discovery) -> Proposal:
+def _proposal(
+    context: CommandContext, files: list[str] | None, read_options: ReadOptions, asked: Discovery
+) -> Proposal:
     """Return the topics of the files, or of the stored tickets."""
     if not files:
         context.require_database()
@@ -186,10 +201,7 @@ def _proposal(context: CommandContext, files: list[str] | None, asked: Discovery
             return context.analysis.discover(None, asked)
     context.load_config()  # its mistakes are told before anything is read
     with input_tables.streams(files) as streams:
-        read_options = input_tables.with_kept_mappings(context, ReadOptions())
-        tables = [open_table(stream, name, read_options) for name, stream in streams]
-        for table in tables:
-            context.say(table.taken)
+        tables = input_tables.opened_tables(context, streams, read_options, labels=False)
         with elapsed_line("comparing", shown=context.guides):
             rows = context.stopper.interruptible(chain.from_iterable(table.rows for table in tables))
             texts = list(_texts(rows))
