@@ -3,6 +3,7 @@
 import csv
 import difflib
 import importlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -138,7 +139,7 @@ class Printer:
         self.silent = quiet and output is None and not excel and not self.chosen
         self.closed = False
         self._stop = stop
-        self._flushed_at = time.monotonic()
+        self._flushed_at = math.inf  # the first record begins the time
         self._excel = excel
         if not self.silent and terminal.is_closed(sys.stdout):
             raise terminal.stdout_closed()
@@ -249,7 +250,8 @@ class Printer:
         if not self.closed:
             try:
                 sys.stdout.write(text)
-                if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+                self._flushed_at = min(self._flushed_at, now := time.monotonic())
+                if now - self._flushed_at > FLUSH_SECONDS:
                     self.flush()
             except BrokenPipeError:
                 self._close()
