@@ -209,9 +209,20 @@ def _quick_value(param: Any, convert: Any, ctx: Any, typed_value: Any) -> Any:
         is_quick = _has_type_already(param.type_descriptor.annotation, typed_value, is_list=is_list)
         is_quick = is_quick and param.type_descriptor.parameter_info.parser is None
         typed_value = list(typed_value) if is_list else typed_value
+        if (number := _number_within_bounds(param, typed_value)) is not None:
+            is_quick, typed_value = True, number
     if not is_quick or (param.required and param.value_is_missing(typed_value)):
         return convert(ctx, typed_value)
     return param.callback(ctx, param, typed_value) if param.callback else typed_value
+
+
+def _number_within_bounds(param: Any, typed_value: Any) -> int | None:
+    """Return the number that was typed for a parameter, since typer's own way loads pydantic; None for all else."""
+    if param.type_descriptor.annotation is not int or not re.fullmatch("[0-9]{1,18}", str(typed_value)):
+        return None
+    number, bounds = int(typed_value), param.type_descriptor.parameter_info
+    is_within = (bounds.min is None or number >= bounds.min) and (bounds.max is None or number <= bounds.max)
+    return number if is_within else None
 
 
 def _has_type_already(annotation: Any, typed_value: Any, *, is_list: bool) -> bool:
