@@ -51,7 +51,7 @@ def imported(cli: Cli, *args: str, stdin: str = "") -> set[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        "", "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list -o json",
+        "", "--version", "logs", "logs --follow --help", "list -o jsonl", "list -o csv", "list --limit 5 -o json",
         "create --subject x", "show x1", "why x1", "stats", "db path", "create -", "route",
     ],
 )  # fmt: skip
@@ -69,7 +69,7 @@ def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
     assert "sqlite_utils" not in imported(cli, "create", "-q", "--subject", "x"), "a new database is built without it"
     assert "rich" in imported(cli, "list", "-o", "table")
     assert "numpy" in imported(cli, "classify")
-    assert "pydantic" in imported(cli, "list", "--limit", "5")
+    assert "pydantic" in imported(cli, "list", "--min-confidence", "0.5")
 
 
 def test_a_new_database_needs_no_fitting_for_the_default_categories(cli: Cli) -> None:
