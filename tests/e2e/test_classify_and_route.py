@@ -98,6 +98,9 @@ def test_what_list_prints_can_be_piped_into_classify(fitted: Cli) -> None:
     for output in ("id", "csv", "jsonl", "json"):
         piped = fitted("list", "-o", output).stdout
         assert len(records(fitted("classify", "-", "-o", "jsonl", stdin=piped).stdout)) == 3
+    told = fitted("classify", "--force")
+    assert told.stdout == ""
+    assert "note: --force asks again about tickets that are named, and none is" in told.stderr
 
 
 def test_a_piped_id_that_fits_nothing_is_told_and_the_rest_is_done(fitted: Cli) -> None:

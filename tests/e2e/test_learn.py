@@ -200,7 +200,11 @@ def test_a_model_for_other_categories_is_refused_and_a_rename_keeps_it(learned: 
     done = learned("classify", BILLING, "--force")
     assert "learned model version 1 is for other categories (Billing, Technical, General)" in done.stderr
     checks = {r["what"]: r for r in map(json.loads, learned("doctor", "-o", "jsonl").stdout.splitlines())}
-    assert (checks["learned model"]["works"], checks["learned model"]["next"]) == (False, "triage learn")
+    next_step = "triage learn FILE, with the labels that it learned"
+    assert (checks["learned model"]["works"], checks["learned model"]["next"]) == (False, next_step)
+    checked = learned("config", "check")
+    assert "warning: learned model version 1 is for other categories" in checked.stderr
+    assert f"so the built-in model answers; next: {next_step}" in checked.stderr
 
 
 def test_stored_tickets_without_a_verdict_are_learned_from_where_there_are_labels(fitted: Cli) -> None:

@@ -143,8 +143,14 @@ def test_labels_of_topics_teach_and_prove_nothing(desk: Cli) -> None:
     judged = "".join(f"{text},{names[subject]}\n" for text, subject in three_subjects(60, seed=1))
     (desk.folder / "judged.csv").write_text(f"description,verdict\n{judged.replace(', thanks', '')}")
     desk("create", "-q", "judged.csv", "--map", "verdict=verdict")
-    measured = json.loads(desk("learn", "labels.csv", "-o", "json").stdout)
+    again = desk("learn", "labels.csv", "-o", "json")
+    measured = json.loads(again.stdout)
     assert (measured["outcome"], measured["labelled"], measured["after"]["n"]) == ("learned", 105, 60)
+    assert "triage review asks about hard tickets first" in again.stderr
+    assert "missing" not in again.stderr
+    without = desk("learn", "-o", "json")
+    assert json.loads(without.stdout)["missing"] == 45
+    assert "45 labels of the version before are missing: those of a file are not stored" in without.stderr
     assert "sure from 0.85 on" not in desk("doctor").stdout
 
 

@@ -6,8 +6,9 @@ import pytest
 
 from tests.support.second_look import look
 from tests.support.world import FakeClassifier, World
-from triage_cli.cli import step_after_learning
+from triage_cli.cli import learning_summary, step_after_learning
 from triage_cli.domain import (
+    CATEGORY,
     ClassifyPlan,
     EventQuery,
     Figures,
@@ -155,3 +156,19 @@ def test_labels_of_other_classifiers_are_not_touched(decided: World) -> None:
 def test_what_got_a_category_is_sent_next_and_what_is_in_doubt_is_decided(looked: Looked, following: str) -> None:
     lesson = TrainingReport(1, "learned", "", 9, 9, 0, 0, None, Figures(9, 1.0, (0.7, 1.0), 1.0, 0.1), looked=looked)
     assert step_after_learning(lesson) == following
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "log_loss", "why"),
+    [
+        (0.9, 0.4, ""),
+        (0.7, 0.4, "; chance can explain what is worse"),
+        (0.9, 0.6, "; chance can explain what is worse, and more labels make a model better as a rule"),
+    ],
+)
+def test_a_version_that_is_worse_by_no_more_than_chance_says_why_it_is_used(
+    accuracy: float, log_loss: float, why: str
+) -> None:
+    before, after = Figures(9, 0.8, (0.7, 1.0), 1.0, 0.5), Figures(9, accuracy, (0.7, 1.0), 1.0, log_loss)
+    (line,) = learning_summary(TrainingReport(2, "learned", "so much of 9", 9, 9, 0, 0, before, after), CATEGORY)
+    assert line == f"version 2 is in use: so much of 9 held-out tickets, learned from 9{why}"

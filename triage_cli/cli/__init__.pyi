@@ -36,6 +36,7 @@ from triage_cli.cli.review.session import ReviewSession as ReviewSession
 from triage_cli.cli.review.ticket_queue import TicketQueue as TicketQueue
 from triage_cli.cli.review.ticket_queue import entry_of as entry_of
 from triage_cli.cli.safe_text import safe as safe
+from triage_cli.cli.summaries import learning_summary as learning_summary
 from triage_cli.cli.summaries import step_after_learning as step_after_learning
 from triage_cli.cli.text_layout import cut as cut
 from triage_cli.cli.text_layout import wrapped as wrapped

@@ -10,7 +10,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.domain import CATEGORY, Stats
 
 if TYPE_CHECKING:  # most commands learn nothing
-    from triage_cli.domain import Lesson, Looked, TrainingReport
+    from triage_cli.domain import Figures, Lesson, Looked, TrainingReport
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 MANY = 10  # tickets that wait, from which on a summary says what makes them fewer
@@ -105,11 +105,26 @@ def learning_summary(training_report: "TrainingReport", question: str) -> Iterat
         if training_report.after is None:
             yield f"{in_use} is in use, learned from {learned_from}; {training_report.reason}"
         else:
-            yield f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
+            taken = f"{in_use} is in use: {training_report.reason} held-out tickets, learned from {learned_from}"
+            yield taken + _why_used(training_report.before, training_report.after)
     else:
         yield f"{in_use} stays in use: {training_report.reason}"
+    if missing := training_report.missing:
+        are_missing = messages.plural(
+            missing, "labels of the version before are missing", "label of the version before is missing"
+        )
+        about = "" if question == CATEGORY else f" --question {question}"
+        yield f"{are_missing}: those of a file are not stored, so name it each time: triage learn FILE{about}"
     if training_report.looked is not None:
         yield _second_look_line(training_report.looked, question)
+
+
+def _why_used(before: "Figures | None", after: "Figures") -> str:
+    """Return why a version is used though it is worse on held-out tickets; empty if it is not."""
+    if before is None or (after.log_loss < before.log_loss and after.accuracy >= before.accuracy):
+        return ""
+    learned_more = ", and more labels make a model better as a rule" if after.log_loss >= before.log_loss else ""
+    return f"; chance can explain what is worse{learned_more}"
 
 
 def _second_look_line(second_look: "Looked", question: str) -> str:

@@ -108,7 +108,8 @@ class TrainingReport(NamedTuple):
 
     `gain` is by how much the new log loss is lower, in nats, and `gain_interval` its 95 % interval. `looked` is what
     the second look of the version in use changed; None if the built-in model stays in use. `unlabelled` is how many
-    stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1).
+    stored tickets without a verdict were learned from, each with `unlabelled_weight` (a labelled one has 1). `missing`
+    is how many labels the version in use before had learned from that are not among these, where no file was named.
     """
 
     version: int | None
@@ -125,6 +126,7 @@ class TrainingReport(NamedTuple):
     looked: Looked | None = None
     unlabelled: int = 0
     unlabelled_weight: float = 0.0
+    missing: int = 0
 
 
 class Lesson(NamedTuple):

@@ -25,9 +25,12 @@ from triage_cli.wiring.learned_models import (
     caution,
     changed_reading,
     find_error_bounds,
+    how_to_learn_again,
     is_cautious,
+    is_named_like,
     is_taught,
     levels_note,
+    misfit,
     promised_error,
     stored_bounds,
     suited,
@@ -76,8 +79,17 @@ def _ask_test_question(config: Config, store: Store, classifier_name: str, budge
     raise UnavailableError(f'classifier "{classifier_name}" gave no answer', hint="try again later")
 
 
-def learned_versions(config: Config) -> Iterator[tuple[str, str, bool]]:
-    """Yield each question that has a learned model, the description of that, and whether it is in use."""
+def misfits(config: Config) -> Iterator[str]:
+    """Yield a message about each learned model that cannot answer, as its values have other names now."""
+    store = open_store(config)
+    for question in with_first_names(config, store).asked:
+        version = open_model_registry(store).active(question.name)
+        if version is not None and not is_named_like(version, question):
+            yield misfit(version)
+
+
+def learned_versions(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield each question that has a learned model, the description of that, and what to do if it is not in use."""
     store = open_store(config)
     for question in with_first_names(config, store).asked:
         version = open_model_registry(store).active(question.name)
@@ -87,11 +99,11 @@ def learned_versions(config: Config) -> Iterator[tuple[str, str, bool]]:
         labelled = json.loads(version.metrics)["labelled"]
         description = f"version {version.version} of {version.at[:10]}, learned from {labelled:,} tickets"
         if model is None:
-            yield question.name, f"{unsuited(version)}: not in use", False
+            yield question.name, f"{unsuited(version)}: not in use", how_to_learn_again(version)
             continue
         unrecognised: list[str] = []
         with_copies(version, model, store, unrecognised.append)
-        yield question.name, "; ".join((description, *unrecognised)), True
+        yield question.name, "; ".join((description, *unrecognised)), ""
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:

@@ -34,11 +34,11 @@ from triage_cli.wiring.learned_models import (
     caution,
     find_error_bounds,
     levels_note,
+    misfit,
     promised_error,
     record_error_bounds,
     suited,
     threshold_in_use,
-    unsuited,
 )
 from triage_cli.wiring.stores import open_model_registry, with_first_names
 
@@ -337,7 +337,7 @@ class Classifiers(NamedTuple):
             model = suited(version, question, self.store, self.tell)
             origin = f"version {version.version}, learned from {json.loads(version.metrics)['labelled']:,} tickets"
             if model is None and self.tell is not None:
-                self.tell(f"{unsuited(version)}, so the built-in model answers; next: triage learn")
+                self.tell(misfit(version))
             taught = model is not None and version.is_measured
         threshold = threshold_in_use(question, self.store, spec, taught=taught, is_step=is_step)
         if model is None:

@@ -113,6 +113,18 @@ def version_name_of(version: ModelVersion) -> str:
     return f"learned model version {version.version}{of_question}"
 
 
+def how_to_learn_again(version: ModelVersion) -> str:
+    """Return the command that learns anew what a version has learned: labels of a file are not stored."""
+    metrics = json.loads(version.metrics)
+    of_file = metrics["labelled"] - metrics.get("from_verdicts", metrics["labelled"])
+    return "triage learn FILE, with the labels that it learned" if of_file else "triage learn"
+
+
+def misfit(version: ModelVersion) -> str:
+    """Return the message that a learned model cannot answer, who does instead, and what to do."""
+    return f"{unsuited(version)}, so the built-in model answers; next: {how_to_learn_again(version)}"
+
+
 def unsuited(version: ModelVersion) -> str:
     """Return the message about a learned model that cannot answer."""
     from triage_cli.classifiers import fitted_model
@@ -259,8 +271,11 @@ def threshold_in_use(
 def is_taught(question: Question, store: Store) -> bool:
     """Return whether the learned version in use has a question's values, by their names alone, and was measured."""
     version = open_model_registry(store).active(question.name)
-    if version is None or not version.is_measured:
-        return False
+    return version is not None and version.is_measured and is_named_like(version, question)
+
+
+def is_named_like(version: ModelVersion, question: Question) -> bool:
+    """Return whether a learned version has a question's values, by their names alone."""
     present_names = {name: c.name for c in question.values for name in (c.name, c.root, *c.was)}
     learned_names = [present_names.get(name, "") for name in json.loads(version.categories)]
     return sorted(learned_names) == sorted(value.name for value in question.values)

@@ -38,7 +38,7 @@ def classify(
     force: Annotated[
         bool,
         flag(
-            "--force", "Ask about every ticket again, also about those that a person decided, or that wait in a batch."
+            "--force", "Ask about the named tickets again, also those that a person decided, or that wait in a batch."
         ),
     ] = False,
     printing: TicketPrintOptions,
@@ -54,6 +54,9 @@ def classify(
     named_ids, missing = ticket_id_input.ids(context, ids)
     limited_ids = named_ids[:limit] if named_ids is not None else None
     selection = Selection(ids=limited_ids, since=options.typed_moment(since), limit=limit)
+    if force and ids is None:
+        again_example = "triage list -o id | triage classify - --force"
+        context.say(f"note: --force asks again about tickets that are named, and none is: {again_example}")
     if dry_run:
         context.only_here("classify --dry-run")
         return _preview_cost(context, selection, classify_plan, printer, as_text=printing.as_text)

@@ -142,6 +142,8 @@ def check(context: CommandContext, routes: options.Routes = None, *, printing: P
     try:
         for warning in _gone_category_warnings(context):
             messages.say(f"warning: {warning}")
+        for misfit in wiring.classifier_diagnostics.misfits(config) if context.has_database else ():
+            messages.say(f"warning: {misfit}")
         for _, meaning in wiring.classifier_diagnostics.meanings(config, has_database=context.has_database):
             context.say(f"note: {meaning}")
     except TriageError as store_error:

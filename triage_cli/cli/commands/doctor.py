@@ -146,9 +146,9 @@ def _doctor_test_ticket(context: CommandContext, name: str) -> dict[str, Any]:
 
 def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
     try:
-        for question, finding, works in wiring.classifier_diagnostics.learned_versions(context.config):
+        for question, finding, hint in wiring.classifier_diagnostics.learned_versions(context.config):
             what = "learned model" if question == CATEGORY else f"learned model of {question}"
-            yield _doctor_record(what, finding, "" if works else "triage learn", works=works)
+            yield _doctor_record(what, finding, hint, works=not hint)
         for name, calibration, holds in wiring.classifier_diagnostics.calibrations(context.config):
             fitted_to = f"fitted to {calibration.n:,} labelled tickets on {calibration.at[:10]}"
             if holds:

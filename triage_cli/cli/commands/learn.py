@@ -16,6 +16,10 @@ from triage_cli.domain import CATEGORY, LabelCounts, Lesson, TrainingReport, Usa
 from triage_cli.service import LEAST_LABELLED
 
 LEARN_COLUMNS = TrainingReport._fields
+HARD_VERDICTS = (
+    "note: triage review asks about hard tickets first, so of all tickets more are likely right than of these; "
+    "triage eval FILE measures that, on tickets drawn at random"
+)
 MOST_UNMEASURED = 5  # the most categories that a note names
 
 
@@ -62,7 +66,10 @@ def learn(
     printer.one(lesson_record(lessons), drawn_by("eval_tables.lesson"), LEARN_COLUMNS, "version")
     for line in summaries.lessons_summary(lessons):
         context.say(line)
-    _note_unmeasured(context, [lesson for lesson in lessons if lesson.report.after is not None])
+    measured = [lesson for lesson in lessons if lesson.report.after is not None]
+    if any(lesson.report.from_verdicts for lesson in measured):
+        context.say(HARD_VERDICTS)
+    _note_unmeasured(context, measured)
     if context.guides:
         context.say(summaries.step_after_learning(lessons[0].report))
 

@@ -36,6 +36,7 @@ from triage_cli.domain import (
     writable_text,
 )
 from triage_cli.readers import compact, csv_rows
+from triage_cli.service import CategoryNames
 
 CATEGORY_COLUMNS = ("category", "label", "verdict", "triage_category")
 TRANSLATED_COLUMNS = frozenset({"kategorie", "categorie", "categoria"})  # compact
@@ -225,7 +226,8 @@ def verdict(
     outcomes = list(context.triage.give_verdicts(drafts))
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
-            raise UsageError(outcome.error.message.removeprefix(f"{draft.name}: "), hint=outcome.error.hint)
+            message = outcome.error.message.removeprefix(f"{draft.name}: ")
+            raise UsageError(message, hint=outcome.error.hint + _how_to_add(context, draft))
     ticket = outcomes[-1].value
     if ticket is not None:
         printer.one(ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
@@ -247,6 +249,16 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
             raise UsageError(f"two answers are given to {question if is_question else CATEGORY}", hint="give one")
         said |= given
     return said or {CATEGORY: None}
+
+
+def _how_to_add(context: CommandContext, draft: VerdictDraft) -> str:
+    """Return how the value that a draft names becomes one, to be added to a hint; empty if it is one."""
+    asked = next((each for each in context.triage.questions() if each.name == draft.question), None)
+    if draft.category is None or asked is None or CategoryNames.of(asked).match(draft.category):
+        return ""
+    added = "categories:" if asked.name == CATEGORY else "questions:"
+    then_learn = "then triage learn, since a version answers for its own list alone"
+    return f"; to add one, write it to {added} of the config, {then_learn}"
 
 
 def _check_verdict_options(name: str | None, category: Sequence[str], rejects: Path | None, *, clear: bool) -> None:

@@ -295,6 +295,8 @@ class TrainingRun:
             len(training_data.overruled),
         )
         in_use = _in_use(trainer, labelled_rows, used_version)
+        if active and not training_data.file_rows:
+            report = report._replace(missing=_missing(trainer, training_data, active))
         is_measured = has_proof(labelled_rows)
         if not is_measured and used_version and used_version.is_measured:
             return report._replace(reason=UNPROVEN)
@@ -372,6 +374,15 @@ def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelV
     return InUse(version.weights, known, whole=sum(known) == trainer.number_learned(version.weights))
 
 
+def _missing(trainer: Trainer, training_data: TrainingData, version: ModelVersion) -> int:
+    """Return how many labels a version has learned from that were not read now, as those of a file that is not named.
+
+    A label that is read, and is no category any more, is not missing.
+    """
+    known = sum(trainer.seen(version.weights, [row.text for row in training_data.rows]))
+    return max(trainer.number_learned(version.weights) - known - training_data.skipped.total(), 0)
+
+
 def _nothing_new(in_use: InUse, rows: Sequence[Labelled]) -> str:
     """Return why there is nothing to compare; empty if there is."""
     new_labels = sum(not known for known in in_use.known)
@@ -412,6 +423,7 @@ def _metrics(report: TrainingReport) -> dict[str, object]:
     )
     return {
         "labelled": report.labelled,
+        "from_verdicts": report.from_verdicts,
         "held_out": 0 if after is None else after.n,
         **measured,
         "unlabelled": report.unlabelled,
