@@ -120,7 +120,9 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert done.returncode == 0
     assert found_in(written.db) == set()
     assert "2 forgotten\n" in done.stderr
-    beside = "backups, exports, files of rejects, single words in a learned model"
+    beside = (
+        "backups, exports, files of rejects and of labels, examples in configurations, single words in a learned model"
+    )
     assert f"note: out of reach: what was sent before: box (1); {beside}\n" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["status"] for r in printed] == ["forgotten", "forgotten"]
@@ -232,6 +234,17 @@ def test_what_is_out_of_reach_is_told_of_what_was_never_delivered_too(cli: Cli) 
     assert cli("create", "-q", "--subject", "x", "--customer-id", "C-1").returncode == 0
     assert "note: out of reach: backups, exports," in cli("forget", "--customer-id", "C-1").stderr
     assert "out of reach" not in cli("forget", "--customer-id", "C-1").stderr
+
+
+def test_an_example_of_the_configuration_that_is_a_persons_text_is_named(cli: Cli) -> None:
+    (cli.folder / "config.yaml").write_text(
+        "categories:\n  - {name: A, examples: ['Mail me at [email], please']}\n  - {name: B, examples: [Hello]}\n"
+    )
+    assert (
+        cli("create", "-q", "--description", "Mail me at\na@b.example, please", "--customer-id", "C-1").returncode == 0
+    )
+    said = cli("forget", "--customer-id", "C-1").stderr
+    assert "config.yaml has such a text as an example of A; delete it\n" in said
 
 
 def test_names_typed_as_options_are_not_in_the_record_of_runs(written: Cli) -> None:

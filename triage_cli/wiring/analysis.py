@@ -416,3 +416,17 @@ def discover(categories: Sequence[Category], tickets: Iterable[TopicText], asked
 def _on_one_line(text: str) -> str:
     """Return a text without line ends and other controls, which no configuration takes."""
     return " ".join(re.sub(f"[{CONTROLS}]", " ", text).split())
+
+
+def exemplified(config: Config, tickets: Iterable[Ticket]) -> list[str]:
+    """Return the categories, and the values of questions, of whose examples one is the text of one of the tickets.
+
+    It is that as a whole, or its subject or its description, as it stands or as topics have it.
+    """
+    from triage_cli.classifiers import redact
+
+    texts = (text for ticket in tickets for text in (ticket.text, ticket.subject, ticket.description) if text)
+    lines = {_on_one_line(text[:TOPIC_CHARACTERS]) for text in texts}
+    lines |= {redact(line, REDACTABLE)[0] for line in lines}
+    values = (value for question in config.asked for value in question.values)
+    return [value.name for value in values if not lines.isdisjoint(map(_on_one_line, value.examples))]

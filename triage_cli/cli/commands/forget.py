@@ -27,8 +27,8 @@ def forget(
 ) -> None:
     """Erase a person's text from the database and its free pages; the audit log holds no text and stays valid.
 
-    Deliveries, exports and backups are not erased. A later import of the same export does not store the tickets again.
-    On a terminal it asks first.
+    Deliveries, exports, backups, labels and examples are not erased. A later import of the same export does not store
+    the tickets again. On a terminal it asks first.
 
     \b
     triage forget --customer-id C-1047 --dry-run
@@ -53,6 +53,13 @@ def _agreed_to_erase(context: CommandContext, customer: str) -> bool:
     return not to_erase or context.agrees(f"this erases {messages.plural(to_erase, 'tickets')} of {customer} for good")
 
 
+def _exemplified(context: CommandContext, customer: str) -> list[str]:
+    """Return the categories of the configuration here that have a text of the customer among their examples."""
+    if context.is_remote or context.config.path is None:
+        return []
+    return wiring.analysis.exemplified(context.config, context.look().find(Selection(customer_id=customer)))
+
+
 def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
     forget_counts: Counter[str] = Counter()
     sent_before: Counter[str] = Counter()
@@ -65,14 +72,20 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
                     sent_before.update((forget_outcome.value.ticket.routed_to or "").split(", "))
                 yield forget_outcome
 
+    examples_of = _exemplified(context, customer)  # while the texts are there
     printer.many(counted_erasures(), outcome_record, context.ticket_columns(), TICKETS_TABLE)
     context.say(messages.counted(forget_counts, ("forgotten",)))
     sent_before.pop("", None)
     if forget_counts:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent_before.items()))
         delivered_before = f"what was sent before: {sent_to}; " if sent_before else ""
-        other_copies = "backups, exports, files of rejects, single words in a learned model"
+        other_copies = (
+            "backups, exports, files of rejects and of labels, examples in configurations, single words "
+            "in a learned model"
+        )
         context.say(f"note: out of reach: {delivered_before}{other_copies}")
+    if forget_counts and examples_of:
+        context.say(f"note: {context.config.path} has such a text as an example of {', '.join(examples_of)}; delete it")
     if forget_counts and (kept_databases := wiring.database_maintenance.kept_databases(context.config)):
         kept_files = ", ".join(map(str, kept_databases))
         context.say(f"note: {kept_files} may hold the texts as well: db restore kept what was there; delete it")
