@@ -61,8 +61,8 @@ def test_dry_runs_change_nothing(fitted: Cli) -> None:
     assert rows(fitted.db, "select count(*) from classifications") == [(0,)]
     fitted("classify", "-q")
     done = fitted("route", "--dry-run")
-    assert done.stderr == "3 requests would be made (--dry-run)\n"
-    assert fitted("route", "--dry-run", "A-1").stderr == "1 request would be made (--dry-run)\n"
+    assert done.stderr == "3 requests would be made: General (1), Technical (1), Billing (1) (--dry-run)\n"
+    assert fitted("route", "--dry-run", "A-1").stderr == "1 request would be made: Billing (1) (--dry-run)\n"
     assert {r["ticket"]["external_id"] for r in records(done.stdout)} == {"A-1", "A-2", "A-3"}
     assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
     assert not (fitted.db.parent / "queues").exists()

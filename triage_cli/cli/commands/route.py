@@ -152,7 +152,8 @@ def _preview_requests(
         printer.flush()
     else:
         printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
-    context.say(f"{messages.plural(request_count['requests'], 'requests')} would be made (--dry-run)")
+    by_destination = f": {summaries.listed_places(request_count)}" if request_count else ""
+    context.say(f"{messages.plural(request_count.total(), 'requests')} would be made{by_destination} (--dry-run)")
     return ExitCode.OK
 
 
@@ -176,7 +177,7 @@ def _requests(
             continue
         requests = wiring.destination_diagnostics.preview_requests(context.config, context.store, ticket, rule, plan)
         for name, request in requests:
-            request_count["requests"] += 1
+            request_count[name] += 1
             if name in context.config.destinations and name not in warned_names:
                 warned_names.add(name)
                 for warning in wiring.destination_diagnostics.unset_variables(context.config, name):
