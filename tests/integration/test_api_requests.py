@@ -222,15 +222,16 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
         items = [json.loads(one.text.splitlines()[0])["error"]["hint"] for one in lines]
         return [*items, *(one.json()["hint"] for one in problems)]
 
+    enough = "the ids; the last 6 characters of a ticket_id are enough; a forgotten or withdrawn one has no other name"
     assert hints() == [
-        "GET /tickets shows the ids; the last 6 characters of a ticket_id are enough",
+        f"GET /tickets shows {enough}",
         "POST /tickets/{ticket_id}/classify, or give a verdict",
-        "GET /tickets shows the ids; the last 6 characters of a ticket_id are enough",
+        f"GET /tickets shows {enough}",
         "a status is typed as GET /tickets?status=new",
         "POST /tickets/{ticket_id}/classify, or give a verdict",
         "this takes the role admin",
     ]
     ours = hints(**{"User-Agent": USER_AGENT})
-    assert ours[0] == "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    assert ours[0] == f"triage list shows {enough}"
     assert ours[1] == "triage classify it, or give a verdict"
     assert not [hint for hint in ours if "GET" in hint]

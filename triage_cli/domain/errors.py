@@ -136,7 +136,8 @@ SHOWN_NAME = 60  # characters: what is piped in by mistake may be a whole ticket
 def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
     """Return the error about a name that no ticket has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
-    hint = hint or "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    usual = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
+    hint = hint or f"{usual}; a forgotten or withdrawn one has no other name"
     return NotFoundError(f'no ticket "{shown}"', hint=hint)
 
 
