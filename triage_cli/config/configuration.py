@@ -11,7 +11,17 @@ from triage_cli.config.destinations import DestinationSpec, MailSpec
 from triage_cli.config.sections import OidcSpec
 from triage_cli.config.sources import SourceSpec
 from triage_cli.config.webhooks import HookSpec
-from triage_cli.domain import CATEGORY, Calendar, Category, ConfigError, KeptMapping, Question, Rule, UsageError
+from triage_cli.domain import (
+    CATEGORY,
+    Calendar,
+    Category,
+    ConfigError,
+    KeptMapping,
+    Question,
+    Rule,
+    UsageError,
+    parts_of,
+)
 
 # The database, the files that SQLite keeps beside it, and the head of its audit log.
 DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal", ".head")
@@ -67,11 +77,11 @@ class Config(NamedTuple):
         for question in self.asked:
             if question.name == name:
                 return question
-        names = ", ".join(question.name for question in self.questions)
-        raise UsageError(
-            f'no question "{name}"',
-            hint=f"the questions are {names}" if names else "name questions below `questions` in the config",
-        )
+        names = [question.name for question in self.questions]
+        hint = f"the questions are {', '.join(names)}" if names else "name questions below `questions` in the config"
+        if parts := parts_of(name, names):
+            hint = f"each of its values is a question: {', '.join(parts.values())}"
+        raise UsageError(f'no question "{name}"', hint=hint)
 
     def routing_hash(self) -> str:
         """Return a hash of routes and destinations, 16 characters, so that a decision can name its routing map."""

@@ -42,6 +42,9 @@ def stats(
 ) -> None:
     """Count tickets by status, category, classifier and day, and deliveries by destination.
 
+    With --by, `sure` are the tickets that have a category, and `needs_review` those that wait for one or for a required
+    answer, also where questions are the keys. A row of a question without a value has those without a sure answer.
+
     \b
     triage stats
     triage stats --since 7d --by category,status
