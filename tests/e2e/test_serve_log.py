@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, until
+from tests.support.serve_command import all_serve, children_of
 from triage_cli.api import server_log
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
@@ -67,9 +68,9 @@ def test_every_line_is_json_and_probes_that_succeed_have_none(cli: Cli, workers:
             assert raw.recv(100).startswith(b"HTTP/1.1 400")
         until(lambda: "Invalid HTTP" in log.read_text(), "its line is written")
         if workers == "2":
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-            subprocess.run(["kill", "-9", children[0]], check=True)
+            os.kill(children_of(process)[0], signal.SIGKILL)
             until(lambda: "is started again" in log.read_text(), "another one takes its place")
+            until(lambda: all_serve(process, 2), "it serves, too")
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE) == 143
     lines = parsed(log)

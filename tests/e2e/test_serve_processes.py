@@ -20,24 +20,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.cli import Cli
 from tests.support.commands import rows, until
 from tests.support.http_stub import HttpStub, Reply
-from tests.support.serve_command import key_of, serve_command
+from tests.support.serve_command import all_serve, children_of, is_serving, key_of, serve_command
 from tests.support.token_server import ENV, token_server
 from triage_cli.api import WorkerProcesses, open_socket, worker_processes
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice in May"}
 
 
-def children_of(process: "subprocess.Popen[bytes]") -> list[int]:
-    return [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-
-
 def resident(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
-
-
-def is_serving(pid: int) -> bool:
-    """Return whether a process has an event loop: before that, it ends wherever a signal interrupts it."""
-    return any(fd.resolve().name == "anon_inode:[eventpoll]" for fd in Path(f"/proc/{pid}/fd").iterdir())
 
 
 def total_memory(client: httpx.Client) -> float:
@@ -93,7 +84,7 @@ def test_metrics_of_several_processes_are_read_strictly_and_one_that_is_killed_l
         def in_flight() -> float:
             return float(re.findall(r"^triage_http_requests_in_flight (\S+)", scraped(), re.MULTILINE)[0])
 
-        until(lambda: len(children_of(process)) == 2 and all(map(is_serving, children_of(process))), "both serve")
+        until(lambda: all_serve(process, 2), "both serve")
         first = series(scraped())
         builds = [labels for name, labels in first if name == "triage_build_info"]
         assert len(builds) == 1

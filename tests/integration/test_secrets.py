@@ -110,7 +110,7 @@ def test_a_command_is_handed_no_secret_and_all_else(fitted: Cli) -> None:
 
 
 def loaded(tmp_path: Path, text: str = "", **env: str) -> tuple[Config, dict[str, str]]:
-    (tmp_path / "config.yaml").write_text(text)
+    (tmp_path / "config.yaml").write_text(text or "# the defaults\n")
     given = {"HOME": str(tmp_path), **env}
     return load_config(env=given, cwd=tmp_path), given
 
