@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import httpx  # noqa: F401
 import openai
 
 from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_schema
