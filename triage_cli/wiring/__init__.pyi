@@ -2,6 +2,7 @@
 
 from triage_cli.wiring.analysis import LocalAnalysis as LocalAnalysis
 from triage_cli.wiring.analysis import discover as discover
+from triage_cli.wiring.analysis import exemplified as exemplified
 from triage_cli.wiring.assembly import ranked as ranked
 from triage_cli.wiring.assembly import remote as remote
 from triage_cli.wiring.assembly import services as services

@@ -57,7 +57,9 @@ def _exemplified(context: CommandContext, customer: str) -> list[str]:
     """Return the categories of the configuration here that have a text of the customer among their examples."""
     if context.is_remote or context.config.path is None:
         return []
-    return wiring.analysis.exemplified(context.config, context.look().find(Selection(customer_id=customer)))
+    from triage_cli.wiring import exemplified
+
+    return exemplified(context.config, context.look().find(Selection(customer_id=customer)))
 
 
 def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
