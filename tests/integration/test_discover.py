@@ -70,6 +70,22 @@ def test_a_first_configuration_names_its_database_and_is_careful(desk: Cli) -> N
     assert "classifiers:" not in second
 
 
+def test_a_first_configuration_leaves_the_database_of_other_tickets_alone(desk: Cli) -> None:
+    """A file's topics get a database of their own; those of stored tickets belong to the one that has them."""
+    assert desk("create", "-q", "export.csv").returncode == 0
+    of_file = desk("discover", "export.csv", "--most", "3")
+    assert '\ndatabase: "triage.db"\n' in of_file.stdout
+    assert f"note: its database is a new one, triage.db beside it; {desk.db} stays as it is\n" in of_file.stderr
+    of_stored = desk("discover", "--most", "3")
+    assert f'\ndatabase: "{desk.db}"\n' in of_stored.stdout
+    assert "note: its database" not in of_stored.stderr
+    for made in (of_file, of_stored):
+        (desk.folder / "proposal.yaml").write_text(made.stdout)
+        edited = desk("discover", "proposal.yaml", "--edit", stdin="")
+        (line,) = (line for line in made.stdout.splitlines() if line.startswith("database: "))
+        assert line in edited.stdout.splitlines(), "editing keeps it"
+
+
 def test_stored_tickets_have_the_topics_of_their_file(desk: Cli) -> None:
     desk("create", "-q", "export.csv", "--source", "shop")
     stored = json.loads(desk("discover", "--most", "3", "-o", "json", "--source", "shop", "--since", "1d").stdout)

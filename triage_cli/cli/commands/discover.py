@@ -35,6 +35,7 @@ from triage_cli.domain import (
 from triage_cli.readers import ReadOptions
 
 LEAST_CATEGORIES = 2  # of a configuration
+NEW_DATABASE = "triage.db"  # beside the configuration, as `config init` has it
 TOPIC_COLUMNS = ("category", "tickets", "customers", "words", "nearest", "examples")
 TOPICS_TABLE = drawn_by("insight_tables.topics")
 
@@ -102,12 +103,15 @@ def discover(
     printer = Printer("json" if output == "json" else "table")
     if proposed_file is not None:
         proposed = load_config(config=str(proposed_file), env=os.environ, cwd=Path.cwd())
-        return _edited(context, printer, TopicEditor.of_categories(proposed.categories), labels)
+        is_elsewhere = proposed.path is None or Path(proposed.database).parent != proposed.path.parent
+        database = proposed.database if "database" in proposed.origins and is_elsewhere else NEW_DATABASE
+        return _edited(context, printer, TopicEditor.of_categories(proposed.categories), labels, database)
+    database = NEW_DATABASE if files else context.config.database
     asked = Discovery(most, options.typed_moment(since), tuple(source or ()), name_with, max_cost)
     proposal = _proposal(context, files, reading.read_options(), asked)
     if edit:
         context.say(_coverage(proposal))
-        return _edited(context, printer, TopicEditor.of_proposal(proposal), labels)
+        return _edited(context, printer, TopicEditor.of_proposal(proposal), labels, database)
     if output == "json":
         printer.one(as_record(proposal), TOPICS_TABLE, ())
     elif output == "table":
@@ -119,7 +123,7 @@ def discover(
     else:
         _show_table(context, proposal)
         if proposal.topics:
-            printer.write(_configuration(context, TopicEditor.of_proposal(proposal)))
+            printer.write(_configuration(context, TopicEditor.of_proposal(proposal), database))
     printer.flush()
     context.say(_coverage(proposal))
     _write_labels(context, labels, TopicEditor.of_proposal(proposal))
@@ -152,7 +156,7 @@ def _check_files(
     input_tables.check_written(context, labels, "--labels", [file for file in files or () if file != "-"])
 
 
-def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None) -> int:
+def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labels: Path | None, database: str) -> int:
     """Let a person, or a script's lines, edit topics; then write the configuration, and the labels."""
     if terminal.has_screen():
         from triage_cli.cli.topic_editor.screen import TopicScreen
@@ -166,18 +170,22 @@ def _edited(context: CommandContext, printer: Printer, editor: TopicEditor, labe
             raise KeyboardInterrupt
     if len(editor.categories()) < LEAST_CATEGORIES:
         raise UsageError("fewer than two categories are left, and nothing is written", hint="discover with more topics")
-    printer.write(_configuration(context, editor))
+    printer.write(_configuration(context, editor, database))
     printer.flush()
     _write_labels(context, labels, editor)
     return ExitCode.OK
 
 
-def _configuration(context: CommandContext, editor: TopicEditor) -> str:
-    """Return the configuration of the topics; where none is in use, it names the database of the next command."""
+def _configuration(context: CommandContext, editor: TopicEditor, database: str) -> str:
+    """Return the configuration of the topics; where none is in use, it names the database of the next command.
+
+    That is the one of whose tickets the topics are, and a new one beside the file for the topics of an input.
+    """
     config = context.config
     is_first = config.path is None and config.remote is None and "database" not in config.origins
-    database = (config.database if context.has_database else "triage.db") if is_first else None
-    return proposed_configuration(editor.categories(), database=database)
+    if is_first and database == NEW_DATABASE and context.has_database:
+        context.say(f"note: its database is a new one, {NEW_DATABASE} beside it; {config.database} stays as it is")
+    return proposed_configuration(editor.categories(), database=database if is_first else None)
 
 
 def _write_labels(context: CommandContext, labels: Path | None, editor: TopicEditor) -> None:
