@@ -47,6 +47,26 @@ def test_run_and_each_route_tell_them_until_a_rule_takes_them(gap: Cli) -> None:
     assert (done.returncode, done.stderr) == (3, ONE)
 
 
+def test_a_dry_run_of_route_counts_what_is_held_back_by_its_reason(fitted: Cli) -> None:
+    """As the summary of `route` does: a raised threshold holds back hundreds."""
+    subjects = "".join(f"{n},please refund invoice {n}\n" for n in range(5)) + "9,app crash error\n"
+    assert fitted("create", "-q", stdin=f"id,subject\n{subjects}").returncode == 0
+    assert fitted("classify", "-q").returncode == 0
+    assert (
+        fitted("verdict", "0", "Billing", "-q").returncode == fitted("verdict", "9", "Technical", "-q").returncode == 0
+    )
+    (fitted.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.9999}}\n" + GAP)
+    done = fitted("route", "--dry-run")
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1)
+    assert done.stderr == (
+        f"{ONE}1 request would be made: billing (1); 4 below today's min_confidence, so a person decides (--dry-run)\n"
+    )
+    assert fitted("create", "-q", stdin="id,subject\n10,hello\n11,hello\n").returncode == 0
+    assert fitted("route", "--dry-run", "10", "11").stderr == (
+        "0 requests would be made; 2 with no category (new) (--dry-run)\n"
+    )
+
+
 def test_why_names_the_rules_that_take_only_others_of_the_category(tmp_path: Path) -> None:
     cli = Cli(tmp_path)
     conditions = "{category: Billing, priority: [high, urgent], min_confidence: 0.9}"

@@ -144,7 +144,9 @@ def _preview_requests(
         dead_statuses = {"undeliverable"} if route_plan.retry_dead else set()
         selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
     request_count: Counter[str] = Counter()
-    request_records = _requests(context, selection, route_plan, request_count)
+    held_back: Counter[str] = Counter()
+    unroutable = messages.UnroutableTickets()
+    request_records = _requests(context, selection, route_plan, request_count, held_back, unroutable)
     if as_text:
         for request_record in request_records:
             if request_record["request"] is not None:
@@ -152,15 +154,22 @@ def _preview_requests(
         printer.flush()
     else:
         printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
+    unroutable.close()
     by_destination = f": {summaries.listed_places(request_count)}" if request_count else ""
-    context.say(f"{messages.plural(request_count.total(), 'requests')} would be made{by_destination} (--dry-run)")
+    would_be_made = f"{messages.plural(request_count.total(), 'requests')} would be made{by_destination}"
+    context.say(f"{messages.joined(would_be_made, messages.counted(held_back, ()))} (--dry-run)")
     return ExitCode.OK
 
 
 def _requests(
-    context: CommandContext, selection: Selection, plan: RoutePlan, request_count: Counter[str]
+    context: CommandContext,
+    selection: Selection,
+    plan: RoutePlan,
+    request_count: Counter[str],
+    held_back: Counter[str],
+    unroutable: messages.UnroutableTickets,
 ) -> Iterator[dict[str, str | None]]:
-    """Yield and count the requests that `route` would make; report tickets without one."""
+    """Yield and count the requests that `route` would make, and the tickets without one, `held_back` or unroutable."""
     routing_map = wiring.destinations.routing_map(context.config, context.store)
     warned_names: set[str] = set()
     for ticket in context.look().find(selection):
@@ -171,8 +180,13 @@ def _requests(
         rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
         if rule is None:
             unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
-            unrouted_reason = ROUTE_LABELS["doubted"] if is_doubted else unrouted_reason
-            messages.say(f"{ticket.ticket_id}: {unrouted_reason}")
+            if is_doubted:
+                unrouted_reason = ROUTE_LABELS["doubted"]
+                held_back[unrouted_reason] += 1
+            elif ticket.category:
+                unroutable.add(ticket.category)
+            else:
+                held_back[f"with {unrouted_reason}"] += 1
             yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
             continue
         requests = wiring.destination_diagnostics.preview_requests(context.config, context.store, ticket, rule, plan)
