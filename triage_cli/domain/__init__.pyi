@@ -126,6 +126,7 @@ from triage_cli.domain.errors import TriageError as TriageError
 from triage_cli.domain.errors import UnauthenticatedError as UnauthenticatedError
 from triage_cli.domain.errors import UnavailableError as UnavailableError
 from triage_cli.domain.errors import UnknownOutcomeError as UnknownOutcomeError
+from triage_cli.domain.errors import UnknownValueError as UnknownValueError
 from triage_cli.domain.errors import UsageError as UsageError
 from triage_cli.domain.errors import WebPageError as WebPageError
 from triage_cli.domain.errors import causes as causes

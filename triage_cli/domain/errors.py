@@ -253,6 +253,10 @@ class RowError(ItemError, code="rejected"):
     """A row of the input cannot become a ticket."""
 
 
+class UnknownValueError(RowError):
+    """A verdict or a label is none of the question's values, or categories."""
+
+
 class ChangedError(RowError, code="changed", http_status=412):
     """The ticket has changed since the caller saw it, so the verdict was not taken."""
 

@@ -15,12 +15,12 @@ from triage_cli.domain import (
     Levels,
     Question,
     Renamed,
-    RowError,
     Rule,
     Selection,
     StatsGroup,
     StatsQuery,
     Ticket,
+    UnknownValueError,
     UsageError,
     times,
 )
@@ -48,12 +48,12 @@ class CategoryNames:
         """Return the category that a text names, in any case and also by a former name, or None."""
         return self._names_by_folded.get(_folded_name(text))
 
-    def unknown(self, text: str, prefix: str = "") -> RowError:
+    def unknown(self, text: str, prefix: str = "") -> UnknownValueError:
         """Return the error for a name that is no category."""
         close = difflib.get_close_matches(_folded_name(text), self._names_by_folded, n=1)
         names = f"the {self._all} are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
         hint = f'did you mean "{self._names_by_folded[close[0]]}"? {names}' if close else names
-        return RowError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
+        return UnknownValueError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
 
     def none_of(self, row_labels: Iterable[str]) -> UsageError:
         """Return the error for labelled tickets if none of their labels is a category."""

@@ -25,6 +25,7 @@ from triage_cli.domain import (
     RowError,
     Ticket,
     TriageError,
+    UnknownValueError,
     UsageError,
     VerdictDraft,
     outcome_record,
@@ -36,7 +37,6 @@ from triage_cli.domain import (
     writable_text,
 )
 from triage_cli.readers import compact, csv_rows
-from triage_cli.service import CategoryNames
 
 CATEGORY_COLUMNS = ("category", "label", "verdict", "triage_category")
 TRANSLATED_COLUMNS = frozenset({"kategorie", "categorie", "categoria"})  # compact
@@ -227,7 +227,8 @@ def verdict(
     for draft, outcome in zip(drafts, outcomes, strict=True):
         if outcome.error is not None:
             message = outcome.error.message.removeprefix(f"{draft.name}: ")
-            raise UsageError(message, hint=outcome.error.hint + _how_to_add(context, draft))
+            is_unknown = isinstance(outcome.error, UnknownValueError)
+            raise UsageError(message, hint=outcome.error.hint + (_how_to_add(draft.question) if is_unknown else ""))
     ticket = outcomes[-1].value
     if ticket is not None:
         printer.one(ticket_record(ticket), TICKETS_TABLE, context.ticket_columns())
@@ -251,12 +252,9 @@ def _typed_answers(answers: Sequence[str], questions: Sequence[str]) -> dict[str
     return said or {CATEGORY: None}
 
 
-def _how_to_add(context: CommandContext, draft: VerdictDraft) -> str:
-    """Return how the value that a draft names becomes one, to be added to a hint; empty if it is one."""
-    asked = next((each for each in context.triage.questions() if each.name == draft.question), None)
-    if draft.category is None or asked is None or CategoryNames.of(asked).match(draft.category):
-        return ""
-    added = "categories:" if asked.name == CATEGORY else "questions:"
+def _how_to_add(question: str) -> str:
+    """Return how a value of a question is added, for the end of a hint."""
+    added = "categories:" if question == CATEGORY else "questions:"
     then_learn = "then triage learn, since a version answers for its own list alone"
     return f"; to add one, write it to {added} of the config, {then_learn}"
 
