@@ -34,7 +34,7 @@ def backup(context: CommandContext, file: Annotated[Path, argument("FILE", "A ne
 def restore(
     context: CommandContext,
     file: Annotated[Path, argument("FILE", "What triage db backup wrote.")],
-    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
 ) -> None:
     """Replace the database by a backup; the old database is kept beside it, and the log records this.
 

@@ -18,7 +18,7 @@ from triage_cli.domain import Outcome, Routed, Selection, UsageError, outcome_re
 def forget(
     context: CommandContext,
     customer_id: Annotated[str, option("C", "Tickets of this customer.")],
-    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
     dry_run: Annotated[
         bool, flag("--dry-run", "Print how many tickets would be erased, with -o which; erase nothing.")
     ] = False,
@@ -28,7 +28,7 @@ def forget(
     """Erase a person's text from the database and its free pages; the audit log holds no text and stays valid.
 
     Deliveries, exports, backups, labels and examples are not erased. A later import of the same export does not store
-    the tickets again. On a terminal it asks first.
+    the tickets again. On a terminal it asks first; in a script, or with its output in a file, it does not.
 
     \b
     triage forget --customer-id C-1047 --dry-run

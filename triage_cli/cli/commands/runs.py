@@ -102,7 +102,7 @@ def undo(
         str | None, argument("[RUN]", "Id of the import in triage runs, or its end; or last: your last one.")
     ] = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be taken back; change nothing.")] = False,
-    yes: Annotated[bool, flag("--yes", "Do not ask first on a terminal.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
     *,
     printing: PrintOptions,
 ) -> None:
@@ -110,7 +110,8 @@ def undo(
 
     A ticket stays if a person decided it, or if a later import changed it, or while a batch asks about it. What the
     import only changed stays too, and is listed. What was sent stays where it is, and is listed by destination.
-    Without RUN, on a terminal, it offers your last import.
+    On a terminal it asks first, and without RUN offers your last import; in a script, or with its output in a file, it
+    does not ask.
 
     \b
     triage undo last --dry-run
