@@ -105,7 +105,7 @@ def test_run_names_the_tickets_that_another_run_holds(fitted: Cli) -> None:
     assert len(store.runs.claim(Selection(), a_run(store), 2)) == 2
     done = fitted("run", stdin=many(5))
     assert done.returncode == 0
-    assert "; 3 routed, 0 need review, 0 failed, 2 new\n" in done.stderr
+    assert "; 3 routed, 0 need review, 0 failed; as before: 2 new\n" in done.stderr
     assert done.stderr.endswith("note: 2 new tickets are held by another run, which does the rest\n")
 
 

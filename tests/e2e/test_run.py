@@ -100,8 +100,9 @@ def test_the_same_file_twice_gives_the_same_output(fitted: Cli) -> None:
         again = fitted("run", "-o", output, stdin=TICKETS)
         assert again.stdout == first.stdout
         assert again.stderr.endswith(
-            "\n0 created, 0 updated, 3 unchanged, 0 rejected; 3 routed, 0 need review, 0 failed\n"
+            "\n0 created, 0 updated, 3 unchanged, 0 rejected; 0 routed, 0 need review, 0 failed; as before: 3 routed\n"
         )
+    assert json.loads(fitted("runs", "last", "-o", "json").stdout)["counts"] == {"unchanged": 3}
     assert rows(fitted.db, "select count(*) from deliveries") == [(3,)]
     assert rows(fitted.db, "select count(*) from classifications") == [(3,)]
 

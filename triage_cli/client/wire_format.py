@@ -372,6 +372,8 @@ def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> s
         wire_outcome["ticket"] = ticket_record
     if outcome.outdated is not None:
         wire_outcome["outdated"] = outcome.outdated
+    if outcome.as_before:
+        wire_outcome["as_before"] = True
     if outcome.error is not None:
         wire_outcome["error"] = error_fields(outcome.error) | {"hint": spoken(outcome.error.hint)}
     return compact(wire_outcome)
@@ -389,7 +391,9 @@ def outcome_of(wire_outcome: Record, value: Callable[[Record], T], *, rowless: b
     has_value = not wire_outcome.keys().isdisjoint(("ticket", "flip", "preview"))
     outcome_value = value(wire_outcome) if has_value else None
     outcome_error = None if error is None else error_of(error)
-    return Outcome(row, _ACTIONS_BY_NAME[did], outcome_value, outcome_error, outdated=_names_of(wire_outcome))
+    as_before = wire_outcome.get("as_before") is True
+    action, outdated = _ACTIONS_BY_NAME[did], _names_of(wire_outcome)
+    return Outcome(row, action, outcome_value, outcome_error, outdated=outdated, as_before=as_before)
 
 
 def _names_of(wire_outcome: Record) -> tuple[str, ...] | None:

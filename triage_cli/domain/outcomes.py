@@ -80,7 +80,8 @@ class Outcome(NamedTuple, Generic[T_co]):
 
     `row` is the item's position in the caller's input, None until the caller has set it. `item` is the input item
     itself, for the caller's next step; it is never sent over the wire. `outdated` are the destinations that keep an
-    earlier text of the item's ticket; None if this item did not change a text that was sent.
+    earlier text of the item's ticket; None if this item did not change a text that was sent. `as_before` tells that
+    the item's ticket is as an earlier command left it: this one did nothing with it.
     """
 
     row: int | None
@@ -89,6 +90,7 @@ class Outcome(NamedTuple, Generic[T_co]):
     error: TriageError | None = None
     item: object = None
     outdated: tuple[str, ...] | None = None
+    as_before: bool = False
 
     @classmethod
     def failed(cls, item: object, error: TriageError, value: T_co | None = None) -> Self:

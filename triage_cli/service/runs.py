@@ -156,11 +156,11 @@ class RunRecorder:
         """Count the outcomes of the run, and collect the exit codes of their errors."""
         for outcome in outcomes:
             self.counts[outcome.action] += 1
-            status = outcome.value.ticket.status if isinstance(outcome.value, Routed) else ""
-            if self.context.run.kind == "run" and isinstance(outcome.value, Routed) and outcome.row is not None:
-                # Besides the action of the row, the status of its ticket.
-                self.counts[routing.counted_as(outcome.value.ticket, outcome.outdated)] += 1
-            is_due_later = status == "routing" and isinstance(outcome.error, ItemError)
+            ticket = outcome.value.ticket if isinstance(outcome.value, Routed) else None
+            if ticket and self.context.run.kind == "run" and outcome.row is not None and not outcome.as_before:
+                # Besides the action of the row, what became of its ticket.
+                self.counts[routing.counted_as(ticket, outcome.outdated)] += 1
+            is_due_later = ticket and ticket.status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not is_due_later:
                 self.exit_codes.add(outcome.error.exit_code)
 

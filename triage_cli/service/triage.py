@@ -104,7 +104,7 @@ class Pipeline:
 
         Yields outcomes in lists that are sorted by row.
         """
-        classified = self._classified(created)
+        classified = self._classified(map(_unchanged_as_before, created))
         if self._delivery_run is not None:
             return self._routed(classified, self._delivery_run)
         return ([_unrouted(outcome) for outcome in outcomes] for outcomes in classified)
@@ -140,7 +140,7 @@ class Pipeline:
                 for answer in answers:
                     for outcome in being_classified.pop(answer.ticket.ticket_id):
                         ticket = answer.value.ticket if answer.value else outcome.value
-                        classified.append(outcome._replace(value=ticket, error=answer.error))
+                        classified.append(outcome._replace(value=ticket, error=answer.error, as_before=False))
                 yield sorted(classified, key=lambda o: o.place)
         except TriageError as error:
             self.stopped.append(error)
@@ -205,10 +205,23 @@ def _is_open(ticket: Ticket) -> bool:
     return ticket.status in TO_CLASSIFY or ticket.unanswered == 1
 
 
+def _unchanged_as_before(outcomes: Iterable[Outcome[Ticket]]) -> list[Outcome[Ticket]]:
+    """Return outcomes of rows, those that changed nothing as such whose tickets are as before: until more is done."""
+    return [o._replace(as_before=True) if o.action == Action.UNCHANGED else o for o in outcomes]
+
+
 def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
     """Return the outcome of a row whose ticket is not routed."""
     routed = Routed(outcome.value) if outcome.value else None
-    return Outcome(outcome.row, outcome.action, routed, outcome.error, outcome.item)
+    return Outcome(
+        outcome.row,
+        outcome.action,
+        routed,
+        outcome.error,
+        outcome.item,
+        outdated=outcome.outdated,
+        as_before=outcome.as_before,
+    )
 
 
 def _still_outdated(before: Outcome[Ticket], delivered: Routed | None) -> tuple[str, ...] | None:

@@ -58,6 +58,9 @@ class Line(BaseModel):
         None,
         description="where a text that this item changed had been sent: the destinations that keep the earlier one",
     )
+    as_before: bool | None = Field(
+        None, description="true: the ticket is as an earlier request left it, and this one did nothing with it"
+    )
     end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")

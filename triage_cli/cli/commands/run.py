@@ -262,18 +262,16 @@ def run(
             summary.close()
             for remark in messages.remarks(tables):
                 context.say(remark)
-            counted_rows = messages.counted(summary.row_actions, summaries.CREATE_ACTIONS)
-            counted_statuses = messages.counted(summary.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS)
-            context.say(f"{counted_rows}; {counted_statuses}")
+            context.say(summary.counts)
             context.say(summary.changed_texts.note())
             context.say(summary.unknown_labels.note())
             context.say(messages.followed(summary.followed))
         reading_memory.keep()
         context.say(summaries.waiting_offline(context, context.triage.stats))
-    if summary.ticket_statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
-        context.say(f"note: {messages.plural(summary.ticket_statuses['new'], *HELD_ELSEWHERE)}, which does the rest")
+    statuses = summary.ticket_statuses + summary.as_before
+    if statuses["new"] and not context.stopper.code:  # a run that ends early raises its reason
+        context.say(f"note: {messages.plural(statuses['new'], *HELD_ELSEWHERE)}, which does the rest")
     if context.guides:
-        statuses = summary.ticket_statuses
         step_after_run = summaries.step_after_routing(
             statuses,
             summaries.waiting_line(context, statuses["needs_review"], statuses.total()),
@@ -290,7 +288,8 @@ class RunSummary:
     def __init__(self, rejections: RejectWriter, questions: Iterable[Question], *, quiet: bool) -> None:
         self.rejections = rejections
         self.row_actions: Counter[str] = Counter()
-        self.ticket_statuses: Counter[str] = Counter()
+        self.ticket_statuses: Counter[str] = Counter()  # of tickets that this run did something with
+        self.as_before: Counter[str] = Counter()  # of the others
         self.followed = 0  # rows whose text a person had decided about
         self.routed_places: Counter[str] = Counter()
         self.changed_texts = messages.ChangedTexts()
@@ -310,9 +309,9 @@ class RunSummary:
         counted_as = routing.counted_as(ticket, outcome.outdated)
         self.changed_texts.add(outcome.outdated)
         self.unknown_labels.add(ticket if outcome.row is not None else None)
-        self.ticket_statuses[counted_as] += 1
+        (self.as_before if outcome.as_before else self.ticket_statuses)[counted_as] += 1
         self.followed += ticket.confidence_source == PRECEDENT and outcome.action != Action.UNCHANGED
-        if counted_as == "routed":
+        if counted_as == "routed" and not outcome.as_before:
             self.routed_places[ticket.routed_to or ""] += 1
         if ticket.status == "unroutable":
             self._unroutable_tickets.add(ticket.category)
@@ -335,6 +334,16 @@ class RunSummary:
                 self.add(outcome)
             else:
                 yield outcome
+
+    @property
+    def counts(self) -> str:
+        """Return what this run did, by rows and by tickets, and what the other tickets are as before."""
+        as_before = messages.counted(self.as_before, (), messages.STATUS_LABELS)
+        return messages.joined(
+            messages.counted(self.row_actions, summaries.CREATE_ACTIONS),
+            messages.counted(self.ticket_statuses, RUN_STATUSES, messages.STATUS_LABELS),
+            as_before and f"as before: {as_before}",
+        )
 
     def close(self) -> None:
         """Print the remaining messages of the run."""
