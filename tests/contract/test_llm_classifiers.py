@@ -906,7 +906,7 @@ def test_where_no_child_is_sure_a_ticket_is_sure_at_the_parent(
     (step,) = outcome.value.steps
     assert (step.category, step.confidence, Levels.of(NESTED).below(step)) == expected
     assert outcome.value.sure is step.is_sure is (least < 0.9)
-    again = opened(server, "decision", categories=NESTED, min_confidence=0.7).rejudged(step)
+    again = opened(server, "decision", categories=NESTED, min_confidence=0.7).rejudged(step, "")
     assert (again.category, again.confidence) == ("Billing", 0.8)
 
 

@@ -338,10 +338,47 @@ def test_what_is_sure_only_by_its_bound_is_held_for_suspicious_text_too(world: W
     }
 
 
+def test_no_promise_is_about_a_text_whose_topic_taught_the_model(fitted: Cli) -> None:
+    """The model repeats that label, right or not, and is surer of it than of others: also what is stored already."""
+    words = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
+    billed = "Refund my money: the {} shop charged my card twice, and its invoice has a wrong payment"
+    taught = [billed.format(word) for word in words]
+    topics = [f'"{text}",Billing,topic' for text in taught]
+    topics += [f"The {word} screen freezes with an error after each login,Technical,topic" for word in words]
+    (fitted.folder / "topics.csv").write_text("description,label,label_source\n" + "\n".join(topics) + "\n")
+    assert fitted("learn", "topics.csv", "-q").returncode == 0
+    spelled = taught[0].upper() + "!"
+    table = f'id,description\nT,"{spelled}"\nU,"{BILLING}"\n'
+    assert fitted("create", "-q", stdin=table).returncode == 0
+    (fitted.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n")
+    assert fitted("classify", "-q").returncode == 0
+    states = "select external_id, status, category from tickets order by 1"
+    sure = [("T", "classified", "Billing"), ("U", "classified", "Billing")]
+    assert rows(fitted.db, states) == sure
+    promising(fitted, labelled(billing=45, technical=45), ONE_PROMISE)
+    assert fitted("classify", "T", "U", "--force", "-q").returncode == 0
+    unsure = [("T", "needs_review", None), ("U", "classified", "Billing")]
+    assert rows(fitted.db, states) == unsure
+    assert "its model was taught this very text by the label of a topic, which proves nothing, so a person" in (
+        fitted("why", "T").stdout
+    )
+    assert fitted("reclassify", "--status", "needs_review", "--apply", "-q").returncode == 0
+    assert rows(fitted.db, states) == unsure, "nor if its stored answer is compared with the threshold"
+    rule = "routes: [{when: {max_error: 5%}, to: sure}]\ndestinations: {sure: {type: file, path: sure.jsonl}}\n"
+    (fitted.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n" + rule)
+    assert fitted("classify", "T", "--force", "-q").returncode == 0
+    assert rows(fitted.db, states) == sure
+    assert fitted("route", "-q").returncode == 3
+    assert rows(fitted.db, "select external_id, status from tickets order by 1") == [
+        ("T", "unroutable"),
+        ("U", "routed"),
+    ]
+
+
 def test_a_rule_takes_what_keeps_its_promised_error_and_verdicts(world: World) -> None:
     world.classifier = FakeClassifier(lambda t: ("Billing", float(t.text)))
-    world.promised = lambda fingerprint, category, rule: (
-        0.8 if (fingerprint, category, rule.name) == ("fake-1", "Billing", "sure") else NEVER
+    world.promised = lambda answer, category, rule, text: (
+        0.8 if (answer.fingerprint, category, rule.name, bool(text)) == ("fake-1", "Billing", "sure", True) else NEVER
     )
     world.rules = (
         Rule("strict", ("strict",), max_error=MaxError(0.01)),

@@ -59,7 +59,7 @@ class FakeClassifier:
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
         return (self.fingerprint,) if question == "category" else ()
 
-    def rejudged(self, answer: Classification) -> Classification:
+    def rejudged(self, answer: Classification, _text: str) -> Classification:
         return answer.at_threshold(self.threshold)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], _budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
@@ -88,7 +88,7 @@ class World:
         self.further: tuple[Question, ...] = ()  # questions beside that for the category
         self.renewed: frozenset[str] = frozenset()  # the destinations with on_change: again
         self.hysteresis: dict[str, float] = {}
-        self.promised: Callable[[str, str, Rule], float] = never_promised
+        self.promised: Callable[[Classification, str, Rule, str], float] = never_promised
         self.additions: tuple[AdditionRule, ...] = ()
         self.tell: Callable[[str], None] = lambda _: None  # gets notes about additions
         self.least: dict[str, float] = {}  # the configured min_confidence by classifier

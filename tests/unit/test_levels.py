@@ -138,7 +138,7 @@ def test_a_stored_answer_is_judged_at_the_level_of_the_present_threshold(asked_a
         stored = one(classifier(model, NESTED, asked_at), text)
         for threshold in (0.0, 0.5, 0.7, 0.9, 0.999):
             present = classifier(model, NESTED, threshold)
-            assert present.rejudged(stored) == one(present, text)
+            assert present.rejudged(stored, text) == one(present, text)
 
 
 @given(NAMES, st.integers(0, 2**32 - 1))

@@ -69,7 +69,7 @@ class AskedClassifier(ABC):
         own = self._asked[question].min_confidence
         return self.spec.threshold if own is None else own
 
-    def rejudged(self, answer: Classification) -> Classification:
+    def rejudged(self, answer: Classification, _text: str) -> Classification:
         return self._at_level(answer.at_threshold(self._threshold_of(answer.question)))
 
     def _at_level(self, answer: Classification) -> Classification:

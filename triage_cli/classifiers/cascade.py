@@ -50,9 +50,9 @@ class Cascade:
     def askings(self) -> tuple[Asking, ...]:
         return tuple(asking for step in self._steps for asking in step.askings())
 
-    def rejudged(self, answer: Classification) -> Classification:
+    def rejudged(self, answer: Classification, text: str) -> Classification:
         step = next(each for each in self._steps if answer.fingerprint in each.fingerprints_of(answer.question))
-        return step.rejudged(answer)
+        return step.rejudged(answer, text)
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Answer step by step; sure answers of earlier steps are yielded with the next outcomes of the later ones.

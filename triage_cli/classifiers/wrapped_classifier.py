@@ -7,6 +7,7 @@ from triage_cli.domain import (
     CATEGORY,
     FLAT,
     NEVER,
+    TAUGHT,
     Action,
     Answer,
     Answered,
@@ -39,8 +40,8 @@ class WrappedClassifier:
     def askings(self) -> tuple[Asking, ...]:
         return self._wrapped.askings()
 
-    def rejudged(self, answer: Classification) -> Classification:
-        return self._wrapped.rejudged(answer)
+    def rejudged(self, answer: Classification, text: str) -> Classification:
+        return self._wrapped.rejudged(answer, text)
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer of the wrapped classifier as the wrapper gives it."""
@@ -57,20 +58,28 @@ class WrappedClassifier:
 class Promise(NamedTuple):
     """For each value of a question the threshold by which a promise holds; one without is never sure.
 
-    `levels` are those of the values, and `calibrated` is the calibration of the answers, if they have one.
+    `levels` are those of the values, and `calibrated` is the calibration of the answers, if they have one. `taught`
+    tells whether the model was taught a text by the label of a topic: it repeats that label, right or not.
     """
 
     thresholds: Mapping[str, float]
     levels: Levels = FLAT
     calibrated: LevelCalibration | None = None
+    taught: Callable[[str], bool] = lambda _: False
 
-    def at_threshold(self, step: Classification, fingerprints: Sequence[str]) -> Classification:
-        """Return an answer with the threshold that its value has; one of another fingerprint is not sure."""
+    def at_threshold(self, step: Classification, fingerprints: Sequence[str], text: str) -> Classification:
+        """Return an answer about a text with the threshold that its value has; one of another asking is not sure."""
         if step.fingerprint not in fingerprints[:1]:
             return step._replace(threshold=NEVER)
+        judged = self._judged(step, self.thresholds)
+        if judged.is_sure and self.taught(text):
+            return self._judged(step, dict.fromkeys(self.thresholds, TAUGHT))
+        return judged
+
+    def _judged(self, step: Classification, thresholds: Mapping[str, float]) -> Classification:
         if self.levels.parents:
-            return self.levels.settled(step, lambda name: self.thresholds.get(name, NEVER), self.calibrated)
-        return step._replace(threshold=self.thresholds.get(step.category or "", NEVER))
+            return self.levels.settled(step, lambda name: thresholds.get(name, NEVER), self.calibrated)
+        return step._replace(threshold=thresholds.get(step.category or "", NEVER))
 
 
 class Bounded(WrappedClassifier):
@@ -80,22 +89,22 @@ class Bounded(WrappedClassifier):
         super().__init__(wrapped)
         self._promises = promises
 
-    def rejudged(self, answer: Classification) -> Classification:
-        return self._bounded_step(self._wrapped.rejudged(answer))
+    def rejudged(self, answer: Classification, text: str) -> Classification:
+        return self._bounded_step(self._wrapped.rejudged(answer, text), text)
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer with the threshold of its value."""
         if not answer.steps or answer.question not in self._promises:
             return answer
         *earlier_steps, last_step = answer.steps
-        last_step = self._bounded_step(last_step)
+        last_step = self._bounded_step(last_step, answer.ticket.text)
         # The classifier checks the text for suspicious content only if it is sure itself.
         doubts = answer.doubts if answer.sure else None
         return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
 
-    def _bounded_step(self, step: Classification) -> Classification:
+    def _bounded_step(self, step: Classification, text: str) -> Classification:
         promise = self._promises.get(step.question)
-        return step if promise is None else promise.at_threshold(step, self.fingerprints_of(step.question))
+        return step if promise is None else promise.at_threshold(step, self.fingerprints_of(step.question), text)
 
 
 class ToldLanguage(WrappedClassifier):
@@ -133,8 +142,8 @@ class Calibrated(WrappedClassifier):
         super().__init__(wrapped)
         self.curves = curves
 
-    def rejudged(self, answer: Classification) -> Classification:
-        return self._calibrated_step(self._wrapped.rejudged(answer))
+    def rejudged(self, answer: Classification, text: str) -> Classification:
+        return self._calibrated_step(self._wrapped.rejudged(answer, text))
 
     def changed(self, answer: Answer) -> Answer:
         """Return an answer with calibrated confidence; it is sure if that reaches the threshold."""
@@ -231,7 +240,7 @@ class CachedClassifier(WrappedClassifier):
         return ids.answer_key(fingerprint, ticket.text)
 
     def _reused_answer(self, ticket: Ticket, cached_answer: Classification) -> Outcome[Answer]:
-        step = self.rejudged(cached_answer).copy(ids.new_id(), self._run_id, times.now())
+        step = self.rejudged(cached_answer, ticket.text).copy(ids.new_id(), self._run_id, times.now())
         step = step._replace(ticket_id=ticket.ticket_id, step=self.name, classifier=self.name, actor=self._actor)
         answer = Answer(ticket, (step,), step.is_sure, question=step.question)
         return Outcome(0, Action.ANSWERED, answer, None, ticket)

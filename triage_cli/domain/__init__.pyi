@@ -150,6 +150,7 @@ from triage_cli.domain.evaluation.cross_validation import groups_of as groups_of
 from triage_cli.domain.evaluation.error_bounds import NEVER as NEVER
 from triage_cli.domain.evaluation.error_bounds import OVERALL as OVERALL
 from triage_cli.domain.evaluation.error_bounds import RISK as RISK
+from triage_cli.domain.evaluation.error_bounds import TAUGHT as TAUGHT
 from triage_cli.domain.evaluation.error_bounds import ErrorBound as ErrorBound
 from triage_cli.domain.evaluation.error_bounds import GradedAnswer as GradedAnswer
 from triage_cli.domain.evaluation.error_bounds import GradedLevel as GradedLevel

@@ -83,8 +83,8 @@ class Classifier(Protocol):
     def askings(self) -> tuple[Asking, ...]:
         """A classifier returns how it asks, for the record; a cascade has several ways."""
 
-    def rejudged(self, answer: Classification) -> Classification:
-        """A classifier returns a stored answer to a question of its own with its present confidence and threshold."""
+    def rejudged(self, answer: Classification, text: str) -> Classification:
+        """A classifier returns its stored answer about a text with its present confidence and threshold."""
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """A classifier yields outcomes as its answers arrive; an empty chunk means that nothing has arrived yet.

@@ -179,7 +179,7 @@ class ReclassifyRun:
                     unasked.append(FlipDecision(ticket_row, ticket, Action.LOCKED, None))
                 elif ticket.ticket_id in stored_answers:
                     stored = stored_answers[ticket.ticket_id]
-                    answer = self._classifier.rejudged(stored)
+                    answer = self._classifier.rejudged(stored, ticket.text)
                     unasked.append(self._flip_decision(ticket_row, ticket, answer)._replace(rejudged=answer != stored))
                 elif ticket.ticket_id in waiting:
                     unasked.append(FlipDecision(ticket_row, ticket, Action.WAITING, None))
@@ -218,28 +218,29 @@ class ReclassifyRun:
     def _stored_answers(self, tickets: Sequence[Ticket]) -> dict[str, Classification]:
         """Return the stored answers to the present question: decisions that hold, and proposals."""
         fingerprints = self._fingerprints
-        answer_keys = {t.ticket_id: {ids.answer_key(f, t.text) for f in fingerprints} for t in tickets}
+        texts = {ticket.ticket_id: ticket.text for ticket in tickets}
+        answer_keys = {ticket_id: {ids.answer_key(f, text) for f in fingerprints} for ticket_id, text in texts.items()}
         decision_ids = [given_answer(ticket, self._question).decision_id for ticket in tickets]
         decisions = self._store.answers.decisions([decision_id for decision_id in decision_ids if decision_id])
         reused_answers: dict[str, Classification] = {}
         for answer in decisions.values():
-            if answer.answer_key in answer_keys[answer.ticket_id] and self._is_last(answer):
+            if answer.answer_key in answer_keys[answer.ticket_id] and self._is_last(answer, texts[answer.ticket_id]):
                 reused_answers[answer.ticket_id] = answer
         undecided_ids = [ticket_id for ticket_id in answer_keys if ticket_id not in reused_answers]
         last_answers: dict[str, Classification] = {}
         for answer in self._store.answers.about(undecided_ids, fingerprints) if undecided_ids else ():
             if answer.answer_key in answer_keys[answer.ticket_id]:
                 last_answers[answer.ticket_id] = answer
-        return reused_answers | {i: answer for i, answer in last_answers.items() if self._is_last(answer)}
+        return reused_answers | {i: answer for i, answer in last_answers.items() if self._is_last(answer, texts[i])}
 
-    def _is_last(self, answer: Classification) -> bool:
-        """Return whether no further step would be asked after this answer: it is sure, or the last step's.
+    def _is_last(self, answer: Classification, text: str) -> bool:
+        """Return whether no further step would be asked after this answer about a text: it is sure, or the last step's.
 
         An answer whose category is gone (a rename that this configuration is older than) is none.
         """
         if answer.error or answer.question != self._question or answer.category not in (None, *self._labels):
             return False
-        return answer.fingerprint == self._fingerprints[-1] or self._classifier.rejudged(answer).is_sure
+        return answer.fingerprint == self._fingerprints[-1] or self._classifier.rejudged(answer, text).is_sure
 
     def _save_proposals(self, outcomes: Sequence[Outcome[Answer]], asked_rows: dict[str, int]) -> list[FlipDecision]:
         """Save answers as proposals and free their tickets; a ticket that has changed meanwhile is left alone."""

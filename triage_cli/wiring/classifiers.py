@@ -38,6 +38,7 @@ from triage_cli.wiring.learned_models import (
     promised_error,
     record_error_bounds,
     suited,
+    taught_by_topic,
     threshold_in_use,
 )
 from triage_cli.wiring.stores import open_model_registry, with_first_names
@@ -252,6 +253,7 @@ class Classifiers(NamedTuple):
                 thresholds_of(found, [value.name for value in question.values]),
                 question.labels,
                 curves.calibrated if curves else None,
+                *([taught_by_topic(question, self.store)] if spec.type == "local" else ()),
             )
         return Bounded(calibrated or classifier, promises)
 

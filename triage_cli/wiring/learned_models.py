@@ -174,15 +174,24 @@ def learned_before(
     An empty text never was. `tell` gets a message if not all texts are recognised in other spellings.
     """
     version = open_model_registry(store).active(question.name) if any(texts) else None
-    if version is None:
+    model = None if version is None else suited(version, rooted_question(question, store), store)
+    if version is None or model is None:
         return [False] * len(texts)
     from triage_cli.classifiers import fitted_model
 
-    model = suited(version, rooted_question(question, store), store)
-    if model is None:
-        return [False] * len(texts)
     model = with_copies(version, model, store, tell)
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
+
+
+def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
+    """Return what tells whether the model in use for a question was taught a text by the label of a topic."""
+    version = open_model_registry(store).active(question.name)
+    model = None if version is None else suited(version, rooted_question(question, store), store)
+    if model is None:
+        return lambda _: False
+    from triage_cli.classifiers import fitted_model
+
+    return fitted_model.taught_by_topic(model)
 
 
 def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str], float]:
@@ -197,22 +206,23 @@ def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str
     return chance
 
 
-def promised_thresholds(config: Config, store: Store) -> Callable[[str, str, Rule], float]:
-    """Return a function from (fingerprint, category, rule) to the confidence that a rule with a `max_error` asks for.
+def promised_thresholds(config: Config, store: Store) -> Callable[[Classification, str, Rule, str], float]:
+    """Return a function from (answer, category, rule, text) to the confidence that a rule with a `max_error` asks for.
 
     The promise is about the rule's categories; labels of a file have none of the other columns that a rule may name.
     """
+    taught = cache(lambda: taught_by_topic(config.asked[0], store))
 
     @cache
     def thresholds_for(fingerprint: str, max_error: MaxError, names: tuple[str, ...]) -> Mapping[str, float]:
         found = find_error_bounds(config.asked[0], store, fingerprint, max_error, rule=names)
         return thresholds_of(found, names or [category.name for category in config.categories])
 
-    def promised(fingerprint: str, category: str, rule: Rule) -> float:
+    def promised(answer: Classification, category: str, rule: Rule, text: str) -> float:
+        if rule.max_error is None or (answer.confidence_source == "model" and taught()(text)):
+            return NEVER
         names = tuple(str(name) for name in rule.when.get("category", ()))
-        return (
-            NEVER if rule.max_error is None else thresholds_for(fingerprint, rule.max_error, names).get(category, NEVER)
-        )
+        return thresholds_for(answer.fingerprint, rule.max_error, names).get(category, NEVER)
 
     return promised
 

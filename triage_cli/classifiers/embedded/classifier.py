@@ -115,7 +115,7 @@ class LocalClassifier:
             first_at=times.now(),
         )
 
-    def rejudged(self, answer: Classification) -> Classification:
+    def rejudged(self, answer: Classification, _text: str) -> Classification:
         head = next(head for head in self._heads if head.question == answer.question)
         answer = answer.at_threshold(head.min_confidence)
         return head.levels.settled(answer, lambda _: head.min_confidence) if head.levels.parents else answer

@@ -56,6 +56,8 @@ def fit(
         )
     if learned:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))
+    if typical:
+        model = model._replace(typical=copy_numbers(each.text for each in labelled_texts if each.is_typical))
     return model
 
 

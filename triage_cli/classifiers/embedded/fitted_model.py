@@ -1,7 +1,7 @@
 """The fitted model of the embedded classifier, and its serialization."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -38,9 +38,9 @@ class Model(NamedTuple):
     encoder does not know and the labelled texts have taught. `method` is the `METHOD` that it was fitted by; only a
     model of the present one can answer. `copies` are the hashes (`copy_numbers`) by which copies of the labelled
     texts in another spelling are recognised, ascending; None in a model of an earlier release, and in one within
-    another. `distance` says how much less a text is worth that is far from what a model without labelled texts was
-    taught. `wording` are the categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if
-    that is done.
+    another. `typical` are those of the texts with the label of a topic, None if there are none. `distance` says how
+    much less a text is worth that is far from what a model without labelled texts was taught. `wording` are the
+    categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if that is done.
     """
 
     labels: tuple[str, ...]
@@ -62,6 +62,7 @@ class Model(NamedTuple):
     copies: NDArray[np.uint32] | None = None
     distance: Distance = NEAR
     wording: tuple[Category, ...] = ()
+    typical: NDArray[np.uint32] | None = None
 
     @property
     def knows_descriptions_alone(self) -> bool:
@@ -80,7 +81,8 @@ class Model(NamedTuple):
             self.languages,
             self.wording,
         ]
-        copies: dict[str, Any] = {} if self.copies is None else {"copies": self.copies}
+        kept = {"copies": self.copies, "typical": self.typical}
+        copies: dict[str, Any] = {name: numbers for name, numbers in kept.items() if numbers is not None}
         np.savez_compressed(
             npz_file,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
@@ -109,6 +111,7 @@ class Model(NamedTuple):
                     arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
                     tuple(Category(name, description, tuple(examples), tuple(was), *other)
                           for name, description, examples, was, *other in wording),
+                    arrays.get("typical"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error
@@ -173,6 +176,12 @@ def knows_exactly(model: Model, texts: Sequence[str]) -> list[bool]:
     """Return for each text whether a model was trained on exactly this text."""
     seen_texts = set(model.seen.tolist())
     return [text_number(text) in seen_texts for text in texts]
+
+
+def taught_by_topic(model: Model) -> Callable[[str], bool]:
+    """Return what tells whether a model has learned a text, be it in another spelling, by the label of a topic."""
+    typical = set() if model.typical is None else set(model.typical.tolist())
+    return lambda text: bool(typical) and any(key & 0xFFFFFFFF in typical for key in keys_of_originals(text))
 
 
 def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:

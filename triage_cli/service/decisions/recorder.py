@@ -217,7 +217,7 @@ class DecisionRecorder:
     def _is_sure_by_now(self, ticket: Ticket, stored_answer: Classification) -> bool:
         """Return whether a ticket waits for its category whose stored answer reaches the present threshold."""
         waits = ticket.status == "needs_review" and ticket.category is None
-        is_sure_by_now = waits and self.classifier.rejudged(stored_answer).is_sure
+        is_sure_by_now = waits and self.classifier.rejudged(stored_answer, ticket.text).is_sure
         return is_sure_by_now and not self.suspicion.found(ticket.text)
 
     def decide(self, chunks: Iterable[Sequence[Ticket]]) -> Iterator[list[Outcome[Decided]]]:

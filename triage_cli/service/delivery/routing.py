@@ -51,7 +51,7 @@ def level_confidence(answer: Classification, category: str) -> float:
     return answer.chances.get(category, answer.confidence or 0.0)
 
 
-def never_promised(_fingerprint: str, _category: str, _rule: Rule) -> float:
+def never_promised(_answer: Classification, _category: str, _rule: Rule, _text: str) -> float:
     """Return a promised threshold that no answer reaches."""
     return NEVER
 
@@ -63,7 +63,7 @@ class RoutingMap(NamedTuple):
     `history_dependent` are the destinations whose requests depend on earlier deliveries of the same ticket;
     `field_guards` are those of them that do not overwrite what a person has set in a field. `renewed` are the
     destinations that get a ticket again when its text changes after they have accepted it. `promised` maps
-    (fingerprint, category, rule) to the confidence from which on answers to that question keep the rule's `max_error`.
+    (answer, category, rule, text) to the confidence from which on answers to that question keep the rule's `max_error`.
     `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them. `levels`
     are those of the categories, and `chance` returns the probability of a category above that of an answer.
     `labelling` are the destinations that write the category to a helpdesk's ticket. `least` are the configured
@@ -78,7 +78,7 @@ class RoutingMap(NamedTuple):
     history_dependent: frozenset[str] = frozenset()
     field_guards: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
-    promised: Callable[[str, str, Rule], float] = never_promised
+    promised: Callable[[Classification, str, Rule, str], float] = never_promised
     additions: tuple[AdditionRule, ...] = ()
     tell: Callable[[str], None] = lambda _: None
     levels: Levels = FLAT
@@ -93,7 +93,7 @@ class RoutingMap(NamedTuple):
         """
 
         def promised_threshold(rule: Rule) -> float:
-            return NEVER if answer is None else self.promised(answer.fingerprint, self._named(rule, ticket), rule)
+            return NEVER if answer is None else self.promised(answer, self._named(rule, ticket), rule, ticket.text)
 
         def confidence(rule: Rule) -> float | None:
             named = self._named(rule, ticket)
