@@ -5,6 +5,7 @@ import sqlite3
 from csv import writer
 from pathlib import Path
 
+from tests.support.api_server import running_server
 from tests.support.cli import Cli
 from tests.support.commands import rows
 from tests.support.fake_destination import FakeDestination
@@ -184,6 +185,20 @@ def test_learning_that_ends_a_promise_says_so(fitted: Cli) -> None:
     ) in done.stderr
     events = fitted("logs", "--action", "bounded").stdout.splitlines()
     assert json.loads(events[-1])["detail"]["thresholds"]["Billing"] is None
+
+
+def test_what_happens_to_a_promise_at_a_server_is_said_here_too(fitted: Cli) -> None:
+    promising(fitted, labelled(billing=100), CONFIG + CATEGORIES)
+    fitted("create", "-q", "--subject", BILLING, "--external-id", "X-1")
+    (fitted.folder / "teach.csv").write_text(a_csv(others(20)))
+    with running_server(fitted.folder, db=fitted.db) as server:
+        fitted.env |= {"TRIAGE_REMOTE": server.url, "TRIAGE_API_KEY": server.keys["admin"]}
+        (fitted.folder / "config.yaml").unlink()
+        needed = "local is not sure yet: more labelled tickets are needed at least for Technical (59), General (59)"
+        assert needed in fitted("classify", "-q").stderr
+        learned = fitted("learn", "teach.csv", "-q")
+        assert (learned.returncode, "local no longer keeps the promise" in learned.stderr) == (0, True)
+        assert fitted("classify", "X-1", "--force", "-q").stderr == "", "it is said once"
 
 
 def test_verdicts_count_once_and_what_was_learned_does_not(world: World) -> None:

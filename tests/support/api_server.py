@@ -29,6 +29,7 @@ from triage_cli.api import (
     server_key_digest,
     token_verification,
     uvicorn_config,
+    warn,
 )
 from triage_cli.config import Config, load_config
 from triage_cli.domain import ROLES, ApiKey, api_keys, times
@@ -87,7 +88,7 @@ def running_server(
     if db is None and not Path(at).exists():
         make_database(Path(at))
     loaded = load_config(db=at, env={"HOME": str(folder), **(env or {})}, cwd=folder)
-    services = services or wiring.services(loaded, guarded=True, make=True)
+    services = services or wiring.services(loaded, warn=warn, guarded=True, make=True)
     gate = wiring.stores.open_api_access(services.store)
     verify = partial(wiring.database_maintenance.verify, loaded)
     limits = limits or RequestLimits(per_minute=None, failed_keys=100_000)

@@ -20,6 +20,7 @@ from triage_cli.api.server import TimeoutProtocol as TimeoutProtocol
 from triage_cli.api.server import open_socket as open_socket
 from triage_cli.api.server import uvicorn_config as uvicorn_config
 from triage_cli.api.server_log import error_log as error_log
+from triage_cli.api.server_log import warn as warn
 from triage_cli.api.server_log import written_log as written_log
 from triage_cli.api.server_state import BrowserAccess as BrowserAccess
 from triage_cli.api.server_state import IncomingWebhook as IncomingWebhook

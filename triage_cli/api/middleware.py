@@ -13,7 +13,7 @@ from triage_cli.api.auth import METRICS_PATH, Authenticator, Caller, FailedKeys,
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.problems import is_for_command_line
 from triage_cli.api.request_limits import limited_body
-from triage_cli.api.server_log import RequestLog, error_log
+from triage_cli.api.server_log import RequestLog, error_log, request_warnings
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import LINES_MEDIA_TYPE
 from triage_cli.domain import ROLES, RateLimitedError, RefusedError, TriageError, UnauthenticatedError
@@ -47,6 +47,7 @@ class AccessMiddleware:
         if self._server_state.draining or _has_two_lengths(scope):  # so that the next one comes over another connection
             request_log.headers["connection"] = "close"
         request_id.set(request_log.request_id)
+        request_warnings.set([])
         is_for_command_line.set(Headers(scope=scope).get("user-agent", "").startswith(COMMAND_LINE))
         metrics = self._server_state.metrics
         metrics.count_request()

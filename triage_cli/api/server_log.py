@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -81,9 +82,18 @@ RESPONSE_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-st
 # Loggers of others that may write while a server runs.
 OTHERS_LOGS = ("uvicorn", "asyncio", "concurrent.futures", "py.warnings")
 SELDOM_SECONDS = 10.0
+# What the answer to the present request warns of; None if there is no request.
+request_warnings: ContextVar[list[str] | None] = ContextVar("request_warnings", default=None)
 
 access_log = logging.getLogger("triage.access")
 error_log = logging.getLogger("triage.errors")
+
+
+def warn(message: str) -> None:
+    """Log a warning, and keep it for the answer of the present request, if that has caused it."""
+    error_log.warning("%s", message)
+    if (of_request := request_warnings.get()) is not None:
+        of_request.append(message)
 
 
 class RequestLog:

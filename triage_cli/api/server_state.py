@@ -13,7 +13,7 @@ from triage_cli.api.auth import NO_OTHER_CALLERS, Caller, OtherCallers, server_k
 from triage_cli.api.metrics import Metrics
 from triage_cli.api.ndjson import StreamSlots
 from triage_cli.api.request_limits import RequestLimits
-from triage_cli.api.server_log import error_log
+from triage_cli.api.server_log import error_log, warn
 from triage_cli.config import Config, HookSpec, check_signing_secrets
 from triage_cli.domain import (
     TO_CLASSIFY,
@@ -284,7 +284,7 @@ class ServerState:
 
 def open_server_state(config: Config, env: Mapping[str, str], tell: Callable[[str], None] | None = None) -> ServerState:
     """Return the state of a server over the configured database, which is made where it is missing."""
-    services = wiring.services(config, tell, warn=error_log.warning, guarded=True, make=True)
+    services = wiring.services(config, tell, warn=warn, guarded=True, make=True)
     server_state = ServerState(
         services,
         api_access=wiring.stores.open_api_access(services.store),
@@ -305,7 +305,7 @@ def analysis_opener(config: Config, store: Store) -> Callable[[str, str], LocalA
     """Return what opens the analysis for an actor and a request."""
 
     def analysis(actor: str, command_line: str) -> LocalAnalysis:
-        return LocalAnalysis(config, Analyst(actor, command_line, warn=error_log.warning), store=store, guarded=True)
+        return LocalAnalysis(config, Analyst(actor, command_line, warn=warn), store=store, guarded=True)
 
     return analysis
 

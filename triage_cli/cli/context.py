@@ -217,7 +217,7 @@ class CommandContext:
         """Return the use cases on the remote of the command."""
         key = os.environ.get("TRIAGE_API_KEY", "").strip()
         command, insecure = os.environ.get("TRIAGE_TOKEN_COMMAND", "").strip(), bool(self.global_options.insecure)
-        remote = wiring.remote(self.config, key, token_command=command, insecure=insecure)
+        remote = wiring.remote(self.config, key, messages.say, token_command=command, insecure=insecure)
         self.exit_stack.callback(remote.close)
         return remote
 

@@ -8,7 +8,7 @@ import shlex
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -123,8 +123,9 @@ class UnreachableError(ConnectionLostError):
 class Connection:
     """The HTTP connection of a command to one server, the remote; it can be stopped."""
 
-    def __init__(self, address: Address, network: Network) -> None:
+    def __init__(self, address: Address, network: Network, warn: Callable[[str], None] = lambda _: None) -> None:
         self.host = address.host
+        self.warn = warn
         is_plain = urlsplit(address.url).scheme == "http"
         self._tls_hint = f"give --remote https://{address.host} if the server speaks TLS" if is_plain else ""
         self._token_command = address.token_command
@@ -143,6 +144,11 @@ class Connection:
                 headers={KEY_HEADER: address.key, "user-agent": USER_AGENT, "accept-encoding": "identity"},
                 timeout=TIMEOUT,
             )
+
+    def pass_on_warnings(self, response_record: Mapping[str, Any]) -> None:
+        """Warn of what the end of an answer warns of. Raises `ProtocolError` if that is no list of sentences."""
+        for warning in wire_format.warnings_in(response_record):
+            self.warn(warning)
 
     def stop(self) -> None:
         """End all waiting for the server; a signal handler may call this."""
@@ -306,8 +312,10 @@ class ResponseStream:
                 response_record = _parsed_response(line)
                 if not isinstance(response_record, dict):
                     raise self._connection.strange_response("a line that is no object")
-                cost = response_record.get("cost_usd") if response_record.keys() & {"end", "problem"} else None
-                self._connection.spent += cost if isinstance(cost, int | float) else 0.0
+                if response_record.keys() & {"end", "problem"}:
+                    cost = response_record.get("cost_usd")
+                    self._connection.spent += cost if isinstance(cost, int | float) else 0.0
+                    self._connection.pass_on_warnings(response_record)
                 if "problem" in response_record:
                     raise wire_format.problem_of(response_record["problem"])
                 if "end" in response_record:

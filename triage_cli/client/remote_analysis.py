@@ -108,11 +108,16 @@ class RemoteAnalysis:
         """Have the remote learn; it does not tell how far it is."""
         tell("on the remote", 0.0)
         body = _labelled_body(rows) | ({} if question is None else {"question": question})
-        return self._remote.converted(partial(_lessons, question or CATEGORY), self._post("/learn", body))
+        response = self._post("/learn", body)
+        lessons = self._remote.converted(partial(_lessons, question or CATEGORY), response)
+        self._remote.converted(self._remote.connection.pass_on_warnings, response)
+        return lessons
 
     def roll_back(self) -> TrainingReport:
         response = self._post("/learn", {"rollback": True})
-        return self._remote.converted(_training_report, response)
+        report = self._remote.converted(_training_report, response)
+        self._remote.converted(self._remote.connection.pass_on_warnings, response)
+        return report
 
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY

@@ -81,8 +81,8 @@ RUN_NAME = re.compile("[0-9A-Za-z-]{1,80}")
 class RemoteTriage:
     """Implements `ports.Triage` by requests to a remote; one object per command. A signal handler may call `stop`."""
 
-    def __init__(self, address: Address, network: Network) -> None:
-        self.connection = Connection(address, network)
+    def __init__(self, address: Address, network: Network, warn: Callable[[str], None] = lambda _: None) -> None:
+        self.connection = Connection(address, network, warn)
         self._import_id = ids.new_id()  # of what this command uploads
 
     def close(self) -> None:

@@ -61,6 +61,8 @@ LONGEST_LINE = 16 << 20
 DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
 OPTIONAL_KEYS = ("extra", "verdict", "seen", "record", "silent", "exported", "other_contents")
+MOST_WARNINGS = 100  # that one answer passes on
+LONGEST_WARNING = 2000  # characters
 MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is or as text
 _ACTIONS_BY_NAME: Mapping[str, Action] = {action.value: action for action in Action}
 
@@ -445,6 +447,14 @@ def part_of(first_record: Mapping[str, Any]) -> InputPart:
     if not isinstance(import_id, str) or (import_id and not ids.is_ticket_id(import_id)):
         raise ProtocolError("the id of an import is not what was agreed on")
     return InputPart(met, others, rows, import_id=import_id)
+
+
+def warnings_in(response_record: Mapping[str, Any]) -> list[str]:
+    """Return what the end of an answer warns of; nothing from a server that tells none."""
+    warnings = response_record.get("warnings", [])
+    if not isinstance(warnings, list) or not all(isinstance(warning, str) for warning in warnings):
+        raise ProtocolError("warnings that are no list of sentences")
+    return [warning[:LONGEST_WARNING] for warning in warnings[:MOST_WARNINGS]]
 
 
 def judged_line(met: Sequence[int]) -> str:

@@ -73,12 +73,14 @@ def ranked(texts: Sequence[str], doubts: Sequence[float]) -> Iterable[int]:
     return most_representative(texts, doubts)
 
 
-def remote(config: Config, key: str, *, token_command: str = "", insecure: bool) -> "RemoteTriage":
-    """Return the use cases on the configured remote instance; nothing is sent yet.
+def remote(
+    config: Config, key: str, warn: Callable[[str], None] = lambda _: None, *, token_command: str = "", insecure: bool
+) -> "RemoteTriage":
+    """Return the use cases on the configured remote instance; nothing is sent yet. `warn` gets its warnings.
 
     Without a key, `token_command` is run for a token.
     """
     from triage_cli.client import RemoteTriage, checked_address
 
     remote_address = checked_address(config.remote or "", key, token_command=token_command, insecure=insecure)
-    return RemoteTriage(remote_address, Network(config.offline))
+    return RemoteTriage(remote_address, Network(config.offline), warn)

@@ -13,6 +13,7 @@ from triage_cli.api.idempotency import reply
 from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import analysis
 from triage_cli.api.schemas.records import described
+from triage_cli.api.server_log import request_warnings
 from triage_cli.client import error_fields
 from triage_cli.domain import (
     TOPIC_LABEL,
@@ -99,9 +100,11 @@ def learn(current: CurrentAnalysis, body: analysis.LearnIn | None = None) -> Res
     if body.rollback:
         if body.rows or body.question:
             raise UsageError("a rollback takes no rows and no question", hint="leave them out")
-        return reply({"counts": None, "report": as_record(current.roll_back()), "questions": {}})
-    first, *further = current.learn(_labelled(body), lambda _doing, _share: None, body.question)
-    return reply(_lesson(first) | {"questions": {lesson.question: _lesson(lesson) for lesson in further}})
+        learned = {"counts": None, "report": as_record(current.roll_back()), "questions": {}}
+    else:
+        first, *further = current.learn(_labelled(body), lambda _doing, _share: None, body.question)
+        learned = _lesson(first) | {"questions": {lesson.question: _lesson(lesson) for lesson in further}}
+    return reply(learned | {"warnings": request_warnings.get()})
 
 
 def _lesson(lesson: Lesson) -> dict[str, Any]:

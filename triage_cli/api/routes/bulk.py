@@ -33,7 +33,7 @@ from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import administration, bulk, classification, ticket_selection
-from triage_cli.api.server_log import error_log
+from triage_cli.api.server_log import error_log, request_warnings
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_format
 from triage_cli.domain import (
@@ -202,9 +202,14 @@ def outcome_lines(
         hint = "run it again, and look into the server's log"
         problem = problems.problem_details(TriageError("something unexpected went wrong on the server", hint=hint))
     else:
-        yield compact({"end": counts_by_action, "cost_usd": triage.paid}) + "\n"
+        yield compact({"end": counts_by_action, "cost_usd": triage.paid} | _warnings()) + "\n"
         return
-    yield compact({"problem": problem, "cost_usd": triage.paid}) + "\n"
+    yield compact({"problem": problem, "cost_usd": triage.paid} | _warnings()) + "\n"
+
+
+def _warnings() -> dict[str, list[str]]:
+    warnings = request_warnings.get()
+    return {"warnings": warnings} if warnings else {}
 
 
 def _raise_if_stopping(server_state: ServerState) -> None:

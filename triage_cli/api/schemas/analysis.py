@@ -126,6 +126,7 @@ class Learned(Response):
     counts: LabelCounts | None = Field(description="the labels that were read; null: nothing was learned from")
     report: dict[str, Any] = Field(description="as `triage learn -o json` prints it")
     questions: dict[str, LearnedQuestion] = Field(description="of further questions, by name")
+    warnings: list[str] = Field(description="which promises of an error rate fell by it, and what they need now")
 
 
 class PlanIn(RequestBody):

@@ -64,6 +64,9 @@ class Line(BaseModel):
     end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")
+    warnings: list[str] | None = Field(
+        None, description="what became of it that nobody asked for, such as a promise that fell; on the last line"
+    )
 
 
 # The media types of a table, with their formats; None: the format is detected.
