@@ -69,7 +69,10 @@ def test_what_is_doubted_waits_and_what_is_clear_does_not(decided: World) -> Non
         "flip": ("classified", "Technical", None), "wait": ("needs_review", None, "General"),
         "clear": ("classified", "Technical", None), "person": ("classified", "General", None),
     }  # fmt: skip
-    assert decisions(decided)["classified"] == classified + 4, "what it confirms is not written"
+    assert decisions(decided)["classified"] == classified + 5, "what it confirms is of this version now"
+    sure = next(t for t in decided.store.find(Selection()) if t.external_id == "sure")
+    (answer,) = decided.store.answers.decisions([sure.decision_id or ""]).values()
+    assert (sure.confidence, answer.fingerprint) == (0.95, "version-2"), "rules and thresholds read this confidence"
     waiting = [t.external_id for t in decided.triage().find(Selection(order="review"))]
     assert sorted(str(name) for name in waiting) == ["doubt", "wait"]
     assert all(t.run_id is None for t in decided.store.find(Selection()))

@@ -1,7 +1,8 @@
 """Lets the model version in use decide again what embedded classifiers decided, as far as nothing was delivered.
 
-A label that it is not sure of waits for a person, what waited and is clear now does not. Whatever it confirms stays as
-it is and is not written, so that a repetition does only what is left.
+A label that it is not sure of waits for a person, what waited and is clear now does not. What it confirms gets its
+answer too, where nothing was decided about a destination yet: so the confidence that is shown, and that rules and
+thresholds read, is of the version in use. A repetition does only what is left.
 """
 
 from collections import Counter
@@ -75,7 +76,7 @@ class SecondLook:
 
     def _decide_again(self, recorder: DecisionRecorder, outcomes: Sequence[Outcome[Answer]]) -> Iterator[str]:
         """Save the new answers that differ from what holds; yield what became of their tickets."""
-        differing = {o.ticket.ticket_id: o for o in outcomes if self._differs(recorder, o)}
+        differing = {o.ticket.ticket_id: o for o in outcomes if self._is_news(recorder, o)}
         unsettled_ids = self._unsettled_ids(recorder, [o.ticket for o in differing.values()])
         if not unsettled_ids:
             return
@@ -87,7 +88,8 @@ class SecondLook:
         unchanged = [t for t in held if self._rests_on(t) == self._rests_on(differing[t.ticket_id].ticket)]
         current = [_about_claimed(ticket, differing[ticket.ticket_id]) for ticket in unchanged]
         for before, after in zip(current, recorder.save(current), strict=True):
-            yield self._look_result(before.ticket, after)
+            if result := self._look_result(before.ticket, after):
+                yield result
 
     def _unsettled_ids(self, recorder: DecisionRecorder, tickets: Sequence[Ticket]) -> list[str]:
         """Return the ids of tickets whose answer does not rest on what the classifier would be asked now."""
@@ -100,22 +102,27 @@ class SecondLook:
     def _rests_on(self, ticket: Ticket) -> str | None:
         return given_answer(ticket, self._question).decision_id
 
-    def _differs(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
+    def _is_news(self, recorder: DecisionRecorder, outcome: Outcome[Answer]) -> bool:
+        """Return whether a new answer is to hold in place of the old one."""
         labels = recorder.labels_of(self._question)
         ticket, steps = outcome.ticket, steps_within(outcome.value, labels)
         if given_answer(ticket, self._question).value is None or not steps or not steps[-1].is_sure:
             return True
         least_margin = self._hysteresis.get(recorder.classifier.name, 0.0)
-        return judge(ticket, steps[-1], labels, least_margin) not in (Action.CONFIRMED, Action.WITHIN)
+        action = judge(ticket, steps[-1], labels, least_margin)
+        return ticket.status == "classified" if action == Action.CONFIRMED else action != Action.WITHIN
 
     def _look_result(self, before: Ticket, outcome: Outcome[Decided]) -> str:
+        """Return what became of a ticket; empty if its answer is confirmed."""
         if outcome.action == Action.HELD:
             return "held"
         was = given_answer(before, self._question).value
         now = given_answer(outcome.value.ticket if outcome.value else before, self._question).value
         if now is None:
             return "waiting" if was is None else "doubted"
-        return "settled" if was is None else "flipped"
+        if was is None:
+            return "settled"
+        return "" if was == now else "flipped"
 
 
 def _about_claimed(ticket: Ticket, outcome: Outcome[Answer]) -> Outcome[Answer]:
