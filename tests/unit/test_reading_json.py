@@ -50,6 +50,17 @@ def test_every_layout_gives_the_same_tickets(layout: str, encoding: str) -> None
     assert first.extra == {}
 
 
+def test_an_object_under_extra_is_the_tickets_extra_as_the_api_has_it() -> None:
+    nested, text = read(
+        '[{"subject": "x", "plan": "silver", "extra": {"plan": "gold", "seats": 3, "extra": 1}},'
+        ' {"subject": "y", "extra": "a word"}]'
+    )
+    assert isinstance(nested, TicketDraft)
+    assert isinstance(text, TicketDraft)
+    assert nested.extra == {"plan": "silver", "seats": 3, "extra": 1}, "a column of its own wins"
+    assert text.extra == {"extra": "a word"}
+
+
 def test_the_line_is_that_of_the_items_beginning() -> None:
     assert [row.line for row in read(LAYOUTS["pretty array"])] == [2, 7]
     assert [row.line for row in read(LAYOUTS["lines"])] == [1, 3]

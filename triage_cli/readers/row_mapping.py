@@ -319,6 +319,8 @@ class _RowMapper:
         if record.item is not None:
             values = ((key, value) for key, value in record.item.items() if key not in self._field_columns)
             extra = parts.whole({key: value for key, value in values if value not in (None, "", [], {})})
+            if isinstance(extra.get("extra"), dict):  # as the API and our own export have it
+                extra |= {key: value for key, value in extra.pop("extra").items() if key not in extra}
         else:
             extra = {
                 name: value
