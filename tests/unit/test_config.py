@@ -282,6 +282,8 @@ def test_xdg_directories_are_honoured_where_absolute(home: Path) -> None:
         "- a\n- b\n",
         "just text",
         "\n",
+        "{}",
+        "# comments alone\n",
         "a: !vault x\n",
         "a: {{ helm }}\n{{ b }}\n",
         "a: 1\n---\nb: 2\n",
@@ -292,7 +294,8 @@ def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: s
     (home.parent / "cwd/config.yaml").write_bytes(foreign.encode("latin-1"))
     config = load(home)
     assert config.path is None
-    assert config.notes == ("./config.yaml has none of triage's keys and was ignored",)
+    instead = f"in use: the built-in defaults, database {config.database}"
+    assert config.notes == (f"./config.yaml has none of triage's keys and was ignored; {instead}",)
 
 
 def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: Path) -> None:

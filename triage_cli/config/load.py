@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
-from triage_cli.config.database_address import is_postgres, no_database
+from triage_cli.config.database_address import is_postgres, no_database, without_password
 from triage_cli.config.destinations import DestinationSpec, default_destinations
 from triage_cli.config.routes import default_routes
 from triage_cli.config.sections import TOP_KEYS, read_sections
@@ -26,6 +26,7 @@ from triage_cli.domain import ConfigError
 from triage_cli.runtime import distrust
 
 STDOUT = 1  # the file descriptor
+IGNORED = "./config.yaml has none of triage's keys and was ignored"
 # What TRIAGE_OFFLINE may hold.
 OFFLINE_VALUES: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -79,6 +80,8 @@ def load_config(
         raise no_home()
     is_offline = precedence.offline(offline)
     config_path = config_file.path if config_file else None
+    if IGNORED in notes and given_remote is None:  # what takes its place may be in another folder
+        notes = (f"{IGNORED}; in use: {config_path or 'the built-in defaults'}, database {without_password(database)}",)
     _check_own_files(diagnostics, sections.destinations, own_files(database, config_path, sections.routes_path))
     _raise_mistakes(config_file, diagnostics)
     destinations, rules = sections.destinations, sections.routes
@@ -214,7 +217,7 @@ def find_config_file(
             if not local_file.stat().st_size:
                 problem = "./config.yaml is an empty file, as a command that failed behind > config.yaml leaves it"
                 raise ConfigError(problem, hint="write it again, delete it, or name another with --config")
-            notes = ("./config.yaml has none of triage's keys and was ignored",)
+            notes = (IGNORED,)
     config_folder = xdg_folder(env, home, "XDG_CONFIG_HOME", ".config")
     user_file = config_folder / "triage" / "config.yaml" if config_folder else None
     if user_file is None or not _is_readable_file(user_file):
