@@ -105,6 +105,16 @@ def test_one_promise_over_all_needs_few_labels_of_each_category(fitted: Cli) -> 
     assert promise in fitted("why", "X-1").stdout
     checks = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
     assert checks["promise local"]["works"] is True
+    assert fitted("verdict", "X-1", "Technical", "-q").returncode == 0
+    (promised,) = json.loads(fitted("report", "-o", "json").stdout)["promises"]
+    assert (promised["classifier"], promised["category"], promised["max_error"]) == ("local", "", 0.05)
+    assert (promised["labelled"], promised["wrong"], promised["judged"]["n"], promised["judged"]["held"]) == (
+        90,
+        0,
+        1,
+        1,
+    )
+    assert "more than promised" in fitted("report").stdout, "the interval of one of one begins above 5 %"
 
 
 def test_until_it_is_proven_over_all_each_category_has_its_own_promise(fitted: Cli) -> None:

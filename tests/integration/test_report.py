@@ -20,6 +20,7 @@ from triage_cli.domain import (
     Drift,
     MeasuredShare,
     Report,
+    ReportedPromise,
     Spike,
     StatsGroup,
     TicketDraft,
@@ -107,6 +108,10 @@ def report_of(names: list[str]) -> Report:
         spike_weeks=4,
         drift=tuple(Drift("label", name, 10, 0.5, 10, 0.1, 0.001, moved=True) for name in names),
         questions={"urgency": (*(group(4, 0, urgency=name) for name in names), group(9, 9, urgency=None))},
+        promises=tuple(
+            ReportedPromise(name, name, 0.2, 0.7, 345, 53, 0, "2026-11-28T08:00:00.000Z", replace(share, name=name))
+            for name in names
+        ),
     )
 
 
@@ -173,7 +178,11 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 def test_a_reader_gets_the_report_over_a_remote_with_the_numbers_of_its_machine(server: ApiServer) -> None:
     triage = server.served.use_cases("tester", "test")
     texts = ["I was charged twice", "the app crashes", "hello"] * 3
-    drafts = [TicketDraft(n, n, text, external_id=f"X-{n}", customer_id=f"C-{n}") for n, text in enumerate(texts)]
+    written = "2025-03-01T08:00:00.000Z"  # long before they are stored and judged, which is what counts
+    drafts = [
+        TicketDraft(n, n, text, external_id=f"X-{n}", customer_id=f"C-{n}", created_at=written)
+        for n, text in enumerate(texts)
+    ]
     list(triage.run(drafts, ClassifyPlan()))
     list(triage.give_verdicts([VerdictDraft(0, "X-0", "General"), VerdictDraft(1, "X-1", "Technical")]))
     list(triage.give_verdicts([VerdictDraft(0, "X-0", "now", question="urgency")]))

@@ -244,6 +244,7 @@ from triage_cli.domain.insight.reports import GROUP_LISTS as GROUP_LISTS
 from triage_cli.domain.insight.reports import LONGEST_REPORT as LONGEST_REPORT
 from triage_cli.domain.insight.reports import MeasuredShare as MeasuredShare
 from triage_cli.domain.insight.reports import Report as Report
+from triage_cli.domain.insight.reports import ReportedPromise as ReportedPromise
 from triage_cli.domain.insight.reports import report_record as report_record
 from triage_cli.domain.insight.reports import volume_days as volume_days
 from triage_cli.domain.insight.reports import waiting_by_age as waiting_by_age
@@ -275,6 +276,7 @@ from triage_cli.domain.insight.stats import Stats as Stats
 from triage_cli.domain.insight.stats import StatsGroup as StatsGroup
 from triage_cli.domain.insight.stats import StatsKey as StatsKey
 from triage_cli.domain.insight.stats import StatsQuery as StatsQuery
+from triage_cli.domain.insight.stats import is_confirmed as is_confirmed
 from triage_cli.domain.insight.stats import overruled_by_week as overruled_by_week
 from triage_cli.domain.insight.stats import overruled_share as overruled_share
 from triage_cli.domain.insight.topics import FEWEST_TOPICS as FEWEST_TOPICS

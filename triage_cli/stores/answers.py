@@ -20,19 +20,23 @@ AUDITED_ANSWERS = """select sure.classifier, count(*), sum(case when sure.catego
     where control.confidence_source in ('decision', 'logprob', 'said') and control.error is null
         and sure.category is not null and sure.confidence >= sure.threshold and sure.classifier <> control.classifier
     group by 1 order by 1"""
-# By day and both categories: the verdicts that hold, on tickets of which the last classifier's answer before was sure.
-JUDGED_DAYS = """select substr(human.at, 1, 10), machine.category, human.category, count(*)
-    from tickets join classifications human on human.classification_id = tickets.decision_id
-    join classifications machine on machine.classification_id = (
-        select max(answer.classification_id) from classifications answer where answer.ticket_id = tickets.ticket_id
-        and answer.question = 'category'
-        and answer.classification_id < human.classification_id and coalesce(answer.confidence_source, '') <> 'human'
-        and answer.fingerprint <> '' and answer.error is null)
-    where tickets.verdict = 1 and tickets.status <> 'withdrawn' and human.confidence_source = 'human'
-        and machine.category is not null
-        and (machine.threshold is null or machine.confidence >= machine.threshold)
-        and human.at >= :since and human.at <= :until
-    group by 1, 2, 3"""
+# By day, both categories and classifier: the verdicts that hold, and the last answer before of each classifier. It
+# `stood` if it was the last one of all, and sure.
+JUDGED_DAYS = """select day, category, given, classifier, stood, count(*)
+    from (
+        select substr(human.at, 1, 10) as day, answer.category, human.category as given, answer.classifier,
+            row_number() over (
+                partition by answer.ticket_id, answer.classifier order by answer.classification_id desc) as of_its_own,
+            case when row_number() over (partition by answer.ticket_id order by answer.classification_id desc) = 1
+                and (answer.threshold is null or answer.confidence >= answer.threshold) then 1 else 0 end as stood
+        from tickets join classifications human on human.classification_id = tickets.decision_id
+        join classifications answer on answer.ticket_id = tickets.ticket_id and answer.question = 'category'
+            and answer.classification_id < human.classification_id and coalesce(answer.confidence_source, '') <> 'human'
+            and answer.fingerprint <> '' and answer.error is null
+        where tickets.verdict = 1 and tickets.status <> 'withdrawn' and human.confidence_source = 'human'
+            and human.at >= :since and human.at <= :until) answers
+    where of_its_own = 1 and category is not null
+    group by 1, 2, 3, 4, 5"""
 ANSWERS_OF_TICKET = "select * from classifications where ticket_id = ? order by classification_id"
 ASKINGS_OF_TICKET = """select * from askings where fingerprint in
     (select fingerprint from classifications where ticket_id = ?)"""

@@ -70,7 +70,7 @@ from triage_cli.wiring.classifier_diagnostics import own_threshold
 from triage_cli.wiring.classifiers import Asker, Classifiers, paid_steps
 from triage_cli.wiring.cost_estimate import CostEstimate, estimate_cost
 from triage_cli.wiring.destinations import offline_destinations, open_destination, routing_map
-from triage_cli.wiring.learned_models import learned_before
+from triage_cli.wiring.learned_models import learned_before, promised_bounds
 from triage_cli.wiring.learning_runs import Analyst, evaluation_run, training_run
 from triage_cli.wiring.stores import open_inflow, open_model_registry, open_store
 
@@ -182,7 +182,8 @@ class LocalAnalysis:
         """Return what happened since, without writing anything."""
         store = self._store or open_store(self._config, read_only=True)
         inflow, config = open_inflow(self._config, store), self._config
-        return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC))
+        promised = promised_bounds(config, open_model_registry(store))
+        return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC), promised)
 
     def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
         training = self._training_run(question)

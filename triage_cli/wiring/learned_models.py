@@ -360,6 +360,19 @@ def stored_bounds(
     ]
 
 
+def promised_bounds(config: Config, registry: ModelRegistry) -> list[StoredBound]:
+    """Return the bounds of what classifiers promise of the category now; where one over all is proven, that alone."""
+    found: list[StoredBound] = []
+    for name, spec in config.classifiers.items():
+        max_error = promised_error(config.asked[0], spec)
+        bounds = [] if max_error is None else stored_bounds(registry, name, max_error)
+        together = [bound for bound in bounds if bound.category == OVERALL]
+        of_each = sorted(bound for bound in bounds if bound.category != OVERALL)
+        is_proven = any(bound.threshold is not None for bound in together)
+        found += together if is_proven else [*together, *of_each] if max_error and not max_error.each else of_each
+    return found
+
+
 def changed_reading(classifier_name: str, max_error: MaxError, bounds_before: Sequence[StoredBound]) -> str:
     """Return a message if an earlier release has read a `max_error` as a promise for each category; else nothing."""
     if max_error.each or not bounds_before:

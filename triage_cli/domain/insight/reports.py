@@ -32,6 +32,25 @@ class MeasuredShare(NamedTuple):
         return cls(name, count.n, count.held, count.share, round(low, 4), round(high, 4))
 
 
+class ReportedPromise(NamedTuple):
+    """A classifier's `max_error`, what proves it, and how people judged its sure answers in the period."""
+
+    classifier: Annotated[str, "who promises"]
+    category: Annotated[str, "of which category; empty: of all that it is sure of"]
+    max_error: Annotated[float, "the share of its sure answers that may be wrong"]
+    threshold: Annotated[float | None, "the confidence from which on it is sure; null: nothing is proven yet"]
+    labelled: Annotated[int, "the labelled tickets above it, or above the candidate that came closest"]
+    wrong: Annotated[int, "how many of them were wrong"]
+    missing: Annotated[int, "how many more labelled tickets the promise needs at least"]
+    at: Annotated[str, "when that was found", datetime]
+    judged: Annotated[MeasuredShare, "its sure answers that people judged in the period: the share that they overruled"]
+
+    @property
+    def broken(self) -> bool:
+        """Return whether more were overruled than promised, by more than chance explains."""
+        return self.judged.n > 0 and self.judged.low > self.max_error
+
+
 class Report(NamedTuple):
     """What happened in a period.
 
@@ -43,9 +62,14 @@ class Report(NamedTuple):
     volume_key: Annotated[str, "by what `volumes` are counted: day, or week"]
     volumes: Annotated[tuple[StatsGroup, ...], "the tickets that were stored in the period, oldest first"]
     decided: Annotated[tuple[StatsGroup, ...], "the same by category and classifier: `verdict` is people"]
-    sure: Annotated[MeasuredShare, "of the tickets that no person decided, those of which a machine was sure"]
-    right: Annotated[tuple[MeasuredShare, ...], "the answers of each classifier that verdicts confirm"]
-    overruled: Annotated[tuple[MeasuredShare, ...], "the sure answers that people overruled, by category"]
+    sure: Annotated[MeasuredShare, "of these that no person decided, those of which a machine was sure"]
+    right: Annotated[
+        tuple[MeasuredShare, ...],
+        "the answers of each classifier that verdicts of the period confirm",
+    ]
+    overruled: Annotated[
+        tuple[MeasuredShare, ...], "the sure answers that verdicts of the period overrule, by category"
+    ]
     waiting: Annotated[tuple[StatsGroup, ...], "all tickets that wait, by status and day"]
     destinations: Annotated[tuple[StatsGroup, ...], "the tickets of the period by destination"]
     deliveries: Annotated[Mapping[str, Mapping[str, int]], "all deliveries, by destination and state"]
@@ -56,6 +80,7 @@ class Report(NamedTuple):
     questions: Annotated[
         Mapping[str, tuple[StatsGroup, ...]], "the tickets of the period by their answers to each further question"
     ] = {}
+    promises: Annotated[tuple[ReportedPromise, ...], "what classifiers promise by `max_error` now"] = ()
 
 
 # The lists of a report: by which keys its groups are counted, what other records they hold.

@@ -76,11 +76,16 @@ class StatsGroup(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """On one day people gave a category to so many tickets of which a machine was sure that they have this one."""
+    """On one day people gave a category to so many tickets of which a classifier's last answer was this one.
+
+    It `stood` if it was sure, and the last one of all classifiers: else it was a guess, or another one was asked.
+    """
 
     day: str
     category: str
     given: str
+    classifier: str
+    stood: bool
     judged: int
 
 
@@ -108,14 +113,21 @@ def overruled_by_week(
     """
     judged_counts: Counter[tuple[str, str]] = Counter()
     overruled_counts: Counter[tuple[str, str]] = Counter()
-    for day, category, given, judged in judged_days:
-        written_on = date.fromisoformat(day)
-        monday = written_on - timedelta(days=written_on.weekday())
-        key = monday.isoformat(), new_names.get(category, category)
-        judged_counts[key] += judged
-        is_overruled = not levels.is_within(new_names.get(given, given), key[1])
-        overruled_counts[key] += judged * is_overruled
+    for each in judged_days:
+        if not each.stood:
+            continue
+        given_on = date.fromisoformat(each.day)
+        monday = given_on - timedelta(days=given_on.weekday())
+        key = monday.isoformat(), new_names.get(each.category, each.category)
+        judged_counts[key] += each.judged
+        overruled_counts[key] += each.judged * (not is_confirmed(each, new_names, levels))
     return [overruled_share(*key, judged, overruled_counts[key]) for key, judged in sorted(judged_counts.items())]
+
+
+def is_confirmed(judged: Judged, new_names: Mapping[str, str], levels: Levels = FLAT) -> bool:
+    """Return whether people gave the category of an answer, or one below it, under the present names."""
+    category, given = (new_names.get(name, name) for name in (judged.category, judged.given))
+    return levels.is_within(given, category)
 
 
 def overruled_share(week: str, category: str, judged: int, overruled: int) -> Overruled:

@@ -1,24 +1,29 @@
 """Makes the report of a period from the counts of the store, and from what compares periods."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from triage_cli.domain import (
     GROUP_LISTS,
     LONGEST_REPORT,
+    OVERALL,
     Category,
     Count,
+    Judged,
     Levels,
     MeasuredShare,
     Question,
     Report,
+    ReportedPromise,
     Selection,
     StatsGroup,
     StatsQuery,
+    StoredBound,
     UsageError,
     compare,
-    overruled_by_week,
+    is_confirmed,
     timestamp,
     volume_days,
 )
@@ -37,8 +42,12 @@ def make_report(
     questions: Sequence[Question],
     since: datetime,
     until: datetime,
+    promised: Sequence[StoredBound] = (),
 ) -> Report:
-    """Return the report of a period in UTC. Raises `UsageError` if it is not one of at most ten years."""
+    """Return the report of a period in UTC; `promised` are the bounds of present promises about the category.
+
+    Raises `UsageError` if it is not one of at most ten years.
+    """
     length = until - since
     if not timedelta(0) < length <= LONGEST_REPORT:
         raise UsageError("a report begins before now, and at most ten years ago", hint="7d before now is a week")
@@ -51,12 +60,9 @@ def make_report(
 
     volume_key, days = volume_days(since, until)
     volumes = {group.keys[volume_key]: group for group in counted(stored, volume_key)}
-    latest = inflow.counts(start, end)
-    judged: Counter[str] = Counter()
-    overruled: Counter[str] = Counter()
-    for week in overruled_by_week(store.answers.judged_days(start, end), new_names, Levels.of(categories)):
-        judged[week.category] += week.judged
-        overruled[week.category] += week.overruled
+    judged = _JudgedAnswers(store.answers.judged_days(start, end), new_names, Levels.of(categories))
+    decided = counted(stored, *GROUP_LISTS["decided"])
+    by_machines = [group for group in decided if group.keys["classifier"] not in (None, "verdict")]
     deliveries: defaultdict[str, dict[str, int]] = defaultdict(dict)
     for (destination, state), number in sorted(store.gauges().deliveries.items()):
         deliveries[destination][state] = number
@@ -67,16 +73,63 @@ def make_report(
         until=end,
         volume_key=volume_key,
         volumes=tuple(volumes.get(day) or StatsGroup({volume_key: day}, 0, 0, 0, 0.0) for day in days),
-        decided=counted(stored, *GROUP_LISTS["decided"]),
-        sure=MeasuredShare.of("", latest.sure),
-        right=tuple(MeasuredShare.of(name, count) for name, count in sorted(latest.verdicts.items())),
-        overruled=tuple(MeasuredShare.of(name, Count(n, overruled[name])) for name, n in sorted(judged.items())),
+        decided=decided,
+        sure=MeasuredShare.of(
+            "", Count(sum(group.tickets for group in by_machines), sum(group.sure for group in by_machines))
+        ),
+        right=judged.shares("classifier", confirmed=True),
+        overruled=judged.shares("category", confirmed=False),
         waiting=counted(Selection(statuses=OPEN), *GROUP_LISTS["waiting"]),
         destinations=counted(stored, *GROUP_LISTS["destinations"]),
         deliveries=deliveries,
         spikes=tuple(spike._replace(examples=(), members=()) for spike in search.spikes),
         spike_window=spike_window.total_seconds(),
         spike_weeks=search.weeks,
-        drift=tuple(compare(latest, inflow.counts(before, start))),
+        drift=tuple(compare(inflow.counts(start, end), inflow.counts(before, start))),
         questions={each.name: counted(stored, each.name) for each in questions},
+        promises=tuple(
+            ReportedPromise(
+                bound.classifier,
+                bound.category,
+                bound.max_error,
+                bound.threshold,
+                bound.labelled,
+                bound.wrong,
+                bound.missing,
+                bound.at,
+                judged.overruled_of(bound),
+            )
+            for bound in promised
+        ),
     )
+
+
+class _JudgedAnswers:
+    """Answers of classifiers that people judged in a period, counted by classifier, category, sureness and verdict."""
+
+    def __init__(self, judged_days: Sequence[Judged], new_names: Mapping[str, str], levels: Levels) -> None:
+        self._counts: Counter[tuple[str, str, bool, bool]] = Counter()
+        for each in judged_days:
+            category = new_names.get(each.category, each.category)
+            confirmed = is_confirmed(each, new_names, levels)
+            self._counts[each.classifier, category, bool(each.stood), confirmed] += each.judged
+
+    def shares(self, by: Literal["classifier", "category"], *, confirmed: bool) -> tuple[MeasuredShare, ...]:
+        """Return the shares that verdicts confirm by classifier, or that they overrule, of sure ones, by category."""
+        counts: dict[str, Count] = {}
+        for (classifier, category, stood, is_right), number in self._counts.items():
+            if stood or confirmed:
+                name = classifier if by == "classifier" else category
+                n, held = counts.get(name, Count())
+                counts[name] = Count(n + number, held + number * (is_right == confirmed))
+        return tuple(MeasuredShare.of(name, count) for name, count in sorted(counts.items()))
+
+    def overruled_of(self, bound: StoredBound) -> MeasuredShare:
+        """Return the share of the sure answers that a bound is about which people overruled."""
+        about = {
+            key: number
+            for key, number in self._counts.items()
+            if key[0] == bound.classifier and key[2] and bound.category in (OVERALL, key[1])
+        }
+        wrong = sum(number for key, number in about.items() if not key[3])
+        return MeasuredShare.of(bound.category, Count(sum(about.values()), wrong))
