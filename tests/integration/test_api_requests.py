@@ -235,3 +235,12 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
     assert ours[0] == f"triage list shows {enough}"
     assert ours[1] == "triage classify it, or give a verdict"
     assert not [hint for hint in ours if "GET" in hint]
+
+
+def test_a_body_of_many_mistakes_is_refused_in_a_few_sentences(server: ApiServer) -> None:
+    rows = [{"text": "a", "label": "b", "colour": "red"}] * 500
+    with server.client("admin") as admin:
+        refused = admin.post("/learn", json={"rows": rows})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].endswith("; 490 more mistakes")
+    assert len(refused.text) < 2_000

@@ -1,5 +1,6 @@
 """What an administrator has another instance compare: plans, spikes; and what an older one does not know."""
 
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -109,6 +110,19 @@ def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis], o
     try:
         with pytest.raises(UsageError, match="the remote is of an earlier version, which does not know /"):
             act(RemoteAnalysis(remote))
+    finally:
+        remote.close()
+        stub.close()
+
+
+def test_an_older_remote_that_does_not_know_topics_is_told_in_a_sentence() -> None:
+    refused = [f"body.rows.{n}.label_source: Extra inputs are not permitted" for n in range(2000)]
+    problem = {"status": 422, "title": "", "detail": "; ".join(refused), "code": "usage", "hint": ""}
+    stub = HttpStub(lambda _: Reply(422, json.dumps(problem), {"content-type": "application/problem+json"}))
+    remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
+    try:
+        with pytest.raises(UsageError, match=r"does not know labels of topics \(label_source\)$"):
+            RemoteAnalysis(remote).learn([Labelled("a", "b", is_typical=True)], lambda *_: None)
     finally:
         remote.close()
         stub.close()

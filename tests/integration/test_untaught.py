@@ -41,8 +41,10 @@ def threshold(cli: Cli) -> float:
 def test_until_they_are_taught_they_ask_for_more_confidence(shop: Cli) -> None:
     assert threshold(shop) == UNTAUGHT_THRESHOLD
     (shop.folder / "teach.csv").write_text(a_csv(labelled(12)))
-    assert shop("learn", "teach.csv", "-q").returncode == 0
+    lowered = f"local is sure from {STANDARD_THRESHOLD:.2f} on now, no longer from {UNTAUGHT_THRESHOLD:.2f}"
+    assert lowered in shop("learn", "teach.csv", "-q").stderr
     assert threshold(shop) == STANDARD_THRESHOLD
+    assert lowered not in shop("learn", "teach.csv").stderr, "it is no news any more"
 
 
 def test_once_they_are_evaluated_their_confidence_is_worth_what_it_says(shop: Cli) -> None:

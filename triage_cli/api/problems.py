@@ -56,6 +56,7 @@ def spoken(hint: str) -> str:
 
 MEDIA_TYPE = "application/problem+json"
 NO_PATH_HINT = "check the address and the server's version; /docs describes the API"
+MOST_MISTAKES = 10  # of a request's body that its problem tells: each row of many may have one
 OLD_STATUS_TITLES = {413: "Request Entity Too Large", 422: "Unprocessable Entity"}
 
 
@@ -151,7 +152,9 @@ def install_error_handlers(app: FastAPI) -> None:
             detail = f"the body is not JSON: {reason} at character {position}"
             return _problem_response(422, "usage", detail, "send a valid JSON object")
         # A problem never repeats the value of a field: it may be a customer's text.
-        detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors)
+        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in errors[:MOST_MISTAKES]]
+        further = [f"{len(errors) - MOST_MISTAKES:,} more mistakes"] if len(errors) > MOST_MISTAKES else []
+        detail = "; ".join([*mistakes, *further])
         return _problem_response(422, "usage", detail, "the API is described at /docs")
 
     app.add_exception_handler(TriageError, answer_triage_error)

@@ -156,11 +156,16 @@ class RemoteAnalysis:
 
 @contextmanager
 def _known_to_remote(path: str) -> Iterator[None]:
-    """Raise `UsageError` if an older server does not know a path."""
+    """Raise `UsageError` if an older server does not know a path, or where a label comes from."""
+    unknown = "the remote is of an earlier version, which does not know"
     try:
         yield
     except NoEndpointError as error:
-        raise UsageError(f"the remote is of an earlier version, which does not know {path}", hint=UPGRADE) from error
+        raise UsageError(f"{unknown} {path}", hint=UPGRADE) from error
+    except UsageError as error:
+        if f".{LABEL_SOURCE}:" not in error.message:  # it names each row
+            raise
+        raise UsageError(f"{unknown} labels of topics ({LABEL_SOURCE})", hint=UPGRADE) from error
 
 
 def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:
