@@ -187,6 +187,7 @@ from triage_cli.domain.events import Decision as Decision
 from triage_cli.domain.events import Event as Event
 from triage_cli.domain.events import EventAction as EventAction
 from triage_cli.domain.events import EventQuery as EventQuery
+from triage_cli.domain.events import EventRow as EventRow
 from triage_cli.domain.events import Head as Head
 from triage_cli.domain.events import LoggedEvent as LoggedEvent
 from triage_cli.domain.events import Standing as Standing

@@ -88,6 +88,10 @@ class LoggedEvent(NamedTuple):
     hash: Annotated[str, "SHA-256 of this event and `prev`"]
 
 
+# The values of a `LoggedEvent`, by which a whole log is verified: to make the record takes as long as half a hash.
+EventRow = tuple[int, str, str, str | None, str, str | None, str, str, str]
+
+
 class Head(NamedTuple):
     """The head of the audit log: kept elsewhere, it proves later that nothing before it was changed."""
 

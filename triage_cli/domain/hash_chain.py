@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain.errors import CheckError, StoreError
-from triage_cli.domain.events import Event, Head, LoggedEvent
+from triage_cli.domain.events import Event, EventRow, Head, LoggedEvent
 
 _encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 quoted = json.encoder.encode_basestring
@@ -113,7 +113,7 @@ def checked_key_mark(log_mark: str | None, audit_key: bytes | None) -> str | Non
     return own_mark
 
 
-def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]) -> Head:
+def verify(trail: Iterable[EventRow], audit_key: bytes | None, heads: Mapping[str, str]) -> Head:
     """Recompute the chain of a whole log and return its head; the events' own `prev` is not used.
 
     `heads` maps hashes that must be in the log to where they were kept. Raises `CheckError`, which names the first
@@ -126,20 +126,20 @@ def verify(trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping
 
 
 def recompute(
-    trail: Iterable[LoggedEvent], audit_key: bytes | None, heads: Mapping[str, str]
+    trail: Iterable[EventRow], audit_key: bytes | None, heads: Mapping[str, str]
 ) -> tuple[Head, Mapping[str, str]]:
     """Recompute the chain of a log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
     prev, count, keyed_before = GENESIS, 0, False
     missing_heads = {head: where for head, where in heads.items() if head != GENESIS}
     for count, event in enumerate(trail, 1):
-        if event.seq != count:
+        if event[0] != count:
             raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
         is_keyed = audit_key is not None and is_linked(event, prev, audit_key)
         if not is_keyed and (keyed_before or not is_linked(event, prev, None)):
             hint = RESTORE if audit_key else f"{RESTORE}; if it was written with a key, set TRIAGE_AUDIT_KEY"
             raise CheckError(f"event {count} is not what was written there: it was changed, moved or put in", hint=hint)
         keyed_before = keyed_before or is_keyed
-        prev = event.hash
+        prev = event[-1]
         missing_heads.pop(prev, None)
     if audit_key is not None and count and not keyed_before:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
@@ -161,7 +161,7 @@ def missing_head_error(where: str, head: Head, but: str = "") -> CheckError:
 RESTORE = "compare with a backup: what was there before has been altered"
 
 
-def is_linked(event: LoggedEvent, prev: str, audit_key: bytes | None) -> bool:
+def is_linked(event: EventRow, prev: str, audit_key: bytes | None) -> bool:
     """Return whether an event's hash is right after `prev`, with this key. An altered row may hold any type."""
     seq, at, action, ticket_id, actor, run_id, detail, _, stored_hash = event
     try:

@@ -19,6 +19,7 @@ from triage_cli.domain import (
     Delivery,
     Event,
     EventQuery,
+    EventRow,
     FirstSeen,
     Gauges,
     GradedAnswer,
@@ -408,7 +409,7 @@ class AuditLogReader(Protocol):
     def kept_head(self) -> Head | None:
         """A reader returns the head that is kept apart from the log, or None. Raises `CheckError` if it is damaged."""
 
-    def events(self) -> Iterator[LoggedEvent]:
+    def events(self) -> Iterator[EventRow]:
         """A reader of the log yields all events in the order of `seq`, without following `prev`."""
 
     def strays(self) -> Iterator[str]:

@@ -1,19 +1,20 @@
 """Verifies the audit log: by its own hashes, against the tables, and against heads that are kept elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from triage_cli.domain import CheckError, EventAction, Head, LoggedEvent, hash_chain, replaced_head
+from triage_cli.domain import CheckError, EventAction, EventRow, Head, LoggedEvent, hash_chain, replaced_head
 from triage_cli.ports import AuditLogReader
 
 BESIDE = "where a backup was copied there by hand, put it back by triage db restore"
 ELSEWHERE = "a head from between a backup and its restore is rightly gone: triage logs --action restored"
 
 
-Counted = Callable[[Iterable[LoggedEvent], int], Iterable[LoggedEvent]]
+Counted = Callable[[Iterable[EventRow], int], Iterable[EventRow]]
 
 
-def uncounted(events: Iterable[LoggedEvent], _: int) -> Iterable[LoggedEvent]:
+def uncounted(events: Iterable[EventRow], _: int) -> Iterable[EventRow]:
     """Return events as they are, without showing their progress."""
     return events
 
@@ -29,18 +30,19 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     recorded_head, key_mark = trail.recorded_head()
     _check_log_key(key_mark, key)
     places = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
-    replaced_heads: set[str] = set()
-    log_events = counted(trail.events(), recorded_head.events)
-    head, missing_heads = hash_chain.recompute(_collecting_replaced(log_events, replaced_heads), key, places)
-    if head != recorded_head:
-        raise CheckError(
-            f"the log ends at event {head.events}, but event {recorded_head.events} was written",
-            hint=hash_chain.RESTORE,
-        )
-    for stray in trail.strays():
-        raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
+    with ThreadPoolExecutor(1, "tables") as comparison:  # the database does it, while this thread computes hashes
+        first_stray = comparison.submit(lambda: next(trail.strays(), None))
+        head, missing_heads = hash_chain.recompute(counted(trail.events(), recorded_head.events), key, places)
+        if head != recorded_head:
+            raise CheckError(
+                f"the log ends at event {head.events}, but event {recorded_head.events} was written",
+                hint=hash_chain.RESTORE,
+            )
+        if (stray := first_stray.result()) is not None:
+            raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
     if damage is not None:
         raise damage
+    replaced_heads = set(_replaced_heads(trail.events())) if missing_heads else ()
     for hash_, place in missing_heads.items():
         if hash_ in heads:
             raise hash_chain.missing_head_error(place, head, ELSEWHERE if replaced_heads else "")
@@ -56,13 +58,12 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     return head
 
 
-def _collecting_replaced(events: Iterable[LoggedEvent], replaced_heads: set[str]) -> Iterator[LoggedEvent]:
-    """Pass events on, and add the heads of the databases that a restored backup replaced to `replaced_heads`."""
-    for event in events:
+def _replaced_heads(events: Iterable[EventRow]) -> Iterator[str]:
+    """Yield the heads of the databases that a restored backup replaced."""
+    for event in map(LoggedEvent._make, events):
         if event.action == EventAction.RESTORED:
             with suppress(ValueError):  # it was altered, which its hash shows
-                replaced_heads.add(replaced_head(event))
-        yield event
+                yield replaced_head(event)
 
 
 def _kept_head(trail: AuditLogReader) -> tuple[Head | None, CheckError | None]:

@@ -7,7 +7,7 @@ For a SQLite file, the head stands in a file beside it (`stores.sqlite.head_file
 import re
 import shlex
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from itertools import islice, takewhile
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from triage_cli.domain import CheckError, EventQuery, Head, LoggedEvent, UnavailableError
+from triage_cli.domain import CheckError, EventQuery, EventRow, Head, UnavailableError
 from triage_cli.runtime import NEWER
 from triage_cli.stores.sqlite.connection import (
     IMMUTABLE,
@@ -67,14 +67,18 @@ UNLOGGED_ROWS = {
 
 
 class SqliteTrail:
-    """Implements `ports.AuditLogReader` on one SQLite file, read in one snapshot."""
+    """Implements `ports.AuditLogReader` on one SQLite file: the log is read in one snapshot, the tables in another.
+
+    `connect` opens the file once more, for the tables.
+    """
 
     place = "beside the database"
 
-    def __init__(self, path: str, db: sqlite3.Connection) -> None:
+    def __init__(self, path: str, db: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
         self.mend = mend_command(path)
         self._path = path
         self._db = db
+        self._connect = connect
 
     def recorded_head(self) -> tuple[Head, str | None]:
         last_seq, head, key_mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
@@ -83,29 +87,31 @@ class SqliteTrail:
     def kept_head(self) -> Head | None:
         return kept_head(self._path)
 
-    def events(self) -> Iterator[LoggedEvent]:
+    def events(self) -> Iterator[EventRow]:
         """Yield all events; `prev` is empty."""
         passed = 0
         self._db.text_factory = str  # takes half the time of one that reads altered text, too
         try:
-            for passed, event in enumerate(map(LoggedEvent._make, self._db.execute(ALL_EVENTS)), 1):  # noqa: B007
-                yield event
+            for passed, event_row in enumerate(self._db.execute(ALL_EVENTS), 1):  # noqa: B007
+                yield event_row
         except sqlite3.OperationalError:
             self._db.text_factory = ALTERED_TEXT
-            yield from islice(map(LoggedEvent._make, self._db.execute(ALL_EVENTS)), passed, None)
+            yield from islice(self._db.execute(ALL_EVENTS), passed, None)
         self._db.text_factory = ALTERED_TEXT
 
     def strays(self) -> Iterator[str]:
         from triage_cli.stores.sqlite.schema import statements_of
 
-        triggers = self._db.execute("select sql from sqlite_master where type = 'trigger'")
-        present_triggers = {_on_one_line(row[0]).casefold() for row in triggers}
-        guards = (_on_one_line(each) for each in statements_of() if each.startswith("create trigger"))
-        if not present_triggers.issuperset(guards):
-            yield "the triggers that keep the log append-only are gone"
-        for sentence, query in UNLOGGED_ROWS.items():
-            for (row_id,) in self._db.execute(query):
-                yield sentence.format(row_id)
+        with closing(self._connect()) as db:
+            db.execute("begin")
+            triggers = db.execute("select sql from sqlite_master where type = 'trigger'")
+            present_triggers = {_on_one_line(row[0]).casefold() for row in triggers}
+            guards = (_on_one_line(each) for each in statements_of() if each.startswith("create trigger"))
+            if not present_triggers.issuperset(guards):
+                yield "the triggers that keep the log append-only are gone"
+            for sentence, query in UNLOGGED_ROWS.items():
+                for (row_id,) in db.execute(query):
+                    yield sentence.format(row_id)
 
 
 # Translates `UNLOGGED_ROWS` to PostgreSQL, where the detail of an event is text as well.
@@ -136,7 +142,7 @@ class ServerTrail:
     def kept_head(self) -> Head | None:
         return self._kept
 
-    def events(self) -> Iterator[LoggedEvent]:
+    def events(self) -> Iterator[EventRow]:
         """Yield the events up to that head."""
         return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(EventQuery()))
 
@@ -166,16 +172,15 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
     try:
-        open_mode = IMMUTABLE if is_frozen(path) else "mode=rw"
-        with closing(sqlite3.connect(f"file:{quote(path)}?{open_mode}", uri=True, isolation_level=None)) as db:
-            db.text_factory = ALTERED_TEXT
+        connect = partial(_connected, path, IMMUTABLE if is_frozen(path) else "mode=rw")
+        with closing(connect()) as db:
             user_version = db.execute("pragma user_version").fetchone()[0]
             if user_version > VERSION:
                 raise CheckError(f"{path} was written by a newer triage", hint=NEWER)
             if user_version < 1:  # an older schema has the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")
-            yield SqliteTrail(path, db)
+            yield SqliteTrail(path, db, connect)
     except sqlite3.Error as error:
         try:
             translated = translate(error, path)
@@ -186,3 +191,9 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         if translated is not None and sqlite_code_of(error) in NOT_OPENED:
             raise CheckError(translated.message, hint=translated.hint) from error
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
+
+
+def _connected(path: str, open_mode: str) -> sqlite3.Connection:
+    db = sqlite3.connect(f"file:{quote(path)}?{open_mode}", uri=True, isolation_level=None)
+    db.text_factory = ALTERED_TEXT
+    return db

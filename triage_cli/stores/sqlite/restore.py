@@ -78,7 +78,8 @@ class Restore:
 
     def trail(self) -> SqliteTrail:
         """Return the audit log of the backup."""
-        return SqliteTrail(str(self._file), self._backup_copy.database.connection())
+        connect = self._backup_copy.database.connection
+        return SqliteTrail(str(self._file), connect(), connect)
 
     def carry_out(self, actor: str, at: str) -> tuple[Head, Replaced]:
         """Put the backup in place and log that; return the new head. Raises `UnavailableError` during a run."""
