@@ -140,6 +140,22 @@ def test_an_upload_of_many_requests_is_one_import(tmp_path: Path, fitted_databas
 STEPS = ("SqliteStore.save", "sys.modules[SqlStore.__module__].erase_texts", "SqliteStore.scrub")
 
 
+def test_over_a_remote_an_agent_takes_back_twice(tmp_path: Path, fitted_database: Path) -> None:
+    """The list of runs, in which an administrator is shown another import, is not for agents."""
+    cli = RemoteCli(tmp_path, fitted_database)
+    made = cli.server("keys", "create", "bob", "--role", "agent", "-o", "json")
+    cli.env["TRIAGE_API_KEY"] = json.loads(made.stdout)["key"]
+    cli.serve()
+    try:
+        assert cli("create", "-q", stdin="id,subject\n1,refund\n").returncode == 0
+        assert cli("undo", "last", "-q").returncode == 0
+        again = cli("undo", "last")
+        assert (again.returncode, again.stderr.splitlines()[0]) == (0, "0 withdrawn")
+        assert "note: no ticket of this import is left" in again.stderr
+    finally:
+        cli.close()
+
+
 def test_killed_at_any_step_it_is_finished_by_the_same_command(cli: Cli) -> None:
     """Before the tickets are written, while they are, and before the file is rewritten."""
     assert cli("create", "-q", stdin=KNOWN).returncode == 0

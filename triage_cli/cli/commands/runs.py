@@ -22,6 +22,7 @@ from triage_cli.domain import (
     Action,
     NotFoundError,
     Outcome,
+    RefusedError,
     Routed,
     Run,
     UsageError,
@@ -192,9 +193,11 @@ class Summary:
 
 
 def _other_import(context: CommandContext, run: Run) -> str:
-    """Return the newest import of a run's actor whose tickets can be taken back; empty if there is none."""
-    triage = context.look()
-    for other in list(triage.runs(MOST_LOOKED_AT)):
+    """Return the newest import of a run's actor whose tickets can be taken back; empty if none is known."""
+    triage, others = context.look(), list[Run]()
+    with suppress(RefusedError):  # of a remote only an administrator sees the runs
+        others += triage.runs(MOST_LOOKED_AT)
+    for other in others:
         if other.kind in IMPORT_KINDS and other.actor == run.actor:
             with suppress(UsageError):  # it is still at work
                 if any(outcome.action == Action.WITHDRAWN for outcome in triage.undo(other.run_id, dry_run=True)):
