@@ -27,6 +27,7 @@ from triage_cli.domain import (
     ExitCode,
     Proposal,
     Rejected,
+    Selection,
     TicketDraft,
     TopicText,
     UsageError,
@@ -183,7 +184,8 @@ def _configuration(context: CommandContext, editor: TopicEditor, database: str) 
     """
     config = context.config
     is_first = config.path is None and config.remote is None and "database" not in config.origins
-    if is_first and database == NEW_DATABASE and context.has_database:
+    has_tickets = is_first and context.has_database and any(context.store.find(Selection(limit=1)))
+    if database == NEW_DATABASE and has_tickets:
         context.say(f"note: its database is a new one, {NEW_DATABASE} beside it; {config.database} stays as it is")
     return proposed_configuration(editor.categories(), database=database if is_first else None)
 
