@@ -141,8 +141,9 @@ class ChangedTexts:
 
     def add(self, outdated: Collection[str] | None) -> None:
         """Count the row of a ticket: where it is `outdated`, None if no sent text changed."""
-        self._changed += outdated is not None
-        self._keep_earlier.update(outdated or ())
+        if outdated is not None:
+            self._changed += 1
+            self._keep_earlier.update(outdated)
 
     def note(self) -> str:
         """Return the note, or nothing."""

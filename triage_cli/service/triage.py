@@ -139,8 +139,9 @@ class Pipeline:
                 passed_on.clear()
                 for answer in answers:
                     for outcome in being_classified.pop(answer.ticket.ticket_id):
-                        ticket = answer.value.ticket if answer.value else outcome.value
-                        classified.append(outcome._replace(value=ticket, error=answer.error, as_before=False))
+                        row, action, before, _, item, outdated_at, _ = outcome  # `_replace` takes twice as long
+                        ticket = answer.value.ticket if answer.value else before
+                        classified.append(Outcome(row, action, ticket, answer.error, item, outdated_at))
                 yield sorted(classified, key=lambda o: o.place)
         except TriageError as error:
             self.stopped.append(error)
@@ -212,16 +213,8 @@ def _unchanged_as_before(outcomes: Iterable[Outcome[Ticket]]) -> list[Outcome[Ti
 
 def _unrouted(outcome: Outcome[Ticket]) -> Outcome[Routed]:
     """Return the outcome of a row whose ticket is not routed."""
-    routed = Routed(outcome.value) if outcome.value else None
-    return Outcome(
-        outcome.row,
-        outcome.action,
-        routed,
-        outcome.error,
-        outcome.item,
-        outdated=outcome.outdated,
-        as_before=outcome.as_before,
-    )
+    row, action, ticket, error, item, outdated_at, as_before = outcome
+    return Outcome(row, action, Routed(ticket) if ticket else None, error, item, outdated_at, as_before)
 
 
 def _still_outdated(before: Outcome[Ticket], delivered: Routed | None) -> tuple[str, ...] | None:

@@ -369,9 +369,11 @@ def _run_outcomes(
     triage, same_tickets = run_bar.context.triage, input_options.same_tickets
     rows_to_run = input_tables.until_rejected(table.rows) if input_options.strict else table.rows
     drafts = run_bar.over(run_bar.context.stopper.interruptible(rows_to_run))
+    has_earlier_answers = bool(table.earlier_indexes())
     # No variable holds the run's outcomes: an error's traceback would keep them open until the database is closed.
     for outcome in in_order(run_summary.of_rows(triage.run(drafts, classify_plan, same_tickets=same_tickets))):
-        earlier_answers.check(table, outcome)
+        if has_earlier_answers:
+            earlier_answers.check(table, outcome)
         run_summary.add(outcome)
         run_summary.rejections.see(outcome, table)
         yield outcome
