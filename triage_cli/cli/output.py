@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
+from types import NoneType
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from triage_cli.cli import messages, safe_text, terminal
@@ -270,7 +271,9 @@ class Printer:
         row_end = "\r\n" if for_excel_file else "\n"
         if for_excel_file:
             self.write("\ufeff")
-        as_it_is = () if self._excel else (str,)  # most cells are texts
+        as_it_is: tuple[type, ...] = () if self._excel else (str,)  # most cells are texts
+        if as_it_is and self.format == "csv":  # whose writer writes these as `_delimited_cell` does
+            as_it_is = (str, NoneType, float, int)
         delimited_rows = (
             [cell if type(cell) in as_it_is else self._delimited_cell(cell) for cell in row]
             for row in chain([columns], rows)

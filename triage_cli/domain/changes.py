@@ -11,6 +11,9 @@ from triage_cli.domain.tickets import Ticket
 
 _ERASING_ACTIONS = frozenset({EventAction.FORGOTTEN, EventAction.WITHDRAWN})
 _REWRITING_ACTIONS = _ERASING_ACTIONS | {EventAction.UPDATED}
+_DELIVERING_ACTIONS = frozenset(
+    {EventAction.ROUTED, EventAction.DELIVERED, EventAction.DELIVERY_FAILED, EventAction.DEAD_LETTER}
+)
 
 
 class Spent(NamedTuple):
@@ -46,6 +49,11 @@ class Change(NamedTuple):
     def rewrites(self) -> bool:
         """Return whether the change rewrites the ticket's text; else only its fields from `status` on are written."""
         return self.event.action in _REWRITING_ACTIONS
+
+    @property
+    def delivers(self) -> bool:
+        """Return whether the change is about deliveries: of the ticket it sets status, routes and error."""
+        return self.event.action in _DELIVERING_ACTIONS
 
     @property
     def erases(self) -> bool:

@@ -1,13 +1,13 @@
 """Guesses ahead: about the next tickets, while the caller saves the answers about the ones before.
 
 For a bulk command a process of its own guesses. It reads what makes a guesser, and answers that it is ready; then lists
-of texts, each answered by a list of guesses; it ends when its input does. A message is JSON, or the bytes of the model,
-after its length.
+of texts, each answered by a list of guesses; it ends when its input does. A message is a pickled value, or the bytes of
+the model, after its length.
 """
 
 import fcntl
-import json
 import os
+import pickle
 import select
 import subprocess
 import sys
@@ -45,7 +45,7 @@ class GuessProcess:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
             guessers = (guesser, *guesser.followers)
-            self._send_json([[g.fingerprint, g.min_confidence, dict(g.levels.parents)] for g in guessers])
+            self._send([[g.fingerprint, g.min_confidence, dict(g.levels.parents)] for g in guessers])
             for each in guessers:
                 self._send_message(each.model.to_bytes())
         except OSError:
@@ -64,8 +64,9 @@ class GuessProcess:
 
     def guesses(self, texts: Sequence[str]) -> list[Guess]:
         """Return the guesses of the process about texts."""
-        self._send_json(list(texts))
-        return [_guess_of(row) for row in self._receive()]
+        self._send(list(texts))
+        guesses: list[Guess] = self._receive()
+        return guesses
 
     def kill(self) -> None:
         """End the guess process, whatever it is doing; whoever waits for guesses gets the error."""
@@ -81,8 +82,8 @@ class GuessProcess:
         self._process.wait()
         children.discard(self._process)
 
-    def _send_json(self, message: object) -> None:
-        self._send_message(json.dumps(message).encode())
+    def _send(self, message: object) -> None:
+        self._send_message(pickle.dumps(message))
 
     def _send_message(self, data: bytes) -> None:
         if self._process.stdin is not None:
@@ -92,7 +93,7 @@ class GuessProcess:
         message = _read_message(self._process.stdout) if self._process.stdout is not None else b""
         if not message:
             raise ChildProcessError(f"the process that guesses ended with {self._process.wait()}")
-        return json.loads(message)
+        return pickle.loads(message)  # noqa: S301 - of this program's own process
 
 
 def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
@@ -100,19 +101,14 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     if not (settings := _read_message(texts)):
         return
     guessers: list[Guesser] = []
-    for fingerprint, min_confidence, parents in json.loads(settings):
+    for fingerprint, min_confidence, parents in pickle.loads(settings):  # noqa: S301 - of this program itself
         model, lead = Model.from_bytes(_read_message(texts)), guessers[0] if guessers else None
         levels = Levels(model.labels, parents)
         guessers.append(Guesser(model, fingerprint, min_confidence, levels=levels, lead=lead))
     guesser = guessers[0]
-    _write_message(b"[]", guesses)
+    _write_message(pickle.dumps("ready"), guesses)
     while chunk := _read_message(texts):
-        _write_message(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)
-
-
-def _guess_of(values: Sequence[Any]) -> Guess:
-    *of_guess, further = values
-    return Guess._make((*of_guess, tuple(map(_guess_of, further))))
+        _write_message(pickle.dumps(guesser.guesses(pickle.loads(chunk))), guesses)  # noqa: S301 - as above
 
 
 def _write_message(data: bytes, pipe: IO[bytes]) -> None:

@@ -155,7 +155,9 @@ def _padded_rows(table: Table, run_rows: Iterator[RunRow]) -> Iterator[RunRow]:
     """Yield a run's rows with as many own cells as columns, so that added cells are in their columns."""
     width, indexes = len(table.columns), table.own_indexes()
     for input_cells, added_cells in run_rows:
-        padded_cells = [*input_cells[:width], *[""] * (width - len(input_cells))]
+        padded_cells = input_cells
+        if len(input_cells) != width:
+            padded_cells = [*input_cells[:width], *[""] * (width - len(input_cells))]
         yield padded_cells if len(indexes) == width else [padded_cells[index] for index in indexes], added_cells
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from itertools import starmap
+from operator import attrgetter
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -87,6 +88,9 @@ def _update_statement(columns: tuple[str, ...]) -> str:
 
 _UPDATE_TICKETS = _update_statement(TICKET_COLUMNS)
 _DECIDE_TICKETS = _update_statement(DECISION_COLUMNS)
+_DELIVERY_COLUMNS = ("ticket_id", "status", "routed_to", "error", "revision")
+_DELIVER_TICKETS = _update_statement(_DELIVERY_COLUMNS)
+_delivery_values = attrgetter(*_DELIVERY_COLUMNS)
 SET_DECISION = "update tickets set decision_id = ? where ticket_id = ?"
 INSERT_EVENT = "insert into events values (?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_RECORD = {
@@ -109,14 +113,18 @@ def update_tickets(db: Connection, changes: Sequence[Change]) -> None:
     """Write changed tickets; the caller has checked their revisions."""
     rewritten: list[tuple[Any, ...]] = []
     decided: list[tuple[Any, ...]] = []
+    delivered: list[tuple[Any, ...]] = []
     for change in changes:
         ticket = change.ticket
         if ticket and change.rewrites:
             rewritten.append(ticket[:COLUMN_COUNT])
+        elif ticket and change.delivers:  # a third less to write, and no reference to be looked up
+            delivered.append(_delivery_values(ticket))
         elif ticket:
             decided.append(ticket[:1] + ticket[GIVEN_COLUMNS:COLUMN_COUNT])
     write_all(db, _UPDATE_TICKETS, rewritten)
     write_all(db, _DECIDE_TICKETS, decided)
+    write_all(db, _DELIVER_TICKETS, delivered)
 
 
 # Bytes that must be free for a paid question or a delivery. The results in flight take less than 4 MB; the rest is for
