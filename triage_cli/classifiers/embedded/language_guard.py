@@ -48,6 +48,7 @@ def _leanings() -> NDArray[np.int8]:
     return leanings
 
 
+@lru_cache(4096)  # many texts have the same words
 def leaning_of(word: str) -> int:
     """Return the leaning of a lower-case word: above zero to English, far below zero away from it, 0 without letters.
 

@@ -127,6 +127,7 @@ class LLMClassifier(AskedClassifier):
         self._find_nearest = nearest if spec.nearest else None
         self._nearest: dict[str, Sequence[Ticket]] = {}  # of tickets that are asked about now
         self.categories = tuple(categories)
+        self._parts = {question.name: _part_of(question) for question in self._asked.values()}
         self.endpoint = endpoint
         self.network = network
         self.chunk_size = 2 * spec.workers
@@ -166,13 +167,13 @@ class LLMClassifier(AskedClassifier):
     @property
     def parts(self) -> list[prompt.Part]:
         """Return all that it may be asked, as prompts have it."""
-        return [_part_of(question) for question in self._asked.values()]
+        return [*self._parts.values()]
 
     def question(self, ticket: Ticket, limit: int = prompt.TICKET_LIMIT) -> tuple[prompt.Question, tuple[str, ...]]:
         """Return the question about a ticket, and the kinds of text that redaction masked in it."""
         subject, masked_kinds = redact(ticket.subject or "", self.spec.redact)
         description, more_kinds = redact(ticket.body or "", self.spec.redact)
-        parts = [_part_of(self._asked[name]) for name in ticket.asked]
+        parts = [self._parts[name] for name in ticket.asked]
         question = prompt.questions(parts, subject, description, limit, self.spec.instructions)
         if self._find_nearest is not None and ticket.asked == (CATEGORY,):
             near = self._nearest.get(ticket.ticket_id)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from triage_cli.classifiers.examples import examples_of
@@ -121,9 +122,15 @@ def questions(
     """Return the prompt's question about one ticket that asks for these answers."""
     first, *further = parts
     ticket = _ticket_json(cut_text(subject or "", limit // 8), cut_text(description or "", limit))
-    shots = worked_examples(first.categories) if asks_category_alone(parts) else ()
-    system = system_prompt(parts, instructions)
+    system, shots = _for_all_tickets(tuple(parts), instructions)
     return Question(system, ticket, first.categories, first.labels, shots, first.name, tuple(further))
+
+
+@lru_cache(64)
+def _for_all_tickets(parts: tuple[Part, ...], instructions: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the system prompt and the worked examples."""
+    shots = worked_examples(parts[0].categories) if asks_category_alone(parts) else ()
+    return system_prompt(parts, instructions), shots
 
 
 def asks_category_alone(parts: Sequence[Part]) -> bool:
