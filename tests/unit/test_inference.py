@@ -121,3 +121,14 @@ def test_steps_hold_all_texts_in_order_and_are_bounded(lengths: list[int]) -> No
 
 def test_short_texts_are_judged_together() -> None:
     assert list(inference_steps(["short"] * (STEP_TEXTS + 1))) == [range(STEP_TEXTS), range(STEP_TEXTS, STEP_TEXTS + 1)]
+
+
+def test_who_needs_no_explanation_gets_the_same_answers_in_every_language() -> None:
+    texts = ["Ich wurde zweimal belastet", "The app crashes when I log in", "La aplicación no arranca", "¿Dónde está?"]
+    model = fit(DEFAULT_CATEGORIES)
+    ((rows, explained),) = Predictor(model).over(texts)
+    ((same_rows, bare),) = Predictor(model, explains=False).over(texts)
+    assert rows == same_rows
+    assert explained.best.tolist() == bare.best.tolist()
+    assert np.allclose(explained.chances, bare.chances, atol=1e-6)
+    assert explained.strongest_words[0]

@@ -162,7 +162,7 @@ def likeliest_labels(
     A text that seems to be in another language, or says too little, has a label without a probability.
     """
     guesses: list[tuple[str | None, float | None]] = [(None, None)] * len(texts)
-    for rows, predicted in Predictor(model, levels=levels).over(texts):
+    for rows, predicted in Predictor(model, levels=levels, explains=False).over(texts):
         is_unread = predicted.unread | predicted.vague
         for row, chances, best, unread in zip(rows, predicted.chances, predicted.best, is_unread, strict=True):
             guesses[row] = model.labels[best], None if unread else float(chances[best])

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from triage_cli.classifiers.embedded.encoder import encoded, say_nothing
+from triage_cli.classifiers.embedded.encoder import encoded, kept_encoded, say_nothing
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model
 from triage_cli.classifiers.embedded.label_tree import LabelTree
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, told_by_letters
@@ -60,7 +60,9 @@ class Predictor:
     """Predicts labels of texts with a fitted model, by a table of the words that occurred so far.
 
     One that follows another, `lead`, predicts for the texts that this has just predicted for: words are looked up once.
-    With `any_language`, the model is one of the encoder's vectors (`Model.multilingual`).
+    With `any_language`, the model is one of the encoder's vectors (`Model.multilingual`). Without `explains`, nobody
+    reads the strongest words, for which each word of a text in another language would be encoded, and the texts are
+    labelled ones, which are asked about again and again.
     """
 
     def __init__(
@@ -71,8 +73,10 @@ class Predictor:
         lead: "Predictor | None" = None,
         *,
         any_language: bool = False,
+        explains: bool = True,
     ) -> None:
         self.model = model
+        self._explains = explains
         self.tree = LabelTree(model, levels) if levels is not None and levels.parents else None
         suspicion = suspicion or Suspicion(())
         self.required_traces = np.array(suspicion.required, np.int64)
@@ -80,7 +84,12 @@ class Predictor:
         self._levels = levels
         self.read_languages = READ_LANGUAGES.union(model.languages)
         self.word_table: WordTable = WordTable(
-            model, suspicion, STEP_CHARACTERS, lead.word_table if lead else None, any_language=any_language
+            model,
+            suspicion,
+            STEP_CHARACTERS,
+            lead.word_table if lead else None,
+            any_language=any_language,
+            explains=explains,
         )
         self._lead = lead
         # Of the texts that it has predicted for last, for those that follow.
@@ -96,7 +105,8 @@ class Predictor:
         if model is None:
             return None
         # Labels may have got other names since it was fitted.
-        return Predictor(model._replace(labels=self.model.labels), levels=self._levels, any_language=True)
+        model = model._replace(labels=self.model.labels)
+        return Predictor(model, levels=self._levels, any_language=True, explains=self._explains)
 
     def over(self, texts: Sequence[str]) -> Iterator[tuple[Sequence[int], Prediction]]:
         """Yield the predictions for texts step by step, with their indexes; texts without words are left out."""
@@ -121,7 +131,7 @@ class Predictor:
         mark_sums = np.add.reduceat(self.word_table.marks[word_numbers], text_starts, dtype=np.int64)
         vague = is_vague(mark_sums)
         if self.any_language:
-            text_vectors = encoded(texts)
+            text_vectors = (encoded if self._explains else kept_encoded)(texts)
             vector_scores = text_vectors @ self.model.vectors
             vector_scales = (1 / word_counts).astype(np.float32)  # of a word's share in them
             vague |= say_nothing(text_vectors)

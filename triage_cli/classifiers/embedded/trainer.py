@@ -174,7 +174,8 @@ class LocalTrainer:
         model = self._suited_model(weights)
         label_indexes = {label: index for index, label in enumerate(model.labels)}
         losses = [float(np.log(len(model.labels)))] * len(labelled)
-        for rows, predicted in Predictor(model, levels=self._levels).over([each.text for each in labelled]):
+        predictor = Predictor(model, levels=self._levels, explains=False)
+        for rows, predicted in predictor.over([each.text for each in labelled]):
             for row, chances in zip(rows, predicted.chances, strict=True):
                 chance = chances[label_indexes[labelled[row].category]]
                 losses[row] = -float(np.log(max(chance, LEAST_CHANCE)))

@@ -133,7 +133,8 @@ class WordTable:
     For each word it also keeps its leaning to English, its marks, and its traces for `Suspicion`. A full table starts
     again; it has at least `least_rows`. A table that follows another one, `lead`, has its words under their numbers,
     without the vectors. With `any_language`, words are not looked up in the lexicon, and the scores by vector are those
-    of the encoder's vector of the word alone, which say what speaks for a label and do not add up.
+    of the encoder's vector of the word alone, which say what speaks for a label and do not add up: they are left out
+    unless it `explains`.
     """
 
     def __init__(
@@ -144,10 +145,12 @@ class WordTable:
         lead: "WordTable | None" = None,
         *,
         any_language: bool,
+        explains: bool,
     ) -> None:
         self.model = model
         self.suspicion = suspicion
         self.any_language = any_language
+        self._explains = explains
         self.taught_words = frozenset(model.taught.tolist())
         label_count = len(model.labels)
         self.length_columns = slice(0 if lead else LENGTH_DIMENSIONS)  # one that follows takes the lengths of its lead
@@ -224,11 +227,16 @@ class WordTable:
             words=words,
             ngrams=ngrams,
             ngram_starts=ngram_starts,
-            vectors=encoded(words) if self.any_language else self.vectors.of(words),
+            vectors=self._vectors_of(words),
             bare_words=[bare_word(word) for word in words],
             shown_words=[showable_word(word) for word in words],
             leanings=[] if self.any_language else [leaning_of(word) for word in words],
         )
+
+    def _vectors_of(self, words: Sequence[str]) -> Floats:
+        if not self.any_language:
+            return self.vectors.of(words)
+        return encoded(words) if self._explains else np.zeros((len(words), len(self.model.vectors)), np.float32)
 
     def _add(self, new: _NewWords) -> None:
         term_rows = self.term_rows[new.ngrams]
