@@ -187,7 +187,7 @@ def test_learning_that_ends_a_promise_says_so(fitted: Cli) -> None:
     fitted("classify", "-q")
     (fitted.folder / "teach.csv").write_text(a_csv(others(20)))
     done = fitted("learn", "teach.csv", "-q")
-    assert done.returncode == 0
+    assert done.returncode == 0, done.stderr
     assert rows(fitted.db, "select status from tickets") == [("needs_review",)]
     assert (
         "local no longer keeps the promise that at most 5% of its Billing is wrong: its model, prompt or categories "
@@ -322,6 +322,35 @@ def test_texts_of_verdicts_are_recognised_by_an_earlier_model_too(fitted: Cli) -
     assert done.returncode == 2
     assert "exact spelling" not in done.stderr
     assert "already" in fitted("learn").stderr
+
+
+def test_of_a_model_that_repeats_what_it_guessed_nothing_is_promised(fitted: Cli) -> None:
+    """One that an earlier release has learned from the labels of topics."""
+    (fitted.folder / "config.yaml").write_text(CONFIG + CATEGORIES)
+    (fitted.folder / "teach.csv").write_text(a_csv(others(30)))
+    (fitted.folder / "labelled.csv").write_text(a_csv(others(70, seed=1)))
+    fitted("learn", "teach.csv", "-q")
+    fitted("eval", "labelled.csv", "--calibrate", "-q")
+
+    def promise() -> str:
+        checks = map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())
+        return next(str(check["said"]) for check in checks if check["what"] == "promise local")
+
+    assert "sure of Billing from" in promise()
+    with sqlite3.connect(fitted.db) as db:
+        [(weights,)] = db.execute("select weights from versions").fetchall()
+        db.execute("update versions set weights = ?", [replace(Model.from_bytes(weights), own=None).to_bytes()])
+    db.close()
+    assert "sure of nothing" in promise()
+    repeats = "learned model version 1 is of an earlier release and may repeat labels that nobody gave"
+    assert repeats in fitted("doctor", "-o", "jsonl").stdout
+    fitted("create", "-q", "--subject", others(1, seed=2)[0][0], "--external-id", "X-1")
+    assert repeats in fitted("classify").stderr
+    assert rows(fitted.db, "select status from tickets") == [("needs_review",)]
+    assert "version 2 is in use" in fitted("learn", "teach.csv").stderr, "the same labels are learned once more"
+    fitted("eval", "labelled.csv", "--calibrate", "-q")
+    assert "sure of Billing from" in promise()
+    assert repeats not in fitted("doctor", "-o", "jsonl").stdout
 
 
 def bounded(world: World, **thresholds: float) -> None:

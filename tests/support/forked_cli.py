@@ -209,11 +209,11 @@ def _kept(fit: Callable[..., Any], folder: Path) -> Callable[..., Any]:
     """Fit a model once for all tests, whose commands learn the same few tables: equal texts make equal models."""
     from triage_cli.classifiers import Model
 
-    def fitted(*material: Any) -> Model:
-        file = folder / sha256(repr((fit.__name__, material)).encode("utf-8", "replace")).hexdigest()
+    def fitted(*material: Any, **further: Any) -> Model:
+        file = folder / sha256(repr((fit.__name__, material, further)).encode("utf-8", "replace")).hexdigest()
         if file.exists():
             return Model.from_bytes(file.read_bytes())
-        model: Model = fit(*material)
+        model: Model = fit(*material, **further)
         written = file.with_suffix(f".{os.getpid()}")
         written.write_bytes(model.to_bytes())
         written.rename(file)

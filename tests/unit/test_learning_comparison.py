@@ -24,7 +24,15 @@ class Memory:
         self.chosen_on.append({row.text for row in labelled})
         return [(float(len(labelled)), 1.0, SETTINGS[0][-1])]
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+    def fit(
+        self,
+        labelled: Sequence[Labelled],
+        more: Unlabelled = NOTHING,
+        settings: Settings = (),
+        *,
+        to_use: bool = False,
+    ) -> bytes:
+        del to_use
         self.set.append(settings or self.settings(labelled, more))
         self.trained.append({row.text for row in labelled} | set(more.texts))
         return str(len(self.trained) - 1).encode()
@@ -51,7 +59,8 @@ class Memory:
     def suits(self, _weights: bytes) -> bool:
         return True
 
-    def lacks_copies(self, _weights: bytes) -> bool:
+    def is_outdated(self, _weights: bytes, *, of_file: bool) -> bool:
+        del of_file
         return False
 
 

@@ -40,10 +40,18 @@ class Trainer(Protocol):
     def settings(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING) -> Settings:
         """A trainer finds the settings with which its `fit` would train; that takes most of the time of a training."""
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+    def fit(
+        self,
+        labelled: Sequence[Labelled],
+        more: Unlabelled = NOTHING,
+        settings: Settings = (),
+        *,
+        to_use: bool = False,
+    ) -> bytes:
         """A trainer fits a model to the categories, to labelled texts, and to texts without a label.
 
-        Without `settings`, the trainer finds them first.
+        Without `settings`, the trainer finds them first. A model that is `to_use`, and not only to be measured on other
+        texts, answers as for new ones about texts with the label of a topic and those without a label.
         """
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
@@ -61,8 +69,11 @@ class Trainer(Protocol):
     def suits(self, weights: bytes) -> bool:
         """A trainer tells whether a model has its categories, under their present or former names."""
 
-    def lacks_copies(self, weights: bytes) -> bool:
-        """A trainer tells whether a model, of an earlier release, knows what it learned by its exact spelling alone."""
+    def is_outdated(self, weights: bytes, *, of_file: bool) -> bool:
+        """A trainer tells whether a model of an earlier release is better learned again from the same labels.
+
+        It repeats what it guessed, or knows what it learned `of_file` by its exact spelling alone.
+        """
 
 
 class Classifier(Protocol):

@@ -32,6 +32,7 @@ from triage_cli.wiring.learned_models import (
     levels_note,
     misfit,
     promised_error,
+    repetition,
     stored_bounds,
     suited,
     threshold_in_use,
@@ -101,9 +102,9 @@ def learned_versions(config: Config) -> Iterator[tuple[str, str, str]]:
         if model is None:
             yield question.name, f"{unsuited(version)}: not in use", how_to_learn_again(version)
             continue
-        unrecognised: list[str] = []
-        with_copies(version, model, store, unrecognised.append)
-        yield question.name, "; ".join((description, *unrecognised)), ""
+        remarks = [each for each in (repetition(version, model),) if each]
+        with_copies(version, model, store, remarks.append)
+        yield question.name, "; ".join((description, *remarks)), ""
 
 
 def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
@@ -107,6 +107,17 @@ def with_copies(
     return model._replace(copies=fitted_model.copy_numbers(learned))
 
 
+def repetition(version: ModelVersion, model: "Model") -> str:
+    """Return the message that a model of an earlier release may repeat labels of topics or its own guesses; or none."""
+    metrics = json.loads(version.metrics)
+    if model.own is not None or not (_of_file(metrics) or metrics.get("unlabelled_weight")):
+        return ""
+    return (
+        f"{version_name_of(version)} is of {_EARLIER_RELEASE} and may repeat labels that nobody gave, so nothing is "
+        f"promised of it; next: {how_to_learn_again(version)}"
+    )
+
+
 def version_name_of(version: ModelVersion) -> str:
     """Return what messages call a learned version."""
     of_question = "" if version.question == CATEGORY else f" of {version.question}"
@@ -115,9 +126,13 @@ def version_name_of(version: ModelVersion) -> str:
 
 def how_to_learn_again(version: ModelVersion) -> str:
     """Return the command that learns anew what a version has learned: labels of a file are not stored."""
-    metrics = json.loads(version.metrics)
-    of_file = metrics["labelled"] - metrics.get("from_verdicts", metrics["labelled"])
-    return "triage learn FILE, with the labels that it learned" if of_file else "triage learn"
+    is_of_file = _of_file(json.loads(version.metrics))
+    return "triage learn FILE, with the labels that it learned" if is_of_file else "triage learn"
+
+
+def _of_file(metrics: Mapping[str, Any]) -> bool:
+    """Return whether labels of a file were learned, by the metrics of a version."""
+    return bool(metrics["labelled"] > metrics.get("from_verdicts", metrics["labelled"]))
 
 
 def misfit(version: ModelVersion) -> str:
@@ -156,6 +171,10 @@ def find_error_bounds(
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint, question.name)
+    if graded_answers and (repeated := _repetition_in_use(question, store, fingerprint)):
+        graded_answers = []
+        if tell is not None:
+            tell(repeated)
     learned = learned_before(question, store, [answer.text for answer in graded_answers], tell)
     levels, calibrated = question.labels, level_calibration(registry.calibration, fingerprint)
     unlearned = (
@@ -164,6 +183,20 @@ def find_error_bounds(
         if not seen
     )
     return bounds(unlearned, rule or [value.name for value in question.values], max_error)
+
+
+def _repetition_in_use(question: Question, store: Store, fingerprint: str) -> str:
+    """Return the `repetition` of the model in use for a question, if it is the one that has this fingerprint."""
+    version = open_model_registry(store).active(question.name)
+    model = None if version is None else suited(version, rooted_question(question, store), store)
+    if version is None or model is None:
+        return ""
+    from triage_cli.classifiers import embedded_classifier
+
+    own = embedded_classifier.question_fingerprint(
+        model.learned, levels=bool(question.labels.parents), question=question.name
+    )
+    return repetition(version, model) if own == fingerprint else ""
 
 
 def learned_before(

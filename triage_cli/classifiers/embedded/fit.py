@@ -28,21 +28,26 @@ def fit(
     make_training_set: MakeTrainingSet = TrainingSet,
     choices: Sequence[Choice] = (),
     typical: Sequence[tuple[str, str]] = (),
+    *,
+    to_use: bool = False,
 ) -> Model:
     """Return a model fitted to the wording and examples of categories, and to (text, category name) pairs.
 
     `choices` are the hyperparameters for English and for other languages (`chosen_hyperparameters`), which else are
     chosen on held-out labelled texts. `make_training_set` makes the training set, if it is of another kind. `typical`
-    pairs have the label of a topic, and are never held out. Raises `ConfigError`.
+    pairs have the label of a topic, and never prove anything. A model that is `to_use` answers about texts whose label
+    nobody gave to them as if it had not learned them, which takes some more fits. Raises `ConfigError`.
     """
     labelled_texts = _labelled_texts(categories, labelled, typical)
     training_set = make_training_set(categories, labelled_texts)
     choice = choices[0] if choices else training_set.choose_hyperparameters()
     # The names of these records go into the hash, so that another name would make another model of the same labels.
     of_topics = (list(typical),) if typical else ()
-    fitted_to = repr((list(labelled), choice, *of_topics, *training_set.other_material)).encode("utf-8", "replace")
+    unproven = (*of_topics, *training_set.other_material)
+    # The last one is there since models answer about these texts as if they had not learned them.
+    fitted_to = repr((list(labelled), choice, *unproven, *(["own"] if unproven else ()))).encode("utf-8", "replace")
     learned = sha256(fitted_to).hexdigest() if labelled or typical else ""
-    model = training_set.model(choice, learned)
+    model = training_set.model(choice, learned, to_use=to_use)
     if not learned and len(categories) <= MOST_FITTED_LATER:
         model = model._replace(wording=tuple(categories))
     elif len(categories) > 1:
@@ -52,7 +57,7 @@ def fit(
         model = model._replace(
             english=not multilingual_set.mostly_foreign,
             languages=_taught_languages(told_texts),
-            multilingual=multilingual_set.model(choice, learned),
+            multilingual=multilingual_set.model(choice, learned, to_use=to_use),
         )
     if learned:
         model = model._replace(copies=copy_numbers(labelled_text.text for labelled_text in labelled_texts))

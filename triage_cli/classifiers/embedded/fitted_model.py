@@ -40,7 +40,10 @@ class Model(NamedTuple):
     texts in another spelling are recognised, ascending; None in a model of an earlier release, and in one within
     another. `typical` are those of the texts with the label of a topic, None if there are none. `distance` says how
     much less a text is worth that is far from what a model without labelled texts was taught. `wording` are the
-    categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if that is done.
+    categories that `multilingual` is yet to be fitted to (`fit.multilingual_model`), empty if that is done. `own` are
+    the hashes (`read_number`) of the texts that it learned with a label that nobody gave to them, and `own_scores`
+    (texts, labels) the scores by which it answers about these: those of models that have not learned them. `own` is
+    None in a model of an earlier release, which repeats what it guessed.
     """
 
     labels: tuple[str, ...]
@@ -63,6 +66,8 @@ class Model(NamedTuple):
     distance: Distance = NEAR
     wording: tuple[Category, ...] = ()
     typical: NDArray[np.uint32] | None = None
+    own: NDArray[np.uint64] | None = None
+    own_scores: Floats | None = None
 
     @property
     def knows_descriptions_alone(self) -> bool:
@@ -81,8 +86,8 @@ class Model(NamedTuple):
             self.languages,
             self.wording,
         ]
-        kept = {"copies": self.copies, "typical": self.typical}
-        copies: dict[str, Any] = {name: numbers for name, numbers in kept.items() if numbers is not None}
+        added = {"copies": self.copies, "typical": self.typical, "own": self.own, "own_scores": self.own_scores}
+        kept: dict[str, Any] = {name: array for name, array in added.items() if array is not None}
         np.savez_compressed(
             npz_file,
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
@@ -90,7 +95,7 @@ class Model(NamedTuple):
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
             seen=self.seen, taught=self.taught, distance=np.array(self.distance),
             english=np.bool_(self.english), multilingual=_nested_bytes(self.multilingual),
-            **copies,
+            **kept,
         )  # fmt: skip
         return npz_file.getvalue()
 
@@ -111,7 +116,7 @@ class Model(NamedTuple):
                     arrays.get("copies"), Distance(*arrays["distance"].tolist()) if "distance" in arrays else NEAR,
                     tuple(Category(name, description, tuple(examples), tuple(was), *other)
                           for name, description, examples, was, *other in wording),
-                    arrays.get("typical"),
+                    arrays.get("typical"), arrays.get("own"), arrays.get("own_scores"),
                 )  # fmt: skip
         except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
             raise TriageError(f"the stored model cannot be read ({error})", hint="fit it again") from error

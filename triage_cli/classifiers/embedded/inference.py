@@ -16,6 +16,7 @@ from triage_cli.classifiers.embedded.tokens import (
     MAX_CHARACTERS,
     MAX_WORDS,
     length_scales,
+    read_number,
     tokens_of,
 )
 from triage_cli.classifiers.embedded.word_table import WordTable, is_readable, is_vague, small_words_of
@@ -91,6 +92,8 @@ class Predictor:
             any_language=any_language,
             explains=explains,
         )
+        own = () if model.own is None else model.own.tolist()
+        self._own_rows = dict(zip(own, range(len(own)), strict=True))
         self._lead = lead
         # Of the texts that it has predicted for last, for those that follow.
         self._last_words: tuple[Integers, Integers, Floats]
@@ -137,9 +140,12 @@ class Predictor:
             vague |= say_nothing(text_vectors)
         else:
             vector_scores = text_sums[:, self.word_table.vector_columns] * vector_scales[:, None]
-        scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None]
+        scores = vector_scores + text_sums[:, self.word_table.term_columns] * term_scales[:, None] + self.model.bias
+        if self._own_rows and self.model.own_scores is not None:
+            own_rows = np.array([self._own_rows.get(read_number(text), -1) for text in texts])
+            scores[own_rows >= 0] = self.model.own_scores[own_rows[own_rows >= 0]]
         shifts = self.model.distance.shifts(word_counts, small_words_of(mark_sums))
-        label_chances = self.model.calibration.chances((scores + self.model.bias).astype(np.float32), shifts)
+        label_chances = self.model.calibration.chances(scores.astype(np.float32), shifts)
         if self.tree is None:
             best, runner_up = best_two_labels(label_chances)
         else:

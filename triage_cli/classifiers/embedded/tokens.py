@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
+from zlib import adler32, crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,12 @@ def word_lists(file_name: str) -> dict[str, list[str]]:
         elif not line.startswith("#"):
             words += line.split()
     return lists
+
+
+def read_number(text: str) -> int:
+    """Return a 64-bit checksum of the part of a text that is read: every text is looked up by it, so it is quick."""
+    data = text[:MAX_CHARACTERS].encode("utf-8", "surrogatepass")
+    return crc32(data) << 32 | adler32(data)
 
 
 def tokens_of(text: str) -> list[str]:

@@ -57,7 +57,6 @@ class SelfTrainingSet(TrainingSet):
         self.taught_words = taught_words_of(self.texts[: self.wording_count + len(labelled_texts)])
         self.labelled_texts = labelled_texts
         self.other_material = (more,)
-        self._unlabelled = np.arange(len(labelled_texts), len(labelled_texts) + len(more.texts))
         self._guesses_held_out = False
         self.weigh(more.weight)
 
@@ -68,23 +67,24 @@ class SelfTrainingSet(TrainingSet):
     def weigh(self, weight: float) -> None:
         """Set the weight of the texts without a label."""
         self._weight = weight
-        self.text_weights[self.wording_count + self._unlabelled] = weight
+        self.text_weights[self.wording_count + len(self.labelled_texts) :] = weight
 
     def weights(
         self, choice: Choice, rows: Integers, start: Floats | None = None, tolerance: float = TOLERANCE
     ) -> Floats:
         """Return the weights fitted to the wording, these labelled texts, and the surest guesses about the others."""
-        weights = super().weights(choice, rows, start, tolerance)
-        held_out = np.setdiff1d(np.arange(len(self.labelled_texts)), rows) if self._guesses_held_out else rows[:0]
-        unlabelled = np.concatenate([self._unlabelled, held_out])
+        labelled, unlabelled = np.split(rows, [np.searchsorted(rows, len(self.labelled_texts))])
+        weights = super().weights(choice, labelled, start, tolerance)
+        held_out = np.setdiff1d(np.arange(len(self.labelled_texts)), labelled) if self._guesses_held_out else rows[:0]
+        unlabelled = np.concatenate([unlabelled, held_out])
         unlabelled_rows, held_out_rows = self.wording_count + unlabelled, self.wording_count + held_out
         true_labels, true_weights = self.labels[held_out_rows], self.text_weights[held_out_rows]
         self.text_weights[held_out_rows] = self._weight
-        for _ in range(GUESS_ROUNDS):
+        for _ in range(GUESS_ROUNDS if len(unlabelled) else 0):
             scores = self.design.take(unlabelled_rows).scores(weights)
             self.labels[unlabelled_rows] = scores.argmax(axis=1)
             weights = super().weights(
-                choice, np.concatenate([rows, unlabelled[surest_guesses(scores)]]), weights, tolerance
+                choice, np.concatenate([labelled, unlabelled[surest_guesses(scores)]]), weights, tolerance
             )
         self.labels[held_out_rows], self.text_weights[held_out_rows] = true_labels, true_weights
         return weights
@@ -92,8 +92,8 @@ class SelfTrainingSet(TrainingSet):
     def choose_hyperparameters(self) -> Choice:
         """Return the hyperparameters that are best for the labelled texts alone, calibrated with the others too.
 
-        Many tickets that will be asked about are among those that were guessed, and the model believes its own guesses.
-        So held-out texts count twice: as texts that it has guessed, and as new ones.
+        Held-out texts count twice: as new ones, and as texts that it has guessed, of which it is surer than it is
+        right. With new ones alone some 0.5 % more of what is sure at 0.85 was wrong, on three sets of four.
         """
         choice = self._labelled_set.cross_validated_choice()
         held_out_scores = self.held_out(choice)
@@ -161,10 +161,18 @@ class LocalTrainer:
         pairs, typical = _pairs_of(labelled)
         return chosen_hyperparameters(self._categories, pairs, _make_training_set(more), typical)
 
-    def fit(self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = ()) -> bytes:
+    def fit(
+        self,
+        labelled: Sequence[Labelled],
+        more: Unlabelled = NOTHING,
+        settings: Settings = (),
+        *,
+        to_use: bool = False,
+    ) -> bytes:
         pairs, typical = _pairs_of(labelled)
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]
-        return fit(self._categories, pairs, _make_training_set(more), choices, typical).to_bytes()
+        model = fit(self._categories, pairs, _make_training_set(more), choices, typical, to_use=to_use)
+        return model.to_bytes()
 
     def answers(self, weights: bytes, texts: Sequence[str]) -> list[tuple[str | None, float | None]]:
         return likeliest_labels(self._suited_model(weights), texts, self._levels)
@@ -190,8 +198,9 @@ class LocalTrainer:
     def suits(self, weights: bytes) -> bool:
         return suited_model(Model.from_bytes(weights), self._categories) is not None
 
-    def lacks_copies(self, weights: bytes) -> bool:
-        return lacks_copies(Model.from_bytes(weights))
+    def is_outdated(self, weights: bytes, *, of_file: bool) -> bool:
+        model = Model.from_bytes(weights)
+        return model.own is None or (of_file and lacks_copies(model))
 
     def _suited_model(self, weights: bytes) -> Model:
         model = Model.from_bytes(weights)

@@ -8,7 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, fingerprint, text_number, word_number
+from triage_cli.classifiers.embedded.fitted_model import (
+    Floats,
+    Integers,
+    Model,
+    fingerprint,
+    text_number,
+    word_number,
+)
 from triage_cli.classifiers.embedded.logistic_regression import (
     TOLERANCE,
     Design,
@@ -30,6 +37,7 @@ from triage_cli.classifiers.embedded.tokens import (
     count_weights,
     length_scales,
     ngrams_of,
+    read_number,
     words_of,
 )
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
@@ -254,9 +262,13 @@ class TrainingSet:
         own_calibration = EXAMPLES_CALIBRATION if examples else DESCRIPTIONS_CALIBRATION
         return BUILT_IN_CALIBRATION if built_in else own_calibration
 
-    def model(self, choice: Choice, learned: str) -> Model:
-        """Return the model that is fitted with these hyperparameters; `learned` is the name of the labelled texts."""
-        fitted_weights = self.weights(choice, np.arange(len(self.labelled_texts)))
+    def model(self, choice: Choice, learned: str, *, to_use: bool = False) -> Model:
+        """Return the model that is fitted with these hyperparameters; `learned` is the name of the labelled texts.
+
+        With `to_use`, it answers as for new ones about texts with a label that nobody gave to them.
+        """
+        fitted_weights = self.weights(choice, self.rows)
+        own_texts, own_scores = self._own_scores(choice, fitted_weights) if to_use else ((), None)
         if self.rotation is not None:
             fitted_weights = unrotated_weights(fitted_weights, self.full_design, self.rotation)
         dimensions = self.full_design.vectors.shape[1]
@@ -275,7 +287,31 @@ class TrainingSet:
             seen=seen,
             taught=self.taught_words,
             distance=NEAR if self.labelled_texts else self.wording_distance,
+            own=np.array([read_number(text) for text in own_texts], np.uint64) if self.labelled_texts else None,
+            own_scores=own_scores,
         )
+
+    @property
+    def rows(self) -> Integers:
+        """The indexes of all texts beside the categories' wording."""
+        return np.arange(len(self.texts) - self.wording_count)
+
+    def _own_scores(self, choice: Choice, start: Floats) -> tuple[Sequence[str], Floats | None]:
+        """Return the texts with a label that nobody gave to them, and their scores by models that lack them.
+
+        A model that has learned such a label, that of a topic or its own guess, repeats it, and is surer than it is
+        right. Near duplicates are left out together.
+        """
+        own_rows = np.setdiff1d(self.rows, self.provers)
+        if not len(own_rows):
+            return (), None
+        texts = [self.texts[self.wording_count + row] for row in own_rows]
+        folds = np.array(folds_of(self.labels[self.wording_count + own_rows].tolist(), groups_of(texts), _FOLDS))
+        own_scores = np.zeros((len(texts), self.label_count), np.float32)
+        for fold in np.unique(folds):
+            scores, _ = self._held_out_scores(choice, own_rows[folds == fold], start)
+            own_scores[folds == fold] = scores
+        return texts, own_scores
 
     def weights(
         self, choice: Choice, rows: Integers, start: Floats | None = None, tolerance: float = TOLERANCE
@@ -359,6 +395,5 @@ class TrainingSet:
 
     def _held_out_scores(self, choice: Choice, held_out: Integers, start: Floats | None) -> tuple[Floats, Floats]:
         """Fit without the held-out texts; return their scores, (texts, labels), and the weights."""
-        fitted_texts = np.setdiff1d(np.arange(len(self.labelled_texts)), held_out)
-        weights = self.weights(choice, fitted_texts, start, ROUGH_TOLERANCE)
+        weights = self.weights(choice, np.setdiff1d(self.rows, held_out), start, ROUGH_TOLERANCE)
         return self.design.take(self.wording_count + held_out).scores(weights), weights

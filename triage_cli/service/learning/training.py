@@ -301,7 +301,7 @@ class TrainingRun:
         if not is_measured and used_version and used_version.is_measured:
             return report._replace(reason=UNPROVEN)
         # The store has the texts of verdicts; those of a file are known only while it is here.
-        is_outdated = in_use.whole and bool(training_data.file_rows) and trainer.lacks_copies(in_use.weights)
+        is_outdated = in_use.whole and trainer.is_outdated(in_use.weights, of_file=bool(training_data.file_rows))
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use, labelled_rows)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
@@ -326,7 +326,7 @@ class TrainingRun:
         else:
             report = report._replace(reason=UNMEASURED)
         tell_progress("fitting the new model", measured / whole)
-        weights = trainer.fit(labelled_rows, unlabelled, settings)
+        weights = trainer.fit(labelled_rows, unlabelled, settings, to_use=True)
         metrics = _metrics(report)
         new_version = ModelVersion(
             version=0,
