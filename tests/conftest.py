@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, settings
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
 from tests.support.forked_cli import SHARED, started
-from tests.support.online import ONLINE
-from tests.support.pg_server import PgServer, running_pg_server
+from tests.support.pg_server import KEPT, PgServer, running_pg_server
 from tests.support.sqlite_file import make_database
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import Rule
@@ -99,7 +98,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqliteStor
         make_database(tmp_path / "triage.db")
         opened = SqliteStore(str(tmp_path / "triage.db"))
     else:
-        opened = PostgresStore(request.getfixturevalue("pg_url"), network=ONLINE)
+        opened = PostgresStore(request.getfixturevalue("pg_url"), network=KEPT)
     yield opened
     opened.close()
 

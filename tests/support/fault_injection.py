@@ -1,7 +1,6 @@
 """`triage` in forked children that fail at a chosen call: a fault costs a tenth of a second, not a start of Python.
 
-`python -m tests.support.fault_injection` reads one JSON object a line (an `Order`) and answers each with the exit
-code and the number of calls that were made at the seam. It has one thread, so that forking is safe.
+Such a child finds an `Order` in its environment, and writes a byte to a file at each call of the seam.
 """
 
 import json
@@ -9,7 +8,6 @@ import os
 import resource
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -17,22 +15,23 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from tests.support import forked_cli
+from tests.support.commands import PATIENCE
+from tests.support.forked_cli import FAULT, forked
 
 CODES = {"full": sqlite3.SQLITE_FULL, "io": sqlite3.SQLITE_IOERR, "readonly": sqlite3.SQLITE_READONLY}
 BACK = 3600.0  # seconds that a clock is set back
 
 
 class Order(NamedTuple):
-    """One command and its fault `how`, at the `at`th call of a seam: `database` or `network`.
+    """A fault `how`, at the `at`th call of a seam: `database` or `network`; `told` is the file that counts the calls.
 
     A fault that needs no call, such as `clock`, is there from the start. For a `small disk`, `at` is its size in bytes.
     """
 
-    args: tuple[str, ...]
-    seam: str = "database"
-    at: int = 0
-    how: str = ""
+    seam: str
+    at: int
+    how: str
+    told: str
 
 
 class Ended(NamedTuple):
@@ -44,73 +43,50 @@ class Ended(NamedTuple):
 
 
 class Faulty:
-    """A process that forks commands in one folder."""
+    """Runs commands in one folder."""
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.folder = folder
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fault_injection", str(folder)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=env, text=True,
-        )  # fmt: skip
+        self._env = env
+        self._told = folder / "calls"
 
     def __call__(self, *args: str, seam: str = "database", at: int = 0, how: str = "") -> Ended:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(Order(args, seam, at, how)) + "\n")
-        self._process.stdin.flush()
-        code, calls = json.loads(self._process.stdout.readline())
-        return Ended(code, calls, (self.folder / "stderr").read_text(errors="replace"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=30)
+        self._told.write_bytes(b"")
+        order = Order(seam, at, how, str(self._told))
+        done = forked().run(args, b"", self.folder, self._env | {FAULT: json.dumps(order)}, PATIENCE)
+        return Ended(done.returncode, self._told.stat().st_size, done.stderr.decode(errors="replace"))
 
 
-# -- in the forking process
+# -- in the forked child
 
 
-def serve(folder: Path) -> None:
-    """Fork a child for each order on stdin."""
-    forked_cli.prepare(folder)
-    os.chdir(folder)
-    for line in sys.stdin:
-        order = Order(*json.loads(line))
-        ours, theirs = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(ours)
-            _child(order, theirs)
-        os.close(theirs)
-        _, status = os.waitpid(pid, 0)
-        with os.fdopen(ours, "rb") as pipe:
-            calls = len(pipe.read())
-        sys.stdout.write(json.dumps([os.waitstatus_to_exitcode(status), calls]) + "\n")
-        sys.stdout.flush()
+def prepare(order: Order) -> None:
+    """Put the fault where it belongs."""
+    told = os.open(order.told, os.O_WRONLY | os.O_APPEND)
+    _change_the_world(order)
+    left = order.at if not order.how.endswith("disk") else 0
+
+    def step(fail: Callable[[], None]) -> None:
+        nonlocal left
+        os.write(told, b".")
+        left -= 1
+        if left == 0:
+            if order.how == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif order.how.startswith("SIG"):
+                os.kill(os.getpid(), getattr(signal, order.how))
+            else:
+                fail()
+
+    (_at_the_database if order.seam == "database" else _at_the_network)(step, order.how)
 
 
-def _child(order: Order, tell: int) -> None:
-    for number, name, flags in ((0, os.devnull, os.O_RDONLY), (1, "stdout", 0o1101), (2, "stderr", 0o1101)):
-        os.dup2(os.open(name, flags, 0o600), number)
-    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+def _change_the_world(order: Order) -> None:
+    """Put those faults where they belong that need no call."""
     for name in ("stdin", "stdout", "stderr"):
         if order.how == f"no {name}":
             getattr(sys, name).close()
             setattr(sys, name, None)  # as Python itself starts where the number is closed
-    from triage_cli.cli import app, terminal
-
-    sys.argv = ["triage", *order.args]
-    _prepare(order, tell)
-    terminal.open_closed()
-    terminal.make_utf8(sys.stdout, sys.stderr)
-    code = app.run(order.args)
-    terminal.close_quietly()
-    os._exit(code)
-
-
-def _prepare(order: Order, tell: int) -> None:
-    """Put the fault where it belongs. Each call of the seam writes a byte to `tell`, so that a kill loses none."""
     if order.how == "clock":
         _set_back()
     elif order.how == "small disk":
@@ -129,22 +105,6 @@ def _prepare(order: Order, tell: int) -> None:
         from triage_cli.stores import connection
 
         connection.BUSY_SECONDS = 0.1
-
-    left = order.at if not order.how.endswith("disk") else 0
-
-    def step(fail: Callable[[], None]) -> None:
-        nonlocal left
-        os.write(tell, b".")
-        left -= 1
-        if left == 0:
-            if order.how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            elif order.how.startswith("SIG"):
-                os.kill(os.getpid(), getattr(signal, order.how))
-            else:
-                fail()
-
-    (_at_the_database if order.seam == "database" else _at_the_network)(step, order.how)
 
 
 def _at_the_database(step: Callable[[Callable[[], None]], None], how: str) -> None:
@@ -204,7 +164,3 @@ def _set_back() -> None:
 
     # `times.now` looks `datetime` up when it is called, so all that have imported it see the earlier time too.
     vars(times)["datetime"] = Earlier
-
-
-if __name__ == "__main__":
-    serve(Path(sys.argv[1]))

@@ -49,7 +49,6 @@ class Job:
         self.server.asked.clear()
 
     def close(self) -> None:
-        self.triage.__exit__()
         self.receiver.close()
         self._running_server.__exit__(None, None, None)
 

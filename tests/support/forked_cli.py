@@ -9,6 +9,7 @@ import atexit
 import ctypes
 import gc
 import importlib
+import json
 import os
 import pkgutil
 import re
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
@@ -46,6 +47,7 @@ LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "t
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
 SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the address
+FAULT = "TESTS_FAULT"  # the one by which a command knows the fault that it is to have
 PROGRAM = """#!{python} -IS
 import _socket, posix, sys  # to import what is above them would take twice as long as all the rest
 
@@ -191,6 +193,9 @@ def prepare(kept: Path) -> None:
         vars(embedded_encoder)["LEAST_SHARED"] = worth_a_thread
     vars(embedded_fit)["fit"] = vars(sys.modules[LocalTrainer.__module__])["fit"] = _kept(embedded_fit.fit, kept)
     vars(embedded_fit)["_of_wording"] = _kept(embedded_fit._of_wording, kept)
+    vectors = kept / "vectors"
+    vectors.mkdir()
+    vars(embedded_encoder)["_kept_vectors"] = _KeptVectors(vectors)
     build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
     for command in commands.values():
@@ -220,6 +225,34 @@ def _kept(fit: Callable[..., Any], folder: Path) -> Callable[..., Any]:
         return model
 
     return fitted
+
+
+class _KeptVectors(dict[str, Any]):
+    """The vectors of training texts that any command has encoded, which takes some milliseconds a text."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def _file(self, text: str) -> Path:
+        return self._folder / sha256(text.encode("utf-8", "replace")).hexdigest()
+
+    def __contains__(self, text: object) -> bool:
+        if super().__contains__(text):
+            return True
+        import numpy as np
+
+        file = self._file(str(text))
+        if file.exists():
+            self[str(text)] = np.frombuffer(file.read_bytes(), np.float32)
+        return super().__contains__(text)
+
+    def update(self, encoded: Iterable[tuple[str, Any]]) -> None:  # type: ignore[override]
+        for text, vector in encoded:
+            self[text] = vector
+            written = self._file(text).with_suffix(f".{os.getpid()}")
+            written.write_bytes(vector.tobytes())
+            written.rename(self._file(text))
 
 
 def _use_large_pages() -> None:
@@ -294,6 +327,10 @@ def _triage(numbers: Sequence[int], args: Sequence[str], cwd: str, env: Mapping[
     try:
         from triage_cli.cli import app
 
+        if FAULT in env:
+            from tests.support import fault_injection as faults
+
+            faults.prepare(faults.Order(*json.loads(env[FAULT])))
         app.main()
     except SystemExit as left:
         code = left.code

@@ -130,12 +130,16 @@ def _fit_merged(
         return weights
     vectors, terms = np.ascontiguousarray(design.vectors, np.float32), design.terms.astype(np.float32)
     terms_transposed, text_rows = terms.T.tocsr(), np.arange(len(label_indexes))
+    has_terms = terms.shape[1] > 0  # a rotated design has none; to multiply nothing takes time too
     row_weights = counts.astype(np.float32)[:, None]
     dimensions = vectors.shape[1]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         trial_weights = flat.reshape(width + 1, present_count).astype(np.float32)
-        scores = vectors @ trial_weights[:dimensions] + terms @ trial_weights[dimensions:-1] + trial_weights[-1]
+        scores = vectors @ trial_weights[:dimensions]
+        if has_terms:
+            scores += terms @ trial_weights[dimensions:-1]
+        scores += trial_weights[-1]
         scores -= scores.max(axis=1, keepdims=True)
         label_chances = np.exp(scores)
         chance_sums = label_chances.sum(axis=1, keepdims=True)
@@ -145,7 +149,8 @@ def _fit_merged(
         label_chances *= row_weights
         gradient = np.empty_like(trial_weights)
         gradient[:dimensions] = (label_chances.T @ vectors).T  # the same as vectors.T @ label_chances, in half the time
-        gradient[dimensions:-1] = terms_transposed @ label_chances
+        if has_terms:
+            gradient[dimensions:-1] = terms_transposed @ label_chances
         gradient[:-1] += np.float32(penalty) * trial_weights[:-1]
         gradient[-1] = label_chances.sum(axis=0)
         penalised_weights = flat[:-present_count]
