@@ -88,7 +88,7 @@ class LentPool:
     def getconn(self, timeout: float) -> "psycopg.Connection[Any]":
         if self._is_closed:
             raise PoolClosed
-        connection = self._pool.getconn(timeout)
+        connection: psycopg.Connection[Any] = self._pool.getconn(timeout)
         self._out.add(connection)
         return connection
 

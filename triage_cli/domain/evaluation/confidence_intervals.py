@@ -6,6 +6,7 @@ fraction (Press et al., Numerical Recipes, 6.4; DLMF 8.17.22), whose relative er
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 TINY = 1e-300
 FRACTION_STEPS = 10_000  # the continued fraction converges within about the square root of the larger parameter
@@ -54,6 +55,7 @@ def at_least(k: int, n: int, p: float) -> float:
 Z = 1.959964  # of a 95 % confidence interval
 
 
+@lru_cache(1_000)  # by bisection; the same few counts are asked about again and again
 def upper_bound(k: int, n: int, risk: float) -> float:
     """Return the upper Clopper-Pearson bound of a share, after `k` successes in `n` trials.
 
