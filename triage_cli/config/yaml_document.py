@@ -10,6 +10,7 @@ MAX_BYTES = 1_000_000
 MAX_VALUES = 20_000  # a value that an alias repeats counts each time
 MAX_DEPTH = 20
 YAML_TAG = "tag:yaml.org,2002:"
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 class UnreadableError(Exception):
@@ -257,7 +258,7 @@ class _NodeReader:
         return Node(value, line, text)
 
     def _check_characters(self, text: str, line: int, path: str) -> bool:
-        if re.search("[\0\ud800-\udfff]", text):
+        if _NO_TEXT.search(text):
             self.diagnostics.wrong(line, path, "holds a character that is no text")
             return False
         return True

@@ -346,11 +346,13 @@ def has_escapes(lines: Sequence[str], delimiter: str) -> bool:
     Otherwise a backslash is an ordinary character: `"C:\new\"` is a folder. One ticket may consist of `\N`, so that
     counts only if no other backslash is an ordinary one, as in `C:\Users`.
     """
+    backslash_lines = [line for line in lines if "\\" in line]
+    if not backslash_lines:
+        return False
     escaped_delimiter = re.escape(delimiter)
     escaped_quote = re.compile(rf'(?<!\\)(?:\\\\)*\\"(?!["\r\n{escaped_delimiter}]|$)')
     null_escape = re.compile(rf"(?:^|{escaped_delimiter})\\N(?:{escaped_delimiter}|[\r\n]|$)")
     plain_backslash = re.compile(rf"(?<!\\)(?:\\\\)*\\(?![\\\"'0bnrtZN\r\n{escaped_delimiter}]|$)")
-    backslash_lines = [line for line in lines if "\\" in line]
     if any(map(escaped_quote.search, backslash_lines)):
         return True
     return any(map(null_escape.search, backslash_lines)) and not any(map(plain_backslash.search, backslash_lines))

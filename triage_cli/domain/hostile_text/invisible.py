@@ -104,6 +104,8 @@ def _hidden_pattern() -> re.Pattern[str]:
 
 def first_hidden(text: str) -> str:
     """Return the first hidden character of a text, or an empty text."""
+    if not hides(text):
+        return ""
     return next((match.group() for match in _hidden_pattern().finditer(text) if not match.group(1)), "")
 
 
