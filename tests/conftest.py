@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol  # which plugins that run tests again call, too
 from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
@@ -63,7 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "remote-postgres" in item.name:
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: FOLDERS.index(item.path.relative_to(item.config.rootpath / "tests").parts[0]))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (FOLDERS.index(item.nodeid.split("/")[1]), item.path not in slow))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -71,6 +73,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store" in metafunc.fixturenames:
         only_sqlite = any(metafunc.definition.iter_markers("sqlite"))
         metafunc.parametrize("store", ["sqlite"] if only_sqlite else ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Tell of a test that passed in one message to the process that started this one: five cost more than most tests."""
+    options = item.config.option
+    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
+        return None
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    passed = all(report.passed for report in reports)
+    for report in reports:
+        if report.when == "call" or not passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 def pytest_collection_finish() -> None:
