@@ -17,12 +17,16 @@ EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text
 FETCHED = re.compile(
     r"\b(?:pipx?|uvx?|conda|brew|apt(?:-get)?)\s+(?:tool\s+|pip\s+)?(?:install|inject|add|upgrade)\b([^\n]*)"
 )
+MAY_BE_FETCHED = re.compile(r"triage-cli|install|inject|upgrade|(?<!\.)\badd\b")
 
 
 def texts() -> Iterator[tuple[str, str]]:
     """Yield each text of the package, those that stand for documentation too, and where it is."""
     for path in sorted((ROOT / "triage_cli").rglob("*.py")):
-        tree = ast.parse(path.read_text("utf-8"))
+        source = path.read_text("utf-8")
+        if not MAY_BE_FETCHED.search(source):  # to parse all takes seconds
+            continue
+        tree = ast.parse(source)
         filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
         pieces = {id(part) for node in filled for part in node.values}
         for text in filled:
