@@ -77,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Tell of a test that passed in one message to the process that started this one: five cost more than most tests."""
+    """Tell the process that started this one of a passed test in one message: five cost more than most tests do."""
     options = item.config.option
     if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
         return None
