@@ -9,47 +9,15 @@ can forge a log, and the first keyed event also protects the events before it.
 import hashlib
 import hmac
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.events import Event, EventRow, Head, LoggedEvent
+from triage_cli.domain.json_values import json_writer, quoted
 
-_encoded = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-quoted = json.encoder.encode_basestring
-
-
-def canonical(data: Mapping[str, Any]) -> str:
-    """Return an event's data as canonical JSON, of which hashes are made."""
-    try:  # for a flat object, as most events have, this takes a third of the encoder's time
-        keys, template = _object_template(tuple(data))
-        values = []
-        for key in keys:
-            value = data[key]
-            values.append(_CANONICAL_WRITERS[type(value)](value))
-        return template % tuple(values)
-    except (KeyError, TypeError):
-        return _encoded(data)
-
-
-@lru_cache(256)
-def _object_template(keys: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Return keys in canonical order, and the JSON of an object that has them, with a place for each value."""
-    sorted_keys = tuple(sorted(keys))
-    return sorted_keys, f"{{{','.join([quoted(key).replace('%', '%%') + ':%s' for key in sorted_keys])}}}"
-
-
-_CANONICAL_WRITERS: Mapping[type, Callable[[Any], str]] = {
-    str: quoted,
-    float: lambda number: repr(number) if math.isfinite(number) else _encoded(number),
-    int: repr,
-    bool: _encoded,
-    type(None): lambda _: "null",
-}
-
-
+# Writes an event's data as canonical JSON, of which hashes are made.
+canonical: Callable[[Mapping[str, Any]], str] = json_writer(sort_keys=True, separators=(",", ":"))
 GENESIS = "0" * 64
 
 _Text = str | None

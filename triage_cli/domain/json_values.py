@@ -4,12 +4,30 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+quoted = json.encoder.encode_basestring
+
+
+def json_writer(**options: Any) -> Callable[[Any], str]:
+    """Return what writes values, which hold no references to themselves, as `json.JSONEncoder` with these options does.
+
+    That makes its encoder in C anew for each value, which takes as long as to write a small one.
+    """
+    encoder = json.JSONEncoder(ensure_ascii=False, **options)
+    make_encoder = getattr(json.encoder, "c_make_encoder", None)
+    if make_encoder is None:  # a Python without it
+        return encoder.encode
+    separators = encoder.key_separator, encoder.item_separator
+    rules = encoder.sort_keys, encoder.skipkeys, encoder.allow_nan
+    encoded_parts = make_encoder(None, encoder.default, quoted, None, *separators, *rules)
+    return lambda value: "".join(encoded_parts(value, 0))
+
+
 # NaN and Infinity, which are no JSON, are already refused on input; `allow_nan=False` is the last guard.
-to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+to_json = json_writer(allow_nan=False)
+compact = json_writer(allow_nan=False, separators=(",", ":"))
 
 # Levels of lists and objects in a ticket. Python reads a thousand, but what is read near the bottom of a short stack
 # could not be written from a deep one.
