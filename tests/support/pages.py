@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 WRITES = os.environ.get("TRIAGE_GOLDEN") == "write"
 _BLOCK = re.compile(r"^```(?P<language>[\w-]+)(?: (?P<file>\S+))?\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
-# What differs from run to run, or in the last digits from processor to processor.
+# What differs from run to run.
 _VARYING = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"), "<id>"),
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?"), "<time>"),
@@ -28,9 +28,10 @@ _VARYING = (
     (re.compile(r"^fitting the embedded model to \d+ categories, once\n", re.MULTILINE), ""),  # beside other work
     (re.compile(r"webhook-(timestamp|signature): \S+"), r"webhook-\1: <own>"),
     (re.compile(r'"(host|pid|seconds)": [^,}]+'), r'"\1": <own>'),
-    (re.compile(r"0\.\d{2,}"), "<share>"),
     (re.compile(r"[█▉▊▋▌▍▎▏]+ *"), "<bar>"),
 )
+_SHARE = re.compile(r"0\.\d{2,}")
+_NEAR = 0.006  # between a share that is shown and the present one: its last digits differ from processor to processor
 
 
 class Block(NamedTuple):
@@ -57,8 +58,18 @@ def blocks(page: Path) -> list[Block]:
     return [Block(match["language"], match["file"] or "", match["text"]) for match in found]
 
 
-def normalised(text: str) -> str:
-    """Return a page's text with names for what differs from run to run."""
+def normalised(text: str, like: str) -> str:
+    """Return a page's text with names for what differs from run to run, and for shares near those of another."""
+    shown = (float(share) for share in _SHARE.findall(_named(like)))
+
+    def as_shown(match: re.Match[str]) -> str:
+        share, near = float(match[0]), next(shown, 1.0)
+        return "<share>" if abs(share - near) <= _NEAR else f"<share {share}>"
+
+    return _SHARE.sub(as_shown, _named(text))
+
+
+def _named(text: str) -> str:
     for pattern, name in _VARYING:
         text = pattern.sub(name, text)
     return text
@@ -83,7 +94,8 @@ def printed_anew(page: Path, folder: Path, env: Mapping[str, str], places: Mappi
         commands = Block(match["language"], "", match["text"]).commands
         assert commands, match[0]
         now = "```console\n" + "".join(f"$ {command}\n{next(printed)}" for command in commands) + "```"
-        return match[0] if normalised(now) == normalised(match[0]) else now  # no diff where only ids differ
+        # No diff where only ids differ.
+        return match[0] if normalised(now, match[0]) == normalised(match[0], match[0]) else now
 
     return _BLOCK.sub(session, page.read_text(encoding="utf-8"))
 
