@@ -1,10 +1,11 @@
 """Labels of topics: they teach, are outweighed by what people say, and nothing is measured on them."""
 
 import numpy as np
+import pytest
 
 from tests.support.three_subjects import three_subjects
 from triage_cli.classifiers import LocalTrainer, Model, TrainingSet, fit_model, labelled_texts_of, likeliest_labels
-from triage_cli.domain import Category, Labelled, Unlabelled
+from triage_cli.domain import Category, Labelled, Unlabelled, is_typical
 from triage_cli.service import CategoryNames, gather_training_data, has_proof, splits
 
 CATEGORIES = [Category(name) for name in ("parcel", "password", "invoice")]
@@ -85,3 +86,8 @@ def test_a_text_that_was_guessed_is_answered_as_a_new_one() -> None:
         for to_use in (False, True)
     )
     assert all(sure < surer - 0.05 for sure, surer in zip(new, believed, strict=True)), (new, believed)
+
+
+@pytest.mark.parametrize(("cell", "typical"), [("topic", True), (" Topic ", True), ("verdict", False), (None, False)])
+def test_a_label_of_a_topic_is_known_as_people_leave_it_in_spreadsheets(cell: str | None, typical: bool) -> None:
+    assert is_typical({"label_source": cell}) is typical

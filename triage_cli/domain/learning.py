@@ -12,7 +12,8 @@ LABEL_SOURCE, TOPIC_LABEL = "label_source", "topic"
 
 def is_typical(columns: Mapping[str, object]) -> bool:
     """Return whether the label of a row with these further columns is that of a topic."""
-    return columns.get(LABEL_SOURCE) == TOPIC_LABEL
+    label_source = columns.get(LABEL_SOURCE)
+    return isinstance(label_source, str) and label_source.strip().casefold() == TOPIC_LABEL
 
 
 class Labelled(NamedTuple):

@@ -158,7 +158,8 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
         has_examples = any(value.examples for value in question.values)
         if not has_examples and (store is None or not is_taught(question, store)):
             unsure = "so no answer of the embedded model to it is sure; give them some, or learn from verdicts"
-            yield f"question {question.name}", f"its values have no examples and no label of it was learned, {unsure}"
+            untaught = f"the values of {question.name} have no examples and no label of it was learned"
+            yield f"question {question.name}", f"{untaught}, {unsure}"
     category = config.asked[0]
     for name, spec in config.classifiers.items():
         is_left_open = is_alone(config, name) and is_cautious(category, spec)
