@@ -170,7 +170,7 @@ def test_it_ends_with_a_program_that_is_killed(default: Model) -> None:
         "import sys, time\n"
         "from triage_cli.classifiers import Guesser, GuessProcess, Model\n"
         "from triage_cli.domain import FLAT\n"
-        "process = GuessProcess(Guesser(Model.from_bytes(sys.stdin.buffer.read()), 'f', 0.6, FLAT))\n"
+        "process = GuessProcess(Guesser(Model.from_bytes(sys.stdin.buffer.read()), 0.6, FLAT))\n"
         "print(process._process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )

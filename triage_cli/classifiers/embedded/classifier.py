@@ -84,9 +84,9 @@ class LocalClassifier:
         self._run_id = run_id
         self._overlaps = overlaps
         guessers: list[Guesser] = []
-        for head, head_fingerprint in zip(heads, self._fingerprints, strict=True):
+        for head in heads:
             lead = guessers[0] if guessers else None
-            guessers.append(Guesser(head.model, head_fingerprint, head.min_confidence, head.levels, lead=lead))
+            guessers.append(Guesser(head.model, head.min_confidence, head.levels, lead=lead))
         self.guesser = guessers[0]  # which the others follow
 
     def fingerprints_of(self, question: str) -> tuple[str, ...]:
@@ -149,7 +149,8 @@ class LocalClassifier:
             for (_, min_confidence, _, question, _), asked_fingerprint, of_question in heads:
                 if question not in ticket.asked:
                     continue
-                label, confidence, reason, chances, answer_key, sure, doubts, language, _ = of_question
+                label, confidence, reason, chances, sure, doubts, language, _ = of_question
+                answer_key = ids.answer_key(asked_fingerprint, ticket.text)
                 classification = Classification(
                     ids.new_id(), ticket.ticket_id, self._run_id, self.name, label, confidence, "model", reason,
                     self.name, self._actor, asked_fingerprint, min_confidence, chances, answer_key, answered_at,

@@ -45,7 +45,7 @@ class GuessProcess:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
             guessers = (guesser, *guesser.followers)
-            self._send([[g.fingerprint, g.min_confidence, dict(g.levels.parents)] for g in guessers])
+            self._send([[g.min_confidence, dict(g.levels.parents)] for g in guessers])
             for each in guessers:
                 self._send_message(each.model.to_bytes())
         except OSError:
@@ -101,10 +101,10 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     if not (settings := _read_message(texts)):
         return
     guessers: list[Guesser] = []
-    for fingerprint, min_confidence, parents in pickle.loads(settings):  # noqa: S301 - of this program itself
+    for min_confidence, parents in pickle.loads(settings):  # noqa: S301 - of this program itself
         model, lead = Model.from_bytes(_read_message(texts)), guessers[0] if guessers else None
         levels = Levels(model.labels, parents)
-        guessers.append(Guesser(model, fingerprint, min_confidence, levels=levels, lead=lead))
+        guessers.append(Guesser(model, min_confidence, levels=levels, lead=lead))
     guesser = guessers[0]
     _write_message(pickle.dumps("ready"), guesses)
     while chunk := _read_message(texts):

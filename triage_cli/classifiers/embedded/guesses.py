@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -28,7 +27,6 @@ class Guess(NamedTuple):
     confidence: float | None
     reason: str
     probabilities: str | None
-    answer_key: str
     is_sure: bool
     doubts: Sequence[str]
     language: str | None
@@ -49,23 +47,14 @@ _WITHOUT_WORDS = _JudgedText(None, None, "no words to go by", None, doubtful=Tru
 
 
 class Guesser:
-    """Guesses with a fitted model; `fingerprint` is that of the question.
+    """Guesses with a fitted model.
 
     Those that are to follow one another answer further questions about the texts of the first one: it reads them, and
     looks up their words, for all.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        fingerprint: str,
-        min_confidence: float,
-        levels: Levels,
-        *,
-        lead: "Guesser | None" = None,
-    ) -> None:
+    def __init__(self, model: Model, min_confidence: float, levels: Levels, *, lead: "Guesser | None" = None) -> None:
         self.model = model
-        self.fingerprint = fingerprint
         self.min_confidence = min_confidence
         self._suspicion = Suspicion(model.labels)
         self.levels = levels
@@ -100,7 +89,6 @@ class Guesser:
         return [self._guess(text, judged) for text, judged in zip(texts, judged_texts, strict=True)]
 
     def _guess(self, text: str, judged: _JudgedText) -> Guess:
-        answer_key = sha256(f"{self.fingerprint}\0{text}".encode("utf-8", "surrogatepass")).hexdigest()
         label, confidence, reason, probabilities, doubtful, language, above = judged
         if above and confidence is not None and confidence < self.min_confidence:
             sure_levels = (level for level in above if level[1] >= self.min_confidence)
@@ -109,7 +97,7 @@ class Guesser:
         # Words that were cut off, or that contain invisible characters, have no traces.
         has_traces = is_sure and (doubtful or not is_plain(text) or len(text) > MAX_CHARACTERS)
         doubts = self._suspicion.found(text) if has_traces else ()
-        return Guess(label, confidence, reason, probabilities, answer_key, is_sure, doubts, language)
+        return Guess(label, confidence, reason, probabilities, is_sure, doubts, language)
 
     def _judged_texts(self, texts: Sequence[str], tokens_by_row: Mapping[int, Sequence[str]]) -> list[_JudgedText]:
         judged_texts, tree = [_WITHOUT_WORDS] * len(texts), self._predictor.tree
