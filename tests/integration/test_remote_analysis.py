@@ -17,6 +17,7 @@ from triage_cli.domain import (
     ClassifyPlan,
     Labelled,
     NewConfiguration,
+    Selection,
     TicketDraft,
     UnavailableError,
     UsageError,
@@ -160,3 +161,21 @@ def test_a_configuration_that_was_sent_tells_nothing_of_the_files_there(
     new.write_text(f"destinations: {{archive: {{type: file, path: a.jsonl}}}}\nroutes: {secrets}\n")
     assert here.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None).tickets
     assert there.plan(NewConfiguration(str(new), str(secrets)), None, ask=False, max_cost=None).tickets
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda triage: list(triage.create([TicketDraft(0, 1, "x")])),
+        lambda triage: list(triage.find(Selection())),
+    ],
+)
+def test_an_answer_of_another_kind_and_a_list_without_an_end_are_told(act: Callable[[RemoteTriage], object]) -> None:
+    stub = HttpStub(lambda _: Reply(200, "[]", {"content-type": "application/json", "link": '</?after=1>; rel="next"'}))
+    remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
+    try:
+        with pytest.raises(UnavailableError):
+            act(remote)
+    finally:
+        remote.close()
+        stub.close()

@@ -286,10 +286,14 @@ class RemoteTriage:
             yield from self.converted_rows(wire_format.run_of, response)
 
     def _remote_pages(self, path: str, params: Params) -> Iterator[Any]:
-        """Yield the records of all pages of the remote."""
+        """Yield the records of all pages of the remote. Raises `UnavailableError` if one follows upon itself."""
         response, next_page = self.connection.get(path, params)
         yield from self.converted(wire_format.rows_of, response)
+        last_page = None
         while next_page is not None:
+            if next_page == last_page:
+                raise self.connection.strange_response("a list whose next page is the same page again")
+            last_page = next_page
             # Only the query of the link is used, so that it cannot lead to another server or path.
             page_query = parse_qsl(next_page.partition("?")[2].partition("#")[0], keep_blank_values=True)
             response, next_page = self.connection.get(path, page_query)

@@ -409,7 +409,7 @@ def _names_of(wire_outcome: Record) -> tuple[str, ...] | None:
 
 def ticket_in(wire_outcome: Record) -> Ticket:
     """Return the ticket in the wire record of an outcome."""
-    return ticket_of(wire_outcome.get("ticket"))
+    return ticket_of(object_of(wire_outcome).get("ticket"))
 
 
 def decided_in(wire_outcome: Record) -> Decided:
