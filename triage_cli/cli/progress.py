@@ -83,7 +83,7 @@ def verification_line(*, shown: bool) -> Iterator[Callable[[Iterable[T], int], I
         progress.begin("comparing the tables with the log", ProgressTotal())
 
     with LiveLine(progress.drawn_line) if shown else nullcontext():
-        yield counted_events
+        yield counted_events if shown else lambda events, _: iter(events)
 
 
 class _Progress:
