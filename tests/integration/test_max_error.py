@@ -429,6 +429,28 @@ def test_no_promise_is_about_a_text_whose_topic_taught_the_model(fitted: Cli) ->
     ]
 
 
+def test_what_a_proven_version_was_unsure_of_no_later_version_takes_up(fitted: Cli) -> None:
+    """That version's doubt has chosen it, and chose none of the labels that prove the later one."""
+    promising(fitted, labelled(billing=60, technical=60), ONE_PROMISE + CATEGORIES)
+    old, new = (text for text, label in others(2, seed=2) if label == "General")
+    fitted("create", "-q", "--subject", old, "--external-id", "OLD")
+    assert "sure" not in fitted("classify", "-q").stderr
+    state = "select external_id, status from tickets order by 1 desc"
+    assert rows(fitted.db, state) == [("OLD", "needs_review")]
+    (fitted.folder / "teach.csv").write_text(a_csv(others(30)))
+    (fitted.folder / "labelled.csv").write_text(a_csv(others(70, seed=1)))
+    fitted("learn", "teach.csv", "-q")
+    assert "sure from 0." in fitted("eval", "labelled.csv", "--calibrate", "-o", "table").stderr
+    fitted("create", "-q", "--subject", new, "--external-id", "NEW")
+    fitted("classify", "-q")
+    for again in (("reclassify", "--status", "needs_review", "--apply", "-q"), ("classify", "OLD", "--force", "-q")):
+        assert fitted(*again).returncode == 0
+        assert rows(fitted.db, state) == [("OLD", "needs_review"), ("NEW", "classified")]
+    assert "an earlier version that kept its promise was unsure of it, and no promise is about such" in (
+        fitted("why", "OLD").stdout
+    )
+
+
 def test_a_rule_takes_what_keeps_its_promised_error_and_verdicts(world: World) -> None:
     world.classifier = FakeClassifier(lambda t: ("Billing", float(t.text)))
     world.promised = lambda answer, category, rule, text: (

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from triage_cli.domain import (
     CATEGORY,
+    DOUBTED,
     FLAT,
     NEVER,
     TAUGHT,
@@ -59,21 +60,27 @@ class Promise(NamedTuple):
     """For each value of a question the threshold by which a promise holds; one without is never sure.
 
     `levels` are those of the values, and `calibrated` is the calibration of the answers, if they have one. `taught`
-    tells whether the model was taught a text by the label of a topic: it repeats that label, right or not.
+    tells whether the model was taught a text by the label of a topic: it repeats that label, right or not. `doubted`
+    tells of an answer about a text whether an earlier version was unsure of it, as the promise was kept by that.
     """
 
     thresholds: Mapping[str, float]
     levels: Levels = FLAT
     calibrated: LevelCalibration | None = None
     taught: Callable[[str], bool] = lambda _: False
+    doubted: Callable[[Classification, str], bool] = lambda _answer, _text: False
 
-    def at_threshold(self, step: Classification, fingerprints: Sequence[str], text: str) -> Classification:
+    def at_threshold(
+        self, step: Classification, fingerprints: Sequence[str], text: str, *, is_new: bool = False
+    ) -> Classification:
         """Return an answer about a text with the threshold that its value has; one of another asking is not sure."""
         if step.fingerprint not in fingerprints[:1]:
             return step._replace(threshold=NEVER)
         judged = self._judged(step, self.thresholds)
         if judged.is_sure and self.taught(text):
             return self._judged(step, dict.fromkeys(self.thresholds, TAUGHT))
+        if judged.is_sure and not is_new and self.doubted(step, text):
+            return self._judged(step, dict.fromkeys(self.thresholds, DOUBTED))
         return judged
 
     def _judged(self, step: Classification, thresholds: Mapping[str, float]) -> Classification:
@@ -97,14 +104,14 @@ class Bounded(WrappedClassifier):
         if not answer.steps or answer.question not in self._promises:
             return answer
         *earlier_steps, last_step = answer.steps
-        last_step = self._bounded_step(last_step, answer.ticket.text)
+        last_step = self._bounded_step(last_step, answer.ticket.text, is_new=answer.ticket.status == "new")
         # The classifier checks the text for suspicious content only if it is sure itself.
         doubts = answer.doubts if answer.sure else None
         return answer._replace(steps=(*earlier_steps, last_step), sure=last_step.is_sure, doubts=doubts)
 
-    def _bounded_step(self, step: Classification, text: str) -> Classification:
-        promise = self._promises.get(step.question)
-        return step if promise is None else promise.at_threshold(step, self.fingerprints_of(step.question), text)
+    def _bounded_step(self, step: Classification, text: str, *, is_new: bool = False) -> Classification:
+        promise, fingerprints = self._promises.get(step.question), self.fingerprints_of(step.question)
+        return step if promise is None else promise.at_threshold(step, fingerprints, text, is_new=is_new)
 
 
 class ToldLanguage(WrappedClassifier):

@@ -147,6 +147,7 @@ from triage_cli.domain.evaluation.confidence_intervals import paired_interval as
 from triage_cli.domain.evaluation.confidence_intervals import wilson as wilson
 from triage_cli.domain.evaluation.cross_validation import folds_of as folds_of
 from triage_cli.domain.evaluation.cross_validation import groups_of as groups_of
+from triage_cli.domain.evaluation.error_bounds import DOUBTED as DOUBTED
 from triage_cli.domain.evaluation.error_bounds import NEVER as NEVER
 from triage_cli.domain.evaluation.error_bounds import OVERALL as OVERALL
 from triage_cli.domain.evaluation.error_bounds import RISK as RISK

@@ -164,6 +164,9 @@ class Answers(Protocol):
     def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """A store returns all answers about these tickets to these questions, oldest first."""
 
+    def of_ticket(self, ticket_id: str) -> tuple[Classification, ...]:
+        """A store returns all answers about a ticket, oldest first."""
+
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         """A store returns these answers, by classification id."""
 

@@ -73,7 +73,6 @@ class SqlAnswers:
         return self._read(ANSWERS_TO_QUESTIONS, (compact(list(ticket_ids)), compact(list(fingerprints))))
 
     def of_ticket(self, ticket_id: str) -> tuple[Classification, ...]:
-        """Return the answers about a ticket, oldest first."""
         return tuple(self._read(ANSWERS_OF_TICKET, (ticket_id,)))
 
     def askings_of(self, ticket_id: str) -> Mapping[str, Asking]:

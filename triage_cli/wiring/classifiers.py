@@ -32,6 +32,7 @@ from triage_cli.ports import Batcher, Classifier, Store
 from triage_cli.runtime import Network
 from triage_cli.wiring.learned_models import (
     caution,
+    doubted_before,
     find_error_bounds,
     levels_note,
     misfit,
@@ -253,7 +254,8 @@ class Classifiers(NamedTuple):
                 thresholds_of(found, [value.name for value in question.values]),
                 question.labels,
                 curves.calibrated if curves else None,
-                *([taught_by_topic(question, self.store)] if spec.type == "local" else ()),
+                taught_by_topic(question, self.store) if spec.type == "local" else lambda _: False,
+                doubted_before(spec.name, question, self.store, fingerprint, max_error),
             )
         return Bounded(calibrated or classifier, promises)
 

@@ -11,6 +11,7 @@ from triage_cli.domain import (
     CATEGORY,
     NEVER,
     OVERALL,
+    PRECEDENT,
     Classification,
     ErrorBound,
     Event,
@@ -23,6 +24,7 @@ from triage_cli.domain import (
     bound_changes,
     bounds,
     graded_levels,
+    ids,
     in_percent,
     level_calibration,
     levels_sentence,
@@ -225,6 +227,36 @@ def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
     from triage_cli.classifiers import fitted_model
 
     return fitted_model.taught_by_topic(model)
+
+
+def doubted_before(
+    classifier_name: str, question: Question, store: Store, fingerprint: str, max_error: MaxError
+) -> Callable[[Classification, str], bool]:
+    """Return what tells of an answer about a text whether an earlier version was unsure of it and kept the promise.
+
+    What a later version is sure of among these was chosen by that doubt, as no labels are, so nothing is proven of it.
+    """
+
+    @cache
+    def threshold_of(earlier: str) -> Mapping[str, float]:
+        found = find_error_bounds(question, store, earlier, max_error)
+        return thresholds_of(found, [value.name for value in question.values])
+
+    calibration_of = cache(lambda earlier: level_calibration(open_model_registry(store).calibration, earlier))
+
+    def is_doubt(earlier: Classification, text: str) -> bool:
+        asked = earlier.step == classifier_name and earlier.question == question.name and not earlier.error
+        if not asked or earlier.fingerprint == fingerprint or earlier.confidence_source in ("human", PRECEDENT):
+            return False
+        if earlier.answer_key != ids.answer_key(earlier.fingerprint, text):
+            return False
+        threshold = threshold_of(earlier.fingerprint).get(earlier.category or "")
+        calibrated, confidence = calibration_of(earlier.fingerprint), earlier.raw_confidence
+        if threshold is None or confidence is None:
+            return threshold is not None
+        return (confidence if calibrated is None else calibrated(confidence, False)) < threshold
+
+    return lambda answer, text: any(is_doubt(earlier, text) for earlier in store.answers.of_ticket(answer.ticket_id))
 
 
 def level_chances(levels: Levels, store: Store) -> Callable[[Classification, str], float]:

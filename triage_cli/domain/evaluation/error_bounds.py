@@ -30,8 +30,9 @@ SHRINK = 1.5  # each candidate of a category is reached by so many times fewer a
 FIRST, LOOSER = 0.3, 1.1
 # A threshold that no confidence reaches, for categories whose promise is not proven.
 NEVER = 2.0
-# The same for a text that the model was taught by the label of a topic: no promise is about it.
-TAUGHT = 3.0
+# The same for a text that the model was taught by the label of a topic: no promise is about it. And for one of which
+# an earlier version was unsure while it kept the promise: what a later version takes up of these was chosen by doubt.
+TAUGHT, DOUBTED = 3.0, 4.0
 OVERALL = ""  # in place of a category's name: all of them together
 
 
@@ -300,6 +301,10 @@ def threshold_clause(
         return f"it is not sure, so {if_unsure}"
     if answer.threshold == TAUGHT:
         return f"its model was taught this very text by the label of a topic, which proves nothing, so {if_unsure}"
+    if answer.threshold == DOUBTED:
+        return (
+            f"an earlier version that kept its promise was unsure of it, and no promise is about such, so {if_unsure}"
+        )
     bound = bound_of(answer, bounds)
     if answer.threshold >= NEVER:
         return f"{_unproven(bound)}, so {if_unsure}"
