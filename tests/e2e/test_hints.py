@@ -36,11 +36,15 @@ def _texts() -> Iterator[tuple[str, str]]:
     """Yield each text of the package that is no docstring and no help, with its place."""
     for path in PACKAGE.rglob("*.py"):
         place = str(path.relative_to(PACKAGE))
-        tree = ast.parse(path.read_text())
+        source = path.read_text()
+        if not re.search("triage[ \"']", source):  # to parse all takes seconds
+            continue
+        tree = ast.parse(source)
         apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             is_help = isinstance(node, ast.keyword) and node.arg == "help"
-            if is_help or (isinstance(node, ast.Call) and ast.unparse(node.func) in DECLARED_WITH_HELP):
+            called = node.func if isinstance(node, ast.Call) else None
+            if is_help or (isinstance(called, ast.Name) and called.id in DECLARED_WITH_HELP):
                 apart.update(map(id, ast.walk(node)))
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in apart:

@@ -99,7 +99,8 @@ class BatchServer(LocalServer):
         """End one batch, or all that are under way: each request by what is answered to its number and ticket."""
         for made in self.batches.values():
             if made.status == "in_progress" and name in (None, made.name):
-                ends = ((r["custom_id"], answering(n, made.texts[n])) for n, r in enumerate(made.requests))
+                asked = enumerate(zip(made.requests, made.texts, strict=True))
+                ends = ((request["custom_id"], answering(n, text)) for n, (request, text) in asked)
                 made.ends = [(custom_id, end) for custom_id, end in ends if end is not None]
                 made.ends.reverse()  # results come in any order
                 made.status = status
