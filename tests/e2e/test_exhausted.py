@@ -88,8 +88,8 @@ app.main()
 
 @pytest.mark.parametrize(
     ("name", "files"),
-    [("hook", 6), ("hook", 7), ("hook", 8), ("hook", 9), ("hook", 10), ("hook", 11), ("hook", 13),
-     ("page", 10), ("page", 20), ("file", 8)],
+    [("hook", 6), ("hook", 8), ("hook", 10), ("hook", 13), ("page", 10), ("page", 20), ("file", 8),
+     *(pytest.param("hook", files, marks=pytest.mark.long) for files in (7, 9, 11))],
 )  # fmt: skip
 def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiver, name: str, files: int) -> None:
     done = limited(owing, files, "route", "-q", "--config", f"{name}.yaml")
@@ -108,7 +108,7 @@ def test_too_few_files_cost_no_attempt_and_are_told(owing: Cli, receiver: Receiv
     assert len({headers["webhook-id"] for headers, _ in receiver.got}) == (40 if name == "hook" else 0)
 
 
-@pytest.mark.parametrize("files", [6, 7])
+@pytest.mark.parametrize("files", [6, pytest.param(7, marks=pytest.mark.long)])
 def test_a_database_that_cannot_be_opened_for_it_is_told_so(owing: Cli, files: int) -> None:
     for args in (("list",), ("create", "--subject", "x"), ("stats",)):
         done = limited(owing, files, *args)

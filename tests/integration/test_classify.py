@@ -331,9 +331,10 @@ class Interrupted(SqliteStore):
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UnavailableError("the disk is full")])
 @pytest.mark.parametrize("at", [1, *(pytest.param(n, marks=pytest.mark.long) for n in (2, 5)), 3, 6])
 def test_an_interruption_at_any_save_loses_and_doubles_nothing(
-    tmp_path: Path, at: int, error: BaseException, *, after: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, error: BaseException, *, after: bool
 ) -> None:
     """The same command again finishes the work: every ticket once in the store, once in the file or told again."""
+    monkeypatch.setattr(chunks, "CHUNK", 100)
     number = chunks.CHUNK + 50
     rows = drafts(number)
     broken = World(Interrupted(str(tmp_path / "triage.db"), at, error, after=after))

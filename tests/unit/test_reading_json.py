@@ -205,14 +205,14 @@ def test_a_key_that_comes_late_is_kept() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("begins", ["[", '{"tickets": ['])
-@pytest.mark.parametrize("ending", ["", ",", "\n"])
-def test_a_list_that_is_never_closed_is_told_after_its_rows(begins: str, ending: str) -> None:
-    text = begins + ",\n".join(['{"subject": "a"}'] * 20_000)
-    *rows, cut = read(text + ending)
-    assert [type(row) for row in rows] == [TicketDraft] * 20_000
-    assert isinstance(cut, Rejected)
-    assert cut.error.message.endswith(": the input ends before its list does, so there may have been more")
-    assert len(read(text + ("]}" if begins[0] == "{" else "]"))) == 20_000
+def test_a_list_that_is_never_closed_is_told_after_its_rows(begins: str) -> None:
+    text = begins + ",\n".join(['{"subject": "a"}'] * 16_000)  # more than is looked at first
+    for ending in ("", ",", "\n"):
+        *rows, cut = read(text + ending)
+        assert [type(row) for row in rows] == [TicketDraft] * 16_000
+        assert isinstance(cut, Rejected)
+        assert cut.error.message.endswith(": the input ends before its list does, so there may have been more")
+    assert len(read(text + ("]}" if begins[0] == "{" else "]"))) == 16_000
 
 
 @pytest.mark.parametrize("at", [3, 250])

@@ -9,7 +9,7 @@ from triage_cli.domain import NOTHING, Category, Labelled, Unlabelled
 
 CATEGORIES = tuple(Category(name) for name in labelled_tickets.WORDS)
 ROWS = [Labelled(text, label) for text, label in labelled_tickets.rows(8)]
-OTHERS = [Labelled(text, label) for text, label in labelled_tickets.rows(40, seed=1)]
+OTHERS = [Labelled(text, label) for text, label in labelled_tickets.rows(20, seed=1)]
 TEXTS = [row.text for row in OTHERS]
 
 
