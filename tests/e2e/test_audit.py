@@ -9,8 +9,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,29 @@ def test_the_triggers_that_keep_the_log_append_only_are_part_of_it(db: Path, ins
         raw.execute(instead)
     with pytest.raises(CheckError, match="triggers"):
         proved(db)
+
+
+def test_a_bad_event_is_told_when_the_tables_are_at_rest_and_who_stops_waits_for_nothing(db: Path) -> None:
+    """The tables are compared in another thread: a restore, which goes on, would replace the file that it reads."""
+    failed, stopped = threading.Event(), threading.Event()
+    compared: list[bool] = []
+
+    def bad_events(error: type[BaseException]) -> Iterator[Any]:
+        failed.set()
+        raise error
+        yield
+
+    with trail(str(db)) as log:
+        log.events = partial(bad_events, sqlite3.DatabaseError)  # type: ignore[method-assign]
+        log.strays = lambda: iter(lambda: compared.append(failed.wait(PATIENCE)), None)  # type: ignore[method-assign]
+        with pytest.raises(sqlite3.DatabaseError):
+            prove(log, None, {})
+        assert compared == [True]
+        log.events = partial(bad_events, KeyboardInterrupt)  # type: ignore[method-assign]
+        log.strays = lambda: iter(lambda: str(stopped.wait()), "True")  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            prove(log, None, {})
+        stopped.set()
 
 
 def test_a_log_is_proved_before_its_database_is_brought_forward(db: Path) -> None:

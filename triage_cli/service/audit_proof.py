@@ -1,8 +1,10 @@
 """Verifies the audit log: by its own hashes, against the tables, and against heads that are kept elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from contextlib import suppress
+from threading import Thread
+from typing import TypeVar
 
 from triage_cli.domain import CheckError, EventAction, EventRow, Head, LoggedEvent, hash_chain, replaced_head
 from triage_cli.ports import AuditLogReader
@@ -30,16 +32,20 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     recorded_head, key_mark = trail.recorded_head()
     _check_log_key(key_mark, key)
     places = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
-    with ThreadPoolExecutor(1, "tables") as comparison:  # the database does it, while this thread computes hashes
-        first_stray = comparison.submit(lambda: next(trail.strays(), None))
+    first_stray = _begun(lambda: next(trail.strays(), None))  # the database compares, while this thread makes hashes
+    try:
         head, missing_heads = hash_chain.recompute(counted(trail.events(), recorded_head.events), key, places)
-        if head != recorded_head:
-            raise CheckError(
-                f"the log ends at event {head.events}, but event {recorded_head.events} was written",
-                hint=hash_chain.RESTORE,
-            )
-        if (stray := first_stray.result()) is not None:
-            raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
+    except Exception:
+        wait([first_stray])  # whoever handles the error may go on to replace the database
+        raise
+    wait([first_stray])
+    if head != recorded_head:
+        raise CheckError(
+            f"the log ends at event {head.events}, but event {recorded_head.events} was written",
+            hint=hash_chain.RESTORE,
+        )
+    if (stray := first_stray.result()) is not None:
+        raise CheckError(f"the log is whole, but {stray}", hint=hash_chain.RESTORE)
     if damage is not None:
         raise damage
     replaced_heads = set(_replaced_heads(trail.events())) if missing_heads else ()
@@ -56,6 +62,23 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
             hint=f"give --expect-head HASH or --heads FILE; to keep one again: {trail.mend}",
         )
     return head
+
+
+T = TypeVar("T")
+
+
+def _begun(work: Callable[[], T]) -> Future[T]:
+    """Begin work in a thread of its own, for which a program that is stopped does not wait; return its result."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that takes the result
+            result.set_exception(error)
+
+    Thread(target=run, name="tables", daemon=True).start()
+    return result
 
 
 def _replaced_heads(events: Iterable[EventRow]) -> Iterator[str]:
