@@ -81,12 +81,21 @@ def test_head_on_run_classify_and_route_is_silent_and_the_work_is_done(fitted: C
 
 
 def test_a_reader_that_never_reads_is_no_error(filled: Cli) -> None:
-    for command in ("list", "why A-1", "show A-1 -o table", "stats", "--help", "--version", "", "config -h", "list -h"):
-        line = f"{{ {sys.executable} -m triage_cli {command}; echo $? >&2; }} | :"
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
-        )
-        assert done.stderr == "0\n", command
+    for command in ("why A-1", "show A-1 -o table", "stats", "--help", "--version", "config -h", "list -h"):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        with os.fdopen(theirs, "wb") as closed, filled.start(*command.split(), stdout=closed) as process:
+            assert process.stderr is not None
+            assert (process.stderr.read(), process.wait(PATIENCE)) == (b"", 0), command
+
+
+@pytest.mark.parametrize("command", ["list", ""])
+def test_a_reader_that_never_reads_is_no_error_to_an_interpreter_that_ends(filled: Cli, command: str) -> None:
+    line = f"{{ {sys.executable} -m triage_cli {command}; echo $? >&2; }} | :"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=filled.folder, env=filled.env, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == "0\n"
 
 
 def shell(cli: Cli, line: str) -> "subprocess.CompletedProcess[str]":
