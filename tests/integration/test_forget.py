@@ -20,6 +20,7 @@ from tests.support.forgotten_tickets import drafts, forgotten
 from tests.support.llm_server import Asked, Step, chat, running_llm_server, verdict
 from tests.support.records import replace
 from tests.support.typed_terminal import Typist
+from tests.support.watched_terminal import lasting_text
 from tests.support.world import FakeClassifier, World
 from triage_cli.domain import (
     CHUNK,
@@ -212,7 +213,7 @@ def test_ctrl_c_at_the_question_is_130_and_erases_nothing(written: Cli) -> None:
 
 def test_with_yes_and_where_nobody_is_meant_there_is_no_question(written: Cli) -> None:
     done = on_terminal(written.folder, written.env, "forget", "--customer-id", "C-NOBODY")
-    assert (done.code, done.text) == (0, "0 forgotten\nnote: no ticket has this customer id\n")
+    assert (done.code, lasting_text(done.text)) == (0, "0 forgotten\nnote: no ticket has this customer id\n")
     done = on_terminal(written.folder, written.env, "forget", "--customer-id", "CUSTOMERWORD", "--yes")
     assert done.code == 0
     assert "2 forgotten" in done.text
