@@ -33,7 +33,7 @@ from triage_cli.stores import where_clauses
 from triage_cli.stores.batches import PUT_BATCH_ITEM
 from triage_cli.stores.categories import CATEGORY_INDEX
 from triage_cli.stores.counts import COUNTED_AS
-from triage_cli.stores.database import placeholders, write_all
+from triage_cli.stores.database import MANY_ROWS, placeholders, write_all
 from triage_cli.stores.deliveries import DELIVERY_STANDS, OF_THESE_TICKETS, PUT_DELIVERY, TAKE_DELIVERY
 from triage_cli.stores.dialect import CountedGroup, Dialect
 from triage_cli.stores.events import SET_HEAD
@@ -217,6 +217,8 @@ class SqliteDialect(Dialect):
         return unmoved, [row[0] for row in db.execute(MOVED_ON, (compact(expected),))]
 
     def insert_tickets(self, db: sqlite3.Connection, tickets: Sequence[Ticket]) -> bool:
+        if len(tickets) >= MANY_ROWS:  # the chunk of an import, whose thread is not the one that began the run
+            db.execute(f"pragma cache_size = -{BULK_CACHE}")
         return insert_tickets(db, tickets) == len(tickets)
 
     def add_records(self, db: sqlite3.Connection, record_type: type[Any], rows: Sequence[Any]) -> None:
