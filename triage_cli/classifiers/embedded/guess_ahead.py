@@ -1,13 +1,13 @@
 """Guesses ahead: about the next tickets, while the caller saves the answers about the ones before.
 
 For a bulk command a process of its own guesses. It reads what makes a guesser, and answers that it is ready; then lists
-of texts, each answered by a list of guesses; it ends when its input does. A message is a pickled value, or the bytes of
-the model, after its length.
+of texts, each answered by a list of guesses; it ends when its input does. A message is JSON, or the bytes of the model,
+after its length.
 """
 
 import fcntl
+import json
 import os
-import pickle
 import select
 import subprocess
 import sys
@@ -45,7 +45,7 @@ class GuessProcess:
             for pipe in (self._process.stdin, self._process.stdout):
                 _enlarge_pipe(pipe)
             guessers = (guesser, *guesser.followers)
-            self._send([[g.min_confidence, dict(g.levels.parents)] for g in guessers])
+            self._send_json([[g.min_confidence, dict(g.levels.parents)] for g in guessers])
             for each in guessers:
                 self._send_message(each.model.to_bytes())
         except OSError:
@@ -64,9 +64,8 @@ class GuessProcess:
 
     def guesses(self, texts: Sequence[str]) -> list[Guess]:
         """Return the guesses of the process about texts."""
-        self._send(list(texts))
-        guesses: list[Guess] = self._receive()
-        return guesses
+        self._send_json(list(texts))
+        return [_guess_of(row) for row in self._receive()]
 
     def kill(self) -> None:
         """End the guess process, whatever it is doing; whoever waits for guesses gets the error."""
@@ -82,8 +81,8 @@ class GuessProcess:
         self._process.wait()
         children.discard(self._process)
 
-    def _send(self, message: object) -> None:
-        self._send_message(pickle.dumps(message))
+    def _send_json(self, message: object) -> None:
+        self._send_message(json.dumps(message).encode())
 
     def _send_message(self, data: bytes) -> None:
         if self._process.stdin is not None:
@@ -93,7 +92,7 @@ class GuessProcess:
         message = _read_message(self._process.stdout) if self._process.stdout is not None else b""
         if not message:
             raise ChildProcessError(f"the process that guesses ended with {self._process.wait()}")
-        return pickle.loads(message)  # noqa: S301 - of this program's own process
+        return json.loads(message)
 
 
 def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
@@ -101,14 +100,19 @@ def serve_guesses(texts: IO[bytes], guesses: IO[bytes]) -> None:
     if not (settings := _read_message(texts)):
         return
     guessers: list[Guesser] = []
-    for min_confidence, parents in pickle.loads(settings):  # noqa: S301 - of this program itself
+    for min_confidence, parents in json.loads(settings):
         model, lead = Model.from_bytes(_read_message(texts)), guessers[0] if guessers else None
         levels = Levels(model.labels, parents)
         guessers.append(Guesser(model, min_confidence, levels=levels, lead=lead))
     guesser = guessers[0]
-    _write_message(pickle.dumps("ready"), guesses)
+    _write_message(b"[]", guesses)
     while chunk := _read_message(texts):
-        _write_message(pickle.dumps(guesser.guesses(pickle.loads(chunk))), guesses)  # noqa: S301 - as above
+        _write_message(json.dumps(guesser.guesses(json.loads(chunk))).encode(), guesses)
+
+
+def _guess_of(values: Sequence[Any]) -> Guess:
+    *of_guess, further = values
+    return Guess._make((*of_guess, tuple(map(_guess_of, further))))
 
 
 def _write_message(data: bytes, pipe: IO[bytes]) -> None:
