@@ -96,7 +96,7 @@ def test_a_text_that_changed_after_it_was_sent_is_told(side: Side) -> None:
     ]  # fmt: skip
     assert {o.value.ticket.status for o in outcomes if o.value} == {"routed"}
     counts = json.loads(next(iter(side.world.store.runs.latest(1))).counts)
-    assert counts == {"updated": 2, "unchanged": 1, "routed": 1, "outdated": 2}, "not one of them was sent"
+    assert counts == {"updated": 2, "unchanged": 1, "outdated": 2}, "not one of them was sent, now or again"
     assert len(side.box.got) == NUMBER
     created = list(side.make().create(rows("the app crashes on start up", "cannot log in")))
     assert [(o.action, o.outdated) for o in created] == [("updated", ("box",)), ("unchanged", None)]
