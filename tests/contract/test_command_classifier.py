@@ -177,6 +177,7 @@ BREAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", BREAKS)
 def test_what_breaks_the_program_is_a_sentence_and_nothing_answered_is_lost(tmp_path: Path, sentence: str) -> None:
     code = f"""
@@ -192,6 +193,7 @@ for asked in lines:
     assert [o.ticket.ticket_id for o in outcomes] == ["t0"]
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_does_not_wait_for_answers_that_are_slow_to_come(tmp_path: Path) -> None:
     code = """
 for asked in lines:
@@ -223,6 +225,7 @@ def test_what_a_script_prints_comes_at_once(tmp_path: Path, monkeypatch: pytest.
     assert (len(outcomes), error) == (2, None)
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_read_and_one_that_is_not_there(tmp_path: Path) -> None:
     mine = classifier(tmp_path, "time.sleep(60)", timeout=0.5)
     _, error = asked(mine, [Ticket.of_text("x" * 1_000_000, ticket_id=f"t{n}", source="test") for n in range(2)])

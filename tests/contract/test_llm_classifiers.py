@@ -607,6 +607,7 @@ def page(_number: int, _one: Asked) -> Step:
     return Step("<html>back soon", kind="text/html")
 
 
+@pytest.mark.slow
 def test_a_web_page_among_good_answers_is_a_failure_like_any_other() -> None:
     """A gateway that is out of order may answer so; the address is right, since there were answers."""
     with running_llm_server(lambda n, one: page(n, one) if n == 3 else good(n, one)) as server:

@@ -472,6 +472,7 @@ def test_a_lost_parcel_is_sent_again_and_stored_once(world: World, tmp_path: Pat
     assert world.store.stats().tickets == NUMBER
 
 
+@pytest.mark.slow
 def test_a_long_input_is_sent_however_often_the_server_asks_for_a_while(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

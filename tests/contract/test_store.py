@@ -460,6 +460,7 @@ def test_the_place_of_a_process_is_its_machine_since_its_start_and_its_space_of_
     assert (name, len(start), space.isdigit()) == (machine(), 36, True)
 
 
+@pytest.mark.slow
 def test_eight_workers_share_the_tickets_and_none_gets_one_twice(store: SqliteStore) -> None:
     filled(store, *(a_ticket(str(n)) for n in range(400)))
 

@@ -39,6 +39,7 @@ def test_what_is_shipped_is_valid(text: str) -> None:
     assert [error.message for error in VALIDATOR.iter_errors(yaml.safe_load(text))] == []
 
 
+@pytest.mark.slow
 def test_what_the_program_refuses_is_refused() -> None:
     refused = 0
     for text, expected in [*MISTAKES, *RULE_MISTAKES]:

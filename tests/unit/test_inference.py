@@ -123,6 +123,7 @@ def test_short_texts_are_judged_together() -> None:
     assert list(inference_steps(["short"] * (STEP_TEXTS + 1))) == [range(STEP_TEXTS), range(STEP_TEXTS, STEP_TEXTS + 1)]
 
 
+@pytest.mark.slow
 def test_who_needs_no_explanation_gets_the_same_answers_in_every_language() -> None:
     texts = ["Ich wurde zweimal belastet", "The app crashes when I log in", "La aplicación no arranca", "¿Dónde está?"]
     model = fit(DEFAULT_CATEGORIES)

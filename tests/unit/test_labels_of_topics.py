@@ -35,6 +35,7 @@ def test_no_label_of_a_topic_is_held_out() -> None:
     assert not has_proof(TYPICAL)
 
 
+@pytest.mark.slow
 def test_a_model_of_topics_alone_has_the_calibration_that_was_found_for_such_models() -> None:
     pairs = [(row.text, row.category) for row in TYPICAL]
     of_topics, of_people = fit_model(CATEGORIES, typical=pairs), fit_model(CATEGORIES, pairs)
@@ -44,6 +45,7 @@ def test_a_model_of_topics_alone_has_the_calibration_that_was_found_for_such_mod
     assert of_topics.learned != of_people.learned != fit_model(CATEGORIES).learned
 
 
+@pytest.mark.slow
 def test_verdicts_outweigh_topics() -> None:
     """A topic was named wrongly: as many verdicts about such texts are believed."""
     typical = [(text, "parcel" if label == "invoice" else label) for text, label in three_subjects(60)]
@@ -78,6 +80,7 @@ def test_a_text_is_not_answered_by_the_name_of_its_own_topic() -> None:
     assert likeliest_labels(model, new) == likeliest_labels(repeating, new), "others are answered as ever"
 
 
+@pytest.mark.slow
 def test_a_text_that_was_guessed_is_answered_as_a_new_one() -> None:
     trainer = LocalTrainer(CATEGORIES, lambda: b"")
     guessed = Unlabelled(tuple(f"{word} {word}s {word}ly" for word in ("lantern", "violin", "cloud", "pepper")), 1.0)

@@ -123,6 +123,7 @@ def test_an_answer_at_its_threshold_is_sure_and_one_a_hair_below_is_not(default:
         assert (answer.steps[0].confidence, answer.sure) == (confidence, sure)
 
 
+@pytest.mark.slow
 def test_words_without_a_lean_leave_it_unsure(garden: Model) -> None:
     """A probability means something: nonsense does not get a high one."""
     assert not answers(classifier(garden, GARDEN), "qwrtz blorp")[0].sure
@@ -272,6 +273,7 @@ def test_two_categories_have_two_sides() -> None:
     assert [answer.steps[0].category for answer in got] == ["Plants", "Machines"]
 
 
+@pytest.mark.slow
 def test_many_categories_keep_only_the_likeliest_probabilities() -> None:
     many = tuple(Category(f"Letter {chr(97 + n % 26)}{chr(97 + n // 26)}", f"thing {n}") for n in range(90))
     got = one(classifier(fit(many), many), "letter cd")

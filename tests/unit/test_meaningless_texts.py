@@ -47,6 +47,7 @@ def test_short_texts_that_say_something_have_a_confidence(default: Model) -> Non
     ] == []
 
 
+@pytest.mark.slow
 def test_a_single_word_that_labels_taught_may_stand_alone() -> None:
     taught = [(f"zorbix {word}", "Technical") for word in ("broken", "late", "loud", "here")]
     (answer,) = answers(classifier(fit(DEFAULT_CATEGORIES, taught)), "Zorbix")

@@ -173,6 +173,7 @@ def test_a_first_item_that_is_longer_than_what_is_examined_is_read(layout: str) 
     assert (first.subject, len(first.description or ""), second.subject) == ("help", 900_000 - 1, "Grüße")
 
 
+@pytest.mark.slow
 def test_a_first_item_over_sixteen_megabytes_is_told() -> None:
     for layout, reason in (("lines", "is not JSON"), ("array", "holds no JSON objects")):
         with pytest.raises(InputError, match=reason) as refused:

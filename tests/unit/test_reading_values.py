@@ -413,6 +413,7 @@ def test_text_is_html_if_its_tags_make_its_lines(text: str, is_html: bool) -> No
     assert mail_html.is_written_as_html(text) is is_html
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "html", ["<div>" * 40_000, "<p>x\n" * 40_000, "<b>" + "<!--" * 50_000, "&amp;" * 40_000 + "<br "]
 )
