@@ -226,7 +226,7 @@ def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
         return lambda _: False
     from triage_cli.classifiers import fitted_model
 
-    return fitted_model.taught_by_topic(model)
+    return fitted_model.learned_by_topic(model)
 
 
 def doubted_before(

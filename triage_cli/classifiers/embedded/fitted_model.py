@@ -183,7 +183,7 @@ def knows_exactly(model: Model, texts: Sequence[str]) -> list[bool]:
     return [text_number(text) in seen_texts for text in texts]
 
 
-def taught_by_topic(model: Model) -> Callable[[str], bool]:
+def learned_by_topic(model: Model) -> Callable[[str], bool]:
     """Return what tells whether a model has learned a text, be it in another spelling, by the label of a topic."""
     typical = set() if model.typical is None else set(model.typical.tolist())
     return lambda text: bool(typical) and any(key & 0xFFFFFFFF in typical for key in keys_of_originals(text))
