@@ -1,11 +1,11 @@
 """The analysis on another instance, over the connection of a `RemoteTriage`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -44,6 +44,8 @@ from triage_cli.domain import (
     timestamp,
 )
 from triage_cli.ports import TellProgress
+
+T = TypeVar("T")
 
 UPGRADE = "upgrade the remote, or run the command on its machine"
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
@@ -108,16 +110,17 @@ class RemoteAnalysis:
         """Have the remote learn; it does not tell how far it is."""
         tell("on the remote", 0.0)
         body = _labelled_body(rows) | ({} if question is None else {"question": question})
-        response = self._post("/learn", body)
-        lessons = self._remote.converted(partial(_lessons, question or CATEGORY), response)
-        self._remote.converted(self._remote.connection.pass_on_warnings, response)
-        return lessons
+        return self._learned(body, partial(_lessons, question or CATEGORY))
 
     def roll_back(self) -> TrainingReport:
-        response = self._post("/learn", {"rollback": True})
-        report = self._remote.converted(_training_report, response)
+        return self._learned({"rollback": True}, _training_report)
+
+    def _learned(self, body: Mapping[str, Any], make: Callable[[Any], T]) -> T:
+        """Have the remote learn, or take that back; pass on what it warns of, and return what it answers."""
+        response = self._post("/learn", body)
+        learned = self._remote.converted(make, response)
         self._remote.converted(self._remote.connection.pass_on_warnings, response)
-        return report
+        return learned
 
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from triage_cli.config import STANDARD_THRESHOLD, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
@@ -173,11 +173,12 @@ def find_error_bounds(
     """
     registry = open_model_registry(store)
     graded_answers = registry.graded(fingerprint, question.name)
-    if graded_answers and (repeated := _repetition_in_use(question, store, fingerprint)):
+    in_use = _in_use(question, store) if graded_answers else None
+    if in_use and (repeated := _repetition_of(in_use, question, fingerprint)):
         graded_answers = []
         if tell is not None:
             tell(repeated)
-    learned = learned_before(question, store, [answer.text for answer in graded_answers], tell)
+    learned = _learned(in_use, store, [answer.text for answer in graded_answers], tell)
     levels, calibrated = question.labels, level_calibration(registry.calibration, fingerprint)
     unlearned = (
         graded_levels(answer, levels, calibrated, rule)
@@ -187,18 +188,26 @@ def find_error_bounds(
     return bounds(unlearned, rule or [value.name for value in question.values], max_error)
 
 
-def _repetition_in_use(question: Question, store: Store, fingerprint: str) -> str:
-    """Return the `repetition` of the model in use for a question, if it is the one that has this fingerprint."""
+class _InUse(NamedTuple):
+    version: ModelVersion
+    model: "Model"
+
+
+def _in_use(question: Question, store: Store) -> _InUse | None:
+    """Return the version in use for a question with its model, which is read anew; None if none can answer."""
     version = open_model_registry(store).active(question.name)
     model = None if version is None else suited(version, rooted_question(question, store), store)
-    if version is None or model is None:
-        return ""
+    return None if version is None or model is None else _InUse(version, model)
+
+
+def _repetition_of(in_use: _InUse, question: Question, fingerprint: str) -> str:
+    """Return the `repetition` of the model in use for a question, if it is the one that has this fingerprint."""
     from triage_cli.classifiers import embedded_classifier
 
     own = embedded_classifier.question_fingerprint(
-        model.learned, levels=bool(question.labels.parents), question=question.name
+        in_use.model.learned, levels=bool(question.labels.parents), question=question.name
     )
-    return repetition(version, model) if own == fingerprint else ""
+    return repetition(*in_use) if own == fingerprint else ""
 
 
 def learned_before(
@@ -208,25 +217,28 @@ def learned_before(
 
     An empty text never was. `tell` gets a message if not all texts are recognised in other spellings.
     """
-    version = open_model_registry(store).active(question.name) if any(texts) else None
-    model = None if version is None else suited(version, rooted_question(question, store), store)
-    if version is None or model is None:
+    return _learned(_in_use(question, store) if any(texts) else None, store, texts, tell)
+
+
+def _learned(
+    in_use: _InUse | None, store: Store, texts: Sequence[str], tell: Callable[[str], None] | None
+) -> list[bool]:
+    if in_use is None or not any(texts):
         return [False] * len(texts)
     from triage_cli.classifiers import fitted_model
 
-    model = with_copies(version, model, store, tell)
+    model = with_copies(*in_use, store, tell)
     return [seen and bool(text) for text, seen in zip(texts, fitted_model.has_learned(model, texts), strict=True)]
 
 
 def taught_by_topic(question: Question, store: Store) -> Callable[[str], bool]:
     """Return what tells whether the model in use for a question was taught a text by the label of a topic."""
-    version = open_model_registry(store).active(question.name)
-    model = None if version is None else suited(version, rooted_question(question, store), store)
-    if model is None:
+    in_use = _in_use(question, store)
+    if in_use is None:
         return lambda _: False
     from triage_cli.classifiers import fitted_model
 
-    return fitted_model.learned_by_topic(model)
+    return fitted_model.learned_by_topic(in_use.model)
 
 
 def doubted_before(

@@ -43,15 +43,18 @@ def training_run(
     store = store or open_store(config)
     embedded_specs = [spec for spec in config.classifiers.values() if spec.type == "local"]
     alone_specs = [spec for spec in embedded_specs if is_alone(config, spec.name)]
-    thresholds = {spec.name: threshold_in_use(config.asked[0], store, spec) for spec in alone_specs}
+
+    def thresholds() -> dict[str, float]:
+        return {spec.name: threshold_in_use(config.asked[0], store, spec) for spec in alone_specs}
+
+    thresholds_before = thresholds()
 
     def look(context: RunContext, name: str) -> Looked:
         category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)
         alone = about_alone(config, config.question(name))
         classifiers = Classifiers.of(alone, store, Asker(actor, context.run.run_id, {}, warn=warn), tell)
         if name == CATEGORY and warn is not None:
-            now = {spec.name: threshold_in_use(config.asked[0], store, spec) for spec in alone_specs}
-            for message in _lowered(thresholds, now):
+            for message in _lowered(thresholds_before, thresholds()):
                 warn(message)
         opened = (classifiers.open(ClassifyPlan(spec.name)) for spec in embedded_specs)
         recorders = (DecisionRecorder(context, classifier, config.asked) for classifier in opened)

@@ -196,20 +196,16 @@ def outcome_lines(
             yield wire_format.outcome_line(outcome, spoken) + "\n"
         _raise_if_stopping(server_state)
     except TriageError as error:
-        problem = problems.problem_details(error)
+        end: dict[str, object] = {"problem": problems.problem_details(error)}
     except Exception:  # noqa: BLE001 - the stream's status was sent long ago
         error_log.exception("a bulk request failed")
         hint = "run it again, and look into the server's log"
-        problem = problems.problem_details(TriageError("something unexpected went wrong on the server", hint=hint))
+        unexpected = TriageError("something unexpected went wrong on the server", hint=hint)
+        end = {"problem": problems.problem_details(unexpected)}
     else:
-        yield compact({"end": counts_by_action, "cost_usd": triage.paid} | _warnings()) + "\n"
-        return
-    yield compact({"problem": problem, "cost_usd": triage.paid} | _warnings()) + "\n"
-
-
-def _warnings() -> dict[str, list[str]]:
+        end = {"end": counts_by_action}
     warnings = request_warnings.get()
-    return {"warnings": warnings} if warnings else {}
+    yield compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
 
 
 def _raise_if_stopping(server_state: ServerState) -> None:

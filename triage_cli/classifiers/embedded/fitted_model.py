@@ -185,17 +185,19 @@ def knows_exactly(model: Model, texts: Sequence[str]) -> list[bool]:
 
 def learned_by_topic(model: Model) -> Callable[[str], bool]:
     """Return what tells whether a model has learned a text, be it in another spelling, by the label of a topic."""
-    typical = set() if model.typical is None else set(model.typical.tolist())
-    return lambda text: bool(typical) and any(key & 0xFFFFFFFF in typical for key in keys_of_originals(text))
+    return _copy_finder(model.typical)
 
 
 def has_learned(model: Model, texts: Sequence[str]) -> list[bool]:
     """Return for each text whether a model was trained on it, be it in another spelling."""
-    copies = set() if model.copies is None else set(model.copies.tolist())
-    return [
-        is_known or any(key & 0xFFFFFFFF in copies for key in keys_of_originals(text))
-        for text, is_known in zip(texts, knows_exactly(model, texts), strict=True)
-    ]
+    is_copy = _copy_finder(model.copies)
+    return [is_known or is_copy(text) for text, is_known in zip(texts, knows_exactly(model, texts), strict=True)]
+
+
+def _copy_finder(numbers: NDArray[np.uint32] | None) -> Callable[[str], bool]:
+    """Return what tells whether a text is a copy of one of those that have these `copy_numbers`."""
+    known = set() if numbers is None else set(numbers.tolist())
+    return lambda text: bool(known) and any(key & 0xFFFFFFFF in known for key in keys_of_originals(text))
 
 
 def lacks_copies(model: Model) -> bool:

@@ -8,14 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage_cli.classifiers.embedded.fitted_model import (
-    Floats,
-    Integers,
-    Model,
-    fingerprint,
-    text_number,
-    word_number,
-)
+from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, fingerprint, text_number, word_number
 from triage_cli.classifiers.embedded.logistic_regression import (
     TOLERANCE,
     Design,
