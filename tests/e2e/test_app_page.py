@@ -140,6 +140,7 @@ def test_sixteen_verdicts_with_undo_while_a_second_person_decides_too(
         expected[name] = "Billing/Refund"
         ada.presses("s", "s")
         ada.hears("skipped")
+        expect(ada.page.locator("#count")).to_have_text("4 wait for a person")
         judged = {t["external_id"]: t["category"] for t in ben.get("/tickets?verdict=true&limit=100").json()}
     assert judged == expected
     assert len(expected) == 16

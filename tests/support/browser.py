@@ -58,7 +58,6 @@ class Visitor:
     def comes(self, place: str = "") -> "Visitor":
         """Open the page and sign in, by the keyboard alone."""
         self.page.goto(f"{self.url}/app{place}")
-        self.page.keyboard.press("Tab")
         self.page.keyboard.insert_text(self.key)
         self.page.keyboard.press("Enter")
         return self

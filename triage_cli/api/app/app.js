@@ -38,6 +38,7 @@ const visible = (text) => text.replace(HIDDEN, (it) =>
   "\n\r\t".includes(it) ? it : `\\u${it.charCodeAt().toString(16).padStart(4, "0")}`);
 
 const say = (...what) => fill(at("said"), what);
+const counted = (count, noun) => `${count.toLocaleString()} ${noun}${count === 1 ? "" : "s"}`;
 const listed = (items, tag = "ul") => (items.length ? made(tag, {}, items.map((item) => made("li", {}, item))) : null);
 
 // --- requests
@@ -179,9 +180,13 @@ function queuePath() {
 
 async function openQueue() {
   Object.assign(state, { queue: [], place: 0, next: queuePath() });
-  const [{ record: stats }] = await Promise.all([call("stats"), loadMore()]);
-  fill(at("count"), `${(stats.by_status.needs_review || 0).toLocaleString()} wait for a person`);
+  await Promise.all([countWaiting(), loadMore()]);
   await goTo(0);
+}
+
+async function countWaiting() {
+  const { record: stats } = await call("stats");
+  fill(at("count"), `${(stats.by_status.needs_review || 0).toLocaleString()} wait for a person`);
 }
 
 // Loads the next page. What was decided meanwhile lets others move up, so tickets may come again: they are left out.
@@ -226,7 +231,7 @@ async function goOn(after, question, mark, sentence) {
     if (++place >= state.queue.length) await loadMore();
   } while (state.marks.has(state.queue[place]?.ticket_id));
   const isLast = place >= state.queue.length;
-  await goTo(isLast ? state.place : place);
+  await Promise.all([countWaiting(), goTo(isLast ? state.place : place)]);
   return say(isLast ? `${sentence} That was the last one.` : sentence);
 }
 
@@ -243,7 +248,7 @@ async function show(id, question) {
     similar,
     made("details", { open: state.page === "ticket" }, made("summary", {}, "Deliveries and history"),
       made("h3", {}, "Deliveries"), listed(ticket.deliveries.map((each) =>
-        `${each.destination}: ${each.state}, tried ${each.tries.length} times`)) || made("p", {}, "None."),
+        `${each.destination}: ${each.state}, tried ${counted(each.tries.length, "time")}`)) || made("p", {}, "None."),
       made("h3", {}, "History"), listed(ticket.events.map((event) =>
         `${moment(event.timestamp)}: ${spaced(event.action)}, by ${event.actor}`), "ol")));
   ask(question || openOn(ticket));
@@ -378,6 +383,7 @@ async function giveAlike(question, value, waiting) {
     state.marks.set(ticket.ticket_id, `✓ ${value}`);
   }
   drawQueue();
+  await countWaiting();
   say(`${given.length} more: ${value}; u takes them back.`);
 }
 
@@ -402,7 +408,8 @@ async function undo() {
   state.steps.pop();
   const { ticket_id: id } = given[0]?.before || state.shown.ticket;
   const place = state.queue.findIndex((ticket) => ticket.ticket_id === id);
-  await (state.page === "waiting" && place >= 0 ? goTo(place, question) : show(id, question));
+  await Promise.all([countWaiting(),
+    state.page === "waiting" && place >= 0 ? goTo(place, question) : show(id, question)]);
   say(kept.join(" ") || (value === null ? "Back." : `Taken back: ${value}.`));
 }
 
@@ -422,11 +429,12 @@ async function showToday() {
   const [stats, groups, overruled, given] = (await Promise.all([
     call("stats"), ofToday("stats/groups", { by: "category" }), ofToday("stats/overruled"), ofToday("logs", mine),
   ])).map((answer) => answer.record);
-  const sum = (name) => groups.reduce((total, group) => total + group[name], 0).toLocaleString();
+  const sum = (name) => groups.reduce((total, group) => total + group[name], 0);
   fill(at("today"), made("h2", {}, "Today"),
-    made("p", {}, `${sum("tickets")} tickets came since midnight; ${sum("needs_review")} of them wait for a person; `
-      + `in all, ${(stats.by_status.needs_review || 0).toLocaleString()} wait.`),
-    made("p", {}, `You gave or took back ${given.length < mine.limit ? given.length : "1,000 or more"} verdicts.`),
+    made("p", {}, `${counted(sum("tickets"), "ticket")} came since midnight; ${sum("needs_review").toLocaleString()} `
+      + `of them wait for a person; in all, ${(stats.by_status.needs_review || 0).toLocaleString()} wait.`),
+    made("p", {}, `You gave or took back ${
+      given.length < mine.limit ? counted(given.length, "verdict") : "1,000 or more verdicts"}.`),
     table("What came", ["Category", "Tickets"], groups.map((group) => [group.category || "none yet", group.tickets])),
     table("Overruled today", ["The machine's category", "Judged", "Overruled"],
       overruled.map((each) => [each.category, each.judged, each.overruled])),
@@ -499,3 +507,4 @@ addEventListener("keydown", press);
 addEventListener("beforeunload", (event) => state.busy && event.preventDefault());
 showParts();
 if (state.key) doing(signIn);
+else at("key").focus();
