@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.api_server import ApiServer, running_server
+from tests.support.api_server import ApiServer, assert_for_callers, running_server
 from tests.support.commands import PATIENCE, TICKETS, many, until
 from tests.support.world import FakeClassifier, World
 from triage_cli.api import RequestLimits, factory, ndjson
@@ -32,7 +32,10 @@ def server(world: World, tmp_path: Path) -> Iterator[ApiServer]:
 def lines(answer: httpx.Response) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/x-ndjson"
-    return [json.loads(line) for line in answer.text.splitlines()]
+    records = [json.loads(line) for line in answer.text.splitlines()]
+    for record in records:
+        assert_for_callers(record.get("error") or record.get("problem") or {})
+    return records
 
 
 def post(server: ApiServer, path: str, **options: Any) -> httpx.Response:
@@ -84,7 +87,7 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServe
         ({"content": TICKETS, "headers": CSV, "params": {"do": "delete"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV, "params": {"max_cost": "-1"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV, "params": {"unknown": "1"}}, 422, "usage"),
-        ({"content": TICKETS, "headers": CSV, "params": {"source": "../x"}}, 422, "usage"),
+        ({"content": TICKETS, "headers": CSV, "params": {"source": "a\tb"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV | {"idempotency-key": "a b"}}, 422, "usage"),
         ({"content": "nonsense\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
         ({"content": "[]\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
@@ -97,6 +100,11 @@ def test_what_is_no_table_is_refused_before_anything_is_stored(
     answer = post(server, "/tickets/batch", **options)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert world.store.stats().tickets == 0
+
+
+def test_a_repeated_id_is_told_in_words_of_the_api(server: ApiServer) -> None:
+    *_, line, _ = lines(post(server, "/tickets/batch", content="id,subject\n1,a\n1,b\n", headers=CSV))
+    assert line["error"]["hint"] == "if this column holds no ids, give it another name in the header"
 
 
 @pytest.mark.parametrize(
@@ -196,8 +204,8 @@ def test_twins_of_a_request_are_kept_out_while_it_is_at_work(server: ApiServer, 
     finally:
         go_on.set()
         first.join(PATIENCE)
-    assert lines(answers[0])[-1]["end"] == {"created": 3}
-    assert lines(post(server, path, content=TICKETS, headers=headers))[-1]["end"] == {"unchanged": 3}
+    assert lines(answers[0])[-1]["end"] == {"created": 3, "unroutable": 3}, "rows, and what became of their tickets"
+    assert lines(post(server, path, content=TICKETS, headers=headers))[-1]["end"] == {"unchanged": 3, "unroutable": 3}
 
 
 def test_a_client_that_leaves_stops_the_work_and_what_has_begun_is_kept(server: ApiServer, world: World) -> None:
@@ -312,5 +320,5 @@ def test_bulk_requests_wait_for_no_thread_that_they_hold_themselves(
             full = client.post("/tickets/batch", content=TICKETS, headers=CSV)
         assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "full", "2")
         go_on.set()
-        assert [lines(one.result(60))[-1]["end"] for one in both] == [{"created": 50}] * 2
+        assert [lines(one.result(60))[-1]["end"] for one in both] == [{"created": 50, "unroutable": 50}] * 2
         assert lines(post(server, "/tickets/batch", content=TICKETS, headers=CSV))[-1]["end"] == {"created": 3}

@@ -50,6 +50,24 @@ def test_each_endpoint_refuses_a_parameter_that_it_does_not_know(client: httpx.C
     assert client.get("/stats?since=2026-01-01T00:00:00Z").status_code == 422
 
 
+def test_a_filter_by_what_there_is_not_is_refused_and_one_by_what_was_is_not(tmp_path: Path) -> None:
+    with running_server(tmp_path, config="categories: [Billing, Refunds]\n") as running, running.client() as client:
+        name = client.post("/tickets", json={"subject": "x"}).json()["ticket_id"]
+        assert client.post(f"/tickets/{name}/verdict", json={"category": "Refunds"}).status_code == 200
+    with running_server(tmp_path, config="categories: [Billing, Technical]\n", roles="2") as running:
+        client = running.client()
+        for path in ("/tickets", "/stats/groups"):
+            for query in ("category=Biling", "suggestion=Biling", "category=Billing&category=Biling"):
+                problem = client.get(f"{path}?{query}&by=status" if "stats" in path else f"{path}?{query}")
+                assert (problem.status_code, problem.json()["detail"]) == (422, 'no category "Biling"')
+                assert problem.json()["hint"].startswith('did you mean "Billing"? the categories are Billing, Tech')
+            assert client.get(path, params={"language": "zz"}).status_code == 422
+            for known in ("billing", "Refunds", "Technical"):
+                assert client.get(path, params={"category": known}).status_code == 200
+        assert len(client.get("/tickets?category=Refunds").json()) == 1, "no category any more, and stored"
+        client.close()
+
+
 def test_the_refusal_names_what_there_is(client: httpx.Client) -> None:
     problem = client.get("/runs?since=1&limit=2").json()
     assert problem["detail"] == '"since" is no query parameter of /runs'
@@ -171,6 +189,6 @@ def test_a_batch_may_be_classified_and_not_routed(few: httpx.Client) -> None:
     assert (created["did"], created["ticket"]["status"], created["ticket"]["category"]) == (
         "created", "classified", "Billing",
     )  # fmt: skip
-    assert end["end"] == {"created": 1}
+    assert end["end"] == {"created": 1, "classified": 1}
     assert few.get("/stats").json()["deliveries"] == {}
     assert lines(few.post("/route"))[-1]["end"] == {"routed": 1}

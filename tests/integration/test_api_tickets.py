@@ -107,6 +107,7 @@ def test_what_cannot_be_read_is_kept(client: httpx.Client) -> None:
         {}, {"subject": " \n"}, {"subject": None}, {"customer_id": "C-1"}, {"subject": 3}, {"subject": "x", "id": "1"},
         {"subject": "x", "category": "Billing"}, {"subject": "x", "status": "routed"},
         {"subject": "x", "verdict": True}, {"subject": "x", "external_id": "A", "source": "B\timport"},
+        {"subject": "x", "source": "a\x9bb"}, {"subject": "x", "source": " "},
     ],
 )  # fmt: skip
 def test_what_is_no_ticket_is_refused_and_not_stored(client: httpx.Client, body: object) -> None:

@@ -15,6 +15,7 @@ from triage_cli import wiring
 from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.domain import (
     ClassifyPlan,
+    ConfigError,
     Labelled,
     NewConfiguration,
     Selection,
@@ -89,8 +90,12 @@ def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
     with pytest.raises(UsageError, match="a plan over a remote asks nobody"):
         there.plan(NewConfiguration(str(new)), None, ask=True, max_cost=1.0)
     new.write_text("rutes: []\n")
-    with pytest.raises(UsageError, match=r"the new configuration has a mistake: .*rutes"):
+    with pytest.raises(ConfigError, match=rf"the new configuration has a mistake: {new}:1: .*rutes"):
         there.plan(NewConfiguration(str(new)), None, ask=False, max_cost=None)
+    with server.client("admin") as client:
+        problem = client.post("/plan", json={"routes": "- {to: nowhere}\n"}).json()
+    assert problem["code"] == "config"
+    assert "has a mistake: routes.yaml:1: " in problem["detail"], "and no folder of this machine"
 
 
 @pytest.mark.parametrize(

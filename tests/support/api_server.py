@@ -1,6 +1,8 @@
 """A real server for tests: uvicorn on 127.0.0.1 in a thread, over a database of the test's own, with a key a role."""
 
 import asyncio
+import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -41,6 +43,21 @@ vars(uvicorn.server)["asyncio"] = SimpleNamespace(**vars(asyncio) | {"sleep": la
 # For clients of servers that speak no TLS: without it each client reads the authorities of the system, in 7 ms.
 UNENCRYPTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
+# What our command line takes, and no caller of the API; commands for whoever runs the server are left to it.
+COMMANDS = re.compile(r"(?:^|[ ;:(])--[a-z]|\btriage (?:list|why|review|classify|route|learn|runs|create|keys list)\b")
+
+
+def assert_for_callers(problem: Mapping[str, Any]) -> None:
+    """Check that a problem names nothing that only the command line has."""
+    text = " ".join(str(problem.get(key) or "") for key in ("message", "detail", "hint"))
+    assert not COMMANDS.search(text), text
+
+
+def _check_problem(answer: httpx.Response) -> None:
+    is_ours = "triage" in answer.request.headers["user-agent"]
+    if answer.headers.get("content-type") == "application/problem+json" and not is_ours:
+        assert_for_callers(json.loads(answer.read()))
+
 
 def make_key(gate: ApiAccessStore, name: str, role: str) -> str:
     """Record a key and return its text."""
@@ -69,7 +86,9 @@ class ApiServer:
     def client(self, role: str = "agent", **options: Any) -> httpx.Client:
         """Return a client with the key of a role; close it."""
         usual: dict[str, Any] = {"timeout": PATIENCE, "trust_env": False, "verify": UNENCRYPTED}
-        return httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, **usual | options)
+        client = httpx.Client(base_url=self.url, headers={"X-API-Key": self.keys[role]}, **usual | options)
+        client.event_hooks = {"response": [_check_problem]}
+        return client
 
 
 @contextmanager

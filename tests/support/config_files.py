@@ -128,7 +128,10 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         "imports: {s: {columns: [a], map: {subject: {a: b}}}}",
         "1: imports.s.map.subject: must be the name of a column, not",
     ),
-    ("imports: {s: {columns: [a], source: 'a b'}}", "1: imports.s.source: must be a name of letters, digits, dots and"),
+    (
+        "imports: {s: {columns: [a], source: ' b'}}",
+        "1: imports.s.source: must be a name of at most 80 characters, such",
+    ),
     ("imports: {s: {columns: [a], html: sometimes}}", "1: imports.s.html: must be true or false, not text"),
     ("imports: {s: {columns: [a], format: xlsx}}", '1: imports.s.format: "xlsx" is none of csv, tsv, json or jsonl'),
     (

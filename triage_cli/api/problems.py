@@ -33,6 +33,8 @@ is_for_command_line: ContextVar[bool] = ContextVar("is_for_command_line", defaul
 REQUESTS: Mapping[str, str] = {
     r"triage list --status (\w+)": r"GET /tickets?status=\1",
     r"triage list shows": "GET /tickets shows",
+    r"triage runs lists": "GET /runs lists",
+    r"triage learn makes": "POST /learn makes",
     r"triage why": "GET /tickets/{ticket_id}/why",
     r"triage review": "POST /tickets/{ticket_id}/verdict",
     r"triage classify it": "POST /tickets/{ticket_id}/classify",
@@ -42,16 +44,27 @@ REQUESTS: Mapping[str, str] = {
     r"give --source NAME": "send them with ?source=NAME",
     r"--same-tickets": "with ?same_tickets=true",
     r"run the same command again": "send the same request again",
+    r"the same command (does|goes)": r"the same request \1",
+    r'name one with --map description="COLUMN"': "name one description in the header",
+    r"write --map external_id= with nothing behind it": "give it another name in the header",
+    r"with --map (\w+)=COLUMN": r"\1 in the header",
+    r"say which one does, by its number: .*": "name it description in a header",
+    r"name it with --delimiter": "write commas, or tabs as text/tab-separated-values",
+    r"jq \.(\w+) FILE \| triage create -": r"send \1 alone",
 }
+# The options of the command line that are parameters, or fields of the body, of requests that do the same.
+PARAMETERS = re.compile(
+    r"--(again|ask|deadline|force|limit|max-cost|max-flips|max-wait|name-with|question|retry-dead|workers)\b"
+)
 
 
-def spoken(hint: str) -> str:
-    """Return a hint for the caller of the present request."""
+def spoken(text: str) -> str:
+    """Return a hint, or the message before it, for the caller of the present request."""
     if is_for_command_line.get():
-        return hint
+        return text
     for command, request in REQUESTS.items():
-        hint = re.sub(command, request, hint)
-    return hint
+        text = re.sub(command, request, text)
+    return PARAMETERS.sub(lambda option: option[1].replace("-", "_"), text)
 
 
 MEDIA_TYPE = "application/problem+json"
@@ -73,7 +86,7 @@ def problem_details(error: TriageError) -> dict[str, Any]:
     if isinstance(error, STORE_ERRORS):
         error_log.warning("the database cannot be used: %s", error.sentence())
         error = UnavailableError("the database cannot be used", hint="the server's log says why")
-    return _problem_details(error.http_status, error.code, error.message, spoken(error.hint))
+    return _problem_details(error.http_status, error.code, spoken(error.message), spoken(error.hint))
 
 
 def _problem_details(status: int, code: str, detail: str, hint: str = "") -> dict[str, Any]:

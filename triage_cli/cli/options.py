@@ -13,8 +13,10 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.domain import (
     LANGUAGES,
+    MAX_SOURCE,
     PRIORITIES,
     SORTS,
+    SOURCE_NAME,
     STATS_KEYS,
     STATUSES,
     ClassifyPlan,
@@ -64,8 +66,6 @@ InBatches = Annotated[
 Deadline = Annotated[str | None, option("DURATION", "Begin nothing new after so long, such as 10m (exit code 6).")]
 Statuses = Annotated[list[str] | None, option("--status", "STATUS", f"{', '.join(STATUSES)}; repeat it, or write a,b.")]
 MaxWait = Annotated[str, option("DURATION", "How long to wait for a provider that is down.")]
-
-SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 
 
 def languages(typed: Sequence[str] | None) -> tuple[str, ...]:
@@ -275,8 +275,9 @@ class InputOptions(FileOptions):
 
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
-        if self.source is not None and not SOURCE_NAME.fullmatch(self.source):
-            raise UsageError(f'"{self.source}" is no name for a source', hint="use letters, digits, dots and dashes")
+        if self.source is not None and not re.fullmatch(SOURCE_NAME, self.source):
+            hint = f"use at most {MAX_SOURCE} characters, and no blank first"
+            raise UsageError(f'"{self.source}" is no name for a source', hint=hint)
         return super().read_options()._replace(source=self.source, limit=self.limit)
 
 

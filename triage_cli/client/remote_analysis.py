@@ -20,6 +20,7 @@ from triage_cli.domain import (
     TOPIC_CHARACTERS,
     TOPIC_LABEL,
     ClassifyPlan,
+    ConfigError,
     Discovery,
     Drift,
     Evaluated,
@@ -144,7 +145,11 @@ class RemoteAnalysis:
             key: None if name is None else _text_of(Path(name))
             for key, name in (("config", new.config), ("routes", new.routes))
         }
-        response = self._post("/plan", texts | {"written_since": written_since})
+        try:
+            response = self._post("/plan", texts | {"written_since": written_since})
+        except ConfigError as error:  # it names the files of the request
+            message = error.message.replace(" config.yaml:", f" {new.config}:")
+            raise ConfigError(message.replace(" routes.yaml:", f" {new.routes}:"), hint=error.hint) from error
         return self._remote.converted(_plan, response)
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Any:

@@ -364,7 +364,7 @@ def verdict_record(draft: VerdictDraft) -> dict[str, Any]:
 
 
 def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> str:
-    """Return an outcome as a line of a stream; `spoken` returns a hint in the words of the caller."""
+    """Return an outcome as a line of a stream; `spoken` returns a text of an error in the words of the caller."""
     wire_outcome: dict[str, Any] = {"row": outcome.row, "did": outcome.action.value}
     if isinstance(outcome.value, Flip):
         wire_outcome["flip"] = outcome.value._asdict()
@@ -377,7 +377,8 @@ def outcome_line(outcome: Outcome[Any], spoken: Callable[[str], str] = str) -> s
     if outcome.as_before:
         wire_outcome["as_before"] = True
     if outcome.error is not None:
-        wire_outcome["error"] = error_fields(outcome.error) | {"hint": spoken(outcome.error.hint)}
+        error_texts = {key: spoken(getattr(outcome.error, key)) for key in ("message", "hint")}
+        wire_outcome["error"] = error_fields(outcome.error) | error_texts
     return compact(wire_outcome)
 
 

@@ -1,10 +1,11 @@
 """Routing decisions: which deliveries follow from the rule that a ticket matches, and which are superseded."""
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
-from triage_cli.domain.deliveries import Delivery, new_delivery_id, not_replaced, supersede, with_changes
+from triage_cli.domain.deliveries import Delivery, Routed, new_delivery_id, not_replaced, supersede, with_changes
 from triage_cli.domain.json_values import compact
+from triage_cli.domain.outcomes import Outcome
 from triage_cli.domain.routing_rules import Rule
 from triage_cli.domain.tickets import DECIDED, Ticket
 
@@ -121,6 +122,13 @@ def counted_as(ticket: Ticket, outdated: Collection[str] | None) -> str:
     if ticket.status == "routed" and outdated and {*(ticket.routed_to or "").split(", ")} <= {*outdated}:
         return "outdated"
     return ticket.status
+
+
+def results(outcome: Outcome[Any]) -> Iterator[str]:
+    """Yield what a run counts an outcome as: what became of its row, and of its ticket, unless that is as before."""
+    yield outcome.action
+    if isinstance(outcome.value, Routed) and outcome.row is not None and not outcome.as_before:
+        yield counted_as(outcome.value.ticket, outcome.outdated)
 
 
 def status_of(deliveries: Iterable[Delivery], category: str | None) -> str:

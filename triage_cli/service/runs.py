@@ -155,11 +155,9 @@ class RunRecorder:
     def add(self, outcomes: Iterable[Outcome[Any]]) -> None:
         """Count the outcomes of the run, and collect the exit codes of their errors."""
         for outcome in outcomes:
-            self.counts[outcome.action] += 1
+            for result in routing.results(outcome) if self.context.run.kind == "run" else (outcome.action,):
+                self.counts[result] += 1
             ticket = outcome.value.ticket if isinstance(outcome.value, Routed) else None
-            if ticket and self.context.run.kind == "run" and outcome.row is not None and not outcome.as_before:
-                # Besides the action of the row, what became of its ticket.
-                self.counts[routing.counted_as(ticket, outcome.outdated)] += 1
             is_due_later = ticket and ticket.status == "routing" and isinstance(outcome.error, ItemError)
             if outcome.error is not None and not is_due_later:
                 self.exit_codes.add(outcome.error.exit_code)

@@ -132,8 +132,8 @@ def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
         try:
             compared = current.plan(new, query_time(body.written_since), ask=False, max_cost=None)
         except ConfigError as error:  # the caller sees neither the file nor this machine's terminal
-            mistakes = "; ".join(error.problems) or error.message
-            raise UsageError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
+            mistakes = ("; ".join(error.problems) or error.message).replace(f"{folder}/", "")
+            raise ConfigError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
     return reply(plan_record(compared))
 
 

@@ -61,6 +61,7 @@ from triage_cli.domain import (
     from_json,
     header_key,
     label_columns,
+    routing,
 )
 from triage_cli.ports import Triage
 from triage_cli.readers import ReadOptions, dates, open_table
@@ -186,13 +187,14 @@ def outcome_stream(server_state: ServerState, triage: LocalTriage, outcomes: Ite
 
 
 def outcome_lines(
-    server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[Outcome[Any]]
-) -> Iterator[str]:
-    """Yield a line for each outcome, then exactly one `end` or `problem`."""
-    counts_by_action: Counter[str] = Counter()
+    server_state: ServerState, triage: LocalTriage | LocalAnalysis, outcomes: Iterable[Outcome[Any]],
+    results: Callable[[Outcome[Any]], Iterable[str]] = lambda outcome: (outcome.action,),
+) -> Iterator[str]:  # fmt: skip
+    """Yield a line for each outcome, then exactly one `end` or `problem`; `results` is what an outcome counts as."""
+    counts: Counter[str] = Counter()
     try:
         for outcome in outcomes:
-            counts_by_action[outcome.action] += 1
+            counts.update(results(outcome))
             yield wire_format.outcome_line(outcome, spoken) + "\n"
         _raise_if_stopping(server_state)
     except TriageError as error:
@@ -203,7 +205,7 @@ def outcome_lines(
         unexpected = TriageError("something unexpected went wrong on the server", hint=hint)
         end = {"problem": problems.problem_details(unexpected)}
     else:
-        end = {"end": counts_by_action}
+        end = {"end": counts}
     warnings = request_warnings.get()
     yield compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
 
@@ -273,7 +275,8 @@ async def batch(
         else:
             outcomes = triage.create(drafts, input_part, same_tickets=query.same_tickets, judged=judged)
         with uploaded_body.file, request_lock:
-            yield from outcome_lines(server_state, analysis if query.dry_run else triage, outcomes)
+            asked = analysis if query.dry_run else triage
+            yield from outcome_lines(server_state, asked, outcomes, routing.results)
 
     def stop() -> None:
         triage.stop()
@@ -287,7 +290,7 @@ async def batch(
 def last_reading(header: HeaderKey, triage: CurrentTriage) -> Response:
     """Return how a file with these columns was read the last time by the command line."""
     if (reading := triage.last_reading(header)) is None:
-        raise NotFoundError("no file with this header was read here", hint="store one with triage create --remote URL")
+        raise NotFoundError("no file with this header was read here", hint="POST /readings/{header} keeps one")
     return reply(reading._asdict())
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentCaller, CurrentTriage, new_router
 from triage_cli.api.idempotency import reply
+from triage_cli.api.problems import is_for_command_line
 from triage_cli.api.routes.tickets import WITH_ETAG, TicketName
 from triage_cli.api.schemas import administration, classification, ticket_selection, tickets
 from triage_cli.api.schemas.records import described
@@ -36,6 +37,7 @@ from triage_cli.domain import (
     timestamp,
 )
 from triage_cli.ports import Triage
+from triage_cli.service import CategoryNames
 
 router = new_router("reads")
 PAGE_LINK: dict[int | str, dict[str, Any]] = {200: {"headers": {"Link": {"$ref": "#/components/headers/Link"}}}}
@@ -60,10 +62,23 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
         after=query.after,
     )
     found_tickets = list(triage.find(selection))
+    if not found_tickets:
+        _check_categories(triage, selection)
     page = found_tickets[: len(query.id) or query.limit]
     answer = reply([ticket_record(t) for t in page])
     has_more = len(found_tickets) > len(page)
     return _with_next_page_link(answer, request, page[-1].ticket_id if has_more else None)
+
+
+def _check_categories(triage: Triage, selection: Selection) -> None:
+    """Raise `UsageError` for a category that there is not, now or in stored tickets; our command line notes that."""
+    if not (names := (*selection.categories, *selection.suggestions)) or is_for_command_line.get():
+        return
+    category_names, stored_names = CategoryNames(triage.categories()), triage.stats().by_category
+    for name in names:
+        if category_names.match(name) is None and name not in stored_names:
+            unknown = category_names.unknown(name)
+            raise UsageError(unknown.message, hint=unknown.hint)
 
 
 def _query_selection(query: ticket_selection.TicketConditions) -> Selection:
@@ -135,7 +150,9 @@ def stats(triage: CurrentTriage) -> Response:
 def stats_groups(query: Annotated[administration.StatsQueryIn, Query()], triage: CurrentTriage) -> Response:
     """Count tickets in groups, ordered by their keys."""
     stats_query = StatsQuery(_query_selection(query), tuple(dict.fromkeys(query.by)))
-    return reply([group_record(group) for group in triage.stats_by(stats_query)])
+    if not (groups := triage.stats_by(stats_query)):
+        _check_categories(triage, stats_query.where)
+    return reply([group_record(group) for group in groups])
 
 
 @router.get("/stats/overruled", response_model=described(list[Overruled]))

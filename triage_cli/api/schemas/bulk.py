@@ -1,8 +1,8 @@
 """The schemas of bulk requests: an uploaded table, and a line for each outcome."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from triage_cli.api.ndjson import OCTETS
 from triage_cli.api.schemas.shared_fields import (
@@ -12,6 +12,7 @@ from triage_cli.api.schemas.shared_fields import (
     QueryParameters,
     Seconds,
     ShortName,
+    SourceName,
     Usd,
     WorkerCount,
     param,
@@ -61,7 +62,9 @@ class Line(BaseModel):
     as_before: bool | None = Field(
         None, description="true: the ticket is as an earlier request left it, and this one did nothing with it"
     )
-    end: dict[str, int] | None = Field(None, description="the number of items by result; on the last line")
+    end: dict[str, int] | None = Field(
+        None, description="the number of items by result, and with `do` of tickets by status; on the last line"
+    )
     problem: Problem | None = Field(None, description="why the work ended early; the last line")
     cost_usd: float | None = Field(None, description="what this request has spent; on the last line")
     warnings: list[str] | None = Field(
@@ -86,7 +89,6 @@ TABLE_BODIES = {
     media_type: {"schema": BINARY_STRING | {"default": ""}, "example": _TABLE_EXAMPLES[table_format]}
     for media_type, table_format in TABLE_TYPES.items()
 }
-SourceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,63}$")]
 
 
 class BatchQuery(QueryParameters):

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
-from triage_cli.domain import UsageError, codes, times
+from triage_cli.domain import SOURCE_NAME, UsageError, codes, times
 
 NamedValue = Annotated[str, StringConstraints(max_length=1000, pattern="^[^=]+=")]
 ShortText = Annotated[str, StringConstraints(max_length=1000)]
 LongText = Annotated[str, StringConstraints(max_length=500_000)]
 ShortName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
-
+SourceName = Annotated[str, StringConstraints(pattern=f"^{SOURCE_NAME}$")]
 
 Moment = Annotated[datetime, BeforeValidator(lambda value: times.rfc3339(value) if isinstance(value, str) else value)]
 

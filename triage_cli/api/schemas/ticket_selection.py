@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from triage_cli.api.schemas.shared_fields import (
     EXAMPLE_SINCE,
@@ -16,7 +16,7 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
     whole_number,
 )
-from triage_cli.domain import DAYS, MOST_EXTRAS, MOST_SIMILAR, SORTS, Priority, Status
+from triage_cli.domain import DAYS, LANGUAGES, MOST_EXTRAS, MOST_SIMILAR, SORTS, Priority, Status
 
 # The longest name of a ticket in an address: a character may take twelve of the 64 KB that a request's head may have.
 LONGEST_NAME = 4000
@@ -36,6 +36,15 @@ MOST_TICKET_NAMES = 100_000
 SORT_PATTERN = f"^(?:(?:{'|'.join(SORTS)})(?::(?:asc|desc))?)?$"
 
 
+def _known_language(code: str) -> str:
+    if code not in LANGUAGES:
+        raise ValueError(f"is none of {', '.join(LANGUAGES)}")
+    return code
+
+
+KnownLanguage = Annotated[ShortText, AfterValidator(_known_language)]
+
+
 class TicketConditions(QueryParameters):
     """A selection of tickets: all conditions must hold."""
 
@@ -50,7 +59,7 @@ class TicketConditions(QueryParameters):
         None, "stored at this time or earlier; a day means its beginning in UTC", EXAMPLE_UNTIL
     )
     source: list[ShortText] = repeatable("shop")
-    language: list[ShortText] = repeatable("de", "the language of the text, by its code")
+    language: list[KnownLanguage] = repeatable("de", "the language of the text, by its code")
     destination: list[ShortText] = repeatable("billing", "a destination that the ticket has a delivery to")
     extra: Annotated[list[NamedValue], Field(max_length=MOST_EXTRAS)] = repeatable(
         "plan=gold", "a column of the input, or a field, with this value"

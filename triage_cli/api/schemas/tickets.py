@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import AfterValidator, BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field
 
 from triage_cli import domain
 from triage_cli.api.schemas.classification import FURTHER_ANSWERS_FIELD, Classified, Delivery
@@ -15,10 +15,10 @@ from triage_cli.api.schemas.shared_fields import (
     RequestBody,
     ShortName,
     ShortText,
+    SourceName,
     param,
 )
 from triage_cli.domain import (
-    MAX_SOURCE,
     TICKET_KEYS,
     Classification,
     GivenAnswer,
@@ -61,10 +61,7 @@ class TicketIn(RequestBody):
     )
     created_at: ShortText | None = Field(None, description="ISO 8601; without a zone it is UTC")
     external_id: ShortText | None = Field(None, description="its id where it comes from")
-    # In identities, a tab separates the id from the source.
-    source: Annotated[
-        str, StringConstraints(min_length=1, max_length=MAX_SOURCE, pattern=rf"^[^\x00-\x1f]{{1,{MAX_SOURCE}}}$")
-    ] = Field("api", description="where it comes from; external ids are unique within it")
+    source: SourceName = Field("api", description="where it comes from; external ids are unique within it")
     extra: TicketExtra = Field(default_factory=dict, description="whatever else is known of it; kept as it is")
 
 
