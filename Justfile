@@ -44,7 +44,8 @@ docs:
 
 # Write golden files, the API's description and the pages' outputs anew; then read the diff
 golden:
-    TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/project/test_api_description.py tests/project/test_reference.py tests/e2e/test_golden.py tests/unit/test_prompt.py
+    TRIAGE_GOLDEN=write {{python}} -m pytest tests/project/test_api_description.py
+    TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/project/test_reference.py tests/e2e/test_golden.py tests/unit/test_prompt.py
     TRIAGE_GOLDEN=write {{python}} -m pytest -n auto tests/e2e/test_documented_commands.py
 
 # Draw the pictures of the terminal in docs/ anew

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.cli import Cli
-from triage_cli.cli import COMMANDS, HEADINGS, HELP, SUMMARIES, messages
+from triage_cli.cli import COMMANDS, HEADINGS, HELP, messages
 from triage_cli.domain import ExitCode
 
 GROUPS = {
@@ -141,12 +141,13 @@ def test_each_option_of_a_command_is_told_in_words(cli: Cli, command: str) -> No
 
 def test_each_command_stands_under_one_heading_of_the_overview(cli: Cli) -> None:
     help_text = cli("--help", COLUMNS="80").stdout
-    assert sorted(SUMMARIES) == sorted(COMMANDS)
     assert sum(map(len, HEADINGS.values())) == len(COMMANDS)
     assert cli("--help", "list", COLUMNS="80").stdout.endswith(help_text[help_text.index("The job:") :])
     for heading, commands in HEADINGS.items():
         block = help_text.partition(f"\n{heading}:\n")[2].partition("\n\n")[0]
-        assert [line.split(maxsplit=1) for line in block.splitlines()] == [list(pair) for pair in commands.items()]
+        assert [line.split(maxsplit=1) for line in block.splitlines()] == [
+            [name, c.summary] for name, c in commands.items()
+        ]
 
 
 def test_options_of_every_command_are_told_in_short(cli: Cli) -> None:

@@ -18,16 +18,16 @@ from tests.support.rooms import PACKAGE, room_of
 from tests.support.typed_terminal import Typist
 from tests.support.watched_terminal import STREAMS, lasting_text, watched
 from triage_cli.api import openapi
-from triage_cli.cli import app, help_text, typed_commands
+from triage_cli.cli import COMMANDS, help_text, typed_commands
 from triage_cli.mcp_server import tool_answers
 
 TICKETS = "id,subject\nT-1,refund my invoice please\nT-2,the app crashes with an error\nT-3,qqqq\n"
 DATABASE = "my demo.db"
 TYPED = "triage --db 'my demo.db' "
-NAMED = re.compile(rf"(?<![\w./-])triage (?=(?:{'|'.join(app.COMMANDS)}|--help)(?![\w-])(?! \(run ))")
+NAMED = re.compile(rf"(?<![\w./-])triage (?=(?:{'|'.join(COMMANDS)}|--help)(?![\w-])(?! \(run ))")
 DECLARED_WITH_HELP = ("option", "flag", "argument")
 # These are no step for whoever reads them: they run elsewhere, or for as long as somebody wants them.
-FOR_NOBODY = ("serve", "mcp")
+FOR_NOBODY = {name for name, listed in COMMANDS.items() if listed.hinted == "nowhere"}
 # What help pages, the API's description and an agent's instructions say to somebody else.
 ELSEWHERE = tuple(map(room_of, (openapi, help_text, tool_answers)))
 
@@ -69,7 +69,7 @@ def test_every_hint_of_the_program_repeats_the_typed_database() -> None:
         said = typed_commands.as_typed(text)
         left = {said[match.end() :].partition(" ")[0].strip(",;") for match in NAMED.finditer(said)}
         hints += 1
-        if not left <= set(FOR_NOBODY) or not (TYPED in said or left):
+        if not left <= FOR_NOBODY or not (TYPED in said or left):
             forgetful.append(f"{place}: {said}")
     assert forgetful == []
     assert hints > 100
@@ -169,11 +169,10 @@ def test_a_remote_hints_at_no_database_of_its_own_and_its_caller_at_the_typed_re
 
 
 def test_the_commands_that_work_on_a_remote_are_those_that_hints_name_with_it(cli: Cli) -> None:
-    words: dict[str, list[str]] = {name: [] for name in app.COMMANDS if name not in FOR_NOBODY} | {
+    words: dict[str, list[str]] = {name: [] for name in COMMANDS if name not in FOR_NOBODY} | {
         "config": ["check"], "db": ["path"], "audit": ["head"], "keys": ["list"], "show": ["x"], "why": ["x"],
         "forget": ["--customer-id", "x"], "similar": ["x"], "verdict": ["x", "y"], "plan": ["x.yaml"],
     }  # fmt: skip
     remote = ("--remote", "http://127.0.0.1:9")
     refused = {name for name in words if "works on a database here" in cli(name, *words[name], *remote).stderr}
-    assert refused == set(typed_commands.LOCAL_COMMANDS)
-    assert words.keys() - refused == set(typed_commands.REMOTE_COMMANDS) - {"--help"}
+    assert refused == {name for name, listed in COMMANDS.items() if listed.hinted == "local"}

@@ -10,18 +10,15 @@ import re
 import shutil
 import signal
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
-import typer
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
+from tests.support.every_command import check_rows
 from tests.support.pg_server import PgServer
-from triage_cli.cli import typer_app
 
 # A run of each command, or several, in the order in which they do something: (arguments, stdin).
 CASES: dict[str, list[tuple[str, str]]] = {
@@ -94,13 +91,8 @@ LABELLED = "id,description,customer_id,team\n" + "".join(
 )
 
 
-def commands(group: Any, before: str = "") -> Iterator[str]:
-    for name, command in group.commands.items():
-        yield from commands(command, f"{before}{name} ") if hasattr(command, "commands") else (before + name,)
-
-
 def test_every_command_has_a_case() -> None:
-    assert set(commands(typer.main.get_command(typer_app()))) == set(CASES)
+    check_rows(CASES, "CASES", __file__)
     assert set(WRITERS) | MAKERS <= set(CASES)
 
 

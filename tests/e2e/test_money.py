@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from tests.support import llm_server
 from tests.support.api_server import ApiServer, running_server
 from tests.support.billing_server import USD, Till, billed, configuration
 from tests.support.cli import Cli
+from tests.support.every_command import check_rows
 from tests.support.llm_classifiers import TYPES, opened
 from tests.support.llm_server import Script, failing, good
 from tests.support.mcp_client import ToolFailedError, connected
@@ -33,7 +33,7 @@ from triage_cli.classifiers import (
     OpenAIProvider,
 )
 from triage_cli.classifiers import provider as llm_provider
-from triage_cli.cli import CommandContext, typer_app
+from triage_cli.cli import CommandContext
 from triage_cli.config import MODELS, Price, load_config
 from triage_cli.domain import Ticket
 from triage_cli.mcp_server import AgentServer
@@ -111,17 +111,8 @@ COMMANDS: dict[str, list[tuple[str, str]]] = {
 DOORS = {"classify", "run", "reclassify", "plan", "doctor", "eval", "discover"}  # the commands that ask a provider
 
 
-def typed(group: Any, before: str = "") -> Iterator[str]:
-    """Yield the words of every command there is."""
-    for name, command in group.commands.items():
-        if hasattr(command, "commands"):
-            yield from typed(command, f"{before}{name} ")
-        else:
-            yield before + name
-
-
 def test_every_command_has_its_row() -> None:
-    assert set(COMMANDS) == set(typed(typer.main.get_command(typer_app())))
+    check_rows(COMMANDS, "COMMANDS", __file__)
 
 
 def used(cli: Cli, kind: str, url: str, till: Till, more: str, words: set[str]) -> dict[str, int]:

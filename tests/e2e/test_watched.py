@@ -13,16 +13,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import typer
 
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, is_pending, raw_terminal, until, until_gone
+from tests.support.every_command import check_rows, every_command
 from tests.support.llm_server import Asked, LlmServer, Step, chat, verdict
 from tests.support.watched_terminal import Came, lasting_text, unwatched, watched
-from triage_cli.cli import app, live_line, progress
+from triage_cli.cli import COMMANDS, live_line, progress
 from triage_cli.domain import CHUNK
 from triage_cli.readers import BLOCK
 
@@ -200,24 +200,13 @@ def watch(desk: Desk, job: Job, output: str, *more: str, bar: bool = True) -> tu
     return watched(cli, *job.args.split(), "-o", output, *more, given=data[:BEFORE], sees=sees, then=then), cli
 
 
-def commands() -> set[str]:
-    """Return the commands that print records."""
-    found = set()
-
-    def walk(command: Any, name: str) -> None:
-        for child, each in getattr(command, "commands", {}).items():
-            walk(each, f"{name} {child}".strip())
-        if any(param.name == "output" for param in command.params):
-            found.add(name)
-
-    walk(typer.main.get_command(app.typer_app()), "")
-    return found
-
-
 def test_no_command_that_prints_records_is_forgotten_here_nor_one_with_a_bar() -> None:
-    assert set(JOBS) == commands() - {"discover"}, "it prints a configuration, which has no columns"
-    commands_of = {name: f"triage_cli.cli.commands.{path.partition(':')[0]}" for name, path in app.COMMANDS.items()}
-    modules = {name: importlib.import_module(module) for name, module in commands_of.items()}
+    printing = {words for words, command in every_command() if any(param.name == "output" for param in command.params)}
+    check_rows(JOBS, "JOBS", __file__, printing - {"discover"})  # it prints a configuration, which has no columns
+    modules = {
+        name: importlib.import_module(f"triage_cli.cli.commands.{listed.place.partition(':')[0]}")
+        for name, listed in COMMANDS.items()
+    }
     barred = {name for name, job in JOBS.items() if job.bar}
     assert barred == {name for name, module in modules.items() if hasattr(module, "ProgressBar")}
 

@@ -170,7 +170,7 @@ def prepare(kept: Path) -> None:
     from triage_cli.classifiers import LocalTrainer, embedded_fit, fitted_model, told_language
     from triage_cli.classifiers import embedded_word_vectors as word_vectors
     from triage_cli.classifiers import encoder as embedded_encoder
-    from triage_cli.cli import app
+    from triage_cli.cli import COMMANDS, app
     from triage_cli.config import DEFAULT_CATEGORIES
 
     gc.disable()  # nothing of what is imported is garbage
@@ -197,7 +197,7 @@ def prepare(kept: Path) -> None:
     vectors.mkdir()
     vars(embedded_encoder)["_kept_vectors"] = _KeptVectors(vectors)
     build = app.typer_app
-    commands = {name: typer.main.get_command(build(name)) for name in (None, *app.COMMANDS)}
+    commands = {name: typer.main.get_command(build(name)) for name in (None, *COMMANDS)}
     for command in commands.values():
         _convert(command)
 

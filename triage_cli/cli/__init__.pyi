@@ -1,8 +1,9 @@
 # What other folders import from this one.
 
-from triage_cli.cli.app import COMMANDS as COMMANDS
 from triage_cli.cli.app import typer_app as typer_app
 from triage_cli.cli.command import as_triage_error as as_triage_error
+from triage_cli.cli.command_list import COMMANDS as COMMANDS
+from triage_cli.cli.command_list import HEADINGS as HEADINGS
 from triage_cli.cli.commands import runs as runs
 from triage_cli.cli.commands.config import configuration_warnings as configuration_warnings
 from triage_cli.cli.context import CommandContext as CommandContext
@@ -16,9 +17,7 @@ from triage_cli.cli.display import tables as tables
 from triage_cli.cli.display.event_lines import summary as summary
 from triage_cli.cli.display.html_reports import plan_page as plan_page
 from triage_cli.cli.display.period_page import report_page as report_page
-from triage_cli.cli.help_text import HEADINGS as HEADINGS
 from triage_cli.cli.help_text import HELP as HELP
-from triage_cli.cli.help_text import SUMMARIES as SUMMARIES
 from triage_cli.cli.output import Printer as Printer
 from triage_cli.cli.progress import SPINNER as SPINNER
 from triage_cli.cli.rejects import RejectedItems as RejectedItems

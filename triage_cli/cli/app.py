@@ -13,46 +13,11 @@ import typer
 from triage_cli import __version__
 from triage_cli.cli import help_text, messages, terminal, typed_commands
 from triage_cli.cli.command import as_triage_error, with_global_options
+from triage_cli.cli.command_list import COMMANDS
 from triage_cli.cli.context import GlobalOptions
 from triage_cli.domain import ExitCode, TriageError
 from triage_cli.runtime import abandon, resource_exhaustion
 
-# The module of each command or group of commands. It is imported only when its command is typed, to start fast.
-COMMANDS = {
-    "create": "create:create",
-    "pull": "pull:pull",
-    "classify": "classify:classify",
-    "route": "route:route",
-    "run": "run:run",
-    "reclassify": "reclassify:reclassify",
-    "plan": "plan:plan",
-    "spikes": "trends:spikes",
-    "drift": "trends:drift",
-    "verdict": "verdict:verdict",
-    "review": "review:review",
-    "runs": "runs:runs",
-    "list": "tickets:list_tickets",
-    "show": "tickets:show",
-    "why": "tickets:why",
-    "similar": "tickets:similar",
-    "logs": "audit:logs",
-    "audit": "audit:GROUP",
-    "undo": "runs:undo",
-    "forget": "forget:forget",
-    "stats": "stats:stats",
-    "report": "trends:report",
-    "config": "config:GROUP",
-    "db": "database:GROUP",
-    "doctor": "doctor:doctor",
-    "check": "check:check",
-    "serve": "serve:serve",
-    "mcp": "serve:mcp",
-    "keys": "keys:GROUP",
-    "discover": "discover:discover",
-    "learn": "learn:learn",
-    "eval": "evaluate:evaluate",
-    "suspects": "learn:suspects",
-}
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
 
@@ -122,7 +87,7 @@ def typer_app(name: str | None = None) -> typer.Typer:
     )
     app.callback(invoke_without_command=True)(_run_app)
     for command_name in COMMANDS if name is None else [name]:
-        module, _, function_name = COMMANDS[command_name].partition(":")
+        module, _, function_name = COMMANDS[command_name].place.partition(":")
         command = getattr(importlib.import_module(f"triage_cli.cli.commands.{module}"), function_name)
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=command_name)

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from triage_cli.cli import terminal
+from triage_cli.cli.command_list import COMMANDS, HEADINGS
 from triage_cli.cli.context import GlobalOptions
 
 HELP = """Store, classify and route support tickets, and keep a log of every decision.
@@ -27,53 +28,6 @@ unroutable, 4 refused, 5 no such ticket, 6 unavailable, 7 budget,
 Environment: TRIAGE_CONFIG, TRIAGE_DB, TRIAGE_REMOTE, TRIAGE_OFFLINE,
 TRIAGE_API_KEY, TRIAGE_TOKEN_COMMAND, TRIAGE_SERVER_KEY, TRIAGE_AUDIT_KEY.
 """
-# The commands of the help under their headings; summaries are short enough for 80 columns.
-HEADINGS = {
-    "The job": {
-        "run": "Store, classify and route in one pass",
-        "create": "Store tickets: one typed, or a file of many",
-        "pull": "Store what is new in the sources of the configuration",
-        "classify": "Give tickets a category",
-        "route": "Send tickets to their destinations",
-        "undo": "Take back an import: the wrong file, the wrong mapping",
-    },
-    "What is there, and why": {
-        "list": "List tickets, newest first",
-        "show": "Show one ticket with its whole history",
-        "why": "Explain how a ticket was decided, and what comes next",
-        "similar": "Find the tickets with the most similar texts",
-        "logs": "Print the audit log",
-        "runs": "List bulk commands: what each did, and its cost",
-        "stats": "Count tickets, costs and deliveries",
-        "report": "Write a page about the last week, for the team",
-    },
-    "People decide": {
-        "review": "Decide the tickets that wait for a person, one key each",
-        "verdict": "Set a person's category, which no machine changes",
-    },
-    "Better answers": {
-        "reclassify": "Ask again; show or change other categories",
-        "plan": "See what a new configuration would change",
-        "discover": "Find topics in tickets, and propose categories",
-        "learn": "Fit the embedded classifier to verdicts and labelled files",
-        "eval": "Measure classifiers on labelled tickets",
-        "suspects": "Find labels that are likely wrong",
-        "drift": "Compare decisions with those of the time before",
-        "spikes": "Find topics that many customers suddenly write about",
-    },
-    "Around it": {
-        "config": "Make, show and check the configuration",
-        "doctor": "Try configuration, database and classifiers",
-        "check": "Compare what waits with limits, for a monitor",
-        "serve": "Serve the HTTP API",
-        "mcp": "Let agents read, ask why and suggest, over MCP",
-        "keys": "Make and revoke the keys of the HTTP API",
-        "db": "Back up the database, or move it to PostgreSQL",
-        "audit": "Prove that the audit log is whole",
-        "forget": "Erase a person's text for good",
-    },
-}
-SUMMARIES = {command_name: summary for commands in HEADINGS.values() for command_name, summary in commands.items()}
 # Examples in the help of commands whose docstring has none.
 EXAMPLES = {
     "db path": "sqlite3 $(triage db path)",
@@ -93,9 +47,9 @@ GLOBAL_PARAMETERS = {f"_{option_name}" for option_name in GlobalOptions._fields}
 def set_help_pages(app: typer.Typer) -> None:
     """Set the help pages of all commands of an app."""
     for command in app.registered_commands:
-        command.cls, command.short_help = CommandHelp, SUMMARIES.get(command.name or "")
+        command.cls, command.short_help = CommandHelp, COMMANDS[str(command.name)].summary
     for group in app.registered_groups:
-        group.cls, group.short_help = GroupHelp, SUMMARIES.get(group.name or "")
+        group.cls, group.short_help = GroupHelp, COMMANDS[str(group.name)].summary
         for command in group.typer_instance.registered_commands if group.typer_instance else ():
             command.cls = CommandHelp
 
@@ -190,7 +144,7 @@ class OverviewHelp(ColouredHelp, TyperGroup):
         del ctx
         for heading, commands in HEADINGS.items():
             with formatter.section(heading):
-                formatter.write_dl([(f"{command_name:<10}", summary) for command_name, summary in commands.items()])
+                formatter.write_dl([(f"{name:<10}", listed.summary) for name, listed in commands.items()])
 
 
 def use_quick_values(params: Iterable[Any]) -> None:

@@ -12,19 +12,15 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
+from triage_cli.cli.command_list import COMMANDS
+
 # The options that say where a command works. Each has a value, but for the one that allows a remote by http://.
 PLACE_OPTIONS = ("--config", "--db", "--remote")
 INSECURE = "--insecure"
 NEXT = "Next: "  # as the last sentence of `why` begins
-# The commands that a message may ask for: those that work on a remote, and those that do so on its machine only.
-REMOTE_COMMANDS = (
-    "audit", "check", "classify", "create", "discover", "drift", "eval", "forget", "keys", "learn", "list", "logs",
-    "plan", "reclassify", "report", "review", "route", "run", "runs", "show", "similar", "spikes", "stats", "suspects",
-    "undo", "verdict", "why", "--help",
-)  # fmt: skip
-LOCAL_COMMANDS = ("config", "db", "doctor", "pull")
+HINTED = {name: listed.hinted for name, listed in COMMANDS.items() if listed.hinted != "nowhere"} | {"--help": "remote"}
 # A named run, as in `triage classify (run 1234ABCD, …)`, is not for typing.
-COMMAND = re.compile(rf"(?<![\w./-])triage (?=({'|'.join((*REMOTE_COMMANDS, *LOCAL_COMMANDS))})(?![\w-])(?! \(run ))")
+COMMAND = re.compile(rf"(?<![\w./-])triage (?=({'|'.join(HINTED)})(?![\w-])(?! \(run ))")
 
 _call: list[tuple[str, ...]] = []  # what `remember` was given
 
@@ -42,7 +38,7 @@ def as_typed(text: str, *, there: bool = False) -> str:
     """
 
     def typed(match: re.Match[str]) -> str:
-        return f"{_prefix(works_on_remote=match[1] in REMOTE_COMMANDS and not there)} "
+        return f"{_prefix(works_on_remote=HINTED[match[1]] == 'remote' and not there)} "
 
     return COMMAND.sub(typed, text) if _call else text
 
