@@ -37,8 +37,9 @@ from triage_cli.domain import (
     VerdictDraft,
     hash_chain,
 )
+from triage_cli.runtime import children
 from triage_cli.service import prove
-from triage_cli.stores import SqliteStore, kept_head, trail
+from triage_cli.stores import SqliteStore, kept_head, second_half, trail
 
 KEY = b"a key that nobody would guess"
 # What an outsider needs: `triage logs -o jsonl | python verify.py`.
@@ -132,7 +133,7 @@ def test_a_whole_log_holds_and_its_head_is_told_everywhere_alike(db: Path) -> No
     ],
 )  # fmt: skip
 def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
-    db: Path, what: str, statement: str, message: str
+    db: Path, what: str, statement: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if "drop table events" in statement:
         with closing(sqlite3.connect(db)) as raw:
@@ -143,6 +144,85 @@ def test_whatever_was_done_to_the_tables_is_told_with_the_first_bad_event(
         proved(db)
     assert message in caught.value.message, what
     assert caught.value.hint
+    in_two_halves(monkeypatch)
+    with pytest.raises(CheckError) as caught_in_halves:
+        proved(db)
+    assert (caught_in_halves.value.message, caught_in_halves.value.hint) == (caught.value.message, caught.value.hint)
+
+
+def in_two_halves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a second process verify half of a short log, too, as on a machine with two processors."""
+    monkeypatch.setattr(second_half, "EVENTS_FOR_TWO", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def read_and_proved(db: Path, key: bytes | None = None, heads: Sequence[str] = ()) -> tuple[int, Head]:
+    """Return how many events this process verified itself, and the head."""
+    seqs = [0]
+
+    def counted(events: Any, _: int) -> Iterator[Any]:
+        for event in events:
+            seqs.append(event[0])
+            yield event
+
+    with trail(str(db)) as log:
+        head = prove(log, key, dict.fromkeys(heads, "that was expected"), counted)
+    return seqs[-1], head
+
+
+@pytest.mark.parametrize("key", [None, KEY])
+def test_of_a_long_log_a_second_process_verifies_half(
+    tmp_path: Path, key: bytes | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = tmp_path / "t.db"
+    events = list(filled(db, key).store.log.events(EventQuery()))
+    hashes = [event.hash for event in events]
+    alone = read_and_proved(db, key)
+    assert alone == (8, Head(hashes[-1], 8))
+    in_two_halves(monkeypatch)
+    for heads in ([], hashes, ["0" * 64, hashes[6]]):
+        assert read_and_proved(db, key, heads) == (4, alone[1])
+    with pytest.raises(CheckError, match="expected"):
+        read_and_proved(db, key, [*hashes, "1" * 64])
+    assert not children
+
+
+def test_an_alteration_beside_the_seam_of_the_halves_is_told_as_without_them(
+    db: Path, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_two_halves(monkeypatch)
+    for seq in (3, 4, 5):
+        for alteration, message in (
+            ([f"update events set actor = 'eve' where seq = {seq}"], f"event {seq} is not"),
+            ([f"delete from events where seq = {seq}"], f"event {seq} of the log is missing"),
+            ([
+                "create table other as select * from events",
+                f"insert into other select * from events where seq = {seq}",
+                "drop table events",
+                "alter table other rename to events",
+            ], f"event {seq + 1} of the log is missing"),
+        ):  # fmt: skip
+            shutil.copy(template, db)
+            tamper(db, *alteration)
+            with pytest.raises(CheckError, match=message):
+                proved(db)
+
+
+@pytest.mark.parametrize(
+    "program", ["/nowhere/python", "kill -9 $$", "exit 1", """echo '["a'""", """echo '["a", ["b", 8], []]'"""]
+)
+def test_without_a_second_process_one_verifies_all(db: Path, program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = proved(db)
+    in_two_halves(monkeypatch)
+    script = db.with_name("script")
+    script.write_text(f"#!/bin/sh\n{program}\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", program if program.startswith("/") else str(script))
+    assert read_and_proved(db) == (8, head)
+    tamper(db, "update events set actor = 'eve' where seq = 7")
+    with pytest.raises(CheckError, match="event 7 is not"):
+        proved(db)
+    assert not children
 
 
 def test_two_events_that_changed_places_are_found(db: Path) -> None:

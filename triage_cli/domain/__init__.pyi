@@ -199,6 +199,7 @@ from triage_cli.domain.explanation import explain as explain
 from triage_cli.domain.explanation import route_sentences as route_sentences
 from triage_cli.domain.explanation import shell_name as shell_name
 from triage_cli.domain.hash_chain import GENESIS as GENESIS
+from triage_cli.domain.hash_chain import RestOfLog as RestOfLog
 from triage_cli.domain.hash_chain import canonical as canonical
 from triage_cli.domain.hash_chain import is_linked as is_linked
 from triage_cli.domain.hash_chain import replaced_head as replaced_head

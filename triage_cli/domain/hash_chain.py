@@ -9,8 +9,8 @@ can forge a log, and the first keyed event also protects the events before it.
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
 
 from triage_cli.domain.errors import CheckError, StoreError
 from triage_cli.domain.events import Event, EventRow, Head, LoggedEvent
@@ -93,13 +93,33 @@ def verify(trail: Iterable[EventRow], audit_key: bytes | None, heads: Mapping[st
     return head
 
 
+class RestOfLog(Protocol):
+    """What follows the first `begins` events of a log, up to its head, while somebody else verifies it."""
+
+    begins: int
+    head: Head
+
+    def heads_after(self, prev: str) -> Collection[str] | None:
+        """Wait until it was verified; return the heads in it, or None unless it is whole and follows this hash."""
+
+
 def recompute(
-    trail: Iterable[EventRow], audit_key: bytes | None, heads: Mapping[str, str]
+    trail: Iterable[EventRow],
+    audit_key: bytes | None,
+    heads: Mapping[str, str],
+    start: Head = Head(GENESIS, 0),  # noqa: B008 - immutable
+    rest: RestOfLog | None = None,
 ) -> tuple[Head, Mapping[str, str]]:
-    """Recompute the chain of a log; return its head, and the `heads` that are not in it. Raises as `verify` does."""
-    prev, count, keyed_before = GENESIS, 0, False
+    """Recompute the chain of a log; return its head, and the `heads` that are not in it. Raises as `verify` does.
+
+    The trail begins after `start`, from where on all events must have the key. It is read up to the `rest`, or to its
+    end if that does not hold.
+    """
+    prev, count = start
+    keyed_before = count > 0 and audit_key is not None
+    rest_begins = rest.begins if rest else None
     missing_heads = {head: where for head, where in heads.items() if head != GENESIS}
-    for count, event in enumerate(trail, 1):
+    for count, event in enumerate(trail, start.events + 1):
         if event[0] != count:
             raise CheckError(f"event {count} of the log is missing", hint=RESTORE)
         is_keyed = audit_key is not None and is_linked(event, prev, audit_key)
@@ -109,6 +129,8 @@ def recompute(
         keyed_before = keyed_before or is_keyed
         prev = event[-1]
         missing_heads.pop(prev, None)
+        if count == rest_begins and rest and (later_heads := rest.heads_after(prev)) is not None:
+            return rest.head, {head: where for head, where in missing_heads.items() if head not in later_heads}
     if audit_key is not None and count and not keyed_before:
         hint = "if the key is new, this holds once an event was written with it; else the log was replaced"
         raise CheckError("no event of the log was written with the key in TRIAGE_AUDIT_KEY", hint=hint)

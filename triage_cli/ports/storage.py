@@ -1,6 +1,7 @@
 """Ports of storage: what a store of tickets, answers, models, API keys and the audit log does for the use cases."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from triage_cli.domain import (
@@ -38,6 +39,7 @@ from triage_cli.domain import (
     PeriodCounts,
     Reading,
     Renamed,
+    RestOfLog,
     Run,
     Selection,
     SentSpike,
@@ -414,6 +416,14 @@ class AuditLogReader(Protocol):
 
     def events(self) -> Iterator[EventRow]:
         """A reader of the log yields all events in the order of `seq`, without following `prev`."""
+
+    def second_half(
+        self, head: Head, key: bytes | None, heads: Mapping[str, str]
+    ) -> AbstractContextManager[RestOfLog | None]:
+        """A reader may have somebody verify the second half of a log up to this head while the caller reads the first.
+
+        Else the context has None.
+        """
 
     def strays(self) -> Iterator[str]:
         """A reader of the log yields a sentence for each thing in the store's tables that no event explains."""

@@ -34,7 +34,9 @@ def prove(trail: AuditLogReader, key: bytes | None, heads: Mapping[str, str], co
     places = {kept_head.head: f"kept {trail.place} (of event {kept_head.events})", **heads} if kept_head else heads
     first_stray = _begun(lambda: next(trail.strays(), None))  # the database compares, while this thread makes hashes
     try:
-        head, missing_heads = hash_chain.recompute(counted(trail.events(), recorded_head.events), key, places)
+        with trail.second_half(recorded_head, key, places) as rest:
+            events = counted(trail.events(), rest.begins if rest else recorded_head.events)
+            head, missing_heads = hash_chain.recompute(events, key, places, rest=rest)
     except Exception:
         wait([first_stray])  # whoever handles the error may go on to replace the database
         raise

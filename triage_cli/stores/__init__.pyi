@@ -37,6 +37,7 @@ from triage_cli.stores.sql_store import SqlStore as SqlStore
 from triage_cli.stores.sqlite import connection as connection
 from triage_cli.stores.sqlite import head_file as head_file
 from triage_cli.stores.sqlite import restore as restore
+from triage_cli.stores.sqlite import second_half as second_half
 from triage_cli.stores.sqlite import store as store
 from triage_cli.stores.sqlite.connection import VERSION as VERSION
 from triage_cli.stores.sqlite.connection import connect as connect

@@ -7,15 +7,15 @@ For a SQLite file, the head stands in a file beside it (`stores.sqlite.head_file
 import re
 import shlex
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from triage_cli.domain import CheckError, EventQuery, EventRow, Head, UnavailableError
+from triage_cli.domain import CheckError, EventQuery, EventRow, Head, RestOfLog, UnavailableError
 from triage_cli.runtime import NEWER
 from triage_cli.stores.sqlite.connection import (
     IMMUTABLE,
@@ -27,11 +27,12 @@ from triage_cli.stores.sqlite.connection import (
     translate,
 )
 from triage_cli.stores.sqlite.head_file import kept_head, mend_command
+from triage_cli.stores.sqlite.second_half import EVENT_ROWS, SecondHalf, saves_time
 
 if TYPE_CHECKING:  # a SQLite database is verified without psycopg installed
     from triage_cli.stores.postgres.store import PostgresStore
 
-ALL_EVENTS = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events order by seq"
+ALL_EVENTS = EVENT_ROWS.format("")
 ALTERED_TEXT = partial(str, encoding="utf-8", errors="surrogateescape")  # it may be no UTF-8
 # Every row of the tables must go back to an event of the log. Each query finds rows that do not.
 UNLOGGED_ROWS = {
@@ -69,16 +70,19 @@ UNLOGGED_ROWS = {
 class SqliteTrail:
     """Implements `ports.AuditLogReader` on one SQLite file: the log is read in one snapshot, the tables in another.
 
-    `connect` opens the file once more, for the tables.
+    `connect` opens the file once more, for the tables; by `file_uri` a process does for the second half of the log.
     """
 
     place = "beside the database"
 
-    def __init__(self, path: str, db: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(
+        self, path: str, db: sqlite3.Connection, connect: Callable[[], sqlite3.Connection], file_uri: str = ""
+    ) -> None:
         self.mend = mend_command(path)
         self._path = path
         self._db = db
         self._connect = connect
+        self._file_uri = file_uri
 
     def recorded_head(self) -> tuple[Head, str | None]:
         last_seq, head, key_mark = self._db.execute("select seq, hash, key from chain").fetchone() or (0, "", None)
@@ -98,6 +102,15 @@ class SqliteTrail:
             self._db.text_factory = ALTERED_TEXT
             yield from islice(self._db.execute(ALL_EVENTS), passed, None)
         self._db.text_factory = ALTERED_TEXT
+
+    def second_half(
+        self, head: Head, key: bytes | None, heads: Mapping[str, str]
+    ) -> AbstractContextManager[RestOfLog | None]:
+        with suppress(sqlite3.Error, OSError):  # the first half will tell what is wrong with the file
+            (last_seq,) = self._db.execute("select max(seq) from events").fetchone()
+            if self._file_uri and last_seq == head.events and isinstance(last_seq, int) and saves_time(last_seq):
+                return SecondHalf(self._file_uri, head, key, heads)
+        return nullcontext()
 
     def strays(self) -> Iterator[str]:
         from triage_cli.stores.sqlite.schema import statements_of
@@ -146,6 +159,9 @@ class ServerTrail:
         """Yield the events up to that head."""
         return takewhile(lambda event: event.seq <= self._recorded[0].events, self._store.log.events(EventQuery()))
 
+    def second_half(self, _head: Head, _key: bytes | None, _heads: Mapping[str, str]) -> AbstractContextManager[None]:
+        return nullcontext()  # its events come over the network
+
     def strays(self) -> Iterator[str]:
         from triage_cli.stores.postgres import schema
 
@@ -172,7 +188,8 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         raise CheckError(f"there is no database at {path}", hint="name it with --db, or restore it")
     check_sqlite()
     try:
-        connect = partial(_connected, path, IMMUTABLE if is_frozen(path) else "mode=rw")
+        file_uri = f"file:{quote(path)}?{IMMUTABLE if is_frozen(path) else 'mode=rw'}"
+        connect = partial(_connected, file_uri)
         with closing(connect()) as db:
             user_version = db.execute("pragma user_version").fetchone()[0]
             if user_version > VERSION:
@@ -180,7 +197,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
             if user_version < 1:  # an older schema has the same log
                 raise CheckError(f"{path} is no database of this triage", hint="name another with --db, or restore it")
             db.execute("begin")
-            yield SqliteTrail(path, db, connect)
+            yield SqliteTrail(path, db, connect, file_uri)
     except sqlite3.Error as error:
         try:
             translated = translate(error, path)
@@ -193,7 +210,7 @@ def trail(path: str) -> Iterator[SqliteTrail]:
         raise CheckError(f"the log in {path} cannot be read: {error}", hint="restore a backup") from error
 
 
-def _connected(path: str, open_mode: str) -> sqlite3.Connection:
-    db = sqlite3.connect(f"file:{quote(path)}?{open_mode}", uri=True, isolation_level=None)
+def _connected(file_uri: str) -> sqlite3.Connection:
+    db = sqlite3.connect(file_uri, uri=True, isolation_level=None)
     db.text_factory = ALTERED_TEXT
     return db
