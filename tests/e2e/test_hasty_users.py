@@ -60,6 +60,8 @@ def test_a_name_that_is_no_utf_8_is_a_name(cli: Cli) -> None:
         done = cli(*command)
         assert (done.returncode, done.stdout) == (0, "")
     assert cli("verdict", "A-1", "General", "--note", odd, "-q").returncode == 0
+    assert [cli("keys", does, odd).returncode for does in ("revoke", "rotate")] == [5, 5]
+    assert cli("create", "-q", "--source", odd, stdin=TICKETS).returncode == 2
 
 
 @pytest.mark.parametrize("output", ["csv", "json", "jsonl"])

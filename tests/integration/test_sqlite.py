@@ -176,10 +176,12 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
 
 def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for path in (tmp_path / "file" / "triage.db", tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "file" / "triage.db", tmp_path, tmp_path / "pipe"):
         with pytest.raises(StoreError) as raised:
             SqliteStore(str(path)).stats()
         assert str(path) in raised.value.message
+    assert "and no file" in raised.value.message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="rights of another kind")

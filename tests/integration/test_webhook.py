@@ -20,7 +20,18 @@ from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.webhook_receiver import SECRET, Receiver, outgoing, sent, target
 from triage_cli.destinations import WORKERS, WebhookDestination, webhook
-from triage_cli.domain import ConfigError, DeliveryError, Outcome, PrivateAddressError, Receipt, secret_of, signature
+from triage_cli.domain import (
+    Action,
+    ConfigError,
+    DeliveryError,
+    NoTokenError,
+    Outcome,
+    PrivateAddressError,
+    Receipt,
+    TriageError,
+    secret_of,
+    signature,
+)
 from triage_cli.runtime import checked, host_of, is_public, reason
 from triage_cli.service import DestinationBreakers, Dispatcher, QueueResults
 
@@ -255,6 +266,26 @@ def test_a_name_that_leads_to_a_private_address_is_resolved_a_few_times_and_cost
     assert len(breakers.paused()) == 1
     assert 0 < len(resolved) <= 2 * WORKERS
     assert receiver.got == []
+
+
+def test_a_destination_that_may_not_be_used_is_tried_ever_less_often() -> None:
+    now = 0.0
+    breakers = DestinationBreakers(lambda: now)
+
+    def pause(because: TriageError) -> float:
+        nonlocal now
+        began = now
+        breakers.pause("a", because)
+        breakers.pause("a", because)  # by what was on its way, too
+        while breakers.is_open("a"):
+            now += 30
+        return now - began
+
+    forbidden = PrivateAddressError("a is at a private address")
+    assert [pause(forbidden) for _ in range(14)] == [*(30.0 * 2**n for n in range(12)), 86_400, 86_400]
+    assert pause(NoTokenError("no token for now")) == 30
+    breakers.judge("a", [Outcome(None, Action.DELIVERED)])
+    assert pause(forbidden) == 30
 
 
 def test_a_resolver_that_changes_its_mind_leads_nowhere_else(receiver: Receiver) -> None:

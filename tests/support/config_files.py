@@ -178,6 +178,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ("database: 12", '1: database: is a number to YAML; quote it: "12"'),
     ("database: postgresql://me:pw@host/db", "1: database: holds a password; put it into the environment"),
     ("database: postgresql://host/db?password=pw", "1: database: holds a password; put it into the"),
+    ("database: ':memory:'", "1: database: is no path: a database in memory would be gone when the command ends"),
     ("database: mysql://host/db", "1: database: must be a path or postgresql://user@host/name"),
     ("remote: ftp://x", "1: remote: must be a URL that begins with https:// or http://"),
     ("budget: 5", "1: budget: must be a mapping (key: value), not a number"),

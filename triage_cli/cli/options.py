@@ -22,6 +22,7 @@ from triage_cli.domain import (
     ClassifyPlan,
     UsageError,
     answers_meant,
+    encodable,
     parts_of,
     status_words,
     timestamp,
@@ -275,10 +276,11 @@ class InputOptions(FileOptions):
 
     def read_options(self) -> ReadOptions:
         """Return these options as those of a reader. Raises `UsageError`."""
-        if self.source is not None and not re.fullmatch(SOURCE_NAME, self.source):
+        source = self.source
+        if source is not None and (encodable(source) != source or not re.fullmatch(SOURCE_NAME, source)):
             hint = f"use at most {MAX_SOURCE} characters, and no blank first"
-            raise UsageError(f'"{self.source}" is no name for a source', hint=hint)
-        return super().read_options()._replace(source=self.source, limit=self.limit)
+            raise UsageError(f'"{source}" is no name for a source', hint=hint)
+        return super().read_options()._replace(source=source, limit=self.limit)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ def no_database(location: str) -> str:
     """Return why a location names no database, else an empty text."""
     if not is_postgres(location) and re.match(r"[A-Za-z][\w+.-]+://", location):
         return "must be a path or postgresql://user@host/name"
+    if location == ":memory:":
+        return "is no path: a database in memory would be gone when the command ends"
     return "holds a character that no path has" if "\0" in location else ""
 
 

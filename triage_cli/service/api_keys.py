@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from triage_cli.domain import ApiKey, Change, CreatedKey, Event, EventAction, UsageError, api_keys, times
+from triage_cli.domain import ApiKey, Change, CreatedKey, Event, EventAction, UsageError, api_keys, encodable, times
 from triage_cli.ports import ApiAccessStore, Store
 
 KEY_NAME = re.compile(r"[\w.@+-]([\w .@+-]{0,78}[\w.@+-])?")
@@ -58,7 +58,7 @@ class KeyRing:
 
         The old one is taken for `overlap` seconds more. Raises `NotFoundError`, and `UsageError` if it was revoked.
         """
-        new_key = api_keys.new_key()
+        new_key, name = api_keys.new_key(), encodable(name)
         expires_at = _expires_at(seconds)
         next_key = ApiKey(new_key.key_id, name, api_keys.digest(new_key.text), "", times.now(), expires_at=expires_at)
         rotated_key = self._gate.rotate(next_key, time_after(overlap))
@@ -74,7 +74,7 @@ class KeyRing:
 
     def revoke(self, name: str) -> ApiKey:
         """Revoke a key; it is refused from the next request on. Raises `NotFoundError`."""
-        revoked_key = self._gate.revoke(name)
+        revoked_key = self._gate.revoke(encodable(name))
         self._log_key_event(EventAction.KEY_REVOKED, {"key": revoked_key.key_id, "name": revoked_key.name})
         return revoked_key
 

@@ -6,13 +6,25 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from triage_cli.domain import BYTES, NOT_ATTEMPTED, DeliveryError, Outcome, OutgoingDelivery, Receipt, TriageError
+from triage_cli.domain import (
+    BYTES,
+    NOT_ATTEMPTED,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    TriageError,
+    UnavailableError,
+)
 from triage_cli.ports import Destination
 from triage_cli.runtime import Circuit
 
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10
 PAUSE = 30.0
+# The longest pause of a destination that may or can not be used, in seconds: of each further one it is twice as long,
+# as a server tries it again for months.
+LONGEST_PAUSE = 86_400.0
 
 
 class DestinationBreakers:
@@ -25,6 +37,7 @@ class DestinationBreakers:
         self._clock = clock
         self._circuits: dict[str, Circuit] = {}
         self._reasons: dict[str, TriageError] = {}
+        self._pauses: dict[str, float] = {}  # the next one of destinations that could not be used the last time
 
     def paused(self) -> list[str]:
         """Return the destinations that their circuit breakers pause."""
@@ -41,14 +54,19 @@ class DestinationBreakers:
     def judge(self, name: str, outcomes: Sequence[Outcome[Receipt]]) -> None:
         """Count the successes and failures of a destination's attempts, in order."""
         circuit = self._circuit(name)
+        if outcomes:
+            self._pauses.pop(name, None)
         circuit.judge((outcome.error is not None for outcome in outcomes), self._clock())
         self._reasons.pop(name, None)
         if outcomes and circuit.is_failing:
             self._reasons[name] = _paused_error(name, outcomes[-1].error)
 
     def pause(self, name: str, because: TriageError) -> None:
-        """Pause a destination for `PAUSE` seconds, since it cannot be used."""
-        self._circuit(name).rest(self._clock())
+        """Pause a destination that cannot be used: for `PAUSE` seconds, and longer if that is not for now alone."""
+        if not self.is_open(name):
+            seconds = PAUSE if isinstance(because, UnavailableError) else self._pauses.get(name, PAUSE)
+            self._circuit(name).pause(self._clock() + seconds)
+            self._pauses[name] = min(2 * seconds, LONGEST_PAUSE)
         self._reasons[name] = because
 
     def reason(self, name: str) -> TriageError | None:

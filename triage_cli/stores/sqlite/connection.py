@@ -236,10 +236,10 @@ def sqlite_code_of(error: BaseException | None) -> int:
 
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
-    code = sqlite_code_of(error)
+    code, is_file = sqlite_code_of(error), Path(path).is_file() or not Path(path).exists()
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and is_file:
         return StoreUnavailableError(
             f"cannot write {path}: {error}",
             hint="nothing finished was lost; free some space and run the same command again",
@@ -247,7 +247,7 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     is_vague = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOMEM)  # SQLite does not say why it cannot open a file
     if is_vague and (lack := resource_exhaustion.lack_of(error, is_probe=True)):
         return lack
-    if code in NOT_OPENED:
+    if code in NOT_OPENED or not is_file:
         return _not_opened(error, Path(path))
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return StoreError(
@@ -261,7 +261,9 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
 def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
     """Return the error for a database that cannot be opened or written, with the reason that SQLite does not give."""
     open_problem, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
-    if is_read_only(path):
+    if path.exists() and not path.is_file():
+        open_problem, hint = "it is a folder, a pipe or a device, and no file", "name a file with --db"
+    elif is_read_only(path):
         open_problem = "it is on a read-only file system"
         hint = "copy the database and the files beside it to another disk, or mount this one for writing"
     elif path.exists() and not os.access(path, os.R_OK):
