@@ -46,7 +46,6 @@ AT_FIRST_USE = (
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
-SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the address
 FAULT = "TESTS_FAULT"  # the one by which a command knows the fault that it is to have
 PROGRAM = """#!{python} -IS
 import _socket, posix, sys  # to import what is above them would take twice as long as all the rest
@@ -72,8 +71,9 @@ posix._exit(code if code >= 0 else 128 - code)
 class Forked:
     """Asks the process that forks, at its address."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, process: "subprocess.Popen[bytes]") -> None:
         self.address = address
+        self._process = process  # else it would be asked for where nobody waits for it: in a worker
 
     def run(
         self, args: Sequence[str], data: bytes, cwd: Path, env: Mapping[str, str], seconds: float
@@ -111,13 +111,7 @@ class Forked:
 
 @cache
 def forked() -> Forked:
-    """Return the one of this run."""
-    return Forked(os.environ.get(SHARED) or started())
-
-
-@cache
-def started() -> str:
-    """Start a process that forks, and return its address; it ends with this process."""
+    """Start the one of this run, which ends with this process; in a worker it has been started already."""
     folder = tempfile.mkdtemp(prefix="triage-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(Path(folder) / "socket")
@@ -132,7 +126,7 @@ def started() -> str:
         )  # fmt: skip
     atexit.register(process.wait, 30)
     atexit.register(process.terminate)
-    return address
+    return Forked(address, process)
 
 
 # -- in the forking process
