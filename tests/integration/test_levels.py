@@ -32,6 +32,7 @@ from triage_cli.domain import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    explain,
 )
 from triage_cli.runtime import Budget
 from triage_cli.service import RoutingMap
@@ -90,20 +91,22 @@ def test_finer_labels_are_refined_and_no_flips_and_coarser_ones_change_nothing(t
     assert held(tree) == {
         "Billing": "Billing/Refund", "Billing/Refund/Late": "Billing/Refund/Late", "Technical": "Technical",
     }  # fmt: skip
-    assert reclassified(tree, doubted=True) == {"unchanged": 1, "doubted": 1, "confirmed": 1}
+    assert reclassified(tree, doubted=True) == {"unchanged": 1, "widened": 1, "confirmed": 1}
     assert held(tree)["Billing/Refund/Late"] == "Billing/Refund", "sure at the level that the answer is sure of"
 
 
 class Settling(FakeClassifier):
     """Answers with probabilities, at the level at which it is sure."""
 
+    def rejudged(self, answer: Classification, _text: str = "") -> Classification:
+        return Levels.of(TREE).settled(answer, lambda _: self.threshold)
+
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answer]]]:
         for outcomes in super().classify(chunks, budget):
             for outcome in outcomes:
                 assert outcome.value is not None
                 chances = '{"Billing/Refund":0.5,"Billing":0.8,"Technical":0.2}'
-                step = replace(outcome.value.steps[0], probabilities=chances)
-                step = Levels.of(TREE).settled(step, lambda _: 0.6)
+                step = self.rejudged(replace(outcome.value.steps[0], probabilities=chances))
                 yield [replace(outcome, value=replace(outcome.value, steps=(step,), sure=step.is_sure))]
 
 
@@ -123,6 +126,20 @@ def test_a_cleared_verdict_leaves_the_level_and_the_guess_below_it(tree: World) 
     ticket = cleared.value
     assert ticket is not None
     assert (ticket.status, ticket.category, ticket.suggestion, ticket.confidence) == expected
+
+
+def test_another_threshold_moves_a_stored_answer_to_the_level_that_it_is_sure_of(tree: World) -> None:
+    settled(tree)
+    for threshold, action, category in (
+        (0.4, "refined", "Billing/Refund"), (0.7, "widened", "Billing"), (0.9, "doubted", None),
+    ):  # fmt: skip
+        tree.classifier.threshold = threshold
+        assert reclassified(tree, doubted=True) == {action: 1}
+        assert held(tree) == {"s": category}
+        assert reclassified(tree, doubted=True) == ({"unchanged": 1} if category else {})
+    (ticket,) = tree.store.find(Selection())
+    sentences = list(explain(tree.triage().history(ticket.ticket_id)))
+    assert "the answer of fake was applied, so Billing, which is above Billing/Refund, holds" in sentences[-3]
 
 
 def settled(world: World, *, renewed: frozenset[str] = frozenset()) -> None:

@@ -246,6 +246,7 @@ def reclassify_sentences(
             "doubted": f"so {was} is in doubt: a person decides",
             "settled": f"so {category} holds",
             "refined": f"so {category}, which is below {was}, holds",
+            "widened": f"so {category}, which is above {was}, holds",
         }
         if answer is not None and answer.threshold is not None:
             clause = threshold_clause(answer, history.bounds, has_next=False)
@@ -260,6 +261,7 @@ def reclassify_sentences(
     effects_by_outcome = {
         "flip": f"so it would be {category} instead of {was}, if that is applied",
         "refined": f"so it would be {category}, which is below {was}, if that is applied",
+        "widened": f"so it would be {category}, which is above {was}, if that is applied",
         "confirmed": "that confirms what holds",
         "within": f"it is not far enough ahead of {was} for a change (hysteresis)",
         "doubted": f"that is not sure enough, so {decides} instead of {was}, if that is applied",

@@ -60,6 +60,7 @@ class Action(StrEnum):
     FLIP = "flip"  # another category
     FLIPPED = "flipped"  # another category, which was applied
     REFINED = "refined"  # a category below the old one
+    WIDENED = "widened"  # a category above the old one, which is not sure any more; the plan asks for that
     WITHIN = "within"  # another category, by less than the margin that a flip needs
     SETTLED = "settled"  # it waited for a person, and the answer is sure
     UNANSWERED = "unanswered"  # no sure answer: the old category stays

@@ -273,7 +273,7 @@ class ReclassifyRun:
             return FlipDecision(row, ticket, Action.UNANSWERED, answer, error)
         given = given_answer(ticket, self._question)
         holds = answer.classification_id == given.decision_id
-        if holds and answer.is_sure == (given.value is not None):
+        if holds and given.value == (answer.category if answer.is_sure else None):
             return FlipDecision(row, ticket, Action.UNCHANGED, answer)
         least_margin = max(self._hysteresis.get(name, 0.0) for name in (self._classifier.name, answer.classifier))
         action = judge(ticket, answer, self._labels, least_margin, doubted=self._plan.doubted)

@@ -33,6 +33,7 @@ PRINTED_ACTIONS = (
     Action.FLIP,
     Action.FLIPPED,
     Action.REFINED,
+    Action.WIDENED,
     Action.REHOMED,
     Action.UNHOUSED,
     Action.DOUBTED,
@@ -53,6 +54,7 @@ CHANGE_LABELS = {
     "doubted": "need review",
     "settled": "no longer wait",
     "refined": "get a category below theirs",
+    "widened": "get a category above theirs",
 }  # with --apply
 LABELS_OF_FURTHER = {
     "unanswered": "left open or as before for lack of a sure answer",
@@ -63,6 +65,7 @@ CHANGES_OF_FURTHER = {
     "doubted": "lose their answer",
     "settled": "get an answer",
     "refined": "get an answer below theirs",
+    "widened": "get an answer above theirs",
 }
 FLIP_COLUMNS = (
     "ticket_id", "status", "old", "old_confidence", "new", "new_confidence", "old_reason", "new_reason", "applied",
@@ -147,7 +150,7 @@ def reclassify(
         context.say(f"triage reclassify {about}--batch collects the answers")
     if reroute:
         context.say(summaries.waiting_offline(context, context.triage.stats))
-    has_changes = any(flip_counts[action] for action in ("flip", "flipped", "settled", "refined"))
+    has_changes = any(flip_counts[action] for action in ("flip", "flipped", "settled", "refined", "widened"))
     if context.guides and has_changes and not apply:
         context.say("next: the same with --apply; no classifier is asked again")
     elif context.guides and has_changes:

@@ -18,7 +18,9 @@ from triage_cli.domain import (
 )
 
 # The actions that `apply` carries out.
-CHANGES = frozenset({Action.FLIP, Action.REFINED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED})
+CHANGES = frozenset(
+    {Action.FLIP, Action.REFINED, Action.WIDENED, Action.REHOMED, Action.UNHOUSED, Action.DOUBTED, Action.SETTLED}
+)
 
 
 class FlipLimit(NamedTuple):
@@ -74,14 +76,16 @@ def judge(
     """Return what an answer means for a decided ticket; a flip needs a margin of at least `least_margin`.
 
     With `doubted`, a machine's label without a sure answer is doubted, else it is only unanswered. An answer above the
-    present value is sure of that one no more, and one below it refines it. `labels` are those of the answer's question.
+    present value is sure of that one no more: with `doubted` it widens it. One below it refines it. `labels` are those
+    of the answer's question.
     """
     given = given_answer(ticket, new_answer.question)
     value_gone = given.value is not None and given.value not in labels
     if not new_answer.is_sure or (labels.parents and labels.refines(given.value, new_answer.category)):
         if value_gone:
             return Action.UNHOUSED
-        return Action.DOUBTED if doubted and given.value and not given.verdict else Action.UNANSWERED
+        lost = Action.WIDENED if new_answer.is_sure else Action.DOUBTED
+        return lost if doubted and given.value and not given.verdict else Action.UNANSWERED
     if value_gone or given.value is None:
         return Action.REHOMED if value_gone else Action.SETTLED
     if new_answer.category == given.value:
