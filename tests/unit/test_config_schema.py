@@ -53,7 +53,7 @@ def test_what_the_program_refuses_is_refused() -> None:
         ):  # what is no YAML, or holds what JSON cannot
             continue
         beyond = any(words in expected for words in BEYOND)
-        assert not valid or beyond, f"an editor finds nothing wrong: {text}; if no schema can say it, BEYOND names it"
+        assert not valid or beyond, f"an editor finds nothing wrong: {text!r}; if no schema can say it, BEYOND names it"
         refused += not valid
     assert refused > len(MISTAKES) // 2
 
