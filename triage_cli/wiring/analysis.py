@@ -186,7 +186,7 @@ class LocalAnalysis:
         return make_report(store, inflow, config.categories, config.questions, since, datetime.now(UTC), promised)
 
     def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
-        training = self._training_run(question)
+        training = self._training_run(self._analyst._replace(warn=None), question)  # no threshold changes by it
         material = training.training_data(rows)
         suspects, confused = training.suspects(material)
         return SuspectReport(tuple(suspects), tuple(confused), material.counts)
@@ -223,14 +223,14 @@ class LocalAnalysis:
         return named
 
     def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
-        return self._training_run(question).learn(rows, tell)
+        return self._training_run(self._analyst, question).learn(rows, tell)
 
     def roll_back(self) -> TrainingReport:
-        return self._training_run().roll_back()
+        return self._training_run(self._analyst).roll_back()
 
-    def _training_run(self, question: str | None = None) -> "TrainingRun":
+    def _training_run(self, analyst: Analyst, question: str | None = None) -> "TrainingRun":
         store = self._store or open_store(self._config, make=self._make)
-        return training_run(self._config, self._analyst, store=store, question=question)
+        return training_run(self._config, analyst, store=store, question=question)
 
     def evaluate(
         self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY

@@ -47,7 +47,7 @@ def training_run(
     def thresholds() -> dict[str, float]:
         return {spec.name: threshold_in_use(config.asked[0], store, spec) for spec in alone_specs}
 
-    thresholds_before = thresholds()
+    thresholds_before = thresholds() if warn is not None else {}
 
     def look(context: RunContext, name: str) -> Looked:
         category_renames.apply_renames(store, config.asked, config.routes, actor, context.run.run_id)

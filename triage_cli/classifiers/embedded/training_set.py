@@ -219,7 +219,9 @@ class TrainingSet:
         wording_texts = wording_texts_of(categories)
         training_texts = [*wording_texts, *labelled_texts]
         if not training_texts:
-            raise ConfigError("the categories have no word to learn from", hint="give them descriptions and examples")
+            names = ", ".join(category.name for category in categories)
+            message = f"no category or value has a word to learn from among {names or 'none'}"
+            raise ConfigError(message, hint="give them descriptions and examples")
         self.texts = [training_text.text for training_text in training_texts]
         corpus = Corpus(self.texts)
         self.categories = categories

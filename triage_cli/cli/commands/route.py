@@ -20,6 +20,7 @@ from triage_cli.domain import (
     Routed,
     RoutePlan,
     Selection,
+    Ticket,
     TriageError,
     gravest,
     outcome_record,
@@ -66,8 +67,7 @@ def route(
     selection = Selection(ids=named_ids[:limit] if named_ids is not None else None, limit=limit)
     if dry_run:
         context.only_here("route --dry-run")
-        route_plan = RoutePlan(retry_dead, again)
-        return _preview_requests(context, selection, route_plan, printer, as_text=printing.as_text)
+        return _Preview(context, RoutePlan(retry_dead, again)).print(selection, printer, as_text=printing.as_text)
     if again and ids is None:
         again_example = "triage list --status routed -o id | triage route - --again"
         context.say(f"note: --again sends the tickets that are named, and none is: {again_example}")
@@ -136,64 +136,70 @@ def _counted_routes(
         yield outcome
 
 
-def _preview_requests(
-    context: CommandContext, selection: Selection, route_plan: RoutePlan, printer: Printer, *, as_text: bool
-) -> int:
-    """Print the requests that `route` would make, as text or as records."""
-    if selection.ids is None:
-        dead_statuses = {"undeliverable"} if route_plan.retry_dead else set()
-        selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
-    request_count: Counter[str] = Counter()
-    held_back: Counter[str] = Counter()
-    unroutable = messages.UnroutableTickets()
-    request_records = _requests(context, selection, route_plan, request_count, held_back, unroutable)
-    if as_text:
-        for request_record in request_records:
-            if request_record["request"] is not None:
-                printer.write(request_record["request"] + "\n")
-        printer.flush()
-    else:
-        printer.many(request_records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
-    unroutable.close()
-    by_destination = f": {summaries.listed_places(request_count)}" if request_count else ""
-    would_be_made = f"{messages.plural(request_count.total(), 'requests')} would be made{by_destination}"
-    context.say(f"{messages.joined(would_be_made, messages.counted(held_back, ()))} (--dry-run)")
-    return ExitCode.OK
+class _Preview:
+    """The requests that `route` would make: counted as they are made up, beside the tickets that have none."""
 
+    def __init__(self, context: CommandContext, plan: RoutePlan) -> None:
+        self._context = context
+        self._plan = plan
+        self._requests: Counter[str] = Counter()
+        self._held_back: Counter[str] = Counter()
+        self._unroutable = messages.UnroutableTickets()
+        self._warned_names: set[str] = set()
 
-def _requests(
-    context: CommandContext,
-    selection: Selection,
-    plan: RoutePlan,
-    request_count: Counter[str],
-    held_back: Counter[str],
-    unroutable: messages.UnroutableTickets,
-) -> Iterator[dict[str, str | None]]:
-    """Yield and count the requests that `route` would make, and the tickets without one, `held_back` or unroutable."""
-    routing_map = wiring.destinations.routing_map(context.config, context.store)
-    warned_names: set[str] = set()
-    for ticket in context.look().find(selection):
-        answer = routing_map.answers(context.store, [ticket]).get(ticket.decision_id or "")
-        deliveries = context.store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
-        judged_at = routing.judged_at(ticket, deliveries, times.now())
-        is_doubted = routing_map.doubts(ticket, answer, deliveries)
-        rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
-        if rule is None:
-            unrouted_reason = "no rule matches" if ticket.category else f"no category ({ticket.status})"
-            if is_doubted:
-                unrouted_reason = ROUTE_LABELS["doubted"]
-                held_back[unrouted_reason] += 1
-            elif ticket.category:
-                unroutable.add(ticket.category)
-            else:
-                held_back[f"with {unrouted_reason}"] += 1
-            yield {"ticket_id": ticket.ticket_id, "request": None, "error": unrouted_reason}
-            continue
-        requests = wiring.destination_diagnostics.preview_requests(context.config, context.store, ticket, rule, plan)
-        for name, request in requests:
-            request_count[name] += 1
-            if name in context.config.destinations and name not in warned_names:
-                warned_names.add(name)
-                for warning in wiring.destination_diagnostics.unset_variables(context.config, name):
-                    messages.say(f"warning: {warning}")
-            yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
+    def print(self, selection: Selection, printer: Printer, *, as_text: bool) -> int:
+        """Print the requests for tickets as text or as records, and how many they are."""
+        if selection.ids is None:
+            dead_statuses = {"undeliverable"} if self._plan.retry_dead else set()
+            selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
+        records = self._records(selection)
+        if as_text:
+            for request_record in records:
+                if request_record["request"] is not None:
+                    printer.write(request_record["request"] + "\n")
+            printer.flush()
+        else:
+            printer.many(records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
+        self._unroutable.close()
+        by_destination = f": {summaries.listed_places(self._requests)}" if self._requests else ""
+        would_be_made = f"{messages.plural(self._requests.total(), 'requests')} would be made{by_destination}"
+        held_back = messages.counted(self._held_back, ())
+        self._context.say(f"{messages.joined(would_be_made, held_back)} (--dry-run)")
+        return ExitCode.OK
+
+    def _records(self, selection: Selection) -> Iterator[dict[str, str | None]]:
+        config, store = self._context.config, self._context.store
+        routing_map = wiring.destinations.routing_map(config, store)
+        for ticket in self._context.look().find(selection):
+            answer = routing_map.answers(store, [ticket]).get(ticket.decision_id or "")
+            deliveries = store.deliveries.of([ticket.ticket_id]).get(ticket.ticket_id, ())
+            is_doubted = routing_map.doubts(ticket, answer, deliveries)
+            judged_at = routing.judged_at(ticket, deliveries, times.now())
+            rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
+            if rule is None:
+                why = self._without_request(ticket, is_doubted=is_doubted)
+                yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
+                continue
+            previewed = wiring.destination_diagnostics.preview_requests(config, store, ticket, rule, self._plan)
+            for name, request in previewed:
+                self._requests[name] += 1
+                self._warn_once(name)
+                yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
+
+    def _without_request(self, ticket: Ticket, *, is_doubted: bool) -> str:
+        """Count a ticket without a request, and return why it has none."""
+        why = "no rule matches" if ticket.category else f"no category ({ticket.status})"
+        if is_doubted:
+            why = ROUTE_LABELS["doubted"]
+            self._held_back[why] += 1
+        elif ticket.category:
+            self._unroutable.add(ticket.category)
+        else:
+            self._held_back[f"with {why}"] += 1
+        return why
+
+    def _warn_once(self, name: str) -> None:
+        if name in self._context.config.destinations and name not in self._warned_names:
+            self._warned_names.add(name)
+            for warning in wiring.destination_diagnostics.unset_variables(self._context.config, name):
+                messages.say(f"warning: {warning}")

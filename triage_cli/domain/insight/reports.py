@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any, NamedTuple
 
 from triage_cli.domain.evaluation.confidence_intervals import wilson
+from triage_cli.domain.evaluation.error_bounds import StoredBound
 from triage_cli.domain.insight.drift import Count, Drift
 from triage_cli.domain.insight.spikes import Spike
 from triage_cli.domain.insight.stats import StatsGroup
@@ -44,6 +45,11 @@ class ReportedPromise(NamedTuple):
     missing: Annotated[int, "how many more labelled tickets the promise needs at least"]
     at: Annotated[str, "when that was found", datetime]
     judged: Annotated[MeasuredShare, "its sure answers that people judged in the period: the share that they overruled"]
+
+    @classmethod
+    def of(cls, bound: StoredBound, judged: MeasuredShare) -> "ReportedPromise":
+        """Return the promise of a bound, as people judged it."""
+        return cls(**{field: getattr(bound, field) for field in cls._fields if field != "judged"}, judged=judged)
 
     @property
     def broken(self) -> bool:

@@ -87,20 +87,7 @@ def make_report(
         spike_weeks=search.weeks,
         drift=tuple(compare(inflow.counts(start, end), inflow.counts(before, start))),
         questions={each.name: counted(stored, each.name) for each in questions},
-        promises=tuple(
-            ReportedPromise(
-                bound.classifier,
-                bound.category,
-                bound.max_error,
-                bound.threshold,
-                bound.labelled,
-                bound.wrong,
-                bound.missing,
-                bound.at,
-                judged.overruled_of(bound),
-            )
-            for bound in promised
-        ),
+        promises=tuple(ReportedPromise.of(bound, judged.overruled_of(bound)) for bound in promised),
     )
 
 
