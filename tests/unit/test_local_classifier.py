@@ -288,9 +288,14 @@ def test_a_category_that_says_nothing_is_never_guessed() -> None:
     assert "42" not in {one(asked, text).category for text in ("watering trees", "42", "what is 42 about")}
 
 
-@pytest.mark.parametrize(("categories", "named"), [((), "none"), ((Category("1"), Category("2", "…")), "1, 2")])
-def test_nothing_to_learn_from_is_a_mistake_of_the_configuration(categories: tuple[Category, ...], named: str) -> None:
-    with pytest.raises(ConfigError, match=f"no category or value has a word to learn from among {named};?$"):
+@pytest.mark.parametrize(
+    ("categories", "problem"),
+    [((), "no categories"), ((Category("1"), Category("2", "…")), "no category .* among 1, 2")],
+)
+def test_nothing_to_learn_from_is_a_mistake_of_the_configuration(
+    categories: tuple[Category, ...], problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
         fit(categories)
 
 

@@ -220,7 +220,7 @@ class TrainingSet:
         training_texts = [*wording_texts, *labelled_texts]
         if not training_texts:
             names = ", ".join(category.name for category in categories)
-            message = f"no category or value has a word to learn from among {names or 'none'}"
+            message = f"no category or value has a word to learn from among {names}"
             raise ConfigError(message, hint="give them descriptions and examples")
         self.texts = [training_text.text for training_text in training_texts]
         corpus = Corpus(self.texts)
