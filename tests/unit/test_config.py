@@ -298,6 +298,13 @@ def test_a_foreign_config_yaml_is_passed_over_with_a_note(home: Path, foreign: s
     assert config.notes == (f"./config.yaml has none of triage's keys and was ignored; {instead}",)
 
 
+@pytest.mark.parametrize("mistyped", ["categoris: [A, B]", "Categories: [A, B]", "clasifiers: {}\nnote: x"])
+def test_a_mistyped_key_makes_no_file_of_another_program(home: Path, mistyped: str) -> None:
+    (home.parent / "cwd/config.yaml").write_text(mistyped)
+    with pytest.raises(ConfigError, match=r"config\.yaml has [12] mistakes?"):
+        load(home)
+
+
 def test_an_empty_config_yaml_is_refused_and_one_of_a_comment_passed_over(home: Path) -> None:
     file = home.parent / "cwd/config.yaml"
     file.touch()

@@ -10,6 +10,7 @@ from triage_cli.config.classifiers import KEY_VARIABLES
 from triage_cli.config.configuration import Config, is_among, mistakes_error, own_files
 from triage_cli.config.database_address import is_postgres, no_database, without_password
 from triage_cli.config.destinations import DestinationSpec, default_destinations
+from triage_cli.config.key_tables import suggestion
 from triage_cli.config.routes import default_routes
 from triage_cli.config.sections import TOP_KEYS, read_sections
 from triage_cli.config.validators import absolute, no_url
@@ -27,6 +28,8 @@ from triage_cli.runtime import distrust
 
 STDOUT = 1  # the file descriptor
 IGNORED = "./config.yaml has none of triage's keys and was ignored"
+# A key that is nearly one of these is mistyped: hardly another program has it.
+TELLING_KEYS = ("categories", "classifiers")
 # What TRIAGE_OFFLINE may hold.
 OFFLINE_VALUES: Mapping[str, bool] = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(
     ("0", "false", "no", "off"), False
@@ -271,7 +274,8 @@ def _open_config(path: Path, label: str, home: Path | None, origin: str = "") ->
     if not isinstance(root.value, dict):
         diagnostics.wrong(root.line, "", "must be a mapping (key: value)")
         return ConfigFile(path, diagnostics, None, has_triage_key=False)
-    return ConfigFile(path, diagnostics, root, any(key in TOP_KEYS for key in root.value))
+    is_ours = any(key in TOP_KEYS or suggestion(str(key), TELLING_KEYS, 0.8) for key in root.value)
+    return ConfigFile(path, diagnostics, root, is_ours)
 
 
 def xdg_folder(env: Mapping[str, str], home: Path | None, variable: str, default_below_home: str) -> Path | None:
