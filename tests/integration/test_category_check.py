@@ -52,6 +52,14 @@ def test_no_configuration_where_there_was_one_is_told_and_how_to_name_it(shop: C
     )
 
 
+def test_other_categories_of_the_same_file_name_it_once(shop: Cli) -> None:
+    in_shop(shop, "run", "-q", stdin=SHORT)
+    (shop.folder / "shop" / "config.yaml").write_text(f"{SHOP}  - Lost\n")
+    told = in_shop(shop, "run", "-q", stdin="subject\nwhere is the other parcel\n")
+    assert "shop/config.yaml (Shipping, Returns), and now it is by others (Shipping, Returns, Lost): if that" in told
+    assert told.endswith("reclassify brings along what was decided before\n")
+
+
 def test_a_change_that_is_meant_is_told_once(shop: Cli) -> None:
     elsewhere(shop, "run", "-q", stdin=SHORT)
     texts = [f"subject\nwhere is parcel {n}\n" for n in range(4)]

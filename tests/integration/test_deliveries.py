@@ -506,6 +506,24 @@ def test_check_says_where_an_address_in_routes_may_be_allowed(cli: Cli) -> None:
     ) in cli("config", "check").stderr
 
 
+def test_check_warns_of_names_that_look_the_same(cli: Cli) -> None:
+    names = [
+        "Billing",
+        "\u0412illing",
+        "\uff22illing",
+        "Bill  Pay",
+        "bill pay",
+        "Bild",
+        "B\u00fcro",
+        "\u0411\u0438\u043b",
+    ]
+    (cli.folder / "config.yaml").write_text(json.dumps({"categories": names}))
+    told = [line for line in cli("config", "check").stderr.splitlines() if "look the same" in line]
+    assert [line.rpartition("the second is spelled ")[2] for line in told] == [
+        '"\\u0412illing"', '"\\uff22illing"', '"bill pay"',
+    ]  # fmt: skip
+
+
 def test_check_needs_no_database_that_answers(cli: Cli) -> None:
     (cli.folder / "config.yaml").write_text("database: postgresql://nobody@127.0.0.1:9/x\n")
     done = cli("config", "check")

@@ -89,6 +89,22 @@ def test_a_former_name_of_a_parent_moves_its_children(tmp_path: Path) -> None:
     assert [c.was for c in taken.categories] == [("B",), (), ("B/x",)]
 
 
+def test_a_label_may_be_the_lowest_level_alone_where_only_one_name_has_it() -> None:
+    listed = [Category("Shop"), Category("Shop / Refund", parent="Shop"), Category("Bug"), Category("Bug/Other")]
+    others = [
+        Category("Shop/Other", parent="Shop"),
+        Category("Bug/Other", parent="Bug"),
+        Category("Shop/Bug", parent="Shop"),
+    ]
+    names = CategoryNames([*listed[:3], *others])
+    assert [names.match(label) for label in ("refund", " Refund ", "Bug", "Shop/Bug")] == [
+        "Shop / Refund", "Shop / Refund", "Bug", "Shop/Bug",
+    ]  # fmt: skip
+    assert names.match("Other") is None
+    assert names.unknown("other").hint.startswith('did you mean "Shop/Other"? the categories are Shop, ')
+    assert CategoryNames(listed).match("other") is None, "a slash that is no level"
+
+
 def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) -> None:
     rules = load(tmp_path, CONFIG).routes
 

@@ -4,6 +4,7 @@ import triage_cli.config.sources
 import triage_cli.config.webhooks
 from triage_cli.config.categories import CATEGORY as CATEGORY
 from triage_cli.config.categories import DEFAULT_CATEGORIES as DEFAULT_CATEGORIES
+from triage_cli.config.categories import look_alikes as look_alikes
 from triage_cli.config.classifiers import CLASSIFIER as CLASSIFIER
 from triage_cli.config.classifiers import KEY_VARIABLES as KEY_VARIABLES
 from triage_cli.config.classifiers import MODELS as MODELS

@@ -1,6 +1,7 @@
 """Categories in config.yaml: a name or a mapping each, and the default ones."""
 
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from triage_cli.config.key_tables import Field, accepts, record, record_schema, schema_of
 from triage_cli.config.validators import former, label, same_name, several, text
@@ -68,6 +69,24 @@ def in_levels(categories: tuple[Category, ...]) -> tuple[Category, ...]:
         former_names[name] += tuple(was for was in moved if was not in taken)
         taken.update(moved)
     return tuple(c._replace(parent=parents.get(c.name, ""), was=former_names[c.name]) for c in categories)
+
+
+# Capital and small letters of Cyrillic, then of Greek, that are drawn as those of Latin below them.
+_FOREIGN_LETTERS = (
+    "\u0410\u0412\u0415\u0405\u0406\u0408\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425"
+    "\u0430\u0441\u0435\u043e\u0455\u0456\u0458\u0440\u0443\u0445\u04bb\u0501\u051b\u051d"
+    "\u0391\u0392\u0395\u0396\u0397\u0399\u039a\u039c\u039d\u039f\u03a1\u03a4\u03a5\u03a7\u03bf\u03bd\u03b9\u03c5"
+)
+_LATIN_LETTERS = "ABESIJKMHOPCTYXaceosijpyxhdqwABEZHIKMNOPTYXoviu"
+
+
+def look_alikes(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of names that a reader cannot tell apart: by letters of another script, by width or by blanks."""
+    letters, seen = str.maketrans(_FOREIGN_LETTERS, _LATIN_LETTERS), dict[str, str]()
+    for name in names:
+        drawn = " ".join(unicodedata.normalize("NFKC", name).translate(letters).casefold().split())
+        if (first := seen.setdefault(drawn, name)) != name:
+            yield first, name
 
 
 CATEGORY: Mapping[str, Field] = {

@@ -43,14 +43,24 @@ class CategoryNames:
         is_category = question == CATEGORY
         self._one, self._all = ("category", "categories") if is_category else (f"{question}", f"values of {question}")
         self._names_by_folded = {_folded_name(name): c.name for c in categories for name in (*c.was, c.name)}
+        last_parts = {c.name: _last_part(c) for c in categories if c.parent}
+        times_used = Counter(last_parts.values())
+        for name, part in last_parts.items():
+            if times_used[part] == 1:
+                self._names_by_folded.setdefault(part, name)
 
     def match(self, text: str) -> str | None:
-        """Return the category that a text names, in any case and also by a former name, or None."""
+        """Return the category that a text names, or None: in any case, by a former name, or by its lowest level alone.
+
+        Of names with the same lowest level, a text must name the whole one.
+        """
         return self._names_by_folded.get(_folded_name(text))
 
     def unknown(self, text: str, prefix: str = "") -> UnknownValueError:
         """Return the error for a name that is no category."""
-        close = difflib.get_close_matches(_folded_name(text), self._names_by_folded, n=1)
+        given = _folded_name(text)
+        ends = [folded for folded in self._names_by_folded if folded.rpartition("/")[2].strip() == given]
+        close = ends or difflib.get_close_matches(given, self._names_by_folded, n=1)
         names = f"the {self._all} are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
         hint = f'did you mean "{self._names_by_folded[close[0]]}"? {names}' if close else names
         return UnknownValueError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
@@ -70,6 +80,11 @@ class CategoryNames:
 def _folded_name(name: str) -> str:
     """Return a form that is equal for category names which a person would take for the same."""
     return unicodedata.normalize("NFC", name.strip()).casefold()
+
+
+def _last_part(category: Category) -> str:
+    """Return the folded lowest level of a category's name, which is below another one."""
+    return _folded_name(category.name.removeprefix(category.parent).lstrip(" /"))
 
 
 def apply_renames(

@@ -14,7 +14,7 @@ from triage_cli.cli.command import command_group, local_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
-from triage_cli.config import STARTER, Config, every_key, schema, shown, unset, without_password
+from triage_cli.config import STARTER, Config, every_key, look_alikes, schema, shown, unset, without_password
 from triage_cli.domain import ConfigError, Selection, TriageError, is_for_same_files, routing_rules
 from triage_cli.runtime import private
 
@@ -90,6 +90,9 @@ def show(context: CommandContext, *, printing: PrintOptions) -> None:
 
 def configuration_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
+    for first, other in (pair for asked in config.asked for pair in look_alikes(each.name for each in asked.values)):
+        spelled = other.encode("ascii", "backslashreplace").decode()
+        yield f'"{first}" and "{other}" look the same; the second is spelled "{spelled}"'
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
         yield from wiring.destinations.same_place_warnings(config, name)

@@ -84,17 +84,22 @@ class CategoryCheck(Unchecked):
 
 def changed_categories_warning(last: CategoryBasis, now: CategoryBasis) -> str:
     """Return the warning that the categories have changed, and what to do if that is intended or not."""
-    way_back = "" if last.path is None else f"; if not, give --config {shlex.quote(last.path)}"
+    is_same_file = last[1:] == now[1:]
+    way_back = "" if last.path is None or is_same_file else f"; if not, give --config {shlex.quote(last.path)}"
+    present = f"others ({_shown_names(now)})" if is_same_file else _basis_text(now, now.host)
     return (
-        f"warning: this database was last classified by {_basis_text(last, now.host)}, and now it is by "
-        f"{_basis_text(now, now.host)}: if that is meant, triage reclassify brings along what was decided "
-        f"before{way_back}"
+        f"warning: this database was last classified by {_basis_text(last, now.host)}, and now it is by {present}: "
+        f"if that is meant, triage reclassify brings along what was decided before{way_back}"
     )
 
 
 def _basis_text(basis: CategoryBasis, own_host: str) -> str:
-    unshown = len(basis.categories) - SHOWN_CATEGORIES
-    names = ", ".join(basis.categories[:SHOWN_CATEGORIES]) + (f" and {unshown} more" if unshown > 0 else "")
     if basis.path is None:
-        return f"the built-in categories ({names}), without a configuration"
-    return f"the categories of {basis.path}{'' if basis.host == own_host else f' on {basis.host}'} ({names})"
+        return f"the built-in categories ({_shown_names(basis)}), without a configuration"
+    host = "" if basis.host == own_host else f" on {basis.host}"
+    return f"the categories of {basis.path}{host} ({_shown_names(basis)})"
+
+
+def _shown_names(basis: CategoryBasis) -> str:
+    unshown = len(basis.categories) - SHOWN_CATEGORIES
+    return ", ".join(basis.categories[:SHOWN_CATEGORIES]) + (f" and {unshown} more" if unshown > 0 else "")
