@@ -113,6 +113,14 @@ def test_why_says_that_a_destination_has_an_earlier_text(side: Side) -> None:
     assert told == earlier
     assert following.startswith("Next: nothing; triage route E-0 --again sends the present text")
     assert earlier not in side.make().why("E-1").why
+    list(side.make().give_verdicts([VerdictDraft(0, "E-0", "Billing")]))
+    list(side.make().create(rows("the app crashes on the start")))
+    *_, told, following = side.make().why("E-0").why
+    assert (told, side.make().why("E-0").status) == (earlier, "classified")
+    assert following.startswith("Next: nothing; triage route E-0 --again sends the present text"), (
+        "route alone does not"
+    )
+    list(side.run("the app crashes on start"))
     name = side.make().resolve("E-0")
     list(side.make().route(Selection(ids=(name,)), RoutePlan(again=True)))
     assert side.box.got[-1][0] == "the app crashes on start"

@@ -102,7 +102,7 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     status = history.ticket.status
     if history.holder is not None and status in TAKEN_UP_BY:
         return f"{run_name(history.holder)} is at work on it"
-    if owed:
+    if owed and status != "classified":
         command = "the next triage route" if status == "unroutable" else f"triage route {_name(history)}"
         return f"{command} sends it to {comma_list(owed)}, as the routing map has it now"
     if near and status == "unroutable":
@@ -116,7 +116,8 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
         return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
-    if status == "routed" and outdated(of_decisions(history.deliveries), history.ticket):
+    stays = status == "routed" or (status == "classified" and owed is not None and not owed)
+    if stays and outdated(of_decisions(history.deliveries), history.ticket):
         step = f"nothing; triage route {_name(history)} --again sends the present text, on_change: again by itself"
     return step if history.ended_early is None else advice(history.ended_early, status, step)
 
@@ -370,7 +371,7 @@ def explain(
     """Yield the lines of the explanation: the ticket's present state, then its events, then what is next.
 
     `categories` are the configured ones; without them, the ticket's category counts as one. `owed` are further
-    destinations to which the present routing map would send a routed ticket; None if no rule matches it. `offline` are
+    destinations to which the present routing map would send a decided ticket; None if no rule matches it. `offline` are
     the destinations that wait for the network, `near` the rules that take other tickets of its category.
     """
     events = [(event, json.loads(event.detail)) for event in history.events]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from triage_cli.domain import (
     ALIKE,
     CATEGORY,
+    DECIDED,
     PRECEDENT,
     Category,
     Delivery,
@@ -121,8 +122,8 @@ def _is_tried_now(delivery: Delivery, ticket: Ticket, plan: RoutePlan) -> bool:
 def _due_destinations(
     history: History, categories: Sequence[Category], routing_map: RoutingMap
 ) -> tuple[str, ...] | None:
-    """Return the destinations that a routed ticket would be sent to now; None if no rule matches it."""
-    if history.ticket.status not in routing.SETTLED or history.ticket.category is None:
+    """Return the destinations that a decided ticket would be sent to now; None if no rule matches it."""
+    if history.ticket.status not in DECIDED or history.ticket.category is None:
         return ()
     rule = _matching_rule(history, routing_map)
     if rule is None:
