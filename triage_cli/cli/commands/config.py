@@ -90,9 +90,10 @@ def show(context: CommandContext, *, printing: PrintOptions) -> None:
 
 def configuration_warnings(config: Config) -> Iterator[str]:
     """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
-    for first, other in (pair for asked in config.asked for pair in look_alikes(each.name for each in asked.values)):
-        spelled = other.encode("ascii", "backslashreplace").decode()
-        yield f'"{first}" and "{other}" look the same; the second is spelled "{spelled}"'
+    for asked in config.asked:
+        for first, second in look_alikes(value.name for value in asked.values):
+            spelled = second.encode("ascii", "backslashreplace").decode()
+            yield f'"{first}" and "{second}" look the same; the second is spelled "{spelled}"'
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
         yield from wiring.destinations.same_place_warnings(config, name)
