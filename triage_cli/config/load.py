@@ -68,7 +68,7 @@ def load_config(
     root = config_file.root if config_file and config_file.root else Node({}, 1)
     routes_flag = None if routes is None else (typed_path(routes, "flag --routes", cwd, home), routes)
     sections = read_sections(ConfigNode(root, "", diagnostics), routes_flag)
-    precedence = _SettingPrecedence(sections.values, diagnostics, env)
+    precedence = _SettingPrecedence(sections, diagnostics, env)
     database = precedence.value("database", db, ("--db", "TRIAGE_DB"), no_database)
     if database is None:
         data_folder = xdg_folder(env, home, "XDG_DATA_HOME", ".local/share")
@@ -85,45 +85,24 @@ def load_config(
     config_path = config_file.path if config_file else None
     if IGNORED in notes and given_remote is None:  # what takes its place may be in another folder
         notes = (f"{IGNORED}; in use: {config_path or 'the built-in defaults'}, database {without_password(database)}",)
-    _check_own_files(diagnostics, sections.destinations, own_files(database, config_path, sections.routes_path))
+    destinations = sections["destinations"]
+    _check_own_files(diagnostics, destinations, own_files(database, config_path, sections["routes_path"]))
     _raise_mistakes(config_file, diagnostics)
-    destinations, rules = sections.destinations, sections.routes
-    if rules is None:
+    if sections["routes"] is None:
         config_folder = config_file.path.parent if config_file else cwd
         queue_folder = (config_folder if is_postgres(database) else Path(database).parent) / "queues"
-        destinations = {**default_destinations(sections.categories, queue_folder), **destinations}
-        rules = default_routes(sections.categories)
-    server = sections.values.get("server", {})
-    return Config(
-        path=config_path,
-        database=database,
-        categories=sections.categories,
-        classifier=sections.classifier,
-        classifiers=sections.classifiers,
-        destinations=destinations,
-        routes=rules,
-        per_day=sections.values.get("budget", {}).get("per_day"),
-        remote=given_remote,
-        offline=is_offline,
-        origins=diagnostics.origins,
-        notes=notes,
-        webhooks=sections.values.get("webhooks", {}),
-        requests_per_minute=server.get("requests_per_minute", Config._field_defaults["requests_per_minute"]),
-        secret_variables=frozenset(diagnostics.variables | set(KEY_VARIABLES.values())),
-        sources=sections.values.get("sources", {}),
-        oidc=server.get("oidc"),
-        spikes_to=sections.values.get("spikes", {}).get("to"),
-        cors_origins=server.get("cors_origins", ()),
-        app=server.get("app", False),
-        imports=sections.values.get("imports", {}),
-        routes_path=sections.routes_path,
-        before=sections.before,
-        escalations=sections.escalations,
-        calendars=sections.values.get("calendars", {}),
-        fields=sections.values.get("fields", {}),
-        questions=sections.questions,
-        levels=sections.values.get("levels", True),
-    )
+        sections["destinations"] = {**default_destinations(sections["categories"], queue_folder), **destinations}
+        sections["routes"] = default_routes(sections["categories"])
+    fields = {name: value for name, value in sections.items() if name in Config._fields} | {
+        "path": config_path,
+        "database": database,
+        "remote": given_remote,
+        "offline": is_offline,
+        "origins": diagnostics.origins,
+        "notes": notes,
+        "secret_variables": frozenset(diagnostics.variables | set(KEY_VARIABLES.values())),
+    }
+    return Config(**fields)
 
 
 def no_home() -> ConfigError:

@@ -9,7 +9,7 @@ from triage_cli.config.calendars import read_calendars
 from triage_cli.config.categories import DEFAULT_CATEGORIES, in_levels, read_categories
 from triage_cli.config.classifiers import CLASSIFIER, LOCAL, ClassifierSpec, read_classifiers
 from triage_cli.config.database_address import database
-from triage_cli.config.destinations import DESTINATION, DestinationSpec, read_destinations
+from triage_cli.config.destinations import DESTINATION, read_destinations
 from triage_cli.config.imports import read_imports
 from triage_cli.config.key_tables import (
     DIALECT,
@@ -30,7 +30,7 @@ from triage_cli.config.sources import read_sources
 from triage_cli.config.validators import named_entries, number, one_of, optional, path, several, text, truth, url
 from triage_cli.config.webhooks import read_webhooks
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Diagnostics
-from triage_cli.domain import ROLES, Category, Question, Rule
+from triage_cli.domain import ROLES, Rule
 from triage_cli.runtime import is_loopback
 
 MOST_FIELDS = 50
@@ -108,25 +108,11 @@ OIDC: Mapping[str, Field] = {
 }
 
 
-class Sections(NamedTuple):
-    """The values of the file's sections; null if it has none and the caller makes the default."""
+def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None) -> dict[str, Any]:
+    """Check all sections of the file, and return what it says of each field of a `Config`; mistakes go to diagnostics.
 
-    values: Mapping[str, Any]
-    categories: tuple[Category, ...]
-    classifiers: Mapping[str, ClassifierSpec]
-    classifier: str
-    destinations: Mapping[str, DestinationSpec]
-    routes: tuple[Rule, ...] | None
-    routes_path: Path | None
-    before: tuple[Rule, ...]
-    escalations: tuple[Rule, ...]
-    questions: tuple[Question, ...]
-
-
-def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None) -> Sections:
-    """Check all sections of the file; mistakes go to its diagnostics.
-
-    `routes_flag` is the path of a routing map that replaces the file's own, and how it was typed.
+    Without a routing map `routes` is None. `routes_flag` is the path of a routing map that replaces the file's own, and
+    how it was typed. Other keys than fields have their values as they were read.
     """
     unset = [key for key, node in root.value.items() if node.value is None and key in TOP_KEYS]
     set_root = ConfigNode(
@@ -151,18 +137,20 @@ def read_sections(root: ConfigNode, routes_flag: tuple[Path, str] | None = None)
     if spikes_to is not None and spikes_to not in destinations:
         setting = set_root.entries()["spikes"].entries()["to"]
         setting.wrong(f'no destination "{spikes_to}"{suggestion(spikes_to, destinations)}')
-    return Sections(
-        values,
-        categories,
-        classifiers,
-        classifier,
-        destinations,
-        routes,
-        routes_path,
-        tuple(reader.before),
-        escalations,
-        questions,
-    )
+    return values | {
+        **values.get("server", {}),
+        "per_day": values.get("budget", {}).get("per_day"),
+        "spikes_to": spikes_to,
+        "categories": categories,
+        "classifiers": classifiers,
+        "classifier": classifier,
+        "destinations": destinations,
+        "routes": routes,
+        "routes_path": routes_path,
+        "before": tuple(reader.before),
+        "escalations": escalations,
+        "questions": questions,
+    }
 
 
 def _routing_map(
