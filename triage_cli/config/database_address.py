@@ -7,7 +7,13 @@ from triage_cli.config.validators import absolute, text
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError
 
 
-@accepts({"type": "string", "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))"})
+@accepts(
+    {
+        "type": "string",
+        "pattern": r"^(postgres(ql)?://(?![^/?#]*:[^/?#]*@)|(?![A-Za-z][\w+.-]+://))",
+        "not": {"const": ":memory:"},
+    }
+)
 def database(setting: ConfigNode) -> str:
     """Accept the address of a database: a path, or a PostgreSQL URL without a password."""
     location = text(setting)
