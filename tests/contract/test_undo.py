@@ -314,8 +314,9 @@ def test_the_last_import_is_that_of_the_actor_and_nothing_else(world: World, box
     classify(world)
     assert [run.run_id for run in world.triage().imported("last")] == [mine]
     assert [run.run_id for run in world.triage().imported(mine[-8:].upper())] == [mine]
-    with pytest.raises(NotFoundError, match="carol has imported nothing here"):
+    with pytest.raises(NotFoundError, match="carol has imported nothing here") as nothing:
         world.triage("carol").imported("last")
+    assert nothing.value.hint.endswith("over a remote, both take an administrator's key")
     for name in ("nobody", "", "%", "ffffff", mine[-5:]):
         with pytest.raises(NotFoundError, match="no run"):
             world.triage().imported(name)

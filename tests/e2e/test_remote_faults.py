@@ -176,6 +176,7 @@ def test_a_list_with_another_thing_in_it_is_one_sentence(cli: Cli) -> None:
         ),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": ""}, 4, "takes a key; export TRIAGE_API_KEY"),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": "tr\ng"}, 4, "holds no valid key"),
+        ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": '{"key": "trg"}'}, 4, "the value of key alone"),
         ("--remote http://127.0.0.1:9 stats", {"TRIAGE_API_KEY": "schlüssel"}, 4, "holds no valid key"),
         ("--remote http://192.0.2.1 stats", {}, 2, "use https://, or --insecure"),
         ("--remote http://localhost.evil.example stats", {}, 2, "use https://, or --insecure"),

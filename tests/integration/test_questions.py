@@ -228,11 +228,12 @@ def test_a_failing_question_fails_no_ticket_and_is_given_up_after_three_failures
 
 @pytest.mark.parametrize("state", ["unsure", "failed"])
 def test_an_open_required_question_holds_the_ticket_until_a_person_answers_it(world: World, state: str) -> None:
-    panel = Panel(unsure=["urgency"]) if state == "unsure" else Panel(failing=["urgency"])
-    asking(world, panel, replace(URGENCY, required=True))
+    panel = Panel(unsure=["urgency", "mood"]) if state == "unsure" else Panel(failing=["urgency", "mood"])
+    asking(world, panel, replace(URGENCY, required=True), MOOD)
     (ticket,) = made(world)
     (outcome,) = classify(world)
     assert (outcome.action, now(world, ticket).category) == ("needs_review", "Billing")
+    assert world.triage().why("0").why[-1].endswith("what is required: triage verdict 0 urgency=VALUE.")
     judge(world, ticket, "Technical")
     assert now(world, ticket).status == "needs_review"  # a verdict on the category does not release it
     judge(world, ticket, "later", "urgency")

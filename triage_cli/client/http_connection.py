@@ -104,7 +104,8 @@ def checked_address(url: str, key: str, *, token_command: str = "", insecure: bo
         hint = "export TRIAGE_API_KEY; triage keys create makes one there"
         raise RefusedError(f"{remote_url.netloc} takes a key", hint=hint)
     if key and not is_credential(key):
-        raise RefusedError("TRIAGE_API_KEY holds no valid key", hint="copy it again as triage keys create printed it")
+        hint = "copy it again as triage keys create printed it; of a JSON record, the value of key alone"
+        raise RefusedError("TRIAGE_API_KEY holds no valid key", hint=hint)
     return Address(url.rstrip("/"), key or printed_token(token_command), "" if key else token_command)
 
 

@@ -14,7 +14,7 @@ from triage_cli.domain.evaluation.error_bounds import NEVER, StoredBound, thresh
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import short
-from triage_cli.domain.questions import given_answers
+from triage_cli.domain.questions import given_answers, open_required
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
 from triage_cli.domain.tickets import CATEGORY, ERASED, Ticket, status_words
@@ -69,7 +69,13 @@ NEXT_BY_STATUS = {
 }
 
 
-def next_step(history: History, gone: str | None, owed: Sequence[str] | None, near: Sequence[Rule] = ()) -> str:
+def next_step(
+    history: History,
+    gone: str | None,
+    owed: Sequence[str] | None,
+    near: Sequence[Rule] = (),
+    required: Collection[str] = (),
+) -> str:
     """Return the next step of a ticket. `gone` is its category if that is none any more; the rest: see `explain`."""
     ticket, deliveries = history.ticket, history.deliveries
     if ticket.is_erased:
@@ -83,7 +89,7 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None, ne
     if gone and not ticket.verdict:
         step = f"triage reclassify {_name(history)} --apply asks about it again, {why}"
     elif ticket.status == "needs_review" and ticket.category is not None and not gone:
-        step = f"a person answers what is required: triage verdict {_name(history)} {_open_answers(ticket)}"
+        step = f"a person answers what is required: triage verdict {_name(history)} {_open_answers(ticket, required)}"
     elif gone or ticket.status == "needs_review":
         because = f" {why}" if gone else failed
         step = f"a person decides{because}: triage verdict {_name(history)} CATEGORY, or triage review"
@@ -92,9 +98,10 @@ def next_step(history: History, gone: str | None, owed: Sequence[str] | None, ne
     return f"{_batch_clause(history)}{step}{due}{held}."
 
 
-def _open_answers(ticket: Ticket) -> str:
-    """Return the open questions about a ticket as the words of a verdict."""
-    return " ".join(f"{name}=VALUE" for name, given in given_answers(ticket).items() if given.state != "answered")
+def _open_answers(ticket: Ticket, required: Collection[str]) -> str:
+    """Return the required questions about a ticket that are open, else all that are, as the words of a verdict."""
+    names = open_required(ticket, required) or open_required(ticket, given_answers(ticket))
+    return " ".join(f"{name}=VALUE" for name in names)
 
 
 def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[Rule]) -> str:
@@ -367,12 +374,14 @@ def explain(
     owed: Sequence[str] | None = (),
     offline: Collection[str] = (),
     near: Sequence[Rule] = (),
+    required: Collection[str] = (),
 ) -> Iterator[str]:
     """Yield the lines of the explanation: the ticket's present state, then its events, then what is next.
 
     `categories` are the configured ones; without them, the ticket's category counts as one. `owed` are further
     destinations to which the present routing map would send a decided ticket; None if no rule matches it. `offline` are
-    the destinations that wait for the network, `near` the rules that take other tickets of its category.
+    the destinations that wait for the network, `near` the rules that take other tickets of its category, `required`
+    the questions that hold a ticket.
     """
     events = [(event, json.loads(event.detail)) for event in history.events]
     yield _headline(history, events)
@@ -390,7 +399,7 @@ def explain(
         yield f"{readable_time(run.ended_at or run.started_at)}  {early_end(run)}"
     yield from outdated_sentence(history)
     gone = history.ticket.category if categories and history.ticket.category not in (None, *categories) else None
-    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near)}"
+    yield f"Next: {offline_clause(history, offline)}{next_step(history, gone, owed, near, required)}"
 
 
 def _earlier_steps(history: History, events: Events) -> dict[str, list[Classification]]:

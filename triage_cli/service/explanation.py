@@ -38,12 +38,14 @@ from triage_cli.service import category_renames
 from triage_cli.service.delivery.routing import RoutingMap
 
 
-def why(history: History, categories: Sequence[Category], routing_map: RoutingMap, store: Store) -> Why:
+def why(
+    history: History, categories: Sequence[Category], required: Sequence[str], routing_map: RoutingMap, store: Store
+) -> Why:
     """Return the explanation of how a ticket was decided; `store` knows what people decided about its text."""
     category_names = [category.name for category in categories]
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
-    *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near)
+    *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near, required)
     digest = "" if history.ticket.is_erased else folded_digest(history.ticket.text)
     for question in (CATEGORY, *given_answers(history.ticket)) if digest else ():
         why_lines += _precedent_sentence(store, history.ticket, digest, question)

@@ -530,7 +530,8 @@ class LocalTriage:
     def why(self, name: str) -> Why:
         history = self.history(name)
         history = history._replace(shares_name=ticket_lookup.shares_name(self._store, history.ticket))
-        return explanation.why(history, self._services.categories, self._services.routing_map, self._store)
+        services, required = self._services, self._verdicts.required
+        return explanation.why(history, services.categories, required, services.routing_map, self._store)
 
     def similar(self, name: str, query: SimilarQuery) -> list[SimilarTicket]:
         about = ticket_lookup.ticket_named(self._store, name)

@@ -50,7 +50,8 @@ def import_named(store: Store, name: str, actor: str) -> tuple[Run, ...]:
 def _last_import(store: Store, actor: str) -> Run:
     run = store.imports.last(actor)
     if run is None:
-        raise NotFoundError(f"{actor} has imported nothing here", hint="triage runs lists what others have imported")
+        hint = "triage runs lists what others have imported; over a remote, both take an administrator's key"
+        raise NotFoundError(f"{actor} has imported nothing here", hint=hint)
     return run
 
 
