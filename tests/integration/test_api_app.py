@@ -96,3 +96,11 @@ def test_a_place_is_of_its_order_alone(server: ApiServer) -> None:
             assert (problem.status_code, problem.json()["detail"]) == (422, "after is a place of another order"), query
         assert client.get("/tickets?order=review&after=gone:").json() == []
         assert client.get("/tickets?order=review&after=nan:x").status_code == 422
+
+
+def test_the_order_of_review_passes_over_no_other_order_and_no_status(server: ApiServer) -> None:
+    with server.client() as client:
+        for query in ("status=routed", "status=needs_review&status=routed", "sort=confidence:desc"):
+            problem = client.get(f"/tickets?order=review&{query}")
+            assert (problem.status_code, problem.json()["hint"]) == (422, "leave out sort and status"), query
+        assert client.get("/tickets?order=review&status=needs_review").status_code == 200

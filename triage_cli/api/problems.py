@@ -19,6 +19,7 @@ from triage_cli.domain import (
     STORE_ERRORS,
     BusyError,
     ExhaustedError,
+    MediaTypeError,
     NoEndpointError,
     TriageError,
     UnauthenticatedError,
@@ -103,6 +104,8 @@ def problem_response(
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
     if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = 'Bearer realm="triage"'
+    if isinstance(error, MediaTypeError):
+        headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16
     return _response_of(problem_details(error) | dict(extension or {}), headers)
 
 

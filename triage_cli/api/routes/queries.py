@@ -51,6 +51,8 @@ def list_(request: Request, query: Annotated[ticket_selection.TicketQuery, Query
     by_place = ":" in query.after
     if query.after and by_place is not (query.order == "review"):
         raise UsageError("after is a place of another order", hint="take the link to the next page as it is")
+    if query.order == "review" and (query.sort or {*query.status} - {"needs_review"}):
+        raise UsageError("order=review has an order and a status of its own", hint="leave out sort and status")
     if query.order == "review" and not query.id and query.name is None:
         waiting = triage.review_page(_query_selection(query)._replace(limit=query.limit, after=query.after))
         return _with_next_page_link(reply([ticket_record(t) for t in waiting.tickets]), request, waiting.next or None)

@@ -106,7 +106,9 @@ class BatchQuery(QueryParameters):
         False,
     )
     source: SourceName | None = param(
-        None, "the system that the ids come from; else as recognised by the columns, or `import`", "shop"
+        None,
+        "the system that the ids come from; else as recognised by the columns, or `import`; a row's own is in `extra`",
+        "shop",
     )
     same_tickets: bool = param(
         False,
