@@ -4,10 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from itertools import islice
 
-from triage_cli.classifiers.embedded.fitted_model import Model, copy_numbers
+import numpy as np
+
+from triage_cli.classifiers.embedded.encoder import kept_encoded
+from triage_cli.classifiers.embedded.fitted_model import Floats, Model, copy_numbers
 from triage_cli.classifiers.embedded.language_guard import Told, told
-from triage_cli.classifiers.embedded.multilingual_set import MultilingualSet
+from triage_cli.classifiers.embedded.score_calibration import NEAR, ScoreCalibration
 from triage_cli.classifiers.embedded.tokens import words_of
 from triage_cli.classifiers.embedded.training_set import Choice, TrainingSet, TrainingText, labelled_texts_of
 from triage_cli.domain import READ_LANGUAGES, Category, ConfigError
@@ -18,6 +22,17 @@ MOSTLY_FOREIGN, TAUGHT_SHARE = 0.5, 0.1
 # Categories up to which a model without labelled texts is fitted for other languages by whoever reads the first text in
 # one: that takes less time than loading the encoder, which most runs never need. More of them take seconds or minutes.
 MOST_FITTED_LATER = 50
+
+# Labelled texts that are encoded, which takes a millisecond each: the last ones of each label.
+MOST_ENCODED = 2_000
+# Weight of the terms beside the vectors. The words of English texts say little about other languages, where too much
+# of them hides what the vectors say; those of the labelled texts in these languages say a lot.
+TERM_WEIGHT, FOREIGN_TERM_WEIGHT = np.float32(0.3), np.float32(0.6)
+# What is taken from the log-odds of answers where most labelled texts are English: these are what the calibration is
+# fitted to, and a text in another language is farther from them.
+ANOTHER_LANGUAGE = 0.6
+BUILT_IN_CALIBRATION = ScoreCalibration(1.0)
+WORDING_CALIBRATION = ScoreCalibration(0.6)
 
 MakeTrainingSet = Callable[[Sequence[Category], Sequence[TrainingText]], "TrainingSet"]
 
@@ -107,7 +122,7 @@ def _told(labelled_texts: Sequence[TrainingText]) -> list[Told]:
 
 def _multilingual_set(
     categories: Sequence[Category], labelled_texts: Sequence[TrainingText], told_texts: Sequence[Told]
-) -> MultilingualSet:
+) -> "MultilingualSet":
     foreign = sum(each.foreign for each in told_texts)
     mostly_foreign = foreign > 0 and foreign >= MOSTLY_FOREIGN * len(told_texts)
     return MultilingualSet(categories, labelled_texts, mostly_foreign=mostly_foreign)
@@ -123,3 +138,45 @@ def _taught_languages(told_texts: Sequence[Told]) -> tuple[str, ...]:
             if count >= TAUGHT_SHARE * len(told_texts) and language not in READ_LANGUAGES
         )
     )
+
+
+class MultilingualSet(TrainingSet):
+    """All training texts by their encoded vectors. `mostly_foreign` if most labelled texts are not in English."""
+
+    strengths = TrainingSet.strengths[:1]
+    wording_shares = TrainingSet.wording_shares[:1]
+
+    def __init__(
+        self, categories: Sequence[Category], labelled_texts: Sequence[TrainingText], *, mostly_foreign: bool
+    ) -> None:
+        self.mostly_foreign = mostly_foreign
+        super().__init__(categories, _last_of_each_label(labelled_texts, len(categories)))
+        self.wording_distance = NEAR
+
+    def choose_hyperparameters(self) -> Choice:
+        """Return the hyperparameters, calibrated for texts in other languages than the labelled ones are mostly in."""
+        choice = super().choose_hyperparameters()
+        if self.mostly_foreign or not self.labelled_texts:
+            return choice
+        calibration = choice.calibration
+        return choice._replace(calibration=calibration._replace(offset=calibration.offset - ANOTHER_LANGUAGE))
+
+    def _term_weight(self) -> np.float32:
+        return FOREIGN_TERM_WEIGHT if self.mostly_foreign else TERM_WEIGHT
+
+    def _vectors(self, _word_vectors: Floats) -> Floats:
+        return kept_encoded(self.texts)
+
+    def _wording_calibration(self, *, built_in: bool, examples: bool) -> ScoreCalibration:
+        del examples
+        return BUILT_IN_CALIBRATION if built_in else WORDING_CALIBRATION
+
+
+def _last_of_each_label(labelled_texts: Sequence[TrainingText], label_count: int) -> list[TrainingText]:
+    if len(labelled_texts) <= MOST_ENCODED:
+        return list(labelled_texts)
+    taken: list[int] = []
+    for label in range(label_count):
+        rows = (row for row in range(len(labelled_texts) - 1, -1, -1) if labelled_texts[row].label == label)
+        taken += islice(rows, max(MOST_ENCODED // label_count, 1))
+    return [labelled_texts[row] for row in sorted(taken)]
