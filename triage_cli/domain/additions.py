@@ -96,7 +96,7 @@ def added_deliveries(
 
 def of_decisions(deliveries: Iterable[Delivery]) -> tuple[Delivery, ...]:
     """Return the deliveries of a ticket's decisions, without additions."""
-    return tuple(d for d in deliveries if not d.addition)
+    return tuple([d for d in deliveries if not d.addition])
 
 
 def undecided(ticket: Ticket) -> Ticket:

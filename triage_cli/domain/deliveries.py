@@ -177,6 +177,8 @@ def as_sent(delivery: Delivery, renames: Sequence[Renamed]) -> Delivery:
 
 def new_delivery_id(ticket_id: str, category: str, destination: str, existing: Sequence[Delivery]) -> str:
     """Return an unused id for the next delivery. Deliveries from before a rename keep ids with the old name."""
+    if not existing:
+        return delivery_id(ticket_id, category, destination, 0)
     taken_ids = {d.delivery_id for d in existing}
     first_number = sum(d.destination == destination and d.category == category for d in existing)
     possible_ids = (delivery_id(ticket_id, category, destination, nth) for nth in count(first_number))
@@ -192,7 +194,7 @@ def _is_made_for(category: str, delivery: Delivery) -> bool:
 def with_changes(deliveries: Iterable[Delivery], changed: Iterable[Delivery]) -> tuple[Delivery, ...]:
     """Return deliveries, each as it is after the change of some of them."""
     changed_by_id = {d.delivery_id: d for d in changed}
-    return tuple(changed_by_id.get(d.delivery_id, d) for d in deliveries)
+    return tuple([changed_by_id.get(d.delivery_id, d) for d in deliveries])
 
 
 def not_replaced(deliveries: Sequence[Delivery]) -> list[Delivery]:

@@ -31,10 +31,10 @@ def woken(before: Ticket, after: Ticket) -> Ticket:
     It looks at no rules and no destinations, because the next `route` may have other ones. Routing without effect costs
     nothing.
     """
-    changeable = (*READ, "content_hash")
-    if after.status in SETTLED and any(getattr(before, field) != getattr(after, field) for field in changeable):
-        return after._replace(status="classified")
-    return after
+    if after.status not in SETTLED:
+        return after
+    has_changed = any(getattr(before, field) != getattr(after, field) for field in (*READ, "content_hash"))
+    return after._replace(status="classified") if has_changed else after
 
 
 def needed_deliveries(  # noqa: PLR0913 - what a decision is made on, each by its name

@@ -206,8 +206,8 @@ def _meets(ticket: Ticket, name: str, accepted: Condition, at: str) -> bool:
     if isinstance(accepted, Age):
         return accepted.holds(ticket.stored_at, at)
     if not name.startswith(EXTRA):
-        held = (getattr(ticket, name),) if name in FIELDS else held_values(ticket, name)
-        return any(value in accepted for value in held)
+        of_field = name in FIELDS
+        return getattr(ticket, name) in accepted if of_field else any(v in accepted for v in held_values(ticket, name))
     column_value = from_json(ticket.extra).get(name.removeprefix(EXTRA))
     values = column_value if isinstance(column_value, list) else [column_value]
     if isinstance(accepted, Bounds):

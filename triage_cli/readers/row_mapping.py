@@ -26,7 +26,6 @@ from triage_cli.readers.cell_values import plain_id, priority, stripped_or_none,
 from triage_cli.readers.dates import moment
 from triage_cli.readers.records import Record, Records
 
-_COMPARED_LENGTH = 1000  # characters of a text that are compared with the names of its columns
 _COLUMN_TYPE = re.compile(
     r"(?:string|str|text|(?:n?var)?char(?:acter)?(?: varying)?|u?int(?:eger)?\d*|bigint|smallint|long|number|numeric|"
     r"decimal|float\d*|double(?: precision)?|real|bool(?:ean)?|date(?:time\d?)?|"
@@ -60,11 +59,12 @@ def non_ticket_reason(
     if header is None:
         return lambda _cells, _text, _is_first: ""
     text_headers = {header[index].strip().lower() for index in text_columns}
+    longest = max(map(len, text_headers), default=0)
 
     def header_or_types(cells: Sequence[str] | None, text: str | None, is_first: bool) -> str:
         if not (cells and text):
             return ""
-        if text[:_COMPARED_LENGTH].lower() in text_headers and _repeats_header(header, cells):
+        if len(text) <= longest and text.lower() in text_headers and _repeats_header(header, cells):
             return "the header once more"
         # Directly below the header, and in three or more columns, all of them full, no ticket looks so.
         are_column_types = is_first and len(cells) > 2 and all(_COLUMN_TYPE.fullmatch(cell.strip()) for cell in cells)
@@ -337,8 +337,9 @@ class _RowMapper:
 
     def _silent_columns(self, record: Record, extra: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the columns whose text an earlier import may have put into `extra`, and that have none now."""
-        columns = self._maybe_in_extra if record.item is None else record.item
-        return tuple([name for name in columns if name not in extra and name not in self._not_in_extra])
+        if record.item is None:
+            return tuple([n for n in self._maybe_in_extra if n not in extra]) if extra else self._maybe_in_extra
+        return tuple([name for name in record.item if name not in extra and name not in self._not_in_extra])
 
     def _draft_size(self, record: Record) -> int:
         if record.item is None:

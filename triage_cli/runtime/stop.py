@@ -19,11 +19,12 @@ class StopControl:
         self._deadline: float | None = None
         self._seconds = 0.0  # from the start to the deadline
         self._stopped = threading.Event()
+        self._is_stopped = False  # the same, which is looked at for each row
 
     @property
     def stopping(self) -> bool:
         """Return whether the command is to stop, on request or by its deadline."""
-        return self._stopped.is_set() or self.expired
+        return self._is_stopped or (self._deadline is not None and self.clock() >= self._deadline)
 
     @property
     def expired(self) -> bool:
@@ -50,12 +51,13 @@ class StopControl:
 
     def stop(self) -> None:
         """Stop the command: let no new work begin."""
+        self._is_stopped = True
         self._stopped.set()
 
     @property
     def stopped(self) -> bool:
         """Return whether `stop` was called."""
-        return self._stopped.is_set()
+        return self._is_stopped
 
     def wait(self, seconds: float) -> bool:
         """Wait up to so many seconds, or until `stop` is called; return whether to stop."""

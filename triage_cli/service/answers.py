@@ -8,6 +8,7 @@ from triage_cli.domain import (
     CATEGORY,
     MOST_FAILURES,
     SETTLED,
+    UNANSWERED,
     Action,
     Answer,
     Answered,
@@ -129,7 +130,7 @@ def _sorted(
             case Postponed(steps, batch_of, question):
                 postponed.setdefault(batch_of, []).append(EarlierSteps(outcome.ticket, steps, question))
             case _:
-                final.append(cast(Outcome[Answer], outcome))
+                final.append(cast("Outcome[Answer]", outcome))  # evaluated, the name of the type takes longest here
     return Arrived(final, postponed), unfinished
 
 
@@ -207,7 +208,9 @@ def answered_ticket(
     language: str | None = None,
 ) -> Ticket:
     """Return a ticket after the answers about its category, with its language where that is known; no run holds it."""
-    given = answer_given(given_answer(ticket_before, CATEGORY), steps, error, labels, sure=sure)
+    has_failed = error is not None or not steps or steps[-1].error is not None
+    before = given_answer(ticket_before, CATEGORY) if has_failed else UNANSWERED  # which takes a while to find out
+    given = answer_given(before, steps, error, labels, sure=sure)
     return with_category(ticket_before, given, ticket_before.revision + 1, language)
 
 

@@ -101,8 +101,9 @@ class RunContext:
         self, action: EventAction, ticket_id: str | None, data: Mapping[str, Any], at: str | None = None
     ) -> Event:
         """Return an event of this run, with the present time if none is given."""
-        actor, request = self.signature(ticket_id)
-        return Event(action, ticket_id, self.run.run_id, actor, at or times.now(), with_request(data, request))
+        actor, request = self.signatures.get(ticket_id or "", self._own_signature)
+        data = {**data, "request": request} if request else data
+        return Event(action, ticket_id, self.run.run_id, actor, at or times.now(), data)
 
     def signature(self, ticket_id: str | None) -> Signature:
         """Return in whose name something is done about a ticket."""

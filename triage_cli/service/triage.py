@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain, count, islice
+from operator import attrgetter
 from typing import TypeVar
 
 from triage_cli.domain import (
@@ -78,6 +79,8 @@ from triage_cli.service.runs import (
 from triage_cli.service.services import Services
 from triage_cli.service.withdrawal import ImportUndo, import_named
 
+BY_ROW = attrgetter("row")
+
 
 def new_dead_letters(delivery_run: DeliveryRun) -> Iterator[Outcome[Routed]]:
     """Deliver what earlier runs left; yield the tickets of which a delivery became a dead letter, without a row."""
@@ -142,12 +145,12 @@ class Pipeline:
                         row, action, before, _, item, outdated_at, _ = outcome  # `_replace` takes twice as long
                         ticket = answer.value.ticket if answer.value else before
                         classified.append(Outcome(row, action, ticket, answer.error, item, outdated_at))
-                yield sorted(classified, key=lambda o: o.place)
+                yield sorted(classified, key=BY_ROW)
         except TriageError as error:
             self.stopped.append(error)
         self.interrupted = bool(being_classified)
         if left := passed_on + [outcome for waiting in being_classified.values() for outcome in waiting]:
-            yield sorted(left, key=lambda o: o.place)
+            yield sorted(left, key=BY_ROW)
 
     def _hold_open(self, outcomes: Sequence[Outcome[Ticket]], being_classified: Collection[str]) -> dict[str, Ticket]:
         """Return the tickets of a chunk that this run is to ask about: those it has created, and those it can claim."""
@@ -196,7 +199,7 @@ class Pipeline:
                     )
                     for before in being_delivered.pop(delivered.ticket.ticket_id)
                 )
-            yield sorted(routed_rows, key=lambda o: o.place)
+            yield sorted(routed_rows, key=BY_ROW)
         if passed_on:
             yield passed_on
 

@@ -52,10 +52,11 @@ class Counts:
     def count(
         db: Db,
         changes: Sequence[Change],
+        records: Mapping[type[Any], Sequence[Any]],
         tickets_before: Mapping[CountedGroup, int],
         deliveries_before: Mapping[str, str],
     ) -> None:
-        """Count changes that were written; their tickets and deliveries were counted otherwise before.
+        """Count changes that were written, and their records; tickets and deliveries were counted otherwise before.
 
         The lock on the chain is held.
         """
@@ -66,15 +67,15 @@ class Counts:
         tickets.subtract(tickets_before)
         deliveries: Counter[tuple[str, str]] = Counter()
         answers: dict[str, tuple[int, int, float]] = {}
-        for row in (row for change in changes for row in change.adds):
-            if type(row) is Delivery:
-                before = deliveries_before.get(row.delivery_id)
-                deliveries[row.destination, _state_after(before, row.state)] += 1
-                if before:
-                    deliveries[row.destination, before] -= 1
-            elif type(row) is Classification and _is_classifiers(row):
-                number, failures, usd = answers.get(row.classifier, (0, 0, 0.0))
-                answers[row.classifier] = (number + 1, failures + (row.error is not None), usd + row.cost)
+        for delivery in records.get(Delivery, ()):
+            before = deliveries_before.get(delivery.delivery_id)
+            deliveries[delivery.destination, _state_after(before, delivery.state)] += 1
+            if before:
+                deliveries[delivery.destination, before] -= 1
+        for answer in records.get(Classification, ()):
+            if _is_classifiers(answer):
+                number, failures, usd = answers.get(answer.classifier, (0, 0, 0.0))
+                answers[answer.classifier] = (number + 1, failures + (answer.error is not None), usd + answer.cost)
         _add_counts(db, ADD_TICKET_COUNTS, tickets)
         _add_counts(db, ADD_DELIVERY_COUNTS, deliveries)
         write_all(db, ADD_ANSWER_COUNTS, [(classifier, *numbers) for classifier, numbers in sorted(answers.items())])

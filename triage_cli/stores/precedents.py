@@ -125,7 +125,7 @@ def _touches(change: Change) -> bool:
     return (
         change.event.action in _TOUCHING_ACTIONS
         or bool(change.decision and change.decision.overrules)
-        or (change.event.action == EventAction.CREATED and bool(_given_verdicts(change)))
+        or (bool(change.adds) and change.event.action == EventAction.CREATED and bool(_given_verdicts(change)))
     )
 
 

@@ -244,15 +244,14 @@ class SqlRuns:
         return float(self._database.read(SPENT_OF_DAY, _last_day_values())[0][0])
 
     @staticmethod
-    def spend(db: Db, added_rows: Sequence[object]) -> None:
-        """Book `Spent` rows on their runs, and release what was reserved for them."""
+    def spend(db: Db, all_spent: Sequence[Spent]) -> None:
+        """Book sums on their runs, and release what was reserved for them."""
         bookings: dict[tuple[str, str], float] = {}
-        for row in added_rows:
-            if isinstance(row, Spent):
-                for booked_at, usd in ((now(), row.usd), (row.since, -row.released)):
-                    if usd:
-                        booking_key = row.run_id, _minute_of(booked_at)
-                        bookings[booking_key] = bookings.get(booking_key, 0.0) + usd
+        for spent in all_spent:
+            for booked_at, usd in ((now(), spent.usd), (spent.since, -spent.released)):
+                if usd:
+                    booking_key = spent.run_id, _minute_of(booked_at)
+                    bookings[booking_key] = bookings.get(booking_key, 0.0) + usd
         for (run_id, minute), usd in sorted(bookings.items()):
             db.execute(SPEND_FOR_RUN, (usd, usd, run_id))
             db.execute(PUT_BOOKING, (minute, run_id, usd))

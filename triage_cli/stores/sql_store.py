@@ -1,6 +1,8 @@
 """The store in a database: its parts, the one write of tickets, and what is read from several parts."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any
 
 from triage_cli.domain import (
     Attempt,
@@ -16,6 +18,7 @@ from triage_cli.domain import (
     Lease,
     Selection,
     SourceCursor,
+    Spent,
     Stats,
     StatsGroup,
     StatsQuery,
@@ -23,6 +26,7 @@ from triage_cli.domain import (
     accepted,
     canonical,
     compact,
+    grouped,
     now,
     refusals,
 )
@@ -110,7 +114,8 @@ class SqlStore:
         dialect, tickets, counts = self._dialect, self._tickets, self._counts
         if lease is not None:
             self.runs.renew_lease(db, lease)
-        erasing = [change.ticket.ticket_id for change in changes if change.ticket and change.erases]
+        rewriting = [change for change in changes if change.ticket and change.rewrites]
+        erasing = [change.ticket.ticket_id for change in rewriting if change.ticket and change.erases]
         external_ids = external_ids_of(db, erasing) if erasing else {}
         deliveries_before = counts.deliveries_before(db, changes)
         changed = [change for change in changes if change.ticket and change.expected_revision]
@@ -121,20 +126,21 @@ class SqlStore:
         conflicts = tickets.moved_on(db, moved_on) | forgotten
         if new and not dialect.insert_tickets(db, new):
             conflicts |= tickets.identity_taken(db, new)
-        kept = accepted(changes, conflicts)
-        records = [record for change in kept for record in change.adds]
+        kept, rewritten = accepted(changes, conflicts), accepted(rewriting, conflicts)
+        added = chain.from_iterable([change.adds for change in kept])
+        records: Mapping[type[Any], Sequence[Any]] = grouped(added, type)
         with dialect.pipelined(db, kept):
             for record_type in RECORD_TYPES:
-                dialect.add_records(db, record_type, [record for record in records if type(record) is record_type])
-            self.runs.spend(db, records)
+                dialect.add_records(db, record_type, records.get(record_type, ()))
+            self.runs.spend(db, records.get(Spent, ()))
             self.runs.pass_claims(db, kept)
             self.log.append(db, kept)
             dialect.finish_tickets(db, new, accepted(changed, conflicts))
-            imported = [change for change in kept if change.event.action == EventAction.UPDATED and change.ticket]
-            write_all(db, CHANGED_TICKET, [(change.event.ticket_id, change.event.at) for change in imported])
-            counts.count(db, kept, tickets_before, deliveries_before)
+            imported = [change.event for change in rewritten if change.event.action == EventAction.UPDATED]
+            write_all(db, CHANGED_TICKET, [(event.ticket_id, event.at) for event in imported])
+            counts.count(db, kept, records, tickets_before, deliveries_before)
             self.precedents.note(db, kept)
-            self.words.drop(db, kept)
+            self.words.drop(db, rewritten)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
         if erased := [ticket_id for ticket_id in erasing if ticket_id not in conflicts]:

@@ -53,8 +53,7 @@ class SqlWordIndex:
     @staticmethod
     def drop(db: Db, changes: Sequence[Change]) -> None:
         """Drop the words of tickets whose text is rewritten, in the transaction of these changes."""
-        rewritten = [change.ticket.ticket_id for change in changes if change.ticket and change.rewrites]
-        if rewritten:
+        if rewritten := [change.ticket.ticket_id for change in changes if change.ticket]:
             db.execute(DROP_WORDS, (compact(rewritten),))
 
     def similar(self, ticket: Ticket, query: SimilarQuery, most: int | None = None) -> list[tuple[str, float]]:

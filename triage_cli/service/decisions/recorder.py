@@ -362,7 +362,7 @@ class DecisionRecorder:
         answered = [(outcome, self._signed(ticket, self._steps_of(outcome.value))) for outcome in outcomes]
         unsaved_steps = tuple([step for _, steps in answered for step in _unsaved(begun, steps)])
         after = with_cost(before, unsaved_steps)
-        decision, overrules = Decision(None, before.status, Standing.FURTHER), False
+        decision, overrules = None, False
         data: dict[str, Any] = {}
         further: dict[str, GivenAnswer] = {}
         given_before = given_answers(before) if self.further else {}
@@ -386,6 +386,7 @@ class DecisionRecorder:
             if before.verdict and not after.verdict:
                 overrules, data["overruled"] = True, before.category  # by force
             decision = Decision(after.decision_id, after.status, Standing.HOLDS, doubts)
+        decision = decision or Decision(None, before.status, Standing.FURTHER)
         if self.further:
             after = self._with_further(before, after, further, _still_open(begun, outcomes))
             decision = decision._replace(status=after.status)

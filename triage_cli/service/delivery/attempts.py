@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from triage_cli.domain import (
     Action,
@@ -83,17 +83,18 @@ class RetryPolicy(NamedTuple):
             return stored._replace(attempts=attempt_number), attempt
         # A late result does not release the delivery from another run that holds it now.
         holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
-        delivery = stored._replace(
-            attempts=attempt_number,
-            last_status=status,
-            last_error=message,
-            run_id=holder,
-            refusal=refusal,
-            content_hash=outgoing.ticket.content_hash,
-        )
+        attempted: dict[str, Any] = {
+            "attempts": attempt_number,
+            "last_status": status,
+            "last_error": message,
+            "run_id": holder,
+            "refusal": refusal,
+            "content_hash": outgoing.ticket.content_hash,
+        }
         if error is None:
-            kept_answer = outcome.value.kept if outcome.value else None
-            return delivery._replace(state="accepted", done_at=at, kept=kept_answer), attempt
+            attempted["kept"] = outcome.value.kept if outcome.value else None
+            return stored._replace(state="accepted", done_at=at, **attempted), attempt
+        delivery = stored._replace(**attempted)
         if (paced_wait := _paced_wait(error, delivery, first_at or at)) is not None:
             return delivery._replace(paced=delivery.paced + 1, due_at=time.time() + paced_wait), attempt
         is_final = isinstance(error, DeliveryError) and error.final
@@ -170,10 +171,9 @@ class AttemptRecorder:
             stored = {d.delivery_id: d for d in stored_deliveries.get(ticket_id, ())}
             first_at = self._first_attempts(ticket_id, outcomes)
             attempted = [
-                policies[o.outgoing.delivery.destination].after(
-                    o, at, stored[_delivery_id(o)], first_at.get(_delivery_id(o))
-                )
+                policies[d.destination].after(o, at, stored[d.delivery_id], first_at.get(d.delivery_id))
                 for o in outcomes
+                for d in (o.outgoing.delivery,)
             ]
             if before.is_erased:
                 attempted = _without_answers(attempted)
@@ -291,14 +291,19 @@ class UnfinishedTicket:
         `failures` say why it was not accepted, parked or not saved; there are none if the run is to stop.
         """
         self._unfinished_deliveries -= 1
-        routed = self.outcome.value or Routed(self.outcome.ticket)
+        outcome, action = self.outcome, self.outcome.action
+        routed = outcome.value or Routed(outcome.ticket)
+        failures = (*routed.failures, *failures)
         if result is not None:
-            routed = Routed(result.ticket, result.deliveries, (*routed.attempts, *result.attempts), routed.failures)
-            self.outcome = self.outcome._replace(action=Action(result.ticket.status))
-        self.outcome = self.outcome._replace(value=routed._replace(failures=(*routed.failures, *failures)))
+            attempts, action = (*routed.attempts, *result.attempts), Action(result.ticket.status)
+            routed = Routed(result.ticket, result.deliveries, attempts, failures)
+        else:
+            routed = routed._replace(failures=failures)
+        self.outcome = outcome._replace(action=action, value=routed)
         if self._unfinished_deliveries:
             return False
-        self.outcome = self.outcome._replace(error=standing_error(self.outcome))
+        error = standing_error(self.outcome)
+        self.outcome = self.outcome if error is outcome.error else self.outcome._replace(error=error)
         return True
 
 

@@ -257,13 +257,13 @@ class RoutingDecider:
         }
         if waits_for_network := [d.destination for d in needed.new if d.destination in self.offline]:
             routing_data["offline"] = waits_for_network
-        if keep_earlier_text := outdated(of_decisions(deliveries_after), before):
+        if deliveries and (keep_earlier_text := outdated(of_decisions(deliveries_after), before)):
             routing_data["outdated"] = list(keep_earlier_text)
         if revived:
             routing_data["retried"] = [d.destination for d in revived]
         event = self._context.event(EventAction.ROUTED, ticket.ticket_id, routing_data, at)
         action = Action.UNCHANGED if status == "routed" and not changed else Action(status)
-        outcome = Outcome[Routed](None, action, Routed(ticket, deliveries_after), None, before)
+        outcome = Outcome(None, action, Routed(ticket, deliveries_after), None, before)
         return outcome, Change(event, ticket, before.revision, changed)
 
     def _doubted(self, before: Ticket, answer: Classification, at: str) -> tuple[Outcome[Routed], Change]:
@@ -314,7 +314,7 @@ class RoutingDecider:
         }
         event = self._context.event(EventAction.UNROUTABLE, ticket.ticket_id, unroutable_data, at)
         deliveries_after = with_changes(deliveries, superseded)
-        outcome = Outcome[Routed](None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, before)
+        outcome = Outcome(None, Action.UNROUTABLE, Routed(ticket, deliveries_after), error, before)
         return outcome, Change(event, ticket, before.revision, superseded)
 
 
