@@ -44,7 +44,14 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.runtime import began, machine, place
-from triage_cli.stores import EVENTS_PER_PAGE, ROWS_PER_STATEMENT, TICKETS_PER_PAGE, PostgresStore, SqliteStore
+from triage_cli.stores import (
+    EVENTS_PER_PAGE,
+    ROWS_PER_STATEMENT,
+    TICKETS_PER_PAGE,
+    PostgresStore,
+    SqliteStore,
+    where_clauses,
+)
 
 # What both drivers call by one name.
 INTEGRITY = (sqlite3.IntegrityError, psycopg.IntegrityError)
@@ -675,6 +682,28 @@ def test_find_filters(store: SqliteStore) -> None:
     for text in ("CAF\u00c9", "caf\u00e9", "\u00c4RGER", "\u043f\u0440\u0438\u0432\u0435\u0442"):
         assert found(search=text) == ["5"]
     assert found(search="cafe") == []
+
+
+def test_a_rare_text_is_found_in_the_same_order_by_another_way(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = filled(store, *(a_ticket(str(n), subject="Caf\u00c9 100%" if n % 3 else "tea") for n in range(40)))
+    selections = [
+        Selection(search=text, limit=limit, after=start, **others)
+        for text in ("CAF\u00c9", "caf", "0%", "nothing")
+        for limit in (None, 0, 1, 5, 12, 100)
+        for start in (None, stored[30].ticket_id, "0", "zz\0")
+        for others in ({}, {"customer_id": "nobody"})
+    ]
+    usual = [list(store.find(selection)) for selection in selections]
+    statements: list[str] = []
+    read = store.database.read
+    monkeypatch.setattr(store.database, "read", lambda sql, *values: statements.append(sql) or read(sql, *values))
+    monkeypatch.setattr(where_clauses, "SORTED_IDS_PER_PAGE", 10)
+    monkeypatch.setattr(where_clauses, "NEXT_TICKETS", 1)
+    assert [list(store.find(selection)) for selection in selections] == usual
+    assert sum("ticket_id || ''" in sql for sql in statements) > 20
+    assert {len(found) for found in usual} >= {0, 1, 5, 12, 26}
 
 
 def test_find_walks_over_many_pages_while_others_write(store: SqliteStore) -> None:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
-from triage_cli.domain import NAMED, Conflict, Selection, Ticket, chunked, compact, forgotten, now, storable_text
+from triage_cli.domain import NAMED, Conflict, Selection, Ticket, chunked, compact, forgotten, now
 from triage_cli.stores import where_clauses
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
@@ -56,15 +56,18 @@ class Tickets:
         if selection.sort:
             yield from self._find_sorted(selection)
             return
-        left = selection.limit
         urgent_first = selection.order == "urgent"
+        if selection.search is not None and not urgent_first and (ids := self._ids_of_rare(selection)) is not None:
+            yield from self._tickets_in_order_of(ids, selection)
+            if len(ids) < where_clauses.SORTED_IDS_PER_PAGE:
+                return
+            left = None if selection.limit is None else selection.limit - len(ids)
+            selection = selection._replace(after=ids[-1], limit=left)
+        left = selection.limit
         order = "urgency, ticket_id" if urgent_first else "ticket_id desc"
-        where = where_clauses.where_claimable if urgent_first else where_clauses.where
+        where = where_clauses.where_claimable if urgent_first else where_clauses.where_after
         while left is None or left > 0:
             conditions, values = where(selection)
-            if selection.after and not urgent_first:
-                conditions.append("ticket_id < :after_id")
-                values |= {"after_id": storable_text(selection.after)}
             size = TICKETS_PER_PAGE if left is None else min(left, TICKETS_PER_PAGE)
             tickets, more = self._database.page(" and ".join(conditions) or "true", order, size, values)
             yield from tickets
@@ -73,6 +76,17 @@ class Tickets:
             left = None if left is None else left - len(tickets)
             last = tickets[-1]
             selection = selection._replace(after=f"{last.urgency if urgent_first else ''}{last.ticket_id}")
+
+    def _ids_of_rare(self, selection: Selection) -> list[str] | None:
+        """Return the first ids of a selection if few of the next tickets are in it, else None.
+
+        They are found in the order in which SQLite stores tickets: two thirds of the time that the index of ids takes,
+        but all tickets are read.
+        """
+        is_rare, ids_as_stored, values = where_clauses.rare(selection)
+        if not self._database.read(is_rare, values)[0][0]:
+            return None
+        return [row[0] for row in self._database.read(ids_as_stored, values)]
 
     def _find_sorted(self, selection: Selection) -> Iterator[Ticket]:
         left = selection.limit

@@ -30,6 +30,13 @@ _JSON_SCALAR = re.compile(r"-?[0-9]+(?:\.[0-9]+)?|true|false|null")
 SORT_KEYS = {"priority": "-urgency", "confidence": "coalesce(confidence, -1)", "cost_usd": "cost_usd"}
 # Only ids are sorted, so many at a time, so that memory does not grow with the database.
 SORTED_IDS_PER_PAGE = 20_000
+# A selection is rare if it has few of so many next tickets, and there are others behind them.
+NEXT_TICKETS = 20_000
+IS_RARE = """with behind as (select ticket_id from tickets where {after} order by ticket_id desc limit 1 offset :next)
+    select count(*) from behind where :few > (select count(*) from (select 1 from tickets
+    where {where} and ticket_id > (select ticket_id from behind) limit :few) of_next)"""
+# No index has the order of an expression.
+IDS_AS_STORED = "select ticket_id from tickets where {where} order by ticket_id || '' desc limit :limit"
 
 
 def sorted_ids(selection: Selection) -> tuple[str, dict[str, Any]]:
@@ -66,8 +73,6 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.ids is not None:
         conditions.append("ticket_id in (select value from json_each(:ids))")
         values["ids"] = compact(list(selection.ids))
-    if selection.statuses or selection.ids is None:
-        conditions.append(_status_condition(selection.statuses))
     for field, condition in FIELD_CONDITIONS.items():
         value = getattr(selection, field)
         if value is not None:
@@ -97,7 +102,28 @@ def where(selection: Selection) -> tuple[list[str], dict[str, Any]]:
     if selection.search is not None:
         conditions.append(ENGLISH_SEARCH if selection.search.isascii() else f"({SEARCH})")
         values["search"] = f"%{_like_escaped(storable_text(selection.search))}%"
+    if selection.statuses or selection.ids is None:
+        # Nearly all tickets pass it without statuses: last, since in a row it stands behind the texts.
+        conditions.insert(0 if selection.statuses else len(conditions), _status_condition(selection.statuses))
     return conditions, values
+
+
+def where_after(selection: Selection) -> tuple[list[str], dict[str, Any]]:
+    """Return the conditions and values of a selection with its `after`, in descending order of ids."""
+    conditions, values = where(selection)
+    if selection.after:
+        conditions.append("ticket_id < :after_id")
+        values["after_id"] = storable_text(selection.after)
+    return conditions, values
+
+
+def rare(selection: Selection) -> tuple[str, str, dict[str, Any]]:
+    """Return a query for 1 if a selection has few of the next tickets, one for its first ids, and their values."""
+    conditions, values = where_after(selection)
+    limit = SORTED_IDS_PER_PAGE if selection.limit is None else min(selection.limit, SORTED_IDS_PER_PAGE)
+    values |= {"next": NEXT_TICKETS, "few": limit // 50 + 1, "limit": limit}
+    condition, after = " and ".join(conditions), "ticket_id < :after_id" if selection.after else "true"
+    return IS_RARE.format(where=condition, after=after), IDS_AS_STORED.format(where=condition), values
 
 
 def _extra_condition(number: int, named_value: str) -> tuple[str, dict[str, str]]:
