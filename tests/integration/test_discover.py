@@ -49,6 +49,9 @@ def test_a_file_becomes_a_configuration_and_nothing_is_stored(desk: Cli) -> None
     assert "4 topics; 100% of 240 tickets are near one" in done.stderr
     assert "nearest" in done.stderr, "the table stands on stderr"
     assert not (desk.folder / "triage.db").exists()
+    one_topic = "".join(f"my parcel to the number {n} of the street never arrived at home\n" for n in range(12))
+    few = desk("discover", "-", stdin=f"description\n{one_topic}zebra\n").stderr
+    assert "1 topic, and a configuration takes 2 categories or more; " in few
     assert desk("discover", "export.csv", "--most", "4").stdout == done.stdout
     quiet = desk("discover", "export.csv", "--most", "4", "-q")
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")

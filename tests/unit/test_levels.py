@@ -100,6 +100,7 @@ def test_a_label_may_be_the_lowest_level_alone_where_only_one_name_has_it() -> N
     assert [names.match(label) for label in ("refund", " Refund ", "Bug", "Shop/Bug")] == [
         "Shop / Refund", "Shop / Refund", "Bug", "Shop/Bug",
     ]  # fmt: skip
+    assert names.match("refund", whole=True) is None
     assert names.match("Other") is None
     assert names.unknown("other").hint.startswith('did you mean "Shop/Other"? the categories are Shop, ')
     assert CategoryNames(listed).match("other") is None, "a slash that is no level"

@@ -39,6 +39,7 @@ from triage_cli.stores import connect
             '"0001-01-01T00:00+14:00" is no time; write 2026-11-24, 2026-11-24T08:00Z, yesterday or 7d',
         ),
         ("spikes --baseline 999999d", "--baseline 999999d is not between a week and ten years; write 28d"),
+        ("drift --window 1y", '"1y" is no duration; write 7d'),
         ("drift --window 0d", "--window 0d is not between a second and ten years; write 7d"),
     ],
 )

@@ -138,15 +138,15 @@ def past(age: str | None) -> str | None:
     return typed_moment(age)
 
 
-def seconds(typed: str) -> float:
+def seconds(typed: str, hint: str = "write 30s, 2m or 1h") -> float:
     """Return the seconds of an option's duration, such as `2m`."""
     match = AGE.fullmatch(typed.strip())
     if not match:
-        raise UsageError(f'"{typed}" is no duration', hint="write 30s, 2m or 1h")
+        raise UsageError(f'"{typed}" is no duration', hint=hint)
     try:
         return timedelta(**{AGE_UNITS[match[2]]: float(match[1])}).total_seconds()
     except OverflowError as error:
-        raise UsageError(f'"{typed}" is longer than any run', hint="write 30s, 2m or 1h") from error
+        raise UsageError(f'"{typed}" is longer than any run', hint=hint) from error
 
 
 def typed_seconds(typed: str | None) -> float | None:
@@ -156,7 +156,7 @@ def typed_seconds(typed: str | None) -> float | None:
 
 def period(option: str, typed: str, least: str, most: str, example: str) -> timedelta:
     """Return the period of an option, such as `7d`. Raises `UsageError` if it is not between two of `PERIODS`."""
-    typed_period = timedelta(seconds=seconds(typed))
+    typed_period = timedelta(seconds=seconds(typed, f"write {example}"))
     if not PERIODS[least] <= typed_period <= PERIODS[most]:
         raise UsageError(f"{option} {typed} is not between {least} and {most}", hint=f"write {example}")
     return typed_period

@@ -43,18 +43,18 @@ class CategoryNames:
         is_category = question == CATEGORY
         self._one, self._all = ("category", "categories") if is_category else (f"{question}", f"values of {question}")
         self._names_by_folded = {_folded_name(name): c.name for c in categories for name in (*c.was, c.name)}
-        last_parts = {c.name: _last_part(c) for c in categories if c.parent}
-        times_used = Counter(last_parts.values())
-        for name, part in last_parts.items():
-            if times_used[part] == 1:
-                self._names_by_folded.setdefault(part, name)
+        last_parts = [(_last_part(category), category.name) for category in categories if category.parent]
+        times_used = Counter(part for part, _ in last_parts)
+        self._names_by_last_part = {part: name for part, name in last_parts if times_used[part] == 1}
 
-    def match(self, text: str) -> str | None:
+    def match(self, text: str, *, whole: bool = False) -> str | None:
         """Return the category that a text names, or None: in any case, by a former name, or by its lowest level alone.
 
-        Of names with the same lowest level, a text must name the whole one.
+        Of names with the same lowest level, a text must name the `whole` one, and so must what is stored: a category
+        that was removed is none that is below another one now.
         """
-        return self._names_by_folded.get(_folded_name(text))
+        folded = _folded_name(text)
+        return self._names_by_folded.get(folded) or (None if whole else self._names_by_last_part.get(folded))
 
     def unknown(self, text: str, prefix: str = "") -> UnknownValueError:
         """Return the error for a name that is no category."""

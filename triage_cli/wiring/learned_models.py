@@ -68,7 +68,7 @@ def _fitted_again(
     if weights is None:
         names = CategoryNames(question.values, question.name)
         labelled = open_model_registry(store).labelled(question.name)
-        labels = {row.text: names.match(row.category) for row in labelled}
+        labels = {row.text: names.match(row.category, whole=True) for row in labelled}
         learned_texts = [
             text
             for text, is_known in zip(labels, fitted_model.knows_exactly(old_model, list(labels)), strict=True)

@@ -78,7 +78,7 @@ def _check_categories(triage: Triage, selection: Selection) -> None:
         return
     category_names, stored_names = CategoryNames(triage.categories()), triage.stats().by_category
     for name in names:
-        if category_names.match(name) is None and name not in stored_names:
+        if category_names.match(name, whole=True) is None and name not in stored_names:
             unknown = category_names.unknown(name)
             raise UsageError(unknown.message, hint=unknown.hint)
 

@@ -244,9 +244,11 @@ def _coverage(proposal: Proposal) -> str:
     """Say how many tickets are in a topic, and why the others are in none."""
     tickets = messages.plural(proposal.tickets, "tickets")
     if not proposal.topics:
-        return f"{tickets} are too few to find topics in, or they say too little"
+        return f"{tickets} {'is' if proposal.tickets == 1 else 'are'} too few to find topics in, or they say too little"
     share = proposal.near / proposal.tickets
     far = f"{proposal.far:,} {'is' if proposal.far == 1 else 'are'} near none" if proposal.far else ""
     vague = f"{proposal.vague:,} {'says' if proposal.vague == 1 else 'say'} too little" if proposal.vague else ""
     topics = messages.plural(len(proposal.topics), "topics")
+    if len(proposal.topics) < LEAST_CATEGORIES:
+        topics += f", and a configuration takes {LEAST_CATEGORIES} categories or more"
     return messages.joined(f"{topics}; {share:.0%} of {tickets} are near one", far, vague)

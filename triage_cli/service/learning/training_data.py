@@ -43,8 +43,8 @@ def gather_training_data(rows: Sequence[Labelled], stored: Iterable[Labelled], n
     if rows and not any(names.match(labelled.category) for labelled in rows):
         raise names.none_of(labelled.category for labelled in rows)
     in_order = sorted(rows, key=lambda row: not row.is_typical)  # any other label overrules that of a topic
-    for labelled in (*in_order, *stored):
-        category = names.match(labelled.category)
+    for number, labelled in enumerate((*in_order, *stored)):
+        category = names.match(labelled.category, whole=number >= len(in_order))
         if category is None:
             skipped[labelled.category] += 1
             continue
