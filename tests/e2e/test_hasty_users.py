@@ -207,6 +207,8 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
             'note: there is no destination "billing"; did you mean "Billing"? known are Billing, Technical, General',
         ),
         ("list --classifier own", 'note: there is no classifier "own"; known are local, verdict'),
+        ("list --answer urgency=nw", 'note: there is no urgency "nw"; did you mean "now"? known are now, later'),
+        ("list --answer urgency=now", ""),
         ("list --category billing", ""),
         ("list --classifier local", ""),
         ("logs --action routed", ""),
@@ -215,6 +217,7 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
     ],
 )
 def test_a_filter_that_nothing_can_pass_is_told(cli: Cli, args: str, message: str) -> None:
+    (cli.folder / "config.yaml").write_text("questions: {urgency: {values: [now, later]}}\n")
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     done = cli(*args.split())
     assert (done.returncode, done.stdout) == (0, "")
