@@ -173,10 +173,11 @@ def _report_evaluation(
     low, high = scored.accuracy_interval
     accuracy_line = f"right on {scored.accuracy:.1%} of {scored.n:,} ({low:.1%} to {high:.1%})"
     context.say(f"{scored.classifier}: {accuracy_line if scored.n else 'no answer was measured'}")
+    before = " before these labels" if calibrate else ""
     for level in (each for each in scored.levels or () if each["n"]):  # labels may all be of upper levels
         context.say(
             f"level {level['level']}: right on {level['accuracy']:.1%} of {level['n']:,}; "
-            f"sure of {level['sure']:,}, of which {level['wrong']:,} wrong"
+            f"sure of {level['sure']:,}{before}, of which {level['wrong']:,} wrong"
         )
     if evaluation.first_error is not None:
         unanswered = messages.plural(scored.failed, "tickets got no answer", "ticket got no answer")

@@ -242,7 +242,7 @@ def _terminal_why_lines(why_lines: Sequence[str], *, verbose: bool) -> Iterator[
 
 
 def _note_unknown_filters(context: CommandContext, selection: Selection) -> None:
-    """Note filters of `list` that no ticket can match: unknown categories (in any case), answers, …"""
+    """Note filters of `list` that no ticket can match: unknown answers, categories, and the like."""
     for question, _, value in (answer.partition("=") for answer in selection.answers):
         values = next(each.values for each in context.questions if each.name == question)
         known_values = [name for each in values for name in (each.name, *each.was)]
