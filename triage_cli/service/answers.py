@@ -142,7 +142,9 @@ def text_doubts(suspicion: Suspicion, ticket: Ticket, answer: Answer | None) -> 
     return doubts, not doubts
 
 
-STATUS_INDEX = Ticket._fields.index("status")
+STATUS_INDEX, ANSWERS_INDEX, LANGUAGE_INDEX, RUN_INDEX = map(
+    Ticket._fields.index, ("status", "answers", "language", "run_id")
+)
 
 
 def steps_within(answer: Answer | EarlierSteps | None, labels: frozenset[str]) -> tuple[Classification, ...]:
@@ -242,11 +244,11 @@ def with_category(ticket_before: Ticket, given: GivenAnswer, revision: int, lang
             given.failures,
             given.decision_id,
             revision,
-            ticket_before.answers,
-            ticket_before.unanswered,
+            *ticket_before[ANSWERS_INDEX:LANGUAGE_INDEX],
             language or ticket_before.language,
+            *ticket_before[LANGUAGE_INDEX + 1 : RUN_INDEX],
             None,  # no run holds it
-            ticket_before.asked,
+            *ticket_before[RUN_INDEX + 1 :],
         )
     )
     return woken(ticket_before, ticket_after)
