@@ -213,16 +213,16 @@ class Ticket(NamedTuple):
     stored_at: str
     extra: Annotated[str, "what else came with it", dict[str, Any]] = "{}"
     status: Annotated[str, "where it stands", Status] = "new"
-    category: Annotated[str | None, "what holds; null in new, failed and needs_review"] = None
+    category: Annotated[str | None, "what holds; null if nothing does"] = None
     suggestion: Annotated[str | None, "the machine's unsure guess"] = None
     confidence: Annotated[float | None, "how sure, from 0 to 1"] = None
     confidence_source: SourceOfConfidence = None
-    classifier: Annotated[str | None, "the classifier's name in the configuration"] = None
+    classifier: Annotated[str | None, "who decided: a classifier's name, `verdict` or `precedent`"] = None
     reason: Annotated[str | None, "why, in the classifier's words"] = None
     verdict: Annotated[int, "whether a person's category holds", bool] = 0
-    routed_to: Annotated[str | None, "the destinations that accepted it"] = None
+    routed_to: Annotated[str | None, "its destinations; whether they have accepted it, `status` tells"] = None
     cost_usd: Annotated[float, "what its answers have cost"] = 0.0
-    error: Annotated[str | None, "why it is failed, unroutable or undeliverable"] = None
+    error: Annotated[str | None, "the last error of a classifier; `deliveries` have those of destinations"] = None
     failures: int = 0
     decision_id: str | None = None
     revision: int = 1

@@ -37,7 +37,7 @@ class VerifyIn(RequestBody):
 
     heads: Annotated[list[HeadHash], Field(max_length=10_000)] | PlacesByHead = Field(
         default_factory=list,
-        description="heads that were kept elsewhere; as an object, by where each was kept, which an error repeats",
+        description="heads that were kept elsewhere; in an object each has where it was kept, which an error repeats",
     )
 
 

@@ -81,7 +81,7 @@ class Routed(BaseModel):
     """Where a ticket went."""
 
     ticket_id: str = TICKET_ID_FIELD
-    routed_to: str | None = Field(description="the destinations that accepted it")
+    routed_to: str | None = Field(description="its destinations; whether they have accepted it, `deliveries` tell")
     deliveries: list[Delivery] = Field(description="all its deliveries so far")
     status: Status = Field(description="where the ticket stands now")
     problem: Problem | None = Field(
