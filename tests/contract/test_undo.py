@@ -250,6 +250,21 @@ def test_a_verdict_that_comes_meanwhile_keeps_its_ticket(world: World) -> None:
     assert (kept.external_id, kept.category, kept.description) == (f"{WORD}1", "Billing", f"{WORD} text")
 
 
+def test_a_ticket_that_is_forgotten_meanwhile_stays_forgotten_and_is_no_ticket_of_a_later_import(world: World) -> None:
+    run, claim = imported(world, *map(wrong, range(3))), world.store.runs.claim
+
+    def late(selection: Selection, lease: Any, limit: int) -> Any:
+        world.store.runs.claim = claim  # type: ignore[method-assign]
+        list(world.triage().forget(f"{WORD}-1"))
+        return claim(selection, lease, limit)
+
+    world.store.runs.claim = late  # type: ignore[method-assign]
+    assert counted(world.triage().undo(run)) == {"withdrawn": 2}
+    imported(world, wrong(1))
+    assert [t.status for t in world.store.find(ALL)] == ["forgotten"]
+    assert words_in(world) == set()
+
+
 def test_what_a_batch_is_asked_about_stays_until_it_has_ended(world: World) -> None:
     run = imported(world, wrong(0), wrong(1))
     asked = named(world, f"{WORD}1")

@@ -121,8 +121,9 @@ class ImportUndo:
         """Withdraw the tickets that nobody has touched; return the outcome of each that no other run holds."""
         ended = {i: self._outcome(reason, made[i]) for i, reason in self._touched(made).items()}
         untouched = tuple(i for i in made if i not in ended)  # what stays is not even claimed
-        left = {t.ticket_id: t for t in context.claim(Selection(ids=untouched), len(untouched))} if untouched else {}
-        self._held += len(untouched) - len(left)
+        claimed = context.claim(Selection(ids=untouched), len(untouched)) if untouched else []
+        self._held += len(untouched) - len(claimed)
+        left = {t.ticket_id: t for t in claimed if not t.is_erased}  # one may have been forgotten meanwhile
         for _ in range(WITHDRAW_TRIES):
             for i, reason in self._touched(left).items():
                 ended[i] = self._outcome(reason, left.pop(i))
