@@ -3,11 +3,12 @@
 import base64
 import json
 import shlex
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,27 @@ def test_a_provider_that_does_not_answer_holds_up_nobody_else(
             assert client.get("/stats").status_code == 200
         asking_thread.join(60)
     assert answers == [503]
+
+
+def test_a_provider_whose_answer_drips_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_verifier, "FETCH_DEADLINE", 0.2)
+    over, drops = threading.Event(), iter(range(400))
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 400\r\n\r\n")
+            for _ in drops:
+                client.sendall(b" ")
+                if over.wait(0.05):
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        with pytest.raises(UnavailableError, match="has no end"):
+            token_verifier.json_fetcher(Network(offline=False))(f"http://127.0.0.1:{listener.getsockname()[1]}/keys")
+        over.set()
+    assert next(drops, None) is not None, "before all of it has come"
 
 
 def test_tokens_that_wait_for_a_provider_leave_threads_to_all_others(

@@ -247,7 +247,7 @@ def json_fetcher(network: Network) -> FetchJson:
             with http_client, http_client.stream("GET", url, headers={"accept": "application/json"}) as answer:
                 if answer.status_code != 200:
                     raise UnavailableError(f"the identity provider answered {answer.status_code}")
-                for answer_piece in answer.iter_bytes(1 << 14):
+                for answer_piece in answer.iter_bytes():  # as they come: a size of its own would gather them
                     body += answer_piece
                     if len(body) > MOST_ANSWER_BYTES or time.monotonic() > fetch_until:
                         raise UnavailableError("the identity provider's answer has no end")
