@@ -288,6 +288,21 @@ def test_a_server_that_stalls_or_drips_is_left_at_the_deadline(command: bytes, d
     assert raised.value.sentence().endswith("--deadline has passed; the same command goes on from there")
 
 
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        (b"CAPABILITY", b"* CAPABILITY IMAP4rev1 \xff\r\n"),
+        (b"EXAMINE", b"* 1 FETCH {%b}\r\n" % (b"9" * 5000)),
+        (b"EXAMINE", b"* OK [UIDVALIDITY %b] valid\r\n" % (b"9" * 5000)),
+        (b"SEARCH", b"* SEARCH 1 2 (MODSEQ 5)\r\n"),
+        (b"RFC822.SIZE", b"* 1 FETCH (UID 4294967294 RFC822.SIZE %b)\r\n" % (b"9" * 5000)),
+    ],
+)
+def test_numbers_and_letters_that_are_none_end_the_pull_with_one_sentence(command: bytes, answer: bytes) -> None:
+    with scripted({command: lambda _: [answer]}) as port, pytest.raises(UnavailableError, match="what is no IMAP"):
+        pages(source(port))
+
+
 def test_a_password_that_a_server_repeats_is_hidden() -> None:
     with (
         answering(b"LOGIN", lambda _, line: b"* BYE what is " + line) as port,

@@ -109,8 +109,10 @@ class ImapSource:
                             f"{self._login.tokens.client} for the user {self._login.user}, too"
                         )
                 yield server
-        except (OSError, ImapError) as error:
-            why = reason(error) if isinstance(error, OSError) else self._without_password(error)
+        except (OSError, ImapError, ValueError) as error:
+            # A `ValueError` is of a number, a letter or a challenge that is none.
+            why = "it answers what is no IMAP" if isinstance(error, ValueError) else self._without_password(error)
+            why = reason(error) if isinstance(error, OSError) else why
             if until is not None and time.monotonic() >= until:
                 why, hint = "--deadline has passed", "the same command goes on from there"
             raise UnavailableError(
@@ -251,7 +253,7 @@ class ImapSource:
 
 
 def _hang_up(server: ImapConnection) -> None:
-    with suppress(OSError, ImapError):
+    with suppress(OSError, ImapError, ValueError):
         server.logout()
     with suppress(OSError):  # it is closed already, unless the logout failed
         server.shutdown()
