@@ -482,6 +482,12 @@ def test_a_page_that_is_no_longer_there_is_begun_again_at_the_cursor(cli: Cli, d
             2,
             "the next page is one that was there before",
         ),
+        (
+            Reply(200, '{"data": [], "links": {"next": {"href": "/a"}}}'),
+            2,
+            "links.next in the answer is neither a text",
+        ),
+        (Reply(200, '{"data": [], "links": {"next": true}}'), 2, "links.next in the answer is neither a text nor a"),
     ],
 )
 def test_an_answer_that_is_no_list_is_one_sentence(

@@ -33,6 +33,15 @@ def test_items_of_one_time_are_counted_and_claim_nothing() -> None:
     assert not walk.keeps_place(SPEC), "a list of another order could begin like this"
 
 
+@pytest.mark.parametrize(
+    ("token", "place"), [("a", "a"), (7, "7"), (1503435956.25, "1503435956.25"), (0, None), ("", None), (False, None)]
+)
+def test_a_token_is_a_text_or_any_number(token: object, place: str | None) -> None:
+    spec = replace(SPEC, next=NextSpec("token", "after", query="after"))
+    walk = Walk(10, 10, 99).after(Page({"after": token}, "https://x/", "", 0), spec, 99)
+    assert (walk.place, walk.ended) == (place, place is None)
+
+
 def test_a_list_of_another_order_is_read_up_to_when_it_was_begun() -> None:
     """What was changed on a page that was read before is nowhere to be seen."""
     walk = Walk(10, 10, 50)

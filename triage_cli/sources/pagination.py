@@ -116,7 +116,7 @@ class Walk(NamedTuple):
             grain=grain,
         )
         keeps_token = bool(spec.next and spec.next.keep)
-        place = walk.next_place(page, spec.next)
+        place = walk.next_place(page, spec)
         if place is None or (spec.next and spec.next.end and lookup(page.answer, spec.next.end)):
             last_token = (self.place if place is None else place) if keeps_token else None
             return walk._replace(ended=True, place=last_token, read_until=walk.read_at_end())
@@ -130,12 +130,13 @@ class Walk(NamedTuple):
             since=since, place=None, pages=0, stretch_oldest=None, stretch_newest=None, begun_from=None, ended=False
         )
 
-    def next_place(self, page: Page, spec: NextSpec | None) -> int | str | None:
-        """Return the place of the next page; None after the last one."""
+    def next_place(self, page: Page, source: SourceSpec) -> int | str | None:
+        """Return the place of the next page; None after the last one. Raises `UsageError` if that cannot be told."""
+        spec = source.next
         if spec is None:
             return None
         if spec.kind not in ("page", "offset"):
-            return _next_place(page, spec)
+            return _next_place(page, spec, source.name)
         # A short page is the last one unless the answer names a next page: rows that the user may not see are left out.
         is_short = page.item_count == 0 or bool(spec.size and page.item_count < spec.size)
         if is_short and not linked(page.link, "next"):
@@ -217,15 +218,16 @@ def _passed(times: Sequence[int], witnesses: int) -> int | None:
     return max((changed for changed in times if changed < first_witness), default=None)
 
 
-def _next_place(page: Page, spec: NextSpec) -> str | None:
-    if spec.kind == "link":
-        next_page = linked(page.link, spec.name)
-    else:
-        next_value = lookup(page.answer, spec.name)
-        is_number = isinstance(next_value, int) and next_value
-        next_page = next_value if isinstance(next_value, str) else str(next_value) if is_number else None
-    if not next_page:
+def _next_place(page: Page, spec: NextSpec, source_name: str) -> str | None:
+    next_value = linked(page.link, spec.name) if spec.kind == "link" else lookup(page.answer, spec.name)
+    if not next_value:
         return None
+    if isinstance(next_value, bool | list | dict):  # as the last page, it would leave the rest of the list behind
+        raise UsageError(
+            f"{source_name}: {spec.name} in the answer is neither a text nor a number, so the next page is not known",
+            hint="correct next in the config; in an object name what holds it, as in links.next.href",
+        )
+    next_page = str(next_value)
     if spec.kind == "token":
         return next_page
     try:
