@@ -189,6 +189,8 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     ("budget: {per_day: -1}", "1: budget.per_day: must be a number from 0 to 1e+06, not -1"),
     ("budget: {per_day: .nan}", "1: budget.per_day: must be a number from 0 to 1e+06, not .nan"),
+    (f"budget: {{per_day: 1{'0' * 400}}}", "1: budget.per_day: must be a number from 0 to 1e+06, not 1000"),
+    ("budget: {per_day: .inf}", "1: budget.per_day: must be a number from 0 to 1e+06, not .inf"),
     ("budget: {per_day: yes}", "1: budget.per_day: must be a number, not a yes or no"),
     # categories
     ("categories: [a]", "1: categories: needs 2 to 255 categories, not 1"),

@@ -1,7 +1,6 @@
 """Checks of single values of config.yaml: texts, names, numbers, durations, addresses, paths."""
 
 import contextlib
-import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -118,7 +117,7 @@ def number(low: float, high: float, *, whole: bool = False, unit: str = "") -> C
             unit_phrase = f" of {unit}, such as {max(low, 1):g}," if unit else ","
             raise ConfigValueError(f"must be {number_kind}{unit_phrase} not {kind(setting.node)}{quote_hint}")
         is_of_kind = isinstance(value, int) or not whole
-        if not is_of_kind or not math.isfinite(value) or not low <= value <= high:
+        if not is_of_kind or not low <= value <= high:  # as NaN is not, and Python can tell of any whole number
             raise ConfigValueError(f"must be {number_kind} from {low:g} to {high:g}, not {setting.node.text[:40]}")
         return value
 
