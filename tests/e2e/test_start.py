@@ -74,7 +74,10 @@ def test_a_table_needs_rich_and_a_config_needs_yaml(cli: Cli) -> None:
 
 def test_a_new_database_needs_no_fitting_for_the_default_categories(cli: Cli) -> None:
     assert cli("create", "-q", "--subject", "the invoice is wrong").returncode == 0
+    assert cli("create", "-q", "--subject", "zq").returncode == 0
     assert "scipy" not in imported(cli, "classify")
+    in_review_order = imported(cli, "list", "--order", "review")
+    assert ("scipy.sparse" in in_review_order, "scipy.optimize" in in_review_order) == (True, False)
     (cli.folder / "config.yaml").write_text("categories: [Invoices, Bugs]\n")
     assert "scipy" in imported(cli, "classify", "--dry-run")
 

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import fmin_l_bfgs_b
 from scipy.sparse import csc_matrix, csr_matrix, diags_array
 from threadpoolctl import ThreadpoolController
 
@@ -121,6 +120,8 @@ def _fit_merged(
     start: Floats | None,
     tolerance: float,
 ) -> Floats:
+    from scipy.optimize import fmin_l_bfgs_b  # the order of review needs none of it
+
     present, label_indexes = np.unique(labels, return_inverse=True)
     width, present_count = design.vectors.shape[1] + design.terms.shape[1], len(present)
     weights = np.zeros((width + 1, label_count), np.float32)
