@@ -74,6 +74,7 @@ def test_id_on_stdin_that_names_nothing_is_told_and_the_others_are_printed(fille
         ("list --older-than yesterday", '"yesterday" is no age; write 30m, 4h or 7d'),
         ("list --extra gold", '--extra takes NAME=VALUE, and "gold" is none; write --extra plan=gold'),
         ("stats --by hour", 'nothing is counted by "hour"; the keys are category, category:1, status'),
+        ("stats --by dya", 'nothing is counted by "dya"; did you mean day?'),
         ("stats --by day --columns category", 'no column "category"'),
     ],
 )

@@ -153,6 +153,7 @@ def test_a_category_is_found_by_the_beginning_of_its_name_in_any_case() -> None:
         ("", filters.Filters()),
         ("refund  me", filters.Filters(search="refund me")),
         ("priority:Urgent refund", filters.Filters("urgent", search="refund")),
+        ("prio:urgent c:refund", filters.Filters("urgent", search="c:refund")),
         ('category:"bug report" category:Billing', filters.Filters(categories=("Bug report", "Billing"))),
         ("status:routed status:new", filters.Filters(statuses=frozenset({"routed", "new"}))),
         ("http://x.example priority:", filters.Filters(search="http://x.example priority:")),

@@ -36,6 +36,8 @@ REQUESTS: Mapping[str, str] = {
     r"triage list shows": "GET /tickets shows",
     r"triage runs lists": "GET /runs lists",
     r"triage learn makes": "POST /learn makes",
+    r"triage reclassify brings": "POST /reclassify brings",
+    r"triage eval FILE --calibrate": 'POST /eval with {"calibrate": true}',
     r"triage why": "GET /tickets/{ticket_id}/why",
     r"triage review": "POST /tickets/{ticket_id}/verdict",
     r"triage classify it": "POST /tickets/{ticket_id}/classify",

@@ -178,7 +178,9 @@ def stats_keys(typed: Sequence[str] | None, questions: Sequence[str] = ()) -> tu
     typed_keys = tuple(dict.fromkeys(chain.from_iterable(spelled)))
     unknown_keys = [key for key in typed_keys if key not in (*STATS_KEYS, *questions)]
     if unknown_keys:
-        hint = f"the keys are {', '.join(dict.fromkeys((*STATS_KEYS, *whole_names(questions), *questions)))}"
+        known = dict.fromkeys((*STATS_KEYS, *whole_names(questions), *questions))
+        near = get_close_matches(unknown_keys[0], known, 1, 0.65)
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
         raise UsageError(f'nothing is counted by "{unknown_keys[0]}"', hint=hint)
     return typed_keys
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
 from triage_cli.api.idempotency import reply
+from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import query_time
 from triage_cli.api.schemas import analysis
 from triage_cli.api.schemas.records import described
@@ -104,7 +105,7 @@ def learn(current: CurrentAnalysis, body: analysis.LearnIn | None = None) -> Res
     else:
         first, *further = current.learn(_labelled(body), lambda _doing, _share: None, body.question)
         learned = _lesson(first) | {"questions": {lesson.question: _lesson(lesson) for lesson in further}}
-    return reply(learned | {"warnings": request_warnings.get()})
+    return reply(learned | {"warnings": [*map(spoken, request_warnings.get() or ())]})
 
 
 def _lesson(lesson: Lesson) -> dict[str, Any]:

@@ -206,7 +206,7 @@ def outcome_lines(
         end = {"problem": problems.problem_details(unexpected)}
     else:
         end = {"end": counts}
-    warnings = request_warnings.get()
+    warnings = [*map(spoken, request_warnings.get() or ())]
     yield compact(end | {"cost_usd": triage.paid} | ({"warnings": warnings} if warnings else {})) + "\n"
 
 

@@ -17,7 +17,7 @@ from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
 from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut
-from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
+from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why, ids
 
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again
 WHY_DELAY = 0.08  # seconds without a key before the explanation of a ticket is loaded
@@ -458,7 +458,8 @@ class ReviewApp(TicketBrowser):
         self._routes = False
         for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
-            self.message = safe_text.safe(f"{_short_name(ticket)}: {route_message}")
+            said = route_message.removeprefix(f"{ids.short(ticket_id)} ")
+            self.message = safe_text.safe(f"{_short_name(ticket)}: {said}")
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
 

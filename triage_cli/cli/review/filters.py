@@ -59,8 +59,9 @@ def parsed_filters(line: str, category_names: Sequence[str], *, every: bool) -> 
     search_words = []
     for typed_filter in typed_filters:
         key, colon, value = typed_filter.partition(":")
-        if colon and value and key.casefold() in filter_values:
-            filter_values[key.casefold()].append(value)
+        named = [name for name in filter_values if len(key) > 2 and name.startswith(key.casefold())]  # also prio:
+        if colon and value and named:
+            filter_values[named[0]].append(value)
         else:
             search_words.append(typed_filter)
     if len(filter_values["priority"]) > 1:

@@ -382,4 +382,4 @@ def bound_changes(now: Sequence[StoredBound], before: Iterable[StoredBound]) -> 
             then = "nothing of it is sure now" if bound.category != OVERALL else "each category needs its own proof now"
             yield f"{bound.promised_by} no longer keeps the promise {promise}: {why}; {then}"
     if needed_more := shortage(now):
-        yield f"{now[0].promised_by} is not sure yet: {needed_more}"
+        yield f"{now[0].promised_by} is not sure yet: {needed_more}; triage eval FILE --calibrate counts them"
