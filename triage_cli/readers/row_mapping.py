@@ -111,7 +111,7 @@ def _rejected_totals(totals_row: TicketDraft | Rejected, delimiter: str) -> Reje
 
 def _is_totals(cells: Sequence[str]) -> bool:
     """Return whether a row of several cells has a word for a total and numbers, and nothing else."""
-    first = next(filter(None, map(str.strip, cells)), "")
+    first = (cells[0].strip() if cells else "") or next(filter(None, map(str.strip, cells)), "")
     if len(cells) < 2 or len(first) > _LONGEST_LABEL or not _TOTAL_LABEL_START.match(first):
         return False
     filled = [cell.strip() for cell in cells if cell and not cell.isspace()]

@@ -125,14 +125,11 @@ def print_rows(printer: Printer, tables: Sequence[Table], outcomes: Callable[[Ta
     if printer.format in DELIMITED_FORMATS and not (printer.silent or printer.chosen):
         have_same_columns = len({tuple(table.own_columns()) for table in tables}) == 1
         csv_columns = tables[0].own_columns() if have_same_columns else _input_columns(tables)
-        placed_rows = (
-            row
+        placed_rows = chain.from_iterable(
+            _padded_rows(table, run_rows(table))
+            if have_same_columns
+            else _placed_rows(table, run_rows(table), csv_columns)
             for table in tables
-            for row in (
-                _padded_rows(table, run_rows(table))
-                if have_same_columns
-                else _placed_rows(table, run_rows(table), csv_columns)
-            )
         )
         csv_header = (*csv_columns, *tables[0].added)
         printer.delimited(csv_header, ([*input_cells, *added_cells] for input_cells, added_cells in placed_rows))
