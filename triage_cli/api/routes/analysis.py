@@ -1,7 +1,6 @@
 """Endpoints that compare and improve decisions, for administrators; the report, for readers."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
@@ -123,13 +122,11 @@ def plan(body: analysis.PlanIn, current: CurrentAnalysis) -> Response:
         raise UsageError("no new configuration is given", hint="send config, or routes")
     with TemporaryDirectory(prefix="triage-") as folder:
         texts = {"config": body.config, "routes": body.routes}
-        files = {name: None if text is None else Path(folder, f"{name}.yaml") for name, text in texts.items()}
-        for name, file in files.items():
-            if file is not None:
-                with open(file, "w", encoding="utf-8", opener=private) as stream:
-                    stream.write(texts[name] or "")
-        paths = {name: None if file is None else str(file) for name, file in files.items()}
-        new = NewConfiguration(paths["config"], paths["routes"], sent=True)
+        paths = {name: f"{folder}/{name}.yaml" for name, text in texts.items() if text is not None}
+        for name, path in paths.items():
+            with open(path, "w", encoding="utf-8", opener=private) as file:
+                file.write(texts[name] or "")
+        new = NewConfiguration(paths.get("config"), paths.get("routes"), sent=True)
         try:
             compared = current.plan(new, query_time(body.written_since), ask=False, max_cost=None)
         except ConfigError as error:  # the caller sees neither the file nor this machine's terminal

@@ -33,6 +33,10 @@ NEVER = 2.0
 # The same for a text that the model was taught by the label of a topic: no promise is about it. And for one of which
 # an earlier version was unsure while it kept the promise: what a later version takes up of these was chosen by doubt.
 TAUGHT, DOUBTED = 3.0, 4.0
+WITHOUT_PROMISE = {
+    TAUGHT: "its model was taught this very text by the label of a topic, which proves nothing",
+    DOUBTED: "an earlier version that kept its promise was unsure of it, and no promise is about such",
+}
 OVERALL = ""  # in place of a category's name: all of them together
 
 
@@ -299,12 +303,8 @@ def threshold_clause(
     if_unsure = "the next step is asked" if has_next else if_last
     if answer.confidence is None or answer.threshold is None:
         return f"it is not sure, so {if_unsure}"
-    if answer.threshold == TAUGHT:
-        return f"its model was taught this very text by the label of a topic, which proves nothing, so {if_unsure}"
-    if answer.threshold == DOUBTED:
-        return (
-            f"an earlier version that kept its promise was unsure of it, and no promise is about such, so {if_unsure}"
-        )
+    if why := WITHOUT_PROMISE.get(answer.threshold):
+        return f"{why}, so {if_unsure}"
     bound = bound_of(answer, bounds)
     if answer.threshold >= NEVER:
         return f"{_unproven(bound)}, so {if_unsure}"
