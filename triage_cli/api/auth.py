@@ -1,6 +1,7 @@
 """Who calls, and what they may: keys and tokens, the role that a request takes, and how many requests a minute."""
 
 import hmac
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -204,7 +205,7 @@ class RequestPermits:
                 self._used_up[caller_id] = time.monotonic() + wait
             if wait > 0:
                 headers.update(_rate_limit_headers(self._per_minute, 0, wait))
-                raise RateLimitedError("too many requests", hint=f"wait {wait:.0f} s", retry_after=wait)
+                raise RateLimitedError("too many requests", hint=f"wait {math.ceil(wait)} s", retry_after=wait)
             self._permits[caller_id] = permit_block, time.monotonic() + 60.0
             self._take_ready_permit(caller_id, self._per_minute, headers)
 

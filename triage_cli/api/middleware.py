@@ -1,5 +1,6 @@
 """Middleware around every request: its caller, role, limits, path, and its line in the log; compressed bodies."""
 
+import math
 import re
 from urllib.parse import unquote
 
@@ -86,7 +87,7 @@ class AccessMiddleware:
             if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
             request_log.is_silent = True
-            hint = f"wait {seconds:.0f} s, and make a key: triage keys create"
+            hint = f"wait {math.ceil(seconds)} s, and make a key: triage keys create"
             raise RateLimitedError("too many keys that are none", hint=hint, retry_after=seconds) from error
         request_log.actor = caller.name
         needed_role = required_role(method, path)
