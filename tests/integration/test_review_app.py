@@ -257,6 +257,25 @@ def test_all_that_wait_are_counted_and_loaded_as_they_come_into_view(world: Worl
     reviewing(world.triage(), script)
 
 
+@pytest.mark.sqlite
+def test_the_queue_counts_what_its_view_finds(world: World, store: SqliteStore) -> None:
+    statuses = ("needs_review", "needs_review", "routed", "failed", "withdrawn", "withdrawn")
+    filled(store, *(a_ticket(str(n), status=status) for n, status in enumerate(statuses)))
+    triage = world.triage()
+    names = [category.name for category in triage.categories()]
+    totals = []
+    for every in (False, True):
+        for filters in (
+            Filters(),
+            Filters(search="0"),
+            *(Filters(statuses=frozenset(each)) for each in ({"routed", "new"}, {"withdrawn"})),
+        ):
+            view = View(every, filters=filters)
+            totals.append(TicketQueue(triage, view, names).total)
+            assert totals[-1] == len(list(triage.find(view.selection())))
+    assert totals == [2, 1, 2, 2, 4, 1, 1, 2]
+
+
 def test_verdicts_of_a_category_that_is_gone_come_too(unsure: World) -> None:
     list(unsure.triage().give_verdicts([VerdictDraft(0, "0", "General")]))
     unsure.categories = (Category("Billing"), Category("Other"))

@@ -14,7 +14,6 @@ from triage_cli.domain import (
     Selection,
     SimilarQuery,
     SimilarTicket,
-    StatsQuery,
     Ticket,
     TriageError,
     VerdictDraft,
@@ -140,10 +139,10 @@ class ReviewSession:
         """Return a summary of the session, with the number of tickets that still need a person if it can be read."""
         session_counts = f"{messages.plural(self.verdicts_given, 'verdicts given')}, {self.skipped:,} skipped"
         try:
-            waiting_counts = self.triage.stats_by(StatsQuery(Selection(statuses=frozenset({"needs_review"}))))
+            tickets_left = self.triage.stats().by_status.get("needs_review", 0)
         except TriageError:
             return session_counts
-        return f"{session_counts}, {sum(count.tickets for count in waiting_counts):,} left"
+        return f"{session_counts}, {tickets_left:,} left"
 
     def guess(self, ticket: Ticket) -> str | None:
         """Return the answer that a machine decided or guessed; None if there is none, or it no longer exists."""

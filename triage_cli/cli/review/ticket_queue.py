@@ -138,6 +138,12 @@ class TicketQueue:
 
     def _count_tickets(self) -> int:
         selections = [self._view.selection(), *([self._removed_selection()] if self._removed_categories else [])]
-        queries = map(StatsQuery, selections)
-        ticket_count = sum(count.tickets for query in queries for count in self._triage.stats_by(query))
+        ticket_count = sum(map(self._count, selections))
         return ticket_count if self._view.limit is None else min(ticket_count, self._view.limit)
+
+    def _count(self, selection: Selection) -> int:
+        statuses = selection.statuses
+        if selection != Selection(statuses=statuses) or "withdrawn" in statuses:
+            return sum(group.tickets for group in self._triage.stats_by(StatsQuery(selection)))
+        by_status = self._triage.stats().by_status  # counted with each change, all but withdrawn tickets
+        return sum(number for status, number in by_status.items() if status in (statuses or by_status))
