@@ -44,6 +44,11 @@ AT_FIRST_USE = (
     "openai.resources", "rich.table", "truststore", "typer._click.decorators", "yaml",
 )  # fmt: skip
 LEFT_OUT = ("triage_cli.__main__", "triage_cli.mcp_server", "triage_cli.api", "triage_cli.cli.review")
+CONFIG = """
+classifiers: {model: {type: openai, model: m, base_url: "http://127.0.0.1:1/v1", api_key_env: null}}
+destinations: {http: {type: http, url: "http://127.0.0.1:1/", body: "{{ ticket.subject | json }}"}}
+routes: [{to: http}]
+"""
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
 FAULT = "TESTS_FAULT"  # the one by which a command knows the fault that it is to have
@@ -169,7 +174,8 @@ def prepare(kept: Path) -> None:
     from triage_cli.classifiers import embedded_word_vectors as word_vectors
     from triage_cli.classifiers import encoder as embedded_encoder
     from triage_cli.cli import COMMANDS, app
-    from triage_cli.config import DEFAULT_CATEGORIES
+    from triage_cli.config import DEFAULT_CATEGORIES, load_config
+    from triage_cli.wiring import check_templates
 
     gc.disable()  # nothing of what is imported is garbage
     for name in AT_FIRST_USE:
@@ -189,6 +195,10 @@ def prepare(kept: Path) -> None:
         embedded_encoder.say_nothing(embedded_encoder.encoded(["hello"]))
         embedded_fit.multilingual_model(built_in)
         vars(embedded_encoder)["LEAST_SHARED"] = worth_a_thread
+    # What a configuration and templates compile at their first use.
+    (kept / "config.yaml").write_text(CONFIG)
+    check_templates(load_config(config="config.yaml", env={"HOME": str(kept)}, cwd=kept))
+    load_config(env={"HOME": str(kept)}, cwd=kept / "nowhere")
     vars(embedded_fit)["fit"] = vars(sys.modules[LocalTrainer.__module__])["fit"] = _kept(embedded_fit.fit, kept)
     vars(embedded_fit)["_of_wording"] = _kept(embedded_fit._of_wording, kept)
     vectors = kept / "vectors"
@@ -196,11 +206,14 @@ def prepare(kept: Path) -> None:
     vars(embedded_encoder)["_kept_vectors"] = _KeptVectors(vectors)
     build = app.typer_app
     commands = {name: typer.main.get_command(build(name)) for name in (None, *COMMANDS)}
-    for command in commands.values():
+    os.environ[app.COMPLETION_VARIABLE] = "anything: Tab is pressed"
+    completing = typer.main.get_command(build())
+    del os.environ[app.COMPLETION_VARIABLE]
+    for command in (*commands.values(), completing):
         _convert(command)
 
     def built(name: str | None = None) -> Any:
-        return build(name) if app.COMPLETION_VARIABLE in os.environ else commands[name]
+        return completing if app.COMPLETION_VARIABLE in os.environ else commands[name]
 
     app.typer_app = built
     gc.enable()
