@@ -104,6 +104,24 @@ def test_where_tickets_went_is_told_once(three: Cli) -> None:
     assert three("route", "-o", "id").stderr == "0 routed\n"
 
 
+def test_who_finds_nothing_to_do_says_what_the_tickets_wait_for(cli: Cli) -> None:
+    create = ("create", "--subject", "Hello", "-q", "--external-id")
+    assert cli(*create, "A-1").returncode == 0
+    assert shown(cli, "route", "-o", "id") == "0 routed\n1 has no answer yet: triage classify"
+    assert shown(cli, "review") == "nothing waits for a person; 1 has no answer yet: triage classify"
+    assert cli("classify", "-q").returncode == cli(*create, "A-2").returncode == 0
+    assert (
+        shown(cli, "route", "-o", "id").splitlines()[1]
+        == "1 has no answer yet: triage classify; 1 needs you: triage review"
+    )
+    assert cli("classify", "-q").returncode == cli("verdict", "A-1", "General", "-q").returncode == 0
+    assert (
+        shown(cli, "classify", "-o", "id").splitlines()[1]
+        == "next: 1 needs you: triage review; 1 classified: triage route"
+    )
+    assert cli("route").stderr == "1 routed\n", "a script reads counts alone"
+
+
 def test_a_mistake_is_told_before_a_database_is_missed(cli: Cli) -> None:
     done = cli("runs", "--kind", "clasify")
     assert (done.returncode, done.stderr) == (2, 'error: no kind "clasify"; did you mean classify?\n')

@@ -1,7 +1,7 @@
 """What several commands say at their end: counts, what waits, what was learned, and what to do next."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from triage_cli import wiring
@@ -38,6 +38,17 @@ def step_after_routing(route_counts: Counter[str], needs_you: str, routed: str =
         undeliverable = f"{route_counts['undeliverable']:,} undeliverable"
         next_steps.append(f"{undeliverable}: triage why ID, then triage route --retry-dead")
     return "; ".join(next_steps)
+
+
+def waits_for_others(by_status: Mapping[str, int], command: str) -> str:
+    """Return what the stored tickets wait for, where a command found nothing to do: other commands, or nothing."""
+    unasked, undecided = by_status.get("new", 0) + by_status.get("failed", 0), by_status.get("needs_review", 0)
+    waiting_for = {
+        "classify": f"{messages.plural(unasked, 'have', 'has')} no answer yet: triage classify" if unasked else "",
+        "review": messages.need_you(undecided),
+        "route": f"{number:,} classified: triage route" if (number := by_status.get("classified", 0)) else "",
+    }
+    return messages.joined(*(line for name, line in waiting_for.items() if name != command))
 
 
 def routed_to_line(routed_places: Counter[str]) -> str:

@@ -76,20 +76,27 @@ def classify(
         summaries.say_waiting_batches(context, stats)
     if classify_counts["waiting"] and not batch:
         context.say("triage classify --batch collects the answers; --force asks now, at the full price")
-    if named_ids is None and since is None and limit is None and not context.stopper.code:
+    if selection == Selection() and not context.stopper.code:
         still_new = 0 if context.quiet else stats().by_status.get("new", 0)
         context.say(messages.still(still_new, "new"))
     if context.guides:
-        next_steps = []
-        if classify_counts["classified"]:
-            next_steps.append("triage route")
-        if classify_counts["waiting"] and batch:
-            next_steps.append("triage classify --batch, again later, collects the answers")
-        classified_or_waiting = classify_counts["classified"] + classify_counts["needs_review"]
-        if needs_you := summaries.waiting_line(context, classify_counts["needs_review"], classified_or_waiting):
-            next_steps.append(needs_you)
-        context.say("next: " + "; ".join(next_steps) if next_steps else "")
+        found_nothing = selection == Selection() and not classify_counts
+        by_status = stats().by_status if found_nothing else {}
+        next_steps = messages.joined(
+            "triage route" if classify_counts["classified"] else "",
+            "triage classify --batch, again later, collects the answers"
+            if classify_counts["waiting"] and batch
+            else "",
+            _waiting_line(context, classify_counts),
+            summaries.waits_for_others(by_status, "classify"),
+        )
+        context.say(next_steps and f"next: {next_steps}")
     return gravest(classify_codes)
+
+
+def _waiting_line(context: CommandContext, classify_counts: Counter[str]) -> str:
+    total = classify_counts["classified"] + classify_counts["needs_review"]
+    return summaries.waiting_line(context, classify_counts["needs_review"], total)
 
 
 def _counted_answers(

@@ -56,7 +56,7 @@ def review(
     review_session = ReviewSession(context.triage, questions, learn_verdicts)
     queue, work = (_full_screen if terminal.has_screen() else _plain)(context, review_session, review_view)
     if not queue.total:
-        context.say(_nothing_to_review(review_view))
+        context.say(_nothing_to_review(context, review_view))
         return ExitCode.OK
     try:
         review_code = work()
@@ -75,11 +75,14 @@ def _learn_verdicts(context: CommandContext) -> str:
     return as_typed(messages.joined(*summaries.lessons_summary(lessons), *training_warnings))
 
 
-def _nothing_to_review(review_view: View) -> str:
+def _nothing_to_review(context: CommandContext, review_view: View) -> str:
     """Return the message if there is no ticket to review."""
     if review_view.filters.line:
         return "no ticket matches the filters"
-    return "no tickets yet: triage create FILE stores some" if review_view.every else "nothing waits for a person"
+    if review_view.every:
+        return "no tickets yet: triage create FILE stores some"
+    waiting = summaries.waits_for_others(context.triage.stats().by_status, "review")
+    return messages.joined("nothing waits for a person", waiting)
 
 
 def _plain(context: CommandContext, session: ReviewSession, view: View) -> Prepared:

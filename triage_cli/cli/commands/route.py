@@ -91,11 +91,14 @@ def route(
     stats = cache(context.triage.stats)  # asked once, after the work
     offline_note = summaries.waiting_offline(context, stats)
     context.say(offline_note)
-    if named_ids is None and limit is None and not (context.quiet or context.stopper.code):
+    is_whole = named_ids is None and limit is None and not (context.quiet or context.stopper.code)
+    if is_whole:
         by_status = stats().by_status
         for status in ("classified",) if offline_note else ("classified", "routing"):
             context.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
-    if context.guides:
+    if context.guides and is_whole and not route_counts:
+        context.say(summaries.waits_for_others(stats().by_status, "route"))
+    elif context.guides:
         waiting = route_counts["needs_review"] + route_counts["doubted"]
         context.say(summaries.step_after_routing(route_counts, messages.need_you(waiting)))
     return gravest(route_codes)
