@@ -40,7 +40,8 @@ from triage_cli.domain import (
 )
 from triage_cli.ports import Triage
 from triage_cli.service import Callers
-from triage_cli.stores import Db, SqlInflow, SqlModelRegistry, postgres_tables
+from triage_cli.stores import Db, SqlInflow, SqlModelRegistry
+from triage_cli.stores import tables as postgres_tables
 
 ROWS = 50  # of one request
 NUMBER = 2 * ROWS + 30

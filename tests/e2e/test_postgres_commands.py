@@ -21,7 +21,6 @@ from triage_cli.api import RequestLimits
 from triage_cli.domain import EventQuery, Selection, StoreError
 from triage_cli.stores import STEPS, VERSION, PostgresStore, SqliteStore
 from triage_cli.stores import postgres_migrations as migrations
-from triage_cli.stores import postgres_schema as schema
 
 TICKET = {"subject": "Refund?", "description": "I was charged twice"}
 
@@ -292,7 +291,7 @@ def test_a_file_moves_with_everything_in_it(fitted: Cli, pg_server: PgServer) ->
     assert " 53 tickets" in done.stderr
     assert "the audit log holds there" in done.stderr
     here, there = SqliteStore(str(fitted.db)), PostgresStore(url, network=ONLINE)
-    for table in schema.tables():
+    for table in migrations.tables():
         columns = ", ".join(row[1] for row in here.database.read(f"pragma table_info({table})"))
         statement = f"select {columns} from {table} order by 1, 2"
         assert here.database.read(statement) == there.database.read(statement), table

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.cli import Cli
 from triage_cli.cli import app
-from triage_cli.stores import sqlite_schema
+from triage_cli.stores import schema as sqlite_schema
 
 HEAVY = (
     "sqlite_utils", "numpy", "yaml", "rich", "openai", "anthropic", "httpx", "sklearn", "scipy",

@@ -21,7 +21,7 @@ from triage_cli.domain import GENESIS, CheckError, ClassifyPlan, Head, Selection
 from triage_cli.ports import AuditLogReader
 from triage_cli.service import prove
 from triage_cli.stores import PostgresStore, ServerTrail, SqliteStore, trail
-from triage_cli.stores import postgres_schema as schema
+from triage_cli.stores import postgres_migrations as migrations
 
 
 def opened(store: SqliteStore | PostgresStore) -> AbstractContextManager[AuditLogReader]:
@@ -143,7 +143,7 @@ def test_whatever_was_done_to_the_tables_of_a_server_is_told(
 
 
 def triggers() -> list[str]:
-    statements = [each for each in schema.statements() if "events_never_go" in each]
+    statements = [each for each in migrations.statements() if "events_never_go" in each]
     return [each.replace("create function", "create or replace function") for each in statements]
 
 

@@ -27,9 +27,8 @@ from triage_cli.domain import (
     TicketDraft,
     VerdictDraft,
 )
-from triage_cli.stores import MARK_FORGOTTEN, VERSION, PostgresStore, SqliteStore, connect
+from triage_cli.stores import MARK_FORGOTTEN, VERSION, PostgresStore, SqliteStore, connect, schema
 from triage_cli.stores import sqlite_migrations as migrations
-from triage_cli.stores import sqlite_schema as schema
 
 BILLING = CATEGORIES[0].name
 

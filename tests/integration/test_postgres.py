@@ -82,7 +82,7 @@ from triage_cli.stores import (
     where_clauses,
 )
 from triage_cli.stores import postgres_database as pg_database
-from triage_cli.stores import postgres_schema as schema
+from triage_cli.stores import postgres_migrations as migrations
 from triage_cli.stores import queries as pg_queries
 
 TO_CLASSIFY = frozenset({"new", "failed"})
@@ -190,8 +190,8 @@ def test_an_answer_that_cannot_be_kept_as_it_is_stops_nothing_that_is_sent_with_
 def test_both_stores_have_the_same_tables_and_columns(pg: PostgresStore, tmp_path: Path) -> None:
     statement = "select column_name from information_schema.columns where table_name = ? order by ordinal_position"
     here = SqliteStore(str(tmp_path / "triage.db"))
-    assert "tickets" in schema.tables()
-    for table in [*schema.tables(), "verdicts"]:
+    assert "tickets" in migrations.tables()
+    for table in [*migrations.tables(), "verdicts"]:
         columns = [row[1] for row in here.database.read(f"pragma table_info({table})")]
         assert [row[0] for row in pg.database.read(statement, (table,))] == columns, table
 

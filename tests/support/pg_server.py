@@ -15,8 +15,7 @@ from psycopg_pool import ConnectionPool, PoolClosed
 from tests.support.online import ONLINE
 from triage_cli.domain import GENESIS
 from triage_cli.runtime import Network
-from triage_cli.stores import PostgresStore, translated
-from triage_cli.stores import postgres_tables as tables
+from triage_cli.stores import PostgresStore, tables, translated
 
 COLUMNS = """select column_name::text from information_schema.columns
     where table_schema = 'public' and table_name = '{}' order by ordinal_position"""

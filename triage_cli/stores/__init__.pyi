@@ -2,9 +2,7 @@
 
 import triage_cli.stores.postgres.database
 import triage_cli.stores.postgres.migrations
-import triage_cli.stores.postgres.schema
 import triage_cli.stores.sqlite.migrations
-import triage_cli.stores.sqlite.schema
 from triage_cli.stores.api_access import SqlApiAccess as SqlApiAccess
 from triage_cli.stores.audit_log import ServerTrail as ServerTrail
 from triage_cli.stores.audit_log import trail as trail
@@ -29,6 +27,7 @@ from triage_cli.stores.postgres.dialect import DialectConnection as DialectConne
 from triage_cli.stores.postgres.dialect import adapt as adapt
 from triage_cli.stores.postgres.dialect import storable as storable
 from triage_cli.stores.postgres.dialect import translated as translated
+from triage_cli.stores.postgres.migrations import tables as tables
 from triage_cli.stores.postgres.store import PostgresStore as PostgresStore
 from triage_cli.stores.runs import DAY as DAY
 from triage_cli.stores.runs import SPENT_OF_DAY as SPENT_OF_DAY
@@ -37,6 +36,7 @@ from triage_cli.stores.sql_store import SqlStore as SqlStore
 from triage_cli.stores.sqlite import connection as connection
 from triage_cli.stores.sqlite import head_file as head_file
 from triage_cli.stores.sqlite import restore as restore
+from triage_cli.stores.sqlite import schema as schema
 from triage_cli.stores.sqlite import second_half as second_half
 from triage_cli.stores.sqlite import store as store
 from triage_cli.stores.sqlite.connection import VERSION as VERSION
@@ -60,7 +60,4 @@ from . import where_clauses as where_clauses
 
 postgres_database = triage_cli.stores.postgres.database
 postgres_migrations = triage_cli.stores.postgres.migrations
-postgres_schema = triage_cli.stores.postgres.schema
-postgres_tables = triage_cli.stores.postgres.schema.tables
 sqlite_migrations = triage_cli.stores.sqlite.migrations
-sqlite_schema = triage_cli.stores.sqlite.schema

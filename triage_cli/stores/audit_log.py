@@ -163,11 +163,11 @@ class ServerTrail:
         return nullcontext()  # its events come over the network
 
     def strays(self) -> Iterator[str]:
-        from triage_cli.stores.postgres import schema
+        from triage_cli.stores.postgres import migrations
 
         triggers = self._store.database.read(_PRESENT_TRIGGERS)
         present_triggers = {(trigger_name, _on_one_line(body)) for trigger_name, body in triggers}
-        if not present_triggers.issuperset((trigger_name, schema.GUARD) for trigger_name in schema.TRIGGERS):
+        if not present_triggers.issuperset((trigger_name, migrations.GUARD) for trigger_name in migrations.TRIGGERS):
             yield "the triggers that keep the log append-only are gone"
         for sentence, query in UNLOGGED_ROWS.items():
             translated = _JSON_EACH.sub(

@@ -96,7 +96,7 @@ class TextSpace:
 
     def _fit_encoded(self, texts: Sequence[str]) -> Floats:
         characters = sum(min(len(text), MAX_CHARACTERS) for text in texts)
-        self._read = spread(len(texts), max(LEAST_TEXTS, len(texts) * MOST_ENCODED // max(characters, MOST_ENCODED)))
+        self._read = _spread(len(texts), max(LEAST_TEXTS, len(texts) * MOST_ENCODED // max(characters, MOST_ENCODED)))
         vectors = encoded([texts[row] for row in self._read])
         self._mean = vectors.mean(axis=0)
         vectors = vectors - self._mean
@@ -167,7 +167,7 @@ def regressed(terms: csr_matrix, vectors: Floats) -> Floats:
     return weights
 
 
-def spread(count: int, most: int) -> Integers:
+def _spread(count: int, most: int) -> Integers:
     """Return at most so many of the numbers below `count`, evenly spread."""
     return np.unique(np.linspace(0, max(0, count - 1), min(count, most)).astype(int))
 
@@ -228,7 +228,7 @@ class FoundTopics(NamedTuple):
 
 def find_topics(texts: Sequence[str], writers: Sequence[str], most: int, others: Sequence[str] = ()) -> FoundTopics:
     """Return at most so many topics of texts by these writers, and of `others` the nearest to each topic."""
-    fitted = spread(len(texts), MOST_FITTED)
+    fitted = _spread(len(texts), MOST_FITTED)
     space = TextSpace([texts[index] for index in fitted])
     says_something = space.says_something(space.bags)
     vectors = space.vectors[says_something]

@@ -14,7 +14,7 @@ Opinions = Mapping[str, Mapping[str, Answer]]  # ModelRegistry.opinions
 OTHER_LABEL = "another label"
 
 
-class Guess(NamedTuple):
+class _Guess(NamedTuple):
     """The answer of a model trained on the other labels, and how likely the label is by it."""
 
     category: str | None = None
@@ -34,14 +34,14 @@ def suspect_labels(
     levels = Levels.of(categories)
     if too_few(rows):
         return [], []
-    cross_validated = [Guess()] * len(rows)
+    cross_validated = [_Guess()] * len(rows)
     for rest, held_out in splits(rows, every=True):
         weights = trainer.fit([rows[n] for n in rest])
         held_out_rows = [rows[n] for n in held_out]
         held_out_answers = trainer.answers(weights, [labelled.text for labelled in held_out_rows])
         losses = trainer.losses(weights, held_out_rows)
         for n, answer, loss in zip(held_out, held_out_answers, losses, strict=True):
-            cross_validated[n] = Guess(*answer, math.exp(-loss))
+            cross_validated[n] = _Guess(*answer, math.exp(-loss))
     suspects = [
         suspect
         for labelled, guess in zip(rows, cross_validated, strict=True)
@@ -74,7 +74,7 @@ def _other_voices(labelled: Labelled, opinions: Opinions, training_data: Trainin
     return voices
 
 
-def _suspect(labelled: Labelled, guess: Guess, others: Mapping[str, Answer], levels: Levels) -> Suspect | None:
+def _suspect(labelled: Labelled, guess: _Guess, others: Mapping[str, Answer], levels: Levels) -> Suspect | None:
     """Return a suspect if most answers name the same other category: a single sure one, two, or another label.
 
     What is above or below a label does not contradict it.

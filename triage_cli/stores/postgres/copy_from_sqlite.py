@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from triage_cli.domain import CheckError, Head, LoggedEvent, StoreError, hash_chain
 from triage_cli.stores.database import Db
 from triage_cli.stores.events import EVENTS_PAGE, SET_HEAD
-from triage_cli.stores.postgres import schema
+from triage_cli.stores.postgres import migrations
 from triage_cli.stores.postgres.dialect import DialectConnection, storable
 from triage_cli.stores.postgres.store import PostgresStore
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -37,7 +37,7 @@ def _copy_database(source_db: Db, db: DialectConnection, target: PostgresStore) 
     for timeout_setting in ("statement_timeout", "idle_in_transaction_session_timeout"):
         db.execute(f"set local {timeout_setting} = 0")
     db.execute("select seq from chain for update")  # other writers, and another copy, wait here
-    copied_tables = [table for table in schema.tables() if table != CHAIN_TABLE]
+    copied_tables = [table for table in migrations.tables() if table != CHAIN_TABLE]
     for table in copied_tables:
         if db.execute(f"select 1 from {table} limit 1").fetchone():
             not_empty = f"{target.shown} is not empty: there are rows in {table}"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -10,7 +11,12 @@ import psycopg
 from triage_cli.domain import NoDatabaseError, StoreError
 from triage_cli.stores.migration_steps import FILLED, STEPS
 from triage_cli.stores.postgres.dialect import DialectConnection
+from triage_cli.stores.sqlite import schema
 from triage_cli.stores.sqlite.connection import VERSION, newer
+
+# The body of the function that keeps the log append-only, and the triggers that call it.
+GUARD = "begin raise exception 'the audit log is append-only' using errcode = 'restrict_violation'; end"
+TRIGGERS = ("events_never_change", "events_never_go", "events_never_go_at_once")
 
 # The advisory lock: any number, the same in every version of the program.
 MIGRATION_LOCK = 74_219_203_118
@@ -147,19 +153,27 @@ def _schema_version(connection: "psycopg.Connection[Any]", shown: str) -> int:
     return int(version_row[0]) if version_row else 0
 
 
-def _build(connection: "psycopg.Connection[Any]", shown: str) -> None:
-    from triage_cli.stores.postgres import schema
+def statements() -> list[str]:
+    """Return the statements that build the newest version."""
+    return list(schema.statements_of(Path(__file__).with_name("schema.sql")))
 
+
+def tables() -> list[str]:
+    """Return the names of the tables that both dialects have, in the order of their creation."""
+    return schema.created_tables(schema.statements_of())
+
+
+def _build(connection: "psycopg.Connection[Any]", shown: str) -> None:
     count_tables = "select count(*) from unnest(%s::text[]) name where to_regclass(name) is not null"
-    if (connection.execute(count_tables, (schema.tables(),)).fetchone() or (0,))[0]:
+    if (connection.execute(count_tables, (tables(),)).fetchone() or (0,))[0]:
         raise foreign_tables(shown)
-    _run_statements(connection, schema.statements())
+    _run_statements(connection, statements())
     connection.execute("create table schema_version (version bigint not null)")
     connection.execute("insert into schema_version values (%s)", (VERSION,))
 
 
-def _run_statements(connection: "psycopg.Connection[Any]", statements: Iterable[str]) -> None:
-    for statement in statements:
+def _run_statements(connection: "psycopg.Connection[Any]", sql: Iterable[str]) -> None:
+    for statement in sql:
         connection.execute(statement.encode())
 
 
