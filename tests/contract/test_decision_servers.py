@@ -106,6 +106,15 @@ def test_the_confidence_is_the_probability_and_not_that_wire_s_concentration() -
     assert json.loads(step.probabilities or "") == CHANCES
 
 
+def test_of_what_was_not_asked_for_no_probability_is_kept() -> None:
+    """Such a name may be of any length, and hold what no database takes."""
+    answer = answered()
+    answer["answers"]["category"]["probabilities"] |= {"Evil": 0.01, "\ud800": 0.01, "x" * 10_000: 0.01}
+    with running_llm_server(lambda _n, _one: Step(answer)) as server:
+        (step,) = steps(asked(opened(server, "decision", wire="systemone"))[0])
+    assert (step.category, json.loads(step.probabilities or "")) == ("Billing", CHANCES)
+
+
 def test_without_probabilities_there_is_no_confidence_in_that_wire() -> None:
     answer = answered()
     del answer["answers"]["category"]["probabilities"]

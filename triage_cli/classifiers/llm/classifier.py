@@ -226,6 +226,7 @@ class LLMClassifier(AskedClassifier):
     ) -> Outcome[Answer]:
         spec, (parsed, chances) = self.spec, answered
         _, reply, detail, _ = interpretation
+        chances = {label: share for label, share in chances.items() if label in part.labels}  # a server may name others
         confidence, confidence_source = None, None
         if parsed.label is not None:
             is_measured = parsed.label in chances or reply.source == "decision"
