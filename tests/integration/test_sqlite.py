@@ -41,7 +41,8 @@ TO_ROUTE = frozenset({"classified", "unroutable"})
 
 OPENS = """
 import os, sys
-from triage_cli.stores import SqliteStore, sqlite_schema
+from triage_cli.stores import SqliteStore
+from triage_cli.stores import schema as sqlite_schema
 gate, opened = os.pipe()
 children = []
 for _ in range(20):
