@@ -41,12 +41,7 @@ class Trainer(Protocol):
         """A trainer finds the settings with which its `fit` would train; that takes most of the time of a training."""
 
     def fit(
-        self,
-        labelled: Sequence[Labelled],
-        more: Unlabelled = NOTHING,
-        settings: Settings = (),
-        *,
-        to_use: bool = False,
+        self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = (), *, to_use: bool = False
     ) -> bytes:
         """A trainer fits a model to the categories, to labelled texts, and to texts without a label.
 

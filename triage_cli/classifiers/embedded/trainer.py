@@ -162,12 +162,7 @@ class LocalTrainer:
         return chosen_hyperparameters(self._categories, pairs, _make_training_set(more), typical)
 
     def fit(
-        self,
-        labelled: Sequence[Labelled],
-        more: Unlabelled = NOTHING,
-        settings: Settings = (),
-        *,
-        to_use: bool = False,
+        self, labelled: Sequence[Labelled], more: Unlabelled = NOTHING, settings: Settings = (), *, to_use: bool = False
     ) -> bytes:
         pairs, typical = _pairs_of(labelled)
         choices = [Choice(strength, share, ScoreCalibration(*each)) for strength, share, each in settings]

@@ -69,10 +69,7 @@ class Report(NamedTuple):
     volumes: Annotated[tuple[StatsGroup, ...], "the tickets that were stored in the period, oldest first"]
     decided: Annotated[tuple[StatsGroup, ...], "the same by category and classifier: `verdict` is people"]
     sure: Annotated[MeasuredShare, "of these that no person decided, those of which a machine was sure"]
-    right: Annotated[
-        tuple[MeasuredShare, ...],
-        "the answers of each classifier that verdicts of the period confirm",
-    ]
+    right: Annotated[tuple[MeasuredShare, ...], "the answers of each classifier that verdicts of the period confirm"]
     overruled: Annotated[
         tuple[MeasuredShare, ...], "the sure answers that verdicts of the period overrule, by category"
     ]
