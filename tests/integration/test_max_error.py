@@ -423,6 +423,12 @@ def test_no_promise_is_about_a_text_whose_topic_taught_the_model(fitted: Cli) ->
     (fitted.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.3}}\n" + rule)
     assert fitted("classify", "T", "--force", "-q").returncode == 0
     assert rows(fitted.db, states) == sure
+    checks = {r["what"]: r for r in map(json.loads, fitted("doctor", "-o", "jsonl").stdout.splitlines())}
+    assert "at most 5% wrong of all that it is sure of: sure from" in checks["promise routes[0], local"]["said"]
+    (fitted.folder / "strict.yaml").write_text(rule.replace("5%", "1%"))
+    checks = {r["what"]: r for r in map(json.loads, fitted("doctor", "--config", "strict.yaml").stdout.splitlines())}
+    unproven = checks["promise routes[0], local"]
+    assert (unproven["works"], unproven["next"].partition(" --")[0]) == (None, "triage eval FILE"), unproven
     assert fitted("route", "-q").returncode == 3
     assert rows(fitted.db, "select external_id, status from tickets order by 1") == [
         ("T", "unroutable"),

@@ -145,6 +145,19 @@ def promised_errors(
                 yield name, question.name, max_error, find_error_bounds(question, store, fingerprint, max_error)
 
 
+def rule_promises(config: Config) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
+    """Yield each rule with a `max_error`, each classifier whose answers it takes, the promise, and its bounds."""
+    store = open_store(config)
+    named_config = with_first_names(config, store)
+    question = named_config.asked[0]
+    for rule in config.routes:
+        named = tuple(str(name) for name in rule.when.get("category", ()))
+        for name, spec in config.classifiers.items() if rule.max_error is not None else ():
+            for fingerprint in () if spec.type == "cascade" else _fingerprints(named_config, store, name, question):
+                bounds = find_error_bounds(question, store, fingerprint, rule.max_error, rule=named)
+                yield rule.name, name, rule.max_error, bounds
+
+
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
     """Yield what a person may not expect: the name of what it is about, and a message.
 

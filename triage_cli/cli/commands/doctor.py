@@ -1,6 +1,6 @@
 """`triage doctor`: tests everything that is configured, and says the next step for each failure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Annotated, Any
@@ -15,8 +15,10 @@ from triage_cli.config import Config, without_password
 from triage_cli.domain import (
     CATEGORY,
     DeliveryError,
+    ErrorBound,
     ExitCode,
     Lease,
+    MaxError,
     Stats,
     TriageError,
     UsageError,
@@ -160,14 +162,22 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
         for what, meaning in wiring.classifier_diagnostics.meanings(context.config, has_database=context.has_database):
             yield _doctor_record(what, meaning)
         for name, question, max_error, bounds in wiring.classifier_diagnostics.promised_errors(context.config):
-            is_kept = not shortage(bounds.values())
-            about = "" if question == CATEGORY else f" --question {question}"
-            hint = "" if is_kept else f"triage eval FILE --classifier {name}{about} --calibrate, or give verdicts"
-            finding = bounds_summary(max_error, bounds)
             what = f"promise {name}" if question == CATEGORY else f"promise {name}, {question}"
-            yield _doctor_record(what, finding, hint, works=is_kept or None)
+            about = name if question == CATEGORY else f"{name} --question {question}"
+            yield _doctor_promise(what, about, max_error, bounds)
+        for rule, name, max_error, bounds in wiring.classifier_diagnostics.rule_promises(context.config):
+            yield _doctor_promise(f"promise {rule}, {name}", name, max_error, bounds)
     except TriageError as model_error:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
+
+
+def _doctor_promise(
+    what: str, classifier_name: str, max_error: MaxError, bounds: Mapping[str, ErrorBound]
+) -> dict[str, Any]:
+    """Return the doctor's record of a promise; that more labels are needed is no failure."""
+    is_kept = not shortage(bounds.values())
+    hint = "" if is_kept else f"triage eval FILE --classifier {classifier_name} --calibrate, or give verdicts"
+    return _doctor_record(what, bounds_summary(max_error, bounds), hint, works=is_kept or None)
 
 
 def _doctor_test_record(what: str, doctor_test: Callable[[], str]) -> dict[str, Any]:
