@@ -150,12 +150,13 @@ def rule_promises(config: Config) -> Iterator[tuple[str, str, MaxError, dict[str
     store = open_store(config)
     named_config = with_first_names(config, store)
     question = named_config.asked[0]
+    answering = [name for name, spec in config.classifiers.items() if spec.type != "cascade"]
     for rule in config.routes:
+        if (max_error := rule.max_error) is None:
+            continue
         named = tuple(str(name) for name in rule.when.get("category", ()))
-        for name, spec in config.classifiers.items() if rule.max_error is not None else ():
-            for fingerprint in () if spec.type == "cascade" else _fingerprints(named_config, store, name, question):
-                bounds = find_error_bounds(question, store, fingerprint, rule.max_error, rule=named)
-                yield rule.name, name, rule.max_error, bounds
+        for name, fingerprint in ((n, f) for n in answering for f in _fingerprints(named_config, store, n, question)):
+            yield rule.name, name, max_error, find_error_bounds(question, store, fingerprint, max_error, rule=named)
 
 
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
