@@ -19,6 +19,7 @@ NEEDED = "TRIAGE_BROWSER"  # set by .ci/run: there a browser that is missing is 
 OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--renderer-process-limit=1", "--disable-extensions", "--disable-component-extensions-with-background-pages",
 )  # fmt: skip
 AXE = files("axe_playwright_python") / "axe.min.js"  # the engine of axe-core alone: an own script may run where
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]  # a policy forbids `eval`
