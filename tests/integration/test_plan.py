@@ -204,4 +204,6 @@ def test_asking_without_a_limit_is_refused(fitted: Cli) -> None:
     (fitted.folder / "new.yaml").write_text("classifier: local\n")
     assert "--max-cost USD" in fitted("plan", "new.yaml", "--ask").stderr
     assert "add --ask" in fitted("plan", "new.yaml", "--max-cost", "1").stderr
-    assert fitted("plan", "missing.yaml").returncode == 2
+    missing = fitted("plan", "missing.yaml")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert missing.stderr == "error: there is no file missing.yaml; name the new configuration: triage plan NEW.yaml\n"

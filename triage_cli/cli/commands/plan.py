@@ -52,6 +52,8 @@ def plan(
         raise UsageError("--max-cost is for --ask, without which nothing is paid", hint="add --ask")
     if new is None and routes is None:
         raise UsageError("no new configuration is given", hint="triage plan NEW.yaml, or triage plan --routes FILE")
+    if new is not None and not Path(new).expanduser().exists():
+        raise UsageError(f"there is no file {new}", hint="name the new configuration: triage plan NEW.yaml")
     new_configuration = NewConfiguration(new, routes)
     written_since = options.typed_moment(since)
     context.require_database()
