@@ -52,6 +52,7 @@ REQUESTS: Mapping[str, str] = {
     r"write --map external_id= with nothing behind it": "give it another name in the header",
     r"with --map (\w+)=COLUMN": r"\1 in the header",
     r"say which one does, by its number: .*": "name it description in a header",
+    r"give --expect-head HASH or --heads FILE": "send heads that were kept elsewhere",
     r"name it with --delimiter": "write commas, or tabs as text/tab-separated-values",
     r"jq \.(\w+) FILE \| triage create -": r"send \1 alone",
 }
