@@ -31,6 +31,7 @@ for profile in ("long", "suite"):
     )
 settings.load_profile("suite")
 sys.dont_write_bytecode = False  # else each run compiles all tests anew: half of what collecting them takes
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each worker has a core; its threads would wait for each other
 gc.set_threshold(50_000, 50, 100)  # as the program does it; looking for garbage in all modules is a tenth of the tests
 # Databases wait for the disk at each commit, and a PostgreSQL server takes 6 s to make and remove its files there, so
 # all temporary folders are on a RAM disk that has room and runs programs.

@@ -129,6 +129,7 @@ def forked() -> Forked:
             env=CLOCK | {
                 "PATH": os.environ["PATH"],
                 "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning",
+                "OPENBLAS_NUM_THREADS": "1",  # threads of small products wait for each other where all cores are busy
                 "MALLOC_MMAP_THRESHOLD_": str(1 << 30),  # what is large lies in a row too
             },
         )  # fmt: skip

@@ -37,8 +37,12 @@ class Design(NamedTuple):
 
 
 @cache
-def _blas_threads() -> ThreadpoolController:
-    """Return what limits the threads of linear algebra; finding its libraries takes as long as a small regression."""
+def _blas_threads(imported: str) -> ThreadpoolController:
+    """Return what limits the threads of linear algebra once this is imported: numpy and scipy bring a library each.
+
+    Finding them takes as long as a small regression.
+    """
+    del imported
     return ThreadpoolController()
 
 
@@ -47,7 +51,7 @@ def rotated_design(design: Design) -> tuple[Design, Floats]:
 
     Distances between texts are kept, so that the best weights are the same as those of the texts themselves.
     """
-    with _blas_threads().limit(limits=1, user_api="blas"):
+    with _blas_threads("numpy").limit(limits=1, user_api="blas"):
         products = design.vectors @ design.vectors.T + (design.terms @ design.terms.T).toarray()
         squares, axes = np.linalg.eigh(products.astype(np.float64))
     kept_axes = squares > squares[-1] * 1e-7
@@ -161,7 +165,7 @@ def _fit_merged(
     initial_weights = np.zeros((width + 1, present_count)) if start is None else start[:, present].astype(np.float64)
     precision = tolerance / np.finfo(float).eps
     # For such small products, threads wait for each other on a busy machine.
-    with _blas_threads().limit(limits=1, user_api="blas"):
+    with _blas_threads("scipy").limit(limits=1, user_api="blas"):
         solution, _, _ = fmin_l_bfgs_b(
             loss,
             initial_weights.ravel(),
