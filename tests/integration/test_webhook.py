@@ -282,6 +282,7 @@ def test_a_destination_that_may_not_be_used_is_tried_ever_less_often() -> None:
         return now - began
 
     forbidden = PrivateAddressError("a is at a private address")
+    assert pause(NoTokenError("no token for now")) == 30
     assert [pause(forbidden) for _ in range(14)] == [*(30.0 * 2**n for n in range(12)), 86_400, 86_400]
     assert pause(NoTokenError("no token for now")) == 30
     breakers.judge("a", [Outcome(None, Action.DELIVERED)])

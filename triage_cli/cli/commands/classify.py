@@ -76,12 +76,11 @@ def classify(
         summaries.say_waiting_batches(context, stats)
     if classify_counts["waiting"] and not batch:
         context.say("triage classify --batch collects the answers; --force asks now, at the full price")
-    if selection == Selection() and not context.stopper.code:
-        still_new = 0 if context.quiet else stats().by_status.get("new", 0)
-        context.say(messages.still(still_new, "new"))
+    is_whole = selection == Selection() and not (context.quiet or context.stopper.code)
+    if is_whole:
+        context.say(messages.still(stats().by_status.get("new", 0), "new"))
     if context.guides:
-        found_nothing = selection == Selection() and not classify_counts
-        by_status = stats().by_status if found_nothing else {}
+        by_status = stats().by_status if is_whole and not classify_counts else {}
         next_steps = messages.joined(
             "triage route" if classify_counts["classified"] else "",
             "triage classify --batch, again later, collects the answers"

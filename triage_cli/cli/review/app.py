@@ -17,7 +17,7 @@ from triage_cli.cli.review.session import ReviewSession
 from triage_cli.cli.review.ticket_queue import PAGE, QueueEntry, TicketQueue, name_of
 from triage_cli.cli.review.widgets import Pane, QueuePane, TerminalApp
 from triage_cli.cli.text_layout import cut
-from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why, ids
+from triage_cli.domain import ExitCode, RoutePlan, Selection, Ticket, TriageError, Why
 
 LOAD_BEFORE_KEYS = 1_000  # tickets of the queue that are loaded before keys are handled again
 WHY_DELAY = 0.08  # seconds without a key before the explanation of a ticket is loaded
@@ -443,23 +443,23 @@ class ReviewApp(TicketBrowser):
     def route(self) -> None:
         if self.ticket is not None and not self._routes:
             self._routes = True
-            self.tell(f"{_short_name(self.ticket)}: on its way")
-            ticket_id = self.ticket.ticket_id
-            self._in_background(partial(self._route, ticket_id), partial(self._routed, ticket_id))
+            name, ticket_id = _short_name(self.ticket), self.ticket.ticket_id
+            self.tell(f"{name}: on its way")
+            self._in_background(partial(self._route, ticket_id, name), partial(self._routed, ticket_id))
 
-    def _route(self, ticket_id: str) -> str:
-        route_message = "nothing to route"
+    def _route(self, ticket_id: str, name: str) -> str:
+        """Return what became of the ticket; an error names it itself."""
+        route_message = f"{name}: nothing to route"
         for outcome in self.session.triage.route(Selection(ids=(ticket_id,)), RoutePlan()):
             sent = f"{outcome.action.value} {(outcome.value and outcome.value.ticket.routed_to) or ''}".strip()
-            route_message = messages.sentence(outcome.error) if outcome.error else sent
+            route_message = messages.sentence(outcome.error) if outcome.error else f"{name}: {sent}"
         return route_message
 
     def _routed(self, ticket_id: str, route_message: str) -> None:
         self._routes = False
         for ticket in self.session.triage.find(Selection(ids=(ticket_id,))):
             self.queue.update(ticket)
-            said = route_message.removeprefix(f"{ids.short(ticket_id)} ")
-            self.message = safe_text.safe(f"{_short_name(ticket)}: {said}")
+            self.message = safe_text.safe(route_message)
             if self.ticket is not None and self.ticket.ticket_id == ticket_id:
                 self.go_to(self.cursor)
 

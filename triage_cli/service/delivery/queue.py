@@ -22,8 +22,8 @@ from triage_cli.runtime import Circuit
 # After FAILURES failures in a row, a destination is paused for PAUSE seconds; then one delivery is a probe.
 FAILURES = 10
 PAUSE = 30.0
-# The longest pause of a destination that may or can not be used, in seconds: of each further one it is twice as long,
-# as a server tries it again for months.
+# Where somebody has to mend something first, each further pause is twice as long, up to this one: a server may try for
+# months.
 LONGEST_PAUSE = 86_400.0
 
 
@@ -64,9 +64,11 @@ class DestinationBreakers:
     def pause(self, name: str, because: TriageError) -> None:
         """Pause a destination that cannot be used: for `PAUSE` seconds, and longer if that is not for now alone."""
         if not self.is_open(name):
-            seconds = PAUSE if isinstance(because, UnavailableError) else self._pauses.get(name, PAUSE)
+            seconds = PAUSE
+            if not isinstance(because, UnavailableError):
+                seconds = self._pauses.get(name, PAUSE)
+                self._pauses[name] = min(2 * seconds, LONGEST_PAUSE)
             self._circuit(name).pause(self._clock() + seconds)
-            self._pauses[name] = min(2 * seconds, LONGEST_PAUSE)
         self._reasons[name] = because
 
     def reason(self, name: str) -> TriageError | None:
