@@ -233,6 +233,7 @@ def test_a_body_is_json_or_nothing(server: ApiServer, kind: str, body: bytes, st
         answer = client.post("/tickets", content=body, headers={"content-type": kind} if kind else {})
     assert answer.status_code == status, answer.text
     assert (stored(server) == before) == (status != 201)
+    assert "accept-encoding" not in answer.headers, "no other encoding would help"
 
 
 @pytest.mark.parametrize("path", ["/classify", "/route", "/reclassify"])

@@ -178,7 +178,7 @@ def test_an_empty_file_becomes_a_database(tmp_path: Path) -> None:
 def test_a_path_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "file" / "triage.db", tmp_path, tmp_path / "pipe"):
+    for path in (tmp_path / "file" / "triage.db", tmp_path / ("n" * 300), tmp_path, tmp_path / "pipe"):
         with pytest.raises(StoreError) as raised:
             SqliteStore(str(path)).stats()
         assert str(path) in raised.value.message

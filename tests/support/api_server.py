@@ -44,7 +44,10 @@ vars(uvicorn.server)["asyncio"] = SimpleNamespace(**vars(asyncio) | {"sleep": la
 UNENCRYPTED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 # What our command line takes, and no caller of the API; commands for whoever runs the server are left to it.
-COMMANDS = re.compile(r"(?:^|[ ;:(])--[a-z]|\btriage (?:list|why|review|classify|route|learn|runs|create|keys list)\b")
+COMMANDS = re.compile(
+    r"(?:^|[ ;:(])--[a-z]"
+    r"|\btriage (?:list|why|review|classify|route|learn|reclassify|eval|verdict|runs|create|keys list)\b"
+)
 
 
 def assert_for_callers(problem: Mapping[str, Any]) -> None:

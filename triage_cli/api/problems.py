@@ -18,8 +18,8 @@ from triage_cli.api.server_log import error_log
 from triage_cli.domain import (
     STORE_ERRORS,
     BusyError,
+    EncodingError,
     ExhaustedError,
-    MediaTypeError,
     NoEndpointError,
     TriageError,
     UnauthenticatedError,
@@ -32,6 +32,11 @@ from triage_cli.domain import (
 is_for_command_line: ContextVar[bool] = ContextVar("is_for_command_line", default=False)
 # What has no request of its own stays a command: it is for whoever runs the server.
 REQUESTS: Mapping[str, str] = {
+    r"triage list --status routing --status undeliverable -o id \| triage route -": (
+        "POST /route with the ids of GET /tickets?status=routing&status=undeliverable"
+    ),
+    r"name the right column with --label(, or.*)?": "send labels that are names of categories",
+    r"send that with --routes FILE": "send its text as routes",
     r"triage list --status (\w+)": r"GET /tickets?status=\1",
     r"triage list shows": "GET /tickets shows",
     r"triage runs lists": "GET /runs lists",
@@ -58,7 +63,9 @@ REQUESTS: Mapping[str, str] = {
 }
 # The options of the command line that are parameters, or fields of the body, of requests that do the same.
 PARAMETERS = re.compile(
-    r"--(again|ask|deadline|force|limit|max-cost|max-flips|max-wait|name-with|question|retry-dead|workers)\b"
+    # Not in what the caller has written: a name in quotes or of a key.
+    r'(?<![\w".-])--(again|ask|deadline|force|limit|max-cost|max-flips|max-wait|name-with|question|retry-dead|workers)'
+    r"(?![\w-])"
 )
 
 
@@ -107,7 +114,7 @@ def problem_response(
         headers["retry-after"] = str(max(1, -int(-error.retry_after // 1)))
     if isinstance(error, UnauthenticatedError):
         headers["www-authenticate"] = 'Bearer realm="triage"'
-    if isinstance(error, MediaTypeError):
+    if isinstance(error, EncodingError):
         headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16
     return _response_of(problem_details(error) | dict(extension or {}), headers)
 

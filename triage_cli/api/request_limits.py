@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope
 
 from triage_cli.api import problems
 from triage_cli.api.auth import WEBHOOK_PATHS
-from triage_cli.domain import MediaTypeError, RequestTimeoutError, TooLargeError
+from triage_cli.domain import EncodingError, RequestTimeoutError, TooLargeError
 
 MEGABYTE = 1 << 20
 TABLE_PATH = "/tickets/batch"
@@ -42,11 +42,11 @@ class RequestLimits(NamedTuple):
 def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receive) -> Receive:
     """Return a `receive` that enforces the limits of size and time on a request's body.
 
-    Raises `MediaTypeError` for a body that is encoded, and `TooLargeError` for one that is declared as too large.
+    Raises `EncodingError` for a body that is encoded, and `TooLargeError` for one that is declared as too large.
     """
     headers = Headers(scope=scope)
     if (encoding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
-        raise MediaTypeError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
+        raise EncodingError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
     is_bulk = path in BULK_PATHS
     most_bytes = limits.webhook_bytes if path.startswith(WEBHOOK_PATHS) else limits.body_bytes
     if is_bulk:

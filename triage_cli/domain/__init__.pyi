@@ -96,6 +96,7 @@ from triage_cli.domain.errors import ChangedError as ChangedError
 from triage_cli.domain.errors import CheckError as CheckError
 from triage_cli.domain.errors import ConfigError as ConfigError
 from triage_cli.domain.errors import DeliveryError as DeliveryError
+from triage_cli.domain.errors import EncodingError as EncodingError
 from triage_cli.domain.errors import ExhaustedError as ExhaustedError
 from triage_cli.domain.errors import ExitCode as ExitCode
 from triage_cli.domain.errors import InputError as InputError

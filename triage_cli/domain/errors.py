@@ -175,6 +175,10 @@ class MediaTypeError(UsageError, code="media_type", http_status=415):
     """A request's body is of a type that this endpoint does not read."""
 
 
+class EncodingError(MediaTypeError):
+    """A request's body is encoded, as by gzip."""
+
+
 class UnavailableError(TriageError, code="unavailable", exit_code=ExitCode.UNAVAILABLE, http_status=503):
     """A provider, destination, remote or disk is unavailable for now; nothing was lost."""
 

@@ -110,11 +110,14 @@ class ImapSource:
                         )
                 yield server
         except (OSError, ImapError, ValueError) as error:
-            # A `ValueError` is of a number, a letter or a challenge that is none.
-            why = "it answers what is no IMAP" if isinstance(error, ValueError) else self._without_password(error)
-            why = reason(error) if isinstance(error, OSError) else why
             if until is not None and time.monotonic() >= until:
                 why, hint = "--deadline has passed", "the same command goes on from there"
+            elif isinstance(error, OSError):
+                why = reason(error)
+            elif isinstance(error, ValueError):  # of a number, a letter or a challenge that is none
+                why = "it answers what is no IMAP"
+            else:
+                why = self._without_password(error)
             raise UnavailableError(
                 f"{self.name}: the mail server {self._host} cannot be read: {why}", hint=hint
             ) from error

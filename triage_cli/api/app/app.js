@@ -186,8 +186,11 @@ async function openQueue() {
 
 async function countWaiting() {
   const { record: stats } = await call("stats");
-  fill(at("count"), `${(stats.by_status.needs_review || 0).toLocaleString()} wait for a person`);
+  const count = stats.by_status.needs_review || 0;
+  fill(at("count"), count === 1 ? "1 waits for a person" : `${count.toLocaleString()} wait for a person`);
 }
+// After a verdict, which is stored also where the count cannot be told.
+const recount = () => countWaiting().catch(() => null);
 
 // Loads the next page. What was decided meanwhile lets others move up, so tickets may come again: they are left out.
 async function loadMore() {
@@ -231,7 +234,7 @@ async function goOn(after, question, mark, sentence) {
     if (++place >= state.queue.length) await loadMore();
   } while (state.marks.has(state.queue[place]?.ticket_id));
   const isLast = place >= state.queue.length;
-  await Promise.all([countWaiting(), goTo(isLast ? state.place : place)]);
+  await Promise.all([recount(), goTo(isLast ? state.place : place)]);
   return say(isLast ? `${sentence} That was the last one.` : sentence);
 }
 
@@ -383,7 +386,7 @@ async function giveAlike(question, value, waiting) {
     state.marks.set(ticket.ticket_id, `✓ ${value}`);
   }
   drawQueue();
-  await countWaiting();
+  await recount();
   say(`${given.length} more: ${value}; u takes them back.`);
 }
 
@@ -408,7 +411,7 @@ async function undo() {
   state.steps.pop();
   const { ticket_id: id } = given[0]?.before || state.shown.ticket;
   const place = state.queue.findIndex((ticket) => ticket.ticket_id === id);
-  await Promise.all([countWaiting(),
+  await Promise.all([recount(),
     state.page === "waiting" && place >= 0 ? goTo(place, question) : show(id, question)]);
   say(kept.join(" ") || (value === null ? "Back." : `Taken back: ${value}.`));
 }

@@ -236,7 +236,8 @@ def sqlite_code_of(error: BaseException | None) -> int:
 
 def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
     """Return the error to show to a user. An error that only a bug can cause is raised unchanged."""
-    code, is_file = sqlite_code_of(error), Path(path).is_file() or not Path(path).exists()
+    # Not by methods of `Path`, which raise where a name is too long, or a folder may not be read.
+    code, is_file = sqlite_code_of(error), os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StoreUnavailableError(f"{path} was locked by another program for {BUSY_SECONDS:.0f} s", hint="try later")
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) and is_file:
@@ -261,16 +262,17 @@ def translate(error: sqlite3.Error, path: str) -> StoreError | UnavailableError:
 def _not_opened(error: sqlite3.Error, path: Path) -> StoreError:
     """Return the error for a database that cannot be opened or written, with the reason that SQLite does not give."""
     open_problem, hint = str(error), "check the rights of its folder, its -wal and -shm, or name another with --db"
-    if path.exists() and not path.is_file():
+    exists = os.path.exists(path)  # noqa: PTH110 - as above
+    if exists and not path.is_file():
         open_problem, hint = "it is a folder, a pipe or a device, and no file", "name a file with --db"
     elif is_read_only(path):
         open_problem = "it is on a read-only file system"
         hint = "copy the database and the files beside it to another disk, or mount this one for writing"
-    elif path.exists() and not os.access(path, os.R_OK):
+    elif exists and not os.access(path, os.R_OK):
         open_problem, hint = "this user may not read it", "change its rights, or name another with --db"
     elif not os.access(path.parent, os.W_OK):
         open_problem = f"this user may not write in {path.parent}"
         hint = "copy the database and the files beside it to a folder of your own, or change the rights of this one"
-    elif path.exists() and not os.access(path, os.W_OK):
+    elif exists and not os.access(path, os.W_OK):
         open_problem, hint = "this user may not write it", "change its rights, or name another with --db"
     return StoreError(f"cannot use {path}: {open_problem}", hint=hint)
