@@ -458,6 +458,23 @@ def test_what_a_proven_version_was_unsure_of_no_later_version_takes_up(fitted: C
     )
 
 
+def test_a_classifier_that_cannot_be_opened_hides_no_promise_from_doctor(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(
+        "classifier: local\n"
+        "classifiers: {gpt: {type: openai, model: m, max_error: 5%}, local: {type: local, min_confidence: 0.3}}\n"
+        "routes: [{when: {max_error: 20%}, to: sure}]\ndestinations: {sure: {type: file, path: sure.jsonl}}\n"
+    )
+    with sqlite3.connect(fitted.db) as db:
+        db.execute("insert into calibrations values ('f', 'gpt', '[]', 'isotonic', 100, 0.2, 0.1, '2026-01-02')")
+    fails_by_database = {"none.db": [], str(fitted.db): ["classifier gpt"]}  # the first time none is asked
+    for database, failing in fails_by_database.items():
+        done = fitted("--db", database, "doctor", "-o", "jsonl")
+        checks = {r["what"]: r for r in map(json.loads, done.stdout.splitlines())}
+        fails = [what for what, check in checks.items() if check["works"] is False]
+        assert (fails, done.returncode) == (failing, 8 if failing else 0)
+        assert [what for what in checks if what.startswith(("promise", "calib"))] == ["promise routes[0], local"]
+
+
 def test_a_rule_takes_what_keeps_its_promised_error_and_verdicts(world: World) -> None:
     world.classifier = FakeClassifier(lambda t: ("Billing", float(t.text)))
     world.promised = lambda answer, category, rule, text: (

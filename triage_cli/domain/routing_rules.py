@@ -141,6 +141,11 @@ class Rule(NamedTuple):
     max_error: MaxError | None = None
 
     @property
+    def categories(self) -> tuple[str, ...]:
+        """Return the categories that the rule names; none if it takes each."""
+        return tuple(str(name) for name in self.when.get("category", ()))
+
+    @property
     def compares(self) -> bool:
         """Return whether the rule looks at the ticket's confidence."""
         return self.min_confidence is not None or self.max_error is not None

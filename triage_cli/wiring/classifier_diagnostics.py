@@ -11,8 +11,10 @@ from triage_cli.domain import (
     ErrorBound,
     MaxError,
     Question,
+    RefusedError,
     Ticket,
     UnavailableError,
+    UsageError,
     ids,
     in_percent,
 )
@@ -118,6 +120,8 @@ def calibrations(config: Config) -> Iterator[tuple[str, Calibration, bool]]:
         if name not in newest_calibrations or spec.type == "cascade":
             continue
         found = {q.name: registry.calibration(f) for q in config.asked for f in _fingerprints(named, store, name, q)}
+        if not found:  # whether a calibration holds of a classifier that cannot be opened is unknown
+            continue
         in_force = found.pop(CATEGORY, None)
         of_further = {question: calibration for question, calibration in found.items() if calibration is not None}
         if in_force is not None or not of_further:
@@ -146,7 +150,7 @@ def promised_errors(
 
 
 def rule_promises(config: Config) -> Iterator[tuple[str, str, MaxError, dict[str, ErrorBound]]]:
-    """Yield each rule with a `max_error`, each classifier whose answers it takes, the promise, and its bounds."""
+    """Yield each rule with a `max_error`, each classifier that is no cascade, the promise, and its bounds."""
     store = open_store(config)
     named_config = with_first_names(config, store)
     question = named_config.asked[0]
@@ -154,9 +158,9 @@ def rule_promises(config: Config) -> Iterator[tuple[str, str, MaxError, dict[str
     for rule in config.routes:
         if (max_error := rule.max_error) is None:
             continue
-        named = tuple(str(name) for name in rule.when.get("category", ()))
         for name, fingerprint in ((n, f) for n in answering for f in _fingerprints(named_config, store, n, question)):
-            yield rule.name, name, max_error, find_error_bounds(question, store, fingerprint, max_error, rule=named)
+            bounds = find_error_bounds(question, store, fingerprint, max_error, rule=rule.categories)
+            yield rule.name, name, max_error, bounds
 
 
 def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]:
@@ -184,7 +188,7 @@ def meanings(config: Config, *, has_database: bool) -> Iterator[tuple[str, str]]
             if reading := changed_reading(name, spec.max_error, stored):
                 yield f"promise {name}", reading
     for rule in config.routes:
-        if rule.max_error and not rule.max_error.each and len(rule.when.get("category", config.categories)) > 1:
+        if rule.max_error and not rule.max_error.each and len(rule.categories or config.categories) > 1:
             share = in_percent(rule.max_error.share)
             one_promise = f"max_error: {share} is one promise over all categories that the rule takes"
             yield rule.name, f"{one_promise}; {{each: {share}}} promises it of each, as an earlier release did"
@@ -211,7 +215,13 @@ def own_threshold(config: Config, spec: ClassifierSpec, question: Question) -> f
 
 
 def _fingerprints(config: Config, store: Store, classifier_name: str, question: Question) -> tuple[str, ...]:
-    """Return the fingerprint of what a classifier asks now for a question, if it answers that."""
+    """Return the fingerprint of what a classifier asks now for a question, if it answers that and can be opened.
+
+    Why one cannot be opened, `try_classifier` says.
+    """
     asker = Asker("doctor", ids.new_id(), {})
-    classifier = Classifiers(about_alone(config, question), store, asker).open(ClassifyPlan(classifier_name))
+    try:
+        classifier = Classifiers(about_alone(config, question), store, asker).open(ClassifyPlan(classifier_name))
+    except (UsageError, RefusedError):  # offline, or without a key
+        return ()
     return classifier.fingerprints_of(question.name)

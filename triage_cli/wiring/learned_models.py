@@ -298,8 +298,7 @@ def promised_thresholds(config: Config, store: Store) -> Callable[[Classificatio
     def promised(answer: Classification, category: str, rule: Rule, text: str) -> float:
         if rule.max_error is None or (answer.confidence_source == "model" and taught()(text)):
             return NEVER
-        names = tuple(str(name) for name in rule.when.get("category", ()))
-        return thresholds_for(answer.fingerprint, rule.max_error, names).get(category, NEVER)
+        return thresholds_for(answer.fingerprint, rule.max_error, rule.categories).get(category, NEVER)
 
     return promised
 

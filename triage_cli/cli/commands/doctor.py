@@ -171,12 +171,13 @@ def _doctor_learned_models(context: CommandContext) -> Iterator[dict[str, Any]]:
         yield _doctor_record("learned model", model_error.message, model_error.hint, works=False)
 
 
-def _doctor_promise(
-    what: str, classifier_name: str, max_error: MaxError, bounds: Mapping[str, ErrorBound]
-) -> dict[str, Any]:
-    """Return the doctor's record of a promise; that more labels are needed is no failure."""
+def _doctor_promise(what: str, about: str, max_error: MaxError, bounds: Mapping[str, ErrorBound]) -> dict[str, Any]:
+    """Return the doctor's record of a promise; that more labels are needed is no failure.
+
+    `about` is the classifier, and the question unless that is the category, as `triage eval` has them.
+    """
     is_kept = not shortage(bounds.values())
-    hint = "" if is_kept else f"triage eval FILE --classifier {classifier_name} --calibrate, or give verdicts"
+    hint = "" if is_kept else f"triage eval FILE --classifier {about} --calibrate, or give verdicts"
     return _doctor_record(what, bounds_summary(max_error, bounds), hint, works=is_kept or None)
 
 
