@@ -39,7 +39,7 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.ports import Triage
-from triage_cli.service import Callers
+from triage_cli.service import Callers, LocalTriage
 from triage_cli.stores import Db, SqlInflow, SqlModelRegistry
 from triage_cli.stores import tables as postgres_tables
 
@@ -330,9 +330,15 @@ def test_the_last_import_is_that_of_the_actor_and_nothing_else(world: World, box
     classify(world)
     assert [run.run_id for run in world.triage().imported("last")] == [mine]
     assert [run.run_id for run in world.triage().imported(mine[-8:].upper())] == [mine]
-    with pytest.raises(NotFoundError, match="carol has imported nothing here") as nothing:
-        world.triage("carol").imported("last")
-    assert nothing.value.hint.endswith("over a remote, both take an administrator's key")
+    listed = "triage runs lists what others have imported"
+    for served, hint in (
+        (False, listed),
+        (True, f"{listed}; to list that and to take it back takes an administrator's key"),
+    ):
+        services = replace(world.services(), served=served)
+        with pytest.raises(NotFoundError, match="carol has imported nothing here") as nothing:
+            LocalTriage(services, "carol", "test").imported("last")
+        assert nothing.value.hint == hint
     for name in ("nobody", "", "%", "ffffff", mine[-5:]):
         with pytest.raises(NotFoundError, match="no run"):
             world.triage().imported(name)

@@ -427,7 +427,7 @@ class LocalTriage:
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def imported(self, name: str) -> tuple[Run, ...]:
-        return import_named(self._store, name, self._actor)
+        return import_named(self._store, name, self._actor, served=self._services.served)
 
     def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
         runs = self.imported(name)

@@ -31,12 +31,13 @@ from triage_cli.service.runs import RunContext
 WITHDRAW_TRIES = 5
 
 
-def import_named(store: Store, name: str, actor: str) -> tuple[Run, ...]:
+def import_named(store: Store, name: str, actor: str, *, served: bool = False) -> tuple[Run, ...]:
     """Return the runs of an import, the oldest first, by the id of one of them, its ending, or `last` of an actor.
 
-    Raises `NotFoundError`, `AmbiguousError`, or `UsageError` for a run that imports nothing or is still at work.
+    With `served`, the hint says what takes an administrator's key at a server. Raises `NotFoundError`,
+    `AmbiguousError`, or `UsageError` for a run that imports nothing or is still at work.
     """
-    run = _last_import(store, actor) if name == LAST_IMPORT else _run_named(store, name)
+    run = _last_import(store, actor, served=served) if name == LAST_IMPORT else _run_named(store, name)
     if run.kind not in IMPORT_KINDS:
         hint = f"triage runs lists those of {', '.join(IMPORT_KINDS)}, which are imports"
         raise UsageError(f"run {ids.short(run.run_id)} is no import, but triage {run.kind}", hint=hint)
@@ -47,11 +48,12 @@ def import_named(store: Store, name: str, actor: str) -> tuple[Run, ...]:
     return runs
 
 
-def _last_import(store: Store, actor: str) -> Run:
+def _last_import(store: Store, actor: str, *, served: bool) -> Run:
     run = store.imports.last(actor)
     if run is None:
-        hint = "triage runs lists what others have imported; over a remote, both take an administrator's key"
-        raise NotFoundError(f"{actor} has imported nothing here", hint=hint)
+        hint = "triage runs lists what others have imported"
+        key = "; to list that and to take it back takes an administrator's key" if served else ""
+        raise NotFoundError(f"{actor} has imported nothing here", hint=f"{hint}{key}")
     return run
 
 
