@@ -519,9 +519,13 @@ def test_check_warns_of_names_that_look_the_same(cli: Cli) -> None:
     ]
     (cli.folder / "config.yaml").write_text(json.dumps({"categories": names}))
     told = [line for line in cli("config", "check").stderr.splitlines() if "look the same" in line]
-    assert [line.rpartition("the second is spelled ")[2] for line in told] == [
-        '"\\u0412illing"', '"\\uff22illing"', '"bill pay"',
+    assert [line.rpartition("they are spelled ")[2] for line in told] == [
+        r"'Billing' and '\u0412illing'", r"'Billing' and '\uff22illing'", "'Bill  Pay' and 'bill pay'",
     ]  # fmt: skip
+    values = {"questions": {"urgency": {"values": ["n\u043ew", "now", "later"]}}}
+    (cli.folder / "config.yaml").write_text(json.dumps(values))
+    told = [line for line in cli("config", "check").stderr.splitlines() if "look the same" in line]
+    assert told == ["warning: urgency: \"n\u043ew\" and \"now\" look the same; they are spelled 'n\\u043ew' and 'now'"]
 
 
 def test_check_needs_no_database_that_answers(cli: Cli) -> None:

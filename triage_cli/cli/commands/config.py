@@ -15,7 +15,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag
 from triage_cli.cli.output import Printer, PrintOptions, drawn_by
 from triage_cli.config import STARTER, Config, every_key, look_alikes, schema, shown, unset, without_password
-from triage_cli.domain import ConfigError, Selection, TriageError, is_for_same_files, routing_rules
+from triage_cli.domain import CATEGORY, ConfigError, Selection, TriageError, is_for_same_files, routing_rules
 from triage_cli.runtime import private
 
 CONFIG_COLUMNS = ("key", "value", "origin")
@@ -89,11 +89,11 @@ def show(context: CommandContext, *, printing: PrintOptions) -> None:
 
 
 def configuration_warnings(config: Config) -> Iterator[str]:
-    """Yield a warning for each environment variable that is not set, and for what else a destination lacks."""
+    """Yield a warning for what loads and is most likely a mistake, such as names that look the same."""
     for asked in config.asked:
         for first, second in look_alikes(value.name for value in asked.values):
-            spelled = second.encode("ascii", "backslashreplace").decode()
-            yield f'"{first}" and "{second}" look the same; the second is spelled "{spelled}"'
+            about = "" if asked.name == CATEGORY else f"{asked.name}: "
+            yield f'{about}"{first}" and "{second}" look the same; they are spelled {first!a} and {second!a}'
     for name in config.sources:
         yield from wiring.sources.source_warnings(config, name)
         yield from wiring.destinations.same_place_warnings(config, name)
