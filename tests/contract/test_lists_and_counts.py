@@ -16,9 +16,11 @@ from tests.support.world import FakeClassifier, World
 from triage_cli.client import Address, RemoteTriage, remote_triage
 from triage_cli.domain import (
     SORTS,
+    Category,
     Change,
     ClassifyPlan,
     Delivery,
+    Question,
     Selection,
     StatsQuery,
     Ticket,
@@ -199,6 +201,26 @@ def test_counts_come_in_groups(make: Make, four: list[Ticket]) -> None:
         ("import", "urgent", 1, 1, 0, 0.5), ("zendesk", None, 1, 0, 1, 0.5),
     ]  # fmt: skip
     assert counts("customer_id", categories=("Billing",)) == [(four[0].customer_id, 2, 2, 0, 1.0)]
+
+
+@pytest.mark.parametrize("place", ["local", "remote"])
+def test_a_former_value_finds_what_its_present_name_does(world: World, tmp_path: Path, place: str) -> None:
+    list(world.triage().create(TicketDraft(n, n, "s", "d", external_id=f"A-{n}") for n in range(2)))
+    world.further = (Question("urgency", (Category("now"), Category("later"))),)
+    list(world.triage().give_verdicts([VerdictDraft(0, "A-0", "now", question="urgency")]))
+    world.further = (Question("urgency", (Category("soon", was=("now", "at once")), Category("later"))),)
+    with ExitStack() as stack:
+        triage: Triage = world.triage()
+        if place == "remote":
+            running = stack.enter_context(running_server(tmp_path, services=world.services()))
+            triage = RemoteTriage(Address(running.url, running.keys["reader"]), ONLINE)
+            stack.callback(triage.close)
+        for _ in range(2):  # before the rename is carried out, and after it
+            for value, found in (("now", ["A-0"]), ("soon", ["A-0"]), ("SOON", ["A-0"]), ("later", []), ("", ["A-1"])):
+                where = Selection(answers=(f"urgency={value}",))
+                assert [t.external_id for t in triage.find(where)] == found, value
+                assert sum(group.tickets for group in triage.stats_by(StatsQuery(where))) == len(found)
+            list(world.triage().give_verdicts([VerdictDraft(0, "A-1", "Billing")]))  # which carries it out
 
 
 def test_a_week_begins_on_monday(make: Make, world: World) -> None:

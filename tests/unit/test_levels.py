@@ -102,8 +102,11 @@ def test_a_label_may_be_the_lowest_level_alone_where_only_one_name_has_it() -> N
     ]  # fmt: skip
     assert names.match("refund", whole=True) is None
     assert names.match("Other") is None
-    assert names.unknown("other").hint.startswith('did you mean "Shop/Other"? the categories are Shop, ')
+    hint = names.unknown("other").hint
+    assert hint.startswith('did you mean "Shop/Other" or "Bug/Other"? the categories are Shop, ')
     assert CategoryNames(listed).match("other") is None, "a slash that is no level"
+    deep = CategoryNames([Category("Shop"), Category("Shop / Delivery / Late", parent="Shop")])
+    assert (deep.match("late"), deep.match("Delivery / Late")) == ("Shop / Delivery / Late", None)
 
 
 def test_a_rule_takes_what_is_below_and_the_longest_name_wins(tmp_path: Path) -> None:

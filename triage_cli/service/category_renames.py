@@ -43,7 +43,7 @@ class CategoryNames:
         is_category = question == CATEGORY
         self._one, self._all = ("category", "categories") if is_category else (f"{question}", f"values of {question}")
         self._names_by_folded = {_folded_name(name): c.name for c in categories for name in (*c.was, c.name)}
-        last_parts = [(_last_part(category), category.name) for category in categories if category.parent]
+        last_parts = [(_last_part(_folded_name(c.name)), c.name) for c in categories if c.parent]
         times_used = Counter(part for part, _ in last_parts)
         self._names_by_last_part = {part: name for part, name in last_parts if times_used[part] == 1}
 
@@ -59,10 +59,11 @@ class CategoryNames:
     def unknown(self, text: str, prefix: str = "") -> UnknownValueError:
         """Return the error for a name that is no category."""
         given = _folded_name(text)
-        ends = [folded for folded in self._names_by_folded if folded.rpartition("/")[2].strip() == given]
+        ends = [folded for folded in self._names_by_folded if _last_part(folded) == given]
         close = ends or difflib.get_close_matches(given, self._names_by_folded, n=1)
+        meant = " or ".join(dict.fromkeys(f'"{self._names_by_folded[folded]}"' for folded in close))
         names = f"the {self._all} are {', '.join(dict.fromkeys(self._names_by_folded.values()))}"
-        hint = f'did you mean "{self._names_by_folded[close[0]]}"? {names}' if close else names
+        hint = f"did you mean {meant}? {names}" if close else names
         return UnknownValueError(f'{prefix}no {self._one} "{text.strip()}"', hint=hint)
 
     def none_of(self, row_labels: Iterable[str]) -> UsageError:
@@ -82,9 +83,9 @@ def _folded_name(name: str) -> str:
     return unicodedata.normalize("NFC", name.strip()).casefold()
 
 
-def _last_part(category: Category) -> str:
-    """Return the folded lowest level of a category's name, which is below another one."""
-    return _folded_name(category.name.removeprefix(category.parent).lstrip(" /"))
+def _last_part(folded: str) -> str:
+    """Return the lowest level of a folded name."""
+    return folded.rpartition("/")[2].strip()
 
 
 def apply_renames(
@@ -167,6 +168,23 @@ def in_current_names(selection: Selection, categories: Sequence[Category], new_n
     return selection._replace(categories=present(selection.categories), suggestions=present(selection.suggestions))
 
 
+def with_stored_answers(selection: Selection, questions: Iterable[Question], store: Store) -> Selection:
+    """Return a selection with the values of its answers, present or former ones, as this store has them.
+
+    It has the former name until the rename is carried out.
+    """
+    values_of = {question.name: question.values for question in questions}
+
+    def stored(answer: str) -> str:
+        question, _, given = answer.partition("=")
+        value = as_configured(values_of[question], given)
+        names = next(((c.name, *c.was) for c in values_of[question] if value in (c.name, *c.was)), (value,))
+        borne_names = (name for name in names if len(names) > 1 and store.categories.bears(name, question))
+        return f"{question}={next(borne_names, names[0])}"
+
+    return selection._replace(answers=tuple(map(stored, selection.answers)))
+
+
 def as_stored(selection: Selection, new_names: Mapping[str, str]) -> Selection:
     """Return a selection of present names that finds tickets under their former names too."""
 
@@ -194,7 +212,7 @@ def stats_by(
     store: Store, query: StatsQuery, categories: Sequence[Category], new_names: Mapping[str, str]
 ) -> list[StatsGroup]:
     """Return groups of counts under present category names, ordered by their keys; missing keys come last."""
-    where = as_stored(in_current_names(query.where, categories, new_names), new_names)
+    where = as_stored(query.where, new_names)
     groups: dict[tuple[str | None, ...], StatsGroup] = {}
     levels = Levels.of(categories)
 

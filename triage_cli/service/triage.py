@@ -451,7 +451,7 @@ class LocalTriage:
             if classify_plan.batch:
                 batch_collector = self._services.batches(classify_plan, decision_recorder, proposals=True)
             reclassify_run = ReclassifyRun(decision_recorder, plan, self._services.hysteresis, batch_collector)
-            selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+            selection = self._in_known_names(selection)
             for outcomes in batch_collector.collect() if batch_collector else ():
                 recorder.add(outcomes)
             yield from recorder.counted(reclassify_run.flips(selection, delivery_run.send_on))
@@ -490,16 +490,21 @@ class LocalTriage:
         return self._store.runs.latest(limit)
 
     def find(self, selection: Selection) -> Iterator[Ticket]:
-        self._check_questions(answer.partition("=")[0] for answer in selection.answers)
-        selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+        selection = self._in_known_names(selection)
         if selection.order != "review":
             return map(self._shown, category_renames.find(self._store, selection, self._current_names))
         return (ticket for ticket, _ in islice(self._review_queue(selection), selection.limit))
 
     def review_page(self, selection: Selection) -> ticket_lookup.ReviewPage:
         """Return a page of the tickets that a selection has in the order of review, with `limit` tickets."""
-        selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+        selection = self._in_known_names(selection)
         return ticket_lookup.review_page(self._review_queue(selection), selection.limit or 0)
+
+    def _in_known_names(self, selection: Selection) -> Selection:
+        """Return a selection with what a person typed under the names that there are. Raises `UsageError`."""
+        self._check_questions(answer.partition("=")[0] for answer in selection.answers)
+        selection = category_renames.in_current_names(selection, self._services.categories, self._current_names)
+        return category_renames.with_stored_answers(selection, self._services.questions, self._store)
 
     def _review_queue(self, selection: Selection) -> Iterator[tuple[Ticket, str]]:
         """Yield tickets in the order of review under present names, each with the place behind it."""
@@ -553,6 +558,7 @@ class LocalTriage:
 
     def stats_by(self, query: StatsQuery) -> list[StatsGroup]:
         self._check_questions(key for key in query.by if key not in STATS_KEYS)
+        query = query._replace(where=self._in_known_names(query.where))
         return category_renames.stats_by(self._store, query, self._services.categories, self._current_names)
 
     def overruled(self, since: str | None, until: str | None) -> list[Overruled]:

@@ -246,7 +246,8 @@ def _note_unknown_filters(context: CommandContext, selection: Selection) -> None
     for question, _, value in (answer.partition("=") for answer in selection.answers):
         values = next(each.values for each in context.questions if each.name == question)
         known_values = [name for each in values for name in (each.name, *each.was)]
-        _note_unknown_filter(context, question, value or None, known_values)
+        present_value = category_renames.as_configured(values, value)
+        _note_unknown_filter(context, question, present_value or None, known_values)
     if not selection.categories and selection.classifier is None and not selection.destinations:
         return
     stats = context.triage.stats()
