@@ -77,14 +77,25 @@ def test_its_own_export_changes_nothing(cli: Cli, output: str) -> None:
 @pytest.mark.parametrize("output", ["csv", "jsonl"])
 def test_the_export_of_another_database_keeps_its_ids(cli: Cli, output: str) -> None:
     """They name the tickets in the helpdesk, so a pull doubles none of them, and labels are written back."""
-    cli("create", "-q", "--source", "zendesk", stdin="id,subject\n1,refund me\n2,crash\n")
+    odd = "zen\u00addesk"  # as any name that --source takes
+    cli("create", "-q", "--source", odd, stdin="id,subject\n1,refund me\n2,crash\n")
     typed = cli("create", "--subject", "typed", "-o", "id").stdout.strip()
     exported = cli("list", "-o", output).stdout
     for counts in ("3 created, 0 updated, 0 unchanged", "0 created, 0 updated, 3 unchanged"):
         done = cli("create", "-o", "id", "--db", "other.db", stdin=exported)
         assert done.stderr.splitlines()[-1] == f"{counts}, 0 rejected"
     listed = cli("list", "--db", "other.db", "--columns", "source,external_id", "-o", "tsv").stdout.splitlines()
-    assert {*listed[1:]} == {"zendesk\t1", "zendesk\t2", f"import\t{typed}"}
+    assert {*listed[1:]} == {f"{odd}\t1", f"{odd}\t2", f"import\t{typed}"}
+
+
+@pytest.mark.parametrize("name", ["a\tb", " a", "a" * 81])
+def test_what_is_no_name_for_a_source_is_told_with_the_rule(cli: Cli, name: str) -> None:
+    rule = "1 to 80 characters, no blank first, and no tab or other control character\n"
+    done = cli("create", "--source", name, stdin=TICKETS)
+    assert (done.returncode, done.stderr.endswith(f"is no name for a source; use {rule}")) == (2, True)
+    kept = {"imports": {"shop": {"columns": ["a"], "map": {"subject": "a"}, "source": name}}}
+    (cli.folder / "config.yaml").write_text(json.dumps(kept))
+    assert f"imports.shop.source: must have {rule.strip()}" in cli("config", "check").stderr
 
 
 @pytest.mark.parametrize("piped", [False, True])
@@ -208,6 +219,7 @@ def test_what_could_not_be_read_goes_once_it_can(cli: Cli) -> None:
         ),
         ("list --classifier own", 'note: there is no classifier "own"; known are local, verdict'),
         ("list --answer urgency=nw", 'note: there is no urgency "nw"; did you mean "now"? known are now, later'),
+        ("list --answer urgency=NOW", ""),
         ("list --answer urgency=now", ""),
         ("list --category billing", ""),
         ("list --classifier local", ""),

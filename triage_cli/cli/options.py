@@ -13,10 +13,10 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
 from triage_cli.domain import (
     LANGUAGES,
-    MAX_SOURCE,
     PRIORITIES,
     SORTS,
     SOURCE_NAME,
+    SOURCE_RULE,
     STATS_KEYS,
     STATUSES,
     ClassifyPlan,
@@ -280,8 +280,7 @@ class InputOptions(FileOptions):
         """Return these options as those of a reader. Raises `UsageError`."""
         source = self.source
         if source is not None and (encodable(source) != source or not re.fullmatch(SOURCE_NAME, source)):
-            hint = f"use at most {MAX_SOURCE} characters, and no blank first"
-            raise UsageError(f'"{source}" is no name for a source', hint=hint)
+            raise UsageError(f'"{source}" is no name for a source', hint=f"use {SOURCE_RULE}")
         return super().read_options()._replace(source=source, limit=self.limit)
 
 

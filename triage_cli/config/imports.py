@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from triage_cli.config.key_tables import Field, accepts, mapping, named_schema, record, record_schema, schema_of
 from triage_cli.config.validators import named_entries, one_of, several, text, text_matching, truth
 from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, kind
-from triage_cli.domain import IMPORT_FIELDS, MAX_SOURCE, SOURCE_NAME, TABLE_FORMATS, KeptMapping, delimiter_named
+from triage_cli.domain import IMPORT_FIELDS, SOURCE_NAME, SOURCE_RULE, TABLE_FORMATS, KeptMapping, delimiter_named
 
 
 @accepts({"anyOf": [{"type": "string", "pattern": r"\S"}, {"type": ["number", "boolean"]}]})
@@ -49,7 +49,7 @@ MAP: Mapping[str, Field] = {field: Field(_mapped_column) for field in IMPORT_FIE
 IMPORT: Mapping[str, Field] = {
     "columns": Field(several(_column, alone=False, least=1), needed=True),
     "map": Field(mapping(MAP)),
-    "source": Field(text_matching(SOURCE_NAME, f"must be a name of at most {MAX_SOURCE} characters, such as zendesk")),
+    "source": Field(text_matching(SOURCE_NAME, f"must have {SOURCE_RULE}")),
     "html": Field(truth),
     "format": Field(one_of(*TABLE_FORMATS)),
     "delimiter": Field(_delimiter),

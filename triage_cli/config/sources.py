@@ -42,7 +42,7 @@ from triage_cli.config.yaml_document import ConfigNode, ConfigValueError, Unsupp
 from triage_cli.domain import PRIORITIES, whole_second
 
 PRESETS = Path(__file__).parent.parent / "sources" / "presets"
-SOURCE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+_CONFIGURED_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 STARTTLS_PORT = 143  # the port of IMAP, of which TLS is made by STARTTLS
 NEXT_KINDS = ("link", "path", "page", "offset", "token")
 TICKET_FIELDS: Mapping[str, Field] = {
@@ -257,7 +257,7 @@ SOURCE: Mapping[str, Field] = {
 }
 
 
-@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{SOURCE_NAME.pattern}$"}]))
+@accepts(lambda: named_schema(_source_schema(), [{"pattern": f"^{_CONFIGURED_NAME.pattern}$"}]))
 def read_sources(setting: ConfigNode) -> dict[str, SourceSpec]:
     """Return the sources of the configuration by their names."""
     return {name: _source_spec(name, inner) for name, inner in named_entries(setting).items()}
@@ -276,7 +276,7 @@ def _source_schema() -> dict[str, Any]:
 
 
 def _source_spec(name: str, setting: ConfigNode) -> SourceSpec:
-    if not SOURCE_NAME.fullmatch(name):
+    if not _CONFIGURED_NAME.fullmatch(name):
         setting.wrong("the name becomes a part of its tickets' identity: use letters, digits, dots, - and _")
     entries = setting.entries()
     if "preset" in entries and (preset := entries["preset"].read(one_of(*preset_names(PRESETS)))):

@@ -446,6 +446,7 @@ from triage_cli.domain.tickets import MOST_EXTRAS as MOST_EXTRAS
 from triage_cli.domain.tickets import PRIORITIES as PRIORITIES
 from triage_cli.domain.tickets import SORTS as SORTS
 from triage_cli.domain.tickets import SOURCE_NAME as SOURCE_NAME
+from triage_cli.domain.tickets import SOURCE_RULE as SOURCE_RULE
 from triage_cli.domain.tickets import STATUSES as STATUSES
 from triage_cli.domain.tickets import TO_CLASSIFY as TO_CLASSIFY
 from triage_cli.domain.tickets import TO_ROUTE as TO_ROUTE

@@ -33,7 +33,8 @@ DECIDED = TO_ROUTE | {"routing", "routed", "undeliverable"}
 Priority = Literal["low", "normal", "high", "urgent"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 MAX_SOURCE = 80  # characters of a source's name
-# A source's name: no blank first, and no control character, as a tab separates it from the id in identities.
+# A tab separates a source's name from the id in identities.
+SOURCE_RULE = f"1 to {MAX_SOURCE} characters, no blank first, and no tab or other control character"
 SOURCE_NAME = rf"[^\x00-\x20\x7f-\xa0][^\x00-\x1f\x7f-\x9f]{{0,{MAX_SOURCE - 1}}}"
 URGENCY: Mapping[str | None, int] = {"urgent": 0, "high": 1, "normal": 2, None: 2, "low": 3}
 

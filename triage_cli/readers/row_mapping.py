@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from triage_cli.domain import (
-    MAX_SOURCE,
+    SOURCE_NAME,
     TICKET_KEYS,
     Rejected,
     RowError,
@@ -294,8 +294,7 @@ class _RowMapper:
         """Return the source and the external id of a row that triage exported; a source that was named has priority."""
         source, external_id = (row_cells[index].strip() for index in self._exported)
         source = source if self._row_mapping.source == "import" else self._row_mapping.source
-        is_name = 0 < len(source) <= MAX_SOURCE and source.isprintable()
-        return (source, external_id) if external_id and is_name else None
+        return (source, external_id) if external_id and re.fullmatch(SOURCE_NAME, source) else None
 
     def _row_cells(self, record: Record) -> tuple[list[str], str]:
         """Return the cells, with an empty one behind the last column, and the problem of the record."""
