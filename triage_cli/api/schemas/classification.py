@@ -144,7 +144,11 @@ class ReclassifyPlanIn(RequestBody):
         None, description="with more, nothing changes: a number, or a share such as 2%"
     )
     reroute: bool = Field(False, description="also route tickets again that were routed")
-    doubted: bool = Field(False, description="tickets without a sure answer now wait for a person, also routed ones")
+    doubted: bool = Field(
+        False,
+        description="tickets without a sure answer now wait for a person, also routed ones; those that are sure of an "
+        "upper level only get that one",
+    )
     question: ShortName = Field(CATEGORY, description="the name of the question; category without it")
 
 

@@ -88,7 +88,12 @@ def reclassify(
         bool, flag("--reroute", "Send on routed tickets whose category changed, and those that no longer wait.")
     ] = False,
     doubted: Annotated[
-        bool, flag("--doubted", "Tickets without a sure answer now wait for a person, also routed ones.")
+        bool,
+        flag(
+            "--doubted",
+            "Tickets without a sure answer now wait for a person, also routed ones; those that are sure of an upper "
+            "level only get that one.",
+        ),
     ] = False,
     *,
     classify_options: options.ClassifyOptions,

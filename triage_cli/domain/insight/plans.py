@@ -97,9 +97,9 @@ class ReclassifyPlan(NamedTuple):
     """The options of `reclassify`. `apply` carries out all flips, or none if there are more than `max_flips`.
 
     `max_flips` is a number, or a share of the tickets that are reclassified, such as `2%`. With `doubted`, a machine's
-    label without a sure answer waits for a person, else it stays. `reroute` also routes tickets again that were routed.
-    With `force` in `classify`, answers overrule verdicts; stored answers are reused all the same. `question` is the one
-    that is asked again, by the classifier of `classify`.
+    label without a sure answer waits for a person, or widens to the upper level that is sure; else it stays. `reroute`
+    also routes tickets again that were routed. With `force` in `classify`, answers overrule verdicts; stored answers
+    are reused all the same. `question` is the one that is asked again, by the classifier of `classify`.
     """
 
     classify: ClassifyPlan = ClassifyPlan()
