@@ -98,6 +98,9 @@ def test_stored_tickets_have_the_topics_of_their_file(desk: Cli) -> None:
     none = desk("discover", "--source", "mail")
     assert (none.returncode, none.stdout) == (0, "")
     assert "0 tickets are too few" in none.stderr
+    desk("create", "-q", "--subject", "hello", "--source", "mail")
+    one = "1 ticket is too few to find topics in, or it says too little"
+    assert one in desk("discover", "--source", "mail").stderr
 
 
 def test_the_page_has_no_script_and_escapes_what_customers_wrote(desk: Cli) -> None:

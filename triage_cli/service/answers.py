@@ -163,6 +163,13 @@ def _step_within(step: Classification, labels: frozenset[str]) -> Classification
     return step._replace(category=None, error=f"{step.classifier} answered a category that is not in the list")
 
 
+def _problem(steps: Sequence[Classification], error: TriageError | None) -> str | None:
+    """Return why there is no answer, or None."""
+    if error is not None:
+        return error.message
+    return (steps[-1].error or None) if steps else "no answer"
+
+
 def answer_given(
     before: GivenAnswer, steps: Sequence[Classification], error: TriageError | None, labels: Levels, *, sure: bool
 ) -> GivenAnswer:
@@ -171,9 +178,8 @@ def answer_given(
     One that is sure at a level above its guess holds, and its guess is the suggestion.
     To be unanswered counts as a failure, which overrules no verdict even with `force`.
     """
-    last = steps[-1] if steps else None
-    if error is not None or last is None or last.error:
-        problem = error.message if error else (last.error if last and last.error else "no answer")
+    last, problem = steps[-1] if steps else None, _problem(steps, error)
+    if last is None or problem is not None:
         if before.verdict:
             return before._replace(error=problem)
         return GivenAnswer(
@@ -210,7 +216,7 @@ def answered_ticket(
     language: str | None = None,
 ) -> Ticket:
     """Return a ticket after the answers about its category, with its language where that is known; no run holds it."""
-    has_failed = error is not None or not steps or steps[-1].error is not None
+    has_failed = _problem(steps, error) is not None
     before = given_answer(ticket_before, CATEGORY) if has_failed else UNANSWERED  # which takes a while to find out
     given = answer_given(before, steps, error, labels, sure=sure)
     return with_category(ticket_before, given, ticket_before.revision + 1, language)

@@ -244,7 +244,8 @@ def _coverage(proposal: Proposal) -> str:
     """Say how many tickets are in a topic, and why the others are in none."""
     tickets = messages.plural(proposal.tickets, "tickets")
     if not proposal.topics:
-        return f"{tickets} {'is' if proposal.tickets == 1 else 'are'} too few to find topics in, or they say too little"
+        are, they_say = ("is", "it says") if proposal.tickets == 1 else ("are", "they say")
+        return f"{tickets} {are} too few to find topics in, or {they_say} too little"
     share = proposal.near / proposal.tickets
     far = f"{proposal.far:,} {'is' if proposal.far == 1 else 'are'} near none" if proposal.far else ""
     vague = f"{proposal.vague:,} {'says' if proposal.vague == 1 else 'say'} too little" if proposal.vague else ""

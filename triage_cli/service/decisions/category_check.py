@@ -84,7 +84,7 @@ class CategoryCheck(Unchecked):
 
 def changed_categories_warning(last: CategoryBasis, now: CategoryBasis) -> str:
     """Return the warning that the categories have changed, and what to do if that is intended or not."""
-    is_same_file = last[1:] == now[1:]
+    is_same_file = (last.path, last.host) == (now.path, now.host)
     way_back = "" if last.path is None or is_same_file else f"; if not, give --config {shlex.quote(last.path)}"
     present = f"others ({_shown_names(now)})" if is_same_file else _basis_text(now, now.host)
     return (
