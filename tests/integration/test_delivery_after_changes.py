@@ -392,13 +392,45 @@ def test_what_a_rule_reads_puts_a_ticket_up_for_routing(world: World, what: str,
         list(world.triage().give_verdicts([VerdictDraft(0, "1", "Billing")]))
     if what == "taken back":
         list(world.triage().give_verdicts([VerdictDraft(0, "1", None)]))
-    assert world.triage().why("1").why[-1] == "Next: triage route sends it on."
+    following = "nothing; it is where it belongs." if what == "taken back" else "triage route sends it on."
+    assert world.triage().why("1").why[-1] == f"Next: {following}"
     list(world.triage().route(Selection(), RoutePlan()))
     receivers = world.destinations
     assert isinstance(receivers, Receivers)
     assert (set(receivers.holding), receivers.twice) == (holding, [])
     (ticket,) = world.store.find(Selection())
     assert (ticket.status, world.triage().why("1").why[-1]) == ("routed", "Next: nothing; it is where it belongs.")
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "told"),
+    [
+        ("pending", {"description": "y"}, "Next: triage route delivers what is due (b after 1 attempt, due at "),
+        (
+            "dead",
+            {"description": "y"},
+            "Next: triage route --retry-dead tries its dead letters again, or a rule sends ",
+        ),
+        ("accepted", {"description": "y"}, "Next: nothing; triage route 1 --again sends the present text"),
+        ("accepted", {"customer_id": "C-2"}, "Next: nothing; it is where it belongs."),
+    ],
+)
+def test_why_tells_of_a_changed_ticket_what_route_will_find(
+    world: World, state: str, change: dict[str, str], told: str
+) -> None:
+    routed(world)
+    draft = TicketDraft(0, 2, "a case", "x", "C-1", "urgent", external_id="1", cells=())
+    list(world.triage().create([draft]))
+    list(world.triage().give_verdicts([VerdictDraft(0, "1", "Billing")]))  # which a changed text leaves
+    list(world.triage().route(Selection(), RoutePlan()))  # to a, too
+    of_b = "update deliveries set state = ?, attempts = 1 where destination = 'b'"
+    world.store.database.write(lambda db: db.execute(of_b, (state,)))
+    list(world.triage().create([replace(draft, **change)]))
+    explanation = world.triage().why("1")
+    assert (explanation.status, explanation.why[-1][: len(told)]) == ("classified", told)
+    world.rules = (Rule("low", ("a",), {"priority": ("low",)}),)
+    takes = "Next: rule low takes Billing where priority is low; change it, or add a rule to routes in the config; "
+    assert world.triage().why("1").why[-1].startswith(takes)
 
 
 def test_an_echo_and_what_no_rule_reads_route_nothing(world: World) -> None:

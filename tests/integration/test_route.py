@@ -26,7 +26,18 @@ from tests.support.use_cases import (
     to_file,
 )
 from tests.support.world import FakeClassifier, World
-from triage_cli.domain import Action, ClassifyPlan, DeliveryError, Outcome, OutgoingDelivery, Receipt, Rule, Ticket
+from triage_cli.domain import (
+    Action,
+    ClassifyPlan,
+    DeliveryError,
+    Outcome,
+    OutgoingDelivery,
+    Receipt,
+    RoutePlan,
+    Rule,
+    Selection,
+    Ticket,
+)
 from triage_cli.runtime import StopControl
 
 
@@ -112,6 +123,13 @@ def test_what_was_decided_below_a_threshold_that_was_raised_since_waits_for_a_pe
     recategorized(world, "Billing", 2)
     lines = to_file(world, tmp_path)
     world.least = {"fake": 0.8}
+    nexts = {
+        str(ticket.external_id): world.triage().why(ticket.ticket_id).why[-1] for ticket in (sure, doubtful, decided)
+    }
+    told = "Next: its confidence is below the threshold that holds now, so triage route leaves it to a person."
+    assert [external_id for external_id, line in nexts.items() if line == told] == ["1"]
+    (preview,) = world.triage().preview_routes(Selection(ids=(doubtful.ticket_id,)), RoutePlan())
+    assert (preview.rule, preview.new, preview.why[0].lower()) == (None, (), told.removeprefix("Next: "))
     assert {o.ticket.external_id: o.action for o in route(world)} == {"0": "routed", "1": "doubted", "2": "routed"}
     assert statuses(world) == {"0": "routed", "1": "needs_review", "2": "routed"}
     assert {line["ticket"]["ticket_id"] for line in lines()} == {sure.ticket_id, decided.ticket_id}

@@ -195,6 +195,7 @@ from triage_cli.domain.events import LoggedEvent as LoggedEvent
 from triage_cli.domain.events import Standing as Standing
 from triage_cli.domain.events import decision_data as decision_data
 from triage_cli.domain.events import last_decision as last_decision
+from triage_cli.domain.explanation import BELOW_THRESHOLD as BELOW_THRESHOLD
 from triage_cli.domain.explanation import EARLY_END_REASONS as EARLY_END_REASONS
 from triage_cli.domain.explanation import explain as explain
 from triage_cli.domain.explanation import route_sentences as route_sentences

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from triage_cli.domain import routing
 from triage_cli.domain.additions import of_decisions
 from triage_cli.domain.classifications import PRECEDENT, Classification
 from triage_cli.domain.deliveries import Delivery, outdated
@@ -67,6 +68,7 @@ NEXT_BY_STATUS = {
     "routing": "triage route delivers what is due",
     "routed": "nothing; it is where it belongs",
 }
+BELOW_THRESHOLD = "its confidence is below the threshold that holds now, so triage route leaves it to a person"
 
 
 def next_step(
@@ -112,6 +114,9 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
     if owed and status != "classified":
         command = "the next triage route" if status == "unroutable" else f"triage route {_name(history)}"
         return f"{command} sends it to {comma_list(owed)}, as the routing map has it now"
+    delivered = [d for d in history.deliveries if d.category == history.ticket.category and d.state != "superseded"]
+    if status == "classified" and (owed is None or (delivered and not owed)):  # what route finds: nothing new to send
+        status = "unroutable" if owed is None else routing.status_of(delivered, history.ticket.category)
     if near and status == "unroutable":
         takes = "; ".join(
             f"rule {r.name} takes {history.ticket.category} where {conditions(r)}" for r in near[:LISTED_RULES]
@@ -119,14 +124,13 @@ def _machine_step(history: History, owed: Sequence[str] | None, near: Sequence[R
         return f"{takes}; change {'it' if len(near) == 1 else 'one'}, or {NEXT_BY_STATUS[status]}"
     if owed is None and status == "routed":
         return "nothing; it stays where it is, though no rule of the routing map matches it now"
-    dead_letters = [d for d in history.deliveries if d.state == "dead" and d.category == history.ticket.category]
+    dead_letters = [d for d in delivered if d.state == "dead"]
     if status == "undeliverable" and dead_letters and all(d.advice for d in dead_letters):
         return dead_letters[0].advice
     step = NEXT_BY_STATUS[status]
-    stays = status == "routed" or (status == "classified" and owed is not None and not owed)
-    if stays and outdated(of_decisions(history.deliveries), history.ticket):
+    if status == "routed" and outdated(of_decisions(history.deliveries), history.ticket):
         step = f"nothing; triage route {_name(history)} --again sends the present text, on_change: again by itself"
-    return step if history.ended_early is None else advice(history.ended_early, status, step)
+    return step if history.ended_early is None else advice(history.ended_early, history.ticket.status, step)
 
 
 def _due_delivery(delivery: Delivery) -> str:

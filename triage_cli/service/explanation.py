@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
     ALIKE,
+    BELOW_THRESHOLD,
     CATEGORY,
     DECIDED,
     PRECEDENT,
     Category,
+    Classification,
     Delivery,
     History,
     RoutePlan,
@@ -46,6 +48,8 @@ def why(
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
     *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near, required)
+    if history.holder is None and _is_doubted(history, routing_map):
+        next_line = f"Next: {BELOW_THRESHOLD}."
     digest = "" if history.ticket.is_erased else folded_digest(history.ticket.text)
     for question in (CATEGORY, *given_answers(history.ticket)) if digest else ():
         why_lines += _precedent_sentence(store, history.ticket, digest, question)
@@ -95,13 +99,18 @@ def route_preview(
 ) -> RoutePreview:
     """Return where a ticket would be sent now, by which rule, and why."""
     ticket = history.ticket
-    rule = _matching_rule(history, routing_map) if ticket.category and not ticket.is_erased else None
+    is_doubted = _is_doubted(history, routing_map)
+    has_rule = ticket.category and not ticket.is_erased and not is_doubted
+    rule = _matching_rule(history, routing_map) if has_rule else None
     new: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
     if rule is not None:
         needed, kept = _needed_deliveries(history, rule, categories, routing_map, plan)
         new = tuple(delivery.destination for delivery in needed.new)
         due = tuple(d.destination for d in kept if _is_tried_now(d, ticket, plan))
+    why_lines = (
+        [f"{BELOW_THRESHOLD.capitalize()}."] if is_doubted else route_sentences(ticket, rule, new, routing_map.offline)
+    )
     return RoutePreview(
         ticket_id=ticket.ticket_id,
         status=ticket.status,
@@ -109,7 +118,7 @@ def route_preview(
         rule=rule and rule.name,
         destinations=rule.to if rule else (),
         new=new,
-        why=tuple(route_sentences(ticket, rule, new, routing_map.offline)),
+        why=tuple(why_lines),
         due=due,
     )
 
@@ -134,10 +143,19 @@ def _due_destinations(
     return tuple(delivery.destination for delivery in needed.new)
 
 
+def _is_doubted(history: History, routing_map: RoutingMap) -> bool:
+    is_decided = history.ticket.status in DECIDED
+    return is_decided and routing_map.doubts(history.ticket, _deciding_answer(history), history.deliveries)
+
+
 def _matching_rule(history: History, routing_map: RoutingMap) -> Rule | None:
-    answers = {answer.classification_id: answer for answer in history.classifications}
     judged_at = routing.judged_at(history.ticket, history.deliveries, times.now())
-    return routing_map.match(history.ticket, answers.get(history.ticket.decision_id or ""), judged_at)
+    return routing_map.match(history.ticket, _deciding_answer(history), judged_at)
+
+
+def _deciding_answer(history: History) -> Classification | None:
+    answers = {answer.classification_id: answer for answer in history.classifications}
+    return answers.get(history.ticket.decision_id or "")
 
 
 def _needed_deliveries(
