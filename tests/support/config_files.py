@@ -130,7 +130,7 @@ MISTAKES: list[tuple[str | bytes, str]] = [
     ),
     (
         "imports: {s: {columns: [a], source: ' b'}}",
-        "1: imports.s.source: must be a name of at most 80 characters, such",
+        "1: imports.s.source: must have 1 to 80 characters, no blank first",
     ),
     ("imports: {s: {columns: [a], html: sometimes}}", "1: imports.s.html: must be true or false, not text"),
     ("imports: {s: {columns: [a], format: xlsx}}", '1: imports.s.format: "xlsx" is none of csv, tsv, json or jsonl'),
