@@ -10,7 +10,7 @@ import random
 import sys
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 from multiprocessing import Pipe
@@ -37,13 +37,19 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     options = session.config.option
     if not options.workers or options.collectonly or options.usepdb or session.testsfailed or not session.items:
         return None
-    session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # of which each worker has a part
     modules = [list(items) for _, items in groupby(session.items, key=lambda item: item.path)]
+    session.config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # of which each worker has a part
     workers: list[Worker] = []
+    waiting = iter(range(len(modules)))
     try:
         for _ in range(min(options.workers, len(modules))):
             workers.append(Worker(session, modules, workers))
-        _hand_out(session, modules, workers)
+        while running := {worker.connection: worker for worker in workers if worker.pid}:
+            for connection in wait(list(running)):
+                running[connection].hear(waiting)  # type: ignore[index]  # it is one of them
+            if session.shouldfail or session.shouldstop:
+                for worker in workers:
+                    worker.stop()
     finally:
         for worker in workers:
             worker.stop()
@@ -55,18 +61,6 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
     return True
 
 
-def _hand_out(session: pytest.Session, modules: Sequence[Module], workers: "list[Worker]") -> None:
-    """Give each worker that asks for one the next module, until all have ended; replace one that is lost."""
-    waiting = deque(range(len(modules)))
-    while running := {worker.connection: worker for worker in workers if worker.pid}:
-        for connection in wait(list(running)):
-            if running[connection].is_lost_after(waiting):  # type: ignore[index]  # it is one of them
-                workers.append(Worker(session, modules, workers))
-        if session.shouldfail or session.shouldstop:
-            for worker in workers:
-                worker.stop()
-
-
 class Worker:
     """A forked process that runs modules, seen from the one that hands them out."""
 
@@ -76,7 +70,6 @@ class Worker:
         self._session = session
         self._modules = modules
         self._to_report: deque[pytest.Item] = deque()
-        self._last_given = 0
         self._is_stopped = False
         sys.stdout.flush()
         sys.stderr.flush()
@@ -87,51 +80,44 @@ class Worker:
             _work(session, self._number, modules, its_own)
         its_own.close()
 
-    def is_lost_after(self, waiting: "deque[int]") -> bool:
-        """Take one message, the reports of a test or the wish for a module; tell whether it ended instead."""
+    def hear(self, waiting: Iterator[int]) -> None:
+        """Take one message: the reports of a test, the wish for a module, or the end."""
         hook, config = self._session.config.hook, self._session.config
         try:
             reports = self.connection.recv()
         except (EOFError, OSError):
-            return self._has_left_tests(self.end(), waiting)
+            self._tell_of_lost(self.end())
+            return
         if reports is None:
-            given = [] if self._is_stopped or not waiting else [waiting.popleft()]
-            for number in given:
-                self._last_given = number
-                self._to_report.extend(self._modules[number])
+            number = None if self._is_stopped else next(waiting, None)
+            self._to_report.extend(() if number is None else self._modules[number])
             with suppress(OSError):
-                self.connection.send(given)
-            return False
+                self.connection.send(number)
+            return
         self._to_report.popleft()
         for data in reports:
             report = hook.pytest_report_from_serializable(config=config, data=data)
             hook.pytest_runtest_logreport(report=report)
-        return False
 
-    def _has_left_tests(self, code: int, waiting: "deque[int]") -> bool:
-        """Let the tests fail that it has not reported of its module, or the run where it did not end as it should."""
+    def _tell_of_lost(self, code: int) -> None:
+        """Let the tests fail that a worker has left when it ended."""
         if self._is_stopped:
-            return False
+            return
         why = f"worker {self._number} ended with {code}"
-        if not self._to_report:
-            if code:
-                self._session.shouldfail = f"{why} after its last test"
-            return False
-        first, *_ = self._to_report
-        left = [item for item in self._to_report if item.path == first.path]
-        if len(left) < len(self._to_report):  # it had not begun with its next module
-            waiting.appendleft(self._last_given)
-        for item in left:
-            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", f"{why} in {first.nodeid}", "call")
+        if self._to_report:
+            why += f" in {self._to_report[0].nodeid}"
+        elif code:
+            self._session.shouldfail = f"{why} after its last test"
+        for item in self._to_report:
+            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", why, "call")
             self._session.config.hook.pytest_runtest_logreport(report=report)
-        return True
 
     def stop(self) -> None:
         """Let it end after its present test."""
         if not self._is_stopped:
             self._is_stopped = True
             with suppress(OSError):
-                self.connection.send([])
+                self.connection.send(None)
 
     def end(self) -> int:
         """Wait for its end, and return its exit code."""
@@ -197,7 +183,8 @@ def _work(
 def _run(session: pytest.Session, modules: Sequence[Module], connection: "Connection[Any, Any]") -> None:
     def module() -> Module:
         connection.send(None)
-        return [item for number in connection.recv() for item in modules[number]]
+        number = connection.recv()
+        return () if number is None else modules[number]
 
     try:
         items = deque(module())
