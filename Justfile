@@ -1,7 +1,7 @@
 # Recipes for development; `just` lists them.
 
 python := ".venv/bin/python"
-export PYTHONDONTWRITEBYTECODE := ""  # else each run compiles the tests and pytest's plugins anew
+export PYTHONDONTWRITEBYTECODE := ""  # else each worker compiles pytest's plugins anew
 
 _default:
     @"{{just_executable()}}" --list

@@ -12,11 +12,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from _pytest.runner import runtestprotocol  # which plugins that run tests again call, too
 from hypothesis import HealthCheck, settings
 
 from tests.support.cli import Cli
 from tests.support.fake_destination import FakeDestination
-from tests.support.forked_cli import forked
+from tests.support.forked_cli import SHARED, started
 from tests.support.pg_server import KEPT, PgServer, running_pg_server
 from tests.support.sqlite_file import make_database
 from tests.support.world import FakeClassifier, World
@@ -30,7 +31,7 @@ for profile in ("long", "suite"):
         profile, deadline=None, derandomize=profile == "suite", suppress_health_check=[HealthCheck.too_slow]
     )
 settings.load_profile("suite")
-sys.dont_write_bytecode = False  # else each run compiles all tests anew: half of what collecting them takes
+sys.dont_write_bytecode = False  # else each worker compiles all tests anew: half of what collecting them takes
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # each worker has a core; its threads would wait for each other
 gc.set_threshold(50_000, 50, 100)  # as the program does it; looking for garbage in all modules is a tenth of the tests
 # Databases wait for the disk at each commit, and a PostgreSQL server takes 6 s to make and remove its files there, so
@@ -46,12 +47,13 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start the process that runs commands for all workers, while their tests are collected.
+    """Start the process that runs commands for all workers, while they collect their tests.
 
     Not for `just fast`, which leaves out all tests that run commands.
     """
-    if config.getoption("workers") and "not slow" not in config.getoption("markexpr"):
-        forked()
+    starts_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if starts_workers and "not slow" not in config.getoption("markexpr"):
+        os.environ[SHARED] = started()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -74,8 +76,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("store", ["sqlite"] if only_sqlite else ["sqlite", "postgres"], indirect=True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Tell the process that started this one of a passed test in one message: five cost more than most tests do."""
+    options = item.config.option
+    if not hasattr(item.config, "workerinput") or options.durations is not None or options.xmlpath:
+        return None
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    passed = all(report.passed for report in reports)
+    for report in reports:
+        if report.when == "call" or not passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
 def pytest_collection_finish() -> None:
-    """Leave modules and tests out of what is searched for garbage, and so in pages that all workers share."""
+    """Leave modules and tests out of what is searched for garbage."""
     gc.freeze()
 
 
@@ -116,9 +132,10 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
 
 
 @pytest.fixture(scope="session")
-def fitted_database() -> Path:
+def fitted_database(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A database without tickets, made by one of the workers for all."""
-    folder = Path(forked().address).with_name("fitted")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "fitted"
     folder.mkdir(exist_ok=True)
     made = folder / "model.db"
     with (folder / "lock").open("w") as lock:

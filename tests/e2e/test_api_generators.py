@@ -19,7 +19,7 @@ from tests.support.clock import CLOCK
 from tests.support.node_tools import NodeTools, node_tools
 from tests.support.online import AUTHORITIES
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900), pytest.mark.xdist_group("generators")]
 HERE = Path(__file__).parents[1]
 PROGRAMS = HERE / "generated_clients"
 DESCRIPTION = HERE.parent / "openapi.json"

@@ -51,6 +51,7 @@ routes: [{to: http}]
 """
 AT_START = ("PYTHON", "OPENAI_LOG", "ANTHROPIC_LOG", "LC_", "LANG", "COVERAGE")
 ROOT = Path(__file__).parents[2]
+SHARED = "TESTS_FORKED_CLI"  # the variable by which a worker knows the address
 FAULT = "TESTS_FAULT"  # the one by which a command knows the fault that it is to have
 PROGRAM = """#!{python} -IS
 import _socket, posix, sys  # to import what is above them would take twice as long as all the rest
@@ -76,9 +77,8 @@ posix._exit(code if code >= 0 else 128 - code)
 class Forked:
     """Asks the process that forks, at its address."""
 
-    def __init__(self, address: str, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, address: str) -> None:
         self.address = address
-        self._process = process  # else it would be asked for where nobody waits for it: in a worker
 
     def run(
         self, args: Sequence[str], data: bytes, cwd: Path, env: Mapping[str, str], seconds: float
@@ -116,7 +116,13 @@ class Forked:
 
 @cache
 def forked() -> Forked:
-    """Start the one of this run, which ends with this process; in a worker it has been started already."""
+    """Return the one of this run."""
+    return Forked(os.environ.get(SHARED) or started())
+
+
+@cache
+def started() -> str:
+    """Start a process that forks, and return its address; it ends with this process."""
     folder = tempfile.mkdtemp(prefix="triage-tests-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     address = str(Path(folder) / "socket")
@@ -135,7 +141,7 @@ def forked() -> Forked:
         )  # fmt: skip
     atexit.register(process.wait, 30)
     atexit.register(process.terminate)
-    return Forked(address, process)
+    return address
 
 
 # -- in the forking process
