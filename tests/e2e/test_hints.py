@@ -117,7 +117,7 @@ def test_hints_of_the_review_repeat_the_typed_database(demo: Cli) -> None:
     assert typist.ends() == 0
     typist = Typist(demo, "review", "--all", "--db", DATABASE, columns=200, term="dumb")
     typist.sees("review 1 of 3")
-    typist.types("w\n", see="Next: triage --db 'my demo.db' route")
+    typist.types("w\n", see="the next triage --db 'my demo.db' route takes it up")
     typist.types("q\n", see="0 verdicts given")
     assert typist.ends() == 0
 
