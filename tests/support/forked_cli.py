@@ -136,7 +136,6 @@ def started() -> str:
                 "PATH": os.environ["PATH"],
                 "PYTHONWARNINGS": "error,ignore:unclosed database:ResourceWarning",
                 "OPENBLAS_NUM_THREADS": "1",  # threads of small products wait for each other where all cores are busy
-                "MALLOC_MMAP_THRESHOLD_": str(1 << 30),  # what is large lies in a row too
             },
         )  # fmt: skip
     atexit.register(process.wait, 30)
@@ -173,7 +172,6 @@ def prepare(kept: Path) -> None:
 
     What commands fit is kept in a folder.
     """
-    in_a_row = _in_a_row()
     import typer
 
     import triage_cli
@@ -226,7 +224,6 @@ def prepare(kept: Path) -> None:
     gc.enable()
     gc.freeze()
     _fill_holes()
-    del in_a_row
     _use_large_pages()
 
 
@@ -273,15 +270,6 @@ class _KeptVectors(dict[str, Any]):
             written = self._file(text).with_suffix(f".{os.getpid()}")
             written.write_bytes(vector.tobytes())
             written.rename(self._file(text))
-
-
-def _in_a_row() -> list[bytes]:
-    """Take the memory of small objects before libraries lie between its parts, so that it fits into large pages.
-
-    What is returned keeps it while it is filled.
-    """
-    of_half_a_kilobyte = [bytes(470) for _ in range(160 << 11)]  # as much as there is in the end
-    return of_half_a_kilobyte[::1024]  # one in each half megabyte: Python gives back an arena of one when it is empty
 
 
 def _fill_holes() -> None:
