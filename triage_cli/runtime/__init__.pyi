@@ -16,6 +16,7 @@ from triage_cli.runtime.build import build_commit as build_commit
 from triage_cli.runtime.child_command import end_command as end_command
 from triage_cli.runtime.child_command import run_command as run_command
 from triage_cli.runtime.child_command import started_command as started_command
+from triage_cli.runtime.child_command import started_helper as started_helper
 from triage_cli.runtime.circuit_breaker import COOLDOWN as COOLDOWN
 from triage_cli.runtime.circuit_breaker import REAL_TIME as REAL_TIME
 from triage_cli.runtime.circuit_breaker import Circuit as Circuit

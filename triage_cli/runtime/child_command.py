@@ -1,6 +1,7 @@
-"""Starts commands of the configuration without a shell, and runs one: bounded in time and in what it leaves."""
+"""Starts commands of the configuration without a shell, and helpers of this program; runs one, bounded in time."""
 
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,6 +29,24 @@ def started_command(
     """
     process = subprocess.Popen(  # noqa: S603 - the config's owner named it; the config check refuses one others can write
         command, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True, env=env
+    )
+    children.add(process)
+    return process
+
+
+def started_helper(module: str) -> "subprocess.Popen[bytes]":
+    """Start this program again as a helper that runs a module and is asked by pipes; `end_command` ends it.
+
+    What it says of its own failures is discarded: its caller goes on without it. Raises `OSError` if it cannot be
+    started.
+    """
+    process = subprocess.Popen(  # noqa: S603 - this program again
+        # Without `-P`, a folder of the same name in the working directory would be run.
+        [sys.executable, "-P", "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C on a terminal comes to its parent alone
     )
     children.add(process)
     return process

@@ -9,7 +9,6 @@ import fcntl
 import json
 import os
 import select
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from typing import IO, Any, Generic, Self, TypeVar
 from triage_cli.classifiers.embedded.fitted_model import Model
 from triage_cli.classifiers.embedded.guesses import Guess, Guesser
 from triage_cli.domain import Levels, Ticket
-from triage_cli.runtime import children, kill_group
+from triage_cli.runtime import end_command, kill_group, started_helper
 
 MESSAGE_SIZE = Struct("=Q")  # the length of a message, which follows it
 _PIPE_BYTES = 1 << 20  # of a pipe to the guess process, more than the texts of most chunks
@@ -31,15 +30,7 @@ class GuessProcess:
     """Guesses as a `Guesser` does, once it is ready. Raises `OSError` if it has ended."""
 
     def __init__(self, guesser: Guesser) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - this program again
-            # Without `-P`, a folder of the same name in the working directory would be run.
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # its caller goes on without it
-            process_group=0,  # Ctrl-C on a terminal comes to its parent alone
-        )
-        children.add(self._process)
+        self._process = started_helper(__name__)
         self._is_ready = False
         try:
             for pipe in (self._process.stdin, self._process.stdout):
@@ -73,13 +64,11 @@ class GuessProcess:
 
     def close(self) -> None:
         """End the guess process, and close the pipes to it."""
-        self.kill()
+        end_command(self._process)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with suppress(OSError):  # what is left to be written has no reader
                     pipe.close()
-        self._process.wait()
-        children.discard(self._process)
 
     def _send_json(self, message: object) -> None:
         self._send_message(json.dumps(message).encode())

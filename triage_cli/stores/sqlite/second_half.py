@@ -7,14 +7,13 @@ fails: then the parent verifies that half, too, so that it alone says what is wr
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from contextlib import closing, suppress
 from typing import Self
 
 from triage_cli.domain import Head, hash_chain
-from triage_cli.runtime import children, kill_group
+from triage_cli.runtime import end_command, started_helper
 
 EVENT_ROWS = "select seq, timestamp, action, ticket_id, actor, run_id, detail, '', hash from events {} order by seq"
 # From so many events on, a second process saves more than its start takes.
@@ -32,15 +31,7 @@ class SecondHalf:
     def __init__(self, file_uri: str, head: Head, audit_key: bytes | None, heads: Mapping[str, str]) -> None:
         self.begins = head.events // 2
         self.head = head
-        self._process = subprocess.Popen(  # noqa: S603 - this program again
-            # Without `-P`, a folder of the same name in the working directory would be run.
-            [sys.executable, "-P", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # its parent goes on without it
-            process_group=0,  # Ctrl-C on a terminal comes to its parent alone
-        )
-        children.add(self._process)
+        self._process = started_helper(__name__)
         task = (file_uri, self.begins, head.events, audit_key.hex() if audit_key else "", list(heads))
         if self._process.stdin is not None:
             with suppress(OSError), self._process.stdin as task_pipe:  # it has ended
@@ -53,8 +44,7 @@ class SecondHalf:
     def __exit__(self, *_error: object) -> None:
         """End the process, and close the pipes to it."""
         with self._process:
-            kill_group(self._process)
-        children.discard(self._process)
+            end_command(self._process)
 
     def heads_after(self, prev: str) -> Collection[str] | None:
         """Wait for the process; return which heads are in its half, or None unless that is whole and follows `prev`."""
