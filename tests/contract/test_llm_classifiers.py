@@ -22,6 +22,7 @@ from tests.support.llm_server import (
     good,
     message,
     running_llm_server,
+    thinker,
     verdict,
 )
 from tests.support.online import ONLINE
@@ -194,12 +195,25 @@ def test_what_nobody_sees_hides_nothing_from_the_masks() -> None:
 def test_the_fingerprint_names_everything_that_is_asked() -> None:
     with running_llm_server() as server:
         base = opened(server).fingerprint
-        assert opened(server, workers=3, min_confidence=0.9, price=PRICE).fingerprint == base
+        same = opened(server, workers=3, min_confidence=0.9, price=PRICE, max_answer_tokens=999)
+        assert same.fingerprint == base
         others = [opened(server, model="n"), opened(server, "decision"), opened(server, redact=("email",))]
-        others.append(opened(server.url + "/other"))
-    assert len({base, *(c.fingerprint for c in others)}) == 5
+        others += [opened(server.url + "/other"), opened(server, effort="low"), opened(server, effort="none")]
+    assert len({base, *(c.fingerprint for c in others)}) == 7
     (questions,) = others[0].askings()
     assert (questions.kind, questions.model, json.loads(questions.categories)[0][0]) == ("openai", "n", "Billing")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fingerprint"),
+    [
+        ("openai", "8a649619b56ace94f5755fea8b2d91990221c3fa66b0f2d1d3c8c3b0b5af3cbf"),
+        ("anthropic", "046e67b972adba546f9e29086cbc3d1d7c0bef8189b17a6b80dc3394d02a3a6a"),
+    ],
+)
+def test_answers_that_earlier_versions_paid_are_not_asked_again(kind: str, fingerprint: str) -> None:
+    """The fingerprints are those of the version of 2 December 2026, before a model's effort was asked for."""
+    assert opened("http://127.0.0.1:9/v1", kind).fingerprint == fingerprint
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -270,6 +284,7 @@ def test_openai_is_sent_schema_logprobs_and_the_key() -> None:
     assert one.body["response_format"]["json_schema"]["strict"] is True
     assert one.body["response_format"]["json_schema"]["schema"]["properties"]["category"]["enum"][-1] == "none of these"
     assert (one.body["temperature"], one.body["logprobs"], one.body["max_completion_tokens"]) == (0, True, 256)
+    assert one.body["reasoning_effort"] == "none"
     assert "prompt_cache_key" not in one.body
     assert [m["role"] for m in one.body["messages"]] == ["system", *["user", "assistant"] * 3, "user"]
 
@@ -281,6 +296,7 @@ def test_anthropic_is_sent_a_schema_and_a_cached_system_block() -> None:
     assert one.path == "/v1/messages"
     assert one.body["system"][0]["cache_control"] == {"type": "ephemeral"}
     assert one.body["output_config"]["format"]["type"] == "json_schema"
+    assert (one.body["max_tokens"], one.body["thinking"]) == (256, {"type": "disabled"})
     assert "temperature" not in one.body
 
 
@@ -330,6 +346,7 @@ def test_a_server_that_needs_no_key_gets_none_of_ours() -> None:
     ("objection", "gone", "instead"),
     [
         (failing(400, "Unrecognized request argument: logprobs"), "logprobs", None),
+        (failing(403, "You are not allowed to request logprobs from this model"), "logprobs", None),
         (failing(400, "Unsupported value: 'temperature' does not support 0"), "temperature", None),
         (failing(400, "max_completion_tokens: extra fields not permitted"), "max_completion_tokens", "max_tokens"),
         (failing(400, "response_format json_schema is not supported"), None, "response_format"),
@@ -412,6 +429,103 @@ def test_anthropic_without_schemas_is_asked_without() -> None:
         outcomes, _ = asked(opened(server, "anthropic", workers=1), 2)
     assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
     assert "output_config" not in server.asked[-1].body
+
+
+# --- models that think before they answer
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("takes", [["none", "low"], ["low"], []])
+@pytest.mark.parametrize("thought", [0, 120, 700, 2000])
+def test_a_model_that_thinks_is_asked_to_think_little_and_else_given_room(
+    kind: str, takes: Sequence[str], thought: int
+) -> None:
+    """At worst one ticket pays for an answer that was cut in thought; every other one is answered at once."""
+    with running_llm_server(thinker(thought, takes)) as server:
+        outcomes, error = asked(opened(server, kind, workers=1, price=PRICE), 5)
+    assert error is None
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 5
+    refused, cut = 2 - len(takes), thought > 246 and "none" not in takes
+    assert len(server.asked) == refused + cut + 5
+    assert (steps(outcomes)[0].output_tokens, steps(outcomes)[4].output_tokens) == (
+        (10, 10) if "none" in takes else (256 * cut + thought + 10, thought + 10)
+    )
+
+
+def test_a_server_that_knows_neither_schema_nor_effort_is_asked_without() -> None:
+    def script(n: int, one: Asked) -> Step:
+        known = "output_config" not in one.body and "thinking" not in one.body
+        return good(n, one) if known else failing(400, "output_config: Extra inputs are not permitted")
+
+    with running_llm_server(script) as server:
+        outcomes, _ = asked(opened(server, "anthropic", workers=1, effort="medium"), 2)
+    assert [s.category for s in steps(outcomes)] == ["Billing"] * 2
+    assert len(server.asked) == 4
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_an_effort_that_is_configured_is_asked_for_with_room_for_it(kind: str) -> None:
+    with running_llm_server(thinker(2000, ["medium"])) as server:
+        outcomes, _ = asked(opened(server, kind, effort="medium"))
+    assert [s.category for s in steps(outcomes)] == ["Billing"]
+    (one,) = server.asked
+    assert one.body.get("reasoning_effort", one.body.get("output_config", {}).get("effort")) == "medium"
+    assert "thinking" not in one.body
+
+
+def test_no_answer_takes_more_tokens_than_are_configured() -> None:
+    with running_llm_server(thinker(700)) as server:
+        (outcome,), _ = asked(opened(server, max_answer_tokens=300))
+    assert steps([outcome])[0].error == "cut"
+    assert "max_answer_tokens" in str(outcome.error)
+    assert [one.body["max_completion_tokens"] for one in server.asked] == [300] * 3, "twice for the refused effort"
+
+
+def test_a_model_that_ends_at_no_room_is_not_asked_for_ever_more() -> None:
+    with running_llm_server(thinker(10_000)) as server:
+        outcomes, _ = asked(opened(server, workers=1), 2)
+    assert [s.error for s in steps(outcomes)] == ["cut"] * 2
+    assert [one.body["max_completion_tokens"] for one in server.asked] == [256, 256, 256, 4096, 4096]
+
+
+DRAFT = '<think>Perhaps {"category": "General", "confidence": 0.95, "reason": "draft"}? </think>'
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        (f"{DRAFT}\n{verdict()}", None),
+        (DRAFT.removeprefix("<think>") + verdict(), None),  # where the template has begun the thought
+        (f"[THINK]{{{{[/THINK]```json\n{verdict()}\n```", None),
+        (verdict(reason="because"), None),
+        (f"{DRAFT}Billing", None),
+        (DRAFT.removesuffix("</think>"), "empty"),
+        (f"{DRAFT}{verdict(reason='it says </think>')}", "not_json"),
+    ],
+)
+def test_what_a_model_thinks_aloud_is_no_answer(said: str, problem: str | None) -> None:
+    with running_llm_server(always(Step(chat(said, logprobs=[(said, {said: -0.1})])))) as server:
+        outcomes, _ = asked(opened(server, max_retries=0))
+    (step,) = steps(outcomes)
+    assert (step.category, step.error) == (None if problem else "Billing", problem)
+    assert step.reason in ("because", None)
+    assert "General" not in json.loads(step.probabilities or "{}")
+
+
+def test_an_answer_in_parts_is_joined_without_its_thought() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": '{"category": "General"}'}]}
+    parts = [thought, *({"type": "text", "text": text} for text in (verdict()[:9], verdict()[9:]))]
+    whole = chat("") | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"content": parts}}]}
+    with running_llm_server(always(Step(whole))) as server:
+        outcomes, _ = asked(opened(server))
+    assert [(s.category, s.confidence) for s in steps(outcomes)] == [("Billing", 0.9)]
+
+
+def test_thoughts_that_stand_in_the_total_alone_are_paid_for() -> None:
+    usage = {"prompt_tokens": 20, "completion_tokens": 168, "total_tokens": 736}
+    with running_llm_server(always(Step(chat(verdict(), usage=usage)))) as server:
+        outcomes, _ = asked(opened(server))
+    assert [s.output_tokens for s in steps(outcomes)] == [716]
 
 
 # --- bad answers: each has a name, none is a category, all are paid for

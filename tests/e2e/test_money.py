@@ -250,7 +250,9 @@ def objecting(to: str) -> Script:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("to", ["", "logprobs", "temperature", "max_completion_tokens", "maxLength", "json_schema"])
+@pytest.mark.parametrize(
+    "to", ["", "logprobs", "temperature", "max_completion_tokens", "maxLength", "json_schema", "effort"]
+)
 def test_no_request_is_longer_than_its_worst_case(kind: str, to: str) -> None:
     with llm_server.running_llm_server(objecting(to) if to else good) as server:
         classifier = opened(server, kind, workers=1, price=Price(1.0, 1.0))

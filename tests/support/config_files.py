@@ -258,6 +258,18 @@ MISTAKES: list[tuple[str | bytes, str]] = [
         f"classifiers: {{a: {{type: openai, model: m, instructions: {'x ' * 4001}}}}}",
         "1: classifiers.a.instructions: has",
     ),
+    (
+        "classifiers: {a: {type: openai, model: m, effort: lots}}",
+        '1: classifiers.a.effort: "lots" is none of none, minimal, low, medium or high',
+    ),
+    (
+        "classifiers: {a: {type: decision, model: m, effort: low}}",
+        '1: classifiers.a.effort: means nothing to type "decision"',
+    ),
+    (
+        "classifiers: {a: {type: anthropic, model: m, max_answer_tokens: 0}}",
+        "1: classifiers.a.max_answer_tokens: must be a whole number from 16 to",
+    ),
     ("classifiers: {a: {type: command}}", "1: classifiers.a: run is missing"),
     ("classifiers: {a: {type: command, run: ls -l}}", "1: classifiers.a.run: must be a list, since no shell is used"),
     ("classifiers: {a: {type: command, run: [ls], redact: [email]}}", "1: classifiers.a.redact: means nothing to type"),

@@ -4,7 +4,7 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -94,6 +94,37 @@ def decision(choice: str, chances: Mapping[str, float], *, kind: str = "choice")
     details = {"cached_tokens": 0, "cache_write_tokens": 0}
     usage = {"input_tokens": 100, "input_tokens_details": details, "output_tokens": 0, "total_tokens": 100}
     return {"answers": [answer], "model": "m", "usage": {**usage, "output_tokens_details": {"reasoning_tokens": 0}}}
+
+
+def thinker(tokens: int, takes: Collection[str] = ()) -> Script:
+    """Return the script of a model that thinks so long, and refuses each effort but those that it `takes`.
+
+    It is cut in thought where the request allows too few tokens, and with an effort of `none` it thinks nothing.
+    """
+
+    def answer(_n: int, asked: Asked) -> Step:
+        body = asked.body
+        disabled = "none" if "thinking" in body else None
+        effort = body.get("reasoning_effort") or body.get("output_config", {}).get("effort") or disabled
+        if effort and effort not in takes:
+            words = f"Unsupported value: 'reasoning_effort' does not support '{effort}' with this model."
+            named = (
+                '"thinking.type.disabled" is not supported for this model. Use "output_config.effort" to control it.'
+            )
+            return failing(400, named if effort == disabled else words)
+        thought = 0 if effort == "none" else tokens
+        most = body.get("max_completion_tokens") or body["max_tokens"]
+        is_cut, spent = thought + 10 > most, min(thought + 10, most)
+        if asked.path.endswith("/messages"):
+            blocks = [{"type": "thinking", "thinking": "", "signature": "s"}] if thought else []
+            given = message(verdict(), stop="max_tokens" if is_cut else "end_turn")
+            content = [*blocks, *([] if is_cut else given["content"])]
+            return Step({**given, "content": content, "usage": {"input_tokens": 100, "output_tokens": spent}})
+        details = {"reasoning_tokens": min(thought, most)}
+        usage = {"prompt_tokens": 100, "completion_tokens": spent, "completion_tokens_details": details}
+        return Step(chat("" if is_cut else verdict(), finish="length" if is_cut else "stop", usage=usage))
+
+    return answer
 
 
 def good(_n: int, asked: Asked) -> Step:

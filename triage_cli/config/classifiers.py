@@ -31,6 +31,8 @@ from triage_cli.domain import MaxError
 
 # What `redact` may name: personal data and credentials that a pattern and a checksum can find.
 REDACTABLE = ("email", "phone", "card", "iban", "secret")
+# How much a model may think before it answers.
+EFFORTS = ("none", "minimal", "low", "medium", "high")
 # The wires of a Decisions API: OpenAI's `/decisions`, and TypeSafe's `/systemone`.
 WIRES = ("decisions", "systemone")
 KEY_VARIABLES: Mapping[str, str] = {
@@ -68,8 +70,9 @@ class ClassifierSpec(NamedTuple):
 
     Of type `local` alone `min_confidence` may be null: see `UNTAUGHT_THRESHOLD`. `max_error` is the share of wrong sure
     answers that is promised in its place. A language model has `instructions` in its prompt, about how this house
-    sorts, and so many of the `nearest` decided tickets. `run` is a program and its arguments, without a shell. `wire`
-    is one of `WIRES`; if it is null, it is found out.
+    sorts, and so many of the `nearest` decided tickets. `effort` is one of `EFFORTS`, by default the least that the
+    model takes, and `max_answer_tokens` counts what it thinks, too. `run` is a program and its arguments, without a
+    shell. `wire` is one of `WIRES`; if it is null, it is found out.
     """
 
     name: str
@@ -91,6 +94,8 @@ class ClassifierSpec(NamedTuple):
     hysteresis: Annotated[float, Field(SHARE)] = 0
     instructions: Annotated[str, Field(_instructions, MODELS)] = ""
     nearest: Annotated[int, Field(number(0, 20, whole=True), ("openai", "anthropic"))] = 0
+    effort: Annotated[str | None, Field(one_of(*EFFORTS), ("openai", "anthropic"))] = None
+    max_answer_tokens: Annotated[int | None, Field(number(16, 1_000_000, whole=True), ("openai", "anthropic"))] = None
     run: Annotated[tuple[str, ...], Field(command, ("command",), needed=True)] = ()
     wire: Annotated[str | None, Field(optional(one_of(*WIRES)), ("decision",))] = None
 

@@ -50,8 +50,8 @@ def estimate_cost(config: Config, plan: ClassifyPlan, tickets: Iterable[Ticket])
             llm, asked_ticket = llms[step_name], ticket._replace(asked=tuple(names))
             price = costs.Cost(costs.half_price(llm.spec.price) if plan.batch else llm.spec.price)
             question, _ = llm.question(asked_ticket)
-            worst_usage = llm.worst_usage(question, llm_classifier.most_answer_tokens(asked_ticket))
-            likely_usage = costs.likely_usage(worst_usage)
+            worst_usage = llm.worst_usage(question, llm.answer_tokens(asked_ticket))
+            likely_usage = costs.likely_usage(worst_usage, llm.spec.effort)
             tokens += likely_usage.input + likely_usage.output
             likely_cost, worst_cost = (
                 likely_cost + price.price_of(likely_usage),

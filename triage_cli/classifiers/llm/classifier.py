@@ -20,7 +20,7 @@ from triage_cli.classifiers.llm.interpretation import (
     shown_message,
     without_quote,
 )
-from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, Provider, Reply, Usage
+from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, LEAST_EFFORTS, THINKING_TOKENS, Provider, Reply, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
@@ -131,6 +131,7 @@ class LLMClassifier(AskedClassifier):
         self.endpoint = endpoint
         self.network = network
         self.chunk_size = 2 * spec.workers
+        self.thinks = spec.effort not in (None, *LEAST_EFFORTS)  # so that its answers need more tokens
 
     def _fingerprint_of(self, question: AskedQuestion) -> str:
         spec = self.spec
@@ -142,6 +143,8 @@ class LLMClassifier(AskedClassifier):
             fingerprinted.append("levels")
         if spec.instructions:
             fingerprinted.append(f"instructions: {spec.instructions}")
+        if spec.effort:
+            fingerprinted.append(f"effort: {spec.effort}")
         if spec.nearest and question.name == CATEGORY:  # not which tickets: a new verdict has none asked again
             fingerprinted.append(f"nearest: {spec.nearest}")
         if question.name != CATEGORY:  # what is asked beside it does not count
@@ -152,6 +155,8 @@ class LLMClassifier(AskedClassifier):
         prompt_options: dict[str, object] = {"prompt": prompt.PROMPT_VERSION, "redact": sorted(self.spec.redact)}
         if self._levels[question.name].parents:
             prompt_options["levels"] = True
+        if self.spec.effort:
+            prompt_options["effort"] = self.spec.effort
         instructions = self.spec.instructions
         return Asking(
             fingerprint=self._fingerprints[question.name],
@@ -263,6 +268,22 @@ class LLMClassifier(AskedClassifier):
         answer = Answer(ticket, (step,), step.is_sure, question=part.name)
         return Outcome(0, Action.FAILED if error else Action.ANSWERED, answer, error, ticket)
 
+    def answer_tokens(self, ticket: Ticket) -> int:
+        """Return how many tokens the answers to what is asked about a ticket may take, with the thought before them."""
+        if self.spec.max_answer_tokens is not None:
+            return self.spec.max_answer_tokens
+        tokens = THINKING_TOKENS if self.thinks else ANSWER_TOKENS
+        return tokens + prompt.FURTHER_ANSWER_TOKENS * (len(ticket.asked) - 1)
+
+    def tokens_after_cut(self, answer_tokens: int, *, in_thought: bool) -> int:
+        """Return how many tokens to allow after an answer that was cut: twice as many, or those of a model that thinks.
+
+        There is a bound, since a model that has not ended by then goes round in circles.
+        """
+        if self.spec.max_answer_tokens is not None:
+            return self.spec.max_answer_tokens
+        return max(answer_tokens, THINKING_TOKENS if in_thought else min(2 * answer_tokens, THINKING_TOKENS))
+
     def worst_usage(self, question: prompt.Question, answer_tokens: int) -> Usage:
         """Return the most expensive usage of a request; its tokens may all be written to the provider's cache."""
         most = self.provider.most_tokens(question, answer_tokens)
@@ -301,12 +322,8 @@ class LLMClassifier(AskedClassifier):
         """
         self.check_price(budget)
         run = _QuestionRun(self, budget)
-        return list(chain.from_iterable(run.each([questions], lambda question: run.say(question, answer_tokens))))
-
-
-def most_answer_tokens(ticket: Ticket) -> int:
-    """Return how many tokens the answers to what is asked about a ticket may take."""
-    return ANSWER_TOKENS + prompt.FURTHER_ANSWER_TOKENS * (len(ticket.asked) - 1)
+        most_tokens = answer_tokens + (THINKING_TOKENS if self.thinks else 0)
+        return list(chain.from_iterable(run.each([questions], lambda question: run.say(question, most_tokens))))
 
 
 def _part_of(question: AskedQuestion) -> prompt.Part:
@@ -367,7 +384,7 @@ class _QuestionRun:
         """Return a question that is about no ticket, with what the model says to it."""
         retries, cost = Retries(self._spec.max_retries), Cost(self._spec.price)
         reply = await self._reply("", question, answer_tokens, retries, cost)
-        return question, "" if reply.problem else reply.text or ""
+        return question, "" if reply.problem else reply.said
 
     async def _ask_until_usable(self, ticket: Ticket) -> list[Outcome[Answer]]:
         """Ask until the first answer is usable; one beside it that is not is no reason to ask again.
@@ -376,7 +393,7 @@ class _QuestionRun:
         """
         cost, retries = Cost(self._spec.price), Retries(self._spec.max_retries)
         limit, may_retry = prompt.TICKET_LIMIT, True
-        answer_tokens = most_answer_tokens(ticket)
+        answer_tokens = self._classifier.answer_tokens(ticket)
         outcomes: list[Outcome[Answer]] = []
         usable: list[Outcome[Answer]] = []
         paid_usage = Usage()
@@ -396,14 +413,22 @@ class _QuestionRun:
             if problem == "too_long" and (shorter := prompt.shorter_limit(limit, question)):
                 limit = shorter  # nothing was paid, so this does not count as a retry
                 continue
-            if problem not in ("cut", "empty", "not_json", "unknown_label") or not may_retry or not retries.take():
+            may_retry = may_retry and problem in ("cut", "empty", "not_json", "unknown_label")
+            if problem == "cut":
+                more_tokens = self._after_cut(answer_tokens, interpretation.reply)
+                may_retry = may_retry and more_tokens > answer_tokens
+                answer_tokens = more_tokens
+            if not may_retry or not retries.take():
                 return outcomes
             may_retry = False
             usable = [outcome for outcome in outcomes if outcome.error is None]
             answered = {outcome.value.question for outcome in usable if outcome.value}
             ticket = ticket._replace(asked=tuple(name for name in ticket.asked if name not in answered))
-            if problem == "cut":
-                answer_tokens *= 2
+
+    def _after_cut(self, answer_tokens: int, reply: Reply) -> int:
+        """Return how many tokens to allow after a cut answer; a model that was cut in thought thinks later, too."""
+        self._classifier.thinks = self._classifier.thinks or reply.is_cut_in_thought
+        return self._classifier.tokens_after_cut(answer_tokens, in_thought=reply.is_cut_in_thought)
 
     async def _ask_provider(
         self, ticket: Ticket, question: prompt.Question, answer_tokens: int, retries: Retries, cost: Cost

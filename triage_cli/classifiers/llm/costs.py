@@ -54,6 +54,8 @@ class GroupedQuestions(Generic[A]):
 
 
 LIKELY_ANSWER_TOKENS = 64
+# Tokens by which a model's thought is estimated that is asked for such an effort.
+LIKELY_THOUGHT_TOKENS = {"low": 200, "medium": 700, "high": 2000}
 
 
 class Cost:
@@ -86,9 +88,13 @@ class Cost:
         return cost
 
 
-def likely_usage(worst_usage: Usage) -> Usage:
-    """Return the usage by which a request's likely cost is estimated: three bytes per token, and a short answer."""
-    return Usage(worst_usage.input // 3, min(worst_usage.output, LIKELY_ANSWER_TOKENS))
+def likely_usage(worst_usage: Usage, effort: str | None = None) -> Usage:
+    """Return the usage by which a request's likely cost is estimated: three bytes per token, and a short answer.
+
+    A model of which effort is asked thinks before that.
+    """
+    output = LIKELY_ANSWER_TOKENS + LIKELY_THOUGHT_TOKENS.get(effort or "", 0)
+    return Usage(worst_usage.input // 3, min(worst_usage.output, output))
 
 
 def charged_usage(reply: Reply, worst_usage: Usage) -> Usage:

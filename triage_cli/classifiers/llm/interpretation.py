@@ -17,7 +17,7 @@ PROBLEM_MEANINGS = {
     "empty": "the model said nothing",
     "not_json": "the model's answer was no JSON of the form that was asked for",
     "unknown_label": "the model named a category that is not in the list",
-    "cut": "the model's answer was cut off",
+    "cut": "the model's answer was cut off, as it thinks or writes longer than max_answer_tokens allows",
     "refused": "the model refused to answer",
     "too_long": "the ticket is too long for the model",
     "rejected": "the request was rejected",
@@ -52,7 +52,7 @@ def interpretation_of(reply: Reply, question: Question) -> Interpretation:
     def parsed(part: Part) -> ParsedAnswer:
         if reply.problem:
             return ParsedAnswer(problem=reply.problem)
-        return parse_answer(reply.text, part.labels, part.name, part.confidence_key)
+        return parse_answer(reply.said, part.labels, part.name, part.confidence_key)
 
     first, *further = question.parts
     return Interpretation(parsed(first), reply, further={part.name: parsed(part) for part in further})

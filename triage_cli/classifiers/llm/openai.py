@@ -12,10 +12,17 @@ from triage_cli.classifiers.llm.prompt import PROMPT_VERSION, Question, answer_s
 from triage_cli.classifiers.llm.provider import (
     BY_NOTHING,
     BY_SCHEMA,
+    EFFORT_REFUSED,
+    LARGEST_COUNT,
+    REFUSING_STATUSES,
     ProviderClient,
     Reply,
     Usage,
+    answer_start,
+    asked_effort,
+    joined_texts,
     member,
+    refused_effort,
     reply_or_unreadable,
     request_bytes,
     token_count,
@@ -40,9 +47,10 @@ def likelihoods(tokens: Sequence[AnswerToken], labels: Sequence[str], question: 
     where it differs. The result is empty if the label is not found or has no options.
     """
     answer_text = "".join(token.text for token in tokens)
-    key = re.search(rf'"{re.escape(question)}"\s*:\s*"', answer_text)
+    begin = answer_start(answer_text)
+    key = re.compile(rf'"{re.escape(question)}"\s*:\s*"').search(answer_text, begin)
     # A category may be answered alone, without JSON.
-    start = key.end() if key else len(answer_text) - len(answer_text.lstrip())
+    start = key.end() if key else len(answer_text) - len(answer_text[begin:].lstrip())
     folded_answer = answer_text[start:].casefold()
     answer_labels = [label for label in labels if folded_answer.startswith(label.casefold())]
     if not answer_labels:
@@ -97,6 +105,7 @@ REFUSABLE_FEATURES = (
     ("temperature", r"temperature"),
     ("budget", r"max_completion_tokens"),
     ("cache", r"prompt_cache"),
+    ("effort", EFFORT_REFUSED),
     ("bounds", r"max_?length"),
     ("form", r"response_format|json_schema|json_object|structured output|grammar|schema"),
 )
@@ -197,6 +206,8 @@ class OpenAIProvider(OpenAIClient):
             request["temperature"] = 0
         if "logprobs" not in self._left_out_features:
             request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        if effort := asked_effort(self._spec, self._left_out_features):
+            request["reasoning_effort"] = effort
         if "cache" not in self._left_out_features:
             request["prompt_cache_key"] = f"triage-{PROMPT_VERSION}"
         request["max_tokens" if "budget" in self._left_out_features else "max_completion_tokens"] = answer_tokens
@@ -207,7 +218,7 @@ class OpenAIProvider(OpenAIClient):
 
         Some servers (llama-cpp-python) refuse with a 500, so the message counts more than the status.
         """
-        if provider_error.status not in (400, 422, 500):
+        if provider_error.status not in REFUSING_STATUSES:
             return False
         for feature, pattern in REFUSABLE_FEATURES:
             if feature in without or not provider_error.says(pattern):
@@ -218,6 +229,8 @@ class OpenAIProvider(OpenAIClient):
                 if form == len(JSON_FORMS) - 1:
                     return False
                 self._json_form = max(self._json_form, form + 1)
+            elif feature == "effort":
+                self._left_out_features.add(refused_effort(self._spec, without))
             else:
                 self._left_out_features.add(feature)
             return True
@@ -239,6 +252,8 @@ class OpenAIProvider(OpenAIClient):
         choice = next(iter(member(completion, "choices") or ()), None)
         message = member(choice, "message")
         answer_text = completion if isinstance(completion, str) else member(message, "content")
+        answer_parts = answer_text if isinstance(answer_text, list) else []
+        answer_text = joined_texts(answer_parts) if answer_parts else answer_text
         finish_reason = member(choice, "finish_reason")
         finish_problem = {"length": "cut", "content_filter": "refused"}.get(str(finish_reason))
         if member(message, "refusal"):
@@ -248,7 +263,11 @@ class OpenAIProvider(OpenAIClient):
         chances = likelihoods(tokens, question.labels, question.name)
         further = {part.name: likelihoods(tokens, part.labels, part.name) for part in question.further}
         model = model if isinstance(model, str) else None
-        return Reply(answer_text, usage, model, finish_problem, chances, "logprob", further)
+        details = member(member(completion, "usage"), "completion_tokens_details")
+        thoughts = [member(message, name) for name in ("reasoning_content", "reasoning")]
+        thoughts.append(member(details, "reasoning_tokens"))
+        thought = any(thoughts) or any(member(part, "type") == "thinking" for part in answer_parts)
+        return Reply(answer_text, usage, model, finish_problem, chances, "logprob", further, thought)
 
 
 def _logprob_tokens(choice: object) -> Sequence[AnswerToken]:
@@ -280,4 +299,7 @@ def openai_usage(usage: object) -> Usage | None:
         min(token_count(member(details, name)) or 0, input_tokens)
         for name in ("cached_tokens", "cache_write_tokens")
     )
-    return Usage(input_tokens, output_tokens or 0, cache_read, cache_write)
+    # Gemini counts thoughts, which it bills as output, in the total alone.
+    total = token_count(member(usage, "total_tokens")) or 0
+    output = min(max(output_tokens or 0, total - input_tokens), LARGEST_COUNT)
+    return Usage(input_tokens, output, cache_read, cache_write)

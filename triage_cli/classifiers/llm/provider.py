@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -55,6 +55,7 @@ class _LimitedStream(httpx2.AsyncByteStream):
 
 LARGEST_COUNT = 1 << 31  # larger numbers of tokens in a provider's answer are cut
 ANSWER_TOKENS = 256  # that a provider may use for an answer; after a cut answer, twice as many
+THINKING_TOKENS = 4096  # the same of a model that thinks before it answers
 
 
 class Usage(NamedTuple):
@@ -73,7 +74,8 @@ class Usage(NamedTuple):
 class Reply(NamedTuple):
     """An answer of a provider: its text, or a `problem` (refused, cut); `chances` are probabilities by label.
 
-    `usage` is None if the server does not count; `model` is the model that really answered.
+    `usage` is None if the server does not count; `model` is the model that really answered. `thought` is true where the
+    server says that the model thought before it answered.
     """
 
     text: str | None
@@ -83,6 +85,18 @@ class Reply(NamedTuple):
     chances: Mapping[str, float] = {}
     source: str = "said"  # where the chances come from
     further: Mapping[str, Mapping[str, float]] = {}  # the same of further questions, by their names
+    thought: bool = False
+
+    @property
+    def said(self) -> str:
+        """Return the text of the answer, without what the model thought aloud before."""
+        text = self.text or ""
+        return text[answer_start(text) :].strip()
+
+    @property
+    def is_cut_in_thought(self) -> bool:
+        """Return whether the model used up its tokens by thinking."""
+        return self.problem == "cut" and (self.thought or not self.said)
 
 
 def request_bytes(body: object) -> int:
@@ -117,6 +131,27 @@ def member(answer: object, name: str) -> Any:
     The answers are read as JSON, not as the types of an SDK: making these takes a fifth of a call's CPU time.
     """
     return answer.get(name) if isinstance(answer, Mapping) else None
+
+
+def joined_texts(parts: object) -> str:
+    """Return the text of an answer that comes in parts; a part that holds a thought has none."""
+    texts = [member(part, "text") for part in parts] if isinstance(parts, Sequence) else []
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+THOUGHT_END = re.compile(r"</think(?:ing)?>|\[/THINK\]")
+THOUGHT_START = re.compile(r"\s*(?:<think(?:ing)?>|\[THINK\])")
+
+
+def answer_start(text: str) -> int:
+    """Return where the answer begins in the text of a model that thinks aloud; its end if it did not stop to think.
+
+    What it thinks may hold drafts of the answer, and what others wrote, so it is never read.
+    """
+    if text.lstrip().startswith("{"):
+        return 0
+    ends = [match.end() for match in THOUGHT_END.finditer(text)]
+    return ends[-1] if ends else len(text) if THOUGHT_START.match(text) else 0
 
 
 def token_count(reported: object) -> int | None:
@@ -234,9 +269,28 @@ class ProviderClient(Generic[S]):
         return UNREADABLE_REPLY
 
 
+LEAST_EFFORTS = ("none", "minimal")  # which some models refuse that think
+EFFORT_REFUSED = r"effort|thinking|reasoning"
+REFUSING_STATUSES = (400, 403, 422, 500)  # of servers that do not know a feature; llama-cpp-python has 500
 LONGEST_MESSAGE = 10_000  # characters of a failed request's message that are read; far fewer are shown
 BY_SCHEMA = "held to the list by a JSON schema"
 BY_NOTHING = "held to the list by nothing there, only checked here"
+
+
+def asked_effort(spec: ClassifierSpec, without: Collection[str]) -> str | None:
+    """Return how much a model is asked to think `without` what its server refused: by default, the least that it takes.
+
+    None if the server knows no such thing.
+    """
+    effort = spec.effort or "none"
+    if "effort" in without:
+        return None
+    return "low" if effort in LEAST_EFFORTS and "least effort" in without else effort
+
+
+def refused_effort(spec: ClassifierSpec, without: Collection[str]) -> str:
+    """Return what is to be left out where a server refuses the effort of a request that was `without` this."""
+    return "least effort" if asked_effort(spec, without) in LEAST_EFFORTS else "effort"
 
 
 def api_key_of(spec: ClassifierSpec, env: Mapping[str, str]) -> str:

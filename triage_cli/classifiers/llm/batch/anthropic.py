@@ -31,7 +31,7 @@ class AnthropicBatchApi(AnthropicProvider):
     limits = BatchLimits(20_000, 60_000_000)
 
     def request_line(self, custom_id: str, question: Question, answer_tokens: int) -> bytes:
-        params = self.message_request(question, answer_tokens, without_schema=self._without_schema)
+        params = self.message_request(question, answer_tokens)
         return batch_line({"custom_id": custom_id, "params": params})
 
     async def upload(self, batch_id: str, request_lines: IO[bytes]) -> IO[bytes]:  # noqa: ARG002 - of the protocol
@@ -110,7 +110,7 @@ class AnthropicBatchApi(AnthropicProvider):
             return BatchLine(request_id, again=True)
         error = (outcome.get("error") or {}).get("error") or {}
         provider_error = ProviderError.of(ERROR_STATUSES.get(str(error.get("type")), 500), error, {})
-        if self.leave_out_refused(provider_error, without_schema=bool(options.get("plain"))):
+        if self.leave_out_refused(provider_error, self.features_without(options)):
             return BatchLine(request_id, again=True)
         return BatchLine(request_id, error=self.request_failure(provider_error))
 

@@ -10,7 +10,7 @@ from typing import IO, Any, TypeVar
 
 from triage_cli.classifiers.llm import prompt
 from triage_cli.classifiers.llm.batch.api import BatchApi, custom_id
-from triage_cli.classifiers.llm.classifier import LLMClassifier, most_answer_tokens
+from triage_cli.classifiers.llm.classifier import LLMClassifier
 from triage_cli.classifiers.llm.costs import Cost, charged_usage, half_price
 from triage_cli.classifiers.llm.interpretation import failed_interpretation, interpretation_of
 from triage_cli.classifiers.llm.provider import Reply
@@ -95,7 +95,9 @@ class BatchClient:
         """Return a batch's request about a ticket: with more tokens after a cut answer, less text after "too long"."""
         last_error = ticket.error or ""
         limit = prompt.SHORT_TICKET_LIMIT if last_error.startswith("too_long") else prompt.TICKET_LIMIT
-        answer_tokens = most_answer_tokens(ticket) * (2 if last_error.startswith("cut") else 1)
+        answer_tokens = self._classifier.answer_tokens(ticket)
+        if last_error.startswith("cut"):
+            answer_tokens = self._classifier.tokens_after_cut(answer_tokens, in_thought=True)
         question, masked_kinds = self._classifier.question(ticket, limit)
         worst_usd = Cost(self._price).price_of(self._classifier.worst_usage(question, answer_tokens))
         request_line = self._batch_api.request_line(custom_id(batch_id, number), question, answer_tokens)
@@ -186,7 +188,8 @@ class BatchClient:
         if isinstance(reply := result.reply, Reply):
             if asked[0] != CATEGORY:  # its probabilities were read as those of a further question
                 reply = reply._replace(chances=reply.further.get(asked[0], {}))
-            most = 2 * most_answer_tokens(ticket._replace(asked=asked))
+            less = self._classifier.answer_tokens(ticket._replace(asked=asked))
+            most = self._classifier.tokens_after_cut(less, in_thought=True)
             cost.add(charged_usage(reply, self._classifier.worst_usage(question, most)))
             interpretation = interpretation_of(reply, question)
             self._answers_in_form += interpretation.parsed.problem in (None, "unknown_label")
