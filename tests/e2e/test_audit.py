@@ -1,5 +1,6 @@
 """`triage audit verify`: it finds whatever was changed, deleted, inserted, moved or cut off, and a missing log."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,20 +12,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.audit_edits import drafts, tamper
 from tests.support.cli import Cli
 from tests.support.commands import PATIENCE, TICKETS, on_terminal
+from tests.support.examples import examples
 from tests.support.pages import ROOT, blocks
 from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.domain import (
+    AgentSuggestionDraft,
     CheckError,
     ClassifyPlan,
     Event,
@@ -34,12 +40,15 @@ from triage_cli.domain import (
     LoggedEvent,
     Selection,
     StoreError,
+    TicketDraft,
+    TriageError,
     VerdictDraft,
     hash_chain,
+    new_id,
 )
 from triage_cli.runtime import children
-from triage_cli.service import prove
-from triage_cli.stores import SqliteStore, kept_head, second_half, trail
+from triage_cli.service import KeyRing, LocalConsultation, LocalTriage, prove
+from triage_cli.stores import SqlApiAccess, SqliteStore, head_file, kept_head, second_half, trail
 
 KEY = b"a key that nobody would guess"
 # What an outsider needs: `triage logs -o jsonl | python verify.py`.
@@ -364,6 +373,99 @@ def test_damage_of_the_file_itself_is_told(db: Path) -> None:
         proved(db)
 
 
+# -- the head follows each commit
+
+TICKET = st.integers(0, 5)
+STEP = st.one_of(
+    st.tuples(st.sampled_from(["create", "classify", "suggest", "forget", "key"]), TICKET),
+    st.tuples(st.just("verdict"), TICKET, st.sampled_from(["Billing", "Technical", None])),
+)
+STEPS = st.lists(STEP, min_size=1, max_size=6)
+
+
+def take(step: tuple[Any, ...], store: SqliteStore) -> None:
+    """Take a step that logs; it may find its ticket gone, or changed by another writer."""
+    what, number = step[:2]
+    services, name = World(store).services(), f"X-{number}"
+    triage = LocalTriage(services, "tester", "test")
+    with suppress(TriageError):
+        if what == "create":
+            draft = TicketDraft(0, 2, f"subject {number}", "a text", external_id=name, cells=())
+            list(triage.create([replace(draft, customer_id=f"C-{number}")]))
+        elif what == "classify":
+            list(triage.classify(Selection(), ClassifyPlan()))
+        elif what == "verdict":
+            list(triage.give_verdicts([VerdictDraft(0, name, step[2])]))
+        elif what == "suggest":
+            LocalConsultation(services, "tester").suggest(AgentSuggestionDraft(name, "Billing", "an agent"))
+        elif what == "forget":
+            list(triage.forget(f"C-{number}"))
+        else:
+            KeyRing(store, SqlApiAccess(store.database), "tester").create(f"key {number} {new_id()}", "agent")
+
+
+def cut_with_care(path: Path, seq: int) -> None:
+    """Take away the events from one on, and every row that would tell of them."""
+    tamper(
+        path,
+        f"delete from events where seq >= {seq}",
+        f"update chain set seq = {seq - 1}, hash = coalesce((select hash from events where seq = {seq - 1}), '')",
+        "delete from tickets where ticket_id not in (select ticket_id from events where action = 'created')",
+        "update tickets set decision_id = null",
+        "delete from classifications where classification_id not in "
+        "(select coalesce(json_extract(detail, '$.decision'), '') from events)",
+    )
+
+
+@examples(3, 100)
+@given(STEPS, st.lists(STEPS, min_size=2, max_size=2), st.randoms(use_true_random=False))
+def test_every_cut_after_commands_of_every_kind_is_found(
+    tmp_path_factory: pytest.TempPathFactory, steps: Any, at_once: Any, chance: random.Random
+) -> None:
+    """A verdict, a suggestion, a key: each moves the head, not only what begins or ends a run."""
+    path = tmp_path_factory.mktemp("cut") / "t.db"
+    store = SqliteStore(str(path))
+    for step in [("create", 0), *steps]:
+        take(step, store)
+        assert kept_head(str(path)) == store.log.head()
+
+    def write(own_steps: Sequence[tuple[Any, ...]]) -> None:
+        own_store = SqliteStore(str(path))
+        for step in own_steps:
+            take(step, own_store)
+
+    with ThreadPoolExecutor() as writers:
+        list(writers.map(write, at_once))
+    events = proved(path).events
+    for seq in chance.sample(range(1, events + 1), min(10, events)):
+        copy = path.with_name(f"{seq}.db")
+        store.backup(copy)
+        shutil.copy(f"{path}.head", f"{copy}.head")
+        cut_with_care(copy, seq)
+        with pytest.raises(CheckError):
+            proved(copy)
+
+
+def test_a_head_that_a_kill_left_behind_or_another_holds_is_made_good_by_the_next_event(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, head_path = SqliteStore(str(db)), Path(f"{db}.head")
+    older = head_path.read_bytes()
+    take(("verdict", 0, "Technical"), store)
+    head_path.write_bytes(older)
+    take(("verdict", 1, "Technical"), store)
+    assert kept_head(str(db)) == store.log.head()
+    monkeypatch.setattr(head_file, "LOCK_SECONDS", 0.0)
+    kept = head_path.read_bytes()
+    with head_path.open("rb") as suspended:
+        fcntl.flock(suspended, fcntl.LOCK_EX)
+        take(("verdict", 2, "Technical"), store)
+        assert head_path.read_bytes() == kept, "whoever holds the lock writes"
+        assert proved(db).events == 11
+    take(("verdict", 3, "Technical"), store)
+    assert kept_head(str(db)) == store.log.head()
+
+
 # -- 5,000 mutations
 
 
@@ -557,7 +659,7 @@ def test_verify_and_head_on_the_command_line(cli: Cli) -> None:
 def test_a_log_that_no_run_began_is_proved_too_and_its_missing_head_is_missed(cli: Cli) -> None:
     assert cli("keys", "create", "ada", "--role", "agent", "-q").returncode == 0
     head = Path(f"{cli.db}.head")
-    assert json.loads(head.read_text()) == {"head": "0" * 64, "events": 0}
+    assert json.loads(head.read_text())["events"] == 1
     assert cli("audit", "verify", "-q").returncode == 0
     assert cli("create", "-q", "--subject", "more").returncode == 0
     assert json.loads(head.read_text())["events"] == 2
@@ -580,7 +682,7 @@ def test_a_copy_brings_its_head_along(cli: Cli) -> None:
     assert (done.returncode, done.stdout) == (0, cli("audit", "head").stdout)
 
 
-def test_commands_at_once_leave_a_head_that_is_in_the_log(cli: Cli) -> None:
+def test_commands_at_once_leave_the_head_of_the_log(cli: Cli) -> None:
     cli("create", "-q", "--subject", "first")
     both = [cli.start("create", "-q", "--subject", f"n{n}", stdin=subprocess.DEVNULL) for n in range(6)]
     for process in both:
@@ -588,6 +690,7 @@ def test_commands_at_once_leave_a_head_that_is_in_the_log(cli: Cli) -> None:
         assert process.returncode == 0
     done = cli("audit", "verify")
     assert (done.returncode, json.loads(done.stdout)["events"]) == (0, 7)
+    assert kept_head(str(cli.db)) == Head(**json.loads(done.stdout))
 
 
 def test_the_log_is_read_in_one_snapshot_while_others_write(db: Path) -> None:

@@ -26,6 +26,7 @@ from triage_cli.stores.sqlite.connection import (
     sqlite_code_of,
     translate,
 )
+from triage_cli.stores.sqlite.head_file import keep_head
 
 T = TypeVar("T")
 # Room on the disk from which on a database that refused a write takes some again, rather than one small one.
@@ -126,17 +127,24 @@ class SqliteDatabase:
             db = self.connection()
             # `immediate` takes the write lock before anything is read, so that reads still hold at the write.
             db.execute("begin immediate")
+            self._local.logs = False
             try:
                 check_version(db, self.path)  # a newer program may have migrated it since it was opened
                 yield db
                 self._check_same_file()
                 db.execute("commit")
                 self._write_refused = False
+                if self._local.logs:
+                    keep_head(db, self.path)
             except BaseException as error:
                 self._write_refused = self._write_refused or sqlite_code_of(error) in WRITE_REFUSED
                 if db.in_transaction:
                     db.execute("rollback")
                 raise
+
+    def logs(self) -> None:
+        """Note that this thread's transaction appends events: its commit is followed by the log's head."""
+        self._local.logs = True
 
     @contextmanager
     def errors_translated(self) -> Iterator[None]:

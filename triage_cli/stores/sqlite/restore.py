@@ -41,7 +41,8 @@ from triage_cli.stores.sqlite.connection import (
     sqlite_code_of,
     translate,
 )
-from triage_cli.stores.sqlite.head_file import keep_head, kept_head, write_head
+from triage_cli.stores.sqlite.database import SqliteDatabase
+from triage_cli.stores.sqlite.head_file import keep_head, keep_restored_head, kept_head
 from triage_cli.stores.sqlite.store import SqliteStore
 
 PAGES_PER_STEP = 10  # copied per step; every database of triage has more, so the first step comes before the end
@@ -95,7 +96,9 @@ class Restore:
                 raise translate(error, self._path) from error
             else:
                 raise
-        write_head(self._path, head)
+        restored = SqliteDatabase(self._path, make=False)
+        with restored.errors_translated(), closing(restored):
+            keep_restored_head(restored.connection(), self._path)
         return head, replaced
 
     def _overwrite(self, old_copy: Path, event: Event) -> tuple[Head, Replaced]:

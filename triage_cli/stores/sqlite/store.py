@@ -41,7 +41,7 @@ from triage_cli.stores.runs import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
-from triage_cli.stores.sqlite.head_file import keep_head, write_head
+from triage_cli.stores.sqlite.head_file import write_head
 from triage_cli.stores.tickets import COLUMN_COUNT, DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
 
 LIVE_RUNS = "(select run_id from runs where ended_at is null and lease_until > :now)"
@@ -177,16 +177,12 @@ class SqliteDialect(Dialect):
     # -- runs
 
     def run_began(self) -> None:
-        """Give this thread's connection the cache of a bulk command, and write the head file."""
-        db = self._database.connection()
-        db.execute(f"pragma cache_size = -{BULK_CACHE}")
-        keep_head(db, self._path)
+        """Give this thread's connection the cache of a bulk command."""
+        self._database.connection().execute(f"pragma cache_size = -{BULK_CACHE}")
 
     def run_ended(self) -> None:
-        """Give this thread's connection its usual cache, since a server has many; write the head file."""
-        db = self._database.connection()
-        db.execute(f"pragma cache_size = -{USUAL_CACHE}")
-        keep_head(db, self._path)
+        """Give this thread's connection its usual cache, since a server has many."""
+        self._database.connection().execute(f"pragma cache_size = -{USUAL_CACHE}")
 
     def claim(self, db: sqlite3.Connection, selection: Selection, lease: Lease, limit: int) -> list[Ticket]:
         conditions, values = where_clauses.where_claimable(selection)
@@ -226,6 +222,7 @@ class SqliteDialect(Dialect):
 
     def add_events(self, db: sqlite3.Connection, rows: Sequence[tuple[Any, ...]], head: Head, mark: str | None) -> None:
         write_all(db, INSERT_EVENT, rows)
+        self._database.logs()
         db.execute(SET_HEAD, (head.events, head.head, mark))
 
     def finish_tickets(self, db: sqlite3.Connection, new: Sequence[Ticket], changed: Sequence[Change]) -> None:
