@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.chain import first_break
+from tests.support.counted_anew import kept_and_anew
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.stored_tickets import (
@@ -44,12 +45,14 @@ from triage_cli.domain import (
     times,
 )
 from triage_cli.runtime import began, machine, place
+from triage_cli.service import erased_ticket
 from triage_cli.stores import (
     EVENTS_PER_PAGE,
     ROWS_PER_STATEMENT,
     TICKETS_PER_PAGE,
     PostgresStore,
     SqliteStore,
+    tables,
     where_clauses,
 )
 
@@ -204,9 +207,41 @@ def test_a_delivery_is_written_once_and_then_updated(store: SqliteStore) -> None
     assert (delivery.state, delivery.attempts, delivery.done_at) == ("accepted", 1, "then")
     assert delivery.kept == '{"id":"SUP-1"}'
     assert [(a.status, a.answer) for a in store.history(ticket.ticket_id).attempts] == [(200, "words")]
-    store.erase([ticket.ticket_id])
+
+
+@pytest.mark.parametrize("status", ["forgotten", "withdrawn"])
+def test_no_word_about_an_erased_ticket_is_stored_whoever_writes_and_however_late(
+    store: SqliteStore, status: str
+) -> None:
+    """Answers, answers that failed, proposals, attempts, what a run lets go, what a rule adds."""
+    (ticket,) = filled(store, a_ticket())
+    lease = a_run(store)
+    sent, let_go = a_delivery(ticket, run_id=lease.run_id), a_delivery(ticket, "page", run_id=lease.run_id)
+    store.save([owing(ticket, sent, let_go)])
+    erased = replace(erased_ticket(ticket), status=status, identity=f"{'!' if status == 'forgotten' else '@'}x")
+    owed = [replace(d, state="superseded") for d in (sent, let_go)]
+    store.save([Change(an_event(ticket, status), erased, ticket.revision, tuple(owed))])
+    failed = replace(an_answer(ticket), category=None, reason=None, error="CANARY")
+    refused = replace(sent, attempts=1, last_error="CANARY", kept="CANARY", refusal="CANARY", content_hash="CANARY")
+    attempt = Attempt(sent.delivery_id, 1, "a", 400, "CANARY", 0.1, "CANARY")
+    store.save(
+        [
+            Change(an_event(ticket, "classified"), adds=(replace(an_answer(ticket), reason="CANARY"), failed)),
+            Change(an_event(ticket, "suggested"), adds=(replace(an_answer(ticket), answer_key="CANARY"),)),
+            Change(an_event(ticket, "delivery_failed"), adds=(refused, attempt)),
+        ]
+    )
+    store.deliveries.let_go([sent.delivery_id, let_go.delivery_id], lease, "CANARY")
+    added = a_delivery(ticket, "lead", addition="before:x", last_error="CANARY")
+    assert store.add_deliveries([Change(an_event(ticket, "added"), adds=(added,))]) == []
+    rows = [row for table in tables() for row in sql(store, f"select * from {table}")]
+    assert [row for row in rows if "CANARY" in str(row)] == []
     history = store.history(ticket.ticket_id)
-    assert [d.kept for d in history.deliveries] + [a.answer for a in history.attempts] == [None, None]
+    assert {c.error for c in history.classifications} == {None, "(forgotten)"}
+    assert [(a.status, a.error) for a in history.attempts] == [(400, "(forgotten)")]
+    assert {d.state for d in history.deliveries} == {"superseded"}
+    kept, anew = kept_and_anew(store)
+    assert kept == anew
 
 
 def test_what_was_superseded_is_not_made_pending_by_a_late_failure_but_a_late_success_is_kept(

@@ -556,7 +556,6 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         ),
         ("models", lambda pg, _lease: pg.keep_model("f", b"weights", {})),
         ("tickets", lambda pg, _lease: pg.categories.rename(Renamed("Old", "New", "Old"), CHANGED, destination=True)),
-        ("trials", lambda pg, _lease: pg.erase(["T-1"])),
         ("versions", lambda pg, _lease: SqlModelRegistry(pg).add_version(LEARNED, CHANGED)),
         ("trials", lambda pg, lease: SqlModelRegistry(pg).keep_trials([PAID], lease)),
         (
@@ -580,7 +579,6 @@ SPIKE = SentSpike("s", "volume", None, ("T-1",), "2026-01-01T00:00:00Z", "2026-0
         "question",
         "model",
         "rename",
-        "forget",
         "learned version",
         "paid trial",
         "graded answer",

@@ -351,6 +351,7 @@ class Store(Protocol):
     ) -> list[Conflict | None]:
         """A store writes changes and events in one transaction; it returns a conflict for each ticket that moved on.
 
+        Of what they add about a ticket that was erased before, no words are stored.
         `cursor` is the position of a source after these changes; it is stored if none of them is refused.
         """
 
@@ -380,9 +381,6 @@ class Store(Protocol):
 
     def gauges(self) -> Gauges:
         """A store counts what `/metrics` shows."""
-
-    def erase(self, ticket_ids: Sequence[str]) -> None:
-        """A store erases the text of tickets from all tables but `tickets`. Repeating it changes nothing."""
 
     def scrub(self) -> None:
         """A store removes remains of erased text from its storage, as far as it can."""

@@ -19,7 +19,6 @@ from triage_cli.domain import (
     RoutePreview,
     RowError,
     Run,
-    Selection,
     TextAnswer,
     TextQuestion,
     Ticket,
@@ -155,8 +154,6 @@ class LocalConsultation:
             data=with_request(suggestion_data),
         )
         self._store.save([Change(event, adds=(suggestion_answer,))])
-        if any(t.is_erased for t in self._store.find(Selection(ids=(ticket.ticket_id,)))):  # meanwhile
-            self._store.erase([ticket.ticket_id])
         return suggestion_of(suggestion_answer)
 
     def _history(self, name: str) -> History:

@@ -39,7 +39,7 @@ from triage_cli.service.answers import answer_given, answered_ticket, answers, r
 from triage_cli.service.batches import BatchCollector
 from triage_cli.service.decisions.flips import CHANGES, FlipDecision, FlipLimit, flip_data, flip_of, judge
 from triage_cli.service.decisions.precedents import follows
-from triage_cli.service.decisions.recorder import DecisionRecorder, without_forgotten_text
+from triage_cli.service.decisions.recorder import DecisionRecorder
 
 
 class ReclassifyRun:
@@ -258,7 +258,6 @@ class ReclassifyRun:
             event = self._context.event(EventAction.PROPOSED, ticket.ticket_id, self._data(proposal, answer), at)
             changes.append(Change(event, ticket, before.revision, unsaved_steps))
         conflicts = self._context.save(changes)
-        changes = without_forgotten_text(changes, conflicts)
         late = [c._replace(ticket=None, expected_revision=0) for c, no in zip(changes, conflicts, strict=True) if no]
         self._context.save(late)  # their answers are stored all the same
         return [

@@ -143,8 +143,9 @@ class SqlStore:
             self.words.drop(db, rewritten)
             if cursor is not None and not conflicts:
                 db.execute(PUT_CURSOR, cursor)
-        if erased := [ticket_id for ticket_id in erasing if ticket_id not in conflicts]:
-            # Under the lock on the chain, so that whatever is stored about them later is stored by one who sees this.
+        # Under the lock on the chain, so that who stores something about a ticket sees whether it was erased before.
+        told_of = {c.event.ticket_id for c in kept if c.event.ticket_id and (c.adds or c.erases)}
+        if erased := tickets.erased(db, told_of):
             erase_texts(db, erased, {external_ids[i] for i in erased if i in external_ids})
         return conflicts
 
@@ -158,19 +159,18 @@ class SqlStore:
             self.log.lock(db)
             added_ids = [added.delivery_id for change in changes for added in change.adds if type(added) is Delivery]
             known = {row[0] for row in db.execute(KNOWN_DELIVERIES, (compact(added_ids),)).fetchall()}
-            new = [c for c in changes if not any(type(a) is Delivery and a.delivery_id in known for a in c.adds)]
+            erased = self._tickets.erased(db, {c.event.ticket_id for c in changes if c.event.ticket_id})
+            new = [
+                change
+                for change in changes
+                if change.event.ticket_id not in erased
+                and not any(type(a) is Delivery and a.delivery_id in known for a in change.adds)
+            ]
             if new:
                 self._write(db, new, None, None)
             return new
 
         return self.database.write(add) if changes else []
-
-    def erase(self, ticket_ids: Sequence[str]) -> None:
-        def erase(db: Db) -> None:
-            erase_texts(db, ticket_ids)
-            self._counts.count_anew(db)
-
-        self.database.write(erase)
 
     def scrub(self) -> None:
         self._dialect.scrub()

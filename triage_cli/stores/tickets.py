@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
-from triage_cli.domain import NAMED, Conflict, Selection, Ticket, chunked, compact, forgotten, now
+from triage_cli.domain import ERASED, NAMED, Conflict, Selection, Ticket, chunked, compact, forgotten
 from triage_cli.stores import where_clauses
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.dialect import Dialect
@@ -30,6 +30,10 @@ TICKETS_BY_EXTERNAL_ID = """select * from tickets where identity between :low an
     order by ticket_id desc limit :limit"""
 # The identity of a forgotten ticket begins with "!", and so may an external id: the query is a cheap pre-check.
 MAYBE_FORGOTTEN = "select 1 from tickets where identity >= '!' and identity < '\"' limit 1"
+# That of a withdrawn one begins with "@".
+MAYBE_ERASED = f"{MAYBE_FORGOTTEN.removesuffix(' limit 1')} or identity >= '@' and identity < 'A' limit 1"
+ERASED_TICKETS = f"""select ticket_id from tickets where status in ({", ".join(map(repr, ERASED))})
+    and ticket_id in (select value from json_each(?))"""
 
 
 class Tickets:
@@ -124,6 +128,13 @@ class Tickets:
         """Return tickets by their ids, in an open transaction."""
         return [Ticket(*row) for row in db.execute(TICKETS_BY_ID, (compact(list(ids)),))]
 
+    @staticmethod
+    def erased(db: Db, ids: Collection[str]) -> list[str]:
+        """Return which of these tickets are forgotten or withdrawn, in an open transaction."""
+        if not ids or not db.execute(MAYBE_ERASED).fetchone():
+            return []
+        return [row[0] for row in db.execute(ERASED_TICKETS, (compact(sorted(ids)),)).fetchall()]
+
     # -- the conflicts of a write, in its transaction, by ticket id
 
     def moved_on(self, db: Db, ticket_ids: Sequence[str]) -> dict[str, Conflict]:
@@ -151,7 +162,7 @@ class Tickets:
 
 
 # Erases words of a ticket, and hashes of them, from all tables but `tickets`. A new table that may hold them must be
-# added here. Pending deliveries are cancelled, because without the text there is nothing to send.
+# added here, and needs nothing else: `SqlStore._write` carries this out on what is stored later, too.
 ERASE_TEXTS = (
     # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
@@ -165,14 +176,12 @@ ERASE_TEXTS = (
     "update batch_items set answer_key = '' where ticket_id in (select value from json_each(:ids))",
     "delete from ticket_words where ticket_id in (select value from json_each(:ids))",
     "delete from precedents where ticket_id in (select value from json_each(:ids))",
-    """update classifications set reason = null, answer_key = ''
+    """update classifications set reason = null, answer_key = '',
+        error = case when error is null then null else '(forgotten)' end
         where ticket_id in (select value from json_each(:ids))""",
     """update attempts set error = '(forgotten)', answer = null where error is not null and delivery_id in
         (select delivery_id from deliveries where ticket_id in (select value from json_each(:ids)))""",
-    """update deliveries set last_error = null, refusal = null, kept = null, content_hash = null,
-        run_id = null,
-        done_at = case when state in ('pending', 'dead') then :at else done_at end,
-        state = case when state in ('pending', 'dead') then 'superseded' else state end
+    """update deliveries set last_error = null, refusal = null, kept = null, content_hash = null, run_id = null
         where ticket_id in (select value from json_each(:ids))""",
 )
 # Stored responses of the HTTP API may hold whole tickets.
@@ -201,7 +210,7 @@ def erase_texts(db: Db, ticket_ids: Sequence[str], external_ids: Collection[str]
 
     `external_ids` are those that the tickets had.
     """
-    values = {"ids": compact(list(ticket_ids)), "at": now()}
+    values = {"ids": compact(list(ticket_ids))}
     for statement in ERASE_TEXTS:
         db.execute(statement, values)
     for ticket_id in ticket_ids:

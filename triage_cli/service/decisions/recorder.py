@@ -275,7 +275,8 @@ class DecisionRecorder:
     def _save_steps(self, earlier: Sequence[EarlierSteps], at: str) -> None:
         changes = [self._steps_change(each, at) for each in earlier]
         conflicts = self.context.save(changes)
-        for change, conflict, each in zip(self._save_late(changes, conflicts), conflicts, earlier, strict=True):
+        self._save_late(changes, conflicts)
+        for change, conflict, each in zip(changes, conflicts, earlier, strict=True):
             begun = self._begun.get(each.ticket.ticket_id, _Begun(each.ticket, frozenset(), each.ticket.asked))
             saved_ids = begun.saved | {step.classification_id for step in each.steps}
             self._begun[each.ticket.ticket_id] = begun._replace(ticket=_left(change, conflict), saved=saved_ids)
@@ -291,9 +292,10 @@ class DecisionRecorder:
         The answers of changes that were refused are stored as late.
         """
         decided = []
-        for change, conflict, outcomes in zip(self._save_late(changes, conflicts), conflicts, answered, strict=True):
-            # The answer that was saved: that about a forgotten ticket holds no reason. Where an earlier save had it
-            # already, the change adds none, and the last answer of the classifier is taken.
+        self._save_late(changes, conflicts)
+        for change, conflict, outcomes in zip(changes, conflicts, answered, strict=True):
+            # The answer that was saved. Where an earlier save had it already, the change adds none, and the last answer
+            # of the classifier is taken.
             answer = answered_by(change)
             if answer is None and conflict is None:
                 about_category = next((o.value for o in outcomes if question_of(o) == CATEGORY), None)
@@ -314,12 +316,10 @@ class DecisionRecorder:
             )
         return decided
 
-    def _save_late(self, changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> Sequence[Change]:
-        """Save the answers of changes that were refused, without their tickets; return the changes as they are now."""
+    def _save_late(self, changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> None:
+        """Save the answers of changes that were refused, without their tickets."""
         if any(conflicts):
-            changes = without_forgotten_text(changes, conflicts)
             self.context.save([late(change) for change, no in zip(changes, conflicts, strict=True) if no is not None])
-        return changes
 
     def without_saved_steps(
         self, ticket: Ticket, steps: Sequence[Classification]
@@ -346,6 +346,8 @@ class DecisionRecorder:
     ) -> Outcome[Decided]:
         """Return the outcome of a recorded answer; `instead` is the stored ticket if the change was refused."""
         if instead is not None:
+            if instead.is_erased and answer is not None:
+                answer = answer._replace(reason=None, answer_key="", error=answer.error and "(forgotten)")
             return Outcome(None, Action.HELD, Decided(instead, answer, True), None, item)
         ticket = change.ticket
         if ticket is None or change.decision is None:
@@ -530,17 +532,6 @@ def late(change: Change) -> Change:
         raise TypeError(change)
     decision = change.decision._replace(standing=Standing.LATE)
     return Change(change.event.with_data(**decision_data(decision)), adds=change.adds, decision=decision)
-
-
-def without_forgotten_text(changes: Sequence[Change], conflicts: Sequence[Conflict | None]) -> list[Change]:
-    """Return changes; those that were refused because their ticket was forgotten are stripped of text."""
-    was_forgotten = [no is not None and no.ticket is not None and no.ticket.is_erased for no in conflicts]
-    return [_without_answer_text(c) if forgotten else c for c, forgotten in zip(changes, was_forgotten, strict=True)]
-
-
-def _without_answer_text(change: Change) -> Change:
-    adds = [a._replace(reason=None, answer_key="") if isinstance(a, Classification) else a for a in change.adds]
-    return change._replace(adds=tuple(adds))
 
 
 def texts_of(ticket: Ticket) -> list[str]:

@@ -175,8 +175,6 @@ class AttemptRecorder:
                 for o in outcomes
                 for d in (o.outgoing.delivery,)
             ]
-            if before.is_erased:
-                attempted = _without_answers(attempted)
             deliveries = with_changes(stored.values(), [delivery for delivery, _ in attempted])
             if all(delivery.addition for delivery, _ in attempted):  # nothing of the ticket depends on them
                 for (delivery, attempt), outcome in zip(attempted, outcomes, strict=True):
@@ -251,17 +249,6 @@ class AttemptResult(NamedTuple):
     def failures(self) -> tuple[Failure, ...]:
         """Return the failure of the attempt, if it failed."""
         return (Failure(self.delivery_id, self.error),) if self.error else ()
-
-
-def _without_answers(attempted: Sequence[tuple[Delivery, Attempt]]) -> list[tuple[Delivery, Attempt]]:
-    """Return attempts without the destination's answers, which may repeat the text of a ticket that was erased."""
-    return [
-        (
-            d._replace(last_error=None, kept=None, refusal=None, content_hash=None),
-            a._replace(error=a.error and "(forgotten)", answer=None),
-        )
-        for d, a in attempted
-    ]
 
 
 def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
