@@ -92,8 +92,8 @@ COMMANDS = {
     "audit-verify": "audit verify -o table",
     "audit-verify-json": "audit verify -o json -q",
     "error-audit": f"audit verify --expect-head {'0' * 63}1",
-    "forget": "forget --customer-id C-3 -o json",
-    "undo-csv": "undo last -o csv",
+    "forget": "forget --customer-id C-3 --yes -o json",
+    "undo-csv": "undo last --yes -o csv",
     "error-undo": "undo",
 }
 

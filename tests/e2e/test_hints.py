@@ -92,7 +92,7 @@ def demo(cli: Cli, fitted_database: Path) -> Cli:
 ROADS = (
     "", "run tickets.csv", "create more.csv", "create 'no such file'", "show nope", "why T-2", "why T-3", "lst",
     "delete", "list --zzz", "show a b", "verdict", "verdict T-3", "verdict T-3 General", "route T-3", "route --again",
-    "review --nope", "db restore nope.db", "check", "keys revoke bob", "learn", "learn --rollback", "keys list",
+    "review --nope", "db restore nope.db --yes", "check", "keys revoke bob", "learn", "learn --rollback", "keys list",
     "runs last --kind pull",
 )  # fmt: skip
 

@@ -62,7 +62,7 @@ def head_of(db: Path) -> tuple[Any, ...]:
 
 def test_the_backup_is_there_the_proof_holds_and_what_was_there_is_kept_and_proves_itself(grown: Cli) -> None:
     before = head_of(grown.db)
-    done = grown("db", "restore", "backup.db")
+    done = grown("db", "restore", "backup.db", "--yes")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     (beside,) = kept(grown)
     assert done.stderr == f"restored backup.db: 4 events; what was there is kept in {beside}\n"
@@ -78,14 +78,14 @@ def test_the_backup_is_there_the_proof_holds_and_what_was_there_is_kept_and_prov
     assert (head_of(beside), rows(beside, "select count(*) from tickets")) == (before, [(5,)])
     assert grown("create", "-q", stdin=TICKETS.replace("A-3", "A-4")).returncode == 0
     assert grown("audit", "verify").returncode == 0
-    assert grown("db", "restore", str(beside), "-q").stderr == "", "and back again"
+    assert grown("db", "restore", str(beside), "-q", "--yes").stderr == "", "and back again"
     assert rows(grown.db, "select count(*) from tickets") == [(5,)]
     assert grown("audit", "verify").returncode == 0
 
 
 def test_twice_in_one_second_keeps_both(grown: Cli) -> None:
     for _ in range(2):
-        assert grown("db", "restore", "backup.db").returncode == 0
+        assert grown("db", "restore", "backup.db", "--yes").returncode == 0
     assert sorted(rows(path, "select count(*) from tickets")[0][0] for path in kept(grown)) == [3, 5]
 
 
@@ -106,7 +106,7 @@ def test_no_link_that_somebody_put_there_leads_a_copy_elsewhere(grown: Cli) -> N
 
 def test_forget_names_what_restores_have_kept(grown: Cli) -> None:
     assert grown("create", "-q", "--subject", "a", "--customer-id", "C-9").returncode == 0
-    assert grown("db", "restore", "backup.db").returncode == 0
+    assert grown("db", "restore", "backup.db", "--yes").returncode == 0
     assert grown("create", "-q", "--subject", "b", "--customer-id", "C-9").returncode == 0
     printed = grown("forget", "--customer-id", "C-9", "--yes").stderr
     assert f"note: {kept(grown)[0]} may hold the texts as well: db restore kept what was there; delete it" in printed
@@ -152,13 +152,13 @@ def test_it_is_refused_while_a_run_is_at_work_and_not_for_one_that_was_killed(gr
     run = store.runs.begin(Run(ids.new_id(), "classify", "x", "classify", times.now()))
     store.close()
     before = head_of(grown.db)
-    done = grown("db", "restore", "backup.db")
+    done = grown("db", "restore", "backup.db", "--yes")
     assert done.returncode == 6
     assert f"(triage classify, process {os.getpid()} on " in done.stderr
     assert (head_of(grown.db), kept(grown)) == (before, [])
     assert not list(grown.db.parent.glob("*.part*"))
     written(grown.db, f"update runs set pid = {2**22 + 1} where run_id = '{run.run_id}'")
-    assert grown("db", "restore", "backup.db").returncode == 0
+    assert grown("db", "restore", "backup.db", "--yes").returncode == 0
 
 
 # -- the question
@@ -222,7 +222,7 @@ def test_a_file_that_is_no_backup_is_refused_and_nothing_is_changed(
 ) -> None:
     make(grown.folder / "other")
     before = files(grown)
-    done = grown("db", "restore", "other")
+    done = grown("db", "restore", "other", "--yes")
     assert (done.returncode, done.stdout) == (2, ""), what
     assert message in done.stderr
     assert "; " in done.stderr
@@ -230,7 +230,7 @@ def test_a_file_that_is_no_backup_is_refused_and_nothing_is_changed(
 
 
 def test_the_database_itself_is_no_backup_of_it(grown: Cli) -> None:
-    done = grown("db", "restore", str(grown.db))
+    done = grown("db", "restore", str(grown.db), "--yes")
     assert done.returncode == 2
     assert "is the database itself" in done.stderr
     assert rows(grown.db, "select count(*) from tickets") == [(5,)]
@@ -239,14 +239,14 @@ def test_the_database_itself_is_no_backup_of_it(grown: Cli) -> None:
 def test_another_program_s_database_is_not_replaced(grown: Cli) -> None:
     foreign(grown.folder / "shop.db")
     before = (grown.folder / "shop.db").read_bytes()
-    done = grown("db", "restore", "backup.db", "--db", "shop.db")
+    done = grown("db", "restore", "backup.db", "--db", "shop.db", "--yes")
     assert done.returncode == 2
     assert (grown.folder / "shop.db").read_bytes() == before
 
 
 def test_on_a_server_it_says_what_does_it_there(grown: Cli, pg_url: str) -> None:
     grown.env["TRIAGE_DB"] = pg_url
-    done = grown("db", "restore", "dump file")
+    done = grown("db", "restore", "dump file", "--yes")
     assert (done.returncode, done.stdout) == (2, "")
     assert "pg_restore" in done.stderr
     assert "'dump file', and prove it by triage audit verify" in done.stderr
@@ -259,7 +259,7 @@ def test_on_a_server_it_says_what_does_it_there(grown: Cli, pg_url: str) -> None
 def test_a_backup_of_an_older_version_is_brought_forward(grown: Cli) -> None:
     as_of_version_1(str(grown.folder / "old.db"))
     before = (grown.folder / "old.db").read_bytes()
-    assert grown("db", "restore", "old.db").returncode == 0
+    assert grown("db", "restore", "old.db", "--yes").returncode == 0
     assert (grown.folder / "old.db").read_bytes() == before
     assert rows(grown.db, "pragma user_version") == [(VERSION,)]
     assert rows(grown.db, "select action from events") == [("restored",)]
@@ -287,7 +287,7 @@ def test_a_database_that_cannot_be_read_is_replaced_too(grown: Cli, break_it: Ca
     break_it(grown.db)
     broken = grown.db.read_bytes()
     Path(f"{grown.db}-wal").write_bytes(b"what a log of writes may hold")
-    done = grown("db", "restore", "backup.db")
+    done = grown("db", "restore", "backup.db", "--yes")
     assert done.returncode == 0, done.stderr
     assert kept(grown)[0].read_bytes() == broken
     assert grown("audit", "verify").returncode == 0
@@ -300,7 +300,7 @@ def test_a_database_that_is_gone_is_put_there(grown: Cli) -> None:
     head = json.loads(Path(f"{grown.db}.head").read_text())["head"]
     grown.db.unlink()
     Path(f"{grown.db}-wal").write_bytes(b"what a log of writes may hold")
-    done = grown("db", "restore", "backup.db")
+    done = grown("db", "restore", "backup.db", "--yes")
     assert (done.returncode, done.stderr) == (0, "restored backup.db: 4 events\n")
     assert grown("audit", "verify").returncode == 0
     assert json.loads(rows(grown.db, "select detail from events where seq = 4")[0][0])["replaced"] == head
@@ -315,23 +315,23 @@ def test_the_key_of_the_log_is_needed(cli: Cli) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
     assert cli("db", "backup", "backup.db").returncode == 0
     before = head_of(cli.db)
-    done = cli("db", "restore", "backup.db", TRIAGE_AUDIT_KEY="")
+    done = cli("db", "restore", "backup.db", "--yes", TRIAGE_AUDIT_KEY="")
     assert (done.returncode, "TRIAGE_AUDIT_KEY" in done.stderr) == (2, True)
     assert head_of(cli.db) == before
-    assert cli("db", "restore", "backup.db").stderr.startswith("restored")
+    assert cli("db", "restore", "backup.db", "--yes").stderr.startswith("restored")
     assert cli("audit", "verify").returncode == 0
 
 
 def test_a_backup_whose_log_does_not_hold_is_told_of(grown: Cli) -> None:
     tamper(grown.folder / "backup.db", "update events set actor = 'eve' where seq = 2")
-    done = grown("db", "restore", "backup.db", "-q")
+    done = grown("db", "restore", "backup.db", "-q", "--yes")
     assert done.returncode == 0
     assert done.stderr.startswith("warning: the audit log of backup.db does not hold: event 2 ")
 
 
 def test_heads_kept_elsewhere_still_tell_of_what_was_lost(grown: Cli) -> None:
     (grown.folder / "heads").write_text(grown("audit", "head").stdout)
-    assert grown("db", "restore", "backup.db").returncode == 0
+    assert grown("db", "restore", "backup.db", "--yes").returncode == 0
     done = grown("audit", "verify", "--heads", "heads")
     assert done.returncode == 8
     assert "the head of line 1 of heads is not in the log" in done.stderr
@@ -350,15 +350,15 @@ def test_a_copy_by_hand_is_told_to_be_done_by_the_command(grown: Cli) -> None:
 
 def test_who_was_forgotten_since_and_which_keys_were_revoked_is_told(cli: Cli) -> None:
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
-    assert cli("forget", "--customer-id", "C-1", "-q").returncode == 0
+    assert cli("forget", "--customer-id", "C-1", "-q", "--yes").returncode == 0
     for name in ("ada", "eve"):
         assert cli("keys", "create", name, "--role", "agent", "-q").returncode == 0
     assert cli("db", "backup", "backup.db").returncode == 0
     assert cli("create", "-q", "--subject", "later", "--customer-id", "C-3").returncode == 0
     for customer in ("C-2", "C-3"):
-        assert cli("forget", "--customer-id", customer, "-q").returncode == 0
+        assert cli("forget", "--customer-id", customer, "-q", "--yes").returncode == 0
     assert cli("keys", "revoke", "eve", "-q").returncode == 0
-    done = cli("db", "restore", "backup.db", "-q")
+    done = cli("db", "restore", "backup.db", "-q", "--yes")
     back = [row[0] for row in rows(cli.db, "select ticket_id from tickets where customer_id is not null order by 1")]
     assert len(back) == 2, "the one that came after the backup is gone, and one was forgotten before"
     assert done.stderr.splitlines() == [

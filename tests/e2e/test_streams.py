@@ -149,10 +149,15 @@ def test_what_prints_nothing_does_not_miss_stdout(filled: Cli, closed: str) -> N
     assert rows(filled.db, "select count(category) from tickets") == [(3,)]
 
 
-@pytest.mark.parametrize(("command", "code", "lines"), [("forget --customer-id C-1", 0, 2), ("review", 2, 1)])
-def test_what_would_ask_back_does_not_where_stdin_is_closed(filled: Cli, command: str, code: int, lines: int) -> None:
-    done = shell(filled, f"{command} <&-")
-    assert (done.returncode, done.stderr.count("\n")) == (code, lines), done.stderr
+@pytest.mark.parametrize("command", ["forget --customer-id C-1", "undo last", "db restore copy.db", "review"])
+def test_what_would_ask_is_refused_where_nobody_can_answer(filled: Cli, command: str) -> None:
+    assert filled("db", "backup", "copy.db", "-q").returncode == 0
+    before = rows(filled.db, "select * from tickets"), rows(filled.db, "select count(*) from events")
+    for stdin in ("<&-", "</dev/null", "< copy.db"):
+        done = shell(filled, f"{command} {stdin}")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert command == "review" or "nothing was done; with --yes it does not ask" in done.stderr
+    assert (rows(filled.db, "select * from tickets"), rows(filled.db, "select count(*) from events")) == before
 
 
 def test_a_closed_stderr_keeps_the_exit_code(cli: Cli) -> None:

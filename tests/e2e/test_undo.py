@@ -41,7 +41,7 @@ def last_run(cli: Cli, kind: str = "create") -> str:
 
 
 def test_a_script_names_the_run_and_gets_an_exit_code_for_each_mistake(cli: Cli) -> None:
-    assert cli("undo", "last").returncode == 2, "there is no database"
+    assert cli("undo", "last", "--yes").returncode == 2, "there is no database"
     none = cli("undo", "last", "--dry-run")
     assert (none.returncode, f"{USER} has imported nothing here" in none.stderr) == (5, True)
     assert cli("create", "-q", stdin=TICKETS).returncode == 0
@@ -53,15 +53,15 @@ def test_a_script_names_the_run_and_gets_an_exit_code_for_each_mistake(cli: Cli)
         ((last_run(cli, "verdict"),), 2, "is no import, but triage verdict"),
         (("last", "--columns", "nope"), 2, "nope"),
     ):
-        done = cli("undo", *words)
+        done = cli("undo", *words, "--yes")
         assert (done.returncode, done.stdout, said in done.stderr) == (code, "", True), done.stderr
     would = cli("undo", "last", "--dry-run")
     assert would.stderr == "1 would be withdrawn, 2 kept (2 decided by a person)\n"
     assert Counter(json.loads(line)["did"] for line in would.stdout.splitlines()) == {"decided": 2, "withdrawn": 1}
-    done = cli("undo", last_run(cli)[-8:])
+    done = cli("undo", last_run(cli)[-8:], "--yes")
     assert (done.returncode, done.stderr) == (0, "1 withdrawn, 2 kept (2 decided by a person)\n")
     assert json.loads(cli("runs", "last", "-o", "json").stdout)["counts"] == {"decided": 2, "withdrawn": 1}
-    assert cli("undo", "last", "-q").stdout == ""
+    assert cli("undo", "last", "-q", "--yes").stdout == ""
     assert cli("audit", "verify", "-q").returncode == 0
 
 
@@ -72,8 +72,8 @@ def test_an_import_that_made_nothing_points_at_the_one_whose_tickets_are_there(c
     first, second = cli("runs", "-o", "id").stdout.split()[::-1]
     done = cli("undo", "last", "--dry-run")
     assert f"; those of import {first[-8:]} are there: triage undo {first[-8:]} --dry-run shows them\n" in done.stderr
-    assert cli("undo", first).stderr == "3 withdrawn\n"
-    assert cli("undo", second).stderr.endswith("it made none, or they are withdrawn already\n")
+    assert cli("undo", first, "--yes").stderr == "3 withdrawn\n"
+    assert cli("undo", second, "--yes").stderr.endswith("it made none, or they are withdrawn already\n")
 
 
 def test_on_a_terminal_it_offers_the_last_import_and_asks(fitted: Cli) -> None:
@@ -111,7 +111,7 @@ def test_several_files_of_one_command_are_one_import(cli: Cli) -> None:
     for n in range(2):
         (cli.folder / f"{n}.csv").write_text(f"id,subject\n{n},text {n}\n")
     assert cli("create", "-q", "0.csv", "1.csv").returncode == 0
-    assert cli("undo", last_run(cli), "-q").returncode == 0
+    assert cli("undo", last_run(cli), "-q", "--yes").returncode == 0
     assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("withdrawn", 2)]
 
 
@@ -119,7 +119,7 @@ def test_what_was_pulled_comes_back_only_with_full(cli: Cli) -> None:
     with closing(Helpdesk(25)) as desk:
         (cli.folder / "config.yaml").write_text(json.dumps({"sources": {"shop": desk.source()}}))
         assert cli("pull", "-q").returncode == 0
-        assert cli("undo", "last").stderr == "25 withdrawn\n"
+        assert cli("undo", "last", "--yes").stderr == "25 withdrawn\n"
         assert cli("pull").stderr == "shop: 1 created, 0 updated, 0 unchanged, 0 rejected\n", "the list overlaps by one"
         assert cli("pull", "--full").stderr == "shop: 24 created, 0 updated, 1 unchanged, 0 rejected\n"
 
@@ -129,7 +129,7 @@ def test_an_upload_of_many_requests_is_one_import(tmp_path: Path, fitted_databas
     try:
         assert remote("create", "-q", stdin=wrong_file(1200)).returncode == 0
         assert rows(remote.db, "select count(*), count(distinct import_id) from runs where served = 1") == [(3, 1)]
-        assert remote("undo", "last").stderr == "1,203 withdrawn\n"
+        assert remote("undo", "last", "--yes").stderr == "1,203 withdrawn\n"
         assert remote("list", "-o", "id").stdout == ""
         assert is_whole(remote.db)
     finally:
@@ -148,8 +148,8 @@ def test_over_a_remote_an_agent_takes_back_twice(tmp_path: Path, fitted_database
     cli.serve()
     try:
         assert cli("create", "-q", stdin="id,subject\n1,refund\n").returncode == 0
-        assert cli("undo", "last", "-q").returncode == 0
-        again = cli("undo", "last")
+        assert cli("undo", "last", "-q", "--yes").returncode == 0
+        again = cli("undo", "last", "--yes")
         assert (again.returncode, again.stderr.splitlines()[0]) == (0, "0 withdrawn")
         assert "note: no ticket of this import is left" in again.stderr
     finally:
@@ -166,7 +166,7 @@ def test_killed_at_any_step_it_is_finished_by_the_same_command(cli: Cli) -> None
             "import os, sys\n"
             "from triage_cli.stores import SqliteStore, SqlStore\n"
             f"{step} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
-            "sys.argv = ['triage', 'undo', 'last', '-q']\n"
+            "sys.argv = ['triage', 'undo', 'last', '-q', '--yes']\n"
             "from triage_cli.__main__ import main\nmain()\n"
         )
         done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
@@ -175,7 +175,7 @@ def test_killed_at_any_step_it_is_finished_by_the_same_command(cli: Cli) -> None
         whole = rows(cli.db, "select status, count(subject), count(*) from tickets where subject is null or "
                              "subject like 'CANARY%' group by 1")  # fmt: skip
         assert whole in ([("new", 50, 50)], [("withdrawn", 0, 50)]), "all of a ticket is there, or nothing"
-    assert cli("undo", "last").returncode == 0
+    assert cli("undo", "last", "--yes").returncode == 0
     assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("new", 20), ("withdrawn", 50)]
     assert rows(cli.db, "select * from tickets where external_id > 'K-2' order by 1") == known
     assert b"CANARY" not in b"".join(path.read_bytes() for path in cli.db.parent.glob("*.db*"))
@@ -318,7 +318,7 @@ def test_thirty_kills_at_random_moments(
         seconds = 2.0 if not moments else min(2.0, sorted(moments)[len(moments) // 2] * 2)
         for _ in range(chance.randrange(1, 4)):
             with place.served():
-                process = place.cli.start("undo", place.run, "-q")
+                process = place.cli.start("undo", place.run, "-q", "--yes")
                 moment = chance.uniform(0.02, seconds)
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(moment)
@@ -335,7 +335,7 @@ def test_thirty_kills_at_random_moments(
                 moments.append(moment)
             place.check_whole()
         with place.served():
-            done = place.cli("undo", place.run)
+            done = place.cli("undo", place.run, "--yes")
             assert done.returncode == 0, done.stderr
         place.check_done()
     print(dialect, "remote" if remote else "local", dict(cut))  # noqa: T201 - the figure of a campaign

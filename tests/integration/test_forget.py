@@ -117,7 +117,7 @@ def test_every_word_was_there_before(written: Cli) -> None:
 
 def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     before = json.loads(written("audit", "head").stdout)
-    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    done = written("forget", "--customer-id", "CUSTOMERWORD", "--yes")
     assert done.returncode == 0
     assert found_in(written.db) == set()
     assert "2 forgotten\n" in done.stderr
@@ -134,7 +134,7 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
 
 
 def test_what_is_left_is_inert_and_can_be_looked_at(written: Cli) -> None:
-    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD", "--yes")
     ids = [row[0] for row in rows(written.db, "select ticket_id from tickets where subject is null")]
     assert len(ids) == 2
     for command in ("show", "why", "logs"):
@@ -153,14 +153,14 @@ def test_others_keep_theirs(written: Cli) -> None:
     columns = "subject, description, customer_id, external_id, reason, extra, identity"
     kept = rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'")
     answers = rows(written.db, "select * from classifications where reason = 'fine'")
-    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD", "--yes")
     assert rows(written.db, f"select {columns} from tickets where customer_id = 'C-OTHER'") == kept
     assert answers
     assert rows(written.db, "select * from classifications where reason = 'fine'") == answers
 
 
 def test_the_same_export_brings_nobody_back(written: Cli) -> None:
-    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD", "--yes")
     text = "id,subject,description,customer_id\nEXTERNALWORD,SUBJECTWORD,BODYWORD,CUSTOMERWORD\nE-10,new,new,C-3\n"
     done = written("create", stdin=text)
     assert done.returncode == 0
@@ -169,12 +169,12 @@ def test_the_same_export_brings_nobody_back(written: Cli) -> None:
 
 
 def test_forgetting_again_finds_nobody_and_says_so(written: Cli) -> None:
-    written("forget", "-q", "--customer-id", "CUSTOMERWORD")
-    done = written("forget", "--customer-id", "CUSTOMERWORD")
+    written("forget", "-q", "--customer-id", "CUSTOMERWORD", "--yes")
+    done = written("forget", "--customer-id", "CUSTOMERWORD", "--yes")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "0 forgotten\nnote: no ticket has this customer id\n"
     assert written("forget").returncode == 2
-    assert written("forget", "--customer-id", " ").returncode == 2
+    assert written("forget", "--customer-id", " ", "--yes").returncode == 2
 
 
 def held(db: Path) -> list[list[tuple[object, ...]]]:
@@ -233,8 +233,8 @@ def test_a_dry_run_tells_how_many_and_changes_nothing(written: Cli) -> None:
 
 def test_what_is_out_of_reach_is_told_of_what_was_never_delivered_too(cli: Cli) -> None:
     assert cli("create", "-q", "--subject", "x", "--customer-id", "C-1").returncode == 0
-    assert "note: out of reach: backups, exports," in cli("forget", "--customer-id", "C-1").stderr
-    assert "out of reach" not in cli("forget", "--customer-id", "C-1").stderr
+    assert "note: out of reach: backups, exports," in cli("forget", "--customer-id", "C-1", "--yes").stderr
+    assert "out of reach" not in cli("forget", "--customer-id", "C-1", "--yes").stderr
 
 
 def test_an_example_of_the_configuration_that_is_a_persons_text_is_named(cli: Cli) -> None:
@@ -244,7 +244,7 @@ def test_an_example_of_the_configuration_that_is_a_persons_text_is_named(cli: Cl
     assert (
         cli("create", "-q", "--description", "Mail me at\na@b.example, please", "--customer-id", "C-1").returncode == 0
     )
-    said = cli("forget", "--customer-id", "C-1").stderr
+    said = cli("forget", "--customer-id", "C-1", "--yes").stderr
     assert "config.yaml has such a text as an example of A; delete it\n" in said
 
 
@@ -335,7 +335,7 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
             "import os, sys\n"
             "from triage_cli.stores import SqliteStore, SqlStore\n"
             f"{place} = lambda *args, **kwargs: os.kill(os.getpid(), 9)\n"
-            "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q']\n"
+            "sys.argv = ['triage', 'forget', '--customer-id', 'C-1', '-q', '--yes']\n"
             "from triage_cli.__main__ import main\nmain()\n"
         )
         done = subprocess.run([sys.executable, "-c", code], env=cli.env, cwd=cli.folder, check=False)
@@ -343,7 +343,7 @@ def test_a_kill_in_between_is_finished_by_the_same_command(cli: Cli) -> None:
         assert cli("audit", "verify", "-q").returncode == 0
         words = dict(rows(cli.db, "select status, count(subject) from tickets group by 1"))
         assert words in ({"new": 50}, {"forgotten": 0}), "all of a ticket is there, or nothing"
-    assert cli("forget", "--customer-id", "C-1").returncode == 0
+    assert cli("forget", "--customer-id", "C-1", "--yes").returncode == 0
     assert rows(cli.db, "select status, count(*) from tickets group by 1") == [("forgotten", 50)]
     assert b"CANARY" not in b"".join(files_of(cli.db).values())
     assert cli("audit", "verify", "-q").returncode == 0

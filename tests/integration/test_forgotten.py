@@ -114,7 +114,7 @@ def test_the_command_line_counts_it_as_what_it_is(fitted: Cli) -> None:
     sample = Path(__file__).parents[2] / "samples" / "tickets.csv"
     assert fitted("run", "-q", str(sample)).returncode == 0
     for n in range(1, 8):
-        assert fitted("forget", "-q", "--customer-id", f"C-{n}").returncode == 0
+        assert fitted("forget", "-q", "--customer-id", f"C-{n}", "--yes").returncode == 0
     assert '"by_status": {"forgotten": 24}' in fitted("stats", "-o", "json").stdout
     done = fitted("run", str(sample))
     assert done.returncode == 0
@@ -132,7 +132,7 @@ def test_a_remote_and_its_numbers_tell_the_same(tmp_path: Path) -> None:
     remote = RemoteCli(tmp_path).serve()
     try:
         assert remote("create", "-q", stdin=TICKETS).returncode == 0
-        assert remote.server("forget", "-q", "--customer-id", "C-1").returncode == 0
+        assert remote.server("forget", "-q", "--customer-id", "C-1", "--yes").returncode == 0
         (forgot,) = (line for line in remote("list", "-o", "csv").stdout.splitlines() if "forgotten" in line)
         ticket = forgot.partition(",")[0]
         assert '"forgotten": 1' in remote("stats", "-o", "json").stdout

@@ -288,10 +288,19 @@ class CommandContext:
         """Return whether a progress bar is shown: on a terminal to which no records are printed meanwhile."""
         return self.guides and (output == "table" or not terminal.is_terminal(sys.stdout))
 
+    @property
+    def can_ask(self) -> bool:
+        """Return whether somebody can be asked: a question is on stderr, and its answer comes from stdin."""
+        return terminal.is_terminal(sys.stdin) and terminal.is_terminal(sys.stderr)
+
+    def need_agreement(self, *, yes: bool) -> None:
+        """Raise `UsageError` if a command that destroys was not told `yes`, and nobody can be asked."""
+        if not (yes or self.can_ask):
+            hint = "nothing was done; with --yes it does not ask"
+            raise UsageError("this command asks first, and there is no terminal to ask at", hint=hint)
+
     def agrees(self, question: str) -> bool:
-        """Ask a question at the terminal and return whether the answer is yes; without a terminal, return True."""
-        if not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
-            return True
+        """Ask a question at the terminal and return whether the answer is yes."""
         messages.ask(f"{question}; go on? [y/N] ")
         answer = next(self.stopper.interruptible(sys.stdin), "")
         if not answer:  # Ctrl-C, or the end of input: the cursor is still behind the question

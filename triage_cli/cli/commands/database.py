@@ -34,16 +34,18 @@ def backup(context: CommandContext, file: Annotated[Path, argument("FILE", "A ne
 def restore(
     context: CommandContext,
     file: Annotated[Path, argument("FILE", "What triage db backup wrote.")],
-    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; needed where there is no terminal.")] = False,
 ) -> None:
     """Replace the database by a backup; the old database is kept beside it, and the log records this.
 
-    It is refused during a run. A backup from before a forget brings the text back.
+    It is refused during a run. A backup from before a forget brings the text back. On a terminal it asks first; in a
+    script it needs --yes.
 
     \b
-    triage db restore backup.db
+    triage db restore backup.db --yes
     """
     path = wiring.database_maintenance.restorable(context.config, file)
+    context.need_agreement(yes=yes)
     restore_question = f"this puts {file} in the place of {path}, which is kept beside it"
     if not yes and Path(path).exists() and not context.agrees(restore_question):
         context.say("nothing was restored")

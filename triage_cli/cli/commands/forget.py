@@ -18,7 +18,7 @@ from triage_cli.domain import Outcome, Routed, Selection, UsageError, outcome_re
 def forget(
     context: CommandContext,
     customer_id: Annotated[str, option("C", "Tickets of this customer.")],
-    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; needed where there is no terminal.")] = False,
     dry_run: Annotated[
         bool, flag("--dry-run", "Print how many tickets would be erased, with -o which; erase nothing.")
     ] = False,
@@ -28,7 +28,7 @@ def forget(
     """Erase a person's text from the database and its free pages; the audit log holds no text and stays valid.
 
     Deliveries, exports, backups, labels and examples are not erased. A later import of the same export does not store
-    the tickets again. On a terminal it asks first; in a script, or with its output in a file, it does not.
+    the tickets again. On a terminal it asks first; in a script it needs --yes.
 
     \b
     triage forget --customer-id C-1047 --dry-run
@@ -41,7 +41,9 @@ def forget(
         found = list(context.look().find(Selection(customer_id=customer)))
         printing.printer(quiet=True).many(found, ticket_record, context.ticket_columns(), TICKETS_TABLE)
         context.say(f"{messages.plural(len(found), 'tickets')} of {customer} would be erased (--dry-run)")
-    elif yes or _agreed_to_erase(context, customer):
+        return
+    context.need_agreement(yes=yes)
+    if yes or _agreed_to_erase(context, customer):
         _erase(context, customer, printing.printer(quiet=context.quiet))
     else:
         context.say("nothing was erased")

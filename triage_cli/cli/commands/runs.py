@@ -1,6 +1,5 @@
 """Runs and imports: `triage runs` lists them with counts, cost and exit code, `triage undo` takes an import back."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -103,7 +102,7 @@ def undo(
         str | None, argument("[RUN]", "Id of the import in triage runs, or its end; or last: your last one.")
     ] = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what would be taken back; change nothing.")] = False,
-    yes: Annotated[bool, flag("--yes", "Do not ask first; without a terminal it never asks.")] = False,
+    yes: Annotated[bool, flag("--yes", "Do not ask first; needed where there is no terminal.")] = False,
     *,
     printing: PrintOptions,
 ) -> None:
@@ -111,14 +110,13 @@ def undo(
 
     A ticket stays if a person decided it, or if a later import changed it, or while a batch asks about it. What the
     import only changed stays too, and is listed. What was sent stays where it is, and is listed by destination.
-    On a terminal it asks first, and without RUN offers your last import; in a script, or with its output in a file, it
-    does not ask.
+    On a terminal it asks first, and without RUN offers your last import; in a script it needs RUN and --yes.
 
     \b
     triage undo last --dry-run
     triage undo 6920eb28ec5b --yes
     """
-    if run is None and not all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
+    if run is None and not context.can_ask:
         raise UsageError("no run is given", hint="triage runs lists them; triage undo last takes back your last import")
     columns = context.ticket_columns("did")
     printer = printing.printer(columns, quiet=context.quiet)
@@ -129,7 +127,9 @@ def undo(
         preview = Summary()
         _print(printer, columns, preview.counted(triage.undo(run_id, dry_run=True)))
         preview.say(context, runs[-1], would=True)
-    elif yes or _agreed(context, runs):
+        return
+    context.need_agreement(yes=yes)
+    if yes or _agreed(context, runs):
         summary = Summary()
         with elapsed_line("taking back", shown=context.shows_progress(printer.format)):
             _print(printer, columns, summary.counted(triage.undo(run_id)))
@@ -139,13 +139,12 @@ def undo(
 
 
 def _agreed(context: CommandContext, runs: Sequence[Run]) -> bool:
-    """Ask for confirmation on a terminal, unless there is nothing to take back."""
+    """Ask for confirmation, unless there is nothing to take back."""
     preview = Summary()
-    if all(map(terminal.is_terminal, (sys.stdin, sys.stdout, sys.stderr))):
-        for _ in preview.counted(context.triage.undo(runs[-1].run_id, dry_run=True)):
-            pass
-        messages.say(_described(runs))
-        preview.say(context, runs[-1], would=True)
+    for _ in preview.counted(context.triage.undo(runs[-1].run_id, dry_run=True)):
+        pass
+    messages.say(_described(runs))
+    preview.say(context, runs[-1], would=True)
     withdrawn = messages.plural(preview.counts[Action.WITHDRAWN], "tickets")
     return not preview.counts[Action.WITHDRAWN] or context.agrees(f"this takes back {withdrawn} for good")
 
