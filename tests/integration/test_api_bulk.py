@@ -19,6 +19,7 @@ from triage_cli.client import DRAFTS_MEDIA_TYPE
 from triage_cli.domain import Selection, Ticket
 from triage_cli.service import LocalTriage
 
+EARLIER_DRAFTS = DRAFTS_MEDIA_TYPE.partition(";")[0]  # what a client sent that did not know the lines of today
 CSV = {"content-type": "text/csv"}
 
 
@@ -89,6 +90,7 @@ def test_rows_flow_through_and_a_bad_one_is_an_error_of_its_own(server: ApiServe
         ({"content": TICKETS, "headers": CSV, "params": {"unknown": "1"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV, "params": {"source": "a\tb"}}, 422, "usage"),
         ({"content": TICKETS, "headers": CSV | {"idempotency-key": "a b"}}, 422, "usage"),
+        ({"content": '{"met":[0,0]}\n', "headers": {"content-type": EARLIER_DRAFTS}}, 415, "media_type"),
         ({"content": "nonsense\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
         ({"content": "[]\n", "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),
         ({"content": '{"before":[1]}\n', "headers": {"content-type": DRAFTS_MEDIA_TYPE}}, 422, "usage"),

@@ -1,6 +1,7 @@
 """What an administrator has another instance compare: plans, spikes; and what an older one does not know."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.support.api_server import ApiServer, running_server
 from tests.support.http_stub import HttpStub, Reply
 from tests.support.online import ONLINE
 from tests.support.records import replace
+from tests.support.use_cases import a_draft
 from triage_cli import wiring
 from triage_cli.client import Address, RemoteAnalysis, RemoteTriage
 from triage_cli.domain import (
@@ -19,6 +21,7 @@ from triage_cli.domain import (
     Labelled,
     NewConfiguration,
     Selection,
+    SimilarQuery,
     TicketDraft,
     UnavailableError,
     UsageError,
@@ -101,34 +104,52 @@ def test_a_plan_over_a_remote_is_that_of_its_machine_and_asks_nobody(
 @pytest.mark.parametrize(
     "act",
     [
-        lambda analysis: analysis.find_spikes(2 * HOUR, 28 * DAY),
-        lambda analysis: analysis.drift(7 * DAY),
-        lambda analysis: analysis.report(datetime.now(UTC) - DAY),
-        lambda analysis: analysis.suspects([]),
-        lambda analysis: analysis.learn([], lambda *_: None),
-        lambda analysis: analysis.evaluate([Labelled("a", "b")], ClassifyPlan(), calibrate=False),
+        lambda analysis, _: analysis.find_spikes(2 * HOUR, 28 * DAY),
+        lambda analysis, _: analysis.drift(7 * DAY),
+        lambda analysis, _: analysis.report(datetime.now(UTC) - DAY),
+        lambda analysis, _: analysis.suspects([]),
+        lambda _, remote: remote.similar("T-1", SimilarQuery()),
+        lambda _, remote: remote.imported("last"),
+        lambda analysis, _: analysis.learn([], lambda *_: None),
+        lambda analysis, _: analysis.evaluate([Labelled("a", "b")], ClassifyPlan(), calibrate=False),
     ],
 )
-def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis], object]) -> None:
+def test_an_older_remote_is_told_in_a_sentence(act: Callable[[RemoteAnalysis, RemoteTriage], object]) -> None:
     problem = '{"status": 404, "title": "Not Found", "detail": "no such endpoint", "code": "no_endpoint", "hint": ""}'
     stub = HttpStub(lambda _: Reply(404, problem, {"content-type": "application/problem+json"}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
         with pytest.raises(UsageError, match="the remote is of an earlier version, which does not know /"):
-            act(RemoteAnalysis(remote))
+            act(RemoteAnalysis(remote), remote)
     finally:
         remote.close()
         stub.close()
 
 
-def test_an_older_remote_that_does_not_know_topics_is_told_in_a_sentence() -> None:
-    refused = [f"body.rows.{n}.label_source: Extra inputs are not permitted" for n in range(2000)]
+@pytest.mark.parametrize(
+    ("act", "refused", "told"),
+    [
+        (
+            lambda analysis: analysis.learn([Labelled("a", "b", is_typical=True)], lambda *_: None),
+            [f"body.rows.{n}.label_source: Extra inputs are not permitted" for n in range(2000)],
+            "labels of topics (label_source)",
+        ),
+        (
+            lambda analysis: list(analysis.foresee([a_draft(0)], ClassifyPlan(), routes=True, ask=False)),
+            ["query.do: Input should be ''", "query.dry_run: Extra inputs are not permitted"],
+            "dry runs of an upload",
+        ),
+    ],
+)
+def test_an_older_remote_that_does_not_know_a_field_is_told_in_a_sentence(
+    act: Callable[[RemoteAnalysis], object], refused: list[str], told: str
+) -> None:
     problem = {"status": 422, "title": "", "detail": "; ".join(refused), "code": "usage", "hint": ""}
     stub = HttpStub(lambda _: Reply(422, json.dumps(problem), {"content-type": "application/problem+json"}))
     remote = RemoteTriage(Address(stub.root, "key"), ONLINE)
     try:
-        with pytest.raises(UsageError, match=r"does not know labels of topics \(label_source\)$"):
-            RemoteAnalysis(remote).learn([Labelled("a", "b", is_typical=True)], lambda *_: None)
+        with pytest.raises(UsageError, match=f"does not know {re.escape(told)}$"):
+            act(RemoteAnalysis(remote))
     finally:
         remote.close()
         stub.close()

@@ -18,6 +18,7 @@ import httpx
 from triage_cli.client import wire_format
 from triage_cli.domain import (
     BusyError,
+    NoEndpointError,
     RefusedError,
     TriageError,
     UnavailableError,
@@ -352,6 +353,19 @@ class ResponseStream:
 
 class StreamAbortedError(Exception):
     """The stream of a response was closed because of a stop."""
+
+
+UPGRADE = "upgrade the remote, or run the command on its machine"
+UNKNOWN_TO_REMOTE = "the remote is of an earlier version, which does not know"
+
+
+@contextmanager
+def known_to_remote(path: str) -> Iterator[None]:
+    """Raise `UsageError` if an older server does not know a path."""
+    try:
+        yield
+    except NoEndpointError as error:
+        raise UsageError(f"{UNKNOWN_TO_REMOTE} {path}", hint=UPGRADE) from error
 
 
 def _again(request: httpx.Request) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import httpx
 
 from triage_cli.client import wire_format
-from triage_cli.client.http_connection import Params
+from triage_cli.client.http_connection import UNKNOWN_TO_REMOTE, UPGRADE, Params, known_to_remote
 from triage_cli.client.remote_triage import RemoteTriage, stats_group
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
@@ -29,7 +29,6 @@ from triage_cli.domain import (
     Labelled,
     Lesson,
     NewConfiguration,
-    NoEndpointError,
     Outcome,
     Plan,
     Proposal,
@@ -48,7 +47,6 @@ from triage_cli.ports import TellProgress
 
 T = TypeVar("T")
 
-UPGRADE = "upgrade the remote, or run the command on its machine"
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
 
 
@@ -73,7 +71,8 @@ class RemoteAnalysis:
         steps = "classify,route" if routes else "classify"
         params = {"dry_run": True, "do": steps, **({"ask": True} if ask else {}), **plan_params}
         upload_plan = UploadPlan(params, _foreseen_in, ids.new_id(), plan.max_cost, plan.deadline)
-        yield from Upload(self._remote.connection, upload_plan).send(drafts)
+        with _known_to_remote("/tickets/batch"):
+            yield from Upload(self._remote.connection, upload_plan).send(drafts)
 
     def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
         response = self._get("/spikes", {"window": window.total_seconds(), "baseline": baseline.total_seconds()})
@@ -162,18 +161,21 @@ class RemoteAnalysis:
             return self._remote.connection.get(path, params)[0]
 
 
+# What an older server refuses by name, which for labels it does row by row.
+LATER_FIELDS = {f".{LABEL_SOURCE}:": f"labels of topics ({LABEL_SOURCE})", "query.dry_run:": "dry runs of an upload"}
+
+
 @contextmanager
 def _known_to_remote(path: str) -> Iterator[None]:
-    """Raise `UsageError` if an older server does not know a path, or where a label comes from."""
-    unknown = "the remote is of an earlier version, which does not know"
+    """Raise `UsageError` if an older server does not know a path, or a field of what was sent."""
     try:
-        yield
-    except NoEndpointError as error:
-        raise UsageError(f"{unknown} {path}", hint=UPGRADE) from error
+        with known_to_remote(path):
+            yield
     except UsageError as error:
-        if f".{LABEL_SOURCE}:" not in error.message:  # it names each row
+        unknown = next((name for field, name in LATER_FIELDS.items() if field in error.message), None)
+        if unknown is None:
             raise
-        raise UsageError(f"{unknown} labels of topics ({LABEL_SOURCE})", hint=UPGRADE) from error
+        raise UsageError(f"{UNKNOWN_TO_REMOTE} {unknown}", hint=UPGRADE) from error
 
 
 def _labelled_body(rows: Sequence[Labelled]) -> dict[str, Any]:

@@ -14,7 +14,14 @@ from urllib.parse import parse_qsl, quote
 import httpx
 
 from triage_cli.client import wire_format
-from triage_cli.client.http_connection import Address, Connection, Params, StreamAbortedError, UnreachableError
+from triage_cli.client.http_connection import (
+    Address,
+    Connection,
+    Params,
+    StreamAbortedError,
+    UnreachableError,
+    known_to_remote,
+)
 from triage_cli.client.upload import Upload, UploadPlan
 from triage_cli.domain import (
     CATEGORY,
@@ -154,7 +161,8 @@ class RemoteTriage:
 
     def imported(self, name: str) -> tuple[Run, ...]:
         """Return the runs of an import at the remote; `last` is that of this key."""
-        response = self.connection.get(_import_path(name))[0]
+        with known_to_remote("/imports"):
+            response = self.connection.get(_import_path(name))[0]
         return tuple(self.converted_rows(wire_format.run_of, response))
 
     def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
@@ -227,7 +235,9 @@ class RemoteTriage:
 
     def similar(self, ticket_name: str, query: SimilarQuery) -> list[SimilarTicket]:
         params = {key: value for key, value in query._asdict().items() if value not in (None, False)}
-        response = self.connection.get(self.path_of(ticket_name) + "/similar", params)[0]
+        path = f"{self.path_of(ticket_name)}/similar"
+        with known_to_remote("/similar"):
+            response = self.connection.get(path, params)[0]
         return self.converted_rows(wire_format.similar_of, response)
 
     def events(self, query: EventQuery) -> Iterator[LoggedEvent]:

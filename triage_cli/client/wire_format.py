@@ -57,8 +57,9 @@ Record = Mapping[str, Any]
 LINES_MEDIA_TYPE = "application/x-ndjson"
 # The longest line of a stream or an upload, in bytes: a row of 1 MB, twice, with every character escaped.
 LONGEST_LINE = 16 << 20
-# The media type of drafts as the command line has read them; a table would lose some of their fields.
-DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl"
+# The media type of drafts as the command line has read them; a table would lose some of their fields. Its version is
+# that of what is answered to them, as long as an earlier client would not understand that.
+DRAFTS_MEDIA_TYPE = "application/vnd.triage.drafts+jsonl; version=2"
 DRAFT_KEYS = ("row", "line", "subject", "description", "customer_id", "priority", "created_at", "external_id", "source")
 OPTIONAL_KEYS = ("extra", "verdict", "seen", "record", "silent", "exported", "other_contents")
 MOST_WARNINGS = 100  # that one answer passes on

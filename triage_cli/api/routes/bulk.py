@@ -43,6 +43,7 @@ from triage_cli.domain import (
     ClassifyPlan,
     Foreseen,
     InputPart,
+    MediaTypeError,
     NotFoundError,
     Outcome,
     Reading,
@@ -68,6 +69,8 @@ from triage_cli.readers import ReadOptions, dates, open_table
 from triage_cli.service import CategoryNames, LocalTriage, import_dry_run
 from triage_cli.wiring import LocalAnalysis
 
+DRAFTS_TYPE = wire_format.DRAFTS_MEDIA_TYPE.partition(";")[0]
+OTHER_VERSION = "the server is of another version, whose answer this program would not understand; nothing was stored"
 BODY_IN_MEMORY = 1 << 20  # bytes of a body that are kept in memory; a larger one is kept on disk
 
 
@@ -82,13 +85,13 @@ class UploadedBody(NamedTuple):
     @property
     def is_of_client(self) -> bool:
         """Return whether our own client has read and uploaded the drafts."""
-        return self.body_type == wire_format.DRAFTS_MEDIA_TYPE
+        return self.body_type == DRAFTS_TYPE
 
 
 async def receive_body(request: Request) -> UploadedBody:
     """Receive the whole uploaded body before anything is answered: a client sends all before it reads."""
     body_type = media_type(request.headers)
-    if body_type not in (*bulk.TABLE_TYPES, wire_format.DRAFTS_MEDIA_TYPE):
+    if body_type not in (*bulk.TABLE_TYPES, DRAFTS_TYPE):
         raise other_type_error(body_type, bulk.TABLE_TYPES)
     body_file = cast("BinaryIO", SpooledTemporaryFile(BODY_IN_MEMORY))  # noqa: SIM115 - closed by whoever reads it
     request_hash = hashlib.sha256(f"{request.url.path}?{request.url.query}\n".encode())
@@ -101,6 +104,9 @@ async def receive_body(request: Request) -> UploadedBody:
         if isinstance(error, ClientDisconnect):  # only the log and the metrics see this
             raise UsageError("the body broke off", hint="send it again") from error
         raise
+    if body_type == DRAFTS_TYPE and request.headers["content-type"] != wire_format.DRAFTS_MEDIA_TYPE:
+        body_file.close()
+        raise MediaTypeError(OTHER_VERSION, hint="upgrade triage where this was typed")
     body_size = body_file.tell()
     body_file.seek(0)
     return UploadedBody(body_file, body_size, request_hash.hexdigest(), body_type)
