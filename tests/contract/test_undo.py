@@ -301,12 +301,14 @@ def test_what_other_parts_keep_of_its_tickets_goes_too(world: World) -> None:
 
     def answered(db: Db) -> None:
         for n, name in enumerate((f"{WORD}0", "K-0")):
-            answer = f'{{"ticket": {{"ticket_id": "{named(world, name)}", "subject": "{WORD}"}}}}'
-            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
+            values = (str(n), named(world, name))
+            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, '{}', 0.0, ?)", values)
 
     world.store.database.write(answered)
     list(world.triage().undo(run))
-    assert [row[0] for row in world.store.database.read("select key from idempotency")] == ["1"]
+    assert [row[0] for row in world.store.database.read("select key from idempotency where answer is not null")] == [
+        "1"
+    ]
     assert "classify … K-0" in {row[0] for row in world.store.database.read("select words from runs")}
 
 

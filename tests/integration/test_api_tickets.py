@@ -1,6 +1,7 @@
 """One ticket over HTTP: the shapes of the contract, and what happens where there is nothing to do."""
 
 import asyncio
+import hashlib
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -173,6 +174,11 @@ def test_an_idempotency_key_holds_for_one_request_of_one_caller(client: httpx.Cl
         assert admin.post("/tickets", json=TICKET, headers=key).json()["ticket_id"] != first.json()["ticket_id"]
 
 
+def kept_as(key: str) -> str:
+    """Return the name under which the answer to a request with this key is kept."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
 def change(server: ApiServer, sql: str, *values: object) -> None:
     server.served.services.store.database.write(lambda db: db.execute(sql, values))  # type: ignore[attr-defined]
 
@@ -180,7 +186,9 @@ def change(server: ApiServer, sql: str, *values: object) -> None:
 def test_a_crash_between_ticket_and_answer_makes_no_second_ticket(client: httpx.Client, server: ApiServer) -> None:
     key = {"Idempotency-Key": "crashed"}
     first = client.post("/tickets", json={"subject": "crash"}, headers=key)
-    change(server, "update idempotency set status = null, answer = null, lease_until = 0 where key = 'crashed'")
+    change(
+        server, "update idempotency set status = null, answer = null, lease_until = 0 where key = ?", kept_as("crashed")
+    )
     assert client.post("/tickets", json={"subject": "crash"}, headers=key).json() == first.json()
     assert len(client.get("/tickets?search=crash").json()) == 1
 
@@ -190,7 +198,7 @@ def test_a_key_that_is_used_again_when_nobody_knows_it_any_more_stores_another_t
 ) -> None:
     key = {"Idempotency-Key": "order-1"}
     first = client.post("/tickets", json={"subject": "of Monday"}, headers=key)
-    change(server, "update idempotency set at = at - 90000, lease_until = 0 where key = 'order-1'")
+    change(server, "update idempotency set at = at - 90000, lease_until = 0 where key = ?", kept_as("order-1"))
     assert client.post("/tickets", json={"subject": "x"}, headers={"Idempotency-Key": "order-2"}).status_code == 201
     second = client.post("/tickets", json={"subject": "of Wednesday"}, headers=key)
     assert (first.status_code, second.status_code) == (201, 201)
@@ -201,7 +209,7 @@ def test_while_the_first_is_at_work_its_twin_is_told_so(client: httpx.Client, se
     with server.client() as slow:
         made = slow.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
         assert made.status_code == 201
-    change(server, "update idempotency set status = null, answer = null where key = 'busy'")
+    change(server, "update idempotency set status = null, answer = null where key = ?", kept_as("busy"))
     answer = client.post("/tickets", json={"subject": "busy"}, headers={"Idempotency-Key": "busy"})
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (409, "busy", "1")
 
@@ -225,7 +233,7 @@ def test_a_request_at_work_says_so_and_a_dead_one_is_over_soon(
     monkeypatch.setattr(tickets, "ticket_named", named)
     answer = client.post(f"/tickets/{made}/classify", json={}, headers={"Idempotency-Key": "slow"}, timeout=60)
     assert answer.status_code == 200
-    assert until[0] == ("slow", idempotency.KEY_LEASE)
+    assert until[0] == (kept_as("slow"), idempotency.KEY_LEASE)
     assert idempotency.KEY_LEASE <= 30
 
 

@@ -479,12 +479,12 @@ def test_what_other_parts_keep_of_a_ticket_goes_too(world: World) -> None:
                 "insert into trials values (?, ?, 's', 'c', 1, 'said', 'c', 'a', 'f', 't', 1, 1, 0, 0, 0.0, null, '')",
                 (key, str(n)),
             )
-            answer = f'{{"ticket": {{"ticket_id": "{ticket.ticket_id}", "subject": "{ticket.subject}"}}}}'
-            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, ?, 0.0)", (str(n), answer))
+            values = (str(n), ticket.ticket_id)
+            db.execute("insert into idempotency values ('k', ?, 'h', 0.0, 201, '{}', 0.0, ?)", values)
 
     world.store.database.write(add_batch)
     forgotten(world)
-    assert len(world.store.database.read("select 1 from idempotency")) == 1
+    assert len(world.store.database.read("select 1 from idempotency where answer is not null")) == 1
     assert len(world.store.database.read("select 1 from trials")) == 1
     assert world.store.batches.waiting()["c"]["tickets"] == 1
     assert world.store.database.read("select count(*) from batch_items where answer_key = ''")[0][0] == 2

@@ -15,9 +15,19 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from triage_cli.api.dependencies import current_caller, current_server
+from triage_cli.api.kept_answers import with_texts, without_texts
 from triage_cli.api.server_log import error_log
 from triage_cli.api.server_state import ServerState
-from triage_cli.domain import BusyError, TriageError, UsageError, to_json
+from triage_cli.domain import (
+    BusyError,
+    ForgottenError,
+    StoredResponse,
+    TriageError,
+    UsageError,
+    compact,
+    from_json,
+    to_json,
+)
 
 # Seconds after which an unfinished request is given up, and the next one with its key may run. A running request renews
 # its lease every RENEW_LEASE seconds, a bulk request with the lines of its response.
@@ -69,9 +79,11 @@ class IdempotentRequest:
         self, server_state: ServerState, caller_id: str, key: str | None, path: str, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._idempotency_keys = server_state.api_access
+        self._store = server_state.services.store
         self._loop = loop
         self._caller_id = caller_id
-        self._key = key or None
+        # A key may name a person, and what is stored under it outlives what is erased of a ticket.
+        self._key = hashlib.sha256(key.encode()).hexdigest() if key else None
         self._path = path
         self.identity = f"key:{caller_id}:{key}" if key else None
 
@@ -92,8 +104,9 @@ class IdempotentRequest:
         except BaseException:
             self._idempotency_keys.give_up(self._caller_id, self._key)
             raise
-        answer_text = to_json(json_answer.record)
-        self._idempotency_keys.close(self._caller_id, self._key, json_answer.status, answer_text)
+        ticket_id = json_answer.record["ticket_id"]
+        kept_answer = compact(without_texts(json_answer.record, lambda: self._store.history(ticket_id)))
+        self._idempotency_keys.close(self._caller_id, self._key, json_answer.status, kept_answer, ticket_id)
         return json_answer.response()
 
     @contextmanager
@@ -117,14 +130,23 @@ class IdempotentRequest:
         """Return the response to the first request, or None if this one is the first, and is to do the work."""
         wait_until = time.monotonic() + REPETITION_PATIENCE
         while (first_request := self._idempotency_keys.open(self._caller_id, key, request_hash, KEY_LEASE)) is not None:
+            if first_request.status is not None and first_request.answer is None:
+                raise _forgotten_error()
             if first_request.body_hash != request_hash:
                 raise _other_request_error()
-            if first_request.status is not None:
-                return Response(first_request.answer or "", first_request.status, media_type="application/json")
+            if first_request.answer is not None:
+                return self._repeated(first_request)
             if time.monotonic() > wait_until:
                 raise _still_at_work_error()
             time.sleep(REPETITION_POLL)
         return None
+
+    def _repeated(self, first_request: StoredResponse) -> Response:
+        """Return the response to the first request. Raises `ForgottenError` if its ticket was erased meanwhile."""
+        history = self._store.history(first_request.ticket_id or "")
+        if history.ticket.is_erased:
+            raise _forgotten_error()
+        return reply(with_texts(from_json(first_request.answer or ""), history), first_request.status or 200)
 
 
 class BulkRequestLock:
@@ -170,6 +192,10 @@ class BulkRequestLock:
 
 def _other_request_error() -> UsageError:
     return UsageError("this Idempotency-Key came with another request before", hint="take a new key")
+
+
+def _forgotten_error() -> ForgottenError:
+    return ForgottenError("the text of this ticket was erased, and so was the first answer", hint="do not ask again")
 
 
 def _still_at_work_error() -> BusyError:

@@ -99,6 +99,7 @@ from triage_cli.domain.errors import DeliveryError as DeliveryError
 from triage_cli.domain.errors import EncodingError as EncodingError
 from triage_cli.domain.errors import ExhaustedError as ExhaustedError
 from triage_cli.domain.errors import ExitCode as ExitCode
+from triage_cli.domain.errors import ForgottenError as ForgottenError
 from triage_cli.domain.errors import InputError as InputError
 from triage_cli.domain.errors import ItemError as ItemError
 from triage_cli.domain.errors import MediaTypeError as MediaTypeError

@@ -48,11 +48,15 @@ class CreatedKey(NamedTuple):
 
 
 class StoredResponse(NamedTuple):
-    """The response to an earlier request with the same `Idempotency-Key`; without a status, it is still in progress."""
+    """The response to an earlier request with the same `Idempotency-Key`; without a status, it is still in progress.
+
+    `answer` holds no text of the ticket that it is about; it is gone if that was erased.
+    """
 
     body_hash: str
-    status: int | None
-    answer: str | None
+    status: int | None = None
+    answer: str | None = None
+    ticket_id: str | None = None
 
 
 class NewKey(NamedTuple):

@@ -151,6 +151,10 @@ class AmbiguousError(UsageError, code="ambiguous", http_status=409):
     """Several tickets have this name."""
 
 
+class ForgottenError(UsageError, code="forgotten", http_status=410):
+    """The ticket's text was erased since, and the answer that was to be repeated with it."""
+
+
 class NoEndpointError(UsageError, code="no_endpoint", http_status=404):
     """The server has no such path: the address is wrong, or the server is older."""
 

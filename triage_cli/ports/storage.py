@@ -465,8 +465,8 @@ class ApiAccessStore(Protocol):
         next caller with the same body.
         """
 
-    def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
-        """A store keeps the response to an idempotent request."""
+    def close(self, caller_id: str, key: str, status: int, answer: str, ticket_id: str) -> None:
+        """A store keeps the response to an idempotent request, unless the ticket that it is about was erased."""
 
     def renew(self, caller_id: str, key: str, seconds: float) -> None:
         """A store renews, for `seconds`, the lease of an idempotent request that is still being processed."""

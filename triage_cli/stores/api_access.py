@@ -7,8 +7,10 @@ short transaction of its own.
 import time
 from typing import Any
 
-from triage_cli.domain import ApiKey, NotFoundError, StoredResponse, UsageError, now
+from triage_cli.domain import ERASED, ApiKey, NotFoundError, StoredResponse, UsageError, compact, now
 from triage_cli.stores.database import Database, Db
+from triage_cli.stores.events import LOCK_CHAIN
+from triage_cli.stores.tickets import ERASE_RESPONSES
 
 # For how many seconds responses and the ids of webhook events are kept.
 RESPONSE_KEPT_SECONDS = 24 * 3600.0
@@ -19,6 +21,8 @@ TAKE_IDEMPOTENCY_KEY = """insert into idempotency (key_id, key, body_hash, lease
     on conflict (key_id, key) do update set lease_until = excluded.lease_until
     where idempotency.status is null and idempotency.lease_until <= excluded.at
     and idempotency.body_hash = excluded.body_hash returning 1"""
+KEEP_RESPONSE = "update idempotency set status = ?, answer = ?, ticket_id = ? where key_id = ? and key = ?"
+ERASED_TICKET = f"select 1 from tickets where ticket_id = ? and status in ({', '.join(map(repr, ERASED))})"
 RECORD_HOOK = """insert into hook_ids (source, hook_id, at, ticket_id) values (?, ?, ?, ?)
     on conflict (source, hook_id) do update set ticket_id = excluded.ticket_id"""
 # The rate limit (GCRA) in one statement. `full_at` is the time at which the token bucket is full again; permits are
@@ -127,16 +131,21 @@ class SqlApiAccess:
                 return None
             stored_response = self._stored_response(caller_id, key)
         # None if the other request just gave up: the caller retries.
-        return stored_response or StoredResponse(body_hash, None, None)
+        return stored_response or StoredResponse(body_hash)
 
     def _stored_response(self, caller_id: str, key: str) -> StoredResponse | None:
-        response_query = "select body_hash, status, answer from idempotency where key_id = ? and key = ?"
+        response_query = "select body_hash, status, answer, ticket_id from idempotency where key_id = ? and key = ?"
         response_rows = self._database.read(response_query, (caller_id, key))
         return StoredResponse(*response_rows[0]) if response_rows else None
 
-    def close(self, caller_id: str, key: str, status: int, answer: str) -> None:
-        store_response = "update idempotency set status = ?, answer = ? where key_id = ? and key = ? returning 1"
-        self._write(store_response, (status, answer, caller_id, key))
+    def close(self, caller_id: str, key: str, status: int, answer: str, ticket_id: str) -> None:
+        def keep(db: Db) -> None:
+            db.execute(LOCK_CHAIN)  # as who erases: either it finds the answer, or it is seen here
+            db.execute(KEEP_RESPONSE, (status, answer, ticket_id, caller_id, key))
+            if db.execute(ERASED_TICKET, (ticket_id,)).fetchone():
+                db.execute(ERASE_RESPONSES, {"ids": compact([ticket_id])})
+
+        self._database.write(keep)
 
     def renew(self, caller_id: str, key: str, seconds: float) -> None:
         renew = "update idempotency set lease_until = ? where key_id = ? and key = ? and status is null returning 1"

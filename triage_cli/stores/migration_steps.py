@@ -153,6 +153,11 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table trials add column question text not null default 'category'",
         "alter table graded_answers add column question text not null default 'category'",
     ),
+    "twenty-sixth": (
+        "alter table idempotency add column ticket_id text",
+        "create index idempotency_of on idempotency (ticket_id) where ticket_id is not null",
+        "delete from idempotency where status is not null",  # the answers that hold whole tickets
+    ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}

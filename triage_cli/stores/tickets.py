@@ -184,8 +184,10 @@ ERASE_TEXTS = (
     """update deliveries set last_error = null, refusal = null, kept = null, content_hash = null, run_id = null
         where ticket_id in (select value from json_each(:ids))""",
 )
-# Stored responses of the HTTP API may hold whole tickets.
-ERASE_STORED_RESPONSES = "delete from idempotency where answer like ?"
+# Stored responses of the HTTP API have no text, but a hash of that which came with the request. What is left of one
+# tells its repetition that the ticket was erased.
+ERASE_RESPONSES = """update idempotency set answer = null, body_hash = ''
+    where ticket_id in (select value from json_each(:ids))"""
 # Command lines may name tickets by their external ids. Runs of requests name none.
 EXTERNAL_IDS = """select ticket_id, external_id from tickets where external_id is not null
     and ticket_id in (select value from json_each(?))"""
@@ -211,10 +213,8 @@ def erase_texts(db: Db, ticket_ids: Sequence[str], external_ids: Collection[str]
     `external_ids` are those that the tickets had.
     """
     values = {"ids": compact(list(ticket_ids))}
-    for statement in ERASE_TEXTS:
+    for statement in (*ERASE_TEXTS, ERASE_RESPONSES):
         db.execute(statement, values)
-    for ticket_id in ticket_ids:
-        db.execute(ERASE_STORED_RESPONSES, (f"%{ticket_id}%",))
     for (command_line,) in db.execute(COMMAND_LINES).fetchall() if external_ids else ():
         if (erased := _without_external_ids(command_line, external_ids)) != command_line:
             db.execute("update runs set words = ? where words = ?", (erased, command_line))

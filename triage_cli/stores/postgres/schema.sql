@@ -261,10 +261,12 @@ create table rate_limits (
 create table idempotency (
     key_id text collate "C" not null, key text collate "C" not null, body_hash text collate "C" not null,
     lease_until double precision not null, status bigint, answer text collate "C", at double precision not null,
-    primary key (key_id, key)
+    ticket_id text collate "C", primary key (key_id, key)
 );
 
 create index idempotency_old on idempotency (at);
+
+create index idempotency_of on idempotency (ticket_id) where ticket_id is not null;
 
 -- Events of webhooks that have come before, and the ticket that each made or changed.
 create table hook_ids (

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from triage_cli.domain import StoreError, StoreUnavailableError, UnavailableError
 from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, resource_exhaustion
 
-VERSION = 25
+VERSION = 26
 BUSY_SECONDS = 30.0
 # The pages that a chunk of a bulk command changes, in KiB; with SQLite's 2 MB they are written and read twice.
 BULK_CACHE = 8_000

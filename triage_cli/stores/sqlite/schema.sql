@@ -217,10 +217,12 @@ create table rate_limits (
 
 create table idempotency (
     key_id text not null, key text not null, body_hash text not null, lease_until real not null, status integer,
-    answer text, at real not null, primary key (key_id, key)
+    answer text, at real not null, ticket_id text, primary key (key_id, key)
 );
 
 create index idempotency_old on idempotency (at);
+
+create index idempotency_of on idempotency (ticket_id) where ticket_id is not null;
 
 -- Events of webhooks that have come before, and the ticket that each made or changed.
 create table hook_ids (
