@@ -7,10 +7,10 @@ short transaction of its own.
 import time
 from typing import Any
 
-from triage_cli.domain import ERASED, ApiKey, NotFoundError, StoredResponse, UsageError, compact, now
+from triage_cli.domain import ApiKey, NotFoundError, StoredResponse, UsageError, compact, now
 from triage_cli.stores.database import Database, Db
 from triage_cli.stores.events import LOCK_CHAIN
-from triage_cli.stores.tickets import ERASE_RESPONSES
+from triage_cli.stores.tickets import ERASE_RESPONSES, Tickets
 
 # For how many seconds responses and the ids of webhook events are kept.
 RESPONSE_KEPT_SECONDS = 24 * 3600.0
@@ -22,7 +22,6 @@ TAKE_IDEMPOTENCY_KEY = """insert into idempotency (key_id, key, body_hash, lease
     where idempotency.status is null and idempotency.lease_until <= excluded.at
     and idempotency.body_hash = excluded.body_hash returning 1"""
 KEEP_RESPONSE = "update idempotency set status = ?, answer = ?, ticket_id = ? where key_id = ? and key = ?"
-ERASED_TICKET = f"select 1 from tickets where ticket_id = ? and status in ({', '.join(map(repr, ERASED))})"
 RECORD_HOOK = """insert into hook_ids (source, hook_id, at, ticket_id) values (?, ?, ?, ?)
     on conflict (source, hook_id) do update set ticket_id = excluded.ticket_id"""
 # The rate limit (GCRA) in one statement. `full_at` is the time at which the token bucket is full again; permits are
@@ -142,7 +141,7 @@ class SqlApiAccess:
         def keep(db: Db) -> None:
             db.execute(LOCK_CHAIN)  # as who erases: either it finds the answer, or it is seen here
             db.execute(KEEP_RESPONSE, (status, answer, ticket_id, caller_id, key))
-            if db.execute(ERASED_TICKET, (ticket_id,)).fetchone():
+            if Tickets.erased(db, [ticket_id]):
                 db.execute(ERASE_RESPONSES, {"ids": compact([ticket_id])})
 
         self._database.write(keep)
