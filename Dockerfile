@@ -14,13 +14,20 @@ ARG COMMIT=
 RUN TRIAGE_COMMIT=$COMMIT /opt/triage/bin/pip install --no-cache-dir --no-deps /build
 
 FROM ${BASE}
-RUN useradd --create-home --uid 10001 triage && install -d -o triage -m 0700 /data
+ARG COMMIT=
+LABEL org.opencontainers.image.title="triage" \
+      org.opencontainers.image.description="Support tickets in, decisions out: store, classify, route and audit" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision="${COMMIT}"
+RUN groupadd --gid 10001 triage && useradd --create-home --uid 10001 --gid 10001 triage && install -d -o triage -m 0700 /data
 COPY --from=build /opt/triage /opt/triage
 ENV PATH=/opt/triage/bin:$PATH TRIAGE_DB=/data/triage.db
-USER triage
+# A number, since Kubernetes starts no image whose user is a name where no container may be root.
+USER 10001:10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8000
-HEALTHCHECK CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=3)"]
+# The port of the first process, which may have another command than the one below.
+HEALTHCHECK CMD ["python", "-c", "import re, urllib.request as r; found = re.search('--port[=\\0]([0-9]+)', open('/proc/1/cmdline').read()); r.urlopen('http://127.0.0.1:%s/health' % (found[1] if found else 8000), timeout=3)"]
 ENTRYPOINT ["triage"]
 CMD ["serve", "--host", "0.0.0.0", "--behind-proxy"]

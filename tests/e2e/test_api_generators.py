@@ -31,6 +31,8 @@ PYTHON_CLIENT_NEEDS = ("urllib3", "python-dateutil", "pydantic", "typing-extensi
 GUZZLE = Path("/usr/share/php/GuzzleHttp/autoload.php")
 # What linters warn of, and why it stays.
 EXPLAINED = {"operation-4xx-response": "/health and /ready take no key and no input: no request is wrong"}
+# The names of questions are keys of the groups of counts, which the description cannot name.
+QUESTIONS = "questions: {urgency: {values: [now, later], classifier: local}}\n"
 TSC = (
     "--noEmit",
     "--strict",
@@ -69,7 +71,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(tmp_path: Path, fitted_database: Path) -> Iterator[ApiServer]:
     shutil.copy(fitted_database, tmp_path / "triage.db")
-    with running_server(tmp_path) as running:
+    with running_server(tmp_path, config=QUESTIONS) as running:
         yield running
 
 

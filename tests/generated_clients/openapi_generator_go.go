@@ -53,6 +53,14 @@ func main() {
 	lines := strings.TrimSpace(string(must(os.ReadFile(must(file, err).Name()))))
 	_, _, err = client.BulkAPI.ClassifyMany(ctx).Execute()
 	must(0, err)
+	report, _, err := client.AnalysisAPI.Report(ctx).Execute()
+	must(report, err)
+	groups, _, err := client.ReadsAPI.StatsGroups(ctx).By([]string{"category", "urgency"}).Execute()
+	must(groups, err)
+	answered := groups[0].AdditionalProperties["urgency"]
+	if _, known := groups[0].AdditionalProperties["urgency"]; !known {
+		panic(fmt.Sprint("a group by a question has no answer: ", answered))
+	}
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"ticket": made.TicketId, "classification": answer.Classification.Get(), "routed": sent.Status,
 		"actions": actions, "unknown": refusal.Model().(triage.Problem).Code, "lines": len(strings.Split(lines, "\n")),

@@ -53,6 +53,13 @@ def test_a_parameter_that_is_repeated_in_vain_is_refused(client: httpx.Client) -
     assert client.get("/tickets?category=Billing&category=General").status_code == 200
 
 
+def test_keys_of_groups_are_given_one_by_one(client: httpx.Client) -> None:
+    assert client.get("/stats/groups?by=category&by=status").status_code == 200
+    answer = client.get("/stats/groups?by=urgency,status")
+    told = "query.by.0: Value error, is neither a key of a group nor a question; repeat by for several keys"
+    assert (answer.status_code, answer.json()["detail"]) == (422, told)
+
+
 @pytest.mark.parametrize(
     "body", [b"subject,external_id\nRefund?,T-7\n", b'{"subject": "Refund?", "external_id": "T-7"}\n']
 )

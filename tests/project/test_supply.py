@@ -1,6 +1,7 @@
 """What is shipped: no pickles, no code that runs by itself, and a wheel that works where it is installed."""
 
 import ast
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.clock import CLOCK
+from tests.support.http_stub import HttpStub, Reply
 from triage_cli.config import preset_names
 from triage_cli.runtime import build
 
@@ -215,6 +217,23 @@ def test_the_image_is_built_from_the_lock_and_the_package_alone() -> None:
     taken = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert _copied_to_image() == taken
     assert all((ROOT / word).exists() for word in taken)
+
+
+def test_the_image_runs_as_a_number_and_its_health_is_asked_on_the_port_of_its_command(tmp_path: Path) -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    assert re.findall(r"(?m)^USER (.*)", image) == ["10001:10001"]
+    _, option, check = json.loads(re.findall(r"(?m)^HEALTHCHECK CMD (.*)", image)[0])
+    first_process = tmp_path / "cmdline"
+    stub = HttpStub(lambda _: Reply(200, "{}"))
+    port = stub.root.rpartition(":")[2]
+    try:
+        for given in (f"--port\0{port}", f"--port={port}"):
+            first_process.write_text(f"/opt/triage/bin/python\0triage\0serve\0{given}\0--workers\x002\0")
+            program = check.replace("/proc/1/cmdline", str(first_process))
+            subprocess.run([sys.executable, option, program], check=True)
+        assert stub.calls == ["GET /health"] * 2
+    finally:
+        stub.close()
 
 
 def test_no_dependency_is_left_without_a_reason() -> None:

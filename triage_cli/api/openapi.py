@@ -194,8 +194,9 @@ def _openapi_description(app: FastAPI) -> OpenApi:
     for path, operations in description["paths"].items():
         for method, operation in operations.items():
             _describe_operation(operation, path, method, schemas)
-    _strip_titles(description["paths"])
-    _strip_titles(schemas)
+    for part in (description["paths"], schemas):
+        _strip_titles(part)
+        _describe_items(part)
     return description
 
 
@@ -318,6 +319,16 @@ def _add_example(content: OpenApi, schemas: Mapping[str, OpenApi]) -> None:
         name = one.get("items", one).get("$ref", "").removeprefix(SCHEMA_REF)
         if example := schemas.get(name, {}).get("example"):
             content.setdefault("example", [example] if one.get("type") == "array" else example)
+
+
+def _describe_items(openapi_part: Any) -> None:
+    """Describe the items of each list: of one with a form for each of its first items, linters miss it."""
+    for part in openapi_part if isinstance(openapi_part, list) else ():
+        _describe_items(part)
+    if isinstance(openapi_part, dict):
+        if "prefixItems" in openapi_part:
+            openapi_part.setdefault("items", {})
+        _describe_items([value for key, value in openapi_part.items() if key != "example"])
 
 
 def _strip_titles(openapi_part: Any) -> None:

@@ -1,9 +1,10 @@
 """The schemas of administration: API keys, the audit log, erasure, runs, statistics, and the server's health."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from triage_cli import domain
 from triage_cli.api.schemas.records import Response
@@ -18,13 +19,20 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, RUN_KEYS, Role, StatsKey
+from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, RUN_KEYS, STATS_KEYS, Role
 
 ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
 EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
-QuestionName = Annotated[
-    str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?$")
-]
+QUESTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?")
+
+
+def _group_key(key: str) -> str:
+    if key not in STATS_KEYS and not QUESTION_NAME.fullmatch(key):
+        raise ValueError("is neither a key of a group nor a question; repeat by for several keys")
+    return key
+
+
+GroupKey = Annotated[str, AfterValidator(_group_key)]
 HeadHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 PlacesByHead = Annotated[
     dict[HeadHash, Annotated[str, StringConstraints(max_length=5000)]],
@@ -146,7 +154,12 @@ class Key(Response, of=domain.ApiKey, keys=KEY_KEYS):
 
 
 class StatsGroup(Response, of=domain.StatsGroup):
-    """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value."""
+    """The counts of a group of tickets, with the requested keys; a key is null if the tickets have no value.
+
+    What was grouped by a question has the question's name as its key.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": {"type": ["string", "null"]}})
 
     category: str | None = Field(None, description="the group's category")
     category_1: str | None = Field(None, alias="category:1", description="the first level of its category")
@@ -170,7 +183,7 @@ class StatsGroup(Response, of=domain.StatsGroup):
 class StatsQueryIn(TicketConditions):
     """The tickets to count, and the keys of groups."""
 
-    by: list[StatsKey | QuestionName] = repeatable("category", "the keys of a group, or names of questions")
+    by: list[GroupKey] = repeatable("category", f"a key of the groups: {', '.join(STATS_KEYS)}, or a question's name")
 
 
 class VerdictPeriod(QueryParameters):
