@@ -161,4 +161,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     ),
 }
 # What fills the tables of a step with what SQL cannot compute.
-FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}
+FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {
+    "eighteenth": data_migrations.fill_precedents,
+    "twenty-sixth": data_migrations.name_precedents,
+}
