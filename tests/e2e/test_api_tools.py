@@ -13,17 +13,20 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from tests.support.online import AUTHORITIES
+from triage_cli.ports import operations
 
 BIN = Path(sys.executable).parent
 HERE = Path(__file__).parents[1]
 FORBIDDEN = """
 [[operations]]  # for an agent
 include-name = [
-  "DELETE /keys/{name}", "GET /drift", "GET /keys", "GET /runs", "GET /spikes", "POST /audit/verify", "POST /discover",
-  "POST /eval", "POST /forget", "POST /keys", "POST /keys/{name}/rotate", "POST /learn", "POST /plan", "POST /spikes",
-  "POST /suspects",
+  "DELETE /keys/{name}", "GET /keys", "GET /runs", "POST /audit/verify", "POST /forget", "POST /keys",
+  "POST /keys/{name}/rotate", ADMIN_OPERATIONS,
 ]
-"""
+""".replace(
+    "ADMIN_OPERATIONS",
+    ", ".join(f'"POST {operations.PATH}{name}"' for name, role in operations.ROLES.items() if role == "admin"),
+)
 CONFIG = "webhooks:\n  desk: {type: standard, secret_env: DESK, fields: {subject: title}}\n"
 
 

@@ -177,12 +177,20 @@ REQUESTS: dict[str, Any] = {
     "POST /imports/{run}/undo": {"dry_run": True},
     "POST /audit/verify": None,
     "POST /readings/{header}": {"reading": {"description": "Text"}},
-    "POST /spikes": None,
-    "POST /discover": {"rows": [{"text": text} for text in TOPICS], "name_with": "gpt"},
-    "POST /suspects": None,
-    "POST /learn": {"rows": [{"text": "The case number 3 of an invoice", "label": "Billing"}]},
-    "POST /eval": {"rows": [{"text": "The case number 4 of an invoice", "label": "Billing"}], "classifier": "other"},
-    "POST /plan": {"config": "categories: [Billing, Technical, General, Sales]\n"},
+    "POST /operations/find_spikes": {"window": 60.0, "baseline": 604800.0},
+    "POST /operations/send_spikes": {"window": 60.0, "baseline": 604800.0},
+    "POST /operations/drift": {"window": 60.0},
+    "POST /operations/report": {"since": "2026-11-23T08:00:00Z"},
+    "POST /operations/discover": {"tickets": [{"text": text} for text in TOPICS], "asked": {"name_with": "gpt"}},
+    "POST /operations/suspects": {"rows": []},
+    "POST /operations/learn": {"rows": [{"text": "The case number 3 of an invoice", "category": "Billing"}]},
+    "POST /operations/roll_back": {},
+    "POST /operations/evaluate": {
+        "rows": [{"text": "The case number 4 of an invoice", "category": "Billing"}],
+        "plan": {"classifier": "other"},
+        "calibrate": False,
+    },
+    "POST /operations/plan_texts": {"config": "categories: [Billing, Technical, General, Sales]\n", "routes": None},
 }
 
 

@@ -157,7 +157,7 @@ def test_a_strange_page_is_one_sentence(cli: Cli, answer: bytes, code: int, mess
 
 def test_a_list_with_another_thing_in_it_is_one_sentence(cli: Cli) -> None:
     topic = b'{"name":"a","parent":"","words":["b",0],"tickets":1,"customers":1,"nearest":null,"examples":[]}'
-    body = b'{"topics":[%b],"groups":[],"tickets":1,"vague":0,"far":0}' % topic
+    body = b'{"result":{"topics":[%b],"groups":[],"tickets":1,"vague":0,"far":0}}' % topic
     with answering(HEAD % b"application/json" + body) as url:
         done = cli("--remote", url, "discover", "-o", "table", TRIAGE_API_KEY=KEY)
     assert (done.returncode, done.stdout) == (6, ""), done.stderr

@@ -14,14 +14,14 @@ from tests.support.commands import rows
 from tests.support.world import World
 from triage_cli.api import RequestLimits
 from triage_cli.domain import ROLES, ApiKey, NotFoundError, UsageError, api_keys, times
+from triage_cli.ports import operations
 from triage_cli.service import KeyRing, time_after
 from triage_cli.wiring import open_api_access
 
 ADMIN = [
     ("GET", "/keys"), ("POST", "/keys"), ("POST", "/keys/bot/rotate"), ("DELETE", "/keys/bot"),
-    ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"), ("GET", "/spikes"), ("POST", "/spikes"),
-    ("GET", "/drift"), ("POST", "/suspects"), ("POST", "/learn"), ("POST", "/eval"), ("POST", "/plan"),
-    ("POST", "/discover"),
+    ("POST", "/forget"), ("GET", "/runs"), ("POST", "/audit/verify"),
+    *(("POST", operations.PATH + name) for name, role in operations.ROLES.items() if role == "admin"),
 ]  # fmt: skip
 
 

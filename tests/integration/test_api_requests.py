@@ -247,16 +247,17 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
 def test_what_a_caller_has_written_is_repeated_as_it_is(server: ApiServer) -> None:
     with server.client("admin") as admin:
         assert admin.get("/tickets/--force").json()["detail"] == 'no ticket "--force"'
-        plan = admin.post("/plan", json={"config": None, "routes": "routes: {--limit: nobody}\n"}).json()
+        texts = {"config": None, "routes": "routes: {--limit: nobody}\n"}
+        plan = admin.post("/operations/plan_texts", json=texts).json()
         assert "--limit" in plan["detail"]
-        learn = admin.post("/learn", json={"rows": [{"text": "a", "label": "b"}]}).json()
+        learn = admin.post("/operations/learn", json={"rows": [{"text": "a", "category": "b"}]}).json()
     assert learn["hint"] == "send labels that are names of categories"
 
 
 def test_a_body_of_many_mistakes_is_refused_in_a_few_sentences(server: ApiServer) -> None:
-    rows = [{"text": "a", "label": "b", "colour": "red"}] * 500
+    verdicts = [{"name": "a", "category": "b", "colour": "red"}] * 500
     with server.client("admin") as admin:
-        refused = admin.post("/learn", json={"rows": rows})
+        refused = admin.post("/verdicts", json={"verdicts": verdicts})
     assert refused.status_code == 422
     assert refused.json()["detail"].endswith("; 490 more mistakes")
     assert len(refused.text) < 2_000

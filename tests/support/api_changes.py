@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from triage_cli.domain import api_keys
+from triage_cli.ports import operations
 
 Schema = Mapping[str, Any]
 Direction = Literal["sent", "received"]  # as the client sees it
@@ -21,15 +22,17 @@ class _Comparison(NamedTuple):
     new: Schema
 
     def changes(self) -> Iterator[str]:
-        for path, operations in self.old["paths"].items():
+        for path, methods in self.old["paths"].items():
+            if path.startswith(operations.PATH):  # promised for this version alone
+                continue
             for method in METHODS:
-                if method in operations:
+                if method in methods:
                     where = f"{method.upper()} {path}"
                     later = self.new["paths"].get(path, {}).get(method)
                     if later is None:
                         yield f"{where} is gone"
                     else:
-                        yield from self._operation(where, operations[method], later)
+                        yield from self._operation(where, methods[method], later)
 
     def _operation(self, where: str, old: Schema, new: Schema) -> Iterator[str]:
         if old["operationId"] != new["operationId"]:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from tests.support.pages import ROOT
 from triage_cli.cli import HEADINGS, app
 from triage_cli.domain import PRECEDENCE, RUN_KEYS, EventAction, ExitCode, TriageError
+from triage_cli.ports import operations
 
 _PART = re.compile(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 EVERYWHERE = "\nOptions of every command, before it or after"
@@ -67,12 +68,13 @@ def _tree(error: type[TriageError]) -> Iterator[type[TriageError]]:
 
 
 def endpoints() -> str:
-    """Return the table of endpoints, from the description that the server gives of itself."""
+    """Return the table of endpoints, from the description that the server gives of itself, without operations."""
     paths: Mapping[str, Any] = json.loads((ROOT / "openapi.json").read_text(encoding="utf-8"))["paths"]
     rows = [
         f"| `{method.upper()} {path}` | {_first_sentence(operation['description'])} |"
-        for path, operations in paths.items()
-        for method, operation in operations.items()
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if not path.startswith(operations.PATH)
     ]
     return "\n".join(["| endpoint | |", "|---|---|", *rows])
 

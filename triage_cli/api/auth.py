@@ -13,25 +13,13 @@ from starlette.datastructures import Headers
 from triage_cli.api.pages import APP_FILES, DOCS_FILES
 from triage_cli.api.server_log import error_log
 from triage_cli.domain import ApiKey, ConfigError, RateLimitedError, UnauthenticatedError, api_keys, times
-from triage_cli.ports import ApiAccessStore
+from triage_cli.ports import ApiAccessStore, operations
 
 TOUCH_SECONDS = 60.0  # seconds between two records that a caller used a key
 # All other paths require a key, so that no new route is open by mistake. Webhooks are signed instead.
 OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json", "/docs", *DOCS_FILES, *APP_FILES)
 WEBHOOK_PATHS = "/webhooks/"
-ADMIN_PATHS = (
-    "/keys",
-    "/forget",
-    "/runs",
-    "/audit/verify",
-    "/spikes",
-    "/drift",
-    "/suspects",
-    "/discover",
-    "/learn",
-    "/eval",
-    "/plan",
-)
+ADMIN_PATHS = ("/keys", "/forget", "/runs", "/audit/verify")
 METRICS_PATH = "/metrics"
 
 
@@ -54,6 +42,8 @@ def is_open(path: str) -> bool:
 
 def required_role(method: str, path: str) -> str:
     """Return the least role that may send a request which is not open."""
+    if path.startswith(operations.PATH):
+        return operations.ROLES.get(path.removeprefix(operations.PATH), "admin")
     if any(path == admin_path or path.startswith(f"{admin_path}/") for admin_path in ADMIN_PATHS):
         return "admin"
     if path == METRICS_PATH:

@@ -16,7 +16,17 @@ from triage_cli import __version__
 from triage_cli.api import pages, problems
 from triage_cli.api.middleware import QUERY, AccessMiddleware, CompressionMiddleware
 from triage_cli.api.openapi import openapi_method
-from triage_cli.api.routes import admin, analysis, bulk, consultation, monitoring, queries, tickets, webhooks
+from triage_cli.api.routes import (
+    admin,
+    analysis,
+    bulk,
+    consultation,
+    monitoring,
+    operations,
+    queries,
+    tickets,
+    webhooks,
+)
 from triage_cli.api.server_state import ServerState, open_server_state
 from triage_cli.config import load_config
 
@@ -66,8 +76,9 @@ def create_app(server_state: ServerState, root_path: str = "") -> FastAPI:
     )
     app.state.server_state = server_state
     problems.install_error_handlers(app)
-    modules = (monitoring, bulk, tickets, queries, consultation, analysis, webhooks)
+    modules = (monitoring, bulk, tickets, queries, consultation, analysis, webhooks, operations)
     routers = [pages.docs_router, *(module.router for module in modules), admin.imports_router, admin.router]
+    routers.append(operations.left_router)
     if server_state.browsers.app:
         routers.append(pages.app_router)
     for router in routers:

@@ -148,8 +148,9 @@ TAG_DESCRIPTIONS = {
     "bulk": "Many tickets in one request: the answer has one line for each.",
     "reads": "Tickets, their history and explanation, the audit log, counts.",
     "consultation": "Questions whose answers change no ticket, and what agents suggest.",
-    "analysis": "What measures and improves decisions, for administrators.",
+    "analysis": "What happened in a period.",
     "webhooks": "Events of helpdesks, signed by their sender.",
+    "client": "What the command line asks of a server, by the types of this version; no promise beyond it.",
     "administration": "API keys, erasure, the record of runs, proof of the audit log.",
     "operations": "Liveness, readiness and metrics.",
 }
@@ -159,8 +160,6 @@ NULL_FIRST = {
     "ClassifyTextIn": ("classifier", "max_cost"),
     "KeyIn": ("expires_in",),
     "VerdictIn": ("category",),
-    "PlanIn": ("config", "routes", "written_since"),
-    "EvalIn": ("classifier", "workers", "max_cost"),
 }
 SCHEMA_REF = "#/components/schemas/"
 

@@ -10,20 +10,11 @@ from starlette.types import Message, Receive, Scope
 from triage_cli.api import problems
 from triage_cli.api.auth import WEBHOOK_PATHS
 from triage_cli.domain import EncodingError, RequestTimeoutError, TooLargeError
+from triage_cli.ports import operations
 
 MEGABYTE = 1 << 20
 TABLE_PATH = "/tickets/batch"
-BULK_PATHS = (
-    TABLE_PATH,
-    "/classify",
-    "/route",
-    "/reclassify",
-    "/verdicts",
-    "/suspects",
-    "/discover",
-    "/learn",
-    "/eval",
-)
+BULK_PATHS = (TABLE_PATH, "/classify", "/route", "/reclassify", "/verdicts")
 
 
 class RequestLimits(NamedTuple):
@@ -47,7 +38,7 @@ def limited_body(limits: RequestLimits, scope: Scope, path: str, receive: Receiv
     headers = Headers(scope=scope)
     if (encoding := headers.get("content-encoding", "").strip().lower()) not in ("", "identity"):
         raise EncodingError(f'a body in the encoding "{encoding[:20]}" is not read here', hint="send it as it is")
-    is_bulk = path in BULK_PATHS
+    is_bulk = path in BULK_PATHS or path.startswith(operations.PATH)
     most_bytes = limits.webhook_bytes if path.startswith(WEBHOOK_PATHS) else limits.body_bytes
     if is_bulk:
         most_bytes = limits.table_bytes if path == TABLE_PATH else limits.bulk_json_bytes

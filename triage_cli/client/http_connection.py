@@ -19,6 +19,7 @@ from triage_cli.client import wire_format
 from triage_cli.domain import (
     BusyError,
     NoEndpointError,
+    ProtocolError,
     RefusedError,
     TriageError,
     UnavailableError,
@@ -28,6 +29,7 @@ from triage_cli.domain import (
     is_credential,
     json_number,
 )
+from triage_cli.ports import Operation, operations
 from triage_cli.runtime import USER_AGENT, Network, is_loopback, reason, retry_after
 
 # The remote's timeouts in seconds; the read timeout is for each piece: a server at work sends a blank each second.
@@ -168,6 +170,20 @@ class Connection:
         """Post to the server with an idempotency key, and return the response's JSON value."""
         return self._send_repeatable_request("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
+    def call(self, operation: Operation, arguments: Mapping[str, Any], timeout: httpx.Timeout) -> Any:
+        """Have the server carry out an operation, and return the JSON of its result; pass on what it warns of."""
+        path, headers = operations.PATH + operation.name, {operations.PROTOCOL_HEADER: operations.PROTOCOL}
+        options = {"json": arguments, "headers": headers, "timeout": timeout}
+        tries = RETRY_DELAYS if operation.repeatable else ()
+        with known_to_remote(path):
+            answer = self._send_repeatable_request("POST", path, options, tries)[0]
+        try:
+            answer = wire_format.object_of(answer)
+            self.pass_on_warnings(answer)
+        except ProtocolError as error:
+            raise self.strange_response(error) from error
+        return answer.get("result")
+
     def request(
         self, method: str, path: str, body: Mapping[str, Any] | None, *, timeout: httpx.Timeout = TIMEOUT
     ) -> Any:
@@ -175,12 +191,14 @@ class Connection:
         try:
             request_options = {"timeout": timeout} if body is None else {"json": body, "timeout": timeout}
             return _parsed_response(self._body_of(self.send(method, path, request_options)))
-        except wire_format.ProtocolError as error:
+        except ProtocolError as error:
             raise self.strange_response(error) from error
 
-    def _send_repeatable_request(self, method: str, path: str, options: Mapping[str, Any]) -> tuple[Any, str | None]:
+    def _send_repeatable_request(
+        self, method: str, path: str, options: Mapping[str, Any], delays: Sequence[float] = RETRY_DELAYS
+    ) -> tuple[Any, str | None]:
         """Send the server a request that may be repeated; return the JSON value and the URL of the next page."""
-        for wait in (*RETRY_DELAYS, None):
+        for wait in (*delays, None):
             try:
                 response = self.send(method, path, options)
                 response_value = _parsed_response(self._body_of(response))
@@ -188,7 +206,7 @@ class Connection:
             except ConnectionLostError:
                 if wait is None or not self._server_has_answered or not self.wait(wait):
                     raise
-            except wire_format.ProtocolError as error:
+            except ProtocolError as error:
                 raise self.strange_response(error) from error
         raise AssertionError
 
@@ -199,7 +217,7 @@ class Connection:
                 for piece in response.iter_raw(1 << 16):
                     response_pieces.append(piece)
                     if (response_size := response_size + len(piece)) > LARGEST_RESPONSE:
-                        raise wire_format.ProtocolError("an answer without an end")
+                        raise ProtocolError("an answer without an end")
         finally:
             response.close()
         return b"".join(response_pieces)
@@ -251,7 +269,7 @@ class Connection:
     def _refusal(self, response: httpx.Response) -> TriageError:
         """Return the error that a server's response contains."""
         if _media_type_of(response) == PROBLEM:
-            with suppress(wire_format.ProtocolError):
+            with suppress(ProtocolError):
                 return wire_format.problem_of(_parsed_response(self._body_of(response)))
         response.close()
         status = f"{self.host} answered {response.status_code} {response.reason_phrase}".rstrip()
@@ -324,14 +342,14 @@ class ResponseStream:
                     self.end = response_record
                     return
                 yield response_record
-        except wire_format.ProtocolError as error:
+        except ProtocolError as error:
             raise self._connection.strange_response(error) from error
         finally:
             self._response.close()
 
     def _response_lines(self, grace: float) -> Iterator[bytes]:
         if _media_type_of(self._response) != wire_format.LINES_MEDIA_TYPE:
-            raise wire_format.ProtocolError("a page, not lines")
+            raise ProtocolError("a page, not lines")
         unfinished_line = b""
         with self._connection.translated_httpx_errors():
             for piece in self._response.iter_raw():  # with a size, it would wait until so much has arrived
@@ -340,7 +358,7 @@ class ResponseStream:
                     *lines, unfinished_line = unfinished_line.split(b"\n")
                     yield from lines
                 if len(unfinished_line) > wire_format.LONGEST_LINE:
-                    raise wire_format.ProtocolError("a line without an end")
+                    raise ProtocolError("a line without an end")
                 stopped_at = self._connection.stopped_at
                 if stopped_at is not None and time.monotonic() >= stopped_at + grace:
                     raise StreamAbortedError
@@ -389,13 +407,13 @@ def _media_type_of(response: httpx.Response) -> str:
 
 
 def _refuse_constant(number: str) -> float:
-    raise wire_format.ProtocolError(f"the number {number}")
+    raise ProtocolError(f"the number {number}")
 
 
 def _parsed_response(response_text: bytes) -> Any:
     try:
         return json.loads(response_text, parse_constant=_refuse_constant, parse_float=json_number)
-    except wire_format.ProtocolError:
+    except ProtocolError:
         raise
     except (ValueError, RecursionError) as error:
-        raise wire_format.ProtocolError("no JSON") from error
+        raise ProtocolError("no JSON") from error

@@ -44,6 +44,7 @@ from triage_cli.domain import (
     NotFoundError,
     Outcome,
     Overruled,
+    ProtocolError,
     Question,
     Reading,
     ReclassifyPlan,
@@ -321,7 +322,7 @@ class RemoteTriage:
         """Convert a record of the remote. Raises `UnavailableError` if it does not follow the wire format."""
         try:
             return make(record)
-        except wire_format.ProtocolError as error:
+        except ProtocolError as error:
             raise self.connection.strange_response(error) from error
 
     def converted_to(self, kind: type[T], record: Any) -> T:
@@ -368,7 +369,7 @@ def _matches_nothing(params: Mapping[str, Any]) -> bool:
 def stats_group(wire_record: Any, keys: Sequence[str]) -> StatsGroup:
     """Return the counts of a group from the remote's record, in which the keys stand beside the counts."""
     if not isinstance(wire_record, dict):
-        raise wire_format.ProtocolError("no StatsGroup")
+        raise ProtocolError("no StatsGroup")
     return wire_format.named(StatsGroup, {**wire_record, "keys": {key: wire_record.get(key) for key in keys}})
 
 

@@ -15,7 +15,7 @@ from triage_cli.client.http_connection import (
     ResponseStream,
     StreamAbortedError,
 )
-from triage_cli.domain import Action, Outcome, Rejected, TicketDraft, dedup, first_of, ids, writable_text
+from triage_cli.domain import Action, Outcome, ProtocolError, Rejected, TicketDraft, dedup, first_of, ids, writable_text
 from triage_cli.runtime import OccurrenceCounter
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Upload(Generic[T]):
                         continue
                     rowless = "do" in self._plan.params
                     outcome = wire_format.outcome_of(wire_record, self._plan.value, rowless=rowless)
-                except wire_format.ProtocolError as error:
+                except ProtocolError as error:
                     raise self._connection.strange_response(error) from error
                 if outcome.row is None:  # of an earlier run's delivery
                     yield outcome

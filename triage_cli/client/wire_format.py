@@ -7,7 +7,7 @@ checked here; their values by the reader.
 
 import json
 import sys
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, cast, get_args, get
 from triage_cli.domain import (
     ANSWER_KEYS,
     CATEGORY,
+    KNOWN_CODES,
     PART,
     TICKET_KEYS,
     URGENCY,
@@ -32,6 +33,7 @@ from triage_cli.domain import (
     InputPart,
     LoggedEvent,
     Outcome,
+    ProtocolError,
     ReclassifyPlan,
     Routed,
     RoutePlan,
@@ -43,12 +45,14 @@ from triage_cli.domain import (
     TriageError,
     VerdictDraft,
     compact,
+    error_fields,
     errors,
     ids,
     is_record,
     is_too_deep,
     mail_of,
     outcome_record,
+    reader,
     with_given,
 )
 
@@ -68,25 +72,10 @@ MOST_OTHER_CONTENTS = 3  # subject and description, each with its HTML as it is 
 _ACTIONS_BY_NAME: Mapping[str, Action] = {action.value: action for action in Action}
 
 
-class ProtocolError(ValueError):
-    """A received record does not follow the protocol."""
-
-
 # Errors
 
 
-def error_fields(error: TriageError) -> dict[str, str]:
-    """Return the wire record of an item's error."""
-    return {"code": error.code, "message": error.message, "hint": error.hint}
-
-
-def error_of(wire_record: Any) -> TriageError:
-    """Return an item's error from its wire record, of the same class as on the server."""
-    fields = object_of(wire_record, "error")
-    code, message, hint = (fields.get(key, "") for key in ("code", "message", "hint"))
-    if not (isinstance(code, str) and isinstance(message, str) and isinstance(hint, str)):
-        raise ProtocolError("no error")
-    return _KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
+error_of: Callable[[Any], TriageError] = reader(TriageError)  # of an item, of the same class as on the server
 
 
 def problem_of(wire_record: Any) -> TriageError:
@@ -95,7 +84,7 @@ def problem_of(wire_record: Any) -> TriageError:
     detail, hint, code, http_status = (fields.get(key) for key in ("detail", "hint", "code", "status"))
     if not isinstance(detail, str):
         raise ProtocolError("no problem")
-    error_class = _KNOWN_CODES.get(code) if isinstance(code, str) else None
+    error_class = KNOWN_CODES.get(code) if isinstance(code, str) else None
     if error_class is None:
         error_class = _class_by_status(http_status) if type(http_status) is int else errors.TriageError
     return error_class(detail, hint=hint if isinstance(hint, str) else "")
@@ -107,20 +96,6 @@ def _class_by_status(http_status: int) -> type[TriageError]:
     if http_status == HTTPStatus.NOT_FOUND:
         return errors.NotFoundError
     return errors.UsageError if http_status < HTTPStatus.INTERNAL_SERVER_ERROR else errors.UnavailableError
-
-
-def _error_classes(base: type[TriageError]) -> Iterator[type[TriageError]]:
-    yield base
-    for error_class in base.__subclasses__():
-        yield from _error_classes(error_class)
-
-
-# An error's code stands for the class that has it first: some classes below have the code of their base, and may need
-# more than a message. `TemporaryError` is used inside the retry loop alone.
-_KNOWN_CODES: dict[str, type[TriageError]] = {}
-for _error_class in _error_classes(TriageError):
-    if _error_class is not errors.TemporaryError:
-        _KNOWN_CODES.setdefault(_error_class.code, _error_class)
 
 
 # Records of the store

@@ -110,6 +110,7 @@ from triage_cli.domain.errors import NotClassifiedError as NotClassifiedError
 from triage_cli.domain.errors import NotFoundError as NotFoundError
 from triage_cli.domain.errors import NoTokenError as NoTokenError
 from triage_cli.domain.errors import OfflineError as OfflineError
+from triage_cli.domain.errors import OutdatedClientError as OutdatedClientError
 from triage_cli.domain.errors import OverloadedError as OverloadedError
 from triage_cli.domain.errors import PrivateAddressError as PrivateAddressError
 from triage_cli.domain.errors import RateLimitedError as RateLimitedError
@@ -370,7 +371,6 @@ from triage_cli.domain.outcomes import Outcome as Outcome
 from triage_cli.domain.outcomes import in_order as in_order
 from triage_cli.domain.precedents import Precedent as Precedent
 from triage_cli.domain.precedents import SharedText as SharedText
-from triage_cli.domain.precedents import precedent_reason as precedent_reason
 from triage_cli.domain.questions import ANSWER_KEYS as ANSWER_KEYS
 from triage_cli.domain.questions import HOLDS as HOLDS
 from triage_cli.domain.questions import HOLDS_NOT as HOLDS_NOT
@@ -478,6 +478,18 @@ from triage_cli.domain.times import to_seconds as to_seconds
 from triage_cli.domain.times import whole_second as whole_second
 from triage_cli.domain.webhook_signing import secret_of as secret_of
 from triage_cli.domain.webhook_signing import signature as signature
+from triage_cli.domain.wire_values import KNOWN_CODES as KNOWN_CODES
+from triage_cli.domain.wire_values import LISTS as LISTS
+from triage_cli.domain.wire_values import MAPPINGS as MAPPINGS
+from triage_cli.domain.wire_values import UNIONS as UNIONS
+from triage_cli.domain.wire_values import Limits as Limits
+from triage_cli.domain.wire_values import ProtocolError as ProtocolError
+from triage_cli.domain.wire_values import Reader as Reader
+from triage_cli.domain.wire_values import UtcTime as UtcTime
+from triage_cli.domain.wire_values import error_fields as error_fields
+from triage_cli.domain.wire_values import named_values as named_values
+from triage_cli.domain.wire_values import reader as reader
+from triage_cli.domain.wire_values import to_wire as to_wire
 
 from . import api_keys as api_keys
 from . import chunks as chunks

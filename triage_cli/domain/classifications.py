@@ -7,11 +7,14 @@ from typing import Annotated, Any, NamedTuple, NotRequired, Self
 
 from triage_cli.domain import times
 from triage_cli.domain.tickets import CATEGORY, SourceOfConfidence, Ticket
+from triage_cli.domain.wire_values import Limits, Usd
 
 # The `step` of a verdict from an import. If a later import repeats it, it does not overrule a person's verdict.
 IMPORTED = "import"
 # The `classifier` and `confidence_source` of an answer that follows a person's verdict on the same text.
 PRECEDENT = "precedent"
+# The most calls in flight, and the longest wait in seconds, that another instance may ask for.
+MOST_WORKERS, LONGEST_WAIT = 1000, 366 * 86_400
 
 
 class Classification(NamedTuple):
@@ -184,8 +187,8 @@ class ClassifyPlan(NamedTuple):
 
     classifier: str | None = None
     force: bool = False
-    workers: int | None = None
-    max_cost: float | None = None
-    max_wait: float = 120.0
-    deadline: float | None = None
+    workers: Annotated[int, Limits(1, MOST_WORKERS)] | None = None
+    max_cost: Usd | None = None
+    max_wait: Annotated[float, Limits(0, LONGEST_WAIT)] = 120.0
+    deadline: Annotated[float, Limits(0, LONGEST_WAIT)] | None = None
     batch: bool = False

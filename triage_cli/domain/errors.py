@@ -159,6 +159,10 @@ class NoEndpointError(UsageError, code="no_endpoint", http_status=404):
     """The server has no such path: the address is wrong, or the server is older."""
 
 
+class OutdatedClientError(UsageError, code="outdated_client", http_status=410):
+    """The client is older than the server, which has no such path any more."""
+
+
 class RefusedError(TriageError, code="refused", exit_code=ExitCode.REFUSED, http_status=403):
     """A key is missing or wrong, or its role may not do this."""
 

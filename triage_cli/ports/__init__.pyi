@@ -10,6 +10,7 @@ from triage_cli.ports.classifiers import Trainer as Trainer
 from triage_cli.ports.exchange import Destination as Destination
 from triage_cli.ports.exchange import Pause as Pause
 from triage_cli.ports.exchange import Source as Source
+from triage_cli.ports.operations import Operation as Operation
 from triage_cli.ports.storage import ApiAccessStore as ApiAccessStore
 from triage_cli.ports.storage import AuditLogReader as AuditLogReader
 from triage_cli.ports.storage import Inflow as Inflow
@@ -17,3 +18,5 @@ from triage_cli.ports.storage import ModelRegistry as ModelRegistry
 from triage_cli.ports.storage import Store as Store
 from triage_cli.ports.triage import Consultation as Consultation
 from triage_cli.ports.triage import Triage as Triage
+
+from . import operations as operations

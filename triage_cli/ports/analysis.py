@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from triage_cli.domain import (
     CATEGORY,
@@ -13,6 +13,7 @@ from triage_cli.domain import (
     Foreseen,
     Labelled,
     Lesson,
+    Limits,
     NewConfiguration,
     Outcome,
     Plan,
@@ -24,9 +25,17 @@ from triage_cli.domain import (
     TicketDraft,
     TopicText,
     TrainingReport,
+    UtcTime,
 )
 
 TellProgress = Callable[[str, float], None]
+WEEK, TEN_YEARS = 7 * 86_400, 3652 * 86_400
+Window = Annotated[timedelta, Limits(1, WEEK)]
+Baseline = Annotated[timedelta, Limits(WEEK, TEN_YEARS)]
+Period = Annotated[timedelta, Limits(1, TEN_YEARS)]
+MOST_ROWS = 100_000
+LabelledRows = Annotated[Sequence[Labelled], Limits(0, MOST_ROWS)]
+TopicTexts = Annotated[Iterable[TopicText], Limits(0, MOST_ROWS)]
 
 
 class Analysis(Protocol):
@@ -45,28 +54,28 @@ class Analysis(Protocol):
         that no later run pays for them again. Nothing else is stored.
         """
 
-    def find_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSearch:
+    def find_spikes(self, window: Window, baseline: Baseline) -> SpikeSearch:
         """An `Analysis` finds the spikes of the last `window`, against the weeks of the `baseline`."""
 
-    def send_spikes(self, window: timedelta, baseline: timedelta) -> SpikeSending | None:
+    def send_spikes(self, window: Window, baseline: Baseline) -> SpikeSending | None:
         """An `Analysis` sends the spikes that were not sent yet to the configured destination; None if there is none.
 
         Raises `UnavailableError` if the destination did not take one.
         """
 
-    def drift(self, window: timedelta, question: str = CATEGORY) -> list[Drift]:
+    def drift(self, window: Period, question: str = CATEGORY) -> list[Drift]:
         """An `Analysis` compares the decisions on a question of the last `window` with those of the time before."""
 
     def report(self, since: datetime) -> Report:
         """An `Analysis` reports what happened since. Raises `UsageError` if that is no period of at most ten years."""
 
-    def suspects(self, rows: Sequence[Labelled], question: str = CATEGORY) -> SuspectReport:
+    def suspects(self, rows: LabelledRows, question: str = CATEGORY) -> SuspectReport:
         """An `Analysis` finds wrong labels among the verdicts and these labelled rows, and confused values."""
 
-    def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
+    def discover(self, tickets: TopicTexts | None, asked: Discovery) -> Proposal:
         """An `Analysis` finds the topics of these tickets (None: of the stored ones), and proposes categories."""
 
-    def learn(self, rows: Sequence[Labelled], tell: TellProgress, question: str | None = None) -> list[Lesson]:
+    def learn(self, rows: LabelledRows, tell: TellProgress, question: str | None = None) -> list[Lesson]:
         """An `Analysis` fits the embedded model to verdicts and labelled rows, and uses it if it is better.
 
         It does so for one question, or the category and each further question with a label; the rows are about the
@@ -77,7 +86,7 @@ class Analysis(Protocol):
         """An `Analysis` uses the version of the embedded model before the one in use."""
 
     def evaluate(
-        self, rows: Sequence[Labelled], plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
+        self, rows: LabelledRows, plan: ClassifyPlan, *, calibrate: bool, question: str = CATEGORY
     ) -> Evaluated:
         """An `Analysis` measures a classifier on labelled rows; one cost limit holds for all that it measures.
 
@@ -88,6 +97,14 @@ class Analysis(Protocol):
         """An `Analysis` compares a new configuration with the present one on tickets written since.
 
         With `ask`, answers that are not stored are asked for, at most for `max_cost` USD, and stored.
+        """
+
+    def plan_texts(
+        self, config: str | None, routes: str | None, written_since: Annotated[str | None, UtcTime()] = None
+    ) -> Plan:
+        """An `Analysis` compares a configuration that was sent as texts, or its rules alone, and asks nobody.
+
+        It starts no program and names no file of this machine. Raises `UsageError` if neither text is given.
         """
 
     def stop(self) -> None:

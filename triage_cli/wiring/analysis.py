@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from triage_cli.config import REDACTABLE, Config, DestinationSpec, load_config
@@ -49,7 +50,7 @@ from triage_cli.domain import (
     whole_names,
 )
 from triage_cli.ports import Classifier, Inflow, Store, TellProgress
-from triage_cli.runtime import Budget, StopControl
+from triage_cli.runtime import Budget, StopControl, private
 from triage_cli.service import (
     COST_SAMPLE,
     DECIDED_STATUSES,
@@ -284,6 +285,22 @@ class LocalAnalysis:
         sample_cost = estimate_cost(new_config, ClassifyPlan(), comparison.unasked)
         usd_per_ticket = None if sample_cost.cost is None else sample_cost.cost / sample_cost.tickets
         return compared._replace(cost_usd=None if usd_per_ticket is None else usd_per_ticket * compared.unasked)
+
+    def plan_texts(self, config: str | None, routes: str | None, written_since: str | None = None) -> Plan:
+        if config is None and routes is None:
+            raise UsageError("no new configuration is given", hint="send config, or routes")
+        with TemporaryDirectory(prefix="triage-") as folder:
+            texts = {"config": config, "routes": routes}
+            paths = {name: f"{folder}/{name}.yaml" for name, text in texts.items() if text is not None}
+            for name, path in paths.items():
+                with open(path, "w", encoding="utf-8", opener=private) as file:
+                    file.write(texts[name] or "")
+            new = NewConfiguration(paths.get("config"), paths.get("routes"), sent=True)
+            try:
+                return self.plan(new, written_since, ask=False, max_cost=None)
+            except ConfigError as error:  # the caller sees neither the file nor this machine's terminal
+                mistakes = ("; ".join(error.problems) or error.message).replace(f"{folder}/", "")
+                raise ConfigError(f"the new configuration has a mistake: {mistakes}", hint=error.hint) from error
 
     def _comparison(self, new_config: Config, store: Store, asker: Asker, *, may_ask: bool) -> PlanComparison:
         """Return what compares a new configuration with the present one, on the database of the present one."""

@@ -46,6 +46,7 @@ from triage_cli.domain import (
     MediaTypeError,
     NotFoundError,
     Outcome,
+    ProtocolError,
     Reading,
     ReclassifyPlan,
     Rejected,
@@ -132,14 +133,14 @@ def _drafts_of_client(body_file: BinaryIO) -> tuple[InputPart, Iterator[TicketDr
     """Return the counts of a body's first line, and the drafts that our own client has read and uploaded."""
     try:
         earlier_part = wire_format.part_of(_json_object(body_file.readline(wire_format.LONGEST_LINE)))
-    except wire_format.ProtocolError as error:
+    except ProtocolError as error:
         raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     def uploaded_drafts() -> Iterator[TicketDraft | Rejected]:
         while body_line := body_file.readline(wire_format.LONGEST_LINE):
             try:
                 yield _checked_draft(wire_format.draft_of(_json_object(body_line))._replace(size=len(body_line)))
-            except wire_format.ProtocolError as error:
+            except ProtocolError as error:
                 raise UsageError(f"{error}", hint="send a table, or use this version's client") from error
 
     return earlier_part, uploaded_drafts()
@@ -161,9 +162,9 @@ def _checked_draft(draft: TicketDraft) -> TicketDraft | Rejected:
     if not (subject or description):
         return Rejected(draft.row, draft.line, RowError(f"{draft.place}: neither subject nor description"))
     if draft.priority not in (None, *PRIORITIES):
-        raise wire_format.ProtocolError("a draft has a priority that is none")
+        raise ProtocolError("a draft has a priority that is none")
     if draft.created_at is not None and dates.moment(draft.created_at) != draft.created_at:
-        raise wire_format.ProtocolError("a draft has a time that is none")
+        raise ProtocolError("a draft has a time that is none")
     return draft._replace(subject=subject, description=description)
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, NamedTuple
 
+from triage_cli.domain.wire_values import Limits, Usd, UtcTime
+
 FEWEST_TOPICS, USUAL_TOPICS, MOST_TOPICS = 2, 20, 120
 TOPIC_CHARACTERS = (
     2_000  # characters of a ticket's text in which its topic is sought; it has said by then what it is about
@@ -19,11 +21,11 @@ class Discovery(NamedTuple):
     The classifier `name_with` names them, for at most `max_cost` USD.
     """
 
-    most: int = USUAL_TOPICS
-    written_since: str | None = None
+    most: Annotated[int, Limits(FEWEST_TOPICS, MOST_TOPICS)] = USUAL_TOPICS
+    written_since: Annotated[str | None, UtcTime()] = None
     sources: tuple[str, ...] = ()
     name_with: str | None = None
-    max_cost: float | None = None
+    max_cost: Usd | None = None
 
 
 class TopicText(NamedTuple):

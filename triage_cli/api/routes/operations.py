@@ -1,0 +1,83 @@
+"""Operations of the ports, which the command line asks of another instance; and the paths that were such before."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
+from triage_cli.api.idempotency import reply
+from triage_cli.api.problems import spoken
+from triage_cli.api.schemas.operations import described_operation
+from triage_cli.api.server_log import request_warnings
+from triage_cli.domain import (
+    OutdatedClientError,
+    ProtocolError,
+    UsageError,
+    all_encodable,
+    from_json,
+    is_too_deep,
+    to_wire,
+)
+from triage_cli.ports import Operation, operations
+
+router = new_router("client", json_only)
+UPGRADE = "upgrade the older one of the two"
+
+
+async def received_arguments(request: Request) -> Mapping[str, Any]:
+    """Return the object of JSON that a request has sent. Raises `UsageError` for another protocol or another body."""
+    protocol = request.headers.get(operations.PROTOCOL_HEADER, operations.PROTOCOL)
+    if protocol != operations.PROTOCOL:
+        raise UsageError(f"this server speaks protocol {operations.PROTOCOL}, and not {protocol[:20]}", hint=UPGRADE)
+    body = await request.body()
+    try:
+        arguments = all_encodable(from_json(body.decode() or "{}"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError("the body is no JSON", hint="send JSON in UTF-8") from error
+    if not isinstance(arguments, dict) or is_too_deep(arguments):
+        raise UsageError("the body is no object of JSON, or one that is nested too deeply", hint="send an object")
+    return arguments
+
+
+def endpoint_of(operation: Operation) -> Callable[..., Response]:
+    """Return what answers a request for an operation."""
+
+    def carry_out(
+        arguments: Annotated[Mapping[str, Any], Depends(received_arguments)], current: CurrentAnalysis
+    ) -> Response:
+        try:
+            call = operation.arguments_from(arguments)
+        except ProtocolError as error:
+            raise UsageError(str(error), hint="/docs describes what it takes") from error
+        missing = ", ".join(sorted(operation.required - call.keys()))
+        if missing:
+            raise UsageError(f"{operation.name} takes {missing}, too", hint="/docs describes what it takes")
+        result = to_wire(getattr(current, operation.name)(**call))
+        warnings = [*map(spoken, request_warnings.get() or ())]
+        return reply({"result": result, "warnings": warnings, "cost_usd": current.paid})
+
+    return carry_out
+
+
+for name in operations.ROLES:
+    one = operations.operation(name)
+    router.add_api_route(
+        operations.PATH + name, endpoint_of(one), methods=["POST"], name=f"operation_{name}", **described_operation(one)
+    )
+
+
+# Paths of earlier versions, whose clients send them queries and bodies of all kinds.
+left_router = new_router("client", route_class=APIRoute)
+LEFT_PATHS = ("/spikes", "/drift", "/suspects", "/discover", "/learn", "/plan", "/eval")
+
+
+def refuse_older_client() -> Response:
+    """Say to a client of an earlier version that this path is no more."""
+    raise OutdatedClientError("this client is older than the server", hint="upgrade it")
+
+
+for path in LEFT_PATHS:
+    left_router.add_api_route(path, refuse_older_client, methods=["GET", "POST"], include_in_schema=False)

@@ -1,0 +1,104 @@
+"""The description of operations, from the types of their methods: schemas, and an example that fits each."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+from triage_cli.api.dependencies import JSON
+from triage_cli.domain import LISTS, MAPPINGS, UNIONS, Limits, TriageError, is_record
+from triage_cli.ports import Operation
+
+ERROR_SCHEMA = {"type": "object", "properties": {key: {"type": "string"} for key in ("code", "message", "hint")}}
+MOMENT = "2026-11-23T08:00:00.000Z"
+# The schema and an example of each plain type.
+PLAIN: Mapping[Any, tuple[Mapping[str, Any], Any]] = {
+    Any: ({}, {}),
+    str: ({"type": "string"}, "text"),
+    int: ({"type": "integer"}, 3),
+    float: ({"type": "number"}, 0.5),
+    bool: ({"type": "boolean"}, False),
+    timedelta: ({"type": "number", "description": "seconds"}, 604_800.0),
+    datetime: ({"type": "string", "format": "date-time"}, MOMENT),
+    TriageError: (ERROR_SCHEMA, {"code": "unavailable", "message": "the provider is down", "hint": "try again"}),
+    NoneType: ({"type": "null"}, None),
+}
+
+
+def described_operation(operation: Operation) -> dict[str, Any]:
+    """Return what tells FastAPI how an operation is described."""
+    defaults = {name: None for name in operation.hints if name not in operation.required}
+    arguments = _object_schema(operation.hints, defaults)
+    answer = {
+        "result": schema_of(operation.result),
+        "warnings": {"type": "array", "items": {"type": "string"}, "description": "for whoever asked"},
+        "cost_usd": {"type": "number", "description": "what it has cost"},
+    }
+    sent = {name: sample_of(hint) for name, hint in operation.hints.items() if name in operation.required}
+    received = {"result": sample_of(operation.result), "warnings": [], "cost_usd": 0.0}
+    answered = {"type": "object", "properties": answer, "required": [*answer]}
+    return {
+        "description": operation.description,
+        "openapi_extra": {"requestBody": {"required": True, "content": {JSON: {"schema": arguments, "example": sent}}}},
+        "responses": {
+            200: {"description": "What it returns", "content": {JSON: {"schema": answered, "example": received}}}
+        },
+    }
+
+
+def schema_of(hint: Any) -> dict[str, Any]:
+    """Return the JSON Schema of a type, as `domain.wire_values` reads and writes its values."""
+    if is_record(hint):
+        return _object_schema(get_type_hints(hint, include_extras=True), hint._field_defaults)
+    make, arguments = GENERIC.get(get_origin(hint)), get_args(hint)
+    return dict(PLAIN[hint][0]) if make is None else make(arguments)
+
+
+def _list_schema(arguments: Sequence[Any]) -> dict[str, Any]:
+    return {"type": "array", "items": schema_of(arguments[0])}
+
+
+def _tuple_schema(arguments: Sequence[Any]) -> dict[str, Any]:
+    if ... in arguments:
+        return _list_schema(arguments)
+    items = [schema_of(each) for each in arguments]
+    return {"type": "array", "prefixItems": items, "items": {}, "minItems": len(items), "maxItems": len(items)}
+
+
+def _limited_schema(arguments: Sequence[Any]) -> dict[str, Any]:
+    schema = schema_of(arguments[0])
+    limits = next((each for each in arguments[1:] if isinstance(each, Limits)), None)
+    if limits is None:
+        return schema
+    least, most = ("minItems", "maxItems") if schema.get("type") == "array" else ("minimum", "maximum")
+    return schema | {least: limits.least, most: limits.most}
+
+
+GENERIC: Mapping[Any, Callable[[Sequence[Any]], dict[str, Any]]] = {
+    Annotated: _limited_schema,
+    **dict.fromkeys(UNIONS, lambda arguments: {"anyOf": [*map(schema_of, arguments)]}),
+    **dict.fromkeys((*LISTS, frozenset), _list_schema),
+    **dict.fromkeys(MAPPINGS, lambda arguments: {"type": "object", "additionalProperties": schema_of(arguments[1])}),
+    tuple: _tuple_schema,
+    Literal: lambda arguments: {"enum": list(arguments)},
+}
+
+
+def _object_schema(hints: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    properties = {name: schema_of(hint) for name, hint in hints.items()}
+    return {"type": "object", "properties": properties, "required": [name for name in hints if name not in defaults]}
+
+
+def sample_of(hint: Any) -> Any:
+    """Return a value of a type as JSON has it, with what must be there; FastAPI drops nulls, so it has none."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if is_record(hint):
+        hints = get_type_hints(hint, include_extras=True)
+        return {name: sample_of(each) for name, each in hints.items() if name not in hint._field_defaults}
+    if origin in MAPPINGS:
+        return {}
+    if origin in (*LISTS, frozenset):
+        return [sample_of(each) for each in arguments if each is not ...]
+    if origin is Literal:
+        return arguments[0]
+    return PLAIN[hint][1] if origin is None else sample_of(arguments[0])

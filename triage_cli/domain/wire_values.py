@@ -1,0 +1,282 @@
+"""Values as JSON and back, by their types: what an operation takes and answers, between two instances.
+
+A record is an object with its fields by name. Names that a reader does not know are passed over, and a field that is
+missing has its default, so that instances of neighbouring versions understand each other.
+"""
+
+import sys
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from triage_cli.domain import errors
+from triage_cli.domain.errors import TriageError
+from triage_cli.domain.json_values import is_record
+from triage_cli.domain.times import rfc3339, timestamp
+
+Reader: TypeAlias = Callable[[Any], Any]
+LISTS = (list, tuple, Sequence, Iterable, Iterator)
+MAPPINGS = (dict, Mapping)
+UNIONS = (Union, UnionType)
+
+
+class ProtocolError(ValueError):
+    """What another instance has sent does not follow the protocol."""
+
+
+class _MisfitError(Exception):
+    """A value of JSON is not of the type that it is read as; the record that it belongs to tells it by name."""
+
+
+class Limits(NamedTuple):
+    """Beside a type: the least and the most of a number, of the seconds of a duration, or of the items of a list."""
+
+    least: float
+    most: float
+
+    def takes(self, value: Any) -> bool:
+        """Return whether a value of JSON is within the limits; what is of another type is refused elsewhere."""
+        size = len(value) if isinstance(value, list) else value
+        return not isinstance(size, int | float) or self.least <= size <= self.most
+
+
+class UtcTime(NamedTuple):
+    """Beside a text: it is a time as `times.timestamp` writes it, so that it compares as the time does."""
+
+    def takes(self, value: Any) -> bool:
+        """Return whether a value of JSON is such a time; what is of another type is refused elsewhere."""
+        if not isinstance(value, str):
+            return True
+        try:
+            return value.endswith("Z") and timestamp(rfc3339(value)) == value
+        except ValueError:
+            return False
+
+
+CHECKS = (Limits, UtcTime)
+Usd = Annotated[float, Limits(0, 1_000_000)]
+
+
+# -- to JSON
+
+
+def to_wire(value: Any) -> Any:
+    """Return a value as JSON has it; a record leaves out the fields that have their default."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        defaults = value._field_defaults  # type: ignore[attr-defined]
+        fields = zip(value._fields, value, strict=True)
+        return {name: to_wire(each) for name, each in fields if name not in defaults or each != defaults[name]}
+    if isinstance(value, Mapping):
+        return {name: to_wire(each) for name, each in value.items()}
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Iterable):
+        return [to_wire(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
+    as_json = next((convert for kind, convert in _TO_JSON.items() if isinstance(value, kind)), None)
+    return value if as_json is None else as_json(value)
+
+
+def error_fields(error: TriageError) -> dict[str, str]:
+    """Return an error as JSON has it."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+_TO_JSON: Mapping[type, Callable[[Any], Any]] = {
+    timedelta: timedelta.total_seconds,
+    datetime: datetime.isoformat,
+    TriageError: error_fields,
+}
+
+
+# -- from JSON
+
+
+@cache
+def reader(hint: Hashable) -> Reader:
+    """Return what reads a value of this type from JSON, and raises `ProtocolError` for what is none."""
+    read = _reader(hint)
+
+    def read_whole(value: Any) -> Any:
+        try:
+            return read(value)
+        except _MisfitError as error:
+            raise ProtocolError(f"no {getattr(hint, '__name__', 'list')}") from error
+
+    return read_whole
+
+
+@cache
+def _reader(hint: Any) -> Reader:
+    if is_record(hint):
+        return partial(_record, hint.__name__, hint, _fields_of(hint))
+    make = _GENERIC.get(get_origin(hint))
+    return _PLAIN[hint] if make is None else make(get_args(hint))
+
+
+def _fields_of(record: type) -> Mapping[str, Reader]:
+    return {name: _reader(hint) for name, hint in get_type_hints(record, include_extras=True).items()}
+
+
+def _record(name: str, make: Callable[..., Any], fields: Mapping[str, Reader], value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _MisfitError
+    try:
+        return make(**named_values(name, fields, value))
+    except TypeError as error:
+        raise ProtocolError(f"{name} without all its fields") from error
+
+
+def named_values(name: str, fields: Mapping[str, Reader], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Read those of the `fields` that an object of JSON has; `name` says in an error what the object is."""
+    read = {}
+    for field in fields.keys() & values.keys():
+        try:
+            read[field] = fields[field](values[field])
+        except _MisfitError as error:
+            raise ProtocolError(f"{name} without a proper {field}") from error
+    return read
+
+
+def _checked(read: Reader, check: Limits | UtcTime, value: Any) -> Any:
+    if not check.takes(value):
+        raise _MisfitError
+    return read(value)
+
+
+def _optional(read: Reader, value: Any) -> Any:
+    return None if value is None else read(value)
+
+
+def _one_of(values: frozenset[Any], value: Any) -> Any:
+    if not isinstance(value, str | int) or value not in values:
+        raise _MisfitError
+    return value
+
+
+def _several(reads: Sequence[Reader], value: Any) -> Any:
+    if not isinstance(value, list) or len(value) != len(reads):
+        raise _MisfitError
+    return tuple(read(each) for read, each in zip(reads, value, strict=True))
+
+
+def _list(make: Callable[[Iterable[Any]], Any], read: Reader, value: Any) -> Any:
+    if not isinstance(value, list):
+        raise _MisfitError
+    return make(map(read, value))
+
+
+def _mapping(read: Reader, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise _MisfitError
+    return {name: read(each) for name, each in value.items()}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _MisfitError
+    return value
+
+
+def _whole_number(value: Any) -> int:
+    if type(value) is not int:
+        raise _MisfitError
+    return value
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        raise _MisfitError
+    return value
+
+
+def _truth(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _MisfitError
+    return value
+
+
+def _duration(value: Any) -> timedelta:
+    try:
+        return timedelta(seconds=_number(value))
+    except OverflowError as error:
+        raise _MisfitError from error
+
+
+def _moment(value: Any) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(value))
+    except ValueError as error:
+        raise _MisfitError from error
+    if moment.tzinfo is None:
+        raise _MisfitError
+    return moment
+
+
+def _error(value: Any) -> TriageError:
+    fields = value if isinstance(value, dict) else {}
+    code, message, hint = (fields.get(key, "") for key in ("code", "message", "hint"))
+    if not fields or not all(isinstance(text, str) for text in (code, message, hint)):
+        raise _MisfitError
+    return KNOWN_CODES.get(code, errors.ItemError)(message, hint=hint)
+
+
+def _nothing(value: Any) -> None:
+    if value is not None:
+        raise _MisfitError
+
+
+_PLAIN: Mapping[Any, Reader] = {
+    Any: lambda value: value,
+    str: _text,
+    int: _whole_number,
+    float: _number,
+    bool: _truth,
+    timedelta: _duration,
+    datetime: _moment,
+    TriageError: _error,
+    NoneType: _nothing,
+}
+
+
+def _annotated(arguments: Sequence[Any]) -> Reader:
+    check = next((each for each in arguments[1:] if isinstance(each, CHECKS)), None)
+    return _reader(arguments[0]) if check is None else partial(_checked, _reader(arguments[0]), check)
+
+
+def _union(arguments: Sequence[Any]) -> Reader:
+    (one,) = (each for each in arguments if each is not NoneType)  # None is the only alternative that we have
+    return partial(_optional, _reader(one))
+
+
+def _tuple(arguments: Sequence[Any]) -> Reader:
+    if ... in arguments:
+        return partial(_list, tuple, _reader(arguments[0]))
+    return partial(_several, tuple(map(_reader, arguments)))
+
+
+_GENERIC: Mapping[Any, Callable[[Sequence[Any]], Reader]] = {
+    Annotated: _annotated,
+    **dict.fromkeys(UNIONS, _union),
+    **dict.fromkeys(LISTS, lambda arguments: partial(_list, tuple, _reader(arguments[0]))),
+    **dict.fromkeys(MAPPINGS, lambda arguments: partial(_mapping, _reader(arguments[1]))),
+    list: lambda arguments: partial(_list, list, _reader(arguments[0])),
+    frozenset: lambda arguments: partial(_list, frozenset, _reader(arguments[0])),
+    tuple: _tuple,
+    Literal: lambda arguments: partial(_one_of, frozenset(arguments)),
+}
+
+
+def _error_classes(base: type[TriageError]) -> Iterator[type[TriageError]]:
+    yield base
+    for error_class in base.__subclasses__():
+        yield from _error_classes(error_class)
+
+
+# An error's code stands for the class that has it first: some classes below have the code of their base, and may need
+# more than a message. `TemporaryError` is used inside the retry loop alone.
+KNOWN_CODES: dict[str, type[TriageError]] = {}
+for _error_class in _error_classes(TriageError):
+    if _error_class is not errors.TemporaryError:
+        KNOWN_CODES.setdefault(_error_class.code, _error_class)
