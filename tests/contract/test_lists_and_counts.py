@@ -12,6 +12,7 @@ from tests.support.api_server import running_server
 from tests.support.online import ONLINE
 from tests.support.records import replace
 from tests.support.stored_tickets import a_ticket, an_event
+from tests.support.use_cases import classify, made
 from tests.support.world import FakeClassifier, World
 from triage_cli.client import Address, RemoteTriage, remote_triage
 from triage_cli.domain import (
@@ -26,6 +27,8 @@ from triage_cli.domain import (
     Ticket,
     TicketDraft,
     VerdictDraft,
+    ticket_record,
+    to_seconds,
 )
 from triage_cli.ports import Triage
 from triage_cli.service import ticket_lookup
@@ -146,6 +149,25 @@ def test_a_nul_in_a_selection_means_what_is_stored_in_its_place(
     }
     assert list(store.find(hostile)) == list(store.find(replace(hostile, **cleaned)))
     assert store.stats_by(StatsQuery(hostile)) == store.stats_by(StatsQuery(replace(hostile, **cleaned)))
+
+
+def test_a_record_says_when_a_ticket_was_stored_and_decided(make: Make, world: World) -> None:
+    """Of what nobody is sure, nothing was decided; a verdict decides anew."""
+    world.classifier = FakeClassifier(lambda ticket: ("Billing", 0.9 if ticket.external_id == "0" else 0.1))
+    tickets = made(world, 2)
+    classify(world)
+
+    def times() -> list[tuple[str | None, str | None]]:
+        records = [ticket_record(ticket) for ticket in make().find(Selection(sort="external_id"))]
+        return [(record["stored_at"], record["decided_at"]) for record in records]
+
+    (sure, decided), (unsure, undecided) = times()
+    assert [sure, unsure] == [ticket.stored_at for ticket in tickets]
+    answered = world.triage().history("0").classifications[-1].at
+    assert abs(to_seconds(decided or "") - to_seconds(answered)) < 1
+    assert undecided is None
+    list(world.triage().give_verdicts([VerdictDraft(n, f"{n}", "General") for n in range(2)]))
+    assert all((at or "") > (decided or "") for _, at in times())
 
 
 def test_every_field_sorts_and_a_walk_goes_on_where_it_stopped(

@@ -26,6 +26,7 @@ def test_create_prints_a_record_a_row_and_one_summary(cli: Cli) -> None:
         "created_at": None, "status": "new", "category": None, "suggestion": None, "confidence": None,
         "confidence_source": None, "classifier": None, "reason": None, "verdict": False, "routed_to": None,
         "cost_usd": 0.0, "error": None, "extra": {}, "language": None,
+        "stored_at": made[1]["stored_at"], "decided_at": None,
     }  # fmt: skip
     assert UUID.fullmatch(made[1]["ticket_id"])
     taken, summary = done.stderr.splitlines()

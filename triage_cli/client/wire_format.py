@@ -101,12 +101,13 @@ def _class_by_status(http_status: int) -> type[TriageError]:
 # Records of the store
 
 
-LATER_KEYS = frozenset({"language"})  # of a ticket, which a server of an earlier release does not have
+# The keys of a ticket that a server of an earlier release does not have.
+LATER_KEYS: Mapping[str, Any] = {"language": None, "stored_at": "", "decided_at": None}
 
 
 def ticket_of(wire_record: Any) -> Ticket:
     """Return a ticket from its wire record, which has no identity, hash and time of storing."""
-    wire_record = dict.fromkeys(LATER_KEYS) | object_of(wire_record, "ticket")
+    wire_record = {**LATER_KEYS, **object_of(wire_record, "ticket")}
     json_types = _json_types_of(Ticket, extra=dict, verdict=bool)
     for key in TICKET_KEYS:
         if not _is_one_of(json_types[key], wire_record.get(key, ...)):
@@ -115,7 +116,7 @@ def ticket_of(wire_record: Any) -> Ticket:
     extra, verdict = wire_fields["extra"], wire_fields["verdict"]
     wire_fields |= {"extra": compact(extra) if extra else "{}", "verdict": int(verdict)}
     urgency = URGENCY.get(wire_fields["priority"], URGENCY[None])
-    ticket = Ticket(**wire_fields, identity="", content_hash="", stored_at="", urgency=urgency)
+    ticket = Ticket(**wire_fields, identity="", content_hash="", urgency=urgency)
     return with_given(ticket, _answers_of(wire_record.get("answers")))
 
 

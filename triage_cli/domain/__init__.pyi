@@ -422,6 +422,7 @@ from triage_cli.domain.runs import Trace as Trace
 from triage_cli.domain.runs import rounded_usd as rounded_usd
 from triage_cli.domain.serialization import ADDED_PREFIX as ADDED_PREFIX
 from triage_cli.domain.serialization import EVENT_KEYS as EVENT_KEYS
+from triage_cli.domain.serialization import EXPORTED_KEYS as EXPORTED_KEYS
 from triage_cli.domain.serialization import FLIP_KEYS as FLIP_KEYS
 from triage_cli.domain.serialization import GROUP_COUNTS as GROUP_COUNTS
 from triage_cli.domain.serialization import RUN_KEYS as RUN_KEYS

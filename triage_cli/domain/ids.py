@@ -6,6 +6,9 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from triage_cli.domain.times import timestamp
 
 _lock = threading.Lock()
 _last = 0
@@ -33,6 +36,14 @@ def new_id() -> str:
 def is_ticket_id(text: str) -> bool:
     """Return whether a text has the format of a `new_id`."""
     return len(text) == 36 and text[14] == "7" and text.count("-") == 4
+
+
+def time_of(new_id: str) -> str | None:
+    """Return when an id was made, as ISO 8601; None of an id that `new_id` has not made."""
+    if not is_ticket_id(new_id):
+        return None
+    milliseconds = int(new_id[:8] + new_id[9:13], 16)
+    return timestamp(datetime.fromtimestamp(milliseconds / 1000, UTC))
 
 
 def content_hash(subject: str | None, description: str | None) -> str:

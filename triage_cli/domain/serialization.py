@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
+from triage_cli.domain import ids
 from triage_cli.domain.classifications import Classification, Decided
 from triage_cli.domain.deliveries import Attempt, Delivery, Routed
 from triage_cli.domain.events import LoggedEvent
@@ -21,8 +22,10 @@ from triage_cli.domain.times import timestamp
 TICKET_KEYS = (
     "ticket_id", "external_id", "source", "subject", "description", "customer_id", "priority", "created_at", "status",
     "category", "suggestion", "confidence", "confidence_source", "classifier", "reason", "verdict", "routed_to",
-    "cost_usd", "error", "extra", "language",
+    "cost_usd", "error", "extra", "language", "stored_at", "decided_at",
 )  # fmt: skip
+# The keys by which an export of ours is known; those that came later, earlier exports do not have.
+EXPORTED_KEYS = frozenset(TICKET_KEYS) - {"stored_at", "decided_at"}
 ADDED_PREFIX = "triage_"
 EVENT_KEYS = LoggedEvent._fields
 FLIP_KEYS = Flip._fields
@@ -46,6 +49,9 @@ def ticket_record(ticket: Ticket) -> dict[str, Any]:
     """Return the JSON record of a ticket, always with all keys; unknown values are None."""
     record: dict[str, Any] = dict(zip(TICKET_KEYS, _ticket_values(ticket), strict=True))
     record["verdict"] = ticket.verdict == 1
+    record["stored_at"] = ticket.stored_at or None
+    if ticket.category is not None and ticket.decision_id is not None:
+        record["decided_at"] = ids.time_of(ticket.decision_id)
     record["extra"] = from_json(ticket.extra) if ticket.extra != "{}" else {}
     if ticket.answers != "{}":
         record["answers"] = answer_records(ticket)

@@ -197,7 +197,8 @@ class Ticket(NamedTuple):
 
     By its `identity` an import recognises it; `revision` grows with each change; `extra` is a JSON object. `answers` is
     a JSON object of the answers to further questions, `unanswered` 1 if one of these is to be asked. The last fields
-    are no columns: `run_id` is the run that holds it, `asked` the questions that this run asks about it now.
+    are no columns: `run_id` is the run that holds it, `asked` the questions that this run asks about it now, and
+    `decided_at` what a remote said; here the time stands in the id of the decision.
     """
 
     ticket_id: Annotated[str, "the ticket's id"]
@@ -211,7 +212,7 @@ class Ticket(NamedTuple):
     priority: Annotated[str | None, "null where none was given, or one that is not known", Priority | None]
     urgency: int
     created_at: Annotated[str | None, "when it was written", datetime | None]
-    stored_at: str
+    stored_at: Annotated[str, "when it was stored", NotRequired[datetime]]
     extra: Annotated[str, "what else came with it", dict[str, Any]] = "{}"
     status: Annotated[str, "where it stands", Status] = "new"
     category: Annotated[str | None, "what holds; null if nothing does"] = None
@@ -236,6 +237,9 @@ class Ticket(NamedTuple):
     ] = None
     run_id: str | None = None
     asked: tuple[str, ...] = (CATEGORY,)
+    decided_at: Annotated[
+        str | None, "when the category was decided that holds; null if none does", NotRequired[datetime | None]
+    ] = None
 
     @classmethod
     def of_text(cls, text: str, *, ticket_id: str, source: str) -> Self:

@@ -9,8 +9,8 @@ from io import StringIO
 from typing import Any, NamedTuple
 
 from triage_cli.domain import (
+    EXPORTED_KEYS,
     SOURCE_NAME,
-    TICKET_KEYS,
     Rejected,
     RowError,
     TicketDraft,
@@ -213,7 +213,7 @@ class _RowMapper:
             mapping.fields.get(field, width)
             for field in ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
         )
-        is_export = {*TICKET_KEYS} <= mapping.our_columns
+        is_export = mapping.our_columns >= EXPORTED_KEYS
         # In an export of ours a dash is a text: nothing is empty there.
         self._text_or_none = stripped_or_none if is_export else text_or_none
         self._exported = [mapping.column_names.index(key) for key in ("source", "external_id")] if is_export else []

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
-from triage_cli.domain import ADDED_PREFIX, TICKET_KEYS, KeptMapping, Rejected, TicketDraft, added_keys
+from triage_cli.domain import ADDED_PREFIX, EXPORTED_KEYS, TICKET_KEYS, KeptMapping, Rejected, TicketDraft, added_keys
 
 LABEL_HEADERS = ("label", "category")
 
@@ -94,7 +94,7 @@ class Table(NamedTuple):
 
 def triage_columns(columns: Sequence[str], prefix: str = ADDED_PREFIX, questions: Iterable[str] = ()) -> frozenset[str]:
     """Return the columns that triage wrote, if this is its own export or the output of `run` with this prefix."""
-    if {*TICKET_KEYS} <= {*columns}:
+    if {*columns} >= EXPORTED_KEYS:
         return frozenset((*TICKET_KEYS, "answers", "asked"))
     is_output = {*added_keys(prefix)} <= {*columns}
     return frozenset(added_keys(prefix, questions)) & {*columns} if is_output else frozenset()

@@ -10,9 +10,9 @@ from itertools import chain, islice
 from typing import Any, BinaryIO, NamedTuple
 
 from triage_cli.domain import (
+    EXPORTED_KEYS,
     FILE_OPTIONS,
     TABLE_FORMATS,
-    TICKET_KEYS,
     InputError,
     KeptMapping,
     UsageError,
@@ -390,7 +390,7 @@ def _html_fields(
 
     An export of ours is read as it was stored.
     """
-    if html is False or (html is None and {*TICKET_KEYS} <= our_columns):
+    if html is False or (html is None and our_columns >= EXPORTED_KEYS):
         return frozenset()
     fields = {field for field in ("subject", "description") if _is_mostly_html(matched.fields.get(field), rows)}
     return frozenset(fields | ({"description"} & matched.fields.keys() if html else set()))

@@ -72,7 +72,7 @@ class CreateQuery(QueryParameters):
     classifier: ShortName | None = param(None, "one of the configuration; else its default", "local")
 
 
-class Ticket(Response, of=domain.Ticket, keys=(*TICKET_KEYS[:-1], "answers", "language", "asked")):
+class Ticket(Response, of=domain.Ticket, keys=(*TICKET_KEYS[:-3], "answers", *TICKET_KEYS[-3:], "asked")):
     """A ticket, always with all keys; unknown values are null."""
 
     answers: dict[str, GivenAnswer] = FURTHER_ANSWERS_FIELD
