@@ -13,7 +13,7 @@ from tests.support.records import replace
 from tests.support.world import World
 from triage_cli.client import Address, RemoteTriage
 from triage_cli.domain import Reading, RefusedError, header_key
-from triage_cli.ports import Triage
+from triage_cli.ports import Triage, operations
 
 HEADER, OTHER = header_key(["No", "Title"]), header_key(["No"])
 FIRST = Reading("shop", {"external_id": "No", "subject": "Title"})
@@ -51,12 +51,13 @@ def test_a_reader_may_look_and_not_write(world: World, tmp_path: Path) -> None:
         with pytest.raises(RefusedError):
             reader.keep_reading(HEADER, FIRST)
         reader.close()
-        send = {"headers": {"authorization": f"Bearer {running.keys['agent']}"}, "timeout": 30}
-        wrong = [{"source": "x"}, {"source": "x" * 81, "columns": {}}, {"source": "x", "columns": {"title": "a"}},
-                 {"source": "x", "columns": {"subject": "a" * 201}}]  # fmt: skip
-        for body in wrong:
-            assert httpx.post(f"{running.url}/readings/{HEADER}", json=body, **send).status_code == 422  # type: ignore[arg-type]
-        assert httpx.get(f"{running.url}/readings/short", **send).status_code == 422  # type: ignore[arg-type]
+        headers = {"authorization": f"Bearer {running.keys['agent']}"}
+        wrong = [{"source": "x" * 81}, {"source": 7}, {"source": "x", "columns": {"subject": "a" * 201}}, {}]
+        keep, look = (f"{running.url}{operations.PATH}{name}" for name in ("keep_reading", "last_reading"))
+        for reading in wrong:
+            body = {"header": HEADER, "reading": reading}
+            assert httpx.post(keep, json=body, headers=headers, timeout=30).status_code == 422
+        assert httpx.post(look, json={"header": "short"}, headers=headers, timeout=30).status_code == 422
 
 
 def test_the_order_of_columns_and_blanks_around_them_say_nothing() -> None:

@@ -176,7 +176,8 @@ REQUESTS: dict[str, Any] = {
     "POST /forget": {"customer_id": "nobody"},
     "POST /imports/{run}/undo": {"dry_run": True},
     "POST /audit/verify": None,
-    "POST /readings/{header}": {"reading": {"description": "Text"}},
+    "POST /operations/last_reading": {"header": "0" * 64},
+    "POST /operations/keep_reading": {"header": "0" * 64, "reading": {"source": "shop"}},
     "POST /operations/find_spikes": {"window": 60.0, "baseline": 604800.0},
     "POST /operations/send_spikes": {"window": 60.0, "baseline": 604800.0},
     "POST /operations/drift": {"window": 60.0},
@@ -201,7 +202,7 @@ def requested(server: ApiServer) -> list[str]:
         paths = client.get("/openapi.json").json()["paths"]
         for words, body in REQUESTS.items():
             method, _, path = words.partition(" ")
-            path = path.format(ticket_id="0", source="desk", name="tester", run="last", header="0" * 64)
+            path = path.format(ticket_id="0", source="desk", name="tester", run="last")
             query = {"do": "classify,route"} if "batch" in path else {}
             table = {"content": body, "headers": {"content-type": "text/csv"}}
             client.request(method, path, params=query, **(table if isinstance(body, str) else {"json": body}))

@@ -51,7 +51,7 @@ def stored(server: ApiServer) -> list[tuple[object, ...]]:
 def routes(server: ApiServer) -> list[tuple[str, str]]:
     """Return every operation of the description, at a path that exists."""
     paths = create_app(server.served).openapi()["paths"]
-    names = {"{ticket_id}": "nobody-1", "{source}": "desk", "{name}": "nobody", "{header}": "0" * 64, "{run}": "last"}
+    names = {"{ticket_id}": "nobody-1", "{source}": "desk", "{name}": "nobody", "{run}": "last"}
     return [
         (method.upper(), re.sub(r"\{\w+\}", lambda m: names[m[0]], path))
         for path, ops in paths.items()

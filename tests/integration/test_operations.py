@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.api_server import ApiServer, running_server
 from triage_cli.domain import ROLES
-from triage_cli.ports import Analysis, operations
+from triage_cli.ports import operations
 
 WINDOW = {"window": 3600.0, "baseline": 604_800.0}
 
@@ -22,7 +22,12 @@ def server(tmp_path: Path) -> Iterator[ApiServer]:
 
 
 def test_a_method_without_a_row_is_not_served_and_a_row_has_a_method(server: ApiServer) -> None:
-    methods = {name for name, _ in inspect.getmembers(Analysis, inspect.isfunction) if not name.startswith("_")}
+    methods = {
+        name
+        for port in operations.SERVED
+        for name, _ in inspect.getmembers(port, inspect.isfunction)
+        if not name.startswith("_")
+    }
     assert not operations.ROLES.keys() - methods
     assert operations.ROLES.keys() >= operations.REPEATABLE
     with server.client("admin") as client:

@@ -170,11 +170,11 @@ class Connection:
         """Post to the server with an idempotency key, and return the response's JSON value."""
         return self._send_repeatable_request("POST", path, {"json": body, "headers": {"idempotency-key": key}})[0]
 
-    def call(self, operation: Operation, arguments: Mapping[str, Any], timeout: httpx.Timeout) -> Any:
+    def call(self, operation: Operation, arguments: Mapping[str, Any], *, timeout: httpx.Timeout = TIMEOUT) -> Any:
         """Have the server carry out an operation, and return the JSON of its result; pass on what it warns of."""
         path, headers = operations.PATH + operation.name, {operations.PROTOCOL_HEADER: operations.PROTOCOL}
         options = {"json": arguments, "headers": headers, "timeout": timeout}
-        tries = RETRY_DELAYS if operation.repeatable else ()
+        tries = RETRY_DELAYS if operation.name in operations.REPEATABLE else ()
         with known_to_remote(path):
             answer = self._send_repeatable_request("POST", path, options, tries)[0]
         try:

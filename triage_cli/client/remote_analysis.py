@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httpx
 
@@ -28,12 +28,8 @@ from triage_cli.domain import (
     TopicText,
     UsageError,
     ids,
-    reader,
 )
-from triage_cli.ports import TellProgress, operations
-
-if TYPE_CHECKING:
-    from triage_cli.ports import Analysis
+from triage_cli.ports import Analysis, TellProgress, operations
 
 LONG_TIMEOUT = httpx.Timeout(3600.0, connect=10.0)  # in seconds, of what compares or learns many tickets
 
@@ -68,15 +64,12 @@ class RemoteAnalysis:
 
     def __getattr__(self, name: str) -> Any:
         """Return the operation of this name, as a method."""
-        if name not in operations.ROLES:
+        if name not in operations.SERVED[Analysis]:
             raise AttributeError(name)
         return lambda *values, **named: self._call(name, *values, **named)
 
     def _call(self, name: str, *values: Any, **named: Any) -> Any:
-        """Have the remote carry out an operation. Raises its error, and `UsageError` if it does not know it."""
-        operation = operations.operation(name)
-        answer = self._remote.connection.call(operation, operation.arguments_to(*values, **named), LONG_TIMEOUT)
-        return self._remote.converted(reader(operation.result), answer)
+        return self._remote.operation(name, *values, timeout=LONG_TIMEOUT, **named)
 
     def discover(self, tickets: Iterable[TopicText] | None, asked: Discovery) -> Proposal:
         """Have the remote find the topics of these tickets, which it does not store, or of its own."""
@@ -110,11 +103,6 @@ class RemoteAnalysis:
         except ConfigError as error:  # it names the files of the request
             message = error.message.replace(" config.yaml:", f" {new.config}:")
             raise ConfigError(message.replace(" routes.yaml:", f" {new.routes}:"), hint=error.hint) from error
-
-
-def remote_analysis(remote_triage: RemoteTriage) -> "Analysis":
-    """Return the analysis on another instance."""
-    return cast("Analysis", RemoteAnalysis(remote_triage))
 
 
 def _text_of(path: Path) -> str:

@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, quote
 
 import httpx
 
 from triage_cli.client import wire_format
 from triage_cli.client.http_connection import (
+    TIMEOUT,
     Address,
     Connection,
     Params,
@@ -41,7 +42,6 @@ from triage_cli.domain import (
     History,
     LoggedEvent,
     NoEndpointError,
-    NotFoundError,
     Outcome,
     Overruled,
     ProtocolError,
@@ -71,9 +71,11 @@ from triage_cli.domain import (
     chunked,
     encodable,
     ids,
+    reader,
     unknown_run,
     unknown_ticket,
 )
+from triage_cli.ports import operations
 from triage_cli.runtime import Network
 
 T = TypeVar("T")
@@ -282,13 +284,16 @@ class RemoteTriage:
             return (Question(CATEGORY, self.categories()),)
 
     def last_reading(self, header: str) -> Reading | None:
-        try:
-            return self.read(Reading, f"/readings/{header}")
-        except NotFoundError:
-            return None
+        return cast("Reading | None", self.operation("last_reading", header))
 
     def keep_reading(self, header: str, reading: Reading) -> None:
-        self.connection.request("POST", f"/readings/{header}", reading._asdict())
+        self.operation("keep_reading", header, reading)
+
+    def operation(self, name: str, *values: Any, timeout: httpx.Timeout = TIMEOUT, **named: Any) -> Any:
+        """Have the remote carry out an operation. Raises its error, and `UsageError` if it does not know it."""
+        operation = operations.operation(name)
+        answer = self.connection.call(operation, operation.arguments_to(*values, **named), timeout=timeout)
+        return self.converted(reader(operation.result), answer)
 
     def runs(self, limit: int | None) -> Iterator[Run]:
         """Yield the remote's bulk commands and requests, the latest first: the last RUNS at most."""

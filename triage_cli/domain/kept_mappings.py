@@ -1,14 +1,15 @@
 """How files with certain columns are read: as `imports` of the configuration says, and as it was the last time."""
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from triage_cli.domain.tickets import MAX_SOURCE
+from triage_cli.domain.wire_values import Limits
 
 # The fields of a ticket that a column may hold, and the formats of inputs that have columns.
 IMPORT_FIELDS = ("subject", "description", "customer_id", "priority", "created_at", "external_id", "verdict")
 TABLE_FORMATS = ("csv", "tsv", "json", "jsonl")
 _NAMED_DELIMITERS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
-
-
 LONGEST_COLUMN = 200  # characters of a column's name that a reading keeps
 
 
@@ -39,8 +40,8 @@ def is_for_same_files(columns: Iterable[str], other_columns: Iterable[str]) -> b
 class Reading(NamedTuple):
     """How a file was read: the source of its ids, and the column of each field that has one."""
 
-    source: str
-    columns: Mapping[str, str] = {}
+    source: Annotated[str, Limits(0, MAX_SOURCE)]
+    columns: Mapping[str, Annotated[str, Limits(0, LONGEST_COLUMN)]] = {}
 
     def options_unlike(self, other: "Reading") -> list[tuple[str, str]]:
         """Return the options, each with its value, that would read a file as here where the other reading differs.

@@ -31,14 +31,14 @@ class _MisfitError(Exception):
 
 
 class Limits(NamedTuple):
-    """Beside a type: the least and the most of a number, of the seconds of a duration, or of the items of a list."""
+    """Beside a type: the least and most of a number, of a duration's seconds, a list's items, a text's characters."""
 
     least: float
     most: float
 
     def takes(self, value: Any) -> bool:
         """Return whether a value of JSON is within the limits; what is of another type is refused elsewhere."""
-        size = len(value) if isinstance(value, list) else value
+        size = len(value) if isinstance(value, list | str) else value
         return not isinstance(size, int | float) or self.least <= size <= self.most
 
 

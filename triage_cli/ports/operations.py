@@ -11,40 +11,46 @@ from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from triage_cli.domain import Reader, Role, named_values, reader, to_wire
 from triage_cli.ports.analysis import Analysis
+from triage_cli.ports.triage import Triage
 
 # What both sides must agree on beyond names and types. Another number is refused.
 PROTOCOL = "1"
 PROTOCOL_HEADER = "triage-protocol"
 PATH = "/operations/"
-# The least role that may ask for an operation. A method without a row is not served.
-ROLES: Mapping[str, Role] = {
-    "find_spikes": "admin",
-    "send_spikes": "admin",
-    "drift": "admin",
-    "report": "reader",
-    "suspects": "admin",
-    "discover": "admin",
-    "learn": "admin",
-    "roll_back": "admin",
-    "evaluate": "admin",
-    "plan_texts": "admin",
+# The least role that may ask for an operation, by port. A method without a row is not served.
+SERVED: Mapping[type, Mapping[str, Role]] = {
+    Analysis: {
+        "find_spikes": "admin",
+        "send_spikes": "admin",
+        "drift": "admin",
+        "report": "reader",
+        "suspects": "admin",
+        "discover": "admin",
+        "learn": "admin",
+        "roll_back": "admin",
+        "evaluate": "admin",
+        "plan_texts": "admin",
+    },
+    Triage: {"last_reading": "reader", "keep_reading": "agent"},
 }
-# Operations that only read and take little: if an answer is lost, they are asked for again.
-REPEATABLE = frozenset({"find_spikes", "drift", "report"})
+ROLES: Mapping[str, Role] = {name: role for roles in SERVED.values() for name, role in roles.items()}
+# Operations that only read and take little, or may be done twice: if an answer is lost, they are asked for again.
+REPEATABLE = frozenset({"find_spikes", "drift", "report", "last_reading", "keep_reading"})
 
 
 class Operation(NamedTuple):
     """One method of a port, for whoever calls it and whoever carries it out.
 
-    `fields` read its arguments. Those in `silent` are functions of the caller, which are not told anything from afar.
+    `hints` are the types of its arguments, and `result` that of what it returns. The arguments in `silent` are
+    functions of the caller, which are not told anything from afar.
     """
 
+    port: type
     name: str
     description: str
-    role: Role
-    repeatable: bool
     signature: inspect.Signature
     hints: Mapping[str, Any]
+    result: Any
     silent: frozenset[str]
 
     def arguments_from(self, wire_record: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,11 +70,6 @@ class Operation(NamedTuple):
         parameters = self.signature.parameters
         return frozenset(name for name in self.hints if parameters[name].default is inspect.Parameter.empty)
 
-    @property
-    def result(self) -> Any:
-        """Return the type of what the method returns."""
-        return get_type_hints(getattr(Analysis, self.name), include_extras=True)["return"]
-
 
 def _say_nothing(*_: object) -> None:
     pass
@@ -77,16 +78,10 @@ def _say_nothing(*_: object) -> None:
 @cache
 def operation(name: str) -> Operation:
     """Return the operation of this name. Raises `KeyError` if none is served."""
-    role, method = ROLES[name], getattr(Analysis, name)
+    port = {name: port for port, roles in SERVED.items() for name in roles}[name]
+    method = getattr(port, name)
     hints = get_type_hints(method, include_extras=True)
-    hints.pop("return")
+    result = hints.pop("return")
     silent = frozenset(each for each, hint in hints.items() if get_origin(hint) is Callable)
-    return Operation(
-        name,
-        inspect.getdoc(method) or "",
-        role,
-        name in REPEATABLE,
-        inspect.signature(method),
-        {each: hint for each, hint in hints.items() if each not in silent},
-        silent,
-    )
+    sent = {each: hint for each, hint in hints.items() if each not in silent}
+    return Operation(port, name, inspect.getdoc(method) or "", inspect.signature(method), sent, result, silent)

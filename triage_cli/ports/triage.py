@@ -1,7 +1,7 @@
 """Ports of the use cases, which the command line, the API and agents call: in this process or on another instance."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from triage_cli.domain import (
     AgentSuggestion,
@@ -14,6 +14,7 @@ from triage_cli.domain import (
     Flip,
     Head,
     History,
+    Limits,
     LoggedEvent,
     Outcome,
     Overruled,
@@ -38,6 +39,8 @@ from triage_cli.domain import (
     VerdictDraft,
     Why,
 )
+
+HeaderKey = Annotated[str, Limits(64, 64)]  # the hash of a file's columns
 
 
 class Triage(Protocol):
@@ -103,10 +106,10 @@ class Triage(Protocol):
     def questions(self) -> tuple[Question, ...]:
         """A `Triage` knows the questions that tickets are asked, that for the category first."""
 
-    def last_reading(self, header: str) -> Reading | None:
+    def last_reading(self, header: HeaderKey) -> Reading | None:
         """A `Triage` knows how a file with this header was read the last time, None if there was none."""
 
-    def keep_reading(self, header: str, reading: Reading) -> None:
+    def keep_reading(self, header: HeaderKey, reading: Reading) -> None:
         """A `Triage` records how a file with this header was read."""
 
     def runs(self, limit: int | None) -> Iterator[Run]:

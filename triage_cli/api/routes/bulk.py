@@ -12,10 +12,9 @@ from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any, BinaryIO, NamedTuple, cast
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from triage_cli.api import problems
 from triage_cli.api.dependencies import (
@@ -28,11 +27,11 @@ from triage_cli.api.dependencies import (
     new_router,
     other_type_error,
 )
-from triage_cli.api.idempotency import BulkRequestLock, key_header, reply
+from triage_cli.api.idempotency import BulkRequestLock, key_header
 from triage_cli.api.ndjson import NdjsonResponse
 from triage_cli.api.problems import spoken
 from triage_cli.api.routes.queries import query_time
-from triage_cli.api.schemas import administration, bulk, classification, ticket_selection
+from triage_cli.api.schemas import bulk, classification, ticket_selection
 from triage_cli.api.server_log import error_log, request_warnings
 from triage_cli.api.server_state import ServerState
 from triage_cli.client import wire_format
@@ -44,10 +43,8 @@ from triage_cli.domain import (
     Foreseen,
     InputPart,
     MediaTypeError,
-    NotFoundError,
     Outcome,
     ProtocolError,
-    Reading,
     ReclassifyPlan,
     Rejected,
     RoutePlan,
@@ -61,7 +58,6 @@ from triage_cli.domain import (
     VerdictDraft,
     compact,
     from_json,
-    header_key,
     label_columns,
     routing,
 )
@@ -177,7 +173,6 @@ def drafts_within_limit(drafts: Iterable[TicketDraft | Rejected], most_rows: int
         yield draft
 
 
-EXAMPLE_HEADER = header_key(("No", "Title"))
 # What an endpoint tells FastAPI that answers by JSON lines.
 ANSWERED_BY_LINES: dict[str, Any] = {
     "status_code": 200,
@@ -224,9 +219,6 @@ def _raise_if_stopping(server_state: ServerState) -> None:
 
 
 router = new_router("bulk")
-HeaderKey = Annotated[
-    str, Path(pattern="^[0-9a-f]{64}$", description="the hash of a file's columns", examples=[EXAMPLE_HEADER])
-]
 JSON_BODY_ONLY = [Depends(json_only)]  # what a bulk endpoint tells FastAPI that reads JSON alone
 
 
@@ -291,21 +283,6 @@ async def batch(
 
     response = NdjsonResponse(server_state.stream_slots, make_lines, stop, request_lock.renew)
     return response
-
-
-@router.get("/readings/{header}", response_model=administration.Reading)
-def last_reading(header: HeaderKey, triage: CurrentTriage) -> Response:
-    """Return how a file with these columns was read the last time by the command line."""
-    if (reading := triage.last_reading(header)) is None:
-        raise NotFoundError("no file with this header was read here", hint="POST /readings/{header} keeps one")
-    return reply(reading._asdict())
-
-
-@router.post("/readings/{header}", response_model=administration.Reading, dependencies=JSON_BODY_ONLY)
-def keep_reading(header: HeaderKey, body: administration.ReadingIn, triage: CurrentTriage) -> Response:
-    """Record how a file with these columns was read, so that one which is read otherwise is noticed."""
-    triage.keep_reading(header, Reading(body.source, body.columns.model_dump(exclude_none=True)))
-    return reply(body.model_dump(exclude_none=True))
 
 
 @router.post("/classify", **ANSWERED_BY_LINES, dependencies=JSON_BODY_ONLY)

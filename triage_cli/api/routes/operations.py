@@ -1,13 +1,14 @@
 """Operations of the ports, which the command line asks of another instance; and the paths that were such before."""
 
 from collections.abc import Callable, Mapping
+from types import NoneType
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
-from triage_cli.api.dependencies import CurrentAnalysis, json_only, new_router
+from triage_cli.api.dependencies import current_analysis, current_triage, json_only, new_router
 from triage_cli.api.idempotency import reply
 from triage_cli.api.problems import spoken
 from triage_cli.api.schemas.operations import described_operation
@@ -21,10 +22,12 @@ from triage_cli.domain import (
     is_too_deep,
     to_wire,
 )
-from triage_cli.ports import Operation, operations
+from triage_cli.ports import Analysis, Operation, Triage, operations
 
 router = new_router("client", json_only)
 UPGRADE = "upgrade the older one of the two"
+# What carries out the methods of each port for a request.
+CURRENT: Mapping[type, Callable[[Request], Any]] = {Analysis: current_analysis, Triage: current_triage}
 
 
 async def received_arguments(request: Request) -> Mapping[str, Any]:
@@ -46,7 +49,8 @@ def endpoint_of(operation: Operation) -> Callable[..., Response]:
     """Return what answers a request for an operation."""
 
     def carry_out(
-        arguments: Annotated[Mapping[str, Any], Depends(received_arguments)], current: CurrentAnalysis
+        arguments: Annotated[Mapping[str, Any], Depends(received_arguments)],
+        current: Annotated[Any, Depends(CURRENT[operation.port])],
     ) -> Response:
         try:
             call = operation.arguments_from(arguments)
@@ -56,8 +60,9 @@ def endpoint_of(operation: Operation) -> Callable[..., Response]:
         if missing:
             raise UsageError(f"{operation.name} takes {missing}, too", hint="/docs describes what it takes")
         result = to_wire(getattr(current, operation.name)(**call))
+        returned = {} if operation.result is NoneType else {"result": result}
         warnings = [*map(spoken, request_warnings.get() or ())]
-        return reply({"result": result, "warnings": warnings, "cost_usd": current.paid})
+        return reply(returned | {"warnings": warnings, "cost_usd": current.paid})
 
     return carry_out
 
@@ -71,7 +76,7 @@ for name in operations.ROLES:
 
 # Paths of earlier versions, whose clients send them queries and bodies of all kinds.
 left_router = new_router("client", route_class=APIRoute)
-LEFT_PATHS = ("/spikes", "/drift", "/suspects", "/discover", "/learn", "/plan", "/eval")
+LEFT_PATHS = ("/spikes", "/drift", "/suspects", "/discover", "/learn", "/plan", "/eval", "/readings/{header}")
 
 
 def refuse_older_client() -> Response:

@@ -19,10 +19,8 @@ from triage_cli.api.schemas.shared_fields import (
     repeatable,
 )
 from triage_cli.api.schemas.ticket_selection import TicketConditions
-from triage_cli.domain import LONGEST_COLUMN, MAX_SOURCE, RUN_KEYS, STATS_KEYS, Role
+from triage_cli.domain import RUN_KEYS, STATS_KEYS, Role
 
-ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_COLUMN)]
-EXAMPLE_COLUMNS = {"external_id": "No", "subject": "Title"}
 QUESTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}(\.[A-Za-z0-9][A-Za-z0-9_-]{0,38})?")
 
 
@@ -109,34 +107,6 @@ class KeyIn(RequestBody):
     )
     role: Role = Field(description=ROLE_TEXT)
     expires_in: KeyLifetime | None = Field(None, description=EXPIRES_IN_TEXT)
-
-
-class ReadColumns(RequestBody):
-    """The column of each field of a ticket; null if it was read from none."""
-
-    subject: ColumnName | None = param(None, "what it is about", "Title")
-    description: ColumnName | None = param(None, "its text", "Body")
-    customer_id: ColumnName | None = param(None, "the customer", "Customer")
-    priority: ColumnName | None = param(None, "how urgent it is", "Priority")
-    created_at: ColumnName | None = param(None, "when it was written", "Created")
-    external_id: ColumnName | None = param(None, "its id in the source", "No")
-    verdict: ColumnName | None = param(None, "a person's category", "Team")
-
-
-class ReadingIn(RequestBody):
-    """How a file was read."""
-
-    source: Annotated[str, StringConstraints(max_length=MAX_SOURCE)] = Field(
-        description="where its ids come from", examples=["shop"]
-    )
-    columns: ReadColumns = Field(description="the columns of fields", examples=[EXAMPLE_COLUMNS])
-
-
-class Reading(BaseModel):
-    """How a file was read the last time."""
-
-    source: str = Field(description="where its ids come from")
-    columns: dict[str, str] = Field(description="the column of each field that has one", examples=[EXAMPLE_COLUMNS])
 
 
 class RotateIn(RequestBody):

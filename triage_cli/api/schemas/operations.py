@@ -11,6 +11,7 @@ from triage_cli.ports import Operation
 
 ERROR_SCHEMA = {"type": "object", "properties": {key: {"type": "string"} for key in ("code", "message", "hint")}}
 MOMENT = "2026-11-23T08:00:00.000Z"
+LIMIT_KEYS = {"array": ("minItems", "maxItems"), "string": ("minLength", "maxLength")}
 # The schema and an example of each plain type.
 PLAIN: Mapping[Any, tuple[Mapping[str, Any], Any]] = {
     Any: ({}, {}),
@@ -36,6 +37,8 @@ def described_operation(operation: Operation) -> dict[str, Any]:
     }
     sent = {name: sample_of(hint) for name, hint in operation.hints.items() if name in operation.required}
     received = {"result": sample_of(operation.result), "warnings": [], "cost_usd": 0.0}
+    if operation.result is NoneType:
+        del answer["result"], received["result"]
     answered = {"type": "object", "properties": answer, "required": [*answer]}
     return {
         "description": operation.description,
@@ -70,7 +73,7 @@ def _limited_schema(arguments: Sequence[Any]) -> dict[str, Any]:
     limits = next((each for each in arguments[1:] if isinstance(each, Limits)), None)
     if limits is None:
         return schema
-    least, most = ("minItems", "maxItems") if schema.get("type") == "array" else ("minimum", "maximum")
+    least, most = LIMIT_KEYS.get(schema.get("type", ""), ("minimum", "maximum"))
     return schema | {least: limits.least, most: limits.most}
 
 
@@ -101,4 +104,6 @@ def sample_of(hint: Any) -> Any:
         return [sample_of(each) for each in arguments if each is not ...]
     if origin is Literal:
         return arguments[0]
-    return PLAIN[hint][1] if origin is None else sample_of(arguments[0])
+    sample = PLAIN[hint][1] if origin is None else sample_of(arguments[0])
+    least = next((int(each.least) for each in arguments[1:] if isinstance(each, Limits)), 0)
+    return sample.ljust(least, ".") if isinstance(sample, str) else sample
