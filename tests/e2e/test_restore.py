@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 from types import FrameType
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from tests.support.api_server import running_server
 from tests.support.audit_edits import tamper
 from tests.support.cli import Cli
-from tests.support.commands import TICKETS, is_whole, on_terminal, rows, until
+from tests.support.commands import PATIENCE, TICKETS, is_whole, on_terminal, rows, until
 from tests.support.pg_server import sql
 from tests.support.records import replace
 from tests.support.stored_tickets import as_of_version_1
@@ -109,7 +110,10 @@ def test_forget_names_what_restores_have_kept(grown: Cli) -> None:
     assert grown("db", "restore", "backup.db", "--yes").returncode == 0
     assert grown("create", "-q", "--subject", "b", "--customer-id", "C-9").returncode == 0
     printed = grown("forget", "--customer-id", "C-9", "--yes").stderr
-    assert f"note: {kept(grown)[0]} may hold the texts as well: db restore kept what was there; delete it" in printed
+    assert (
+        f"note: {kept(grown)[0]} may hold the texts as well: it is of before a restore or an upgrade; delete it"
+        in printed
+    )
 
 
 def test_a_running_server_goes_on_with_what_was_restored(tmp_path: Path) -> None:
@@ -265,6 +269,33 @@ def test_a_backup_of_an_older_version_is_brought_forward(grown: Cli) -> None:
     assert rows(grown.db, "select action from events") == [("restored",)]
     assert grown("audit", "verify").returncode == 0
     assert grown("create", "-q", "--subject", "x").returncode == 0
+
+
+def test_a_migration_keeps_what_it_found_and_says_so(grown: Cli) -> None:
+    grown.db.unlink()
+    as_of_version_1(str(grown.db))
+    before = dump(grown.db)
+    size = grown.db.stat().st_size
+    limited = grown.start("stats", "-q", preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (size // 2, RLIM_INFINITY)))
+    assert limited.stderr is not None
+    said = limited.stderr.read().decode()
+    assert (limited.wait(PATIENCE), "nothing was changed; free as much" in said, kept(grown)) == (6, True, [])
+    assert (dump(grown.db), rows(grown.db, "pragma user_version")) == (before, [(1,)])
+    said = grown("stats", "-q").stderr
+    (copy,) = kept(grown)
+    assert said == (
+        f"note: {grown.db} was brought forward from schema 1 to {VERSION}, which no older triage reads; as it was it "
+        f"is kept in {copy}\n"
+    )
+    assert (dump(copy), rows(copy, "pragma user_version"), copy.stat().st_mode & 0o777) == (before, [(1,)], 0o600)
+    assert grown("stats").stderr == ""
+    assert grown("create", "-q", "--subject", "x", "--customer-id", "C-1").returncode == 0
+    assert f"{copy} may hold the texts as well" in grown("forget", "--customer-id", "C-1", "--yes").stderr
+
+
+def dump(db: Path) -> list[str]:
+    with closing(sqlite3.connect(db)) as opened:
+        return list(opened.iterdump())
 
 
 def garbage(db: Path) -> None:

@@ -16,7 +16,7 @@ from triage_cli.cli.command import as_triage_error, with_global_options
 from triage_cli.cli.command_list import COMMANDS
 from triage_cli.cli.context import GlobalOptions
 from triage_cli.domain import ExitCode, TriageError
-from triage_cli.runtime import abandon, resource_exhaustion
+from triage_cli.runtime import abandon, notices, resource_exhaustion
 
 COMPLETION_VARIABLE = "_TRIAGE_COMPLETE"  # a shell sets it where Tab is pressed
 VERBOSE_OPTION = re.compile(r"-q*v[qv]*")
@@ -31,6 +31,7 @@ def main() -> None:
     terminal.open_closed()
     terminal.make_utf8(sys.stdout, sys.stderr)
     typed_commands.remember(sys.argv[1:])
+    notices.tell_by(messages.say)
     exit_code = run(sys.argv[1:])
     terminal.close_quietly()
     # A normal exit would wait for threads that run a command or look up a host name. The others it ends with a library

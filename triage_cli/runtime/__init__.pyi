@@ -89,5 +89,6 @@ from . import access_tokens as access_tokens
 from . import async_bridge as async_bridge
 from . import build as build
 from . import mail_connections as mail_connections
+from . import notices as notices
 from . import occurrence_counter as occurrence_counter
 from . import resource_exhaustion as resource_exhaustion

@@ -46,7 +46,7 @@ from triage_cli.stores.sqlite.head_file import kept_head as kept_head
 from triage_cli.stores.sqlite.restore import KeptDatabases as KeptDatabases
 from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
-from triage_cli.stores.sqlite.restore import kept_beside as kept_beside
+from triage_cli.stores.sqlite.restore import copies_beside as copies_beside
 from triage_cli.stores.sqlite.schema import created_tables as created_tables
 from triage_cli.stores.sqlite.schema import statements_of as statements_of
 from triage_cli.stores.sqlite.store import CLAIMABLE_TICKETS as CLAIMABLE_TICKETS

@@ -60,10 +60,10 @@ def restorable(config: Config, file: Path) -> str:
 
 
 def kept_databases(config: Config) -> Sequence[Path]:
-    """Return the files in which restores kept the databases that were there before the present one."""
-    from triage_cli.stores import kept_beside
+    """Return the files in which restores and migrations kept the databases that were there before the present one."""
+    from triage_cli.stores import copies_beside
 
-    return () if config.remote or is_postgres(config.database) else kept_beside(config.database)
+    return () if config.remote or is_postgres(config.database) else copies_beside(config.database)
 
 
 def delivered_before_restores(config: Config, tell: Callable[[str], None]) -> LostDeliveries:

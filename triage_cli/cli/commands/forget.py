@@ -92,6 +92,8 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
         context.say(f"note: {context.config.path} has such a text as an example of {', '.join(examples_of)}; delete it")
     if forget_counts and (kept_databases := wiring.database_maintenance.kept_databases(context.config)):
         kept_files = ", ".join(map(str, kept_databases))
-        context.say(f"note: {kept_files} may hold the texts as well: db restore kept what was there; delete it")
+        context.say(
+            f"note: {kept_files} may hold the texts as well: it is of before a restore or an upgrade; delete it"
+        )
     if not forget_counts:
         context.say("note: no ticket has this customer id")

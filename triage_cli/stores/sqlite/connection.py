@@ -3,12 +3,13 @@
 import os
 import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
 from triage_cli.domain import StoreError, StoreUnavailableError, UnavailableError
-from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, resource_exhaustion
+from triage_cli.runtime import FOLDER, NEWER, is_read_only, make_private, notices, resource_exhaustion
 
 VERSION = 26
 BUSY_SECONDS = 30.0
@@ -74,8 +75,11 @@ def opened(path: str) -> OpenedFile:
     return connection
 
 
-def connect(path: str) -> SelfClosingConnection:
-    """Open a database; build or migrate it if needed. Raises `StoreError` if it is newer than the program."""
+def connect(path: str, *, keeps_old: bool = True) -> SelfClosingConnection:
+    """Open a database; build or migrate it if needed. Raises `StoreError` if it is newer than the program.
+
+    What a migration finds is kept beside the database, unless the caller has another copy of it.
+    """
     check_sqlite()
     try:
         Path(path).parent.mkdir(FOLDER, parents=True, exist_ok=True)
@@ -91,7 +95,7 @@ def connect(path: str) -> SelfClosingConnection:
     for pragma in ("foreign_keys = on", "synchronous = full", "wal_autocheckpoint = 16000", "temp_store = memory"):
         db.execute(f"pragma {pragma}")
     if check_version(db, path) < VERSION:
-        _build_or_migrate(db, path)
+        _build_or_migrate(db, path, keeps_old=keeps_old)
     return db
 
 
@@ -173,7 +177,7 @@ def _user_version(db: sqlite3.Connection) -> int:
     return int(db.execute("pragma user_version").fetchone()[0])
 
 
-def _build_or_migrate(db: sqlite3.Connection, path: str) -> None:
+def _build_or_migrate(db: sqlite3.Connection, path: str, *, keeps_old: bool) -> None:
     from triage_cli.stores.sqlite import schema
     from triage_cli.stores.sqlite.head_file import keep_first_head
 
@@ -182,6 +186,7 @@ def _build_or_migrate(db: sqlite3.Connection, path: str) -> None:
     _use_wal(db)
     db.execute("pragma foreign_keys = off")  # a migration may replace a table
     db.execute("begin immediate")
+    kept: Path | None = None
     try:
         user_version = _user_version(db)
         if not user_version:
@@ -190,14 +195,54 @@ def _build_or_migrate(db: sqlite3.Connection, path: str) -> None:
         elif user_version < VERSION:
             from triage_cli.stores.sqlite import migrations
 
+            kept = _kept_before(path) if keeps_old and path != IN_MEMORY else None
             migrations.migrate(db, VERSION)
         db.execute("commit")
     except BaseException:
+        if kept is not None:  # nothing was changed
+            _remove(kept)
         if db.in_transaction:
             db.execute("rollback")
         raise
     finally:
         db.execute("pragma foreign_keys = on")
+    if kept is not None:
+        notices.tell(
+            f"note: {path} was brought forward from schema {user_version} to {VERSION}, which no older triage reads; "
+            f"as it was it is kept in {kept}"
+        )
+
+
+def _kept_before(path: str) -> Path:
+    """Copy a database, to which nobody else can write now, and its head file; return the copy.
+
+    Raises `StoreUnavailableError` if there is no room for it.
+    """
+    kept = Path(f"{path}.before-schema{VERSION}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    part = Path(f"{path}.before.part")  # it gets its name once it is complete
+    try:
+        _remove(part)
+        make_private(part)
+        with closing(_connection(path, "mode=ro")) as old, closing(sqlite3.connect(part)) as copy:
+            old.backup(copy)
+        if (head := Path(f"{path}.head")).is_file():
+            make_private(f"{kept}.head")
+            Path(f"{kept}.head").write_bytes(head.read_bytes())
+        part.replace(kept)
+    except (OSError, sqlite3.Error) as error:
+        _remove(part)
+        _remove(Path(f"{kept}.head"))
+        raise StoreUnavailableError(
+            f"cannot keep a copy of {path} before it is brought forward to schema {VERSION}: {error}; nothing was "
+            "changed",
+            hint="free as much space as the database takes, and run the same command again",
+        ) from error
+    return kept
+
+
+def _remove(copy: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal", ".head"):
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
 
 
 def _use_wal(db: sqlite3.Connection) -> None:

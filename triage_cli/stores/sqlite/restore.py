@@ -179,6 +179,7 @@ def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]
     with _locked_part_file(part_file):
         try:
             _copy_backup(file, part_file)
+            connect(str(part_file), keeps_old=False).close()  # the backup itself stays as it is
             backup_copy = SqliteStore(str(part_file), key)
             try:
                 yield Restore(path, file, backup_copy)
@@ -261,6 +262,12 @@ def kept_beside(path: str) -> Sequence[Path]:
     """Return the files in which restores kept the databases that were there before, the oldest first."""
     kept_name = re.compile(rf"{re.escape(Path(path).name)}\.before-\w+Z(-\d+)?")
     return sorted(file for file in Path(path).parent.iterdir() if kept_name.fullmatch(file.name))
+
+
+def copies_beside(path: str) -> Sequence[Path]:
+    """Return the files that restores and migrations have kept of the database that was there before."""
+    copy_name = re.compile(rf"{re.escape(Path(path).name)}\.before-[\w-]+")
+    return sorted(file for file in Path(path).parent.iterdir() if copy_name.fullmatch(file.name))
 
 
 class KeptDatabases:
