@@ -22,11 +22,12 @@ from triage_cli.domain import (
     TicketDraft,
     VerdictDraft,
     folded_digest,
+    short,
 )
 from triage_cli.runtime import Budget, StopControl
 from triage_cli.service import LocalTriage, RunContext
 from triage_cli.service import ask_classifier as answers
-from triage_cli.stores import KEEP_PRECEDENTS, Db, SqlModelRegistry, fill_precedents
+from triage_cli.stores import KEEP_PRECEDENTS, Db, SqlModelRegistry, fill_precedents, name_precedents
 
 ALARM = {"subject": "Disk alarm", "description": "Volume nearly full on host 17 at 04:12"}
 # Another spelling of it: case, order of words, numbers and HTML.
@@ -56,11 +57,11 @@ def follower(world: World, name: str = "F-1", **fields: str) -> Ticket:
 
 
 def test_the_next_ticket_with_the_same_text_gets_the_verdict_and_nobody_is_asked(world: World) -> None:
-    decided(world)
+    name = short(decided(world).ticket_id)
     ticket = follower(world)
     assert (ticket.status, ticket.category, ticket.confidence) == ("classified", "Technical", None)
     assert (ticket.confidence_source, ticket.classifier, ticket.verdict) == ("precedent", "precedent", 0)
-    assert (ticket.reason, ticket.cost_usd) == ("same text as V-1, which ada decided", 0.0)
+    assert (ticket.reason, ticket.cost_usd) == (f"same text as {name}, which ada decided", 0.0)
     assert world.classifier.asked == []
     assert [row.ticket_id for row in SqlModelRegistry(world.store).labelled()] != []
     assert ticket.ticket_id not in {row.ticket_id for row in SqlModelRegistry(world.store).labelled()}
@@ -218,8 +219,8 @@ def test_a_category_that_is_gone_decides_nothing(world: World) -> None:
 
 
 def test_an_imported_verdict_is_one_and_an_agents_suggestion_is_none(world: World) -> None:
-    stored(world, a_draft(0, "V-1", verdict="Technical", **ALARM))
-    assert follower(world).reason == "same text as V-1, which a person decided"
+    (precedent,) = stored(world, a_draft(0, "V-1", verdict="Technical", **ALARM))
+    assert follower(world).reason == f"same text as {short(precedent.ticket_id)}, which a person decided"
 
 
 def test_clearing_a_followers_own_verdict_has_the_precedent_looked_up_again(world: World) -> None:
@@ -238,6 +239,42 @@ def test_why_tells_of_followers(world: World) -> None:
         "Technical, without asking a classifier: same text as V-1, which ada decided" in s for s in why(world, ticket)
     )
     assert any("1 ticket with the same text got this category" in sentence for sentence in why(world, precedent))
+
+
+@pytest.mark.parametrize("before", ["nothing", "cleared", "changed", "rewritten"])
+def test_the_name_of_a_forgotten_ticket_is_in_no_row_of_another(world: World, before: str) -> None:
+    """Also where the tickets that followed it had ended to do so."""
+    precedent = decided(world, customer_id="C-1", **ALARM)
+    ticket = follower(world)
+    if before == "rewritten":
+        create(world, [a_draft(0, "V-1", customer_id="C-1", **OTHER)])
+    elif before != "nothing":
+        decide(world, precedent, None if before == "cleared" else "Billing")
+    classify(world)
+    list(world.triage().forget("C-1"))
+    classify(world)
+    tables = ("tickets", "classifications", "events", "runs", "deliveries", "precedents", "batches")
+    rows = repr([world.store.database.read(f"select * from {table}") for table in tables])
+    assert "V-1" not in rows
+    name = short(precedent.ticket_id)
+    assert any(f"same text as {name}, which ada decided" in sentence for sentence in why(world, ticket))
+
+
+def test_a_database_of_an_earlier_release_names_precedents_by_their_own_ids(world: World) -> None:
+    precedent = decided(world)
+    ticket = follower(world)
+    reason = now(world, ticket).reason or ""
+    old_reason = reason.replace(short(precedent.ticket_id), "V-1")
+
+    def migrate(db: Db) -> None:
+        for table in ("tickets", "classifications"):
+            db.execute(f"update {table} set reason = ? where reason = ?", (old_reason, reason))
+        name_precedents(db.execute)
+
+    world.store.database.write(migrate)
+    assert now(world, ticket).reason == reason != old_reason
+    told = "select reason from classifications where confidence_source = 'precedent'"
+    assert [tuple(row) for row in world.store.database.read(told)] == [(reason,)]
 
 
 def test_a_database_of_an_earlier_release_gets_its_precedents(world: World) -> None:

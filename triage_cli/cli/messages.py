@@ -262,13 +262,6 @@ def cut_list(which: str, number: int) -> str:
     return f"these are the {which} {number}: --limit N, or a pipe, shows more"
 
 
-def after_storing(statuses: Collection[str]) -> str:
-    """Return the message about the next step after tickets of these statuses were stored; empty if there is none."""
-    if "new" in statuses:
-        return "next: triage classify"
-    return "next: triage route" if "classified" in statuses else ""
-
-
 def way_back(counts: Mapping[str, int]) -> str:
     """Return the message about how an import with these counts is taken back; empty if it made no ticket."""
     return "triage undo takes this back" if counts.get("created") else ""

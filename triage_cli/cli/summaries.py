@@ -1,7 +1,9 @@
 """What several commands say at their end: counts, what waits, what was learned, and what to do next."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
+from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from triage_cli import wiring
@@ -14,7 +16,69 @@ if TYPE_CHECKING:  # most commands learn nothing
 
 CREATE_ACTIONS = ("created", "updated", "unchanged", "rejected")
 MANY = 10  # tickets that wait, from which on a summary says what makes them fewer
-WHAT_HELPS = "50 verdicts in triage review, then triage learn, help most (docs/howto/first-week.md)"
+MANY_VERDICTS = 50  # a version that learned from so many is worth measuring
+FIRST_WEEK = "docs/howto/first-week.md"
+WHAT_HELPS = f"{MANY_VERDICTS} verdicts in triage review, then triage learn, help most ({FIRST_WEEK})"
+
+
+class NextStep(Enum):
+    """What leads to `route`, in this order: nobody is sent there before somebody measured what it would send."""
+
+    LOOK = "look"  # at a remote, of which it is not known here what was measured
+    REVIEW = "review"
+    LEARN = "learn"
+    EVAL = "eval"
+    DRY_RUN = "dry run"
+    ROUTE = "route"
+
+
+def next_step(context: CommandContext) -> NextStep:
+    """Return the next step by what was measured of the classifier and categories in use, and by the verdicts."""
+    if context.is_remote:
+        return NextStep.LOOK
+    diagnostics = wiring.classifier_diagnostics
+    measured = diagnostics.measured(context.config)
+    if measured is not diagnostics.Measured.NOT:
+        return NextStep.ROUTE if measured is diagnostics.Measured.EVALUATED else NextStep.DRY_RUN
+    if context.config.classifiers[context.config.classifier].type != "local":  # it learns from no verdict
+        return NextStep.EVAL
+    return NextStep.LEARN if _verdicts(context) == MANY_VERDICTS else NextStep.REVIEW
+
+
+def _verdicts(context: CommandContext) -> int:
+    """Return how many verdicts there are, at most `MANY_VERDICTS`."""
+    return sum(1 for _ in islice(wiring.open_model_registry(context.store).labelled(), MANY_VERDICTS))
+
+
+def said(context: CommandContext, step: NextStep) -> str:
+    """Return a step in words, with those that follow it."""
+    measure = f"triage eval FILE, since nobody has measured these answers ({FIRST_WEEK})"
+    match step:
+        case NextStep.LOOK:
+            return "triage list --status classified shows what is sure"
+        case NextStep.REVIEW:
+            missing = messages.plural(MANY_VERDICTS - _verdicts(context), "verdicts")
+            return f"triage review, {missing} more; then triage learn; then {measure}"
+        case NextStep.LEARN:
+            return f"triage learn; then {measure}"
+        case NextStep.EVAL:
+            return measure
+        case NextStep.DRY_RUN:
+            return "triage eval FILE; then triage route --dry-run"
+        case NextStep.ROUTE:
+            return "triage route"
+
+
+def step_to_routing(context: CommandContext) -> str:
+    """Return the next step in words, where tickets have a category that was not sent yet."""
+    return said(context, next_step(context))
+
+
+def after_storing(context: CommandContext, statuses: Collection[str]) -> str:
+    """Return the message about the next step after tickets of these statuses were stored; empty if there is none."""
+    if "new" in statuses:
+        return "next: triage classify"
+    return f"next: {step_to_routing(context)}" if "classified" in statuses else ""
 
 
 def waiting_line(context: CommandContext, waiting: int, total: int) -> str:
@@ -40,13 +104,15 @@ def step_after_routing(route_counts: Counter[str], needs_you: str, routed: str =
     return "; ".join(next_steps)
 
 
-def waits_for_others(by_status: Mapping[str, int], command: str) -> str:
+def waits_for_others(context: CommandContext, command: str) -> str:
     """Return what the stored tickets wait for, where a command found nothing to do: other commands, or nothing."""
-    unasked, undecided = by_status.get("new", 0) + by_status.get("failed", 0), by_status.get("needs_review", 0)
+    by_status = context.triage.stats().by_status
+    number, undecided = by_status.get("classified", 0), by_status.get("needs_review", 0)
+    unasked = by_status.get("new", 0) + by_status.get("failed", 0)
     waiting_for = {
         "classify": f"{messages.plural(unasked, 'have', 'has')} no answer yet: triage classify" if unasked else "",
         "review": messages.need_you(undecided),
-        "route": f"{number:,} classified: triage route" if (number := by_status.get("classified", 0)) else "",
+        "route": f"{number:,} classified: {step_to_routing(context)}" if number else "",
     }
     return messages.joined(*(line for name, line in waiting_for.items() if name != command))
 
@@ -82,18 +148,17 @@ def say_waiting_batches(context: CommandContext, stats: Callable[[], Stats]) -> 
         context.say(f"{waiting} of {name}, since {since}")
 
 
-def step_after_learning(training_report: "TrainingReport") -> str:
-    """Return what to do after `triage learn`, or nothing."""
+def step_after_learning(training_report: "TrainingReport", to_routing: Callable[[], str]) -> str:
+    """Return what to do after `triage learn`, or nothing; `to_routing` is asked for what leads to `route` now."""
     if training_report.outcome != "rolled_back" and training_report.after is None:
         return "next: give verdicts in triage review, or name a labelled file: triage learn FILE"
     if training_report.looked is None:
         return ""
     second_look = training_report.looked
-    next_commands = {
-        "triage route": second_look.settled + second_look.flipped,
-        "triage review": second_look.doubted + second_look.waiting,
-    }
-    next_steps = "; ".join(command for command, number in next_commands.items() if number)
+    next_steps = messages.joined(
+        to_routing() if second_look.settled + second_look.flipped else "",
+        "triage review" if second_look.doubted + second_look.waiting else "",
+    )
     return f"next: {next_steps}" if next_steps else ""
 
 

@@ -371,6 +371,7 @@ from triage_cli.domain.outcomes import Outcome as Outcome
 from triage_cli.domain.outcomes import in_order as in_order
 from triage_cli.domain.precedents import Precedent as Precedent
 from triage_cli.domain.precedents import SharedText as SharedText
+from triage_cli.domain.precedents import precedent_reason as precedent_reason
 from triage_cli.domain.questions import ANSWER_KEYS as ANSWER_KEYS
 from triage_cli.domain.questions import HOLDS as HOLDS
 from triage_cli.domain.questions import HOLDS_NOT as HOLDS_NOT

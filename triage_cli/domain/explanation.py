@@ -15,6 +15,7 @@ from triage_cli.domain.evaluation.error_bounds import NEVER, StoredBound, thresh
 from triage_cli.domain.events import EventAction, LoggedEvent
 from triage_cli.domain.history import History
 from triage_cli.domain.ids import short
+from triage_cli.domain.precedents import precedent_reason
 from triage_cli.domain.questions import given_answers, open_required
 from triage_cli.domain.routing_rules import Rule, conditions
 from triage_cli.domain.runs import TAKEN_UP_BY, Run
@@ -195,7 +196,8 @@ def answer_sentences(detail: Mapping[str, Any], answer: Classification | None, h
         answer.classifier if question is None else _classifier_clause(answer.classifier, question.kind, question.model)
     )
     if answer.confidence_source == PRECEDENT:
-        why = answer.reason or "same text as a ticket that was forgotten since"
+        followed = history.followed.get(answer.reused or "")
+        why = precedent_reason(*followed) if followed else answer.reason
         yield f"{answer.category}, without asking a classifier: {why}"
         return
     if answer.error or answer.category is None:

@@ -16,7 +16,8 @@ class History(NamedTuple):
     """The history of one ticket: its records, oldest first, and the error bounds that its classifiers keep now.
 
     `ended_early` is the latest run that should have taken it up since its last event, and ended before. `holder` is the
-    live run that holds the ticket. `shares_name` says that its external id names another ticket too.
+    live run that holds the ticket. `shares_name` says that its external id names another ticket too. `followed` has the
+    verdicts on the same text that answers follow, by classification id, each with the external id of its ticket.
     """
 
     ticket: Ticket
@@ -29,6 +30,7 @@ class History(NamedTuple):
     ended_early: Run | None = None
     holder: Run | None = None
     shares_name: bool = False
+    followed: Mapping[str, tuple[Classification, str | None]] = {}
 
 
 class Why(NamedTuple):

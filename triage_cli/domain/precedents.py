@@ -16,23 +16,27 @@ class SharedText(NamedTuple):
     ticket_id: str
 
 
-class Precedent(NamedTuple):
-    """A ticket with a verdict that others with its text follow, and the record of the verdict.
+def precedent_reason(verdict: Classification, name: str | None = None) -> str:
+    """Return why a ticket follows a verdict.
 
-    `category`, or the value of another `question`, is under its present name, and `giver` is who decided.
+    What is stored names the other ticket by its own id: its `name` elsewhere may be a person's address, and would stay
+    where that is forgotten.
+    """
+    giver = "a person" if verdict.is_imported else verdict.actor
+    return f"same text as {name or ids.short(verdict.ticket_id)}, which {giver} decided"
+
+
+class Precedent(NamedTuple):
+    """A ticket with a verdict that others with its text follow.
+
+    `category`, or the value of another `question`, is under its present name.
     """
 
     digest: str
     question: str
     category: str
     ticket: Ticket
-    verdict_id: str
-    giver: str
-
-    @property
-    def reason(self) -> str:
-        """Return why a ticket follows it."""
-        return f"same text as {self.ticket.external_id or ids.short(self.ticket.ticket_id)}, which {self.giver} decided"
+    verdict: Classification
 
     def answer(self, ticket: Ticket, run_id: str | None, actor: str) -> Answer:
         """Return what it answers about a ticket: sure, without a confidence and without a cost."""
@@ -42,11 +46,11 @@ class Precedent(NamedTuple):
             step=PRECEDENT,
             category=self.category,
             confidence_source=PRECEDENT,
-            reason=self.reason,
+            reason=precedent_reason(self.verdict),
             classifier=PRECEDENT,
             actor=actor,
             answer_key=self.digest,
-            reused=self.verdict_id,
+            reused=self.verdict.classification_id,
             question=self.question,
         )
         return Answer(ticket, (step,), sure=True, doubts=(), question=self.question, language=self.ticket.language)

@@ -554,6 +554,12 @@ class ModelRegistry(Protocol):
     def keep_graded(self, answers: Iterable[LabelledAnswer], learned: Iterable[Classification] = ()) -> None:
         """A registry keeps answers about labelled texts, and drops those about texts that a model has learned."""
 
+    def evaluated(self, fingerprint: str) -> int:
+        """A registry knows how many answers to the question with this fingerprint the last evaluation measured."""
+
+    def keep_evaluated(self, counts: Mapping[str, int], at: str) -> None:
+        """A registry keeps how many answers an evaluation measured, by fingerprint."""
+
     def error_bounds(self) -> list[StoredBound]:
         """A registry returns the error bounds that were found last, by classifier and category."""
 

@@ -45,6 +45,7 @@ def why(
 ) -> Why:
     """Return the explanation of how a ticket was decided; `store` knows what people decided about its text."""
     category_names = [category.name for category in categories]
+    history = history._replace(followed=_followed(history, store))
     due = _due_destinations(history, categories, routing_map)
     near = routing_rules.reach(routing_map.rules, history.ticket.category or "").rules if due is None else ()
     *why_lines, next_line = explain(history, category_names, due, routing_map.offline, near, required)
@@ -56,6 +57,15 @@ def why(
     why_lines += [*_similar_sentence(store, history.ticket), next_line]
     suggestions = suggestions_in_force(history.ticket, history.classifications)
     return Why(history.ticket.ticket_id, history.ticket.status, tuple(why_lines), suggestions)
+
+
+def _followed(history: History, store: Store) -> dict[str, tuple[Classification, str | None]]:
+    """Return the verdicts on the same text that a ticket's answers follow, with the external ids of their tickets."""
+    reused = [a.reused for a in history.classifications if a.confidence_source == PRECEDENT and a.reused]
+    verdicts = store.answers.decisions(reused) if reused else {}
+    named_ids = tuple({verdict.ticket_id for verdict in verdicts.values()})
+    names = {t.ticket_id: t.external_id for t in store.find(Selection(ids=named_ids))} if named_ids else {}
+    return {verdict_id: (verdict, names.get(verdict.ticket_id)) for verdict_id, verdict in verdicts.items()}
 
 
 def _precedent_sentence(store: Store, ticket: Ticket, digest: str, question: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from triage_cli.stores.data_migrations import COUNT_ALL as COUNT_ALL
 from triage_cli.stores.data_migrations import KEEP_PRECEDENTS as KEEP_PRECEDENTS
 from triage_cli.stores.data_migrations import MARK_FORGOTTEN as MARK_FORGOTTEN
 from triage_cli.stores.data_migrations import fill_precedents as fill_precedents
+from triage_cli.stores.data_migrations import name_precedents as name_precedents
 from triage_cli.stores.database import ROWS_PER_STATEMENT as ROWS_PER_STATEMENT
 from triage_cli.stores.database import Db as Db
 from triage_cli.stores.database import write_all as write_all

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from triage_cli.domain import folded_digest, text_of
+from triage_cli.domain import Classification, compact, folded_digest, from_json, precedent_reason, text_of
 from triage_cli.stores.database import Rows
 
 # To version 3, which records spending by the minute. Earlier spending is booked when its run ended, or began if it
@@ -77,3 +77,28 @@ KEEP_PRECEDENTS = (
     "drop table changed_before",
     "create index precedents_of on precedents (digest, question)",
 )
+
+# To version 26, in which the reason of an answer that follows a precedent names its ticket by its own id.
+ANSWERS_OF_PRECEDENTS = """select classification_id, ticket_id, reused, question from classifications
+    where confidence_source = 'precedent' and reason is not null and classification_id > ?
+    order by classification_id limit 500"""
+VERDICT = "select * from classifications where classification_id = ?"
+NAME_PRECEDENT = "update classifications set reason = ? where classification_id = ?"
+NAME_PRECEDENT_OF_CATEGORY = "update tickets set reason = ? where decision_id = ? and ticket_id = ?"
+
+
+def name_precedents(execute: Callable[..., Rows]) -> None:
+    """Name the tickets that answers follow by their own ids, where they had been named by their external ids."""
+    after = ""
+    while rows := execute(ANSWERS_OF_PRECEDENTS, (after,)).fetchall():
+        for answer_id, ticket_id, verdict_id, question in rows:
+            verdict = execute(VERDICT, (verdict_id,)).fetchone()
+            reason = precedent_reason(Classification(*verdict)) if verdict else None
+            execute(NAME_PRECEDENT, (reason, answer_id))
+            execute(NAME_PRECEDENT_OF_CATEGORY, (reason, answer_id, ticket_id))
+            (stored,) = execute("select answers from tickets where ticket_id = ?", (ticket_id,)).fetchone()
+            answers = from_json(stored)
+            if answers.get(question, {}).get("decision_id") == answer_id:
+                answers[question]["reason"] = reason
+                execute("update tickets set answers = ? where ticket_id = ?", (compact(answers), ticket_id))
+        after = rows[-1][0]

@@ -157,7 +157,11 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table idempotency add column ticket_id text",
         "create index idempotency_of on idempotency (ticket_id) where ticket_id is not null",
         "delete from idempotency where status is not null",  # the answers that hold whole tickets
+        "create table evaluations (fingerprint text primary key, n integer not null, at text not null)",
     ),
 }
 # What fills the tables of a step with what SQL cannot compute.
-FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {"eighteenth": data_migrations.fill_precedents}
+FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {
+    "eighteenth": data_migrations.fill_precedents,
+    "twenty-sixth": data_migrations.name_precedents,
+}

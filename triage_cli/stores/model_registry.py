@@ -69,6 +69,7 @@ JUDGED_ANSWERS = """select c.answer_key, c.category, coalesce(c.raw, c.confidenc
     where {verdict} and {value} is not null and (subject is not null or description is not null)
     and c.fingerprint = ? and c.category is not null and c.confidence is not null and c.error is null
     order by c.classification_id"""
+KEEP_EVALUATION = upsert("evaluations", ("fingerprint", "n", "at"), "fingerprint")
 _BOUND_COLUMNS = ", ".join(StoredBound._fields)
 KEEP_BOUND = upsert("error_bounds", StoredBound._fields, "classifier", "question", "category", "max_error")
 
@@ -221,6 +222,17 @@ class SqlModelRegistry:
                 db.execute(KEEP_GRADED, (*key, *graded, answer.question))
 
         self._database.write(keep_graded)
+
+    def evaluated(self, fingerprint: str) -> int:
+        rows = self._database.read("select n from evaluations where fingerprint = ?", (fingerprint,))
+        return int(rows[0][0]) if rows else 0
+
+    def keep_evaluated(self, counts: Mapping[str, int], at: str) -> None:
+        def keep_evaluated(db: Db) -> None:
+            for fingerprint, number in counts.items():
+                db.execute(KEEP_EVALUATION, (fingerprint, number, at))
+
+        self._database.write(keep_evaluated)
 
     def error_bounds(self) -> list[StoredBound]:
         bounds_query = f"select {_BOUND_COLUMNS} from error_bounds order by classifier, category, max_error"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from triage_cli.domain import (
-    CATEGORY,
     Change,
     Classification,
     EventAction,
@@ -11,7 +10,6 @@ from triage_cli.domain import (
     Ticket,
     compact,
     folded_digest,
-    from_json,
     given_answer,
     ids,
 )
@@ -25,12 +23,6 @@ KNOWN = """select ticket_id, question, digest, verdict_id from precedents
     where ticket_id in (select value from json_each(?))"""
 DROP = "delete from precedents where question = ? and ticket_id in (select value from json_each(?))"
 ADD = "insert into precedents (ticket_id, question, digest, verdict_id) values (?, ?, ?, ?)"
-ERASE_REASONS = (  # which name the tickets that are followed
-    """update tickets set reason = null where decision_id in (select classification_id from classifications
-        where confidence_source = 'precedent' and answer_key = :digest and question = :question)""",
-    """update classifications set reason = null
-        where confidence_source = 'precedent' and answer_key = :digest and question = :question""",
-)
 MARK_CHANGED = """insert into changed_precedents (digest, question, mark)
     select distinct answer_key, question, :mark from classifications
     where confidence_source = 'precedent' and answer_key in (select value from json_each(:digests))
@@ -47,7 +39,6 @@ _OF_FOLLOWERS = """from classifications c join tickets t on t.ticket_id = c.tick
         and (t.decision_id = c.classification_id or t.answers like '%' || c.classification_id || '%')"""
 FOLLOWING = f"select count(*) {_OF_FOLLOWERS}"
 FOLLOWERS = f"select t.* {_OF_FOLLOWERS} and t.ticket_id > ? order by t.ticket_id limit ?"
-ANSWERS_OF_FOLLOWERS = f"select distinct t.ticket_id, t.answers {_OF_FOLLOWERS}"
 
 
 class SqlPrecedents:
@@ -77,9 +68,6 @@ class SqlPrecedents:
             gone = [ticket_id for ticket_id, about in differing if about == question and (ticket_id, about) in before]
             db.execute(DROP, (question, compact(gone)))
         write_all(db, ADD, [(*key, *after[key]) for key in differing if key in after])
-        for (ticket_id, question), (digest, _) in before.items():
-            if touched[ticket_id].erases:
-                _erase_reasons(db, digest, question)
         for question in sorted({question for _, question in differing}):
             digests = {both[k][0] for both in (before, after) for k in differing if k[1] == question and k in both}
             values = {"digests": compact(sorted(digests)), "question": question, "mark": ids.new_id()}
@@ -107,17 +95,6 @@ class SqlPrecedents:
     def dealt_with(self, digest: str, question: str, mark: str) -> None:
         drop = "delete from changed_precedents where digest = ? and question = ? and mark = ?"
         write_one(self._database, drop, (digest, question, mark))
-
-
-def _erase_reasons(db: Db, digest: str, question: str) -> None:
-    """Erase the reasons of answers that follow a precedent: they name its ticket."""
-    followers = () if question == CATEGORY else db.execute(ANSWERS_OF_FOLLOWERS, (digest, question)).fetchall()
-    for ticket_id, stored in followers:
-        answers = from_json(stored)
-        answers[question].pop("reason", None)
-        db.execute("update tickets set answers = ? where ticket_id = ?", (compact(answers), ticket_id))
-    for statement in ERASE_REASONS:
-        db.execute(statement, {"digest": digest, "question": question})
 
 
 def _touches(change: Change) -> bool:

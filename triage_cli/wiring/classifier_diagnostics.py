@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Container, Iterator
+from enum import Enum
 
 from triage_cli.config import MODELS, UNTAUGHT_THRESHOLD, ClassifierSpec, Config
 from triage_cli.domain import (
@@ -198,6 +199,31 @@ def answers_untaught(config: Config) -> bool:
     """Return whether the default classifier answers by a person's own categories, neither taught nor evaluated."""
     spec, category = config.classifiers[config.classifier], config.asked[0]
     return is_cautious(category, spec) and threshold_in_use(category, open_store(config), spec) == UNTAUGHT_THRESHOLD
+
+
+LEAST_MEASURED = 10  # answers of an evaluation that tell anything
+
+
+class Measured(Enum):
+    """How far anybody knows how right the default classifier is about the categories of a configuration."""
+
+    NOT = "not"
+    HELD_OUT = "held out"  # of the version in use, on verdicts that it did not learn
+    EVALUATED = "evaluated"  # by `eval`, by a promise, or by those who made the built-in categories
+
+
+def measured(config: Config) -> Measured:
+    """Return what was measured of the answers that `route` would send."""
+    from triage_cli.classifiers import are_built_in
+
+    store, spec, category = open_store(config), config.classifiers[config.classifier], config.asked[0]
+    if promised_error(category, spec) is not None or are_built_in(category.values):  # what is unproven waits
+        return Measured.EVALUATED
+    registry = open_model_registry(store)
+    for fingerprint in _fingerprints(with_first_names(config, store), store, config.classifier, category):
+        if registry.evaluated(fingerprint) >= LEAST_MEASURED or registry.calibration(fingerprint) is not None:
+            return Measured.EVALUATED
+    return Measured.HELD_OUT if spec.type == "local" and is_taught(category, store) else Measured.NOT
 
 
 def is_alone(config: Config, name: str) -> bool:

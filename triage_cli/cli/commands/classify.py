@@ -80,22 +80,25 @@ def classify(
     if is_whole:
         context.say(messages.still(stats().by_status.get("new", 0), "new"))
     if context.guides:
-        by_status = stats().by_status if is_whole and not classify_counts else {}
+        step = summaries.next_step(context) if classify_counts["classified"] else None
         next_steps = messages.joined(
-            "triage route" if classify_counts["classified"] else "",
+            summaries.said(context, step) if step else "",
             "triage classify --batch, again later, collects the answers"
             if classify_counts["waiting"] and batch
             else "",
-            _waiting_line(context, classify_counts),
-            summaries.waits_for_others(by_status, "classify"),
+            _waiting_line(context, classify_counts, step),
+            summaries.waits_for_others(context, "classify") if is_whole and not classify_counts else "",
         )
         context.say(next_steps and f"next: {next_steps}")
     return gravest(classify_codes)
 
 
-def _waiting_line(context: CommandContext, classify_counts: Counter[str]) -> str:
-    total = classify_counts["classified"] + classify_counts["needs_review"]
-    return summaries.waiting_line(context, classify_counts["needs_review"], total)
+def _waiting_line(context: CommandContext, classify_counts: Counter[str], step: summaries.NextStep | None) -> str:
+    waiting = classify_counts["needs_review"]
+    total = classify_counts["classified"] + waiting
+    if step is summaries.NextStep.REVIEW and waiting:  # which says what helps
+        return f"{waiting:,} of {total:,} wait"
+    return summaries.waiting_line(context, waiting, total)
 
 
 def _counted_answers(

@@ -247,4 +247,4 @@ def _create_typed(context: CommandContext, printer: Printer, draft: TicketDraft,
 
 def _say_next_step(context: CommandContext, created_statuses: Collection[str], *further_steps: str) -> None:
     if context.guides:
-        context.say(messages.joined(messages.after_storing(created_statuses), *further_steps))
+        context.say(messages.joined(summaries.after_storing(context, created_statuses), *further_steps))

@@ -71,7 +71,7 @@ def learn(
         context.say(HARD_VERDICTS)
     _note_unmeasured(context, measured)
     if context.guides:
-        context.say(summaries.step_after_learning(lessons[0].report))
+        context.say(summaries.step_after_learning(lessons[0].report, lambda: summaries.step_to_routing(context)))
 
 
 def _note_labels(context: CommandContext, lesson: Lesson, file: str | None) -> None:

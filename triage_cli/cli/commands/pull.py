@@ -103,7 +103,9 @@ def pull(
                 pull_run.outcomes(rejected, shown=shown), outcome_record, context.ticket_columns(), TICKETS_TABLE
             )
     if context.guides:
-        context.say(messages.joined(messages.after_storing(pull_run.statuses), messages.way_back(pull_run.actions)))
+        context.say(
+            messages.joined(summaries.after_storing(context, pull_run.statuses), messages.way_back(pull_run.actions))
+        )
     return pull_run.code(errors_are_json=printing.output in messages.JSON_FORMATS)
 
 

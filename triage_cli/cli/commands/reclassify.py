@@ -159,7 +159,7 @@ def reclassify(
     if context.guides and has_changes and not apply:
         context.say("next: the same with --apply; no classifier is asked again")
     elif context.guides and has_changes:
-        context.say("next: triage route")
+        context.say(f"next: {summaries.step_to_routing(context)}")
     return gravest(exit_codes)
 
 

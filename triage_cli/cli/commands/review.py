@@ -38,7 +38,7 @@ def review(
     """Decide the tickets that need a person, the most informative first: one key each, stored at once; ? shows help.
 
     \b
-    triage review              then: triage route
+    triage review              then: triage learn
     triage review --order urgent --category Billing
     triage review --all --search refund
     """
@@ -62,8 +62,8 @@ def review(
         review_code = work()
     finally:
         context.say(review_session.summary())
-    if review_session.verdicts_given:
-        context.say("next: triage route")
+    if review_session.verdicts_given and not context.quiet:
+        context.say(f"next: {summaries.step_to_routing(context)}")
     return review_code or ExitCode.OK
 
 
@@ -81,7 +81,7 @@ def _nothing_to_review(context: CommandContext, review_view: View) -> str:
         return "no ticket matches the filters"
     if review_view.every:
         return "no tickets yet: triage create FILE stores some"
-    waiting = summaries.waits_for_others(context.triage.stats().by_status, "review")
+    waiting = summaries.waits_for_others(context, "review")
     return messages.joined("nothing waits for a person", waiting)
 
 

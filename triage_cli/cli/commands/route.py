@@ -97,7 +97,7 @@ def route(
         for status in ("classified",) if offline_note else ("classified", "routing"):
             context.say(messages.still(by_status.get(status, 0) - route_counts[status], status))
     if context.guides and is_whole and not route_counts:
-        context.say(summaries.waits_for_others(stats().by_status, "route"))
+        context.say(summaries.waits_for_others(context, "route"))
     elif context.guides:
         waiting = route_counts["needs_review"] + route_counts["doubted"]
         context.say(summaries.step_after_routing(route_counts, messages.need_you(waiting)))

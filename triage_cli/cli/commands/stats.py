@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Annotated
 
-from triage_cli.cli import messages, options
+from triage_cli.cli import messages, options, summaries
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
@@ -100,7 +100,11 @@ def start(context: CommandContext) -> None:
         store_origin = f"{without_password(config.database)} (configuration: {config.path or 'the built-in defaults'})"
     screen_counts = context.look().stats().by_status if context.has_database else {}
     start_screen = Printer("table")
-    for screen_line in _start_screen_lines(screen_counts, store_origin, is_remote=context.is_remote):
+    step = summaries.next_step(context) if screen_counts.get("classified") else summaries.NextStep.ROUTE
+    is_measured = step is summaries.NextStep.ROUTE
+    for screen_line in _start_screen_lines(
+        screen_counts, store_origin, is_remote=context.is_remote, is_measured=is_measured
+    ):
         start_screen.write(f"{messages.formatted(screen_line, sys.stdout)}\n")
 
 
@@ -111,7 +115,9 @@ def _listed_categories(categories: Sequence[Category]) -> str:
     return f"its categories: {names}{f' and {further:,} more' if further > 0 else ''}"
 
 
-def _start_screen_lines(screen_counts: Mapping[str, int], store_origin: str, *, is_remote: bool) -> Iterator[str]:
+def _start_screen_lines(
+    screen_counts: Mapping[str, int], store_origin: str, *, is_remote: bool, is_measured: bool
+) -> Iterator[str]:
     """Yield the lines of the start screen, from the numbers of tickets by status."""
     if not any(screen_counts.values()):
         yield f"no tickets in {store_origin}"
@@ -123,19 +129,26 @@ def _start_screen_lines(screen_counts: Mapping[str, int], store_origin: str, *, 
             as_typed(messages.need_you(screen_counts.get("needs_review", 0))),
         )
     yield ""
-    next_commands = [(as_typed(command), purpose) for command, purpose in _next_commands(screen_counts, is_remote)]
+    next_commands = [
+        (as_typed(command), purpose) for command, purpose in _next_commands(screen_counts, is_remote, is_measured)
+    ]
     width = max(LEAST_COMMAND_WIDTH, *(len(command) + 2 for command, _ in next_commands))
     for number, (command, purpose) in enumerate(next_commands):
         yield f"{'' if number else 'next':<6}{command:<{width}}{purpose}"
 
 
-def _next_commands(screen_counts: Mapping[str, int], is_remote: bool) -> Iterator[tuple[str, str]]:
+def _next_commands(screen_counts: Mapping[str, int], is_remote: bool, is_measured: bool) -> Iterator[tuple[str, str]]:
     """Yield three commands, each with its purpose; the categories of a remote are not ours to write."""
     unclassified = screen_counts.get("new", 0) + screen_counts.get("failed", 0)
+    classified = screen_counts.get("classified", 0)
     next_commands = {
         "triage review": (screen_counts.get("needs_review", 0), "decide those that need you"),
         "triage classify": (unclassified, "give the new ones a category"),
-        "triage route": (screen_counts.get("classified", 0), "send the classified ones to their destinations"),
+        "triage route": (is_measured and classified, "send the classified ones to their destinations"),
+        "triage eval FILE": (
+            not is_measured and not is_remote and classified,
+            "measure the answers, before anything is sent",
+        ),
         "triage list": (sum(screen_counts.values()), "all tickets, newest first"),
         "triage run FILE": (1, "store, classify and route a file of tickets"),
         "triage config init": (not is_remote, "write a configuration with categories of your own"),

@@ -10,7 +10,7 @@ from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, NamedTuple
 
-from triage_cli.cli import input_tables, messages, ticket_id_input
+from triage_cli.cli import input_tables, messages, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import argument, flag, option
@@ -235,7 +235,7 @@ def verdict(
         if clear and outcomes[-1].action == Action.UNCHANGED:
             context.say(f"note: {name} has no verdict to take back")
         if context.guides and ticket.status == "classified":
-            context.say("next: triage route")
+            context.say(f"next: {summaries.step_to_routing(context)}")
     return ExitCode.OK
 
 
@@ -291,7 +291,7 @@ def _give_many(
         always_counted = ("cleared" if clear else "verdict", "unchanged", "rejected")
         context.say(messages.counted(verdict_counts, always_counted, VERDICT_LABELS))
     if context.guides and verdict_counts["verdict"] + verdict_counts["cleared"]:
-        context.say("next: triage route")
+        context.say(f"next: {summaries.step_to_routing(context)}")
     return ExitCode.PARTIAL if verdict_counts["rejected"] else ExitCode.OK
 
 

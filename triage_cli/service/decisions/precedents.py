@@ -90,8 +90,7 @@ class Precedents:
             verdict = verdicts.get(given[ticket.ticket_id].decision_id or "") if ticket else None
             if ticket and verdict and not self._suspicion.found(ticket.text):
                 category = names.get(text.category, text.category)
-                giver = "a person" if verdict.is_imported else verdict.actor
-                precedents[digest] = Precedent(digest, question, category, ticket, verdict.classification_id, giver)
+                precedents[digest] = Precedent(digest, question, category, ticket, verdict)
         return precedents
 
 

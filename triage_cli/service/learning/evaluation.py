@@ -1,6 +1,7 @@
 """Runs an evaluation: asks a classifier about labelled rows, scores it, fits calibrations, stores paid answers."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -225,6 +226,8 @@ class EvaluationRun:
                     (answer for row in rows for answer in labelled_answers(row, labelled_rows, self._labels)),
                     (answer for row in rows for answer in learned_answers(row)),
                 )
+            measured = Counter(step.fingerprint for row in rows for step in gradable_answers(row))
+            self._registry.keep_evaluated(measured, times.now())
             calibrations = tuple(self._fit(rows, recorder)) if fit and stopped is None else ()
             spent = recorder.context.budget.spent
             figures = self._scored(classifier.name, rows, own_threshold, spent, seconds)

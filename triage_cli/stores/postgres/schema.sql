@@ -235,6 +235,9 @@ create table error_bounds (
     question text collate "C" not null default 'category', primary key (classifier, question, category, max_error)
 );
 
+-- The evaluations that ran last, by how the question was asked; `n` answers were measured.
+create table evaluations (fingerprint text collate "C" primary key, n bigint not null, at text collate "C" not null);
+
 -- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
 create table spikes (
     spike_id text collate "C" primary key, kind text collate "C" not null, category text collate "C",

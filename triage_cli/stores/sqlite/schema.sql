@@ -195,6 +195,9 @@ create table error_bounds (
     primary key (classifier, question, category, max_error)
 );
 
+-- The evaluations that ran last, by how the question was asked; `n` answers were measured.
+create table evaluations (fingerprint text primary key, n integer not null, at text not null);
+
 -- Spikes that were sent, so that each is sent once while it goes on; members are ids of tickets, as a JSON list.
 create table spikes (
     spike_id text primary key, kind text not null, category text, members text not null, first_at text not null,

@@ -1,0 +1,53 @@
+"""The first week of somebody who does what each `next:` says: nothing is sent before something was measured."""
+
+import re
+
+from tests.support.cli import Cli
+from tests.support.commands import on_terminal, rows
+from tests.support.labelled_tickets import CATEGORIES
+from tests.support.labelled_tickets import csv as a_csv
+from tests.support.labelled_tickets import rows as labelled
+
+MOST_STEPS = 12
+NEXT = re.compile(r"next: triage (\w+)")
+SURE = [("I was charged twice this month please refund it", "Billing"), ("what are your opening hours", "General")]
+
+
+def seen(cli: Cli, *args: str) -> str:
+    """Return what a person sees of a command whose input comes from a file or not at all."""
+    stdin = cli.folder / "stdin"
+    return on_terminal(cli.folder, cli.env, *args, stdin=stdin if "-" in args else None).text
+
+
+def some_verdicts(cli: Cli, tickets: list[tuple[str, str]], begin: int) -> str:
+    given = "".join(f"L-{n},{tickets[n][1]}\n" for n in range(begin, min(begin + 25, len(tickets))))
+    (cli.folder / "stdin").write_text(f"ticket_id,category\n{given}")
+    return seen(cli, "verdict", "-")
+
+
+def test_whoever_obeys_each_next_line_measures_before_anything_is_sent(fitted: Cli) -> None:
+    (fitted.folder / "config.yaml").write_text(CATEGORIES)
+    tickets = [*SURE, *labelled(30)]
+    (fitted.folder / "export.csv").write_text(a_csv(tickets, column="team"))
+    (fitted.folder / "others.csv").write_text(a_csv(labelled(20, seed=1)))
+    shown = seen(fitted, "create", "export.csv", "--map", "subject=description")
+    done: list[str] = []
+    for _ in range(MOST_STEPS):
+        step = NEXT.findall(" ".join(shown.split()))[-1]
+        measured = rows(fitted.db, "select 1 from evaluations union all select 1 from versions")
+        assert "triage route" not in shown or measured, shown
+        done.append(step)
+        if step == "classify":
+            shown = seen(fitted, "classify")
+        elif step == "review":
+            shown = some_verdicts(fitted, tickets, 25 * (done.count("review") - 1))
+        elif step == "learn":
+            shown = seen(fitted, "learn")
+        elif step == "eval":
+            assert fitted("eval", "others.csv").returncode == 0
+            shown = seen(fitted, "verdict", "L-0", "Billing")
+        else:
+            break
+    assert done == ["classify", "review", "review", "learn", "eval", "route"], done
+    assert rows(fitted.db, "select count(*) from deliveries") == [(0,)]
+    assert rows(fitted.db, "select n >= 10 from evaluations") == [(1,)]
