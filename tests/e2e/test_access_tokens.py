@@ -118,6 +118,7 @@ NO_TOKEN = [
      "consent, bearer_command runs a program of yours that has it and prints a token")),
     (Reply(400, '{"error": "invalid_request", "error_description": "refresh_token is missing"}'), 4, "bearer_command"),
     (Reply(403, "<html>no</html>"), 4, "refuses the client (403); check what CLIENT_ID"),
+    (Reply(404, "<html>no</html>"), 4, "gives no tokens at this address (404); check token_url"),
     (Reply(302, headers={"location": "https://elsewhere.example/t?canary-token"}), 4,
      "redirects to https://elsewhere.example/t, which is not followed; name in token_url where it leads"),
     (Reply(200, "<html>Log in</html>"), 4, "answered 200 without a bearer token; check token_url"),

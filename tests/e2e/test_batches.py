@@ -435,6 +435,28 @@ def test_what_a_server_objects_to_is_left_out_of_the_next_batch(openai_shop: Sho
     assert "temperature" not in server.batches["batch_3"].requests[0]["body"], "it is remembered over processes"
 
 
+def test_a_model_that_thinks_is_asked_for_less_and_given_room_in_the_next_batch(
+    shop: Shop, server: BatchServer, kind: str
+) -> None:
+    def sent(number: int) -> dict[str, Any]:
+        request = server.batches[[*server.batches][number]].requests[0]
+        return {**(request.get("body") or request["params"])}
+
+    shop.create("one")
+    shop.classify()
+    named = "reasoning_effort" if kind == "openai" else "thinking.type.disabled"
+    complaint = {"type": "invalid_request_error", "message": f"{named} is not supported for this model"}
+    server.finish(lambda _n, _text: End(status=400, error=complaint))
+    assert dids(shop.classify()) == {"waiting": 1}
+    body = sent(1)
+    assert body.get("reasoning_effort", body.get("output_config", {}).get("effort")) == "low"
+    assert "thinking" not in body
+    server.finish(lambda _n, _text: End("", cut=True))
+    shop.classify()
+    body = sent(2)
+    assert (body.get("max_completion_tokens") or body["max_tokens"]) == 4096
+
+
 def test_a_wrong_model_ends_the_run_and_no_ticket_fails(shop: Shop, server: BatchServer) -> None:
     shop.create("one", "two")
     shop.classify()
@@ -759,6 +781,11 @@ def test_the_command_line_is_silent_with_q_and_tells_half_the_price(cli: Cli, se
     assert cli("create", "-q", stdin="id,subject\n1,one\n2,two\n").returncode == 0
     plain, half = (cli("classify", "--dry-run", *more).stderr for more in ((), ("--batch",)))
     assert cost(half) == pytest.approx(cost(plain) / 2, rel=0.01)
+    settings = cli.folder / "config.yaml"
+    before = settings.read_text()
+    settings.write_text(before.replace("model: m", "model: m, effort: medium"))
+    assert tokens(cli("classify", "--dry-run").stderr) == pytest.approx(tokens(plain) + 2 * 700, abs=20)
+    settings.write_text(before)
     assert cli("classify", "--batch", "--offline").returncode == 2
     for _ in range(3):
         done = cli("classify", "--batch", "-q")
@@ -792,6 +819,12 @@ def test_a_named_ticket_that_waits_is_not_paid_for_again_unless_it_is_forced(cli
 
 def table(number: int) -> str:
     return "id,subject\n" + "".join(f"{n},ticket {n}\n" for n in range(number))
+
+
+def tokens(text: str) -> int:
+    found = re.search(r"about ([0-9,]+) tokens", text)
+    assert found, text
+    return int(found[1].replace(",", ""))
 
 
 def cost(text: str) -> float:

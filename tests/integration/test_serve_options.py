@@ -124,7 +124,9 @@ def test_many_keys_that_are_none_are_refused_and_warned_of_once(
         assert [a.status_code for a in answers] == [401, 401, 401, 429, 429, 429]
         wait = answers[-1].headers["retry-after"]
         assert int(wait) > 100
-        assert answers[-1].json()["hint"].startswith(f"wait {wait} s")
+        assert answers[-1].json()["hint"].startswith(f"wait {wait} s, and make a key")
+        told = httpx.get(f"{server.url}/tickets").json()
+        assert (told["detail"], told["hint"][-10:]) == ("too many requests without a key", "send a key")
         with server.client() as client:  # from the same address
             assert client.get("/tickets").status_code == 200
     warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING" and r.name == "triage.errors"]

@@ -27,6 +27,7 @@ class End(NamedTuple):
     model: str = "m"
     tokens: tuple[int, int] | None = None  # of request and answer, None for the usual ones
     logprobs: Any = None  # as `chat` takes them
+    cut: bool = False  # for want of tokens
 
 
 Answering = Callable[[int, str], End | None]
@@ -164,7 +165,8 @@ def _openai_line(custom_id: str, end: End) -> dict[str, Any]:
     if end.expired:
         line["error"] = {"code": "batch_expired", "message": "This request could not be executed in time."}
     elif end.text is not None:
-        body = chat(end.text, logprobs=end.logprobs) | {"model": end.model}
+        finish = "length" if end.cut else "stop"
+        body = chat(end.text, finish=finish, logprobs=end.logprobs) | {"model": end.model}
         if end.tokens:
             body["usage"] = {"prompt_tokens": end.tokens[0], "completion_tokens": end.tokens[1]}
         line["response"] = {"status_code": 200, "request_id": "q", "body": body}
@@ -178,7 +180,7 @@ def _anthropic_result(end: End) -> dict[str, Any]:
         return {"type": "expired"}
     if end.text is not None:
         usage = {"usage": {"input_tokens": end.tokens[0], "output_tokens": end.tokens[1]}} if end.tokens else {}
-        return {"type": "succeeded", "message": message(end.text) | usage}
+        return {"type": "succeeded", "message": message(end.text, stop="max_tokens" if end.cut else "end_turn") | usage}
     return {"type": "errored", "error": {"type": "error", "error": end.error, "request_id": "q"}}
 
 

@@ -87,8 +87,10 @@ class AccessMiddleware:
             if not (seconds := self._failed_keys.count(request_log.client_address)):
                 raise
             request_log.is_silent = True
-            hint = f"wait {math.ceil(seconds)} s, and make a key: triage keys create"
-            raise RateLimitedError("too many keys that are none", hint=hint, retry_after=seconds) from error
+            told = "too many keys that are none" if credential else "too many requests without a key"
+            advice = "make a key: triage keys create" if credential else "send a key"
+            hint = f"wait {math.ceil(seconds)} s, and {advice}"
+            raise RateLimitedError(told, hint=hint, retry_after=seconds) from error
         request_log.actor = caller.name
         needed_role = required_role(method, path)
         if ROLES.index(caller.role) < ROLES.index(needed_role):

@@ -255,6 +255,8 @@ def _token_of(answer: HttpAnswer, server: str, client: ClientCredentials) -> New
 
 def _refusal(status: int, fields: Mapping[str, Any], server: str, client: ClientCredentials) -> TokenRefusedError:
     """Return the error for a token server that refuses: what it says, and what helps."""
+    if status == 404:
+        return TokenRefusedError(f"{server} gives no tokens at this address (404)", hint="check token_url")
     reasons = [text for key in ("error", "error_description") if isinstance(text := fields.get(key), str)]
     reason = client.shown(": ".join(reasons))
     code = reasons[0] if reasons else ""
