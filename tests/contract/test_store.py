@@ -38,8 +38,10 @@ from triage_cli.domain import (
     Event,
     EventQuery,
     Lease,
+    OutgoingDelivery,
     Run,
     Selection,
+    TakenOverError,
     Ticket,
     ids,
     times,
@@ -573,15 +575,74 @@ def test_the_oldest_pending_delivery_is_that_which_was_created_first_whenever_it
     assert store.stats().oldest_pending_delivery == second
 
 
-def test_what_is_let_go_after_its_attempt_may_have_arrived(store: SqliteStore) -> None:
+def test_only_what_a_dead_run_had_begun_may_have_arrived(store: SqliteStore) -> None:
+    """Not what it held, nor what it let go."""
     (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
     store.save([owing(ticket, a_delivery(ticket, due_at=5.0))])
-    lease = a_run(store)
-    for attempted, doubtful in ((False, 0), (True, 1), (False, 1)):
+    for begins, lets_go, doubtful in ((False, False, 0), (True, True, 0), (True, False, 1)):
+        lease = a_run(store)
         (outgoing,) = store.deliveries.due("box", lease, 5)
-        store.deliveries.let_go([outgoing.delivery.delivery_id], lease, attempted=attempted)
-        (delivery,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
-        assert (delivery.run_id, delivery.doubtful) == (None, doubtful)
+        if begins:
+            assert store.deliveries.begin(lease, [outgoing]) == {outgoing.delivery.delivery_id}
+            assert store.deliveries.of([ticket.ticket_id])[ticket.ticket_id][0].arrived
+        if lets_go:
+            store.deliveries.let_go([outgoing.delivery.delivery_id], lease)
+        ended(store, lease)
+        (again,) = store.deliveries.due("box", lease_of_another := a_run(store), 5)
+        assert (again.delivery.begun_by, again.delivery.doubtful) == (None, doubtful)
+        ended(store, lease_of_another)
+
+
+def test_an_attempt_begins_only_at_what_still_is_as_it_was_read(store: SqliteStore) -> None:
+    """Not after another text, another decision, a switch, an erasure, a result, or another run that took it."""
+    lease = a_run(store)
+
+    def outgoing_of(name: str, **fields: Any) -> OutgoingDelivery:
+        (ticket,) = filled(store, a_ticket(name, status="routing", category="Billing"))
+        delivery = a_delivery(ticket, run_id=lease.run_id, **fields)
+        store.save([owing(ticket, delivery)])
+        return OutgoingDelivery(delivery, ticket)
+
+    same, text, category, decision = (outgoing_of(name) for name in ("same", "text", "category", "decision"))
+    addition, off, accepted = outgoing_of("add", addition="before:x"), outgoing_of("off"), outgoing_of("accepted")
+    taken, erased = outgoing_of("taken"), outgoing_of("erased", addition="escalation:x")
+    assert store.deliveries.begin(lease, []) == set()
+    store.save([changed(each.ticket, content_hash="another") for each in (text, addition)])
+    store.save([Change(an_event(category.ticket, "verdict"),
+                       replace(category.ticket, category="Technical", revision=2), 1)])  # fmt: skip
+    sql(store, "update deliveries set destination = 'gone' where delivery_id = ?", (off.delivery.delivery_id,))
+    store.deliveries.switch("gone", off=True)
+    answer = an_answer(decision.ticket)
+    decided = replace(decision.ticket, decision_id=answer.classification_id, revision=2)
+    store.save([Change(an_event(decision.ticket, "verdict"), decided, 1, (answer,))])
+    store.save([owing(accepted.ticket, replace(accepted.delivery, state="accepted", attempts=1))])
+    store.save([owing(taken.ticket, replace(taken.delivery, run_id="another"))])
+    gone = replace(erased_ticket(erased.ticket), identity="!x")
+    cancelled = replace(erased.delivery, state="superseded")
+    assert store.save([Change(an_event(erased.ticket, "forgotten"), gone, 1, (cancelled,))]) == [None]
+    every = [same, text, category, decision, addition, off, accepted, taken, erased]
+    assert store.deliveries.begin(lease, every) == {same.delivery.delivery_id}
+    ended(store, lease)
+    with pytest.raises(TakenOverError):
+        store.deliveries.begin(lease, [same])
+
+
+@pytest.mark.parametrize("status", ["forgotten", "withdrawn"])
+def test_a_ticket_is_not_erased_while_a_live_run_sends_it(store: SqliteStore, status: str) -> None:
+    (ticket,) = filled(store, a_ticket(status="routing", category="Billing"))
+    lease = a_run(store)
+    delivery = a_delivery(ticket, run_id=lease.run_id)
+    store.save([owing(ticket, delivery)])
+    store.deliveries.begin(lease, [OutgoingDelivery(delivery, ticket)])
+    erased = replace(erased_ticket(ticket), status=status, identity="!x")
+    erasing = Change(an_event(ticket, status), erased, 1, (replace(delivery, state="superseded"),))
+    (conflict,) = store.save([erasing])
+    assert conflict is not None
+    assert stored(store, ticket) == ticket
+    ended(store, lease)
+    assert store.save([erasing]) == [None]
+    (sent,) = store.deliveries.of([ticket.ticket_id])[ticket.ticket_id]
+    assert (sent.state, sent.arrived) == ("superseded", True)
 
 
 def test_owed_names_destinations_with_pending_deliveries_and_next_due_their_first_time(store: SqliteStore) -> None:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from triage_cli.domain import (
     OutgoingDelivery,
     Receipt,
     ReclassifyPlan,
+    Routed,
     RoutePlan,
     Rule,
     Run,
@@ -438,20 +440,28 @@ def test_what_was_never_sent_is_not_told_as_delivered(world: World) -> None:
 
 
 @pytest.mark.parametrize("lost", [False, True])
-def test_what_is_on_its_way_or_may_have_arrived_is_told_as_sent(world: World, *, lost: bool) -> None:
+def test_what_is_on_its_way_is_waited_for_and_what_may_have_arrived_is_told_as_sent(
+    world: World, *, lost: bool
+) -> None:
+    meanwhile_forgotten: list[Future[list[Outcome[Routed]]]] = []
+
     def answer(_: OutgoingDelivery) -> DeliveryError | None:
         if lost:
             return DeliveryError("no answer came", doubtful=True)
-        forgotten(world)
+        meanwhile_forgotten.append(threads.submit(forgotten, World(world.store)))
+        with pytest.raises(TimeoutError):
+            meanwhile_forgotten[0].result(0.5)
         return None
 
     world.rules = (Rule("all", ("page",)),)
     world.destinations = {"page": FakeDestination("page", answer)}
     list(world.triage().create(drafts(1)))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(world.triage().route(Selection(), RoutePlan()))
-    if lost:
-        forgotten(world)
+    with ThreadPoolExecutor() as threads:
+        list(world.triage().route(Selection(), RoutePlan()))
+    (outcome,) = forgotten(world) if lost else meanwhile_forgotten[0].result()
+    assert outcome.value is not None
+    assert [d.destination for d in outcome.value.deliveries] == ["page"]
     [ticket] = world.store.find(Selection())
     assert (ticket.status, ticket.routed_to) == ("forgotten", "page")
 

@@ -14,7 +14,7 @@ from triage_cli.domain import Action, DeliveryError, Outcome, OutgoingDelivery, 
 from triage_cli.runtime import FOLDER, private, resource_exhaustion
 
 # Deliveries of one write to the file: many, since each write waits for the disk once.
-WORKERS = 250
+WORKERS = 500
 
 
 @contextmanager

@@ -29,6 +29,8 @@ class Delivery(NamedTuple):
     are the attempts that a rate limit refused until a time that it named: these use up no step of the schedule.
     `content_hash` is that of the text that was sent last, or is to be sent (None: not known, or forgotten). `addition`
     is the key of the rule that added the delivery beside those of the ticket's decisions; it has no category then.
+    `begun_by` is the run that has begun an attempt of which no result is stored yet: if it is dead, nobody knows how
+    the attempt ended.
     """
 
     delivery_id: Annotated[str, "its id, the same in all attempts"]
@@ -55,6 +57,7 @@ class Delivery(NamedTuple):
     paced: int = 0
     content_hash: str | None = None
     addition: str = ""
+    begun_by: str | None = None
 
     @property
     def precedes_decision(self) -> bool:
@@ -69,7 +72,7 @@ class Delivery(NamedTuple):
     @property
     def arrived(self) -> bool:
         """Return whether the destination has the delivery, or may have it."""
-        return self.state == "accepted" or self.doubtful == 1
+        return self.state == "accepted" or self.doubtful == 1 or self.begun_by is not None
 
     def has_earlier_text(self, ticket: Ticket) -> bool:
         """Return whether the destination has accepted another text than its ticket has now."""
@@ -219,9 +222,9 @@ def _replaces(later: Delivery, before: Delivery) -> bool:
 
 
 def supersede(deliveries: Iterable[Delivery], at: str) -> tuple[Delivery, ...]:
-    """Return the pending and dead deliveries, superseded. One that a run holds may still arrive: it is doubtful."""
+    """Return the pending and dead deliveries, superseded. One that a run began to send may arrive: it is doubtful."""
     return tuple(
-        d._replace(state="superseded", done_at=at, doubtful=1 if d.run_id else d.doubtful)
+        d._replace(state="superseded", done_at=at, doubtful=1 if d.begun_by else d.doubtful)
         for d in deliveries
         if d.state in ("pending", "dead")
     )

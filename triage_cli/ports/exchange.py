@@ -36,8 +36,9 @@ class Source(Protocol):
 class Destination(Protocol):
     """Port of what takes deliveries: a file, a command, a webhook, a mail address.
 
-    A destination makes `workers` deliveries at once, and is handed twice as many. `schedule` holds the seconds to wait
-    after each failed attempt.
+    A destination makes `workers` deliveries at once, and is handed no more. What it is handed it attempts at once: the
+    store was asked just now whether that is still right. `schedule` holds the seconds to wait after each failed
+    attempt.
     """
 
     name: str

@@ -117,12 +117,18 @@ class Deliveries(Protocol):
         With `ids`, of these tickets alone; `but` names destinations to leave out.
         """
 
-    def let_go(
-        self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
-    ) -> None:
-        """A store frees pending deliveries that a run holds; those that it `attempted` may have arrived.
+    def begin(self, lease: Lease, to_begin: Sequence[OutgoingDelivery]) -> frozenset[str]:
+        """A store marks the attempts at deliveries that a run makes now, and returns their ids; the others are off.
 
-        `why` is the reason that they were not attempted; it becomes their last error. Without it that stays the same.
+        An attempt is off if the run does not hold the delivery, if it is not pending any more, if the text or the
+        decision of its ticket is not the one that was read, or if its destination was switched off. Raises
+        `TakenOverError` if the run was ended.
+        """
+
+    def let_go(self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None) -> None:
+        """A store frees deliveries that a run holds and that it has not attempted.
+
+        `why` is the reason for that; it becomes their last error. Without it that stays the same.
         """
 
     def of(self, ticket_ids: Sequence[str]) -> Mapping[str, tuple[Delivery, ...]]:
@@ -351,7 +357,8 @@ class Store(Protocol):
     ) -> list[Conflict | None]:
         """A store writes changes and events in one transaction; it returns a conflict for each ticket that moved on.
 
-        Of what they add about a ticket that was erased before, no words are stored.
+        Of what they add about a ticket that was erased before, no words are stored. A ticket is not erased, but has a
+        conflict, while a live run is making an attempt at one of its deliveries.
         `cursor` is the position of a source after these changes; it is stored if none of them is refused.
         """
 

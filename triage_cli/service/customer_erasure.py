@@ -1,6 +1,6 @@
 """Erases the text of a customer's tickets; their ids, categories and counts stay."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from triage_cli.domain import (
     CHUNK,
@@ -19,30 +19,31 @@ from triage_cli.domain import (
 )
 from triage_cli.service.runs import RunContext
 
+# Seconds between two looks at attempts that are being made, and how much longer than its time-out one may take.
+LOOK_AGAIN, MARGIN = 0.1, 5.0
 
-def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
+
+def forget(context: RunContext, customer_id: str, longest_attempt: float) -> Iterator[Outcome[Routed]]:
     """Erase all tickets of a customer; outcomes show which destinations have, or may have, text that cannot be erased.
 
     A ticket keeps its id, its category and the figures of its answers, so that counts stay true. Its text, its names
     and what was said about it are erased. Its status becomes `forgotten`: it is in no queue, and is never delivered.
-    Its identity is hashed, so that a later import of the same export finds it and restores nothing. Raises
-    `UnavailableError` if another run holds some of the tickets.
+    Its identity is hashed, so that a later import of the same export finds it and restores nothing. One that is being
+    sent is erased once that has ended, which takes `longest_attempt` seconds at most. Raises `UnavailableError` if
+    another run holds some of the tickets.
     """
     store, selection, row = context.store, Selection(customer_id=customer_id), 0
     while chunk := context.claim(selection, CHUNK):
-        at = times.now()
-        deliveries = store.deliveries.of([ticket.ticket_id for ticket in chunk])
-        erasures = []
-        for ticket in chunk:
-            ticket_deliveries = deliveries.get(ticket.ticket_id, ())
-            erased = erased_ticket(ticket, [d.destination for d in sent(ticket_deliveries)])
-            event = context.event(EventAction.FORGOTTEN, ticket.ticket_id, {}, at)
-            erasures.append(Change(event, erased, ticket.revision, cancelled(ticket_deliveries, at)))
-        for change, conflict in zip(erasures, context.save(erasures), strict=True):
-            if conflict is None and change.ticket is not None:
-                kept_elsewhere = sent(deliveries.get(change.ticket.ticket_id, ()))
-                yield Outcome(row, Action.FORGOTTEN, Routed(change.ticket, kept_elsewhere))
+        left = {ticket.ticket_id: ticket for ticket in chunk}
+        wait_until = context.stop.clock() + longest_attempt + MARGIN
+        while left:
+            for ticket_id, outcome in _forgotten(context, left).items():
+                yield outcome._replace(row=row)
                 row += 1
+                del left[ticket_id]
+            if not left or context.stop.clock() >= wait_until or context.stop.wait(LOOK_AGAIN):
+                break
+            left = {t.ticket_id: t for t in store.find(Selection(ids=tuple(left))) if not t.is_erased}
     unerased = sum(1 for _ in store.find(selection))
     store.scrub()
     if unerased:
@@ -52,9 +53,31 @@ def forget(context: RunContext, customer_id: str) -> Iterator[Outcome[Routed]]:
         )
 
 
+def _forgotten(context: RunContext, tickets: Mapping[str, Ticket]) -> dict[str, Outcome[Routed]]:
+    """Erase those tickets that are not being sent now and have not changed; return their outcomes by their ids."""
+    at, deliveries = times.now(), context.store.deliveries.of(list(tickets))
+    erasures = []
+    for ticket_id, ticket in tickets.items():
+        owed = deliveries.get(ticket_id, ())
+        erased = erased_ticket(ticket, [d.destination for d in sent(owed)])
+        event = context.event(EventAction.FORGOTTEN, ticket_id, {}, at)
+        erasures.append(Change(event, erased, ticket.revision, cancelled(owed, at)))
+    conflicts = context.save(erasures)
+    forgotten = {
+        change.ticket.ticket_id: change.ticket
+        for change, conflict in zip(erasures, conflicts, strict=True)
+        if change.ticket and conflict is None
+    }
+    deliveries = context.store.deliveries.of(list(forgotten))  # as they are now: an addition may have arrived since
+    return {
+        ticket_id: Outcome(None, Action.FORGOTTEN, Routed(ticket, sent(deliveries.get(ticket_id, ()))))
+        for ticket_id, ticket in forgotten.items()
+    }
+
+
 def sent(deliveries: Sequence[Delivery]) -> tuple[Delivery, ...]:
     """Return the deliveries whose destinations have, or may have, the text of their ticket."""
-    return tuple(d for d in deliveries if d.arrived or d.in_flight)
+    return tuple(d for d in deliveries if d.arrived)
 
 
 def cancelled(deliveries: Sequence[Delivery], at: str) -> tuple[Delivery, ...]:

@@ -423,7 +423,8 @@ class LocalTriage:
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
         with self._recorded_run("forget") as recorder:
-            yield from recorder.counted([outcome] for outcome in forget(recorder.context, customer_id))
+            forgotten = forget(recorder.context, customer_id, self._services.routing_map.longest_attempt)
+            yield from recorder.counted([outcome] for outcome in forgotten)
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def imported(self, name: str) -> tuple[Run, ...]:
@@ -435,7 +436,8 @@ class LocalTriage:
             yield from ImportUndo(self._store, runs).outcomes()
             return
         with self._recorded_run("undo") as recorder:
-            for outcome in ImportUndo(self._store, runs, recorder.context).outcomes():
+            longest_attempt = self._services.routing_map.longest_attempt
+            for outcome in ImportUndo(self._store, runs, recorder.context, longest_attempt).outcomes():
                 recorder.add([outcome])
                 yield outcome
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)

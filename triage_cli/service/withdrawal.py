@@ -24,11 +24,8 @@ from triage_cli.domain import (
     unknown_run,
 )
 from triage_cli.ports import Store
-from triage_cli.service.customer_erasure import cancelled, erased_ticket, sent
+from triage_cli.service.customer_erasure import LOOK_AGAIN, MARGIN, cancelled, erased_ticket, sent
 from triage_cli.service.runs import RunContext
-
-# How often tickets are judged anew because somebody touched them while they were about to be withdrawn.
-WITHDRAW_TRIES = 5
 
 
 def import_named(store: Store, name: str, actor: str, *, served: bool = False) -> tuple[Run, ...]:
@@ -72,13 +69,17 @@ class ImportUndo:
     An outcome is `withdrawn`; `decided`, `rewritten` or `asked`, if the import made a ticket that somebody has touched
     since; or `changed`, if the import changed a ticket that was there before. All but the first stay as they are. Its
     deliveries are those whose destinations have, or may have, the text. A ticket that is withdrawn already has none.
+    What is being sent is withdrawn once that has ended, which takes `longest_attempt` seconds at most.
     """
 
-    def __init__(self, store: Store, runs: Sequence[Run], context: RunContext | None = None) -> None:
+    def __init__(
+        self, store: Store, runs: Sequence[Run], context: RunContext | None = None, longest_attempt: float = 0.0
+    ) -> None:
         self._store = store
         self._import_id = runs[0].run_id
         self._run_ids = [run.run_id for run in runs]
         self._context = context
+        self._longest_attempt = longest_attempt
         self._held = 0  # tickets that other runs hold
 
     def outcomes(self) -> Iterator[Outcome[Routed]]:
@@ -126,7 +127,8 @@ class ImportUndo:
         claimed = context.claim(Selection(ids=untouched), len(untouched)) if untouched else []
         self._held += len(untouched) - len(claimed)
         left = {t.ticket_id: t for t in claimed if not t.is_erased}  # one may have been forgotten meanwhile
-        for _ in range(WITHDRAW_TRIES):
+        wait_until = context.stop.clock() + self._longest_attempt + MARGIN
+        while True:
             for i, reason in self._touched(left).items():
                 ended[i] = self._outcome(reason, left.pop(i))
             at, deliveries = times.now(), self._store.deliveries.of(list(left))
@@ -147,11 +149,10 @@ class ImportUndo:
                     ended[i] = Outcome(None, Action.WITHDRAWN, Routed(change.ticket, sent(deliveries.get(i, ()))))
                 elif change.ticket is not None:
                     moved_on.append(change.ticket.ticket_id)
-            if not moved_on:
-                return ended
             left = {t.ticket_id: t for t in self._store.find(Selection(ids=tuple(moved_on))) if not t.is_erased}
-        self._held += len(left)
-        return ended
+            if not left or context.stop.clock() >= wait_until or context.stop.wait(LOOK_AGAIN):
+                self._held += len(left)
+                return ended
 
     def _touched(self, tickets: Mapping[str, Ticket]) -> Mapping[str, Action]:
         return self._store.imports.touched(list(tickets), self._run_ids) if tickets else {}

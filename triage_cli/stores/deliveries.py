@@ -42,6 +42,8 @@ PUT_DELIVERY = (
     "state = case when deliveries.state = 'superseded' and excluded.state <> 'accepted' then 'superseded' "
     "else excluded.state end, "
     "doubtful = case when excluded.doubtful = 1 then 1 else deliveries.doubtful end, "
+    # Only a result ends what was begun: other writers may have read the row before that.
+    "begun_by = case when excluded.attempts > deliveries.attempts then excluded.begun_by else deliveries.begun_by end, "
     + ", ".join(f"{f} = excluded.{f}" for f in _UPDATED_FIELDS)
     + " where deliveries.state <> 'accepted' or excluded.state = 'accepted'"
 )
@@ -50,15 +52,27 @@ DELIVERIES_OF = """select * from deliveries where ticket_id in (select value fro
 DELIVERIES_WITH_IDS = "select * from deliveries where delivery_id in (select value from json_each(?))"
 ATTEMPTS_OF = """select a.* from attempts a join deliveries d using (delivery_id) where d.ticket_id = ?
     order by a.at, a.number"""
-LET_DELIVERIES_GO = """update deliveries set run_id = null, last_error = coalesce(:why, last_error),
-    doubtful = case when :attempted = 1 then 1 else doubtful end
-    where run_id = :run and state = 'pending' and delivery_id in (select value from json_each(:ids))"""
+LET_DELIVERIES_GO = """update deliveries set run_id = null, begun_by = null,
+    last_error = case when state = 'pending' then coalesce(:why, last_error) else last_error end
+    where (run_id = :run or begun_by = :run) and delivery_id in (select value from json_each(:ids))"""
 # True while a delivery still matches its ticket; if the category or text changed, it waits for the next decision. What
 # was added beside the decision waits for none.
 # A scalar subquery, because PostgreSQL turns `exists` into a join that reads all tickets.
 DELIVERY_STANDS = """(select (deliveries.addition <> '' and tickets.status not in ('forgotten', 'withdrawn'))
     or (tickets.category = deliveries.category and tickets.status in ('routing', 'routed', 'undeliverable'))
     from tickets where tickets.ticket_id = deliveries.ticket_id)"""
+# Begins the attempts that are to be made still: at what the run holds, with the text and the decision that it read.
+BEGIN_ATTEMPTS = f"""update deliveries set begun_by = :run
+    where run_id = :run and state = 'pending' and {DELIVERY_STANDS}
+    and destination not in (select destination from switched_off)
+    and delivery_id in (select value from json_each(:ids))
+    and (select deliveries.delivery_id || ' ' || tickets.content_hash || ' ' || coalesce(tickets.decision_id, '')
+        from tickets where tickets.ticket_id = deliveries.ticket_id) in (select value from json_each(:as_read))
+    returning delivery_id"""
+# The tickets of which a delivery is owed, or being attempted by a live run.
+STILL_SENT = """select distinct ticket_id from deliveries where ticket_id in (select value from json_each(:ids))
+    and (state in ('pending', 'dead') or begun_by in (
+        select run_id from runs where ended_at is null and lease_until > {now}))"""
 # The first sendable delivery of each destination, so that few rows are read, however many are pending.
 NEXT_DUE = f"""select min((select due_at from deliveries where state = 'pending' and destination = names.destination
     and {DELIVERY_STANDS} order by due_at limit 1))
@@ -71,8 +85,9 @@ NEXT_DUE_OF = f"""select min(due_at) from deliveries where state = 'pending' {OF
     and destination not in (select value from json_each(:but))"""
 
 
-# A run that still holds the delivery was cut off, and may have delivered it.
-TAKE_DELIVERY = "run_id = :run, doubtful = case when deliveries.run_id is null then deliveries.doubtful else 1 end"
+# A run that has begun an attempt and never said how it ended was cut off, and may have delivered it.
+TAKE_DELIVERY = """run_id = :run, begun_by = null,
+    doubtful = case when deliveries.begun_by is null then deliveries.doubtful else 1 end"""
 
 
 class SqlDeliveries:
@@ -82,6 +97,26 @@ class SqlDeliveries:
         self._database = database
         self._dialect = dialect
         self._runs = runs
+        self._still_sent = STILL_SENT.format(now=dialect.clock)
+
+    def begin(self, lease: Lease, to_begin: Sequence[OutgoingDelivery]) -> frozenset[str]:
+        as_read = [f"{d.delivery_id} {t.content_hash} {t.decision_id or ''}" for d, t, *_ in to_begin]
+        attempts = {
+            "run": lease.run_id,
+            "ids": compact([outgoing.delivery.delivery_id for outgoing in to_begin]),
+            "as_read": compact(as_read),
+        }
+
+        def begin(db: Db) -> frozenset[str]:
+            self._runs.checked(db, lease)
+            return frozenset(row[0] for row in db.execute(BEGIN_ATTEMPTS, attempts).fetchall())
+
+        return self._database.write(begin)
+
+    def still_sent(self, db: Db, ticket_ids: Sequence[str]) -> list[str]:
+        """Return which of these tickets are owed to a destination, or being sent now, in an open transaction."""
+        values = {"ids": compact(list(ticket_ids)), "now": time.time()}
+        return [row[0] for row in db.execute(self._still_sent, values).fetchall()]
 
     def due(
         self, destination: str, lease: Lease, limit: int, *, ids: Sequence[str] | None = None
@@ -125,10 +160,8 @@ class SqlDeliveries:
         due_at: float | None = self._database.read(query, values)[0][0]
         return due_at
 
-    def let_go(
-        self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None, *, attempted: bool = False
-    ) -> None:
-        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why, "attempted": int(attempted)}
+    def let_go(self, delivery_ids: Sequence[str], lease: Lease, why: str | None = None) -> None:
+        values = {"run": lease.run_id, "ids": compact(list(delivery_ids)), "why": why}
         write_one(self._database, LET_DELIVERIES_GO, values)
 
     def switched_off(self) -> frozenset[str]:

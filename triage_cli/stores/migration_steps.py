@@ -158,6 +158,9 @@ STEPS: dict[str, tuple[str, ...]] = {
         "create index idempotency_of on idempotency (ticket_id) where ticket_id is not null",
         "delete from idempotency where status is not null",  # the answers that hold whole tickets
         "create table evaluations (fingerprint text primary key, n integer not null, at text not null)",
+        "alter table deliveries add column begun_by text default null",
+        # Of what a run held, nobody knew whether it was being sent.
+        "update deliveries set begun_by = run_id where state = 'pending' and run_id is not null",
     ),
 }
 # What fills the tables of a step with what SQL cannot compute.

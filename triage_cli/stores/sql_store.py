@@ -51,6 +51,14 @@ PUT_CURSOR = upsert("source_cursors", SourceCursor._fields, "source")
 PUT_MODEL = upsert("models", ("fingerprint", "weights", "metrics", "at"), "fingerprint")
 
 
+class _StillSentError(Exception):
+    """Rolls back a write that erases tickets which are being sent, or were owed to a destination when it began."""
+
+    def __init__(self, conflicts: Mapping[str, Conflict]) -> None:
+        super().__init__()
+        self.conflicts = conflicts
+
+
 class SqlStore:
     """Implements `ports.Store` on a database, in its dialect; `path` names the database.
 
@@ -103,7 +111,11 @@ class SqlStore:
             return []
 
         def save(storable: Sequence[Change]) -> Mapping[str, Conflict]:
-            return self.database.write(lambda db: self._write(db, storable, lease, cursor))
+            try:
+                return self.database.write(lambda db: self._write(db, storable, lease, cursor))
+            except _StillSentError as still_sent:
+                left = [c for c in storable if c.event.ticket_id not in still_sent.conflicts]
+                return {**still_sent.conflicts, **save(left)}
 
         return refusals(changes, self._dialect.with_storable(changes, save))
 
@@ -146,6 +158,8 @@ class SqlStore:
         # Under the lock on the chain, so that who stores something about a ticket sees whether it was erased before.
         told_of = {c.event.ticket_id for c in kept if c.event.ticket_id and (c.adds or c.erases)}
         if erased := tickets.erased(db, told_of):
+            if still_sent := self.deliveries.still_sent(db, erasing):
+                raise _StillSentError({i: Conflict(None) for i in still_sent})
             erase_texts(db, erased, {external_ids[i] for i in erased if i in external_ids})
         return conflicts
 

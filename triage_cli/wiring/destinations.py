@@ -175,6 +175,7 @@ def routing_map(
         labelling=frozenset(name for name, spec in config.destinations.items() if spec.writes_back),
         tell=tell,
         least={c.name: c.min_confidence for c in config.classifiers.values() if c.min_confidence is not None},
+        longest_attempt=max((spec.timeout for spec in config.destinations.values()), default=15.0),
     )
 
 

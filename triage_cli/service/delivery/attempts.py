@@ -78,11 +78,13 @@ class RetryPolicy(NamedTuple):
         )
         if isinstance(error, DeliveryError) and error.doubtful:
             stored = stored._replace(doubtful=1)
+        # A late result does not release the delivery from another run that holds it now, or attempts it.
+        run_id = outgoing.delivery.run_id
+        holder = None if stored.run_id == run_id else stored.run_id
+        stored = stored._replace(begun_by=None if stored.begun_by == run_id else stored.begun_by)
         if stored.state == "accepted" or (error and stored.state != "pending"):
             # The delivery was settled during this attempt, which is recorded and counted, and changes nothing.
             return stored._replace(attempts=attempt_number), attempt
-        # A late result does not release the delivery from another run that holds it now.
-        holder = None if stored.run_id == outgoing.delivery.run_id else stored.run_id
         attempted: dict[str, Any] = {
             "attempts": attempt_number,
             "last_status": status,
@@ -253,7 +255,7 @@ class AttemptResult(NamedTuple):
 
 def _arrived_after_all(after: Delivery, before: Delivery) -> bool:
     """Return whether a delivery arrived although it had been superseded because it would not."""
-    return before.state == "superseded" and after.arrived and not before.arrived
+    return before.state == "superseded" and after.arrived and not before.doubtful
 
 
 def _tickets_of(outcomes: Sequence[Outcome[Receipt]]) -> dict[str, Ticket]:

@@ -10,6 +10,7 @@ from triage_cli.domain import (
     BYTES,
     NOT_ATTEMPTED,
     DeliveryError,
+    FlushNow,
     Outcome,
     OutgoingDelivery,
     Receipt,
@@ -165,14 +166,19 @@ STUCK_QUEUE_LIMIT = 5_000
 STUCK_QUEUE_BYTES = 8 * BYTES
 # Seconds between two polls of queues that have no outcome yet.
 POLL_SECONDS = 0.003
+# Outcomes within so many seconds of the first one are saved together.
+GATHER = 0.01
+
+# Returns those of the deliveries that may be attempted, which are attempted at once.
+Begin = Callable[[Sequence[OutgoingDelivery]], Sequence[OutgoingDelivery]]
 
 
 class QueueResults(NamedTuple):
     """Outcomes that a destination's queue returned, and its `parked` deliveries, which were not attempted.
 
     Deliveries are parked once the run is to stop, and while the destination is paused (`parked_because`): it keeps
-    failing, cannot be used as it is configured, or this process has no descriptors or memory left. Parking uses up no
-    attempt.
+    failing, cannot be used as it is configured, or this process has no descriptors or memory left. So are those that
+    are not to be sent any more. Parking uses up no attempt.
     """
 
     destination: Destination | None
@@ -185,7 +191,8 @@ class Dispatcher:
     """Hands deliveries to several destinations at the same time. Not thread-safe: each run has its own.
 
     No delivery that was put while `waits` is False waits for a rate limit to end. `off` are the destinations that are
-    switched off. `check` raises an error while results could not be saved: then what waits is parked.
+    switched off. `check` raises an error while results could not be saved: then what waits is parked. `begin` is asked
+    right before attempts, which may have become wrong while they waited.
     """
 
     def __init__(
@@ -196,8 +203,10 @@ class Dispatcher:
         breakers: DestinationBreakers | None = None,
         *,
         check: Callable[[], None] = lambda: None,
+        begin: Begin = lambda to_begin: to_begin,
     ) -> None:
         self._check = check
+        self._begin = begin
         self.waits = True
         self.off = off
         self._opener = opener
@@ -250,7 +259,7 @@ class Dispatcher:
             if queue is not None:
                 queue.close()
             queue = self._queues[name] = _DestinationQueue(
-                name, opener, self._clock, self._breakers, waits=self.waits, check=self._check
+                name, opener, self._clock, self._breakers, waits=self.waits, check=self._check, begin=self._begin
             )
         return queue
 
@@ -293,8 +302,10 @@ class _DestinationQueue:
         *,
         waits: bool,
         check: Callable[[], None],
+        begin: Begin,
     ) -> None:
         self._check = check
+        self._begin = begin
         self._name = name
         self._opener = opener
         self._clock = clock
@@ -306,6 +317,9 @@ class _DestinationQueue:
         self._destination_error: TriageError | None = None
         self._results: Iterator[Sequence[Outcome[Receipt]]] = iter(())
         self._being_attempted = 0  # deliveries that the destination is attempting
+        self._cancelled: list[OutgoingDelivery] = []  # those that are not to be sent any more
+        self._ended: list[Outcome[Receipt]] = []  # of attempts, until they are saved
+        self._first_ended_at = -math.inf
         self._rate_limit = DestinationRateLimit() if waits else None
         self.open = 0
         self.size = 0  # characters of these deliveries' tickets
@@ -336,24 +350,47 @@ class _DestinationQueue:
         try:
             self._prepare()
         except DeliveryError as error:
-            yield QueueResults(None, [Outcome[Receipt].failed(p, error) for p in self._empty_queue()])
+            yield QueueResults(None, [Outcome[Receipt].failed(p, error) for p in self._emptied(self._queue)])
             return
         except TriageError as error:
             self._destination_error = error
             self._breakers.pause(self._name, error)
             yield from self._park_queue()
             return
-        outcomes = next(self._results)
+        outcomes = self._ended_attempts()
+        if self._cancelled:
+            yield QueueResults(self._destination, (), self._emptied(self._cancelled))
         if outcomes:
             for outcome in outcomes:
                 self._count_delivery(outcome.outgoing, -1)
             attempted = [outcome for outcome in outcomes if not isinstance(outcome.error, NOT_ATTEMPTED)]
             self._breakers.judge(self._name, self._without_limited(attempted))
-            self._being_attempted -= len(outcomes)
             self._last_outcome_at = self._clock()
             if attempted:
                 yield QueueResults(self._destination, attempted)
             yield from self._park_not_attempted(outcomes)
+
+    def _ended_attempts(self) -> Sequence[Outcome[Receipt]]:
+        """Let attempts begin; return the outcomes of earlier ones if there are enough to save, or none is to come."""
+        ended = self._step()
+        if ended and self._being_attempted:
+            self._step()  # others are attempted while these are saved
+        if not self._ended or self._destination is None:
+            return ()
+        is_enough = len(self._ended) >= self._destination.workers or not self._being_attempted
+        if not is_enough and self._clock() < self._first_ended_at + GATHER:
+            return ()
+        outcomes, self._ended = self._ended, []
+        return outcomes
+
+    def _step(self) -> Sequence[Outcome[Receipt]]:
+        """Hand the destination what it can attempt now, and keep what has ended."""
+        ended = next(self._results)
+        self._being_attempted -= len(ended)
+        if ended and not self._ended:
+            self._first_ended_at = self._clock()
+        self._ended += ended
+        return ended
 
     def _prepare(self) -> None:
         """Check that results can be saved, and open the destination of the queue if it is not open yet."""
@@ -387,33 +424,37 @@ class _DestinationQueue:
     def _park_queue(self) -> Iterator[QueueResults]:
         if self._queue:
             because = self._destination_error or self._breakers.reason(self._name)
-            yield QueueResults(self._destination, (), self._empty_queue(), because)
+            yield QueueResults(self._destination, (), self._emptied(self._queue), because)
 
-    def _empty_queue(self) -> list[OutgoingDelivery]:
-        """Empty the queue of the destination and return the deliveries that waited in it."""
-        queued = list(self._queue)
-        self._queue.clear()
-        for outgoing in queued:
+    def _emptied(self, waiting: deque[OutgoingDelivery] | list[OutgoingDelivery]) -> list[OutgoingDelivery]:
+        """Empty the queue, or what was cancelled, and return the deliveries that were in it."""
+        left = list(waiting)
+        waiting.clear()
+        for outgoing in left:
             self._count_delivery(outgoing, -1)
-        return queued
+        return left
 
     def _count_delivery(self, outgoing: OutgoingDelivery, number: int) -> None:
         self.open += number
         self.size += number * outgoing.ticket.size
 
     def _chunks_to_attempt(self) -> Iterator[Sequence[OutgoingDelivery]]:
-        """Yield the next deliveries, at most twice as many as the destination has workers: the rest can be parked.
+        """Yield the deliveries that are attempted at once: the destination has a worker for each of them.
 
         An empty chunk asks the destination for its outcomes. A failing destination gets one delivery, as a probe.
         """
         while not self._is_closed and self._destination is not None:
-            limit = 1 if self._breakers.is_failing(self._name) else 2 * self._destination.workers
+            limit = 1 if self._breakers.is_failing(self._name) else self._destination.workers
             number = min(len(self._queue), max(0, limit - self._being_attempted))
             if self._rate_limit is not None:
                 number = self._rate_limit.take(number, self._being_attempted, self._clock())
-            self._being_attempted += number
             chunk = [self._queue.popleft() for _ in range(number)]
-            yield chunk
+            begun = self._begin(chunk) if chunk else chunk
+            if len(begun) < len(chunk):
+                begun_ids = {outgoing.delivery.delivery_id for outgoing in begun}
+                self._cancelled += [each for each in chunk if each.delivery.delivery_id not in begun_ids]
+            self._being_attempted += len(begun)
+            yield FlushNow(begun)
 
     def close(self) -> None:
         self._is_closed = True

@@ -67,7 +67,8 @@ class RoutingMap(NamedTuple):
     `additions` are the rules that add deliveries beside those of the map, and `tell` gets notes about them. `levels`
     are those of the categories, and `chance` returns the probability of a category above that of an answer.
     `labelling` are the destinations that write the category to a helpdesk's ticket. `least` are the configured
-    confidences from which on classifiers are sure, by their names.
+    confidences from which on classifiers are sure, by their names. `longest_attempt` is the longest time-out of a
+    destination, in seconds.
     """
 
     rules: tuple[Rule, ...]
@@ -85,6 +86,7 @@ class RoutingMap(NamedTuple):
     chance: Callable[[Classification, str], float] = level_confidence
     labelling: frozenset[str] = frozenset()
     least: Mapping[str, float] = {}
+    longest_attempt: float = 15.0
 
     def match(self, ticket: Ticket, answer: Classification | None, at: str) -> Rule | None:
         """Return the first rule of the map that matches a ticket; `answer` is the one that decided it.

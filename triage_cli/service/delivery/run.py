@@ -71,6 +71,7 @@ class DeliveryRun:
             frozenset() if retry_dead else switched_off,
             breakers=routing_map.circuits,
             check=self._store.check_room,
+            begin=self._begun,
         )
 
     def close(self) -> None:
@@ -80,6 +81,14 @@ class DeliveryRun:
             self._routing_map.tell(f"warning: a delivery beside the routing map was not accepted: {sentence}")
         self._failed_additions.clear()
         self._additions.tell()
+
+    def _begun(self, to_begin: Sequence[OutgoingDelivery]) -> Sequence[OutgoingDelivery]:
+        """Mark attempts as begun, and return them: those that nothing has made wrong since they were decided on."""
+        begun_ids = self._store.deliveries.begin(self.context.lease, to_begin)
+        if len(begun_ids) == len(to_begin):
+            return to_begin
+        self.take_note_of_switched_off()
+        return [outgoing for outgoing in to_begin if outgoing.delivery.delivery_id in begun_ids]
 
     def take_note_of_switched_off(self) -> None:
         """Send nothing more to destinations that were switched off meanwhile, and again to those switched on."""

@@ -127,7 +127,7 @@ create table deliveries (
     revision bigint not null default 0, targets text collate "C" default null,
     doubtful bigint not null default 0, kept text collate "C" default null, refusal text collate "C" default null,
     paced bigint not null default 0, content_hash text collate "C" default null,
-    addition text collate "C" not null default ''
+    addition text collate "C" not null default '', begun_by text collate "C" default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';

@@ -94,7 +94,7 @@ create table askings (
 -- have arrived although nothing was accepted. kept: of the answer, as a JSON object. refusal: why it was refused, where
 -- another step than a retry helps. paced: attempts that a rate limit refused until a time that it named. content_hash:
 -- of the text that was sent last, or is to be sent. addition: the key of the rule that added a delivery beside those of
--- the ticket's decision.
+-- the ticket's decision. begun_by: the run that has begun an attempt of which no result is stored yet.
 create table deliveries (
     delivery_id text primary key, ticket_id text not null references tickets (ticket_id),
     classification_id text, category text not null, destination text not null, rule text not null,
@@ -102,7 +102,7 @@ create table deliveries (
     due_at real not null, last_status integer, last_error text, run_id text, at text not null, done_at text,
     revision integer not null default 0, targets text default null, doubtful integer not null default 0,
     kept text default null, refusal text default null, paced integer not null default 0,
-    content_hash text default null, addition text not null default ''
+    content_hash text default null, addition text not null default '', begun_by text default null
 );
 
 create index deliveries_due on deliveries (destination, due_at) where state = 'pending';

@@ -1,0 +1,112 @@
+"""What waits in a run is looked at again when it leaves, on every kind of store, whatever brought it there."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.fake_destination import FakeDestination
+from tests.support.world import FakeClassifier, World
+from triage_cli.domain import (
+    AdditionKind,
+    AdditionRule,
+    Age,
+    ClassifyPlan,
+    DeliveryError,
+    OutgoingDelivery,
+    RoutePlan,
+    Rule,
+    Selection,
+    TicketDraft,
+    VerdictDraft,
+)
+
+EVERYTHING = Selection(limit=0)
+NUMBER = 5
+BEFORE = AdditionRule(AdditionKind.BEFORE, Rule("routes[0]", ("page",), {}))
+ESCALATION = AdditionRule(AdditionKind.ESCALATION, Rule("late", ("page",), {"status": ("new",), "age": Age(-1.0)}))
+
+
+def drafts(text: str = "hello") -> list[TicketDraft]:
+    return [TicketDraft(n, n + 2, f"{text} {n}", "text", "C-1", external_id=f"E-{n}") for n in range(NUMBER)]
+
+
+def others(world: World, first: str) -> list[str]:
+    return [ticket.ticket_id for ticket in world.store.find(Selection()) if ticket.ticket_id != first]
+
+
+def forget(world: World, _: str) -> None:
+    list(world.triage().forget("C-1"))
+
+
+def undo(world: World, _: str) -> None:
+    list(world.triage().undo("last"))
+
+
+def move(world: World, first: str) -> None:
+    list(world.triage().give_verdicts([VerdictDraft(n, i, "Technical") for n, i in enumerate(others(world, first))]))
+
+
+def rewrite(world: World, _: str) -> None:
+    list(world.triage().create(drafts("another text")))
+
+
+def switch_off(world: World, _: str) -> None:
+    world.store.deliveries.switch("page", off=True)
+
+
+def routed(world: World) -> None:
+    world.rules = (Rule("all", ("page",)),)
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    list(world.triage().route(Selection(), RoutePlan()))
+
+
+def due(world: World) -> None:
+    world.rules = (Rule("all", ("page",)),)
+    list(world.triage().classify(Selection(), ClassifyPlan()))
+    page, world.destinations = world.destinations, {"page": FakeDestination("page", lambda _: DeliveryError("down"))}
+    list(world.triage().route(Selection(), RoutePlan()))
+    world.destinations = page
+    world.store.database.write(lambda db: db.execute("update deliveries set due_at = 0"))
+    list(world.triage().route(EVERYTHING, RoutePlan()))
+
+
+def added(world: World) -> None:
+    list(world.triage().route(EVERYTHING, RoutePlan()))
+
+
+@pytest.mark.parametrize("meanwhile", [forget, undo, move, rewrite, switch_off])
+@pytest.mark.parametrize(
+    ("send", "addition"),
+    [(routed, None), (due, None), (added, BEFORE), (added, ESCALATION)],
+    ids=["routed", "due", "before", "escalation"],
+)
+def test_nothing_leaves_that_became_wrong_while_it_waited(
+    world: World, send: Callable[[World], None], addition: AdditionRule | None, meanwhile: Callable[[World, str], None]
+) -> None:
+    """The change comes while the first of several deliveries is attempted; that one cannot be called back."""
+    sent: list[str] = []
+
+    def answer(outgoing: OutgoingDelivery) -> DeliveryError | None:
+        sent.append(f"{outgoing.ticket.subject} {outgoing.delivery.category}")
+        if len(sent) == 1:
+            # The one whose attempt has begun is waited for, which this thread cannot do for itself.
+            world.store.database.write(lambda db: db.execute("update deliveries set begun_by = null"))
+            meanwhile(World(world.store), outgoing.ticket.ticket_id)
+        return None
+
+    page = FakeDestination("page", answer)
+    page.workers = 1
+    world.classifier = FakeClassifier(lambda _: ("Billing", 0.9))
+    world.destinations = {"page": page}
+    if addition:
+        world.additions = (addition,)
+        list(world.triage().route(EVERYTHING, RoutePlan()))  # sees the rule
+    list(world.triage().create(drafts()))
+    send(world)
+    if meanwhile is move and addition:  # no rule asks for the decision, so what was read anew is sent
+        assert len(sent) == NUMBER
+        return
+    assert [text for text in sent[1:] if "hello" in text] == []
+    if meanwhile in {forget, undo, switch_off}:
+        assert len(sent) == 1
+    assert world.store.database.read("select count(*) from deliveries where begun_by is not null")[0][0] == 0
