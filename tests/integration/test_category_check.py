@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.batch_server import running_batch_server
 from tests.support.cli import Cli
-from tests.support.commands import PATIENCE
+from tests.support.commands import PATIENCE, rows
 from tests.support.records import replace
 from triage_cli.domain import Category, Ticket
 from triage_cli.service import SHOWN_CATEGORIES, CategoryBasis, CategoryCheck, changed_categories_warning
@@ -19,13 +19,14 @@ SHOP = """categories:
   - {name: Returns, description: sending things back, examples: [I want to send it back]}
 """
 SHORT = "subject\nwhere is my parcel\n"
-BUILT_IN = "the built-in categories (Billing, Technical, General), without a configuration"
+DEFAULTS = "categories: [Billing, Technical, General]\n"
 
 
 @pytest.fixture
 def shop(fitted: Cli) -> Cli:
-    """A folder with a configuration, beside one without; the database is the same. Commands run in the second one."""
+    """Two folders with a configuration; the database is the same. Commands run in the second one."""
     (fitted.folder / "shop").mkdir()
+    (fitted.folder / "config.yaml").write_text(DEFAULTS)
     (fitted.folder / "shop" / "config.yaml").write_text(SHOP)
     return fitted
 
@@ -44,12 +45,28 @@ def elsewhere(cli: Cli, *args: str, stdin: str = "") -> str:
 
 def test_no_configuration_where_there_was_one_is_told_and_how_to_name_it(shop: Cli) -> None:
     assert in_shop(shop, "run", "-q", stdin=SHORT) == ""
-    shop("create", "-q", stdin="subject\nwhere is the other parcel\n")
-    assert elsewhere(shop, "classify", "-q") == (
-        f"warning: this database was last classified by the categories of {shop.folder}/shop/config.yaml "
-        f"(Shipping, Returns), and now it is by {BUILT_IN}: if that is meant, triage reclassify brings along what was "
-        f"decided before; if not, give --config {shop.folder}/shop/config.yaml\n"
+    shop("create", "-q", stdin="subject\nI was charged twice\n")
+    told = (
+        f"this database was last classified by the categories of {shop.folder}/shop/config.yaml (Shipping, Returns), "
+        "and now it is by {}: if that is meant, triage reclassify brings along what was decided before; if not, give "
+        f"--config {shop.folder}/shop/config.yaml"
     )
+    (shop.folder / "config.yaml").rename(shop.folder / "mine.yaml")
+    events = rows(shop.db, "select count(*) from events")
+    built_in = "the built-in categories (Billing, Technical, General), without a configuration"
+    for command in ("classify", "reclassify", "run"):
+        done = shop(command, "-q", stdin="subject\nI was charged twice\n" if command == "run" else "")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            f"error: {told.format(built_in)}; nothing was classified or sent; if the built-in categories are meant, "
+            "triage config init writes them\n"
+        )
+    created = "select count(*) from events where action = 'created'"
+    assert rows(shop.db, f"select (select count(*) from events) - ({created})") == [(events[0][0] - 2,)]
+    assert rows(shop.db, "select count(*) from deliveries where destination <> 'Shipping'") == [(0,)]
+    (shop.folder / "mine.yaml").rename(shop.folder / "config.yaml")
+    present = f"the categories of {shop.folder}/config.yaml (Billing, Technical, General)"
+    assert elsewhere(shop, "classify", "-q") == f"warning: {told.format(present)}\n"
 
 
 def test_other_categories_of_the_same_file_name_it_once(shop: Cli) -> None:
@@ -65,7 +82,8 @@ def test_a_change_that_is_meant_is_told_once(shop: Cli) -> None:
     texts = [f"subject\nwhere is parcel {n}\n" for n in range(4)]
     result = in_shop(shop, "run", "-q", stdin=texts[0])
     assert result.startswith(
-        f"warning: this database was last classified by {BUILT_IN}, and now it is by the categories of"
+        f"warning: this database was last classified by the categories of {shop.folder}/config.yaml (Billing, "
+        "Technical, General), and now it is by the categories of"
     )
     assert in_shop(shop, "run", "-q", stdin=texts[1]) == ""
     assert elsewhere(shop, "run", "-q", stdin=texts[2]).count("warning: ") == 1

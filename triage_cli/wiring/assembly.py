@@ -53,7 +53,7 @@ def services(
         per_day=config.per_day,
         hysteresis={name: spec.hysteresis for name, spec in config.classifiers.items()},
         batcher=batcher,
-        check=stores.category_check(config, store, warn) if warn else Unchecked,
+        check=stores.category_check(config, store, warn, refuses=not guarded) if warn else Unchecked,
         instant_classifier=ClassifierPool(config, store, tell),
         thresholds=partial(needed_confidence, config, store),
         only_loads=partial(only_loads, config),

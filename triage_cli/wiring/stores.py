@@ -120,14 +120,26 @@ def open_model_registry(store: Store) -> ModelRegistry:
     return SqlModelRegistry(_in_database(store))
 
 
-def category_check(config: Config, store: Store, warn: Callable[[str], None]) -> Callable[[], CategoryCheck]:
-    """Return a function that makes the check of a run's categories against the last ones in the store."""
+def category_check(
+    config: Config, store: Store, warn: Callable[[str], None], *, refuses: bool
+) -> Callable[[], CategoryCheck]:
+    """Return a function that makes the check of a run's categories against the last ones in the store.
+
+    With `refuses`, the built-in categories, which nobody chose, are an error where others were the last: a
+    configuration was left behind, and all would go elsewhere.
+    """
     from triage_cli.stores import CategoryMemory
 
     memory = CategoryMemory(_in_database(store).database)
     names = tuple(category.name for category in config.categories)
     basis = CategoryBasis(names, None if config.path is None else str(config.path.resolve()), machine())
-    return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warn)
+    warned = _refuse if refuses and config.path is None else warn
+    return lambda: CategoryCheck(memory, basis, category_renames.current_names(config.categories), warned)
+
+
+def _refuse(warning: str) -> None:
+    hint = "nothing was classified or sent; if the built-in categories are meant, triage config init writes them"
+    raise ConfigError(warning.removeprefix("warning: "), hint=hint)
 
 
 def with_first_names(config: Config, store: Store) -> Config:
