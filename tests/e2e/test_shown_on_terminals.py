@@ -289,3 +289,27 @@ def test_no_character_of_a_long_command_is_lost_in_the_table_of_runs(fitted: Cli
     lines = shown(fitted, "runs", columns=columns).splitlines()
     start = lines[0].index("words")
     assert "".join(line[start:] for line in lines[1:-1]).replace(" ", "") == f"run{path}-qcreate-q"
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_a_dry_run_of_route_is_a_table_with_counts(fitted: Cli, columns: int) -> None:
+    """In a pipe, and with a format for programs, it is each request."""
+    assert fitted("create", "-q", stdin=TICKETS).returncode == fitted("classify", "-q").returncode == 0
+    assert fitted("verdict", "A-1", "Billing", "-q").returncode == 0
+    (fitted.folder / "config.yaml").write_text("classifiers: {local: {type: local, min_confidence: 0.9999}}\n")
+    for output in ((), ("-o", "table"), ("-q",)):
+        head, *lines = shown(fitted, "route", "--dry-run", *output, columns=columns).splitlines()
+        confidence = ["confidence"] if columns > 60 else []
+        assert head.split() == ["id", "category", *confidence, "destination", "text"]
+        (sent,) = (line for line in lines if line.startswith("A-1"))
+        assert sent.split()[1] == "Billing"
+        assert sum(" below toda" in line for line in lines[:3]) == 2, lines
+        assert max(map(cell_len, lines)) <= columns
+    counts = "1 request would be made: Billing (1); 2 below today's min_confidence, so a person decides (--dry-run)"
+    came = watched(fitted, "route", "--dry-run", on=STREAMS, columns=columns)
+    ends = f" {counts} triage route --dry-run | less shows each request whole"
+    assert " ".join(came.shown.split()).endswith(ends), "a line may be wrapped"
+    (request,) = fitted("route", "--dry-run").stdout.splitlines()
+    assert json.loads(request)["ticket"]["external_id"] == "A-1"
+    printed = json.loads(shown(fitted, "route", "--dry-run", "-o", "json", columns=columns).partition("\n]")[0] + "]")
+    assert sorted(each["request"] or "" for each in printed) == ["", "", request]

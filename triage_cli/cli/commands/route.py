@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from triage_cli import wiring
 from triage_cli.cli import messages, options, summaries, ticket_id_input
 from triage_cli.cli.command import remote_command
 from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag
-from triage_cli.cli.output import TICKETS_TABLE, Printer, TicketPrintOptions
+from triage_cli.cli.output import TICKETS_TABLE, Printer, Record, TicketPrintOptions, drawn_by
 from triage_cli.cli.progress import ProgressBar, among
 from triage_cli.domain import (
     Action,
@@ -25,6 +25,7 @@ from triage_cli.domain import (
     gravest,
     outcome_record,
     routing,
+    ticket_record,
     times,
 )
 
@@ -32,6 +33,7 @@ from triage_cli.domain import (
 LONGEST_WAIT = 15.0
 ROUTE_ACTIONS = ("routed",)
 PREVIEW_KEYS = ("ticket_id", "request", "error")
+REQUESTS_TABLE = drawn_by("tables.requests")
 ROUTE_LABELS = {
     "routing": "pending",
     "held": "held by another run",
@@ -44,7 +46,7 @@ ROUTE_LABELS = {
 def route(
     context: CommandContext,
     ids: options.Ids = None,
-    dry_run: Annotated[bool, flag("--dry-run", "Print the requests that would be made; send nothing.")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Show what would be sent where (in a pipe: each request).")] = False,
     retry_dead: Annotated[bool, flag("--retry-dead", "Also try dead letters again.")] = False,
     again: Annotated[bool, flag("--again", "Send the named tickets again, although they were accepted.")] = False,
     no_wait: Annotated[bool, flag("--no-wait", "Do not wait for attempts that are due within 15 s.")] = False,
@@ -60,7 +62,7 @@ def route(
     triage route -q
     """
     context.use_routes(routes)
-    printer = printing.printer(quiet=context.quiet, stop=context.stopper.stop)
+    printer = printing.printer(quiet=context.quiet and not dry_run, stop=context.stopper.stop)
     if not context.is_remote:
         wiring.destinations.check_templates(context.config)
     named_ids, missing = ticket_id_input.ids(context, ids)
@@ -139,6 +141,23 @@ def _counted_routes(
         yield outcome
 
 
+class _PlannedRequest(NamedTuple):
+    """A request for a ticket and its destination, or why the ticket has none."""
+
+    ticket: Ticket
+    destination: str | None
+    request: str | None
+    error: str | None
+
+    def record(self) -> Record:
+        """Return the request as it is printed for programs."""
+        return {"ticket_id": self.ticket.ticket_id, "request": self.request, "error": self.error}
+
+    def row(self) -> Record:
+        """Return the ticket, and where it would go, as a table shows them."""
+        return ticket_record(self.ticket) | {"destination": self.destination, "no_request": self.error}
+
+
 class _Preview:
     """The requests that `route` would make: counted as they are made up, beside the tickets that have none."""
 
@@ -151,26 +170,31 @@ class _Preview:
         self._warned_names: set[str] = set()
 
     def print(self, selection: Selection, printer: Printer, *, as_text: bool) -> int:
-        """Print the requests for tickets as text or as records, and how many they are."""
+        """Print the requests for tickets as a table, as text or as records, and how many they are."""
         if selection.ids is None:
             dead_statuses = {"undeliverable"} if self._plan.retry_dead else set()
             selection = selection._replace(statuses=frozenset({"classified", "unroutable", "routing"} | dead_statuses))
-        records = self._records(selection)
-        if as_text:
-            for request_record in records:
-                if request_record["request"] is not None:
-                    printer.write(request_record["request"] + "\n")
+        requests = self._requests_for(selection)
+        is_table = as_text and printer.format == "table"
+        if is_table:
+            printer.many(requests, _PlannedRequest.row, PREVIEW_KEYS, REQUESTS_TABLE)
+        elif as_text:
+            for each in requests:
+                if each.request is not None:
+                    printer.write(each.request + "\n")
             printer.flush()
         else:
-            printer.many(records, lambda record: record, PREVIEW_KEYS, TICKETS_TABLE)
+            printer.many(requests, _PlannedRequest.record, PREVIEW_KEYS, TICKETS_TABLE)
         self._unroutable.close()
         by_destination = f": {summaries.listed_places(self._requests)}" if self._requests else ""
         would_be_made = f"{messages.plural(self._requests.total(), 'requests')} would be made{by_destination}"
         held_back = messages.counted(self._held_back, ())
         self._context.say(f"{messages.joined(would_be_made, held_back)} (--dry-run)")
+        if is_table and self._requests and self._context.guides:
+            self._context.say("triage route --dry-run | less shows each request whole")
         return ExitCode.OK
 
-    def _records(self, selection: Selection) -> Iterator[dict[str, str | None]]:
+    def _requests_for(self, selection: Selection) -> Iterator[_PlannedRequest]:
         config, store = self._context.config, self._context.store
         routing_map = wiring.destinations.routing_map(config, store)
         for ticket in self._context.look().find(selection):
@@ -180,14 +204,13 @@ class _Preview:
             judged_at = routing.judged_at(ticket, deliveries, times.now())
             rule = routing_map.match(ticket, answer, judged_at) if ticket.category and not is_doubted else None
             if rule is None:
-                why = self._without_request(ticket, is_doubted=is_doubted)
-                yield {"ticket_id": ticket.ticket_id, "request": None, "error": why}
+                yield _PlannedRequest(ticket, None, None, self._without_request(ticket, is_doubted=is_doubted))
                 continue
             previewed = wiring.destination_diagnostics.preview_requests(config, store, ticket, rule, self._plan)
             for name, request in previewed:
                 self._requests[name] += 1
                 self._warn_once(name)
-                yield {"ticket_id": ticket.ticket_id, "request": request, "error": None}
+                yield _PlannedRequest(ticket, name, request, None)
 
     def _without_request(self, ticket: Ticket, *, is_doubted: bool) -> str:
         """Count a ticket without a request, and return why it has none."""

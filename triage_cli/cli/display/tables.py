@@ -147,6 +147,16 @@ def tickets(records: Sequence[Record]) -> RenderableType:
     return ticket_table
 
 
+def requests(records: Sequence[Record]) -> RenderableType:
+    """Return a table of the requests that `route` would make: the ticket, and where it would go, or why nowhere."""
+    table = AutoWidthTable(("id", "category", "confidence", "destination", "text"), spare=("confidence",))
+    for ticket in records:
+        name, _, *decision = _decision_cells(ticket)
+        destination = text(ticket["destination"]) if ticket["destination"] else text(ticket["no_request"], "dim italic")
+        table.add_row(name, *decision, destination, text(ticket["subject"] or ticket["description"]))
+    return table
+
+
 def similar(records: Sequence[Record]) -> RenderableType:
     """Return a table of similar tickets, the most similar first."""
     table = AutoWidthTable(("similar", "id", "status", "category", "confidence", "text"), spare=("confidence",))
