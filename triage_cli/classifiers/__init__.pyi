@@ -107,6 +107,7 @@ from triage_cli.classifiers.wrapped_classifier import Bounded as Bounded
 from triage_cli.classifiers.wrapped_classifier import CachedClassifier as CachedClassifier
 from triage_cli.classifiers.wrapped_classifier import Calibrated as Calibrated
 from triage_cli.classifiers.wrapped_classifier import Curves as Curves
+from triage_cli.classifiers.wrapped_classifier import Memory as Memory
 from triage_cli.classifiers.wrapped_classifier import Promise as Promise
 from triage_cli.classifiers.wrapped_classifier import ToldLanguage as ToldLanguage
 

@@ -1,5 +1,6 @@
 """Classifiers that wrap another one: calibrated, with the bound of a promised error, or with a memory of answers."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -170,44 +171,136 @@ class Calibrated(WrappedClassifier):
         return step._replace(confidence=curves.calibrated(step.confidence, is_above=False), raw=step.confidence)
 
 
-Recall = Callable[[Sequence[str]], Mapping[str, Classification]]
+class Memory(NamedTuple):
+    """What is known of paid answers, by answer key, to all processes that share a store.
+
+    `recall` returns earlier answers. `begin` marks questions as being asked by this run, and returns those that another
+    live run asks; `give_up` takes that back of questions that got no answer. `patience` is how many seconds to wait
+    without an answer for those of others.
+    """
+
+    recall: Callable[[Sequence[str]], Mapping[str, Classification]]
+    begin: Callable[[Sequence[str]], frozenset[str]] = lambda _: frozenset()
+    give_up: Callable[[Sequence[str]], None] = lambda _: None
+    patience: float = 0.0
+
+
+class _AskedElsewhere(NamedTuple):
+    """A ticket, and those questions about it that another run asks, with their answer keys."""
+
+    ticket: Ticket
+    left: dict[str, str]
+
+
+# How often the answers of others are looked for, and how often whether they still ask, in seconds.
+LOOK_SECONDS, TAKE_OVER_SECONDS = 0.1, 1.0
 
 
 class CachedClassifier(WrappedClassifier):
-    """A classifier with a memory: `recall` returns earlier answers by answer key.
+    """A classifier with a memory, which pays for each question once.
 
     Tickets with the same text as one in flight wait for its answer. Reused answers are compared with the present
-    threshold.
+    threshold. What another run asks is waited for once all else is answered, so that no two wait for each other; if it
+    ends or fails without an answer, this one asks.
     """
 
-    def __init__(self, wrapped: Classifier, recall: Recall, actor: str, run_id: str | None) -> None:
+    def __init__(self, wrapped: Classifier, memory: Memory, actor: str, run_id: str | None) -> None:
         super().__init__(wrapped)
-        self._recall = recall
+        self._memory = memory
         self._actor = actor
         self._run_id = run_id
 
     def classify(self, chunks: Iterable[Sequence[Ticket]], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
         """Answer from the cache where possible, and ask the paid classifier about the rest."""
-        cached_outcomes: list[Outcome[Answered]] = []
         waiting_tickets: dict[str, list[Ticket]] = {}
+        elsewhere: list[_AskedElsewhere] = []
+        ready: list[Outcome[Answered]] = []
 
         def uncached_chunks() -> Iterator[Sequence[Ticket]]:
             for chunk in chunks:
-                answer_keys = [self._key(question, ticket) for ticket in chunk for question in ticket.asked]
-                recalled = self._recall(answer_keys) if answer_keys else {}
-                cached_outcomes.extend(self._recalled_outcomes(chunk, recalled))
-                left = (self._to_ask(ticket, recalled, waiting_tickets) for ticket in chunk)
-                uncached = [ticket for ticket in left if ticket.asked]
+                ready.extend(self._arrived(elsewhere))
+                recalled, asked_elsewhere = self._looked_up(chunk, waiting_tickets)
+                ready.extend(self._recalled_outcomes(chunk, recalled))
+                uncached = []
+                for ticket in chunk:
+                    questions = {q: key for q in ticket.asked if (key := self._key(q, ticket)) not in recalled}
+                    left = {q: key for q, key in questions.items() if key not in waiting_tickets}
+                    # What is asked about a ticket is one call, so it is left to another run whole, or not at all.
+                    if left and asked_elsewhere.issuperset(left.values()):
+                        elsewhere.append(_AskedElsewhere(ticket, left))
+                        questions = {q: key for q, key in questions.items() if q not in left}
+                    to_ask = self._to_ask(ticket, questions, waiting_tickets)
+                    if to_ask.asked:
+                        uncached.append(to_ask)
                 yield FlushNow(uncached) if isinstance(chunk, FlushNow) else uncached
 
-        for outcomes in self._wrapped.classify(uncached_chunks(), budget):
-            ready_outcomes = [*cached_outcomes, *outcomes]
-            cached_outcomes.clear()
+        yield from self._asked(uncached_chunks(), budget, waiting_tickets, ready)
+        yield from self._of_others(elsewhere, budget)
+
+    def _asked(
+        self,
+        chunks: Iterable[Sequence[Ticket]],
+        budget: Budget,
+        waiting_tickets: dict[str, list[Ticket]],
+        ready: list[Outcome[Answered]],
+    ) -> Iterator[list[Outcome[Answered]]]:
+        """Ask the paid classifier; yield its outcomes, those of waiting tickets, and what is `ready`."""
+        for outcomes in self._wrapped.classify(chunks, budget):
+            ready_outcomes = [*ready, *outcomes]
+            ready.clear()
             for outcome in outcomes:
                 ready_outcomes += self._shared_outcomes(outcome, waiting_tickets)
             yield ready_outcomes
-        if cached_outcomes:
-            yield cached_outcomes
+            if failed := [self._key_of(outcome) for outcome in outcomes if outcome.error is not None]:
+                self._memory.give_up(failed)
+        if ready:
+            yield ready
+
+    def _of_others(self, elsewhere: list[_AskedElsewhere], budget: Budget) -> Iterator[Sequence[Outcome[Answered]]]:
+        """Wait for the answers of others; ask what they no longer ask, or do not answer in time."""
+        last_arrival = last_try = time.monotonic()
+        while elsewhere and not budget.stopping:
+            now = time.monotonic()
+            if arrived := self._arrived(elsewhere):
+                last_arrival = now
+                yield arrived
+            elif (is_late := now > last_arrival + self._memory.patience) or now > last_try + TAKE_OVER_SECONDS:
+                last_try = now
+                asked_elsewhere = self._memory.begin(list({key for each in elsewhere for key in each.left.values()}))
+                free = [e for e in elsewhere if is_late or not asked_elsewhere.issuperset(e.left.values())]
+                elsewhere[:] = [each for each in elsewhere if each not in free]
+                yield self._arrived(free)  # an answer may have come just before it was free
+                waiting: dict[str, list[Ticket]] = {}
+                to_ask = [self._to_ask(each.ticket, each.left, waiting) for each in free]
+                yield from self._asked([[ticket for ticket in to_ask if ticket.asked]], budget, waiting, [])
+            else:
+                yield []
+                time.sleep(LOOK_SECONDS)
+
+    def _looked_up(
+        self, chunk: Sequence[Ticket], waiting_tickets: Mapping[str, object]
+    ) -> tuple[Mapping[str, Classification], frozenset[str]]:
+        """Return earlier answers to what is asked about tickets, and which of the others another run asks."""
+        keys = list(dict.fromkeys(self._key(question, ticket) for ticket in chunk for question in ticket.asked))
+        recalled = dict(self._memory.recall(keys)) if keys else {}
+        unknown = [key for key in keys if key not in recalled and key not in waiting_tickets]
+        if not unknown:
+            return recalled, frozenset()
+        asked_elsewhere = self._memory.begin(unknown)
+        # Another run may have stored its answer, and ended, after the first look.
+        return {**recalled, **self._memory.recall(unknown)}, asked_elsewhere
+
+    def _arrived(self, elsewhere: list[_AskedElsewhere]) -> list[Outcome[Answered]]:
+        """Return the answers of others that have come, and leave what is still to come."""
+        keys = list({key for each in elsewhere for key in each.left.values()})
+        recalled = self._memory.recall(keys) if keys else {}
+        arrived: list[Outcome[Answered]] = []
+        for each in elsewhere if recalled else ():
+            for question in [q for q, key in each.left.items() if key in recalled]:
+                answer = recalled[each.left.pop(question)]
+                arrived.append(self._reused_answer(each.ticket, answer._replace(question=question)))
+        elsewhere[:] = [each for each in elsewhere if each.left]
+        return arrived
 
     def _recalled_outcomes(
         self, tickets: Sequence[Ticket], recalled: Mapping[str, Classification]
@@ -217,15 +310,11 @@ class CachedClassifier(WrappedClassifier):
                 if answer := recalled.get(self._key(question, ticket)):
                     yield self._reused_answer(ticket, answer._replace(question=question))
 
-    def _to_ask(
-        self, ticket: Ticket, recalled: Mapping[str, Classification], waiting: dict[str, list[Ticket]]
-    ) -> Ticket:
-        """Return a ticket with the questions that are to be asked; it waits for those that are in flight."""
+    @staticmethod
+    def _to_ask(ticket: Ticket, questions: Mapping[str, str], waiting: dict[str, list[Ticket]]) -> Ticket:
+        """Return a ticket with those `questions`, by answer key, that are to be asked, not those in flight."""
         asked = []
-        for question in ticket.asked:
-            answer_key = self._key(question, ticket)
-            if answer_key in recalled:
-                continue
+        for question, answer_key in questions.items():
             if answer_key in waiting:
                 waiting[answer_key].append(ticket)
             else:
@@ -237,10 +326,13 @@ class CachedClassifier(WrappedClassifier):
         """Return the outcomes of tickets with the same text that waited for this one; they share its failure too."""
         value = outcome.value
         new_answer = value.steps[-1] if value and value.steps else None
-        same_text = waiting.pop(self._key(value.question if value else CATEGORY, outcome.ticket), [])
+        same_text = waiting.pop(self._key_of(outcome), [])
         if new_answer is None:
             return [outcome._replace(item=other) for other in same_text]
         return [self._reused_answer(other, new_answer)._replace(error=outcome.error) for other in same_text]
+
+    def _key_of(self, outcome: Outcome[Answered]) -> str:
+        return self._key(outcome.value.question if outcome.value else CATEGORY, outcome.ticket)
 
     def _key(self, question: str, ticket: Ticket) -> str:
         (fingerprint,) = self.fingerprints_of(question)

@@ -169,6 +169,12 @@ class Answers(Protocol):
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         """A store recalls earlier answers of paid classifiers, by answer key."""
 
+    def begin(self, run_id: str, answer_keys: Sequence[str]) -> frozenset[str]:
+        """A store marks questions as being asked by a run; it returns those that another live run asks."""
+
+    def give_up(self, run_id: str, answer_keys: Sequence[str]) -> None:
+        """A store takes the mark of a run from questions that got no answer; the end of the run does so from all."""
+
     def about(self, ticket_ids: Sequence[str], fingerprints: Sequence[str]) -> list[Classification]:
         """A store returns all answers about these tickets to these questions, oldest first."""
 

@@ -1,9 +1,11 @@
 """The tables of classifiers' answers, and of how they were asked."""
 
+import time
 from collections.abc import Mapping, Sequence
 
 from triage_cli.domain import Asking, Classification, Judged, StoredBound, compact
 from triage_cli.stores.database import Database, Values, write_one
+from triage_cli.stores.dialect import Dialect
 
 ANSWERS_BY_ID = "select * from classifications where classification_id in (select value from json_each(?))"
 ANSWERS_TO_QUESTIONS = """select * from classifications where ticket_id in (select value from json_each(?))
@@ -47,12 +49,22 @@ QUESTION_IN_LEVELS = """select 1 from askings where options like '%"levels": tru
 PAID_ANSWERS = """select * from classifications where answer_key in (select value from json_each(?)) and reused is null
     and error is null and confidence_source not in ('model', 'human') order by classification_id"""
 
+# Of questions that no other live run asks. `{now}` is the clock of the dialect.
+BEGIN_ASKING = """with asked (answer_key) as (select value from json_each(:keys))
+    insert into being_asked (answer_key, run_id) select answer_key, :run from asked where true
+    on conflict (answer_key) do update set run_id = excluded.run_id
+    where being_asked.run_id = excluded.run_id or not exists (select 1 from runs
+        where runs.run_id = being_asked.run_id and ended_at is null and lease_until > {now})
+    returning answer_key"""
+GIVE_UP_ASKING = "delete from being_asked where run_id = ? and answer_key in (select value from json_each(?))"
+
 
 class SqlAnswers:
     """Implements `ports.Answers` on the connections of a store."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, dialect: Dialect) -> None:
         self._database = database
+        self._begin_asking = BEGIN_ASKING.format(now=dialect.clock)
 
     def record_asking(self, asking: Asking) -> None:
         if not self._database.read("select 1 from askings where fingerprint = ?", (asking.fingerprint,)):
@@ -64,6 +76,15 @@ class SqlAnswers:
     def recall(self, answer_keys: Sequence[str]) -> Mapping[str, Classification]:
         answers = self._read(PAID_ANSWERS, (compact(list(answer_keys)),))
         return {answer.answer_key: answer for answer in answers}
+
+    def begin(self, run_id: str, answer_keys: Sequence[str]) -> frozenset[str]:
+        # In one order, so that two runs do not wait for each other's rows.
+        values = {"run": run_id, "keys": compact(sorted(answer_keys)), "now": time.time()}
+        begun = self._database.write(lambda db: db.execute(self._begin_asking, values).fetchall())
+        return frozenset(answer_keys).difference(row[0] for row in begun)
+
+    def give_up(self, run_id: str, answer_keys: Sequence[str]) -> None:
+        write_one(self._database, GIVE_UP_ASKING, (run_id, compact(list(answer_keys))))
 
     def decisions(self, classification_ids: Sequence[str]) -> Mapping[str, Classification]:
         answers = self._read(ANSWERS_BY_ID, (compact(list(classification_ids)),))

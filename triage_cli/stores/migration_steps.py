@@ -154,6 +154,7 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table graded_answers add column question text not null default 'category'",
     ),
     "twenty-sixth": (
+        "create table being_asked (answer_key text primary key, run_id text not null) without rowid",
         "alter table idempotency add column ticket_id text",
         "create index idempotency_of on idempotency (ticket_id) where ticket_id is not null",
         "delete from idempotency where status is not null",  # the answers that hold whole tickets

@@ -59,6 +59,9 @@ INSERT_CLAIMS = """with claimed (ticket_id) as (select value from json_each(:ids
     insert into claims (ticket_id, run_id) select ticket_id, :run from claimed where true
     on conflict (ticket_id) do update set run_id = excluded.run_id"""
 DELETE_CLAIMS = "delete from claims where ticket_id in (select value from json_each(?))"
+# What a run asks, and what the killed ones asked.
+END_ASKING = """delete from being_asked where run_id = :run or not exists (select 1 from runs
+    where runs.run_id = being_asked.run_id and ended_at is null and lease_until > {now})"""
 RENEW_LEASE = f"""update runs set lease_until = {{now}} + {LEASE_SECONDS}, spent = coalesce(:spent + settled, spent),
     reserved = coalesce(:reserved, reserved) where run_id = :run"""
 # A live run whose lease has fewer seconds left than this is suspended or stuck, and cannot renew the lease itself.
@@ -100,8 +103,8 @@ class SqlRuns:
     def __init__(self, database: Database, dialect: Dialect) -> None:
         self._database = database
         self._dialect = dialect
-        self._continue_run, self._begin_run, self._renew_lease = (
-            statement.format(now=dialect.clock) for statement in (CONTINUE_RUN, BEGIN_RUN, RENEW_LEASE)
+        self._continue_run, self._begin_run, self._renew_lease, self._end_asking = (
+            statement.format(now=dialect.clock) for statement in (CONTINUE_RUN, BEGIN_RUN, RENEW_LEASE, END_ASKING)
         )
 
     def begin(self, run: Run) -> Run:
@@ -134,6 +137,7 @@ class SqlRuns:
             _book(db, run.run_id, run.spent)
             db.execute(END_RUN, (run.ended_at, run.counts, run.exit_code, run.summary, run.spent, run.run_id))
             db.execute("delete from claims where run_id = ?", (run.run_id,))
+            db.execute(self._end_asking, {"run": run.run_id, "now": time.time()})
 
         self._database.write(end)
         self._dialect.run_ended()

@@ -76,7 +76,7 @@ class SqlStore:
         self._dialect = dialect
         self.log = SqlAuditLog(database, dialect, audit_key)
         self.runs = SqlRuns(database, dialect)
-        self.answers = SqlAnswers(database)
+        self.answers = SqlAnswers(database, dialect)
         self.deliveries = SqlDeliveries(database, dialect, self.runs)
         self.batches = SqlBatches(database, dialect, self.runs, self.log)
         self.categories = SqlCategories(database, dialect, self.log)

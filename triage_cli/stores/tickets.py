@@ -167,6 +167,8 @@ ERASE_TEXTS = (
     # First, while `classifications` still has the keys: trials and graded answers refer to no ticket.
     """delete from trials where answer_key in (select answer_key from classifications
         where ticket_id in (select value from json_each(:ids)))""",
+    """delete from being_asked where answer_key in (select answer_key from classifications
+        where ticket_id in (select value from json_each(:ids)))""",
     # After the key of an answer they have that of the text's copies.
     """delete from graded_answers where (fingerprint, answer_key) in (select g.fingerprint, g.answer_key
         from classifications c join graded_answers g

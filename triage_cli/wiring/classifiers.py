@@ -287,7 +287,7 @@ class Classifiers(NamedTuple):
     def _paid(
         self, spec: ClassifierSpec, plan: ClassifyPlan, asked: Collection[str], *, has_next: bool = False
     ) -> Classifier:
-        from triage_cli.classifiers import CachedClassifier, ToldLanguage, told_language
+        from triage_cli.classifiers import CachedClassifier, Memory, ToldLanguage, told_language
 
         llm = self.llm(spec, plan, asked)
         inner: Classifier = llm
@@ -304,7 +304,14 @@ class Classifiers(NamedTuple):
             stored = {} if plan.force else {**registry.trials(keys), **store.answers.recall(keys)}
             return {k: a for k, a in stored.items() if a.category is None or a.category in known.get(a.question, ())}
 
-        cached = CachedClassifier(inner, recall, self.asker.actor, self.asker.run_id)
+        memory = Memory(recall)
+        if not plan.force and not plan.batch:  # what waits in a batch is joined where it is submitted
+            begin, give_up = (
+                partial(store.answers.begin, self.asker.run_id),
+                partial(store.answers.give_up, self.asker.run_id),
+            )
+            memory = Memory(recall, begin, give_up, plan.max_wait)
+        cached = CachedClassifier(inner, memory, self.asker.actor, self.asker.run_id)
         return ToldLanguage(cached, told_language)
 
     def _program(self, spec: ClassifierSpec, asked: Collection[str]) -> Classifier:

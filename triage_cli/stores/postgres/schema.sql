@@ -261,6 +261,8 @@ create table rate_limits (
     key_id text collate "C" primary key, full_at double precision not null
 );
 
+create table being_asked (answer_key text collate "C" primary key, run_id text collate "C" not null);
+
 create table idempotency (
     key_id text collate "C" not null, key text collate "C" not null, body_hash text collate "C" not null,
     lease_until double precision not null, status bigint, answer text collate "C", at double precision not null,

@@ -218,6 +218,9 @@ create table rate_limits (
     key_id text primary key, full_at real not null
 );
 
+-- Questions to paid classifiers that a run asks now, by answer key: no other one asks them meanwhile.
+create table being_asked (answer_key text primary key, run_id text not null) without rowid;
+
 create table idempotency (
     key_id text not null, key text not null, body_hash text not null, lease_until real not null, status integer,
     answer text, at real not null, ticket_id text, primary key (key_id, key)
