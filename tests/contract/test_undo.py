@@ -172,7 +172,7 @@ def test_it_is_in_no_list_count_queue_learning_or_inflow(world: World, box: Fake
     assert world.triage().stats_by(StatsQuery(by=("status", "category"))) == []
     assert (world.store.gauges().by_status, world.store.gauges().oldest_new) == ({}, None)
     registry, inflow = SqlModelRegistry(world.store), SqlInflow(world.store)
-    assert (list(registry.labelled()), registry.unlabelled(10), registry.opinions()) == ([], [], {})
+    assert (list(registry.labelled()), registry.unlabelled(10), registry.opinions()) == ([], {}, {})
     assert inflow.written("1970", "2999") == []
     world.store.database.write(world.store._counts.count_anew)
     assert world.triage().stats().tickets == 0

@@ -219,12 +219,46 @@ def test_stored_tickets_without_a_verdict_are_learned_from_where_there_are_label
     assert json.loads(metrics)["unlabelled"] == 80
 
 
-def test_no_text_is_kept_in_a_model(learned: Cli) -> None:
-    """Single words are; a text that was learned can be recognised, not read."""
+def test_no_word_is_kept_in_a_model(learned: Cli) -> None:
+    """Words and texts that were learned can be recognised, not read."""
     ((weights,),) = rows(learned.db, "select weights from versions")
     assert b"pickle" not in weights
     assert weights[:2] == b"PK"
-    assert labelled.rows(20)[0][0].encode() not in weights
+    with np.load(BytesIO(weights)) as arrays:
+        kept = dict(arrays)
+    readable = b"".join(array.tobytes() for array in kept.values())
+    assert len(kept["words"]) > 20
+    assert [word for words in labelled.WORDS.values() for word in words if word.encode() in readable] == []
+
+
+def test_what_an_undone_import_taught_decides_no_longer(fitted: Cli) -> None:
+    fitted("create", "-q", "--map", "verdict=label", stdin=labelled.csv(labelled.rows(6)))
+    assert fitted("learn", "-q").returncode == 0
+    assert answer(fitted, "the groat ducat")["status"] == "classified"
+    _, run, *_ = fitted("runs", "--kind", "create", "-o", "id").stdout.split()
+    done = fitted("undo", run, "--yes")
+    assert "version 1 had learned the labels of 18 of these tickets, so the built-in model answers again" in done.stderr
+    assert rows(fitted.db, "select version, active, weights from versions") == [(1, 0, b"")]
+    assert rows(fitted.db, "select detail from events where action = 'rolled_back'") == [
+        ('{"ended":[1],"version":null}',)
+    ]
+    assert "1 doubted, which waits for a person now" in fitted("learn").stderr, "what it decided is looked at again"
+    assert "triage learn makes a version" in fitted("learn", "--rollback").stderr
+    assert is_whole(fitted.db)
+
+
+def test_after_a_person_was_forgotten_the_next_version_is_learned_without_them(fitted: Cli) -> None:
+    labels = [line.split(",") for line in labelled.csv(labelled.rows(8)).splitlines()[1:]]
+    lines = "".join(f"{i},{text},{label},{'ann' if n < 2 else 'bob'}\n" for n, (i, text, label) in enumerate(labels))
+    fitted("create", "-q", "--map", "verdict=label", stdin=f"id,description,label,customer_id\n{lines}")
+    assert fitted("learn", "-q").returncode == 0
+    assert "it has learned from all labelled tickets already" in fitted("learn").stderr
+    done = fitted("forget", "--customer-id", "ann", "--yes")
+    assert "note: learned model version 1 has learned from 2 of these tickets, and keeps no word" in done.stderr
+    assert rows(fitted.db, "select version, active from versions") == [(1, 1)], "it goes on deciding"
+    again = json.loads(fitted("learn", "-o", "json").stdout)
+    assert (again["version"], again["outcome"], again["labelled"], again["missing"]) == (2, "learned", 22, 0)
+    assert "it has learned from all labelled tickets already" in fitted("learn").stderr
 
 
 def test_a_label_that_is_no_category_is_left_out_and_told(fitted: Cli) -> None:

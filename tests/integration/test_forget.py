@@ -123,9 +123,7 @@ def test_no_byte_of_a_person_is_left_and_the_log_is_whole(written: Cli) -> None:
     assert done.returncode == 0
     assert found_in(written.db) == set()
     assert "2 forgotten\n" in done.stderr
-    beside = (
-        "backups, exports, files of rejects and of labels, examples in configurations, single words in a learned model"
-    )
+    beside = "backups, exports, files of rejects and of labels, examples in configurations"
     assert f"note: out of reach: what was sent before: box (1); {beside}\n" in done.stderr
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["status"] for r in printed] == ["forgotten", "forgotten"]

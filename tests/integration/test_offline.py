@@ -31,7 +31,7 @@ from triage_cli.domain import (
     UsageError,
 )
 from triage_cli.runtime import Network, is_local
-from triage_cli.service import LocalTriage, RoutingMap, Services
+from triage_cli.service import LocalTriage, RoutingMap
 from triage_cli.stores import PostgresStore
 
 ROOT = Path(__file__).parents[2]
@@ -115,9 +115,8 @@ def test_route_stays_for_other_destinations_than_those_that_wait(world: World, r
     world.destinations["page"] = page
     rules = (Rule("r", ("hook", "page"), {}),)
     routing_map = RoutingMap(rules, "m", lambda name: world.destinations[name], offline=frozenset({"hook"}))
-    triage = LocalTriage(
-        Services(world.store, CATEGORIES, lambda *_: world.classifier, routing_map, None), "tester", "test"
-    )
+    services = world.services()._replace(categories=CATEGORIES, routing_map=routing_map)
+    triage = LocalTriage(services, "tester", "test")
     list(triage.create([TicketDraft(0, 2, "refund", external_id="1")]))
     list(triage.classify(Selection(), ClassifyPlan()))
     (outcome,) = triage.route(Selection(), RoutePlan(stay=15.0))

@@ -33,7 +33,7 @@ from triage_cli.domain import (
     given_answers,
 )
 from triage_cli.ports import Destination
-from triage_cli.service import LocalTriage, RoutingMap, Services, root_of, rooted
+from triage_cli.service import LocalTriage, RoutingMap, root_of, rooted
 from triage_cli.stores import BEARS_CATEGORY
 
 HEIR = "[{name: Money, was: [Billing], description: 'Invoices, charges, payments, refunds, subscriptions'}, \
@@ -218,11 +218,8 @@ def test_pending_deliveries_of_the_default_queue_follow(world: World) -> None:
     routing_map = RoutingMap((Rule("r", ("Billing",), {"category": ("Billing",)}),), "map-1", down)
     list(world.triage().create([TicketDraft(0, 2, "x", external_id="1", cells=())]))
     list(world.triage().classify(Selection(), ClassifyPlan()))
-    list(
-        LocalTriage(Services(world.store, CATEGORIES, lambda *_: world.classifier, routing_map), "x").route(
-            Selection(), RoutePlan()
-        )
-    )
+    services = world.services()._replace(categories=CATEGORIES, routing_map=routing_map)
+    list(LocalTriage(services, "x").route(Selection(), RoutePlan()))
     world.categories = (Category("Money", was=("Billing",)), Category("Other"))
     world.rules = (Rule("r", ("Money",), {"category": ("Money",)}),)
     list(world.triage().classify(Selection(), ClassifyPlan()))

@@ -21,7 +21,7 @@ from triage_cli.domain import (
 from triage_cli.ports import Destination
 from triage_cli.runtime import Budget, BudgetLimits, Grant, StopControl
 from triage_cli.service import LocalTriage, RoutingMap, Services, never_promised
-from triage_cli.stores import PostgresStore, SqliteStore
+from triage_cli.stores import PostgresStore, SqliteStore, SqlModelRegistry
 
 CATEGORIES = (Category("Billing"), Category("Technical"), Category("General"))
 
@@ -102,7 +102,8 @@ class World:
             additions=self.additions, tell=self.tell, levels=Levels.of(self.categories), least=self.least,
         )  # fmt: skip
         return Services(
-            self.store, self.categories, lambda *_: self.classifier, routing_map, None, self.hysteresis,
+            self.store, self.categories, lambda *_: self.classifier, routing_map,
+            lambda: SqlModelRegistry(self.store), None, self.hysteresis,
             instant_classifier=lambda _: self.classifier, thresholds=self.thresholds, ranked=most_representative,
             further=self.further,
         )  # fmt: skip

@@ -332,6 +332,7 @@ from triage_cli.domain.languages import LANGUAGES as LANGUAGES
 from triage_cli.domain.languages import READ_LANGUAGES as READ_LANGUAGES
 from triage_cli.domain.languages import with_blanks as with_blanks
 from triage_cli.domain.learning import LABEL_SOURCE as LABEL_SOURCE
+from triage_cli.domain.learning import NO_TEACHERS as NO_TEACHERS
 from triage_cli.domain.learning import NOTHING as NOTHING
 from triage_cli.domain.learning import TOPIC_LABEL as TOPIC_LABEL
 from triage_cli.domain.learning import Confused as Confused
@@ -343,6 +344,7 @@ from triage_cli.domain.learning import Looked as Looked
 from triage_cli.domain.learning import ModelVersion as ModelVersion
 from triage_cli.domain.learning import Suspect as Suspect
 from triage_cli.domain.learning import SuspectReport as SuspectReport
+from triage_cli.domain.learning import Taught as Taught
 from triage_cli.domain.learning import TrainingReport as TrainingReport
 from triage_cli.domain.learning import Unlabelled as Unlabelled
 from triage_cli.domain.learning import is_typical as is_typical

@@ -29,6 +29,9 @@ class Labelled(NamedTuple):
     is_typical: bool = False
 
 
+NO_TEACHERS: Mapping[str, bool] = {}
+
+
 class Unlabelled(NamedTuple):
     """Texts to learn from without a known category, and the weight of a guess about one; a labelled text has 1."""
 
@@ -64,6 +67,15 @@ class ModelVersion(NamedTuple):
         """Return whether it was measured on held-out labels, which those of topics are not."""
         held_out: int | None = from_json(self.metrics).get("held_out")
         return held_out != 0
+
+
+class Taught(NamedTuple):
+    """A version, the question that it answers, how many of some tickets it has learned from, and how many labels."""
+
+    version: int
+    question: str
+    tickets: int
+    labels: int
 
 
 class LabelCounts(NamedTuple):

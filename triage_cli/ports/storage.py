@@ -6,6 +6,7 @@ from typing import Protocol
 
 from triage_cli.domain import (
     CATEGORY,
+    NO_TEACHERS,
     Action,
     AdditionQuery,
     ApiKey,
@@ -51,6 +52,7 @@ from triage_cli.domain import (
     StatsQuery,
     StoredBound,
     StoredResponse,
+    Taught,
     Ticket,
     Trace,
 )
@@ -522,10 +524,26 @@ class ModelRegistry(Protocol):
     def newest(self) -> int:
         """A registry knows the number of the active version, whatever it answers; 0 for the built-in model."""
 
-    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
+    def add_version(
+        self, version: ModelVersion, event: Event, teachers: Mapping[str, bool] = NO_TEACHERS
+    ) -> ModelVersion | None:
         """A registry stores a model version under the next number, and makes it the active one.
 
-        It returns None if `based_on` is no longer the active version, since the new one was not compared with that.
+        `teachers` are the ids of the tickets that it has learned from, each with whether it had a label. It returns
+        None if `based_on` is no longer the active version, since the new one was not compared with that, or if one of
+        the tickets was erased meanwhile.
+        """
+
+    def taught_by(self, ticket_ids: Sequence[str]) -> list[Taught]:
+        """A registry tells which versions in use have learned from these tickets, and from how many of them."""
+
+    def taught_by_erased(self, version: int) -> Taught | None:
+        """A registry tells from how many tickets that were erased since a version has learned; None if from none."""
+
+    def end_withdrawn(self, event: Event) -> list[Taught]:
+        """A registry puts the versions out of use that have learned labels of an import that was taken back.
+
+        What they have learned is erased, and the versions before them are in use again. It returns them.
         """
 
     def step_back(self, event: Event) -> ModelVersion | None:
@@ -540,8 +558,14 @@ class ModelRegistry(Protocol):
     def column_cells(self, column: str) -> Iterator[Labelled]:
         """A registry yields the texts of tickets whose input had a cell in a column, as their label, oldest first."""
 
-    def unlabelled(self, limit: int) -> list[str]:
-        """A registry returns the beginnings of texts without a verdict: always the same, spread over all tickets."""
+    def unlabelled(self, limit: int) -> dict[str, str]:
+        """A registry returns the beginnings of texts without a verdict, by the ids of their tickets.
+
+        They are always the same, and spread over all tickets.
+        """
+
+    def has_learned(self) -> bool:
+        """A registry tells whether there is a model version, be it in use or not."""
 
     def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         """A registry returns each classifier's last answers to a question about tickets with a verdict on it.

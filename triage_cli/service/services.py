@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from triage_cli.domain import CATEGORY, Category, ClassifyPlan, Nearness, Question, Selection, UsageError
-from triage_cli.ports import Batcher, Classifier, Ranking, Store
+from triage_cli.ports import Batcher, Classifier, ModelRegistry, Ranking, Store
 from triage_cli.service.batches import BatchCollector, open_batch_collector
 from triage_cli.service.decisions.category_check import Unchecked
 from triage_cli.service.decisions.recorder import DecisionRecorder, selections_to_ask
@@ -21,6 +21,7 @@ class Services(NamedTuple):
     # Opened for a plan, an actor, a run id, and the question that the plan's classifier is to answer.
     classifier: Callable[[ClassifyPlan, str, str, str], Classifier]
     routing_map: RoutingMap
+    registry: Callable[[], ModelRegistry]
     per_day: float | None = None  # the budget of a day, in USD
     hysteresis: Mapping[str, float] = {}  # by classifier, the margin that a flip needs
     batcher: Callable[[str, ClassifyPlan, str, str], Batcher] | None = None  # opens the batches of a classifier
@@ -40,6 +41,7 @@ class Services(NamedTuple):
     served: bool = False  # in a server, whose runs are marked so
     further: tuple[Question, ...] = ()  # questions that are asked beside that for the category
     nearness: NearnessOf = lambda *_: Nearness.ELSEWHERE  # how near a destination files to what a source lists
+    warn: Callable[[str], None] = lambda _: None  # gets what a caller must know beside the outcomes
 
     @property
     def questions(self) -> tuple[Question, ...]:

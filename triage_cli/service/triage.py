@@ -77,6 +77,7 @@ from triage_cli.service.runs import (
     request_id,
 )
 from triage_cli.service.services import Services
+from triage_cli.service.taught_versions import TaughtVersions
 from triage_cli.service.withdrawal import ImportUndo, import_named
 
 BY_ROW = attrgetter("row")
@@ -422,24 +423,33 @@ class LocalTriage:
             self._stop_control.check_deadline(done=not (self._interrupted or pipeline.interrupted))
 
     def forget(self, customer_id: str) -> Iterator[Outcome[Routed]]:
+        taught = TaughtVersions(self._services.registry(), Action.FORGOTTEN)
         with self._recorded_run("forget") as recorder:
             forgotten = forget(recorder.context, customer_id, self._services.routing_map.longest_attempt)
-            yield from recorder.counted([outcome] for outcome in forgotten)
+            yield from recorder.counted([outcome] for outcome in taught.counted(forgotten))
+            self._warn(taught.notes())
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
+
+    def _warn(self, sentences: Iterable[str]) -> None:
+        for sentence in sentences:
+            self._services.warn(sentence)
 
     def imported(self, name: str) -> tuple[Run, ...]:
         return import_named(self._store, name, self._actor, served=self._services.served)
 
     def undo(self, name: str, *, dry_run: bool = False) -> Iterator[Outcome[Routed]]:
         runs = self.imported(name)
+        taught = TaughtVersions(self._services.registry(), Action.WITHDRAWN)
         if dry_run:
-            yield from ImportUndo(self._store, runs).outcomes()
+            yield from taught.counted(ImportUndo(self._store, runs).outcomes())
+            self._warn(taught.previews())
             return
         with self._recorded_run("undo") as recorder:
-            longest_attempt = self._services.routing_map.longest_attempt
-            for outcome in ImportUndo(self._store, runs, recorder.context, longest_attempt).outcomes():
+            import_undo = ImportUndo(self._store, runs, recorder.context, self._services.routing_map.longest_attempt)
+            for outcome in taught.counted(import_undo.outcomes()):
                 recorder.add([outcome])
                 yield outcome
+            self._warn(taught.end(recorder.context))
             end_followers(self._store, self._verdicts.required, self._actor, recorder.context.lease)
 
     def reclassify(self, selection: Selection, plan: ReclassifyPlan) -> Iterator[Outcome[Flip]]:

@@ -19,6 +19,7 @@ from triage_cli.stores.database import write_all as write_all
 from triage_cli.stores.deliveries import NEXT_DUE as NEXT_DUE
 from triage_cli.stores.events import EVENTS_PER_PAGE as EVENTS_PER_PAGE
 from triage_cli.stores.inflow import SqlInflow as SqlInflow
+from triage_cli.stores.migration_steps import FILLED as FILLED
 from triage_cli.stores.migration_steps import STEPS as STEPS
 from triage_cli.stores.model_registry import SqlModelRegistry as SqlModelRegistry
 from triage_cli.stores.postgres import queries as queries

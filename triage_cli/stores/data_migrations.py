@@ -1,6 +1,11 @@
 """Migrations of existing rows, in SQL that runs on both dialects."""
 
+import json
 from collections.abc import Callable
+from hashlib import sha256
+from io import BytesIO
+from zipfile import BadZipFile
+from zlib import crc32
 
 from triage_cli.domain import Classification, compact, folded_digest, from_json, precedent_reason, text_of
 from triage_cli.stores.database import Rows
@@ -102,3 +107,58 @@ def name_precedents(execute: Callable[..., Rows]) -> None:
                 answers[question]["reason"] = reason
                 execute("update tickets set answers = ? where ticket_id = ?", (compact(answers), ticket_id))
         after = rows[-1][0]
+
+
+# To version 26, in which learned models keep hashes of words, and whose they were is known: their tables and keys.
+LEARNED_MODELS = (("versions", "version"), ("models", "fingerprint"))
+TICKET_TEXTS = """select ticket_id, subject, description, extra from tickets where ticket_id > ?
+    and (subject is not null or description is not null) order by ticket_id limit 500"""
+
+
+def know_teachers(execute: Callable[..., Rows]) -> None:
+    """Hash the words that learned models have kept, and note which tickets taught their labels to each version."""
+    taught_texts: dict[int, set[int]] = {}
+    for table, key in LEARNED_MODELS:
+        for (row_key,) in execute(f"select {key} from {table} order by {key}").fetchall():
+            ((weights,),) = execute(f"select weights from {table} where {key} = ?", (row_key,)).fetchall()
+            hashed, texts = _with_hashed_words(bytes(weights or b""))
+            execute(f"update {table} set weights = ? where {key} = ?", (hashed, row_key))
+            if table == "versions" and texts:
+                taught_texts[row_key] = texts
+    after = ""
+    while taught_texts and (rows := execute(TICKET_TEXTS, (after,)).fetchall()):
+        for ticket_id, *texts in rows:
+            number = int.from_bytes(sha256(text_of(*texts).encode("utf-8", "surrogatepass")).digest()[:8])
+            for version, numbers in taught_texts.items():
+                if number in numbers:
+                    execute("insert into learned_from values (?, ?, 1)", (version, ticket_id))
+        after = rows[-1][0]
+
+
+def _with_hashed_words(weights: bytes) -> tuple[bytes, set[int]]:
+    """Return a model with hashes in the place of words, also within it, and those of the texts that taught it.
+
+    One that cannot be read stays as it is.
+    """
+    import numpy as np  # few databases have a model to bring forward
+
+    try:
+        with np.load(BytesIO(weights), allow_pickle=False) as arrays:
+            parts = dict(arrays)
+        head = json.loads(parts["head"].tobytes())
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile):
+        return weights, set()
+    parts["words"] = np.array([crc32(word.encode("utf-8", "surrogatepass")) for word in head[3]], np.uint32)
+    head[3] = []
+    parts["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+    if "multilingual" in parts:
+        parts["multilingual"] = np.frombuffer(_with_hashed_words(parts["multilingual"].tobytes())[0], np.uint8)
+    hashed = BytesIO()
+    np.savez_compressed(hashed, **parts)
+    return hashed.getvalue(), set(parts["seen"].tolist())
+
+
+def fill_twenty_sixth(execute: Callable[..., Rows]) -> None:
+    """Change the rows that version 26 has otherwise."""
+    name_precedents(execute)
+    know_teachers(execute)

@@ -162,10 +162,13 @@ STEPS: dict[str, tuple[str, ...]] = {
         "alter table deliveries add column begun_by text default null",
         # Of what a run held, nobody knew whether it was being sent.
         "update deliveries set begun_by = run_id where state = 'pending' and run_id is not null",
+        """create table learned_from (
+            version integer not null, ticket_id text not null, labelled integer not null,
+            primary key (version, ticket_id)) without rowid""",
     ),
 }
 # What fills the tables of a step with what SQL cannot compute.
 FILLED: Mapping[str, Callable[[Callable[..., Rows]], None]] = {
     "eighteenth": data_migrations.fill_precedents,
-    "twenty-sixth": data_migrations.name_precedents,
+    "twenty-sixth": data_migrations.fill_twenty_sixth,
 }

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from triage_cli.domain import (
     CATEGORY,
     NAMED,
+    NO_TEACHERS,
     Calibration,
     Change,
     Classification,
@@ -17,13 +18,14 @@ from triage_cli.domain import (
     Lease,
     ModelVersion,
     StoredBound,
+    Taught,
     chunked,
     compact,
     copy_key,
     from_json,
     text_of,
 )
-from triage_cli.stores.database import Db, pages, upsert
+from triage_cli.stores.database import Db, pages, upsert, write_all
 from triage_cli.stores.events import LOCK_CHAIN
 from triage_cli.stores.sql_store import SqlStore
 
@@ -31,6 +33,16 @@ _VERSION_COLUMNS = ", ".join(ModelVersion._fields)
 ADD_VERSION = """insert into versions
     (version, categories, weights, metrics, active, actor, at, based_on, question, run_id)
     select coalesce(max(version), 0) + 1, ?, ?, ?, 1, ?, ?, ?, ?, ? from versions returning version"""
+ADD_TEACHER = "insert into learned_from (version, ticket_id, labelled) values (?, ?, ?)"
+ANY_ERASED = """select 1 from tickets where status in ('forgotten', 'withdrawn')
+    and ticket_id in (select value from json_each(?)) limit 1"""
+# Of these versions, and of the tickets that `where` names.
+TAUGHT = """select l.version, v.question, count(*), count(nullif(l.labelled, 0)) from learned_from l
+    join versions v on v.version = l.version join tickets t on t.ticket_id = l.ticket_id
+    where l.version in ({versions}) and {where}
+    group by l.version, v.question order by l.version desc"""
+BY_THESE, BY_WITHDRAWN = "l.ticket_id in (select value from json_each(:ids))", "t.status = 'withdrawn'"
+BY_ERASED = "t.status in ('forgotten', 'withdrawn')"
 VERSION_LINKS = "select version, active, based_on, question, run_id from versions order by version desc"
 # `value`, `suggestion` and `verdict` are those of a question.
 LABELLED_TICKETS = """select ticket_id, subject, description, extra, {value} from tickets
@@ -103,15 +115,25 @@ class SqlModelRegistry:
     def newest(self) -> int:
         return next((link.version for link in versions_in_use(self._database.read(VERSION_LINKS))), 0)
 
-    def add_version(self, version: ModelVersion, event: Event) -> ModelVersion | None:
+    def has_learned(self) -> bool:
+        return bool(self._database.read("select 1 from versions limit 1"))
+
+    def add_version(
+        self, version: ModelVersion, event: Event, teachers: Mapping[str, bool] = NO_TEACHERS
+    ) -> ModelVersion | None:
         def add_version(db: Db) -> ModelVersion | None:
-            db.execute(LOCK_CHAIN)  # before versions are read, so that they cannot change until they are written
+            # Before versions are read, so that they cannot change until they are written. Who erases tickets waits too.
+            db.execute(LOCK_CHAIN)
             active = next(iter(versions_in_use(db.execute(VERSION_LINKS).fetchall())), None)
             if (active.version if active else 0) != version.based_on:
+                return None
+            if db.execute(ANY_ERASED, (compact(list(teachers)),)).fetchone():
                 return None
             db.execute("update versions set active = 0 where active = 1")
             version_values = (*version[1:4], *version[5:])
             added_version = version._replace(version=db.execute(ADD_VERSION, version_values).fetchone()[0], active=1)
+            rows = [(added_version.version, ticket_id, int(labelled)) for ticket_id, labelled in teachers.items()]
+            write_all(db, ADD_TEACHER, rows)
             self._log.append(db, [Change(event.with_data(version=added_version.version))])
             return added_version
 
@@ -132,6 +154,39 @@ class SqlModelRegistry:
         self._database.write(step_back)
         return self._version("active = 1")
 
+    def taught_by(self, ticket_ids: Sequence[str]) -> list[Taught]:
+        in_use = [link.version for link in versions_in_use(self._database.read(VERSION_LINKS))]
+        if not in_use:
+            return []
+        rows = self._database.read(_taught(in_use, BY_THESE), {"ids": compact(list(ticket_ids))})
+        return [Taught(*row) for row in rows]
+
+    def taught_by_erased(self, version: int) -> Taught | None:
+        rows = self._database.read(_taught([version], BY_ERASED))
+        return Taught(*rows[0]) if rows else None
+
+    def end_withdrawn(self, event: Event) -> list[Taught]:
+        def end_withdrawn(db: Db) -> list[Taught]:
+            db.execute(LOCK_CHAIN)
+            in_use = [link.version for link in versions_in_use(db.execute(VERSION_LINKS).fetchall())]
+            rows = db.execute(_taught(in_use, BY_WITHDRAWN)).fetchall() if in_use else []
+            ended = [taught for taught in (Taught(*row) for row in rows) if taught.labels]
+            if not ended:
+                return []
+            ended_versions = {taught.version for taught in ended}
+            left = [version for version in in_use if version not in ended_versions]
+            for version in ended_versions:
+                db.execute("update versions set weights = ?, active = 0 where version = ?", (b"", version))
+                db.execute("delete from learned_from where version = ?", (version,))
+            for version, based_on in zip(left, [*left, 0][1:], strict=True):
+                values = (based_on, int(version == left[0]), version)
+                db.execute("update versions set based_on = ?, active = ? where version = ?", values)
+            data = {"version": left[0] if left else None, "ended": sorted(ended_versions)}
+            self._log.append(db, [Change(event.with_data(**data))])
+            return ended
+
+        return self._database.write(end_withdrawn)
+
     def _version(self, condition: str) -> ModelVersion | None:
         rows = self._database.read(f"select {_VERSION_COLUMNS} from versions where {condition}")
         return next((ModelVersion(*row)._replace(weights=bytes(row[2] or b"")) for row in rows), None)
@@ -149,13 +204,13 @@ class SqlModelRegistry:
             if (cell := from_json(texts[-1]).get(column)) is not None:
                 yield Labelled(text_of(*texts), str(cell), ticket_id)
 
-    def unlabelled(self, limit: int) -> list[str]:
+    def unlabelled(self, limit: int) -> dict[str, str]:
         unlabelled_texts: dict[str, str] = {}
         ticket_ids = [row[0] for row in self._database.read(UNLABELLED_IDS, (limit,))]
         for id_chunk in chunked(ticket_ids, NAMED):
             for ticket_id, *texts in self._database.read(TICKET_TEXTS, (compact(id_chunk),)):
                 unlabelled_texts[ticket_id] = text_of(*texts)[:LONGEST_TEXT]
-        return [unlabelled_texts[ticket_id] for ticket_id in ticket_ids if unlabelled_texts.get(ticket_id)]
+        return {ticket_id: text for ticket_id in ticket_ids if (text := unlabelled_texts.get(ticket_id))}
 
     def opinions(self, question: str = CATEGORY) -> Mapping[str, Mapping[str, tuple[str, float | None]]]:
         opinions_by_ticket: dict[str, dict[str, tuple[str, float | None]]] = {}
@@ -280,6 +335,11 @@ def versions_in_use(rows: Iterable[Sequence[Any]]) -> list[VersionLink]:
         if in_use[-1].based_on in (None, link.version) if in_use else link.active:
             in_use.append(link)
     return in_use
+
+
+def _taught(versions: Sequence[int], where: str) -> str:
+    """Return the query of what these versions have learned from tickets."""
+    return TAUGHT.format(versions=", ".join(map(str, versions)), where=where)
 
 
 def _copies_of(text: str) -> str:

@@ -50,6 +50,7 @@ def services(
         categories=config.categories,
         classifier=classifier,
         routing_map=routing_map,
+        registry=partial(stores.open_model_registry, store),
         per_day=config.per_day,
         hysteresis={name: spec.hysteresis for name, spec in config.classifiers.items()},
         batcher=batcher,
@@ -63,6 +64,7 @@ def services(
         nearness=partial(destinations.nearness, config),
         fields=config.fields,
         further=config.questions,
+        warn=warn or (lambda _: None),
     )
 
 

@@ -31,8 +31,9 @@ class Model(NamedTuple):
 
     `fingerprint` identifies categories and method, `learned` the labelled texts (empty: none). `vectors` (dimensions,
     labels) are the weights of the embedding, `terms` (terms, labels) those of each n-gram in `ngrams` and then each
-    word in `whole_words`; `rarity` is the inverse document frequency of each term. `seen` are the hashes
-    (`text_number`) of the labelled texts, `taught` those (`word_number`) of all words of the training texts, ascending.
+    word in `whole_words`, of which it has the hashes (`word_number`), so that nothing of a text can be read; `rarity`
+    is the inverse document frequency of each term. `seen` are the hashes (`text_number`) of the labelled texts,
+    `taught` those of all words of the training texts, ascending; words that look like an address are in neither.
     `multilingual` is asked about texts that are not in English: its `vectors` are weights of the encoder's
     dimensions. `english` if it is asked about these alone, and not about all texts. `languages` are those that the
     encoder does not know and the labelled texts have taught. `method` is the `METHOD` that it was fitted by; only a
@@ -51,7 +52,7 @@ class Model(NamedTuple):
     learned: str
     vectors: Floats
     ngrams: NDArray[np.int32]
-    whole_words: tuple[str, ...]
+    whole_words: NDArray[np.uint32]
     rarity: Floats
     terms: Floats
     bias: Floats
@@ -81,7 +82,7 @@ class Model(NamedTuple):
             self.labels,
             self.fingerprint,
             self.learned,
-            self.whole_words,
+            (),  # earlier releases had the words here, readable
             self.method,
             self.languages,
             self.wording,
@@ -93,7 +94,7 @@ class Model(NamedTuple):
             head=np.frombuffer(json.dumps(head).encode(), np.uint8),
             vectors=self.vectors, ngrams=self.ngrams, rarity=self.rarity, terms=self.terms, bias=self.bias,
             temperature=np.float64(self.calibration.temperature), curve=np.array(self.calibration[1:]),
-            seen=self.seen, taught=self.taught, distance=np.array(self.distance),
+            seen=self.seen, taught=self.taught, words=self.whole_words, distance=np.array(self.distance),
             english=np.bool_(self.english), multilingual=_nested_bytes(self.multilingual),
             **kept,
         )  # fmt: skip
@@ -104,11 +105,11 @@ class Model(NamedTuple):
         """Read the bytes of `to_bytes` without executing anything in them. Raises `TriageError`."""
         try:
             with np.load(BytesIO(data), allow_pickle=False) as arrays:
-                labels, fingerprint, learned, whole_words, *added = json.loads(arrays["head"].tobytes())
+                labels, fingerprint, learned, readable_words, *added = json.loads(arrays["head"].tobytes())
                 method, languages, wording = added + ["2", (), ()][len(added) :]  # missing in older models
                 return cls(
                     tuple(labels), fingerprint, learned, arrays["vectors"], arrays["ngrams" if added else "tokens"],
-                    tuple(whole_words),
+                    arrays["words"] if "words" in arrays else word_numbers(readable_words),
                     arrays["rarity"], arrays["terms"], arrays["bias"], _score_calibration(arrays), arrays["seen"],
                     arrays["taught"] if added else np.zeros(0, np.uint32),
                     bool(arrays["english"]) if "english" in arrays else not learned,
@@ -170,6 +171,11 @@ def text_number(text: str) -> int:
 def word_number(word: str) -> int:
     """Return a 32-bit hash of a word, by which a taught word can be recognised but not read."""
     return crc32(word.encode("utf-8", "surrogatepass"))
+
+
+def word_numbers(words: Sequence[str]) -> NDArray[np.uint32]:
+    """Return the hashes of words, in their order."""
+    return np.fromiter(map(word_number, words), np.uint32, len(words))
 
 
 def copy_numbers(texts: Iterable[str]) -> NDArray[np.uint32]:

@@ -26,7 +26,7 @@ from triage_cli.classifiers.embedded.encoder import MAX_CHARACTERS, encoded
 from triage_cli.classifiers.embedded.fitted_model import Floats, Integers
 from triage_cli.classifiers.embedded.language_guard import are_plainly_english, leaning_of
 from triage_cli.classifiers.embedded.tokens import bare_word, count_weights, words_of
-from triage_cli.classifiers.embedded.training_set import PERSONAL_WORD
+from triage_cli.classifiers.embedded.training_set import is_personal
 from triage_cli.classifiers.embedded.word_table import SILENT, is_content, showable_word
 from triage_cli.classifiers.embedded.word_vectors import word_vectors
 from triage_cli.domain import TOPIC_CHARACTERS, first_hidden
@@ -404,4 +404,4 @@ def _differ_in_ending(word: str, other: str) -> bool:
 
 
 def _may_show(word: str) -> bool:
-    return showable_word(word) == word and not PERSONAL_WORD.search(word) and not first_hidden(word)
+    return showable_word(word) == word and not is_personal(word) and not first_hidden(word)

@@ -3,12 +3,21 @@
 import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from triage_cli.classifiers.embedded.fitted_model import Floats, Integers, Model, fingerprint, text_number, word_number
+from triage_cli.classifiers.embedded.fitted_model import (
+    Floats,
+    Integers,
+    Model,
+    fingerprint,
+    text_number,
+    word_number,
+    word_numbers,
+)
 from triage_cli.classifiers.embedded.logistic_regression import (
     TOLERANCE,
     Design,
@@ -39,8 +48,10 @@ from triage_cli.domain import Category, ConfigError, folds_of, groups_of
 
 COMMON_WORD_TEXTS = 2  # training texts with a word from which on it is a term; rarer ones count by their n-grams
 MAX_NGRAMS = 30_000  # of a vocabulary; the rarest are left out
-# An address or a number of a person is no term: a model keeps its vocabulary readable, and `forget` leaves models.
-PERSONAL_WORD = re.compile(r"@|(?:\d\D*){6}")
+# The sign of a mail address, as it is and as links, mails, pages and careful people write it, a link, a long number.
+_PERSONAL = re.compile(
+    r"@|[%=](?:25)*40|&(?:amp;)*(?:#0*64|#x0*40|commat)\b|[(\[{<]\W*at\W*[)\]}>]|://|^(?:www\.|mailto:|tel:)|(?:\d\D*){6}"
+)
 
 
 class TrainingText(NamedTuple):
@@ -102,10 +113,18 @@ def labelled_texts_of(
     ]
 
 
+def is_personal(word: str) -> bool:
+    """Return whether a lower-case word looks like an address, a link or a long number, in whatever spelling.
+
+    A model keeps none of these, not even as a hash: who knows a person's address could test for it.
+    """
+    return bool(_PERSONAL.search(word if word.isascii() else normalize("NFKC", word)))
+
+
 def taught_words_of(texts: Sequence[str]) -> NDArray[np.uint32]:
-    """Return the hashes of all words of training texts, ascending."""
+    """Return the hashes of all words of training texts that are not personal, ascending."""
     distinct = {bare_word(word) for text in texts for word in words_of(text)[0]}
-    return np.array(sorted({word_number(word) for word in distinct if word}), np.uint32)
+    return np.array(sorted({word_number(word) for word in distinct if word and not is_personal(word)}), np.uint32)
 
 
 class Corpus:
@@ -136,7 +155,7 @@ class Corpus:
         word_counts = {
             word: count
             for word, count in texts_of_word.items()
-            if count >= COMMON_WORD_TEXTS and word and not PERSONAL_WORD.search(word)
+            if count >= COMMON_WORD_TEXTS and word and not is_personal(word)
         }
         term_counts = np.concatenate([ngram_counts, np.fromiter(word_counts.values(), np.int64, len(word_counts))])
         rarity = np.log((1 + len(self.texts)) / (1 + term_counts)) + 1
@@ -274,7 +293,7 @@ class TrainingSet:
             learned=learned,
             vectors=fitted_weights[:dimensions],
             ngrams=self.vocabulary.ngrams,
-            whole_words=self.vocabulary.whole_words,
+            whole_words=word_numbers(self.vocabulary.whole_words),
             rarity=self.vocabulary.rarity,
             terms=fitted_weights[dimensions:-1] * self.term_weight,
             bias=fitted_weights[-1],

@@ -181,7 +181,9 @@ class WordTable:
         self.rarity = np.concatenate([[0], model.rarity]).astype(np.float32)
         term_weights = model.terms * model.rarity[:, None]
         self.term_weights = np.concatenate([np.zeros((1, label_count)), term_weights]).astype(np.float32)
-        self.whole_word_terms = {word: term for term, word in enumerate(model.whole_words, len(model.ngrams) + 1)}
+        self.whole_word_terms = {
+            number: term for term, number in enumerate(model.whole_words.tolist(), len(model.ngrams) + 1)
+        }
 
     def look_up(self, texts: Sequence[Sequence[str]]) -> Integers:
         """Return the table rows of all words of all texts, after adding new words to the table."""
@@ -245,7 +247,8 @@ class WordTable:
         new_rows[:, self.length_columns] = 0 if self.any_language else new.vectors[:, self.length_columns]
         # Not by `@`: its last bits depend on which words are added together.
         new_rows[:, self.vector_columns] = np.einsum("wd,dl->wl", new.vectors, self.model.vectors)
-        whole_word_terms = [self.whole_word_terms.get(word, 0) for word in new.bare_words]
+        word_numbers = [word_number(word) for word in new.bare_words]
+        whole_word_terms = [self.whole_word_terms.get(number, 0) for number in word_numbers]
         ngram_scores = np.add.reduceat(self.term_weights[term_rows], new.ngram_starts)
         new_rows[:, self.term_columns] = ngram_scores + self.term_weights[whole_word_terms]
         ngram_rarities = np.add.reduceat(self.rarity[term_rows] ** 2, new.ngram_starts)
@@ -255,11 +258,11 @@ class WordTable:
         self.marks[new_span] = [
             word_marks(
                 word,
-                taught=word_number(word) in self.taught_words,
-                learned=bool(number and self.model.learned),
+                taught=number in self.taught_words,
+                learned=bool(term and self.model.learned),
                 any_language=self.any_language,
             )
-            for word, number in zip(new.bare_words, whole_word_terms, strict=True)
+            for word, number, term in zip(new.bare_words, word_numbers, whole_word_terms, strict=True)
         ]
         self.traces[new_span] = self.suspicion.traces(new.words)
         self.shown_words += new.shown_words

@@ -83,10 +83,7 @@ def _erase(context: CommandContext, customer: str, printer: Printer) -> None:
     if forget_counts:
         sent_to = ", ".join(f"{name} ({number})" for name, number in sorted(sent_before.items()))
         delivered_before = f"what was sent before: {sent_to}; " if sent_before else ""
-        other_copies = (
-            "backups, exports, files of rejects and of labels, examples in configurations, single words "
-            "in a learned model"
-        )
+        other_copies = "backups, exports, files of rejects and of labels, examples in configurations"
         context.say(f"note: out of reach: {delivered_before}{other_copies}")
     if forget_counts and examples_of:
         context.say(f"note: {context.config.path} has such a text as an example of {', '.join(examples_of)}; delete it")

@@ -259,7 +259,8 @@ class TrainingRun:
                 report = self._train_until_active(subject, training_data, recorder.context, tell_progress)
                 lessons.append(Lesson(subject.question.name, training_data.counts, report))
             for n, (question, _, report) in enumerate(lessons):
-                if report.version is not None:
+                # What a version has decided that is out of use is looked at again by the built-in model.
+                if report.version is not None or self._registry.has_learned():
                     tell_progress("looking again at tickets", 1.0)
                     lessons[n] = lessons[n]._replace(
                         report=report._replace(looked=self._look(recorder.context, question))
@@ -294,21 +295,25 @@ class TrainingRun:
             training_data.skipped.total(),
             len(training_data.overruled),
         )
-        in_use = _in_use(trainer, labelled_rows, used_version)
+        by_erased = self._registry.taught_by_erased(active.version) if active else None
+        erased = by_erased.labels if by_erased else 0
+        in_use = _in_use(trainer, labelled_rows, used_version, erased)
         if active and not training_data.file_rows:
-            report = report._replace(missing=_missing(trainer, training_data, active))
+            report = report._replace(missing=_missing(trainer, training_data, active, erased))
         is_measured = has_proof(labelled_rows)
         if not is_measured and used_version and used_version.is_measured:
             return report._replace(reason=UNPROVEN)
-        # The store has the texts of verdicts; those of a file are known only while it is here.
-        is_outdated = in_use.whole and trainer.is_outdated(in_use.weights, of_file=bool(training_data.file_rows))
+        # The store has the texts of verdicts; those of a file are known only while it is here. A version that has
+        # learned from what was forgotten since is learned anew, without that.
+        is_old = by_erased is not None or trainer.is_outdated(in_use.weights, of_file=bool(training_data.file_rows))
+        is_outdated = in_use.whole and is_old
         if reason := too_few(labelled_rows) or ("" if is_outdated else _nothing_new(in_use, labelled_rows)):
             return report._replace(reason=reason)
         texts = self._registry.unlabelled(MOST_UNLABELLED)
         parts = (WEIGHING if texts else 0, CHOOSING if len(labelled_rows) > FEW_LABELLED else 0, COMPARING, FITTING)
         weighed, chosen, measured, whole = accumulate(parts)
         tell_progress("weighing texts without a label" if texts else "choosing settings", 0.0)
-        unlabelled = trainer.weighed(labelled_rows, texts)
+        unlabelled = trainer.weighed(labelled_rows, list(texts.values()))
         tell_progress("choosing settings", weighed / whole)
         settings = shared_settings(trainer, labelled_rows, unlabelled)
         report = report._replace(unlabelled=len(unlabelled.texts), unlabelled_weight=unlabelled.weight)
@@ -342,7 +347,10 @@ class TrainingRun:
         )
         data = metrics if question.name == CATEGORY else {"question": question.name} | metrics
         event = Event(EventAction.LEARNED, None, context.run.run_id, self._actor, new_version.at, data)
-        kept_version = self._registry.add_version(new_version, event)
+        guessed = set(unlabelled.texts)
+        teachers = {ticket_id: False for ticket_id, text in texts.items() if text in guessed}
+        teachers |= {row.ticket_id: True for row in labelled_rows if row.ticket_id}
+        kept_version = self._registry.add_version(new_version, event, teachers)
         return kept_version and report._replace(version=kept_version.version, outcome="learned")
 
     def roll_back(self) -> TrainingReport:
@@ -367,20 +375,21 @@ class TrainingRun:
         return suspect_labels(training_data, trainer, self._registry.opinions(question.name), question.values)
 
 
-def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelVersion | None) -> InUse:
+def _in_use(trainer: Trainer, labelled_rows: Sequence[Labelled], version: ModelVersion | None, erased: int) -> InUse:
+    """Return the version in use; it is whole without the labelled texts that were `erased` since."""
     if version is None:
         return InUse(trainer.built_in(), [False] * len(labelled_rows), whole=False)
     known = trainer.seen(version.weights, [row.text for row in labelled_rows])
-    return InUse(version.weights, known, whole=sum(known) == trainer.number_learned(version.weights))
+    return InUse(version.weights, known, whole=sum(known) + erased >= trainer.number_learned(version.weights))
 
 
-def _missing(trainer: Trainer, training_data: TrainingData, version: ModelVersion) -> int:
+def _missing(trainer: Trainer, training_data: TrainingData, version: ModelVersion, erased: int) -> int:
     """Return how many labels a version has learned from that were not read now, as those of a file that is not named.
 
-    A label that is read, and is no category any more, is not missing.
+    A label that is read, and is no category any more, is not missing, and neither is that of an `erased` text.
     """
     known = sum(trainer.seen(version.weights, [row.text for row in training_data.rows]))
-    return max(trainer.number_learned(version.weights) - known - training_data.skipped.total(), 0)
+    return max(trainer.number_learned(version.weights) - known - erased - training_data.skipped.total(), 0)
 
 
 def _nothing_new(in_use: InUse, rows: Sequence[Labelled]) -> str:

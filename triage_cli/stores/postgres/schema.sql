@@ -202,6 +202,11 @@ create table versions (
 
 create index versions_in_use on versions (version, active, based_on, question, run_id);
 
+create table learned_from (
+    version bigint not null, ticket_id text collate "C" not null, labelled bigint not null,
+    primary key (version, ticket_id)
+);
+
 create table calibrations (
     fingerprint text collate "C" primary key, classifier text collate "C" not null,
     curve text collate "C" not null, method text collate "C" not null, n bigint not null,

@@ -167,6 +167,12 @@ create table versions (
 -- The weights are large, and what is in use is looked for by all the rest.
 create index versions_in_use on versions (version, active, based_on, question, run_id);
 
+-- The tickets that a version has learned from; labelled: 1 where a label of the ticket taught, 0 where its text alone did.
+create table learned_from (
+    version integer not null, ticket_id text not null, labelled integer not null,
+    primary key (version, ticket_id)
+) without rowid;
+
 create table calibrations (
     fingerprint text primary key, classifier text not null, curve text not null, method text not null,
     n integer not null, error_before real not null, error_after real not null, at text not null
