@@ -152,6 +152,7 @@ def fitted(cli: Cli, fitted_database: Path) -> Cli:
     """The command line over a database that is there already, without tickets."""
     cli.db.parent.mkdir(parents=True)
     shutil.copy(fitted_database, cli.db)
+    shutil.copy(f"{fitted_database}.head", f"{cli.db}.head")
     return cli
 
 
