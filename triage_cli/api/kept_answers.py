@@ -16,7 +16,7 @@ KEPT_KEYS = frozenset({
     "ticket_id", "source", "priority", "created_at", "status", "category", "suggestion", "confidence_source",
     "classifier", "routed_to", "language", "classification", "value", "state", "delivery_id", "classification_id",
     "destination", "rule", "config_hash", "replaces", "due_at", "run_id", "at", "done_at", "type", "title", "code",
-    "agent", "actor", "question", "stored_at",
+    "agent", "actor", "question", "stored_at", "decided_at",
 })  # fmt: skip
 OF_TICKET = frozenset({"external_id", "subject", "description", "customer_id", "extra"})
 SENTENCES = frozenset({"detail", "hint"})
