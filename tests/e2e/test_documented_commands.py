@@ -92,6 +92,7 @@ def test_every_command_prints_what_the_page_shows(
         data = tmp_path / ".local" / "share" / "triage"
         data.mkdir(parents=True)
         shutil.copy(fitted_database, data / "triage.db")
+        shutil.copy(f"{fitted_database}.head", data / "triage.db.head")
     places = {}
     if name_of(page) == "docs/howto/postgresql.md":
         server: PgServer = request.getfixturevalue("pg_server")
