@@ -168,7 +168,7 @@ def test_none_of_the_categories_and_no_confidence_are_answers(tmp_path: Path) ->
 
 BREAKS = {
     "was killed by signal 9": "os.kill(os.getpid(), signal.SIGKILL)",
-    "exited with 3 with 2 tickets unanswered (the model is gone)": "sys.stderr.write('the model is gone'); sys.exit(3)",
+    "exited with 3 with 2 tickets unanswered": "sys.stderr.write('the model is gone'); sys.exit(3)",
     "wrote no answer for 0.5 s": "time.sleep(60)",
     "wrote a line that is no JSON object": "sys.stdout.write('oops\\n'); sys.stdout.flush()",
     "wrote a line that is no JSON object, since it never ends in depth": "print('[' * 60_000, flush=True)",
@@ -190,6 +190,7 @@ for asked in lines:
     outcomes, error = asked(mine, tickets(3))
     assert isinstance(error, UnavailableError)
     assert sentence.partition(", since")[0] in error.message
+    assert "the model is gone" not in error.sentence(), "what a program writes may be of a ticket: -v shows it"
     assert [o.ticket.ticket_id for o in outcomes] == ["t0"]
 
 

@@ -264,9 +264,8 @@ def test_what_a_model_repeats_of_other_peoples_tickets_is_not_kept_with_this_one
     with running_llm_server(answers) as server:
         outcomes, _ = asked(opened(server, kind, nearest=1, workers=1, find_nearest=lambda _: near), 3)
     assert [step.reason for step in steps(outcomes)] == [None, f"it says: {WORDS}", None], "its own words may be one"
-    assert [o.error.message for o in outcomes if o.error and "hospital" not in o.error.message] == [
-        "rejected: the request was rejected"
-    ]
+    errors = [o.error.message for o in outcomes if o.error]
+    assert [error.endswith("did not take the request (400)") for error in errors] == [True]
 
 
 def test_an_address_is_recorded_without_its_password() -> None:

@@ -284,6 +284,15 @@ def quoting(status: int) -> Script:
     return script
 
 
+def in_words(status: int, *, in_a_list: bool = False) -> Script:
+    def script(_n: int, asked: Asked) -> Step:
+        words = " / ".join(re.findall(r"\w+", asked.ticket))
+        detail = {"detail": [{"msg": words, "loc": [words]}]}
+        return Step(json.dumps(detail), status) if in_a_list else failing(status, words, code=words)
+
+    return script
+
+
 ERROR_PATHS: tuple[tuple[str, Script, int, tuple[str, ...]], ...] = (
     ("a provider that refuses the key", lambda _n, _a: failing(401, "no key " + KEYS["OPENAI_API_KEY"]), 200, ()),
     ("a provider that fails", lambda _n, _a: failing(500), 200, ("--max-wait", "0s")),
@@ -293,6 +302,9 @@ ERROR_PATHS: tuple[tuple[str, Script, int, tuple[str, ...]], ...] = (
     ("a provider that quotes what it has no model for", quoting(404), 200, ()),
     ("a provider that quotes what it cannot do", quoting(405), 200, ()),
     ("a provider that quotes what it has no time for", quoting(503), 200, ("--max-wait", "0s")),
+    ("a provider that repeats single words", in_words(400), 200, ()),
+    ("a provider that repeats single words in a list", in_words(422, in_a_list=True), 200, ()),
+    ("a provider that fails with single words", in_words(503), 200, ("--max-wait", "0s")),
     ("a provider that talks", prose, 200, ()),
     ("a provider that hangs up", lambda _n, _a: Step(chat(verdict()), cut=-1), 200, ("--max-wait", "0s")),
     ("a webhook that fails", good, 500, ()),
@@ -317,7 +329,7 @@ def test_no_error_path_tells_a_key_or_a_ticket(
             "routes: [{to: hook}]\n"
         )
         text = f"id,subject,description\n1,{SENTENCE},{SENTENCE}\n1,{SENTENCE},other\n2,{SENTENCE} b,x,{SENTENCE}\n"
-        done = cli("run", "-v", *args, stdin=text, **KEYS)
+        done = cli("run", *args, stdin=text, **KEYS)
     receiver.close()
     assert done.returncode in (0, 2, 3, 4, 6), name
     kept = b"".join(path.read_bytes() for path in cli.folder.rglob("*.head"))
@@ -328,8 +340,25 @@ def test_no_error_path_tells_a_key_or_a_ticket(
         whole = repr([rows(cli.db, f"select * from {t[0]}") for t in rows(cli.db, "select name from sqlite_master "
                       "where type = 'table'")])  # fmt: skip
         assert [key for key in KEYS.values() if key in whole] == []
-    assert SENTENCE not in held
+    assert "canary" not in held
     assert [key for key in KEYS.values() if key in held + done.stdout] == []
+
+
+def test_what_a_provider_says_is_shown_by_v_alone_without_a_key_and_is_not_stored(cli: Cli) -> None:
+    text = "id,subject,description\n1,canary,x\n"
+    with running_llm_server(quoting(400)) as server:
+        (cli.folder / "config.yaml").write_text(
+            "classifier: gpt\nclassifiers:\n  gpt: {type: openai, model: m, max_retries: 0, "
+            f"base_url: {server.url}, api_key_env: OPENAI_API_KEY}}\n"
+        )
+        done = cli("run", "-v", stdin=text, **KEYS)
+    shown = [line for line in done.stderr.splitlines() if "answered 400: bad request" in line]
+    assert shown
+    assert "canary" in shown[0]
+    assert KEYS["OPENAI_API_KEY"] not in done.stderr
+    assert "bad request" not in repr(
+        [rows(cli.db, f"select * from {table}") for table in ("runs", "events", "classifications")]
+    )
 
 
 # -- suspicious text

@@ -35,12 +35,12 @@ from triage_cli.domain import (
     readable,
     times,
 )
-from triage_cli.runtime import Budget, end_command, started_command
+from triage_cli.runtime import Budget, end_command, started_command, tell_what_was_said
 
 CHUNK_SIZE = 64  # tickets that are asked about at once
 LONGEST_LINE = 65_536  # bytes of an answer
 LINES_AHEAD = 2 * CHUNK_SIZE  # that are read before they are looked at; a program that writes more waits
-SHOWN = 200  # characters of its stderr in a message
+SHOWN = 2000  # characters of its stderr that -v shows, from its end
 LONGEST_REASON = 300  # characters
 END_SECONDS = 2.0  # for a program to end once its stdin has
 TICK = 0.5  # seconds after which a wait for an answer looks whether the run is stopping
@@ -284,11 +284,7 @@ class _Program:
         return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
 
     def _broken(self, what: str, hint: str = "") -> UnavailableError:
-        said = _shown(self._stderr)
-        message = f'classifier "{self._spec.name}": {self._spec.run[0]} {what}{f" ({said})" if said else ""}'
-        return UnavailableError(message, hint=hint or "what it answered is stored; mend it and run the command again")
-
-
-def _shown(output: bytes | bytearray) -> str:
-    """Return the end of what a program wrote, in one line."""
-    return " ".join(output.decode("utf-8", "replace").split())[-SHOWN:]
+        tell_what_was_said(self._spec.run[0], self._stderr.decode("utf-8", "replace")[-SHOWN:])
+        message = f'classifier "{self._spec.name}": {self._spec.run[0]} {what}'
+        hint = hint or "what it answered is stored; mend it and run the command again"
+        return UnavailableError(message, hint=f"{hint}; -v shows what it wrote to stderr" if self._stderr else hint)

@@ -41,7 +41,8 @@ class GlobalOptions(NamedTuple):
         ),
     ] = None
     verbose: Annotated[
-        bool | None, flag("-v", "--verbose", "Print more: what is used, ids and hashes, tracebacks.")
+        bool | None,
+        flag("-v", "--verbose", "Print more: what is used, what providers say, ids and hashes, tracebacks."),
     ] = None
 
     def over(self, other: "GlobalOptions") -> "GlobalOptions":
@@ -128,6 +129,9 @@ class CommandContext:
         for note in config.notes:
             self.say(f"note: {note}")
         if typed.verbose:
+            from triage_cli.runtime import show_what_is_said
+
+            show_what_is_said(self.say)
             self.say(f"configuration: {config.path or 'the built-in defaults'}; classifier: {config.classifier}")
             self.say(f"remote: {config.remote}" if config.remote else f"database: {without_password(config.database)}")
         if config.remote:

@@ -84,6 +84,8 @@ from triage_cli.runtime.retry import persist as persist
 from triage_cli.runtime.retry import retry_after as retry_after
 from triage_cli.runtime.stop import StopControl as StopControl
 from triage_cli.runtime.stop import StoppingError as StoppingError
+from triage_cli.runtime.what_was_said import show_what_is_said as show_what_is_said
+from triage_cli.runtime.what_was_said import tell_what_was_said as tell_what_was_said
 
 from . import access_tokens as access_tokens
 from . import async_bridge as async_bridge

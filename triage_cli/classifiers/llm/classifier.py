@@ -17,8 +17,6 @@ from triage_cli.classifiers.llm.interpretation import (
     clean_reason,
     failed_interpretation,
     interpretation_of,
-    shown_message,
-    without_quote,
 )
 from triage_cli.classifiers.llm.provider import ANSWER_TOKENS, LEAST_EFFORTS, THINKING_TOKENS, Provider, Reply, Usage
 from triage_cli.classifiers.llm.provider_errors import RejectedError
@@ -33,7 +31,6 @@ from triage_cli.domain import (
     Category,
     ConfigError,
     Outcome,
-    RefusedError,
     TemporaryError,
     Ticket,
     TriageError,
@@ -440,12 +437,9 @@ class _QuestionRun:
         except (AnswerError, TemporaryError) as error:
             self._rejected += isinstance(error, RejectedError)
             if isinstance(error, RejectedError) and self._rejected == self._rejections_to_end_run:
-                raise ConfigError(
-                    shown_message(error, question), hint="not one ticket was accepted; check model and base_url"
-                ) from None
+                hint = "not one ticket was accepted; check model and base_url; -v shows what the server says"
+                raise ConfigError(error.message, hint=hint) from None
             return failed_interpretation(error, question)
-        except (ConfigError, RefusedError) as error:
-            raise without_quote(error, question) from None
         self._rejected = -(10**9)  # after one accepted request, a rejection concerns only its ticket
         interpretation = interpretation_of(reply, question)
         if not reply.problem and interpretation.parsed.problem != "empty":

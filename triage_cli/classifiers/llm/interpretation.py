@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from triage_cli.classifiers.llm.prompt import Part, Question, cut_text
 from triage_cli.classifiers.llm.provider import Reply
 from triage_cli.classifiers.llm.provider_errors import RejectedError, TooLongError
-from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.domain import CATEGORY, AnswerError, TriageError
 
-E = TypeVar("E", bound=TriageError)
-QUOTE_LENGTH = 20  # equal characters from which on a message or a reason counts as quoting a ticket
+QUOTE_LENGTH = 20  # equal characters from which on a reason counts as quoting another ticket
 PROMPT_QUOTE_LENGTH = 40  # and from which on a reason counts as repeating the prompt
 PROBLEM_MEANINGS = {
     "empty": "the model said nothing",
@@ -62,29 +60,9 @@ def failed_interpretation(error: TriageError, question: Question) -> Interpretat
     """Return the interpretation of a failed request."""
     problems = ((TooLongError, "too_long"), (RejectedError, "rejected"), (AnswerError, "refused"))
     problem = next((problem for error_type, problem in problems if isinstance(error, error_type)), "unavailable")
-    detail = shown_message(error, question)
     parsed = ParsedAnswer(problem=problem)
     further = {part.name: parsed for part in question.further}
-    return Interpretation(parsed, Reply(None), detail if detail != error.code else "", further)
-
-
-def shown_message(error: TriageError, question: Question) -> str:
-    """Return a provider's message without secrets; if it quotes the ticket, only the error's code."""
-    message, _ = redact(error.message, ("secret",))
-    return message if _quote_in(message, question) is None else error.code
-
-
-def without_quote(error: E, question: Question) -> E:
-    """Return an error that ends the run; its message ends where it begins to quote the ticket."""
-    quote_start = _quote_in(error.message, question)
-    return error if quote_start is None else type(error)(f"{error.message[:quote_start]}…", hint=error.hint)
-
-
-def _quote_in(message: str, question: Question) -> int | None:
-    """Return where a provider's message begins to quote a ticket of the prompt; None if it does not."""
-    texts = (question.user, *(ticket for ticket, _ in question.decided))
-    starts = range(len(message) - QUOTE_LENGTH + 1)
-    return next((start for start in starts if any(message[start : start + QUOTE_LENGTH] in t for t in texts)), None)
+    return Interpretation(parsed, Reply(None), error.message, further)
 
 
 def parse_answer(

@@ -247,7 +247,7 @@ class ProviderClient(Generic[S]):
     def request_failure(self, provider_error: ProviderError) -> TriageError:
         """Return the error for a failed request to the provider, without the key, which the server may repeat."""
         message = self.without_key(provider_error.message[:LONGEST_MESSAGE])
-        provider_error = provider_error._replace(message=message, about_many=self.sends_batches)
+        provider_error = provider_error._replace(message=message)
         return request_failure(provider_error, self._spec, self.address)
 
     def provider_error(self, error: Exception) -> ProviderError | None:

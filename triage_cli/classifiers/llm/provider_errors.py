@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from triage_cli.classifiers.llm.prompt import cut_text
 from triage_cli.classifiers.llm.redaction import redact
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import AnswerError, ConfigError, RefusedError, TemporaryError, TriageError, WebPageError
-from triage_cli.runtime import retry_after
+from triage_cli.runtime import retry_after, tell_what_was_said
 
 
 class TooLongError(AnswerError):
@@ -21,15 +20,26 @@ class RejectedError(AnswerError):
     """A provider's error: the server refused the request."""
 
 
-# Where a provider's message may begin to quote a request: a quote mark, which is no apostrophe, a bracket, or a colon.
-QUOTE_START = re.compile(r"""["`“”„«»<{[]|(?<!\w)'|:\s""")
+# What an error shows of a provider's answer: its codes, and fields of our requests. Any other word may be of a ticket.
+SHOWN_NAMES = frozenset(
+    """
+    account_deactivated api_error authentication_error billing_error billing_hard_limit_reached billing_not_active
+    content_filter content_policy_violation context_length_exceeded insufficient_quota internal_error
+    invalid_api_key invalid_argument invalid_json invalid_prompt invalid_request invalid_request_error invalid_type
+    invalid_value ip_not_authorized model_not_found not_found_error organization_restricted overloaded_error
+    permission_denied permission_error rate_limit_error rate_limit_exceeded request_too_large resource_exhausted
+    server_error string_above_max_length timeout_error token_limit_exceeded too_many_requests unauthenticated
+    unknown_parameter unsupported_country_region_territory unsupported_parameter unsupported_value
+    deploymentnotfound operationnotsupported batch_expired batch_cancelled duplicate_custom_id empty_file
+    internal_server_error invalid_json_line max_completion_tokens max_tokens json_object json_schema logprobs
+    output_config prompt_cache_key reasoning_effort response_format temperature top_logprobs
+    """.split()  # noqa: SIM905 - a list of strings would take a line each
+)
+MOST_SHOWN_NAMES = 3
 
 
 class ProviderError(NamedTuple):
-    """A provider's answer to a failed request: its status, and what the body says.
-
-    `about_many`: the request was a batch of tickets.
-    """
+    """A provider's answer to a failed request: its status, and what the body says."""
 
     status: int
     message: str
@@ -37,7 +47,6 @@ class ProviderError(NamedTuple):
     param: str
     headers: Mapping[str, str]
     html: bool
-    about_many: bool = False
 
     @classmethod
     def of(cls, status: int, body: object, headers: Mapping[str, str]) -> "ProviderError":
@@ -56,15 +65,14 @@ class ProviderError(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """Return the provider's message to show: one line of bounded length, without anything that looks like a key.
+        """Return what an error shows of the answer: its status, and those of its codes that are `SHOWN_NAMES`."""
+        return " ".join((str(self.status), *shown_names(f"{self.code} {self.param} {self.message[:2000]}")))
 
-        That of a batch ends where it may begin to quote a ticket. It cannot be compared with the tickets, as that about
-        one is: there are up to 50,000, and where a batch is refused later, they are not at hand.
-        """
-        text = " ".join(cut_text(self.message[:2000]).split())
-        if self.about_many and (quote := QUOTE_START.search(text)):
-            text = f"{text[: quote.start()].rstrip()}…"
-        return redact(text, ("secret",))[0][:200]
+
+def shown_names(text: str) -> tuple[str, ...]:
+    """Return the `SHOWN_NAMES` in a provider's text, at most three, in their order."""
+    names = (word.lower() for word in re.findall(r"\w+", text))
+    return tuple(dict.fromkeys(name for name in names if name in SHOWN_NAMES))[:MOST_SHOWN_NAMES]
 
 
 def is_web_page(body: object) -> bool:
@@ -89,8 +97,9 @@ UNKNOWN_MODEL = (
 def request_failure(provider_error: ProviderError, spec: ClassifierSpec, address: str) -> TriageError:  # noqa: PLR0911
     """Return the error for a provider's failed request: one that ends the run, or that fails only its ticket."""
     status, host = provider_error.status, urlsplit(address).netloc
-    has_summary = provider_error.summary and not provider_error.html
-    reply = f" ({status}: {provider_error.summary})" if has_summary else f" ({status})"
+    if not provider_error.html:
+        tell_what_was_said(f"{host} answered {status}", redact(provider_error.message, ("secret",))[0])
+    reply = f" ({provider_error.summary})"
     key_hint = f"check {spec.api_key_env}" if spec.api_key_env else "the server wants a key: set api_key_env"
     if status == 402 or provider_error.says(OUT_OF_QUOTA):
         return RefusedError(f'{host}: the account of classifier "{spec.name}" is out of quota{reply}', hint="top it up")

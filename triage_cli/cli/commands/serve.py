@@ -18,7 +18,7 @@ from triage_cli.cli.context import CommandContext
 from triage_cli.cli.declared import flag, option
 from triage_cli.cli.typed_commands import as_typed
 from triage_cli.domain import UsageError, api_keys
-from triage_cli.runtime import is_loopback, take_all_files, with_extra
+from triage_cli.runtime import is_loopback, show_what_is_said, take_all_files, with_extra
 
 if TYPE_CHECKING:  # an annotation is no reason to import FastAPI
     from triage_cli.api import ServerSettings
@@ -90,6 +90,8 @@ def _served(context: CommandContext, settings: "ServerSettings", workers: int) -
     from triage_cli.api import server as api_server
 
     tell = partial(_tell, context)
+    if context.global_options.verbose:
+        show_what_is_said(tell)
     if workers > 1 and settings.fd is None:
         listening_socket = api_server.open_socket(settings.host, settings.port)
         worker_processes = WorkerProcesses(listening_socket, sys.argv[1:], workers)

@@ -98,11 +98,11 @@ def sent_time(batch: Batch) -> float:
 
 def refused_batch(message: str, spec: ClassifierSpec, address: str) -> BatchLook:
     """Return the progress of a batch that the provider refused as a whole, with the error for the run."""
-    provider_error = ProviderError.of(400, message, {})._replace(about_many=True)
+    provider_error = ProviderError.of(400, message, {})
     error = request_failure(provider_error, spec, address)
     if not isinstance(error, RefusedError | ConfigError):
         error = UnavailableError(
-            f'the provider refused a batch of classifier "{spec.name}": {provider_error.summary}',
-            hint="--limit N submits fewer",
+            f'the provider refused a batch of classifier "{spec.name}" ({provider_error.summary})',
+            hint="--limit N submits fewer; -v shows what it says",
         )
     return BatchLook("failed", 0, error)

@@ -16,7 +16,7 @@ from triage_cli.classifiers.llm.batch.api import (
 )
 from triage_cli.classifiers.llm.openai import OPENAI_URL, OpenAIProvider
 from triage_cli.classifiers.llm.prompt import Question
-from triage_cli.classifiers.llm.provider_errors import ProviderError
+from triage_cli.classifiers.llm.provider_errors import ProviderError, shown_names
 from triage_cli.domain import Batch, BatchLook, ConfigError, TemporaryError, TriageError
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
@@ -115,7 +115,9 @@ class OpenAIBatchApi(OpenAIProvider):
         if not isinstance(response, Mapping):
             code = str(error.get("code")) if isinstance(error, Mapping) else ""
             again = code in UNPROCESSED_CODES
-            return BatchLine(request_id, error=TemporaryError(f"the request failed ({code})"), again=again)
+            return BatchLine(
+                request_id, error=TemporaryError(" ".join(("the request failed", *shown_names(code)))), again=again
+            )
         status, body = int(response.get("status_code") or 0), response.get("body")
         if status == 200 and isinstance(body, Mapping):
             try:
