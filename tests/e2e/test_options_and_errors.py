@@ -117,8 +117,7 @@ def test_an_error_is_json_on_the_last_line_where_json_was_typed(cli: Cli, spelli
         "error": {
             "code": "not_found",
             "message": 'no ticket "nothing-here"',
-            "hint": "triage list shows the ids; the last 6 characters of a ticket_id are enough"
-            "; a forgotten or withdrawn one has no other name",
+            "hint": "triage list shows the ids; the last 6 characters of a ticket_id are enough",
         }
     }
     done = cli("list", "--limit", "many", *spelling)

@@ -6,6 +6,7 @@ from tests.support.cli import Cli
 from tests.support.llm_server import failing, good, running_llm_server
 
 TICKETS = "id,subject\n1,Please refund the invoice I was charged twice\n2,The login page shows an error and crashes\n"
+NOT_APPLIED = "nothing was changed; the same with --apply makes these changes, and asks no classifier again\n"
 NEVER_SURE = "classifiers: {local: {type: local, min_confidence: 1}}\n"
 
 
@@ -14,7 +15,7 @@ NEVER_SURE = "classifiers: {local: {type: local, min_confidence: 1}}\n"
     [
         ((), "0 would flip, 0 confirmed, 0 unchanged, 2 left as before for lack of a sure answer\n"),
         (("--apply",), "0 flipped, 0 confirmed, 0 unchanged, 2 left as before for lack of a sure answer\n"),
-        (("--doubted",), "0 would flip, 0 confirmed, 0 unchanged, 2 would need review\n"),
+        (("--doubted",), f"0 would flip, 0 confirmed, 0 unchanged, 2 would need review\n{NOT_APPLIED}"),
         (("--doubted", "--apply"), "0 flipped, 0 confirmed, 0 unchanged, 2 need review\n"),
     ],
 )
@@ -22,7 +23,7 @@ def test_what_is_no_longer_sure(fitted: Cli, options: tuple[str, ...], summary: 
     assert fitted("run", stdin=TICKETS).returncode == 0
     (fitted.folder / "config.yaml").write_text(NEVER_SURE)
     done = fitted("reclassify", *options, "-o", "id")
-    assert (done.returncode, done.stderr.splitlines(keepends=True)[-1]) == (0, summary)
+    assert (done.returncode, done.stderr.splitlines()[-summary.count("\n") :]) == (0, summary.splitlines())
 
 
 def test_what_got_no_answer_has_failed(cli: Cli) -> None:

@@ -100,7 +100,9 @@ def test_taking_back_a_verdict_that_is_not_there_says_so(three: Cli) -> None:
 def test_where_tickets_went_is_told_once(three: Cli) -> None:
     assert three("verdict", "A-1", "General", "-q").returncode == 0
     screen = shown(three, "route", "-o", "id")
-    assert [line for line in screen.splitlines() if "routed" in line] == ["1 routed to General (1)"]
+    assert [line for line in screen.splitlines() if "routed" in line] == [
+        "1 routed to General (data/triage/queues/General.jsonl)"
+    ]
     assert three("route", "-o", "id").stderr == "0 routed\n"
 
 

@@ -73,7 +73,7 @@ def test_a_terminal_gets_tables_and_the_next_step(fitted: Cli) -> None:
     seen = on_terminal(fitted.folder, fitted.env, "classify")
     assert seen.text.endswith("3 classified, 0 need review, 0 failed\nnext: triage route\n")
     seen = on_terminal(fitted.folder, fitted.env, "route")
-    assert seen.text.endswith("\n3 routed to Technical (1), Billing (1), General (1)\n")
+    assert seen.text.endswith("\n3 routed to Technical (1), Billing (1), General (1) (files in data/triage/queues)\n")
     assert "next" not in on_terminal(fitted.folder, fitted.env, "create", "-q", "t.csv").text
 
 

@@ -19,7 +19,6 @@ def test_an_ending_of_five_names_nothing(filled: Cli) -> None:
     done = filled("show", full[-5:])
     assert (done.returncode, done.stdout) == (5, "")
     hint = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
-    hint += "; a forgotten or withdrawn one has no other name"
     assert done.stderr == f'error: no ticket "{full[-5:]}"; {hint}\n'
     assert filled("show", "a-1").stderr == 'error: no ticket "a-1"; did you mean "A-1"?\n'
     assert filled("list", "new").stderr == 'error: no ticket "new"; a status is typed as triage list --status new\n'

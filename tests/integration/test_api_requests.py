@@ -229,7 +229,7 @@ def test_hints_name_requests_to_programs_and_commands_to_the_command_line(client
         items = [json.loads(one.text.splitlines()[0])["error"]["hint"] for one in lines]
         return [*items, *(one.json()["hint"] for one in problems)]
 
-    enough = "the ids; the last 6 characters of a ticket_id are enough; a forgotten or withdrawn one has no other name"
+    enough = "the ids; the last 6 characters of a ticket_id are enough"
     assert hints() == [
         f"GET /tickets shows {enough}",
         "POST /tickets/{ticket_id}/classify, or give a verdict",

@@ -14,6 +14,20 @@ from triage_cli.stores import connect
     [
         ("lst", 'no command "lst"; did you mean "triage list"?'),
         ("edit", 'no command "edit"; triage create FILE updates tickets, triage verdict ID CATEGORY corrects one'),
+        ("add x.csv", 'no command "add"; triage create FILE stores tickets'),
+        ("assign T-1 Billing", 'no command "assign"; triage verdict ID CATEGORY decides where a ticket goes'),
+        (
+            "label T-1",
+            'no command "label"; triage verdict ID CATEGORY labels a ticket, triage learn FILE learns labels',
+        ),
+        ("tag T-1 Billing", 'no command "tag"; triage verdict ID CATEGORY labels a ticket'),
+        (
+            "delete T-1",
+            (
+                'no command "delete"; triage undo takes back an import, '
+                "triage forget --customer-id C erases a customer's text"
+            ),
+        ),
         ("frobnicate", 'no command "frobnicate"; triage --help tells more'),
         ("list --json", "no option --json; it is -o json here"),
         ("list -n 5", "no option -n; it is --limit here"),

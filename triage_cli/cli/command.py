@@ -77,7 +77,7 @@ def _command(function: Callable[..., int | None], remote: Remote) -> Callable[..
         context = CommandContext(
             global_options.over(ctx.find_root().obj or GlobalOptions()), remote, makes=function in DATABASE_MAKERS
         )
-        if context.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE"):
+        if context.global_options.remote is not None or os.environ.get("TRIAGE_REMOTE", "").strip():
             context.load_config()  # what a remote cannot do is told before any work
         try:
             with context.stopper, context.exit_stack, _recording_exit_code(context):

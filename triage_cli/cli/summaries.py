@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from enum import Enum
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triage_cli import wiring
@@ -117,9 +118,26 @@ def waits_for_others(context: CommandContext, command: str) -> str:
     return messages.joined(*(line for name, line in waiting_for.items() if name != command))
 
 
-def routed_to_line(routed_places: Counter[str]) -> str:
+def routed_to_line(context: CommandContext, routed_places: Counter[str]) -> str:
     """Return how many tickets were routed where; empty if none were."""
-    return f"{routed_places.total():,} routed to {listed_places(routed_places)}" if routed_places else ""
+    return f"{routed_places.total():,} routed to {places_and_files(context, routed_places)}" if routed_places else ""
+
+
+def places_and_files(context: CommandContext, routed_places: Counter[str]) -> str:
+    """Return the destinations that tickets were routed to, and where the files among them are, if they are here."""
+    names = {name for places in routed_places for name in places.split(", ")}
+    specs = {} if context.is_remote else context.config.destinations
+    files = [path for name, spec in specs.items() if name in names and (path := spec.path) is not None]
+    if len(names) == 1 and files:
+        return f"{names.pop()} ({_from_here(files[0])})"
+    folders = ", ".join(dict.fromkeys(_from_here(path.parent) for path in files))
+    return listed_places(routed_places) + (f" (files in {folders})" if folders else "")
+
+
+def _from_here(path: Path) -> str:
+    """Return a path as it is typed in the present folder."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def listed_places(routed_places: Counter[str]) -> str:

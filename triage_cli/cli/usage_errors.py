@@ -12,7 +12,9 @@ from triage_cli.domain import UsageError
 
 # Mistyped commands: those of other programs, and their counterparts in this one.
 COMMANDS_OF_OTHERS = {
-    "delete": "triage forget --customer-id C erases a customer's text",
+    "add": "triage create FILE stores tickets",
+    "assign": "triage verdict ID CATEGORY decides where a ticket goes",
+    "delete": "triage undo takes back an import, triage forget --customer-id C erases a customer's text",
     "dump": "triage list -o jsonl prints all tickets",
     "edit": "triage create FILE updates tickets, triage verdict ID CATEGORY corrects one",
     "export": "triage list -o csv prints all tickets",
@@ -20,12 +22,13 @@ COMMANDS_OF_OTHERS = {
     "history": "triage logs, or triage show ID for one ticket",
     "import": "triage create FILE stores tickets",
     "init": "triage config init writes a configuration",
+    "label": "triage verdict ID CATEGORY labels a ticket, triage learn FILE learns labels",
     "ls": "triage list",
     "search": "triage list --search TEXT finds tickets",
     "send": "triage route sends tickets",
     "status": "triage stats counts what is there",
+    "tag": "triage verdict ID CATEGORY labels a ticket",
     "train": "triage learn",
-    "undo": "triage verdict ID --clear takes back a verdict",
 }
 OPTIONS_OF_OTHERS = {
     "--csv": "-o csv",

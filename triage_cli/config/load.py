@@ -124,6 +124,12 @@ def _raise_mistakes(config_file: ConfigFile | None, diagnostics: Diagnostics) ->
     raise mistakes_error(mistaken_place, problems, hint)
 
 
+def _variable(env: Mapping[str, str], name: str) -> str | None:
+    """Return what a variable holds; None if it is not set, or empty, as a script or a unit file leaves it."""
+    value = env.get(name, "")
+    return value if value.strip() else None
+
+
 class _SettingPrecedence:
     """Takes a value from flag, environment or file, and records its origin."""
 
@@ -135,12 +141,12 @@ class _SettingPrecedence:
     def value(self, key: str, flag: str | None, names: tuple[str, str], objection: Callable[[str], str]) -> str | None:
         """Return the value of a flag, else of a variable, else of the file; `names` are those of flag and variable."""
         flag_and_variable = (
-            (flag, f"flag {names[0]}", "leave it out"),
-            (self.env.get(names[1]), f"environment {names[1]}", "unset it"),
+            (flag, f"flag {names[0]}"),
+            (_variable(self.env, names[1]), f"environment {names[1]}"),
         )
-        for given, origin, advice in flag_and_variable:
+        for given, origin in flag_and_variable:
             if given is not None:
-                problem = objection(given) if given.strip() else f"is empty; give a value, or {advice}"
+                problem = objection(given) if given.strip() else "is empty; give a value, or leave it out"
                 if problem:
                     self.diagnostics.misplaced(origin, problem)
                 self.diagnostics.origins[key] = origin
@@ -153,14 +159,15 @@ class _SettingPrecedence:
         if flag is not None:
             self.diagnostics.origins["offline"] = "flag --offline"
             return flag
-        if not (text := self.env.get("TRIAGE_OFFLINE", "").strip()):
+        if (text := _variable(self.env, "TRIAGE_OFFLINE")) is None:
             return bool(self.values.get("offline"))
         self.diagnostics.origins["offline"] = "environment TRIAGE_OFFLINE"
-        if text.lower() not in OFFLINE_VALUES:
+        value = text.strip().lower()
+        if value not in OFFLINE_VALUES:
             self.diagnostics.misplaced(
-                "environment TRIAGE_OFFLINE", f'"{text[:40]}" is neither 1, true, yes nor 0, false, no'
+                "environment TRIAGE_OFFLINE", f'"{text.strip()[:40]}" is neither 1, true, yes nor 0, false, no'
             )
-        return OFFLINE_VALUES.get(text.lower(), True)
+        return OFFLINE_VALUES.get(value, True)
 
 
 def _check_own_files(
@@ -180,12 +187,11 @@ def find_config_file(
     config: str | None, env: Mapping[str, str], cwd: Path, home: Path | None
 ) -> tuple[ConfigFile | None, tuple[str, ...]]:
     """Return the configuration file in use, and a note about one that was skipped or is empty."""
-    named_files = ((config, "--config"), (env.get("TRIAGE_CONFIG"), "TRIAGE_CONFIG"))
+    named_files = ((config, "--config"), (_variable(env, "TRIAGE_CONFIG"), "TRIAGE_CONFIG"))
     for named, origin in named_files:
         if named is not None:
             if not named.strip():
-                kind, advice = ("flag", "leave it out") if origin == "--config" else ("environment", "unset it")
-                raise ConfigError(f"{kind} {origin}: is empty", hint=f"name the file, or {advice}")
+                raise ConfigError("flag --config: is empty", hint="name the file, or leave it out")
             path = typed_path(named, origin, cwd, home)
             return _open_config(path, named, home, f" ({origin})"), _empty_file_notes(path, named)
     notes: tuple[str, ...] = ()

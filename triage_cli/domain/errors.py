@@ -137,8 +137,7 @@ def unknown_ticket(name: str, hint: str = "") -> NotFoundError:
     """Return the error about a name that no ticket has."""
     shown = name if len(name) <= SHOWN_NAME else name[: SHOWN_NAME - 1] + "…"
     usual = "triage list shows the ids; the last 6 characters of a ticket_id are enough"
-    hint = hint or f"{usual}; a forgotten or withdrawn one has no other name"
-    return NotFoundError(f'no ticket "{shown}"', hint=hint)
+    return NotFoundError(f'no ticket "{shown}"', hint=hint or usual)
 
 
 def unknown_run(name: str) -> NotFoundError:

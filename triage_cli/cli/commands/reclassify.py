@@ -155,10 +155,10 @@ def reclassify(
         context.say(f"triage reclassify {about}--batch collects the answers")
     if reroute:
         context.say(summaries.waiting_offline(context, context.triage.stats))
-    has_changes = any(flip_counts[action] for action in ("flip", "flipped", "settled", "refined", "widened"))
-    if context.guides and has_changes and not apply:
-        context.say("next: the same with --apply; no classifier is asked again")
-    elif context.guides and has_changes:
+    if not apply and any(flip_counts[action] for action in PRINTED_ACTIONS):
+        context.say("nothing was changed; the same with --apply makes these changes, and asks no classifier again")
+    has_changed = apply and any(flip_counts[action] for action in ("flipped", "settled", "refined", "widened"))
+    if context.guides and has_changed:
         context.say(f"next: {summaries.step_to_routing(context)}")
     return gravest(exit_codes)
 

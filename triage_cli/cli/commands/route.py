@@ -88,7 +88,9 @@ def route(
         repeated_problems.close()
         unroutable.close()
         has_places = context.guides and routed_places
-        routed_label = {"routed": f"routed to {summaries.listed_places(routed_places)}"} if has_places else {}
+        routed_label = (
+            {"routed": f"routed to {summaries.places_and_files(context, routed_places)}"} if has_places else {}
+        )
         context.say(messages.counted(route_counts, ROUTE_ACTIONS, ROUTE_LABELS | routed_label))
     stats = cache(context.triage.stats)  # asked once, after the work
     offline_note = summaries.waiting_offline(context, stats)

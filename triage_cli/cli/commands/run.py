@@ -274,7 +274,7 @@ def run(
         step_after_run = summaries.step_after_routing(
             statuses,
             summaries.waiting_line(context, statuses["needs_review"], statuses.total()),
-            summaries.routed_to_line(summary.routed_places),
+            summaries.routed_to_line(context, summary.routed_places),
         )
         way_back = messages.way_back(summary.row_actions)
         context.say(messages.joined(step_after_run, summary.rejections.next_step, way_back))
