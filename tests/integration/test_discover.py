@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tests.support.commands import rows
 from tests.support.llm_server import Script, Step, chat, message, running_llm_server
 from tests.support.records import replace
 from tests.support.three_subjects import three_subjects
+from tests.support.typed_terminal import Typist
 from triage_cli import wiring
 from triage_cli.cli import TopicEditor, TopicScreen
 from triage_cli.client import RemoteAnalysis
@@ -229,6 +231,56 @@ def test_the_screen_edits_by_keys() -> None:
     asyncio.run(run())
     assert screen.return_value == ExitCode.OK
     assert [topic.category for topic in editor.topics] == ["Parcels", "Bills"]
+
+
+def test_names_are_replaced_whole_and_a_category_that_is_no_topic_is_added() -> None:
+    topics = tuple(
+        Topic(name, "Load", (name,), 5, 5, None, (f"{name} example",), f"Load/{name}")
+        for name in ("Websites fine", "Slow")
+    )
+    editor = TopicEditor.of_proposal(Proposal(topics, (), 10, 0, 0, 10))
+    screen = TopicScreen(editor)
+
+    async def run() -> None:
+        async with screen.run_test(size=(80, 24)) as pilot:
+
+            async def typed(*keys: str) -> list[str]:
+                await pilot.press(*keys)
+                return [topic.category for topic in editor.topics]
+
+            shown = "\n".join(strip.text for strip in screen.screen._compositor.render_strips())
+            assert "a add" in shown
+            assert "ctrl+c leave" in shown, "the line of keys fits"
+            assert await typed("n", "B", "enter") == ["B", "Load/Slow"]
+            assert await typed("n", *"Load/B", "enter") == ["Load/B", "Load/Slow"]
+            assert await typed("n", "enter") == ["Load/B", "Load/Slow"]
+            assert await typed("p", "enter") == ["B", "Load/Slow"], "empty: the first level"
+            assert await typed("n", *"TCP/IP", "enter") == ["TCP/IP", "Load/Slow"]
+            assert await typed("a", *"Odd", "enter") == ["TCP/IP", "Load/Slow", "Odd"]
+            await typed("t", *"rare things", "enter")
+            assert editor.topics[-1].line.strip() == "3  Odd: rare things"
+            assert await typed("a", *"Odd", "enter") == ["TCP/IP", "Load/Slow", "Odd"], "it is there already"
+            assert await typed("u", "u") == ["TCP/IP", "Load/Slow"]
+            assert await typed("a", *"Load/New", "enter", "q") == ["TCP/IP", "Load/Slow", "Load/New"]
+            assert editor.topics[-1].number == 4, "a number is given once"
+
+    asyncio.run(run())
+    names = [category.name for category in editor.categories()]
+    assert names == ["TCP/IP", "Load", "Load/Slow", "Load/New"]
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 24), (120, 40)])
+def test_the_screen_has_the_size_of_the_terminal_that_it_draws_on(cli: Cli, columns: int, lines: int) -> None:
+    """Its stdout is a file."""
+    (cli.folder / "proposal.yaml").write_text("categories: [Billing, Technical]\n")
+    with (cli.folder / "edited.yaml").open("w") as file:
+        typist = Typist(cli, "discover", "proposal.yaml", "--edit", columns=columns, lines=lines, stdout=file.fileno())
+        typist.sees("ctrl+c leave")
+        moves = re.findall(r"\x1b\[(\d+);\d+H", typist.shown.partition("ctrl+c leave")[0])
+        assert int(moves[-1]) == lines, "the keys are on the last line"
+        typist.types("q", see="\x1b[?1049l")
+        assert typist.ends() == 0
+    assert "- name: Billing\n" in (cli.folder / "edited.yaml").read_text()
 
 
 NAMED = """

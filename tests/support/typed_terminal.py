@@ -15,14 +15,25 @@ from tests.support.forked_cli import forked
 
 
 class Typist:
-    """A command on a terminal of so many columns and lines; keys are typed once something is seen."""
+    """A command on a terminal of so many columns and lines; keys are typed once something is seen.
 
-    def __init__(self, cli: Cli, *args: str, columns: int = 80, lines: int = 24, term: str = "xterm-256color") -> None:
+    Its stdout may be another file.
+    """
+
+    def __init__(
+        self,
+        cli: Cli,
+        *args: str,
+        columns: int = 80,
+        lines: int = 24,
+        term: str = "xterm-256color",
+        stdout: int | None = None,
+    ) -> None:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.before = termios.tcgetattr(theirs)
         env = {k: v for k, v in cli.env.items() if k != "COLUMNS"} | {"TERM": term}
-        self.process = forked().start(args, cli.folder, env, stdin=theirs, stdout=theirs, stderr=theirs)
+        self.process = forked().start(args, cli.folder, env, stdin=theirs, stdout=stdout or theirs, stderr=theirs)
         cli.processes.append(self.process)
         self._theirs = theirs
         self.shown = ""

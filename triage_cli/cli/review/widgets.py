@@ -1,6 +1,7 @@
 """Textual screens, and their widgets: panes that draw lines of styled text and never read it as markup."""
 
 import asyncio
+import os
 import select
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import App
+from textual.driver import Driver
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
@@ -120,6 +122,19 @@ class TerminalApp(App[int]):
         super().__init__(ansi_color=True)  # else NO_COLOR would paint black on black
         self._is_stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get_driver_class(self) -> type[Driver]:
+        """Return Textual's driver, which draws on stderr, with the size of that terminal: stdout may be a file."""
+
+        class SizedDriver(super().get_driver_class()):  # type: ignore[misc]
+            def _get_terminal_size(self) -> tuple[int, int]:
+                try:
+                    columns, lines = os.get_terminal_size(sys.__stderr__.fileno() if sys.__stderr__ else 2)
+                except OSError:
+                    columns = lines = 0
+                return (columns, lines) if columns and lines else super()._get_terminal_size()
+
+        return SizedDriver
 
     @property
     def failure(self) -> Exception | None:

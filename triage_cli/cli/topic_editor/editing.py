@@ -10,8 +10,8 @@ from triage_cli.config import no_name
 from triage_cli.domain import TOPIC_EXAMPLES, Category, Proposal, UsageError, category_of, shortened
 
 HELP = (
-    "name N NAME · text N DESCRIPTION · merge N M… (M into N) · drop N… · nest N PARENT (without PARENT: the first "
-    "level) · show N · list · undo · quit (writes)"
+    "name N NAME · text N DESCRIPTION · add NAME · merge N M… (M into N) · drop N… · nest N PARENT (without PARENT: "
+    "the first level) · show N · list · undo · quit (writes)"
 )
 
 
@@ -42,7 +42,6 @@ class EditedTopic(NamedTuple):
 
 # What the edits of one field of a topic make of it.
 REPLACED: Mapping[str, Callable[[EditedTopic, str], EditedTopic]] = {
-    "name": lambda topic, name: topic._replace(name=name),
     "text": lambda topic, description: topic._replace(description=description),
     "nest": lambda topic, parent: topic._replace(parent=parent),
 }
@@ -55,6 +54,7 @@ class TopicEditor:
         self.topics = tuple(topics)
         self._parents = parents
         self._before: list[tuple[EditedTopic, ...]] = []
+        self._last_number = max((topic.number for topic in topics), default=0)
 
     @classmethod
     def of_proposal(cls, proposal: Proposal) -> Self:
@@ -95,7 +95,7 @@ class TopicEditor:
                 raise UsageError("there is nothing to take back")
             self.topics = self._before.pop()
             return "taken back"
-        others = {"merge": self._merge, "drop": self._drop}
+        others = {"name": self._name, "add": self._add, "merge": self._merge, "drop": self._drop}
         edit = partial(self._replace, verb) if verb in REPLACED else others.get(verb)
         if edit is None:
             raise UsageError(f'no edit "{verb[:20]}"', hint=HELP)
@@ -107,6 +107,7 @@ class TopicEditor:
             self.topics = before
             raise
         self._before.append(before)
+        self._last_number = max([self._last_number, *(topic.number for topic in self.topics)])
         return done
 
     def topic(self, number: str) -> EditedTopic:
@@ -141,6 +142,25 @@ class TopicEditor:
         changed = REPLACED[verb](topic, text.strip())
         self.topics = tuple(changed if each is topic else each for each in self.topics)
         return f"{topic.number} {'has another description' if verb == 'text' else f'is {changed.category}'}"
+
+    def _name(self, rest: str) -> str:
+        number, _, name = rest.partition(" ")
+        topic = self.topic(number)
+        name, parent = self._placed(name.strip())
+        named = topic._replace(name=name, parent=parent)
+        self.topics = tuple(named if each is topic else each for each in self.topics)
+        return f"{topic.number} is {named.category}"
+
+    def _add(self, name: str) -> str:
+        added = EditedTopic(self._last_number + 1, *self._placed(name), description="", tickets=None, core=())
+        self.topics = (*self.topics, added)
+        return f"{added.number} is {added.category}, without tickets so far: give it a description"
+
+    def _placed(self, name: str) -> tuple[str, str]:
+        """Return the name and the parent that a whole name means: in `TCP/IP` the slash is a letter like others."""
+        above, _, below = name.rpartition("/")
+        parents = {place for topic in self.topics for place in (topic.parent, topic.category)}
+        return (below, above) if above and above in parents else (name, "")
 
     def _merge(self, rest: str) -> str:
         first, *others = map(self.topic, rest.split() or [""])

@@ -17,9 +17,9 @@ from triage_cli.cli.text_layout import cut, wrapped
 from triage_cli.cli.topic_editor.editing import EditedTopic, TopicEditor
 from triage_cli.domain import ExitCode, UsageError, shortened
 
-KEYS = "n name  t text  m merge into it  p parent  d drop  u undo  q write and quit  ctrl+c leave"
+KEYS = "n name  t text  a add  m merge  p parent  d drop  u undo  q write  ctrl+c leave"  # fit 80 columns
 PROMPTS = {
-    "n": ("name", "its name"),
+    "n": ("name", "its whole name"),
     "t": ("text", "its description"),
     "m": ("merge", "the numbers of those that join it"),
     "p": ("nest", "the name of its parent; empty: the first level"),
@@ -112,6 +112,9 @@ class TopicScreen(TerminalApp):
             self.exit(ExitCode.OK)
         elif character == "u":
             self._do("undo")
+        elif character == "a":
+            self._verb, self._message = "add", "the name of a category that has no topic: enter takes it, esc leaves"
+            self.open_prompt("")
         elif character == "d" and topic is not None:
             self._do(f"drop {topic.number}")
         elif character in PROMPTS and topic is not None:
@@ -121,7 +124,7 @@ class TopicScreen(TerminalApp):
     def _ask(self, character: str, topic: EditedTopic) -> None:
         self._verb, question = PROMPTS[character]
         self._message = f"{question}: enter takes it, esc leaves"
-        self.open_prompt({"n": topic.name, "t": topic.description, "p": topic.parent}.get(character, ""))
+        self.open_prompt({"n": topic.category, "t": topic.description}.get(character, ""))
 
     def _close_prompt(self) -> None:
         self._verb, self._message = "", ""
@@ -130,7 +133,12 @@ class TopicScreen(TerminalApp):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         verb, topic = self._verb, self._selected
         self._close_prompt()
-        if topic is not None:
+        if verb == "add":
+            known = len(self._editor.topics)
+            self._do(f"add {event.value.strip()}")
+            if len(self._editor.topics) > known:
+                self._cursor = known
+        elif topic is not None:
             self._do(f"{verb} {topic.number} {event.value.strip()}")
         self._draw()
 
