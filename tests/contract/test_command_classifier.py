@@ -2,10 +2,12 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from tests.support.world import CATEGORIES, a_budget
 from triage_cli.classifiers import CommandClassifier
 from triage_cli.config import ClassifierSpec
 from triage_cli.domain import Answer, Category, ConfigError, Outcome, Question, Ticket, TriageError, UnavailableError
-from triage_cli.runtime import StopControl
+from triage_cli.runtime import StopControl, began
 
 READ = """
 import json, os, signal, sys, time
@@ -175,6 +177,27 @@ BREAKS = {
     "answered about an id that it was not asked about, or twice": "answer({'id': 'nobody'})",
     "wrote a line of more than 65,536 bytes": "[os.write(1, b'x' * 65536) for _ in range(32768)]",
 }
+
+
+@pytest.mark.parametrize("end", ["", "sys.exit(3)"])
+def test_what_a_program_has_started_ends_with_it(tmp_path: Path, end: str) -> None:
+    code = f"""
+import subprocess
+quiet = subprocess.DEVNULL
+child = subprocess.Popen(["sleep", "300"], stdout=quiet, stderr=quiet)
+open({str(tmp_path / "child")!r}, "w").write(str(child.pid))
+for asked in lines:
+    answer(asked)
+    {end}
+"""
+    outcomes, _ = asked(classifier(tmp_path, code), tickets(2))
+    child = int((tmp_path / "child").read_text())
+    try:
+        assert outcomes
+        until(lambda: not began(child), "the end of what the program has started")
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 @pytest.mark.slow

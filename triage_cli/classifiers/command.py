@@ -35,7 +35,7 @@ from triage_cli.domain import (
     readable,
     times,
 )
-from triage_cli.runtime import Budget, end_command, started_command, tell_what_was_said
+from triage_cli.runtime import Budget, end_command, has_ended, started_command, tell_what_was_said
 
 CHUNK_SIZE = 64  # tickets that are asked about at once
 LONGEST_LINE = 65_536  # bytes of an answer
@@ -237,7 +237,7 @@ class _Program:
                 raise self._broken(f"wrote no answer for {self._spec.timeout:g} s", hint=hint)
 
     def end(self) -> None:
-        """End the program: its stdin ends, and after a moment it is killed."""
+        """End the program: its stdin ends, and after a moment it is killed, with all that it has started."""
         self._ends.set()
         self._writer.join(END_SECONDS)
         if self._writer.is_alive():  # the program does not read, and what writes holds its stdin
@@ -245,8 +245,7 @@ class _Program:
         with suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_SECONDS)
+        self._ended_by_itself()
         self._kill()
 
     def _kill(self) -> None:
@@ -274,12 +273,18 @@ class _Program:
                 self._stderr += piece
                 del self._stderr[: -4 * SHOWN]
 
-    def _how_it_ended(self) -> str:
+    def _ended_by_itself(self) -> bool:
+        """Return whether the program ends within a moment."""
         deadline = time.monotonic() + END_SECONDS
-        while (code := self._process.poll()) is None and time.monotonic() < deadline:
+        while not (ended := has_ended(self._process)) and time.monotonic() < deadline:
             time.sleep(0.01)
-        if code is None:
-            self._kill()
+        return ended
+
+    def _how_it_ended(self) -> str:
+        by_itself = self._ended_by_itself()
+        self._kill()
+        code = self._process.returncode
+        if not by_itself:
             return "closed its stdout"
         return f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
 

@@ -71,6 +71,7 @@ from triage_cli.runtime.process import alive as alive
 from triage_cli.runtime.process import at_end as at_end
 from triage_cli.runtime.process import began as began
 from triage_cli.runtime.process import children as children
+from triage_cli.runtime.process import has_ended as has_ended
 from triage_cli.runtime.process import kill_group as kill_group
 from triage_cli.runtime.process import machine as machine
 from triage_cli.runtime.process import place as place

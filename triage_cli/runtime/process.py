@@ -56,6 +56,13 @@ def alive(pid: int, since: str = "") -> bool:
     return True
 
 
+def has_ended(child: "subprocess.Popen[bytes]") -> bool:
+    """Return whether a child has ended. It stays a zombie, so that its group is still its own for `kill_group`."""
+    if child.returncode is not None or not hasattr(os, "waitid"):  # which macOS has since Python 3.13
+        return child.poll() is not None
+    return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def kill_group(child: "subprocess.Popen[bytes]") -> None:
     """Kill a child and the processes that it has started, unless the child process was waited for."""
     if child.returncode is not None:
