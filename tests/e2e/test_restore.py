@@ -1,5 +1,6 @@
 """`triage db restore`: a backup replaces the database completely or not at all, and the log verifies afterwards."""
 
+import fcntl
 import json
 import os
 import random
@@ -493,3 +494,22 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_one_whole(at_stake: tupl
         assert wiring.database_maintenance.verify(config, {}).events == 1
         shutil.rmtree(folder)
     assert found == {"old", "new"}
+
+
+def test_what_a_killed_restore_left_is_erased_with_the_texts_unless_one_is_at_work(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,subject,customer_id\n1,It broke,C-1\n2,It broke too,C-2\n")
+    assert cli("--db", "t.db", "create", "a.csv").returncode == 0
+    left = [tmp_path / f"t.db{name}" for name in (".part", ".before.part", ".before-20260101T000000Z.part")]
+    for file in left:
+        file.write_text("It broke")
+    (tmp_path / "t.db.partial").write_text("mine")
+    with left[0].open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = cli("--db", "t.db", "forget", "--customer-id", "C-1", "--yes")
+    assert (refused.returncode, "another restore is at work" in refused.stderr) == (6, True)
+    assert cli("--db", "t.db", "forget", "--customer-id", "C-1", "--yes").returncode == 0
+    assert [file for file in left if file.exists()] == []
+    assert (tmp_path / "t.db.partial").exists(), "it is no copy of ours"
+    left[2].write_text("It broke too")
+    assert cli("--db", "t.db", "undo", "last", "--yes").returncode == 0
+    assert not left[2].exists()

@@ -43,12 +43,12 @@ from triage_cli.stores.sqlite import second_half as second_half
 from triage_cli.stores.sqlite import store as store
 from triage_cli.stores.sqlite.connection import VERSION as VERSION
 from triage_cli.stores.sqlite.connection import connect as connect
+from triage_cli.stores.sqlite.copies import copies_beside as copies_beside
 from triage_cli.stores.sqlite.database import WRITE_ROOM as WRITE_ROOM
 from triage_cli.stores.sqlite.head_file import kept_head as kept_head
 from triage_cli.stores.sqlite.restore import KeptDatabases as KeptDatabases
 from triage_cli.stores.sqlite.restore import Replaced as Replaced
 from triage_cli.stores.sqlite.restore import begun_restore as begun_restore
-from triage_cli.stores.sqlite.restore import copies_beside as copies_beside
 from triage_cli.stores.sqlite.schema import created_tables as created_tables
 from triage_cli.stores.sqlite.schema import statements_of as statements_of
 from triage_cli.stores.sqlite.store import CLAIMABLE_TICKETS as CLAIMABLE_TICKETS

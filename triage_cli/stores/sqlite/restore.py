@@ -5,9 +5,7 @@ or the new one, and processes that have it open, such as a server, continue with
 database is replaced as a file.
 """
 
-import fcntl
 import os
-import re
 import shutil
 import sqlite3
 import time
@@ -29,7 +27,7 @@ from triage_cli.domain import (
     UsageError,
     compact,
 )
-from triage_cli.runtime import FOLDER, alive, place, private
+from triage_cli.runtime import alive, place
 from triage_cli.stores.audit_log import SqliteTrail
 from triage_cli.stores.sqlite.connection import (
     BUSY_SECONDS,
@@ -41,6 +39,7 @@ from triage_cli.stores.sqlite.connection import (
     sqlite_code_of,
     translate,
 )
+from triage_cli.stores.sqlite.copies import kept_beside, locked_part_file, remove_leftovers
 from triage_cli.stores.sqlite.database import SqliteDatabase
 from triage_cli.stores.sqlite.head_file import keep_head, keep_restored_head, kept_head
 from triage_cli.stores.sqlite.store import SqliteStore
@@ -176,8 +175,9 @@ def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]
     if Path(path).exists() and file.exists() and Path(path).samefile(file):
         raise UsageError(f"{file} is the database itself", hint="name a backup of it")
     part_file = Path(f"{path}.part")
-    with _locked_part_file(part_file):
+    with locked_part_file(part_file):
         try:
+            remove_leftovers(path, but=part_file)
             _copy_backup(file, part_file)
             connect(str(part_file), keeps_old=False).close()  # the backup itself stays as it is
             backup_copy = SqliteStore(str(part_file), key)
@@ -188,26 +188,6 @@ def begun_restore(path: str, file: Path, key: bytes | None) -> Iterator[Restore]
         finally:
             for suffix in ("", "-wal", "-shm"):
                 Path(f"{part_file}{suffix}").unlink(missing_ok=True)
-
-
-@contextmanager
-def _locked_part_file(part_file: Path) -> Iterator[None]:
-    """Create the file for the copy, for this user only, and lock it against other restores."""
-    try:
-        part_file.parent.mkdir(FOLDER, parents=True, exist_ok=True)
-        file_descriptor = private(str(part_file), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write {part_file}: {error.strerror}", hint="check the rights of its folder"
-        ) from error
-    try:
-        fcntl.flock(file_descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(file_descriptor, 0)  # what a killed restore left
-        yield
-    except BlockingIOError as error:
-        raise UnavailableError(f"another restore is at work on {part_file}", hint="wait until it has ended") from error
-    finally:
-        os.close(file_descriptor)
 
 
 def _copy_backup(file: Path, part_file: Path) -> None:
@@ -256,18 +236,6 @@ def _is_broken(error: BaseException | None) -> bool:
 ARRIVED_DELIVERIES = """select t.identity, d.* from deliveries d
     join tickets t on t.ticket_id = d.ticket_id where (d.state = 'accepted' or d.doubtful = 1)
     and t.identity in (select value from json_each(?)) order by coalesce(d.done_at, d.at)"""
-
-
-def kept_beside(path: str) -> Sequence[Path]:
-    """Return the files in which restores kept the databases that were there before, the oldest first."""
-    kept_name = re.compile(rf"{re.escape(Path(path).name)}\.before-\w+Z(-\d+)?")
-    return sorted(file for file in Path(path).parent.iterdir() if kept_name.fullmatch(file.name))
-
-
-def copies_beside(path: str) -> Sequence[Path]:
-    """Return the files that restores and migrations have kept of the database that was there before."""
-    copy_name = re.compile(rf"{re.escape(Path(path).name)}\.before-[\w-]+")
-    return sorted(file for file in Path(path).parent.iterdir() if copy_name.fullmatch(file.name))
 
 
 class KeptDatabases:

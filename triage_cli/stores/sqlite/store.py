@@ -40,6 +40,7 @@ from triage_cli.stores.events import SET_HEAD
 from triage_cli.stores.runs import INSERT_CLAIMS
 from triage_cli.stores.sql_store import SqlStore
 from triage_cli.stores.sqlite.connection import BULK_CACHE, USUAL_CACHE, translate
+from triage_cli.stores.sqlite.copies import erase_leftovers
 from triage_cli.stores.sqlite.database import AbsentDatabase, ReadOnlyDatabase, SqliteDatabase
 from triage_cli.stores.sqlite.head_file import write_head
 from triage_cli.stores.tickets import COLUMN_COUNT, DECISION_COLUMNS, GIVEN_COLUMNS, NEW_TICKET_DEFAULTS, TICKET_COLUMNS
@@ -158,10 +159,11 @@ class SqliteDialect(Dialect):
             )
 
     def scrub(self) -> None:
-        """Rewrite the file, so that no erased or overwritten byte is left in it or in its write-ahead log.
+        """Rewrite the file, so that no erased or overwritten byte is left in it, in its log, or in unfinished copies.
 
-        Raises `UnavailableError` if another program keeps reading an older state.
+        Raises `UnavailableError` if another program keeps reading an older state, or restores one.
         """
+        erase_leftovers(self._path)
         with self._database.errors_translated():
             db = self._database.connection()
             db.execute("pragma temp_store = file")  # a vacuum copies the whole database
