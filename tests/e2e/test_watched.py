@@ -150,6 +150,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, fitted_database: Path) -> Ite
             cli = Cli(desk.root / name)
             cli.db.parent.mkdir(parents=True)
             shutil.copy(fitted_database, cli.db)
+            shutil.copy(f"{fitted_database}.head", f"{cli.db}.head")
             text = io.StringIO(newline="")
             csv.writer(text).writerows([("id", "description", "customer", "priority"), *tickets])
             (cli.folder / "rows.csv").write_text(text.getvalue(), newline="")

@@ -73,7 +73,7 @@ def delivery_record(delivery: Delivery, attempts: tuple[Attempt, ...] = ()) -> d
     """Return the JSON record of one delivery with its attempts."""
     record = delivery._asdict() | {"doubtful": delivery.doubtful == 1}
     record["kept"] = from_json(delivery.kept) if delivery.kept else {}
-    for inner in ("revision", "targets", "refusal", "paced", "content_hash", "addition"):
+    for inner in ("revision", "targets", "refusal", "paced", "content_hash", "addition", "begun_by"):
         del record[inner]
     record["due_at"] = timestamp(datetime.fromtimestamp(delivery.due_at, UTC))
     record["tries"] = [a._asdict() for a in attempts if a.delivery_id == delivery.delivery_id]
